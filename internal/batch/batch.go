@@ -1,0 +1,203 @@
+// Package batch holds the checked and masked rows of one batch, ready for a
+// store. It is what package model fills and a store reads.
+//
+// Rows are kept one after another in a single buffer, each value in the
+// binary form that Postgres wants on the wire, behind its length. So a row
+// that turns out bad is taken back by cutting the buffer, sorting moves no
+// value, any subset of rows becomes array parameters by one copy, and no
+// value costs an allocation of its own. Stores that are not Postgres read
+// the same values through Row.
+//
+// The package imports nothing of ours. A Batch is for one goroutine.
+package batch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Kind is the type of a column's values on the way to the store. The model's
+// column may have another type that the store converts to (numeric and jsonb
+// travel as Text).
+type Kind uint8
+
+// The kinds, each with the form of its values.
+const (
+	Text      Kind = iota + 1 // UTF-8, no NUL
+	Int4                      // 4 bytes, big-endian
+	Int8                      // 8 bytes, big-endian
+	Bool                      // 1 byte, 0 or 1
+	Timestamp                 // 8 bytes: microseconds since 2000-01-01 UTC
+	Date                      // 4 bytes: days since 2000-01-01
+	UUID                      // 16 bytes
+)
+
+// Batch is the rows of one batch. Create it with New; Reset makes it empty
+// and keeps its memory.
+type Batch struct {
+	columns []Column
+	key     []int
+	data    []byte
+	rows    []row
+	keys    []int // for each row, the offsets of its key's values in data
+	open    int   // columns appended to the row under construction
+	sorted  bool
+}
+
+type row struct {
+	start   int // offset of its first value in data
+	message int // index of the message that it came from
+	keys    int // index of its first offset in keys
+}
+
+// New makes an empty batch for a table.
+func New(t *Table) *Batch {
+	return &Batch{columns: t.Columns, key: t.Key, sorted: true}
+}
+
+// Reset removes all rows.
+func (b *Batch) Reset() {
+	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], 0, true
+}
+
+// Columns returns the columns; they must not be changed.
+func (b *Batch) Columns() []Column { return b.columns }
+
+// Len is the number of rows.
+func (b *Batch) Len() int { return len(b.rows) }
+
+// Message is the index of the message that row i came from.
+func (b *Batch) Message(i int) int { return b.rows[i].message }
+
+// Begin starts a row for the message with the given index. Exactly one value
+// for every column must follow, in order, and then End or Cancel.
+func (b *Batch) Begin(message int) {
+	b.rows = append(b.rows, row{start: len(b.data), message: message, keys: len(b.keys)})
+	b.open = 0
+}
+
+// End completes the row. It panics when values are missing, which is a bug
+// of the caller: an array that is too short would be padded with NULLs by
+// the server.
+func (b *Batch) End() {
+	if b.open != len(b.columns) {
+		panic(fmt.Sprintf("batch: a row of %d values, want %d", b.open, len(b.columns)))
+	}
+	last := b.rows[len(b.rows)-1]
+	for _, c := range b.key {
+		b.keys = append(b.keys, b.offset(last.start, c))
+	}
+	if n := len(b.rows); n > 1 && b.sorted {
+		b.sorted = b.compare(b.rows[n-2], b.rows[n-1]) <= 0
+	}
+}
+
+// Cancel takes the unfinished row back.
+func (b *Batch) Cancel() {
+	last := b.rows[len(b.rows)-1]
+	b.data, b.keys, b.rows = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1]
+}
+
+// Null appends a NULL.
+func (b *Batch) Null() {
+	b.data = append(b.data, 0xff, 0xff, 0xff, 0xff)
+	b.open++
+}
+
+// Bytes appends a value that is already in its column's form.
+func (b *Batch) Bytes(v []byte) {
+	b.data = append(binary.BigEndian.AppendUint32(b.data, uint32(len(v))), v...)
+	b.open++
+}
+
+// String appends a Text value.
+func (b *Batch) String(v string) {
+	b.data = append(binary.BigEndian.AppendUint32(b.data, uint32(len(v))), v...)
+	b.open++
+}
+
+// AppendTo appends a value written by f behind the buffer it is given.
+func (b *Batch) AppendTo(f func(dst []byte) []byte) {
+	at := len(b.data)
+	b.data = f(append(b.data, 0, 0, 0, 0))
+	binary.BigEndian.PutUint32(b.data[at:], uint32(len(b.data)-at-4))
+	b.open++
+}
+
+// Int4 appends an Int4 or a Date value.
+func (b *Batch) Int4(v int32) {
+	b.data = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b.data, 4), uint32(v))
+	b.open++
+}
+
+// Int8 appends an Int8 or a Timestamp value.
+func (b *Batch) Int8(v int64) {
+	b.data = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b.data, 8), uint64(v))
+	b.open++
+}
+
+// Bool appends a Bool value.
+func (b *Batch) Bool(v bool) {
+	n := byte(0)
+	if v {
+		n = 1
+	}
+	b.data = append(binary.BigEndian.AppendUint32(b.data, 1), n)
+	b.open++
+}
+
+// Sort orders the rows by the key's bytes, rows with one key in the order of
+// arrival. Two batches that hold the same rows then lock them in the same
+// order, so they wait for each other in place of a deadlock.
+func (b *Batch) Sort() {
+	if !b.sorted {
+		slices.SortStableFunc(b.rows, b.compare)
+		b.sorted = true
+	}
+}
+
+func (b *Batch) compare(x, y row) int {
+	for k := range b.key {
+		if c := bytes.Compare(b.value(b.keys[x.keys+k]), b.value(b.keys[y.keys+k])); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// offset finds column c of the row that starts at start.
+func (b *Batch) offset(start, c int) int {
+	for range c {
+		start += 4 + len(b.value(start))
+	}
+	return start
+}
+
+// value is the value at an offset; nil for a NULL.
+func (b *Batch) value(at int) []byte {
+	n := int32(binary.BigEndian.Uint32(b.data[at:]))
+	if n < 0 {
+		return nil
+	}
+	return b.data[at+4 : at+4+int(n) : at+4+int(n)]
+}
+
+// Row calls f for each column of row i, in order; v is nil for a NULL. The
+// slices are valid until the batch is reset.
+func (b *Batch) Row(i int, f func(column int, v []byte)) {
+	at := b.rows[i].start
+	for c := range b.columns {
+		v := b.value(at)
+		f(c, v)
+		at += 4 + len(v)
+	}
+}
+
+// Key calls f for each column of row i's key, in the key's order.
+func (b *Batch) Key(i int, f func(column int, v []byte)) {
+	for k, c := range b.key {
+		f(c, b.value(b.keys[b.rows[i].keys+k]))
+	}
+}

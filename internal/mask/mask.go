@@ -1,0 +1,191 @@
+// Package mask turns personal values into pseudonyms, and holds the type that
+// a raw personal value lives in. It is the only code that can read one.
+//
+// A pseudonym is lower-case hex of 64 characters:
+//
+//	hmac-sha256  HMAC-SHA256(subkey, canonical text), with
+//	             subkey = HMAC-SHA256(key, "sluice/v1:" + domain)
+//	sha256       SHA-256(canonical text); reversible by trying all values
+//
+// The domain keeps equal values of two fields from having equal pseudonyms,
+// so that nobody can join what the operator did not mean to be joined.
+//
+// The package imports nothing of ours; model and config import it.
+package mask
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Size is the length of a pseudonym in characters.
+const Size = 2 * sha256.Size
+
+// MinKeyBytes is the least length of a key: HMAC-SHA256 is as strong as its
+// key, up to 32 bytes.
+const MinKeyBytes = 32
+
+// UnkeyedID is what stands for a key's id on rows that were masked without one.
+const UnkeyedID = "sha256"
+
+// maxIDLength is what the column mask_key can hold.
+const maxIDLength = 32
+
+// Keyring holds the keys of an installation. The first one masks; the others
+// only answer look-ups, until the rows that they masked are gone. It is
+// immutable and safe for concurrent use.
+type Keyring struct {
+	keys []key // empty: unkeyed
+}
+
+type key struct {
+	id     string
+	secret Personal // not personal, but as unprintable
+}
+
+// Unkeyed is the keyring of existing tables that hold plain SHA-256. Anyone
+// can reverse it by trying all values: all IPv4 addresses take a second.
+func Unkeyed() *Keyring { return &Keyring{} }
+
+// Keyed reports whether the keyring has a key.
+func (k Keyring) Keyed() bool { return len(k.keys) > 0 }
+
+// ParseKeys reads "k2:text,k1:text". Errors name ids and lengths, never a
+// key's text.
+func ParseKeys(list string) (*Keyring, error) {
+	var k Keyring
+	for i, part := range strings.Split(list, ",") {
+		id, text, found := strings.Cut(part, ":")
+		if !found {
+			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list can hold no comma", i+1)
+		}
+		if err := k.add(strings.TrimSpace(id), text); err != nil {
+			return nil, err
+		}
+	}
+	return &k, nil
+}
+
+// ParseSecret reads the JSON of a secret, {"primary":"k2","k2":"text","k1":"text"}.
+func ParseSecret(text []byte) (*Keyring, error) {
+	dec := jsontext.NewDecoder(strings.NewReader(string(text)))
+	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
+		return nil, errors.New(`it is no JSON object; it must look like {"primary":"k1","k1":"…"}`)
+	}
+	texts, order, primary := map[string]string{}, []string{}, ""
+	for dec.PeekKind() != '}' {
+		var name, value string
+		if json.UnmarshalDecode(dec, &name) != nil || json.UnmarshalDecode(dec, &value) != nil {
+			return nil, errors.New("it is no JSON object of strings, each name once")
+		}
+		if name == "primary" {
+			primary = value
+			continue
+		}
+		texts[name] = value
+		order = append(order, name)
+	}
+	if primary == "" {
+		return nil, errors.New(`it names no primary key: add "primary":"<id>"`)
+	}
+	if _, ok := texts[primary]; !ok {
+		return nil, errors.New(`"primary" names a key that is not in it`)
+	}
+	var k Keyring
+	if err := k.add(primary, texts[primary]); err != nil {
+		return nil, err
+	}
+	for _, id := range order {
+		if id == primary {
+			continue
+		}
+		if err := k.add(id, texts[id]); err != nil {
+			return nil, err
+		}
+	}
+	return &k, nil
+}
+
+func (k *Keyring) add(id, text string) error {
+	if !validID(id) {
+		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . -, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
+	}
+	if len(text) < MinKeyBytes {
+		return fmt.Errorf("key %s has %d bytes, want at least %d; `openssl rand -hex 32` makes one", id, len(text), MinKeyBytes)
+	}
+	for _, other := range k.keys {
+		if other.id == id {
+			return fmt.Errorf("key %s is there twice", id)
+		}
+	}
+	k.keys = append(k.keys, key{id, PersonalText([]byte(text))})
+	return nil
+}
+
+func validID(id string) bool {
+	if id == "" || len(id) > maxIDLength || id == UnkeyedID || id == "primary" {
+		return false
+	}
+	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == ""
+}
+
+// ID is the id of the key that masks, UnkeyedID when there is none.
+func (k *Keyring) ID() string { return k.IDs()[0] }
+
+// IDs lists the ids of all keys, the one that masks first.
+func (k Keyring) IDs() []string {
+	if !k.Keyed() {
+		return []string{UnkeyedID}
+	}
+	ids := make([]string, len(k.keys))
+	for i := range k.keys {
+		ids[i] = k.keys[i].id
+	}
+	return ids
+}
+
+// Masker makes the pseudonyms of one domain under the key that masks.
+func (k *Keyring) Masker(domain string) *Masker { return k.Maskers(domain)[0] }
+
+// Maskers makes one Masker for each key, in the order of IDs.
+func (k *Keyring) Maskers(domain string) []*Masker {
+	if !k.Keyed() {
+		return []*Masker{{hash: sha256.New()}}
+	}
+	all := make([]*Masker, len(k.keys))
+	for i := range k.keys {
+		derive := hmac.New(sha256.New, k.keys[i].secret.text())
+		derive.Write([]byte("sluice/v1:" + domain))
+		all[i] = &Masker{hash: hmac.New(sha256.New, derive.Sum(nil))}
+	}
+	return all
+}
+
+// String keeps keys out of everything that prints a Keyring.
+func (k Keyring) String() string { return "mask keys " + strings.Join(k.IDs(), ", ") }
+
+// Format is String, for every verb.
+func (k Keyring) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
+
+// Masker makes the pseudonyms of one domain under one key. It holds the
+// hash's state between calls, so it is for one goroutine.
+type Masker struct {
+	hash hash.Hash
+	sum  [sha256.Size]byte
+	text []byte
+}
+
+// append appends the pseudonym of a canonical text.
+func (m *Masker) append(dst, canonical []byte) []byte {
+	m.hash.Reset()
+	m.hash.Write(canonical)
+	return hex.AppendEncode(dst, m.hash.Sum(m.sum[:0]))
+}

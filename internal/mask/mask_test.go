@@ -1,0 +1,278 @@
+package mask_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"sluice/internal/mask"
+)
+
+const testKey = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+func personal(t testing.TB, text string) mask.Personal {
+	t.Helper()
+	quoted, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := mask.NewPersonal()
+	if err := p.SetJSON(quoted); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+type appendFunc func(*mask.Masker, []byte, mask.Personal) ([]byte, error)
+
+func TestVectors(t *testing.T) {
+	keyed, err := mask.ParseKeys("k1:" + testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, domain, text string
+		keys               *mask.Keyring
+		append             appendFunc
+		want               string
+	}{
+		{"IPv4", "user_logins.ip", "203.0.113.7", keyed, (*mask.Masker).AppendIP, "b42adbf209538193ee85f7c6b4ccd8f607372f9f27ad6cf8f14eeba6648fc09d"},
+		{"IPv6", "user_logins.ip", "2001:db8::1", keyed, (*mask.Masker).AppendIP, "d2a657cb49ef37dd554338462719cfc2e62b79c1f81f481dd82434d452a7675a"},
+		{"device", "user_logins.device_id", "593-47-5928", keyed, (*mask.Masker).AppendText, "a7a43b0e76ecb508f5a9e96a850659732df4fd75c8434e65d6991e88406f0cc7"},
+		{"an address in another domain", "user_logins.device_id", "203.0.113.7", keyed, (*mask.Masker).AppendText, "78ff62cee7049ac0cd8e4dad907dab6a4c6217bf8b1a48773a66157207b68540"},
+		{"unkeyed", "user_logins.device_id", "593-47-5928", mask.Unkeyed(), (*mask.Masker).AppendText, "4f00c1a807b673887c7af517d0df68e6b41aecf8cbec26c71fe4c580664669ed"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := tt.keys.Masker(tt.domain)
+			for range 2 { // the state of the hash must not leak into the next one
+				got, err := tt.append(m, nil, personal(t, tt.text))
+				if err != nil || string(got) != tt.want {
+					t.Errorf("got %s, %v, want %s", got, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestOneAddressHasOneMask(t *testing.T) {
+	m := mask.Unkeyed().Masker("d")
+	for _, spellings := range [][]string{
+		{"203.0.113.7", " 203.0.113.7\n", "::ffff:203.0.113.7", "::FFFF:cb00:7107", "0:0:0:0:0:ffff:203.0.113.7"},
+		{"2001:db8::1", "2001:DB8::1", "2001:0db8:0000:0000:0000:0000:0000:0001", "\t2001:db8:0::1 "},
+		{"127.0.0.1"}, {"0.0.0.0"}, {"::"},
+	} {
+		want, err := m.AppendIP(nil, personal(t, spellings[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range spellings[1:] {
+			if got, err := m.AppendIP(nil, personal(t, s)); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%q: got %s, %v, want %s", s, got, err, want)
+			}
+		}
+	}
+}
+
+func TestNotOneAddress(t *testing.T) {
+	m := mask.Unkeyed().Masker("d")
+	for _, s := range []string{
+		"", "localhost", "203.0.113", "203.0.113.7:443", "203.0.113.0/24", "203.0.113.07", "0xcb.0.0.1", "3405803783",
+		"[2001:db8::1]", "[2001:db8::1]:443", "fe80::1%eth0", "::ffff:203.0.113.7%1", "203.0.113.7, 198.51.100.1", "203.0.113.7\u00a0", "\u0662.1.1.1", strings.Repeat("1", 1<<20),
+	} {
+		if got, err := m.AppendIP(nil, personal(t, s)); err == nil {
+			t.Errorf("%.40q: got %s, want an error", s, got)
+		} else if s != "" && strings.Contains(err.Error(), s) {
+			t.Errorf("%.40q: the error quotes the value", s)
+		}
+	}
+}
+
+func TestEmail(t *testing.T) {
+	m := mask.Unkeyed().Masker("d")
+	want, _ := m.AppendText(nil, personal(t, "ann.lee@example.com"))
+	for _, s := range []string{"ann.lee@example.com", " Ann.Lee@Example.COM "} {
+		if got, err := m.AppendEmail(nil, personal(t, s)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: got %s, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "ann", "@example.com", "ann@", "a@b@c", "ann lee@example.com", "a@b.c,d@e.f", "a@b\x00", "ann@exam\u00a0ple.com"} {
+		quoted, _ := json.Marshal(s)
+		p := mask.NewPersonal()
+		if p.SetJSON(quoted) != nil {
+			continue
+		}
+		if _, err := m.AppendEmail(nil, p); err == nil {
+			t.Errorf("%q: want an error", s)
+		}
+	}
+}
+
+func TestSetJSON(t *testing.T) {
+	p := mask.NewPersonal()
+	for _, bad := range []string{`"\ud800"`, "\"\xff\"", `"a\u0000b"`, `"`, `7`, ``} {
+		if err := p.SetJSON([]byte(bad)); err == nil {
+			t.Errorf("%q: want an error", bad)
+		}
+	}
+	for text, want := range map[string]bool{"": true, " \t": true, "\u00a0\u3000": true, "x": false} {
+		if got := personal(t, text).Blank(); got != want {
+			t.Errorf("Blank(%q) = %v", text, got)
+		}
+	}
+}
+
+func TestPersonalNeverShows(t *testing.T) {
+	const canary = "canary-593-47-5928"
+	p := personal(t, canary)
+	type row struct {
+		ID    int
+		inner mask.Personal
+		Outer *mask.Personal
+	}
+	r := row{1, p, &p}
+	var out strings.Builder
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%T"} {
+		fmt.Fprintf(&out, verb, p)
+		fmt.Fprintf(&out, verb, &p)
+		fmt.Fprintf(&out, verb, r)
+		fmt.Fprintf(&out, verb, []mask.Personal{p})
+	}
+	for _, v := range []any{p, r, map[string]mask.Personal{"k": p}} {
+		text, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.Write(text)
+	}
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("m", "p", p, "r", r)
+	slog.New(slog.NewTextHandler(&out, nil)).Info("m", "p", p, "r", r)
+	fmt.Fprint(&out, fmt.Errorf("wrapped: %v", p))
+	if v, err := p.Value(); err == nil {
+		t.Errorf("a driver gets %v", v)
+	}
+	hex := fmt.Sprintf("%x", canary)
+	if got := out.String(); strings.Contains(got, canary) || strings.Contains(got, hex) || strings.Contains(got, "99 97 110 97 114 121") {
+		t.Errorf("the raw value shows: %s", got)
+	}
+}
+
+func TestKeysNeverShow(t *testing.T) {
+	k, err := mask.ParseKeys("k1:" + testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type config struct{ keys *mask.Keyring }
+	type config2 struct{ keys mask.Keyring }
+	got := fmt.Sprintf("%v %+v %#v %s %d %x %+v %v", k, k, k, *k, k, *k, config{k}, []any{config2{*k}})
+	if strings.Contains(got, testKey) || strings.Contains(got, "48 49 50") {
+		t.Errorf("a key shows: %s", got)
+	}
+}
+
+func TestParseKeys(t *testing.T) {
+	other := strings.Repeat("x", 32)
+	k, err := mask.ParseKeys("k2:" + testKey + ", k1:" + other + ":with:colons")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(k.IDs(), " "); got != "k2 k1" || k.ID() != "k2" || !k.Keyed() {
+		t.Errorf("ids %q, masks with %q", got, k.ID())
+	}
+	s, err := mask.ParseSecret([]byte(`{"k1":"` + other + `:with:colons","primary":"k2","k2":"` + testKey + `"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range k.Maskers("d") {
+		a, _ := m.AppendText(nil, personal(t, "v"))
+		b, _ := s.Maskers("d")[i].AppendText(nil, personal(t, "v"))
+		if !bytes.Equal(a, b) {
+			t.Errorf("key %d differs between the two forms", i)
+		}
+	}
+}
+
+func TestBadKeys(t *testing.T) {
+	for _, tt := range []struct{ name, list, want string }{
+		{"empty", "", "no colon"},
+		{"no id", ":" + testKey, "bad id"},
+		{"no colon", testKey, "no colon"},
+		{"short", "k1:0123456789abcdef0123456789abcde", "31 bytes"},
+		{"reserved", "sha256:" + testKey, "bad id"},
+		{"twice", "k1:" + testKey + ",k1:" + testKey, "twice"},
+		{"a comma in a key", "k1:" + testKey + ",tail", "no comma"},
+		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "bad id"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := mask.ParseKeys(tt.list)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "0123456789abcdef") {
+				t.Errorf("the error shows a key: %v", err)
+			}
+		})
+	}
+	for _, tt := range []struct{ name, text, want string }{
+		{"no JSON", "k1:" + testKey, "no JSON object"},
+		{"no primary", `{"k1":"` + testKey + `"}`, "no primary"},
+		{"primary elsewhere", `{"primary":"k9","k1":"` + testKey + `"}`, "not in it"},
+		{"short", `{"primary":"k1","k1":"0123456789abcdef"}`, "16 bytes"},
+		{"a number", `{"primary":"k1","k1":7}`, "strings"},
+		{"twice", `{"primary":"k1","k1":"` + testKey + `","k1":"` + testKey + `"}`, "once"},
+		{"cut off", `{"primary":"k1","k1":"` + testKey, "strings"},
+	} {
+		t.Run("secret "+tt.name, func(t *testing.T) {
+			_, err := mask.ParseSecret([]byte(tt.text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("got %v, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), "0123456789abcdef") {
+				t.Errorf("the error shows a key: %v", err)
+			}
+		})
+	}
+}
+
+func FuzzIP(f *testing.F) {
+	for _, s := range []string{"203.0.113.7", "::ffff:1.2.3.4", "fe80::1%x", " 1.1.1.1 ", "1.1.1.1:80", "\x00"} {
+		f.Add(s)
+	}
+	m := mask.Unkeyed().Masker("d")
+	f.Fuzz(func(t *testing.T, s string) {
+		got, err := m.AppendIP(nil, mask.PersonalText([]byte(s)))
+		if err != nil {
+			if len(s) > 4 && strings.Contains(err.Error(), s) && !strings.Contains("not one IP address", s) {
+				t.Errorf("the error quotes %q", s)
+			}
+			return
+		}
+		if len(got) != mask.Size {
+			t.Errorf("%q: %d characters", s, len(got))
+		}
+		again, err := m.AppendIP(nil, mask.PersonalText([]byte(" "+s+" ")))
+		if err != nil || !bytes.Equal(got, again) {
+			t.Errorf("%q: white space changes the mask", s)
+		}
+	})
+}
+
+func BenchmarkMask(b *testing.B) {
+	keyed, err := mask.ParseKeys("k1:" + testKey)
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := personal(b, "593-47-5928")
+	for name, k := range map[string]*mask.Keyring{"hmac-sha256": keyed, "sha256": mask.Unkeyed()} {
+		b.Run(name, func(b *testing.B) {
+			m := k.Masker("user_logins.device_id")
+			dst := make([]byte, 0, mask.Size)
+			b.ReportAllocs()
+			for b.Loop() {
+				dst, _ = m.AppendText(dst[:0], p)
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+// Package message holds the two nouns that every other package shares: the
+// Message that came in and the Verdict on it. It is a leaf: it imports
+// nothing of ours, and it knows neither AWS nor SQL.
+package message
+
+// Message is one SQS message, reduced to what sluice needs. Its byte slices
+// belong to whoever decoded it and are valid for one invocation.
+type Message struct {
+	// ID is the messageId exactly as it came; never empty.
+	ID string
+	// ReceiptHandle names this one delivery; empty where nobody sent one.
+	ReceiptHandle string
+	// Body is the text of the message. It is meaningless unless HasBody.
+	Body []byte
+	// HasBody is false when the body was absent or no valid JSON string.
+	HasBody bool
+	// SentMillis is SentTimestamp: milliseconds since 1970-01-01 UTC, within
+	// [0, MaxSentMillis]. It is meaningless unless HasSent.
+	SentMillis int64
+	// HasSent is false when SentTimestamp was absent or unreadable.
+	HasSent bool
+	// ReceiveCount is ApproximateReceiveCount, 0 when unknown.
+	ReceiveCount int
+	// FIFO is true when the message came from a FIFO queue, which the queue's
+	// name decides and never the presence of a group.
+	FIFO bool
+	// Group is MessageGroupId. On a FIFO queue, messages without one share
+	// the group "".
+	Group string
+	// Attributes is the raw JSON of messageAttributes, nil when absent.
+	Attributes []byte
+}
+
+// MaxSentMillis is the last millisecond of the year 9999, the end of what
+// RFC 3339 can write.
+const MaxSentMillis = 253402300799999
+
+// Outcome says what became of a message.
+type Outcome uint8
+
+// The outcomes. The zero value is the safe one: nothing is proven, so the
+// message goes back to the queue.
+const (
+	// Returned: not done, through no fault of its own; SQS delivers it again.
+	Returned Outcome = iota
+	// Stored: its row is committed, by this invocation or by an earlier one.
+	Stored
+	// Repeated: another delivery of a message of the same batch, whose
+	// verdict it shares.
+	Repeated
+	// Rejected: it can never be stored.
+	Rejected
+)
+
+// String gives the word used in logs, metrics and tables.
+func (o Outcome) String() string {
+	switch o {
+	case Stored:
+		return "stored"
+	case Repeated:
+		return "repeated"
+	case Rejected:
+		return "rejected"
+	default:
+		return "returned"
+	}
+}
+
+// Verdict is what sluice decided on one message. The zero value returns it.
+type Verdict struct {
+	Outcome Outcome
+	// Rejection is why, when the outcome is Rejected.
+	Rejection Rejection
+	// Cause is why, when the outcome is Returned.
+	Cause Cause
+}
+
+// Cause says why a message was returned. It is a word for logs and metrics.
+type Cause string
+
+// The causes.
+const (
+	// CauseNone is the zero value: no proof was reached.
+	CauseNone Cause = ""
+	// CauseGroup: an earlier message of its FIFO group was not stored.
+	CauseGroup Cause = "group"
+	// CausePanic: a bug of ours met this message.
+	CausePanic Cause = "panic"
+	// CauseDeadline: the invocation had no time left for it.
+	CauseDeadline Cause = "deadline"
+	// CauseMoment: the database or the network failed for the moment.
+	CauseMoment Cause = "moment"
+	// CauseOperator: somebody has to mend the database or the configuration.
+	CauseOperator Cause = "operator"
+	// CauseSwallowed: the database took the row and did not keep it (a trigger).
+	CauseSwallowed Cause = "swallowed"
+	// CauseUnsent: rejected, but the dead-letter queue did not take it.
+	CauseUnsent Cause = "unsent"
+)

@@ -1,0 +1,97 @@
+package message
+
+// Reason is why a message can never be stored: one stable word, fit for a
+// metric's dimension.
+type Reason string
+
+// The reasons. None of them ever carries a value or a key of a body.
+const (
+	ReasonNoBody       Reason = "no_body"
+	ReasonNoSentTime   Reason = "no_sent_time"
+	ReasonNotJSON      Reason = "not_json"
+	ReasonNotObject    Reason = "not_an_object"
+	ReasonDuplicateKey Reason = "duplicate_key"
+	ReasonKeyCase      Reason = "key_case"
+	ReasonMissing      Reason = "missing"
+	ReasonWrongType    Reason = "wrong_type"
+	ReasonNUL          Reason = "nul_character"
+	ReasonTooLong      Reason = "too_long"
+	ReasonTooDeep      Reason = "too_deep"
+	ReasonNotIP        Reason = "not_an_ip_address"
+	ReasonNotEmail     Reason = "not_an_email_address"
+	ReasonNotVersion   Reason = "not_a_version"
+	ReasonNotInteger   Reason = "not_an_integer"
+	ReasonNotTimestamp Reason = "not_a_timestamp"
+	ReasonNotDate      Reason = "not_a_date"
+	ReasonNotUUID      Reason = "not_a_uuid"
+	ReasonOutOfRange   Reason = "out_of_range"
+	ReasonRefused      Reason = "refused_by_database"
+)
+
+var explanations = map[Reason]string{
+	ReasonNoBody:       "the message has no body, or one that is no valid string",
+	ReasonNoSentTime:   "SentTimestamp is absent or no time in milliseconds",
+	ReasonNotJSON:      "the body is not one valid JSON value in UTF-8",
+	ReasonNotObject:    "the body is JSON, but no object",
+	ReasonDuplicateKey: "the body has a name twice in one object",
+	ReasonKeyCase:      "the body has a key that differs from this field in upper and lower case only",
+	ReasonMissing:      "the field is required, and is absent, null or blank",
+	ReasonWrongType:    "the field has another JSON type than the model says",
+	ReasonNUL:          "the field holds a NUL character",
+	ReasonTooLong:      "the field has more characters than its column",
+	ReasonTooDeep:      "the field is nested too deep",
+	ReasonNotIP:        "the field is not one IP address",
+	ReasonNotEmail:     "the field is not one e-mail address",
+	ReasonNotVersion:   "the field is not a version such as 2.3.0",
+	ReasonNotInteger:   "the field is a number, but no integer",
+	ReasonNotTimestamp: "the field is not an RFC 3339 time with a zone",
+	ReasonNotDate:      "the field is not a date such as 2026-01-31",
+	ReasonNotUUID:      "the field is not a UUID",
+	ReasonOutOfRange:   "the field has more digits than its column can hold",
+	ReasonRefused:      "the database refuses the row",
+}
+
+// Explain says in a sentence what the reason means.
+func (r Reason) Explain() string { return explanations[r] }
+
+// Reasons lists every reason, for documentation and tests.
+func Reasons() []Reason {
+	all := make([]Reason, 0, len(explanations))
+	for r := range explanations {
+		all = append(all, r)
+	}
+	return all
+}
+
+// Rejection says why a message can never be stored. It names fields of the
+// model and objects of the database only, so it may be logged and sent.
+type Rejection struct {
+	Reason Reason
+	// Field is the field of the model at fault, "" when it is the body as a whole.
+	Field string
+	// SQLState, Constraint and Column come from Postgres when it refused the row.
+	SQLState   string
+	Constraint string
+	Column     string
+}
+
+// IsZero reports whether there is no rejection.
+func (r Rejection) IsZero() bool { return r.Reason == "" }
+
+// String is the rejection in one line, for people.
+func (r Rejection) String() string {
+	s := string(r.Reason)
+	if r.Field != "" {
+		s += " " + r.Field
+	}
+	if r.SQLState != "" {
+		s += " SQLSTATE " + r.SQLState
+	}
+	if r.Constraint != "" {
+		s += " constraint " + r.Constraint
+	}
+	if r.Column != "" {
+		s += " column " + r.Column
+	}
+	return s
+}

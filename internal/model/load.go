@@ -1,0 +1,361 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+)
+
+// The shape of a model file. Every part keeps its line for the errors.
+type file struct {
+	Model   scalar        `yaml:"model"`
+	Table   scalar        `yaml:"table"`
+	Domain  scalar        `yaml:"domain"`
+	Key     []scalar      `yaml:"key"`
+	Ledger  scalar        `yaml:"ledger"`
+	Fields  list[field]   `yaml:"fields"`
+	Columns list[columnY] `yaml:"columns"`
+}
+
+type field struct {
+	Type     scalar `yaml:"type"`
+	Required bool   `yaml:"required"`
+	Personal bool   `yaml:"personal"`
+	Domain   scalar `yaml:"domain"`
+}
+
+type columnY struct {
+	Type   scalar `yaml:"type"`
+	From   scalar `yaml:"from"`
+	Part   scalar `yaml:"part"`
+	Meta   scalar `yaml:"meta"`
+	Masked bool   `yaml:"masked"`
+}
+
+// scalar is a string and the line that it stands in.
+type scalar struct {
+	text string
+	line int
+}
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (s *scalar) UnmarshalYAML(n ast.Node) error {
+	s.line = n.GetToken().Position.Line
+	return yaml.NodeToValue(n, &s.text)
+}
+
+// list is a mapping in the order of the file.
+type list[T any] []named[T]
+
+type named[T any] struct {
+	name string
+	line int
+	T    T
+}
+
+// UnmarshalYAML implements yaml.NodeUnmarshaler.
+func (l *list[T]) UnmarshalYAML(n ast.Node) error {
+	var values []*ast.MappingValueNode
+	switch n := n.(type) {
+	case *ast.MappingNode:
+		values = n.Values
+	case *ast.MappingValueNode:
+		values = []*ast.MappingValueNode{n}
+	default:
+		return &yaml.SyntaxError{Message: "want a mapping of names", Token: n.GetToken()}
+	}
+	for _, v := range values {
+		token := v.Key.GetToken()
+		item := named[T]{name: token.Value, line: token.Position.Line}
+		if _, ok := v.Value.(*ast.NullNode); ok {
+			return &yaml.SyntaxError{Message: fmt.Sprintf("%s says nothing", token.Value), Token: token}
+		}
+		if err := yaml.NodeToValue(v.Value, &item.T, yaml.Strict()); err != nil {
+			return err
+		}
+		*l = append(*l, item)
+	}
+	return nil
+}
+
+// Load finds the model with the given name among the builtin ones, or reads
+// the file when it is a path (it has a slash or ends in .yaml or .yml).
+func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
+	if strings.ContainsAny(nameOrPath, `/\`) || strings.HasSuffix(nameOrPath, ".yaml") || strings.HasSuffix(nameOrPath, ".yml") {
+		text, err := os.ReadFile(nameOrPath)
+		if err != nil {
+			return nil, fmt.Errorf("read the model file: %w", err)
+		}
+		return Parse(nameOrPath, text)
+	}
+	text, err := fs.ReadFile(builtin, nameOrPath+".yaml")
+	if err != nil {
+		return nil, fmt.Errorf("no model is named %q; there are %s, or give the path of a file, as in ./%s.yaml", nameOrPath, strings.Join(Names(builtin), ", "), nameOrPath)
+	}
+	return Parse("models/"+nameOrPath+".yaml", text)
+}
+
+// Names lists the models in a file system.
+func Names(builtin fs.FS) []string {
+	paths, _ := fs.Glob(builtin, "*.yaml") // the pattern is a good one
+	for i, p := range paths {
+		paths[i] = strings.TrimSuffix(path.Base(p), ".yaml")
+	}
+	return paths
+}
+
+// Parse checks the text of a model file. The error lists every problem, a
+// line each: file, line and field. path is for the errors only.
+func Parse(path string, text []byte) (*Model, error) {
+	var f file
+	if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
+		var located yaml.Error
+		if errors.As(err, &located) && located.GetToken() != nil {
+			return nil, fmt.Errorf("%s:%d: %s", path, located.GetToken().Position.Line, located.GetMessage())
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	c := compiler{path: path, m: &Model{Table: &batch.Table{}, fields: map[string]int{}}}
+	c.compile(f)
+	if len(c.problems) > 0 {
+		return nil, errors.Join(c.problems...)
+	}
+	return c.m, nil
+}
+
+type compiler struct {
+	path     string
+	m        *Model
+	problems []error
+}
+
+func (c *compiler) problem(line int, format string, args ...any) {
+	where := c.path
+	if line > 0 {
+		where = fmt.Sprintf("%s:%d", c.path, line)
+	}
+	c.problems = append(c.problems, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
+}
+
+var (
+	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+	domainForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+)
+
+func (c *compiler) identifier(what string, s scalar) {
+	if !identifier.MatchString(s.text) {
+		c.problem(s.line, "%s %q is no name; use letters, digits and _, up to 63, not a digit first", what, s.text)
+	}
+}
+
+func (c *compiler) compile(f file) {
+	m := c.m
+	if f.Model.text == "" {
+		c.problem(0, "no model: give the model a name, as in model: user_logins")
+	} else {
+		c.identifier("model", f.Model)
+	}
+	m.Name = f.Model.text
+	domain := m.Name
+	if f.Domain.text != "" {
+		domain = f.Domain.text
+		if !domainForm.MatchString(domain) {
+			c.problem(f.Domain.line, "domain %q: use letters, digits, _ . and -", domain)
+		}
+	}
+	if f.Table.text == "" {
+		c.problem(0, "no table: say which table the rows go to, as in table: user_logins")
+	} else {
+		schema, name, found := strings.Cut(f.Table.text, ".")
+		if !found {
+			schema, name = "", schema
+		} else {
+			c.identifier("schema", scalar{schema, f.Table.line})
+		}
+		c.identifier("table", scalar{name, f.Table.line})
+		m.Table.Schema, m.Table.Name = schema, name
+	}
+	c.fields(f.Fields, domain)
+	used := c.columns(f.Columns)
+	for i, fl := range f.Fields {
+		if !used[i] {
+			c.problem(fl.line, "field %s goes to no column; remove it, or add a column with from: %s", fl.name, fl.name)
+		}
+	}
+	c.key(f)
+	for _, col := range m.Columns {
+		m.Table.Columns = append(m.Table.Columns, batch.Column{
+			Name: col.Name, Type: col.Type.String(), Kind: kinds[col.Type.Base],
+			NotNull: col.Field < 0 || m.Fields[col.Field].Required,
+			Ledger:  m.Table.Ledger != "" && len(m.Table.Columns) >= len(f.Columns),
+		})
+	}
+}
+
+func (c *compiler) fields(fields list[field], domain string) {
+	if len(fields) == 0 {
+		c.problem(0, "no fields: say which members of the body are read")
+	}
+	for _, f := range fields {
+		out := Field{Name: f.name, Type: FieldType(f.T.Type.text), Required: f.T.Required, Personal: f.T.Personal, Domain: domain + "." + f.name}
+		line := max(f.line, f.T.Type.line)
+		switch {
+		case f.name == "" || strings.ContainsAny(f.name, "\"\\") || strings.ContainsFunc(f.name, func(r rune) bool { return r < ' ' || r == '\uFFFD' }):
+			c.problem(f.line, "field %q: a name has no quotes, no backslash and no control character", f.name)
+		case f.T.Type.text == "":
+			c.problem(line, "field %s has no type", f.name)
+		case accepts[out.Type] == nil:
+			c.problem(line, "field %s has the unknown type %q; there are text, ip, email, version, integer, numeric, boolean, timestamp, date, uuid and json", f.name, out.Type)
+		case (out.Type == TypeIP || out.Type == TypeEmail) && !out.Personal:
+			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)
+		case out.Personal && out.Type != TypeText && out.Type != TypeIP && out.Type != TypeEmail:
+			c.problem(line, "field %s is personal, so it is masked, and only text, ip and email can be; it is of type %s", f.name, out.Type)
+		case f.T.Domain.text != "" && !out.Personal:
+			c.problem(f.T.Domain.line, "field %s has a domain, which is for masks, and is not personal", f.name)
+		case f.T.Domain.text != "" && !domainForm.MatchString(f.T.Domain.text):
+			c.problem(f.T.Domain.line, "field %s: domain %q: use letters, digits, _ . and -", f.name, f.T.Domain.text)
+		}
+		for _, other := range c.m.Fields {
+			if strings.EqualFold(other.Name, f.name) {
+				c.problem(f.line, "fields %s and %s differ in upper and lower case only", other.Name, f.name)
+			}
+		}
+		if f.T.Domain.text != "" {
+			out.Domain = f.T.Domain.text
+		}
+		out.quoted = []byte(`"` + f.name + `"`)
+		c.m.fields[string(out.quoted)] = len(c.m.Fields)
+		c.m.Fields = append(c.m.Fields, out)
+	}
+}
+
+// columns checks the columns and says which fields go to one.
+func (c *compiler) columns(columns list[columnY]) []bool {
+	used := make([]bool, len(c.m.Fields))
+	if len(columns) == 0 {
+		c.problem(0, "no columns: say where the fields go")
+	}
+	for _, y := range columns {
+		line := max(y.line, y.T.Type.line)
+		col := Column{Name: y.name, Field: -1, Masked: y.T.Masked, Meta: Meta(y.T.Meta.text)}
+		c.identifier("column", scalar{y.name, y.line})
+		var err error
+		if col.Type, err = parseSQLType(y.T.Type.text); err != nil {
+			c.problem(line, "column %s: %v", y.name, err)
+		}
+		for _, other := range c.m.Columns {
+			if other.Name == y.name {
+				c.problem(y.line, "column %s is there twice", y.name)
+			}
+		}
+		switch {
+		case (y.T.From.text == "") == (y.T.Meta.text == ""):
+			c.problem(line, "column %s wants either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", y.name)
+		case y.T.Meta.text != "":
+			c.metaColumn(line, y, col, err == nil)
+		default:
+			col.Field = slices.IndexFunc(c.m.Fields, func(f Field) bool { return f.Name == y.T.From.text })
+			if col.Field < 0 {
+				c.problem(y.T.From.line, "column %s comes from the field %q, which is not among the fields", y.name, y.T.From.text)
+				break
+			}
+			used[col.Field] = true
+			col.Major = c.part(y, c.m.Fields[col.Field])
+			c.fieldColumn(line, col, err == nil)
+		}
+		c.m.Columns = append(c.m.Columns, col)
+	}
+	return used
+}
+
+func (c *compiler) metaColumn(line int, y named[columnY], col Column, typed bool) {
+	types, ok := metaAccepts[col.Meta]
+	switch {
+	case !ok:
+		c.problem(y.T.Meta.line, "column %s: meta %q is not known; there are sent_at, sent_date, message_id and mask_key", y.name, col.Meta)
+	case y.T.Masked || y.T.Part.text != "":
+		c.problem(line, "column %s holds %s, which has neither a mask nor parts", y.name, col.Meta)
+	case typed && !slices.Contains(types, col.Type.Base):
+		c.problem(line, "column %s holds %s, which goes to %s and not to %s", y.name, col.Meta, strings.Join(types, " or "), col.Type)
+	case typed && col.Meta == MetaMaskKey && col.Type.Base == "varchar" && col.Type.Length < 32:
+		c.problem(line, "column %s is too narrow: ids of keys have up to 32 characters", y.name)
+	}
+}
+
+func (c *compiler) part(y named[columnY], f Field) (major bool) {
+	switch {
+	case y.T.Part.text == "":
+	case y.T.Part.text != "major":
+		c.problem(y.T.Part.line, "column %s: part %q is not known; there is major", y.name, y.T.Part.text)
+	case f.Type != TypeVersion:
+		c.problem(y.T.Part.line, "column %s: only a version has a major number, and field %s is of type %s", y.name, f.Name, f.Type)
+	default:
+		return true
+	}
+	return false
+}
+
+func (c *compiler) fieldColumn(line int, col Column, typed bool) {
+	f := c.m.Fields[col.Field]
+	types := accepts[f.Type]
+	if col.Major {
+		types = accepts[TypeInteger]
+	}
+	switch {
+	case f.Personal && !col.Masked:
+		c.problem(line, "column %s would hold the personal field %s in clear; add masked: true", col.Name, f.Name)
+	case !f.Personal && col.Masked:
+		c.problem(line, "column %s is masked, and field %s is not personal; add personal: true to the field", col.Name, f.Name)
+	case typed && types != nil && !slices.Contains(types, col.Type.Base):
+		c.problem(line, "column %s is of type %s, which cannot hold the field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
+	case typed && col.Masked && col.Type.Base == "varchar" && col.Type.Length < mask.Size:
+		c.problem(line, "column %s is too narrow: a mask has %d characters", col.Name, mask.Size)
+	}
+}
+
+// key settles what makes a row the same row on every delivery.
+func (c *compiler) key(f file) {
+	m := c.m
+	switch {
+	case len(f.Key) > 0 && f.Ledger.text != "":
+		c.problem(f.Ledger.line, "key and ledger are both given; the ledger is for a table without a key")
+	case f.Ledger.text != "":
+		c.identifier("ledger", f.Ledger)
+		m.Table.Ledger = f.Ledger.text
+		n := len(m.Columns)
+		m.Columns = append(m.Columns,
+			Column{Name: "sent_at", Type: SQLType{Base: "timestamptz"}, Field: -1, Meta: MetaSentAt},
+			Column{Name: "message_id", Type: SQLType{Base: "uuid"}, Field: -1, Meta: MetaMessageID})
+		m.Table.Key = []int{n, n + 1}
+	case len(f.Key) == 0:
+		c.problem(0, "no key: name the columns that are the same on every delivery of a message, as in key: [sent_at, message_id], or, for a table that has none, a ledger: sluice_ledger")
+	}
+	for _, k := range f.Key {
+		i := slices.IndexFunc(m.Columns, func(col Column) bool { return col.Name == k.text })
+		switch {
+		case i < 0:
+			c.problem(k.line, "the key's column %s is not among the columns", k.text)
+		case slices.Contains(m.Table.Key, i):
+			c.problem(k.line, "the key names the column %s twice", k.text)
+		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].Required:
+			c.problem(k.line, "the key's column %s can be NULL, and a NULL is like no other; add required: true to the field %s", k.text, m.Fields[m.Columns[i].Field].Name)
+		case m.Columns[i].Type.Base == "json" || m.Columns[i].Type.Base == "jsonb":
+			c.problem(k.line, "the key's column %s is of type %s, which makes no key", k.text, m.Columns[i].Type)
+		case m.Columns[i].Meta == MetaMaskKey || m.Columns[i].Masked:
+			c.problem(k.line, "the key's column %s changes with the mask's key, so a message would be stored again after a rotation", k.text)
+		default:
+			m.Table.Key = append(m.Table.Key, i)
+		}
+	}
+}

@@ -1,0 +1,89 @@
+// Package model is the policy for one kind of record: which fields of a body
+// are read, how each is checked, which are personal and how they are masked,
+// and which columns they go to. A model is written in a YAML file, checked
+// when it loads, and then immutable:
+//
+//	model file -> Load -> Model; Model.Reader: body -> one row of a batch; Model.DDL -> SQL
+//
+// Nothing that a model does not name is stored, and no rejection or error of
+// this package carries a key or a value of a body. It imports batch, mask and
+// message; ingest and the commands import it.
+package model
+
+import (
+	"sluice/internal/batch"
+)
+
+// Model is a checked model file.
+type Model struct {
+	Name    string
+	Fields  []Field
+	Columns []Column // in the order of the table, the ledger's columns last
+	Table   *batch.Table
+
+	fields map[string]int // by JSON string with its quotes, as most producers write it
+}
+
+// Field is a member of the body's object.
+type Field struct {
+	Name     string
+	Type     FieldType
+	Required bool
+	Personal bool
+	Domain   string // of the masks, "user_logins.ip"
+	quoted   []byte
+}
+
+// FieldType says how a field is read.
+type FieldType string
+
+// The types of fields.
+const (
+	TypeText      FieldType = "text"      // a string, as it is
+	TypeIP        FieldType = "ip"        // one IP address, always personal
+	TypeEmail     FieldType = "email"     // one e-mail address, always personal
+	TypeVersion   FieldType = "version"   // "2.3.0-beta"
+	TypeInteger   FieldType = "integer"   // a JSON number without fraction or exponent
+	TypeNumeric   FieldType = "numeric"   // a JSON number, digit for digit
+	TypeBoolean   FieldType = "boolean"   // true or false
+	TypeTimestamp FieldType = "timestamp" // a string, RFC 3339 with a zone
+	TypeDate      FieldType = "date"      // a string, 2026-01-31
+	TypeUUID      FieldType = "uuid"      // a string of 36 characters
+	TypeJSON      FieldType = "json"      // any JSON value, as it is
+)
+
+// Column is where a value goes.
+type Column struct {
+	Name string
+	Type SQLType
+	// Field is the index of the field that it comes from, -1 when Meta says
+	// what it holds.
+	Field int
+	// Masked: the pseudonym of the field is stored.
+	Masked bool
+	// Major: the leading number of a version is stored.
+	Major bool
+	Meta  Meta
+}
+
+// Meta is what a column holds that does not come from the body.
+type Meta string
+
+// The metadata of a message.
+const (
+	MetaSentAt    Meta = "sent_at"    // SentTimestamp
+	MetaSentDate  Meta = "sent_date"  // its day in UTC
+	MetaMessageID Meta = "message_id" // messageId as a UUID
+	MetaMaskKey   Meta = "mask_key"   // id of the key that masked the row
+)
+
+// Personal lists the personal fields.
+func (m *Model) Personal() []Field {
+	var fields []Field
+	for _, f := range m.Fields {
+		if f.Personal {
+			fields = append(fields, f)
+		}
+	}
+	return fields
+}

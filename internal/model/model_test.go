@@ -1,0 +1,455 @@
+package model_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/models"
+)
+
+func load(t testing.TB, name string) *model.Model {
+	t.Helper()
+	m, err := model.Load(name, models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// read runs one body through a model and spells its row out.
+func read(t testing.TB, m *model.Model, body string) (map[string]string, message.Rejection) {
+	t.Helper()
+	b := batch.New(m.Table)
+	msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", Body: []byte(body), HasBody: true, SentMillis: 1767225599999, HasSent: true}
+	bad := m.Reader(mask.Unkeyed()).Append(b, 0, &msg)
+	if !bad.IsZero() {
+		if b.Len() != 0 {
+			t.Errorf("a rejected body left a row")
+		}
+		return nil, bad
+	}
+	row := map[string]string{}
+	b.Row(0, func(c int, v []byte) {
+		col := b.Columns()[c]
+		if v == nil {
+			row[col.Name] = "NULL"
+			return
+		}
+		epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+		switch col.Kind {
+		case batch.Text:
+			row[col.Name] = string(v)
+		case batch.Int4:
+			row[col.Name] = fmt.Sprint(int32(binary.BigEndian.Uint32(v)))
+		case batch.Int8:
+			row[col.Name] = fmt.Sprint(int64(binary.BigEndian.Uint64(v)))
+		case batch.Bool:
+			row[col.Name] = fmt.Sprint(v[0] == 1)
+		case batch.Date:
+			row[col.Name] = epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
+		case batch.Timestamp:
+			row[col.Name] = epoch.Add(time.Duration(int64(binary.BigEndian.Uint64(v))) * time.Microsecond).Format(time.RFC3339Nano)
+		case batch.UUID:
+			row[col.Name] = uuid.UUID(v).String()
+		}
+	})
+	return row, bad
+}
+
+func TestUserLogin(t *testing.T) {
+	got, bad := read(t, load(t, "user_logins"), "\xef\xbb\xbf \n"+`{"user_id": "u", "app_version": "2.3.0", "device_type": "ios", "ip": "::ffff:203.0.113.7", "device_id": "593-47-5928", "locale": "", "more": {"IP": [1]}}`+"\t")
+	if !bad.IsZero() {
+		t.Fatal(bad)
+	}
+	want := map[string]string{
+		"user_id": "u", "device_type": "ios", "locale": "", "app_version": "2", "app_version_full": "2.3.0",
+		"masked_ip":        "fec52565aa0cf18f57d7cf5b3ac728503b8992d2d6f7d46da1d1201090902b02",
+		"masked_device_id": "4f00c1a807b673887c7af517d0df68e6b41aecf8cbec26c71fe4c580664669ed",
+		"create_date":      "2025-12-31", "sent_at": "2025-12-31T23:59:59.999Z", "mask_key": "sha256", "message_id": "00000000-0000-4000-8000-000000000001",
+	}
+	if diff := cmp.Diff(got, want); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+}
+
+func TestBodiesThatReject(t *testing.T) {
+	const rest = `,"ip":"203.0.113.7","device_id":"d"}`
+	for _, tt := range []struct{ name, body, want string }{
+		{"empty", "", "not_json"},
+		{"no JSON", "not json", "not_json"},
+		{"null", "null", "not_an_object"},
+		{"an array", "[]", "not_an_object"},
+		{"a broken array", "[", "not_json"},
+		{"empty object", "{}", "missing user_id"},
+		{"blank", `{"user_id":" \u3000"` + rest, "missing user_id"},
+		{"null field", `{"user_id":null` + rest, "missing user_id"},
+		{"two objects", `{"user_id":"u"}{}`, "not_json"},
+		{"rubbish behind", `{"user_id":"u"} x`, "not_json"},
+		{"a NUL behind", "{\"user_id\":\"u\"}\x00", "not_json"},
+		{"a second BOM", "\xef\xbb\xbf\xef\xbb\xbf{}", "not_json"},
+		{"duplicate", `{"user_id":"u","user_id":"u"}`, "duplicate_key"},
+		{"duplicate, escaped", `{"user_id":"u","user_\u0069d":"u"}`, "duplicate_key"},
+		{"duplicate, nested and unread", `{"user_id":"u","x":[{"a":1,"a":2}]}`, "duplicate_key"},
+		{"lone surrogate, unread", `{"user_id":"u","x":"\ud800"}`, "not_json"},
+		{"invalid UTF-8, unread", "{\"user_id\":\"u\",\"x\":\"\xff\"}", "not_json"},
+		{"key in other case", `{"user_id":"u","IP":"x"}`, "key_case ip"},
+		{"key in other case, escaped", `{"user_id":"u","\u0049p":"x"}`, "key_case ip"},
+		{"key in other case beside the right one", `{"user_id":"u","ip":"1.1.1.1","Ip":"x"}`, "key_case ip"},
+		{"key in other case by Unicode's folding", `{"u\u017fer_id":"u"}`, "key_case user_id"},
+		{"syntax comes before case", `{"IP":"x",`, "not_json"},
+		{"a number for a text", `{"user_id":7` + rest, "wrong_type user_id"},
+		{"true for a masked text", `{"user_id":"u","device_id":true}`, "wrong_type device_id"},
+		{"an object for an address", `{"user_id":"u","ip":{}}`, "wrong_type ip"},
+		{"NUL", `{"user_id":"a\u0000b"}`, "nul_character user_id"},
+		{"NUL in a masked one", `{"user_id":"u","device_id":"a\u0000"}`, "nul_character device_id"},
+		{"too long", `{"user_id":"u","device_type":"` + strings.Repeat("é", 33) + `"}`, "too_long device_type"},
+		{"no address", `{"user_id":"u","ip":"1.2.3"}`, "not_an_ip_address ip"},
+		{"no version", `{"user_id":"u","app_version":"v3"}`, "not_a_version app_version"},
+		{"a version's blank", `{"user_id":"u","app_version":""}`, "not_a_version app_version"},
+		{"a version too big", `{"user_id":"u","app_version":"2147483648"}`, "out_of_range app_version"},
+		{"a full version too long", `{"user_id":"u","app_version":"1-` + strings.Repeat("a", 63) + `"}`, "too_long app_version"},
+		{"nested too deep", `{"user_id":"u","x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "not_json"},
+		{"a megabyte of brackets", strings.Repeat("[", 1<<20), "not_json"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			row, bad := read(t, load(t, "user_logins"), tt.body)
+			if bad.String() != tt.want {
+				t.Errorf("got %q %v, want %q", bad, row, tt.want)
+			}
+		})
+	}
+}
+
+func TestVersions(t *testing.T) {
+	m := load(t, "user_logins")
+	for body, want := range map[string]string{
+		`"2.3.0"`: "2", `"0.96"`: "0", `"1.0.0.1"`: "1", `"2"`: "2", `"6.02"`: "6", `"2.3.0-beta"`: "2", `"2147483647"`: "2147483647", `"007.1"`: "7",
+		`" 2.3\n"`: "2", `"1+build.5-x"`: "1", `"1-"`: "1", `null`: "NULL",
+	} {
+		row, bad := read(t, m, `{"user_id":"u","app_version":`+body+`}`)
+		if row["app_version"] != want {
+			t.Errorf("%s: got %s %v, want %s", body, row["app_version"], bad, want)
+		}
+	}
+	for _, body := range []string{`"v3"`, `"."`, `"1."`, `".1"`, `"1..2"`, `"-1"`, `"+1"`, `"1 2"`, `"1.x"`, `"1-ü"`, `"１"`, `"1_0"`, `"1e3"`, `"two"`, `" "`, `"1\u00a0"`} {
+		if _, bad := read(t, m, `{"user_id":"u","app_version":`+body+`}`); bad.Reason != message.ReasonNotVersion {
+			t.Errorf("%s: got %v", body, bad)
+		}
+	}
+}
+
+const order = `{"order_id":"6f1c2f0e-3f43-4d0e-9f5a-3c9b6a1d2e01","total":1,"currency":"EUR","placed_at":"2026-01-31T12:00:00Z"`
+
+func TestOrders(t *testing.T) {
+	m := load(t, "orders")
+	for _, tt := range []struct{ member, column, want string }{
+		{`"total":12.50`, "total", "12.50"},
+		{`"total":-0.0001`, "total", "-0.0001"},
+		{`"total":0.10000`, "total", "0.10000"},
+		{`"total":99999999999999.9999`, "total", "99999999999999.9999"},
+		{`"total":1e13`, "total", "1e13"},
+		{`"total":1234500e-6`, "total", "1234500e-6"},
+		{`"total":0e99`, "total", "0e99"},
+		{`"customer_email":" Ann@Example.com "`, "masked_email", ""},
+		{`"customer_email":""`, "masked_email", "NULL"},
+		{`"currency":"€€€"`, "currency", "€€€"},
+		{`"item_count":-2147483648`, "item_count", "-2147483648"},
+		{`"item_count":-0`, "item_count", "0"},
+		{`"loyalty_points":9223372036854775807`, "loyalty_points", "9223372036854775807"},
+		{`"gift":true`, "gift", "true"},
+		{`"gift":null`, "gift", "NULL"},
+		{`"placed_at":"2026-01-31T12:00:00.123456+02:00"`, "placed_at", "2026-01-31T10:00:00.123456Z"},
+		{`"placed_at":"1999-12-31T23:59:59.5Z"`, "placed_at", "1999-12-31T23:59:59.5Z"},
+		{`"deliver_on":"1999-02-28"`, "deliver_on", "1999-02-28"},
+		{`"deliver_on":"2024-02-29"`, "deliver_on", "2024-02-29"},
+		{`"session_id":"6F1C2F0E-3F43-4D0E-9F5A-3C9B6A1D2E01"`, "session_id", "6f1c2f0e-3f43-4d0e-9f5a-3c9b6a1d2e01"},
+		{`"lines":[{"sku": "a\\u0000", "n":1.10}]`, "lines", `[{"sku": "a\\u0000", "n":1.10}]`},
+		{`"lines":"text"`, "lines", `"text"`},
+		{`"lines":null`, "lines", "NULL"},
+	} {
+		row, bad := read(t, m, with(order, tt.member))
+		if tt.want == "" && len(row[tt.column]) == mask.Size {
+			continue
+		}
+		if row[tt.column] != tt.want {
+			t.Errorf("%s: got %q %v, want %q", tt.member, row[tt.column], bad, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		member string
+		want   message.Reason
+	}{
+		{`"total":"12.50"`, message.ReasonWrongType},
+		{`"total":0.00001`, message.ReasonOutOfRange},
+		{`"total":100000000000000`, message.ReasonOutOfRange},
+		{`"total":1e14`, message.ReasonOutOfRange},
+		{`"total":1e-5`, message.ReasonOutOfRange},
+		{`"total":1e999999999999`, message.ReasonOutOfRange},
+		{`"total":true`, message.ReasonWrongType},
+		{`"total":null`, message.ReasonMissing},
+		{`"item_count":1.0`, message.ReasonNotInteger},
+		{`"item_count":1e3`, message.ReasonNotInteger},
+		{`"item_count":"1"`, message.ReasonWrongType},
+		{`"item_count":2147483648`, message.ReasonOutOfRange},
+		{`"loyalty_points":9223372036854775808`, message.ReasonOutOfRange},
+		{`"gift":1`, message.ReasonWrongType},
+		{`"gift":"true"`, message.ReasonWrongType},
+		{`"placed_at":"2026-01-31 12:00:00Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T12:00:00"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T12:00:00,5Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T1:00:00Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-02-30T12:00:00Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T12:00:00+24:00"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T12:00:00+02:60"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T24:00:00Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":"2026-01-31T23:59:60Z"`, message.ReasonNotTimestamp},
+		{`"placed_at":""`, message.ReasonMissing},
+		{`"placed_at":1767225600`, message.ReasonWrongType},
+		{`"deliver_on":"2026-1-31"`, message.ReasonNotDate},
+		{`"deliver_on":"2026-02-29"`, message.ReasonNotDate},
+		{`"deliver_on":""`, message.ReasonNotDate},
+		{`"session_id":"{6f1c2f0e-3f43-4d0e-9f5a-3c9b6a1d2e01}"`, message.ReasonNotUUID},
+		{`"session_id":"6f1c2f0e3f434d0e9f5a3c9b6a1d2e01"`, message.ReasonNotUUID},
+		{`"currency":"EURO"`, message.ReasonTooLong},
+		{`"customer_email":"nobody"`, message.ReasonNotEmail},
+		{`"lines":["\u0000"]`, message.ReasonNUL},
+		{`"lines":` + strings.Repeat("[", 201) + strings.Repeat("]", 201), message.ReasonTooDeep},
+	} {
+		if row, bad := read(t, m, with(order, tt.member)); bad.Reason != tt.want {
+			t.Errorf("%.60s: got %v %v, want %s", tt.member, bad, row, tt.want)
+		}
+	}
+}
+
+// with puts a member into an object in place of the one of the same name.
+func with(object, member string) string {
+	name, _, _ := strings.Cut(member, ":")
+	var kept []string
+	for _, m := range strings.Split(strings.TrimPrefix(object, "{"), ",") {
+		if !strings.HasPrefix(m, name) {
+			kept = append(kept, m)
+		}
+	}
+	return "{" + strings.Join(append(kept, member), ",") + "}"
+}
+
+func TestMessageUUID(t *testing.T) {
+	for id, want := range map[string]string{
+		"059f36b4-87a3-44ab-83d2-661975830a7d": "059f36b4-87a3-44ab-83d2-661975830a7d",
+		"msg-1":                                uuid.NewSHA1(model.MessageNamespace, []byte("msg-1")).String(),
+		// Another id, so it must be another UUID.
+		"059F36B4-87A3-44AB-83D2-661975830A7D": uuid.NewSHA1(model.MessageNamespace, []byte("059F36B4-87A3-44AB-83D2-661975830A7D")).String(),
+	} {
+		if got := model.MessageUUID(id).String(); got != want {
+			t.Errorf("%s: got %s, want %s", id, got, want)
+		}
+	}
+}
+
+const valid = `model: m
+table: s.t
+key: [id]
+fields:
+  id: {type: uuid, required: true}
+  ip: {type: ip, personal: true}
+columns:
+  id: {type: uuid, from: id}
+  masked_ip: {type: varchar(64), from: ip, masked: true}
+`
+
+func TestModelsThatDoNotLoad(t *testing.T) {
+	for _, tt := range []struct{ name, old, new, want string }{
+		{"unknown type", "type: uuid, required", "type: uid, required", `m.yaml:5: field id has the unknown type "uid"`},
+		{"unknown setting", "personal: true", "private: true", `m.yaml:6: unknown field "private"`},
+		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: unknown field "keys"`},
+		{"personal in clear", ", masked: true", "", "m.yaml:9: column masked_ip would hold the personal field ip in clear"},
+		{"masked and not personal", "type: ip, personal: true", "type: text", "m.yaml:9: column masked_ip is masked, and field ip is not personal"},
+		{"an address that is not personal", "type: ip, personal: true", "type: ip", "m.yaml:6: field ip is of type ip, which is personal"},
+		{"two fields to one column", "  masked_ip:", "  id:", `m.yaml:9: `},
+		{"unknown field", "from: ip", "from: ipp", `m.yaml:9: column masked_ip comes from the field "ipp"`},
+		{"a field without a column", "columns:", "  x: {type: text}\ncolumns:", "m.yaml:7: field x goes to no column"},
+		{"too narrow for a mask", "varchar(64)", "varchar(63)", "m.yaml:9: column masked_ip is too narrow"},
+		{"a type that does not hold it", "type: uuid, from: id", "type: integer, from: id", "m.yaml:8: column id is of type integer, which cannot hold the field id"},
+		{"unknown SQL type", "type: uuid, from: id", "type: guid, from: id", `m.yaml:8: column id: "guid" is no type`},
+		{"varchar without a length", "varchar(64)", "varchar", "m.yaml:9: column masked_ip: "},
+		{"no key", "key: [id]", "", "m.yaml: no key"},
+		{"a key that can be NULL", ", required: true", "", "m.yaml:3: the key's column id can be NULL"},
+		{"a key that is no column", "key: [id]", "key: [idd]", "m.yaml:3: the key's column idd is not among the columns"},
+		{"a key and a ledger", "key: [id]", "key: [id]\nledger: l", "m.yaml:4: key and ledger are both given"},
+		{"a table that is no name", "table: s.t", `table: 's.t"; drop'`, "m.yaml:2: table"},
+		{"a masked key", "key: [id]", "key: [masked_ip]", "m.yaml:3: the key's column masked_ip"},
+		{"neither from nor meta", ", from: id", "", "m.yaml:8: column id wants either from"},
+		{"unknown meta", "from: id}", "meta: sent}", `m.yaml:8: column id: meta "sent"`},
+		{"meta in another type", "from: id}", "meta: sent_at}", "m.yaml:8: column id holds sent_at, which goes to timestamptz"},
+		{"a part of what has none", "from: id}", "from: id, part: major}", "m.yaml:8: column id: only a version"},
+		{"no YAML", "fields:", "fields: [", "m.yaml:"},
+		{"a tab", "  id: {type: uuid, from", "\tid: {type: uuid, from", "m.yaml:"},
+		{"a field in two cases", "  ip:", "  ID: {type: text}\n  ip:", "m.yaml:6: fields id and ID differ"},
+		{"a list for a mapping", "columns:\n  id: {type: uuid, from: id}\n  masked_ip: {type: varchar(64), from: ip, masked: true}", "columns: [id]", "m.yaml:7: want a mapping"},
+		{"says nothing", "{type: uuid, required: true}", "", "m.yaml:5: id says nothing"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := strings.Replace(valid, tt.old, tt.new, 1)
+			if text == valid {
+				t.Fatal("nothing was replaced")
+			}
+			_, err := model.Parse("m.yaml", []byte(text))
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+	if _, err := model.Parse("m.yaml", []byte(valid)); err != nil {
+		t.Errorf("the model that the others are made of: %v", err)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mine.yaml")
+	if err := os.WriteFile(path, []byte(valid), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if m := load(t, path); m.Table.Schema != "s" || m.Table.Name != "t" || m.Fields[1].Domain != "m.ip" {
+		t.Errorf("got %+v", m.Table)
+	}
+	if _, err := model.Load("nosuch", models.FS); err == nil || !strings.Contains(err.Error(), "orders, user_logins, user_logins_plain") {
+		t.Errorf("got %v, want the names that there are", err)
+	}
+	if got := load(t, "user_logins_plain").Fields[2].Domain; got != "user_logins.ip" {
+		t.Errorf("got domain %s", got)
+	}
+}
+
+func TestDDL(t *testing.T) {
+	for _, name := range model.Names(models.FS) {
+		t.Run(name, func(t *testing.T) {
+			golden := filepath.Join("testdata", name+".sql")
+			got := strings.Join(load(t, name).DDL(), ";\n") + ";\n"
+			if os.Getenv("UPDATE") != "" {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(got, string(want)); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func FuzzBody(f *testing.F) {
+	for _, s := range []string{order + "}", `{"user_id":"u","ip":"::1","app_version":"1.2-x"}`, "\xef\xbb\xbf{}", `{"lines":[[{"a":"\ud83d\ude00"}]]}`, `{"total":-1.5e-3}`} {
+		f.Add([]byte(s))
+	}
+	readers := map[*model.Model]*model.Reader{}
+	for _, name := range model.Names(models.FS) {
+		m := load(f, name)
+		readers[m] = m.Reader(mask.Unkeyed())
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for m, r := range readers {
+			b := batch.New(m.Table)
+			bad := r.Append(b, 0, &message.Message{ID: "x", Body: body, HasBody: true, HasSent: true})
+			if bad.IsZero() != (b.Len() == 1) {
+				t.Fatalf("%v with %d rows", bad, b.Len())
+			}
+			if !bad.IsZero() && bad.Reason.Explain() == "" {
+				t.Errorf("the reason %q has no explanation", bad.Reason)
+			}
+			if b.Len() == 1 {
+				b.Row(0, func(c int, v []byte) {
+					if v == nil && b.Columns()[c].NotNull {
+						t.Errorf("NULL in %s", b.Columns()[c].Name)
+					}
+				})
+			}
+		}
+	})
+}
+
+func FuzzVersion(f *testing.F) {
+	for _, s := range []string{"2.3.0", "1-", "1..", " 1", "99999999999"} {
+		f.Add(s)
+	}
+	m := load(f, "user_logins")
+	r := m.Reader(mask.Unkeyed())
+	f.Fuzz(func(t *testing.T, version string) {
+		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(version)
+		b := batch.New(m.Table)
+		bad := r.Append(b, 0, &message.Message{ID: "x", Body: []byte(`{"user_id":"u","app_version":"` + quoted + `"}`), HasBody: true, HasSent: true})
+		if bad.IsZero() {
+			if trimmed := strings.Trim(version, " \t\n\v\f\r"); trimmed == "" || trimmed[0] < '0' || trimmed[0] > '9' || len([]rune(version)) > 64 {
+				t.Errorf("%q passed", version)
+			}
+		}
+	})
+}
+
+func FuzzModel(f *testing.F) {
+	f.Add([]byte(valid))
+	for _, name := range model.Names(models.FS) {
+		text, err := models.FS.ReadFile(name + ".yaml")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := model.Parse("m.yaml", text)
+		if err != nil {
+			return
+		}
+		for _, c := range m.Columns {
+			if c.Field >= 0 && m.Fields[c.Field].Personal && !c.Masked {
+				t.Errorf("column %s holds a personal field in clear", c.Name)
+			}
+		}
+		if len(m.DDL()) == 0 {
+			t.Error("no DDL")
+		}
+		m.Reader(mask.Unkeyed()).Append(batch.New(m.Table), 0, &message.Message{ID: "x", Body: []byte("{}"), HasBody: true, HasSent: true})
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	keyed, err := mask.ParseKeys("k1:" + strings.Repeat("0123456789abcdef", 4))
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := load(b, "user_logins")
+	msg := message.Message{ID: "059f36b4-87a3-44ab-83d2-661975830a7d", HasBody: true, HasSent: true, SentMillis: 1767225600000, Body: []byte(`{"user_id": "424cdd21-063a-43a7-b91b-7ca1a833afae", "app_version": "2.3.0", "device_type": "android", "ip": "199.172.111.135", "locale": "RU", "device_id": "593-47-5928"}`)}
+	for _, k := range []struct {
+		name string
+		keys *mask.Keyring
+	}{{"sha256", mask.Unkeyed()}, {"hmac-sha256", keyed}} {
+		b.Run(k.name, func(b *testing.B) {
+			r := m.Reader(k.keys)
+			rows := batch.New(m.Table)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				if rows.Len() == 1000 {
+					rows.Reset()
+				}
+				if bad := r.Append(rows, i, &msg); !bad.IsZero() {
+					b.Fatal(bad)
+				}
+			}
+		})
+	}
+}

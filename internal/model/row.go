@@ -1,0 +1,347 @@
+package model
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"math"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+)
+
+// Reader turns bodies into rows. It keeps its memory between bodies, so it is
+// for one goroutine.
+type Reader struct {
+	m       *Model
+	keyID   string
+	maskers []*mask.Masker // one for each column, nil where nothing is masked
+
+	body     []byte
+	in       bytes.Buffer
+	dec      *jsontext.Decoder
+	values   [][]byte // the raw JSON of each field, nil when absent or null
+	scratch  []byte
+	personal mask.Personal
+	err      error // of the last value that AppendTo wrote
+}
+
+// Reader makes a reader that masks with the given keys.
+func (m *Model) Reader(keys *mask.Keyring) *Reader {
+	r := &Reader{
+		m: m, keyID: keys.ID(),
+		maskers:  make([]*mask.Masker, len(m.Columns)),
+		values:   make([][]byte, len(m.Fields)),
+		personal: mask.NewPersonal(),
+	}
+	r.dec = jsontext.NewDecoder(&r.in)
+	for i, c := range m.Columns {
+		if c.Masked {
+			r.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
+		}
+	}
+	return r
+}
+
+// Append checks one message and appends its row to the batch. A rejection
+// other than zero says why it has none. index is the message's, for the batch.
+func (r *Reader) Append(b *batch.Batch, index int, msg *message.Message) message.Rejection {
+	if !msg.HasBody {
+		return message.Rejection{Reason: message.ReasonNoBody}
+	}
+	if !msg.HasSent {
+		return message.Rejection{Reason: message.ReasonNoSentTime}
+	}
+	if bad := r.scan(msg.Body); !bad.IsZero() {
+		return bad
+	}
+	b.Begin(index)
+	for i := range r.m.Columns {
+		c := &r.m.Columns[i]
+		if c.Field < 0 {
+			r.meta(b, c.Meta, msg)
+			continue
+		}
+		f := &r.m.Fields[c.Field]
+		if reason := r.field(b, i, c, f); reason != "" {
+			b.Cancel()
+			return message.Rejection{Reason: reason, Field: f.Name}
+		}
+	}
+	b.End()
+	return message.Rejection{}
+}
+
+var bom = []byte("\xef\xbb\xbf")
+
+// scan checks the whole body's syntax and notes where the fields' values are.
+func (r *Reader) scan(body []byte) message.Rejection {
+	body = bytes.TrimPrefix(body, bom)
+	r.body = body
+	r.in = *bytes.NewBuffer(body)
+	r.dec.Reset(&r.in)
+	clear(r.values)
+	if r.dec.PeekKind() != '{' {
+		if err := r.dec.SkipValue(); err != nil {
+			return rejectSyntax(err)
+		}
+		return message.Rejection{Reason: message.ReasonNotObject}
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return rejectSyntax(err)
+	}
+	next := 0 // most producers write the fields in one order
+	var bad message.Rejection
+	for r.dec.PeekKind() != '}' {
+		name, err := r.dec.ReadValue()
+		if err != nil {
+			return rejectSyntax(err)
+		}
+		which := -1
+		if next < len(r.m.Fields) && bytes.Equal(name, r.m.Fields[next].quoted) {
+			which = next
+		} else {
+			which, bad = r.lookUp(name, bad)
+		}
+		if which < 0 {
+			if err := r.dec.SkipValue(); err != nil {
+				return rejectSyntax(err)
+			}
+			continue
+		}
+		next = which + 1
+		v, err := r.dec.ReadValue()
+		if err != nil {
+			return rejectSyntax(err)
+		}
+		if v[0] != 'n' { // null is as good as absent
+			end := r.dec.InputOffset() // v itself lives until the next read only
+			r.values[which] = body[end-int64(len(v)) : end]
+		}
+	}
+	if _, err := r.dec.ReadToken(); err != nil {
+		return rejectSyntax(err)
+	}
+	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return message.Rejection{Reason: message.ReasonNotJSON}
+	}
+	return bad
+}
+
+// lookUp finds the field that a name with its quotes stands for, -1 for none.
+// bad is passed on, or becomes a rejection when the name is nearly a field's:
+// losing that value in silence would be worse than losing the message.
+func (r *Reader) lookUp(name []byte, bad message.Rejection) (int, message.Rejection) {
+	if i, ok := r.m.fields[string(name)]; ok {
+		return i, bad
+	}
+	text := name[1 : len(name)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], name) // the decoder has checked it
+		text = r.scratch
+	}
+	for i := range r.m.Fields {
+		field := r.m.Fields[i].quoted
+		field = field[1 : len(field)-1]
+		if bytes.Equal(text, field) {
+			return i, bad
+		}
+		if bytes.EqualFold(text, field) {
+			return -1, message.Rejection{Reason: message.ReasonKeyCase, Field: r.m.Fields[i].Name}
+		}
+	}
+	return -1, bad
+}
+
+// rejectSyntax never passes the decoder's error on: it quotes the body.
+func rejectSyntax(err error) message.Rejection {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return message.Rejection{Reason: message.ReasonDuplicateKey}
+	}
+	return message.Rejection{Reason: message.ReasonNotJSON}
+}
+
+const (
+	epochMillis = 946684800000 // 2000-01-01 UTC, where Postgres counts from
+	dayMillis   = 24 * 60 * 60 * 1000
+)
+
+func (r *Reader) meta(b *batch.Batch, m Meta, msg *message.Message) {
+	switch m {
+	case MetaSentAt:
+		b.Int8((msg.SentMillis - epochMillis) * 1000)
+	case MetaSentDate:
+		b.Int4(days(msg.SentMillis - epochMillis))
+	case MetaMessageID:
+		id := MessageUUID(msg.ID)
+		b.Bytes(id[:])
+	case MetaMaskKey:
+		b.String(r.keyID)
+	}
+}
+
+// days is the number of whole days, rounded down also before the epoch.
+func days(millis int64) int32 {
+	d := millis / dayMillis
+	if millis%dayMillis < 0 {
+		d--
+	}
+	return int32(d)
+}
+
+// MessageNamespace is the namespace of the version-5 UUIDs that stand for
+// messageIds which are no UUIDs (SQS's own always are; emulators' are not).
+var MessageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
+
+// MessageUUID is the UUID of a messageId: the id itself where it is a UUID in
+// its canonical form, else a version-5 UUID of it in MessageNamespace.
+func MessageUUID(id string) uuid.UUID {
+	if len(id) == 36 && !strings.ContainsAny(id, "ABCDEF") {
+		if u, err := uuid.Parse(id); err == nil {
+			return u
+		}
+	}
+	return uuid.NewSHA1(MessageNamespace, []byte(id))
+}
+
+// field appends the value of one column and says why it cannot.
+func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
+	v := r.values[c.Field]
+	if v == nil {
+		return r.null(b, f)
+	}
+	if f.Personal {
+		return r.masked(b, r.maskers[column], f, v)
+	}
+	switch f.Type {
+	case TypeInteger:
+		return integer(b, c.Type, v)
+	case TypeNumeric:
+		return numeric(b, c.Type, v)
+	case TypeBoolean:
+		if v[0] != 't' && v[0] != 'f' {
+			return message.ReasonWrongType
+		}
+		b.Bool(v[0] == 't')
+		return ""
+	case TypeJSON:
+		return rawJSON(b, v)
+	default:
+		text, reason := r.text(v)
+		if reason != "" {
+			return reason
+		}
+		if f.Required && len(bytes.TrimFunc(text, unicode.IsSpace)) == 0 {
+			return message.ReasonMissing
+		}
+		return appendText(b, c, f.Type, text)
+	}
+}
+
+func (r *Reader) null(b *batch.Batch, f *Field) message.Reason {
+	if f.Required {
+		return message.ReasonMissing
+	}
+	b.Null()
+	return ""
+}
+
+func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) message.Reason {
+	if v[0] != '"' {
+		return message.ReasonWrongType
+	}
+	if err := r.personal.SetJSON(v); err != nil {
+		if errors.Is(err, mask.ErrNUL) {
+			return message.ReasonNUL
+		}
+		return message.ReasonNotJSON
+	}
+	if r.personal.Blank() {
+		return r.null(b, f)
+	}
+	b.AppendTo(func(dst []byte) []byte {
+		switch f.Type {
+		case TypeIP:
+			dst, r.err = m.AppendIP(dst, r.personal)
+		case TypeEmail:
+			dst, r.err = m.AppendEmail(dst, r.personal)
+		default:
+			dst, r.err = m.AppendText(dst, r.personal)
+		}
+		return dst
+	})
+	switch {
+	case r.err == nil:
+		return ""
+	case f.Type == TypeIP:
+		return message.ReasonNotIP
+	default:
+		return message.ReasonNotEmail
+	}
+}
+
+// text is the text of a JSON string, valid until the next call.
+func (r *Reader) text(v []byte) ([]byte, message.Reason) {
+	if v[0] != '"' {
+		return nil, message.ReasonWrongType
+	}
+	if bytes.IndexByte(v, '\\') < 0 {
+		return v[1 : len(v)-1], "" // a bare NUL is no JSON
+	}
+	r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], v) // the decoder has checked it
+	if bytes.IndexByte(r.scratch, 0) >= 0 {
+		return nil, message.ReasonNUL
+	}
+	return r.scratch, ""
+}
+
+func appendText(b *batch.Batch, c *Column, t FieldType, text []byte) message.Reason {
+	switch t {
+	case TypeVersion:
+		major, ok := version(text)
+		switch {
+		case !ok:
+			return message.ReasonNotVersion
+		case c.Major:
+			return appendInteger(b, c.Type, major)
+		}
+	case TypeTimestamp:
+		at, ok := timestamp(text)
+		if !ok {
+			return message.ReasonNotTimestamp
+		}
+		b.Int8(at.UnixMicro() - epochMillis*1000) // Postgres keeps microseconds
+		return ""
+	case TypeDate:
+		at, ok := date(text)
+		if !ok {
+			return message.ReasonNotDate
+		}
+		b.Int4(days(at.UnixMilli() - epochMillis))
+		return ""
+	case TypeUUID:
+		id, ok := parseUUID(text)
+		if !ok {
+			return message.ReasonNotUUID
+		}
+		b.Bytes(id[:])
+		return ""
+	}
+	if n := c.Type.Length; n > 0 && len(text) > n && utf8.RuneCount(text) > n {
+		return message.ReasonTooLong
+	}
+	b.Bytes(text)
+	return ""
+}
+
+// limits are the ranges of the integer types.
+var limits = map[string][2]int64{
+	"smallint": {math.MinInt16, math.MaxInt16}, "integer": {math.MinInt32, math.MaxInt32}, "bigint": {math.MinInt64, math.MaxInt64},
+}

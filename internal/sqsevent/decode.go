@@ -1,0 +1,308 @@
+// Package sqsevent is the contract between the SQS event source mapping and a
+// function: the bytes of an event become messages, and what failed becomes
+// the partial-batch answer. It knows nothing else.
+//
+// It is strict about what decides over messages (which records there are,
+// and their ids: everything that an answer does not list is deleted) and
+// lenient about the rest: an odd attribute must not cost the batch. That is
+// why it does not decode into events.SQSEvent of aws-lambda-go.
+package sqsevent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"sluice/internal/message"
+)
+
+// Error says that an event is no batch of SQS messages. The invocation must
+// fail with it: an empty success would delete whatever the event held.
+type Error struct{ what string }
+
+func (e *Error) Error() string {
+	return e.what + "; sluice takes the event of an SQS event source mapping, {\"Records\":[…]}, or the bare array of records that EventBridge Pipes sends"
+}
+
+func failf(format string, args ...any) *Error { return &Error{fmt.Sprintf(format, args...)} }
+
+// Decode reads an event. The messages share one buffer of the event's size
+// at most; they are valid for as long as the caller keeps them.
+func Decode(event []byte) ([]message.Message, error) {
+	d := decoder{
+		// What we do not need may be odd; names that we do need are checked
+		// for repeats below.
+		dec: jsontext.NewDecoder(bytes.NewBuffer(event), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
+		in:  event,
+		// Allocated once: what is unquoted is never longer than the event.
+		text: make([]byte, 0, len(event)),
+	}
+	if len(bytes.TrimSpace(event)) == 0 {
+		return nil, failf("the event is empty")
+	}
+	var err error
+	switch d.dec.PeekKind() {
+	case '[':
+		err = d.records()
+	case '{':
+		err = d.envelope()
+	default:
+		if _, err = d.dec.ReadValue(); err == nil {
+			return nil, failf("the event is neither an object nor an array")
+		}
+	}
+	if err == nil {
+		if _, end := d.dec.ReadToken(); end == nil {
+			err = failf("the event has a second JSON value behind the first")
+		} else if !atEnd(end) {
+			err = end
+		}
+	}
+	var ours *Error
+	if err != nil && !errors.As(err, &ours) {
+		// Not err itself: it can quote the event, which holds personal values.
+		err = failf("the event is not valid JSON at byte %d of %d", d.dec.InputOffset(), len(event))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.messages, nil
+}
+
+type decoder struct {
+	dec      *jsontext.Decoder
+	in       []byte
+	text     []byte // unquoted strings, one after another
+	messages []message.Message
+	fifo     string // the last eventSourceARN seen
+	isFIFO   bool
+}
+
+// value reads the next value; it stays valid, unlike what the decoder returns.
+func (d *decoder) value() ([]byte, error) {
+	v, err := d.dec.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	end := d.dec.InputOffset()
+	return d.in[end-int64(len(v)) : end], nil
+}
+
+// unquote returns the text of a JSON string; ok is false for any other value
+// and for a string that is no valid Unicode.
+func (d *decoder) unquote(v []byte) (text []byte, ok bool) {
+	if len(v) == 0 || v[0] != '"' {
+		return nil, false
+	}
+	at := len(d.text)
+	out, err := jsontext.AppendUnquote(d.text, v)
+	if err != nil {
+		return nil, false
+	}
+	d.text = out
+	return out[at:len(out):len(out)], true
+}
+
+// name reads the next member's name and says which of the given ones it is,
+// -1 for none of them.
+func (d *decoder) name(names ...string) (which int, err error) {
+	v, err := d.value()
+	if err != nil {
+		return -1, err
+	}
+	text := v[1 : len(v)-1]
+	if bytes.IndexByte(v, '\\') >= 0 {
+		text, _ = d.unquote(v)
+	}
+	for i, n := range names {
+		if n == string(text) {
+			return i, nil
+		}
+	}
+	return -1, nil
+}
+
+func (d *decoder) envelope() error {
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	found := false
+	for d.dec.PeekKind() != '}' {
+		which, err := d.name("Records")
+		if err != nil {
+			return err
+		}
+		if which < 0 {
+			if err := d.dec.SkipValue(); err != nil {
+				return err
+			}
+			continue
+		}
+		if found {
+			return failf("the event has Records twice")
+		}
+		found = true
+		if kind := d.dec.PeekKind(); kind != '[' {
+			if _, err := d.value(); err != nil {
+				return err
+			}
+			return failf("the event's Records is no array")
+		}
+		if err := d.records(); err != nil {
+			return err
+		}
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	if !found {
+		return failf("the event has no Records")
+	}
+	return nil
+}
+
+func (d *decoder) records() error {
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	for d.dec.PeekKind() != ']' {
+		if d.dec.PeekKind() != '{' {
+			if _, err := d.value(); err != nil {
+				return err
+			}
+			return failf("record %d of the event is no object", len(d.messages))
+		}
+		if err := d.record(); err != nil {
+			return err
+		}
+	}
+	_, err := d.dec.ReadToken()
+	return err
+}
+
+func (d *decoder) record() error {
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	n := len(d.messages)
+	var m message.Message
+	var source, arn []byte
+	var seen [5]bool
+	for d.dec.PeekKind() != '}' {
+		which, err := d.name("messageId", "body", "attributes", "eventSource", "eventSourceARN", "receiptHandle", "messageAttributes")
+		if err != nil {
+			return err
+		}
+		if which >= 0 && which < len(seen) {
+			if seen[which] {
+				return failf("record %d of the event has a name twice", n)
+			}
+			seen[which] = true
+		}
+		if which == 2 && d.dec.PeekKind() == '{' {
+			if err := d.attributes(&m); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := d.value()
+		if err != nil {
+			return err
+		}
+		switch which {
+		case 0:
+			id, ok := d.unquote(v)
+			if !ok || len(id) == 0 {
+				return failf("record %d of the event has a messageId that is empty or no string", n)
+			}
+			m.ID = string(id)
+		case 1:
+			m.Body, m.HasBody = d.unquote(v)
+		case 3:
+			source = v
+		case 4:
+			arn = v
+		case 5:
+			if handle, ok := d.unquote(v); ok {
+				m.ReceiptHandle = string(handle)
+			}
+		case 6:
+			if v[0] == '{' {
+				m.Attributes = v
+			}
+		}
+	}
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	if m.ID == "" {
+		return failf("record %d of the event has no messageId", n)
+	}
+	if text, ok := d.unquote(source); !ok || string(text) != "aws:sqs" {
+		return failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", n)
+	}
+	if string(arn) != d.fifo {
+		d.fifo = string(arn)
+		text, _ := d.unquote(arn)
+		d.isFIFO = bytes.HasSuffix(text, []byte(".fifo"))
+	}
+	m.FIFO = d.isFIFO
+	d.messages = append(d.messages, m)
+	return nil
+}
+
+// attributes reads the system attributes that are needed, each on its own:
+// one that is odd costs at most its own message, never the batch.
+func (d *decoder) attributes(m *message.Message) error {
+	if _, err := d.dec.ReadToken(); err != nil {
+		return err
+	}
+	for d.dec.PeekKind() != '}' {
+		which, err := d.name("SentTimestamp", "ApproximateReceiveCount", "MessageGroupId")
+		if err != nil {
+			return err
+		}
+		v, err := d.value()
+		if err != nil {
+			return err
+		}
+		switch which {
+		case 0:
+			m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
+		case 1:
+			n, _ := d.integer(v, math.MaxInt32)
+			m.ReceiveCount = int(n)
+		case 2:
+			if group, ok := d.unquote(v); ok {
+				m.Group = string(group)
+			}
+		}
+	}
+	_, err := d.dec.ReadToken()
+	return err
+}
+
+// integer reads a whole number from 0 to limit, written as a string of digits
+// or as a JSON number.
+func (d *decoder) integer(v []byte, limit int64) (int64, bool) {
+	if text, ok := d.unquote(v); ok {
+		if len(text) == 0 || len(text) > 20 || strings.Trim(string(text), "0123456789") != "" {
+			return 0, false
+		}
+		v = text
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil { // 1.7672256e12 is a number as well
+		f, ferr := strconv.ParseFloat(string(v), 64)
+		if ferr != nil || f != math.Trunc(f) || f < 0 || f > float64(limit) {
+			return 0, false
+		}
+		n = int64(f)
+	}
+	return n, n >= 0 && n <= limit
+}

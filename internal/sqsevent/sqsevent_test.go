@@ -1,0 +1,198 @@
+package sqsevent_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/message"
+	"sluice/internal/sqsevent"
+)
+
+const (
+	queue = `"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:logins"`
+	fifo  = `"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:logins.fifo"`
+)
+
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct {
+		name, event string
+		want        []message.Message
+	}{
+		{"no records", `{"Records":[]}`, nil},
+		{"bare empty array", ` [] `, nil},
+		{
+			"a record in full",
+			`{"Records":[{"messageId":"id-1","receiptHandle":"rh","body":"{\"a\":\"\\u00e9\"}","attributes":{"ApproximateReceiveCount":"3","SentTimestamp":"1767225600000","MessageGroupId":"g"},"messageAttributes":{"k":{"stringValue":"v"}},"md5OfBody":"x",` + queue + `,"awsRegion":"us-east-1"}]}`,
+			[]message.Message{{ID: "id-1", ReceiptHandle: "rh", Body: []byte(`{"a":"\u00e9"}`), HasBody: true, SentMillis: 1767225600000, HasSent: true, ReceiveCount: 3, Group: "g", Attributes: []byte(`{"k":{"stringValue":"v"}}`)}},
+		},
+		{
+			"FIFO by the queue's name", `[{"messageId":"1","body":"",` + fifo + `},{"messageId":"2","body":"",` + queue + `}]`,
+			[]message.Message{{ID: "1", Body: []byte{}, HasBody: true, FIFO: true}, {ID: "2", Body: []byte{}, HasBody: true}},
+		},
+		{
+			"numbers where strings are usual", `[{"messageId":"1","body":"b","attributes":{"SentTimestamp":1767225600000,"ApproximateReceiveCount":2},` + queue + `},{"messageId":"2","body":"b","attributes":{"SentTimestamp":1.7672256e12},` + queue + `}]`,
+			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 1767225600000, HasSent: true, ReceiveCount: 2}, {ID: "2", Body: []byte("b"), HasBody: true, SentMillis: 1767225600000, HasSent: true}},
+		},
+		{
+			"times that are none", `[{"messageId":"1","body":"b","attributes":{"SentTimestamp":"-1"},` + queue + `},{"messageId":"2","body":"b","attributes":{"SentTimestamp":"soon"},` + queue + `},{"messageId":"3","body":"b","attributes":{"SentTimestamp":"99999999999999999999"},` + queue + `},{"messageId":"4","body":"b","attributes":{"SentTimestamp":1.5},` + queue + `},{"messageId":"5","body":"b","attributes":{"SentTimestamp":null},` + queue + `},{"messageId":"6","body":"b","attributes":{"SentTimestamp":""},` + queue + `},{"messageId":"7","body":"b","attributes":[],` + queue + `},{"messageId":"8","body":"b","attributes":{"SentTimestamp":" 1"},` + queue + `}]`,
+			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 0}, {ID: "2", Body: []byte("b"), HasBody: true}, {ID: "3", Body: []byte("b"), HasBody: true}, {ID: "4", Body: []byte("b"), HasBody: true}, {ID: "5", Body: []byte("b"), HasBody: true}, {ID: "6", Body: []byte("b"), HasBody: true}, {ID: "7", Body: []byte("b"), HasBody: true}, {ID: "8", Body: []byte("b"), HasBody: true}},
+		},
+		{
+			"bodies that are none", `[{"messageId":"1",` + queue + `},{"messageId":"2","body":null,` + queue + `},{"messageId":"3","body":{},` + queue + `},{"messageId":"4","body":"\ud800",` + queue + `},{"messageId":"5","body":"` + "\xff" + `",` + queue + `}]`,
+			[]message.Message{{ID: "1"}, {ID: "2"}, {ID: "3"}, {ID: "4"}, {ID: "5"}},
+		},
+		{
+			"odd attributes cost nothing", `[{"messageId":"1","body":"b","md5OfBody":7,"messageAttributes":{"k":{"binaryValue":"not base64!"},"k":"` + "\xff" + `"},"attributes":{"SenderId":{},"SentTimestamp":"5","SentTimestamp2":[1,[2]]},"odd":{"odd":1,"odd":2},` + queue + `}]`,
+			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 5, HasSent: true, Attributes: []byte(`{"k":{"binaryValue":"not base64!"},"k":"` + "\xff" + `"}`)}},
+		},
+		{"escaped names", `{"Record\u0073":[{"message\u0049d":"1","b\u006fdy":"b",` + queue + `}]}`, []message.Message{{ID: "1", Body: []byte("b"), HasBody: true}}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := sqsevent.Decode([]byte(tt.event))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range got {
+				if !got[i].HasBody {
+					got[i].Body = nil
+				}
+				if !got[i].HasSent {
+					got[i].SentMillis = 0
+				}
+			}
+			if diff := cmp.Diff(got, tt.want); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDecodeErrors(t *testing.T) {
+	const canary = "canary-203.0.113.7"
+	for _, tt := range []struct{ name, event, want string }{
+		{"empty", "", "empty"},
+		{"white space", " \n", "empty"},
+		{"null", "null", "neither"},
+		{"a string", `"` + canary + `"`, "neither"},
+		{"no JSON", canary, "not valid JSON"},
+		{"cut off", `{"Records":[{"messageId":"1","body":"` + canary, "not valid JSON"},
+		{"cut off behind a record", `{"Records":[{"messageId":"1","body":"x",` + queue + `}`, "not valid JSON"},
+		{"two values", `{"Records":[]}{}`, "second"},
+		{"rubbish behind", `{"Records":[]}]`, "not valid JSON"},
+		{"another object", `{"body":"` + canary + `"}`, "no Records"},
+		{"other case", `{"records":[]}`, "no Records"},
+		{"Records null", `{"Records":null}`, "no array"},
+		{"Records an object", `{"Records":{"messageId":"1"}}`, "no array"},
+		{"Records twice", `{"Records":[],"Records":[]}`, "twice"},
+		{"record null", `{"Records":[null]}`, "record 0 of the event is no object"},
+		{"record an array", `[[]]`, "record 0 of the event is no object"},
+		{"second record a string", `[{"messageId":"1","body":"x",` + queue + `},"` + canary + `"]`, "record 1 of the event is no object"},
+		{"other source", `[{"messageId":"1","body":"x","eventSource":"aws:s3"}]`, "aws:sqs"},
+		{"no source", `[{"messageId":"1","body":"x"}]`, "aws:sqs"},
+		{"source no string", `[{"messageId":"1","body":"x","eventSource":1}]`, "aws:sqs"},
+		{"no messageId", `[{"body":"` + canary + `",` + queue + `}]`, "no messageId"},
+		{"messageId empty", `[{"messageId":"",` + queue + `}]`, "messageId that is empty"},
+		{"messageId null", `[{"messageId":null,` + queue + `}]`, "messageId that is empty or no string"},
+		{"messageId a number", `[{"messageId":1,` + queue + `}]`, "messageId that is empty or no string"},
+		{"messageId no Unicode", `[{"messageId":"\ud800",` + queue + `}]`, "messageId that is empty or no string"},
+		{"messageId twice", `[{"messageId":"1","messageId":"2",` + queue + `}]`, "twice"},
+		{"body twice", `[{"messageId":"1","body":"1","body":"2",` + queue + `}]`, "twice"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := sqsevent.Decode([]byte(tt.event))
+			if err == nil {
+				t.Fatalf("got %d messages, want an error", len(got))
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %q, want %q", err, tt.want)
+			}
+			if strings.Contains(err.Error(), canary) {
+				t.Errorf("the error quotes the event: %q", err)
+			}
+		})
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		failed []string
+		want   string
+	}{
+		{"none", nil, `{"batchItemFailures":[]}`},
+		{"one", []string{"a"}, `{"batchItemFailures":[{"itemIdentifier":"a"}]}`},
+		{"each once, in order", []string{"b", "a", "b"}, `{"batchItemFailures":[{"itemIdentifier":"b"},{"itemIdentifier":"a"}]}`},
+		{"exactly as it came", []string{"\"\\\u00e9\u2028<&>\n"}, `{"batchItemFailures":[{"itemIdentifier":"\"\\é` + "\u2028" + `<&>\n"}]}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := string(sqsevent.Answer(tt.failed)); got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// FuzzDecode holds what must be true of any event: no panic, every message
+// has an id that an answer gives back unchanged, and what encoding/json takes
+// for a batch with an id in every record has as many messages.
+func FuzzDecode(f *testing.F) {
+	for _, s := range []string{
+		`{"Records":[]}`, `[]`, `{"Records":null}`, `{}`, ``, `null`,
+		`{"Records":[{"messageId":"1","body":"{}","attributes":{"SentTimestamp":"1"},` + queue + `}]}`,
+		`[{"messageId":"1","body":"{}","attributes":{"SentTimestamp":1e3,"MessageGroupId":"g"},` + fifo + `}]`,
+		`{"Records":[{"messageId":"\u00e9","body":"\ud83d\ude00",` + queue + `}],"x":[[[[]]]]}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, event []byte) {
+		messages, err := sqsevent.Decode(event)
+		if err != nil {
+			if messages != nil {
+				t.Error("messages beside an error")
+			}
+			return
+		}
+		if !json.Valid(event) {
+			t.Fatalf("decoded what is no JSON: %q", event)
+		}
+		var ids []string
+		for _, m := range messages {
+			if m.ID == "" {
+				t.Error("a message without an id")
+			}
+			ids = append(ids, m.ID)
+		}
+		var answer struct {
+			BatchItemFailures []struct{ ItemIdentifier string }
+		}
+		if err := json.Unmarshal(sqsevent.Answer(ids), &answer); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		for _, failure := range answer.BatchItemFailures {
+			seen[failure.ItemIdentifier] = true
+		}
+		for _, id := range ids {
+			if !seen[id] {
+				t.Errorf("the answer lost %q", id)
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	record := `{"messageId":"059f36b4-87a3-44ab-83d2-661975830a7d","receiptHandle":"` + strings.Repeat("r", 300) + `","body":"{\"user_id\": \"424cdd21-063a-43a7-b91b-7ca1a833afae\", \"app_version\": \"2.3.0\", \"device_type\": \"android\", \"ip\": \"199.172.111.135\", \"locale\": \"RU\", \"device_id\": \"593-47-5928\"}","attributes":{"ApproximateReceiveCount":"1","SentTimestamp":"1767225600000","SenderId":"AIDATEST","ApproximateFirstReceiveTimestamp":"1767225600001"},"messageAttributes":{},"md5OfBody":"e4e68fb7bd0e697a0ae8f1bb342846b3",` + queue + `,"awsRegion":"us-east-1"}`
+	event := []byte(`{"Records":[` + strings.Repeat(record+",", 999) + record + `]}`)
+	b.SetBytes(int64(len(event)))
+	b.ReportAllocs()
+	for b.Loop() {
+		messages, err := sqsevent.Decode(event)
+		if err != nil || len(messages) != 1000 {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
+}
