@@ -44,11 +44,13 @@ type Batch struct {
 	keys    []int // for each row, the offsets of its key's values in data
 	open    int   // columns appended to the row under construction
 	sorted  bool
+	ordered bool
 }
 
 type row struct {
 	start   int // offset of its first value in data
 	message int // index of the message that it came from
+	group   int // its message group, 0 when rows may be stored in any order
 	keys    int // index of its first offset in keys
 }
 
@@ -60,6 +62,7 @@ func New(t *Table) *Batch {
 // Reset removes all rows.
 func (b *Batch) Reset() {
 	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], 0, true
+	b.ordered = false
 }
 
 // Columns returns the columns; they must not be changed.
@@ -71,11 +74,21 @@ func (b *Batch) Len() int { return len(b.rows) }
 // Message is the index of the message that row i came from.
 func (b *Batch) Message(i int) int { return b.rows[i].message }
 
-// Begin starts a row for the message with the given index. Exactly one value
-// for every column must follow, in order, and then End or Cancel.
-func (b *Batch) Begin(message int) {
-	b.rows = append(b.rows, row{start: len(b.data), message: message, keys: len(b.keys)})
+// Group is the message group of row i, 0 when it has none.
+func (b *Batch) Group(i int) int { return b.rows[i].group }
+
+// Ordered reports whether rows have message groups: then they are in the
+// order of arrival, and nothing may be stored that follows a refused row of
+// its group.
+func (b *Batch) Ordered() bool { return b.ordered }
+
+// Begin starts a row for the message with the given index and message group.
+// Exactly one value for every column must follow, in order, and then End or
+// Cancel.
+func (b *Batch) Begin(message, group int) {
+	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
 	b.open = 0
+	b.ordered = b.ordered || group != 0
 }
 
 // End completes the row. It panics when values are missing, which is a bug
@@ -150,9 +163,10 @@ func (b *Batch) Bool(v bool) {
 
 // Sort orders the rows by the key's bytes, rows with one key in the order of
 // arrival. Two batches that hold the same rows then lock them in the same
-// order, so they wait for each other in place of a deadlock.
+// order, so they wait for each other in place of a deadlock. Ordered rows
+// stay as they are.
 func (b *Batch) Sort() {
-	if !b.sorted {
+	if !b.sorted && !b.ordered {
 		slices.SortStableFunc(b.rows, b.compare)
 		b.sorted = true
 	}

@@ -21,7 +21,7 @@ var table = &batch.Table{
 }
 
 func add(b *batch.Batch, message int, text string, n int) {
-	b.Begin(message)
+	b.Begin(message, 0)
 	if text == "" {
 		b.Null()
 	} else {
@@ -57,7 +57,7 @@ func rows(b *batch.Batch) []string {
 func TestCancelTakesTheRowBack(t *testing.T) {
 	b := batch.New(table)
 	add(b, 0, "first", 1)
-	b.Begin(1)
+	b.Begin(1, 0)
 	b.String("half")
 	b.Cancel()
 	add(b, 2, "last", 3)
@@ -96,7 +96,7 @@ func TestAShortRowPanics(t *testing.T) {
 		}
 	}()
 	b := batch.New(table)
-	b.Begin(0)
+	b.Begin(0, 0)
 	b.Null()
 	b.End()
 }

@@ -97,3 +97,13 @@ const (
 	// CauseUnsent: rejected, but the dead-letter queue did not take it.
 	CauseUnsent Cause = "unsent"
 )
+
+// Result is what became of the rows of one batch in a store.
+type Result struct {
+	// Verdicts has one for each row: Stored, Rejected or Returned.
+	Verdicts []Verdict
+	// Inserted is how many rows are new; the other stored ones were there.
+	Inserted int
+	// RoundTrips counts how often the store waited for its server.
+	RoundTrips int
+}

@@ -87,3 +87,30 @@ func (m *Model) Personal() []Field {
 	}
 	return fields
 }
+
+// Rule says in a few words where column i comes from and how it is checked.
+func (m *Model) Rule(i int) string {
+	c := m.Columns[i]
+	switch c.Meta {
+	case MetaSentAt:
+		return "SentTimestamp"
+	case MetaSentDate:
+		return "UTC day of SentTimestamp"
+	case MetaMessageID:
+		return "messageId as a UUID"
+	case MetaMaskKey:
+		return "id of the key that masks"
+	}
+	f := m.Fields[c.Field]
+	rule := f.Name + ": " + string(f.Type)
+	if c.Major {
+		rule += ", its major number"
+	}
+	if f.Required {
+		rule += ", required"
+	}
+	if c.Masked {
+		rule += ", masked"
+	}
+	return rule
+}

@@ -33,7 +33,7 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 	t.Helper()
 	b := batch.New(m.Table)
 	msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", Body: []byte(body), HasBody: true, SentMillis: 1767225599999, HasSent: true}
-	bad := m.Reader(mask.Unkeyed()).Append(b, 0, &msg)
+	bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg)
 	if !bad.IsZero() {
 		if b.Len() != 0 {
 			t.Errorf("a rejected body left a row")
@@ -365,7 +365,7 @@ func FuzzBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for m, r := range readers {
 			b := batch.New(m.Table)
-			bad := r.Append(b, 0, &message.Message{ID: "x", Body: body, HasBody: true, HasSent: true})
+			bad := r.Append(b, 0, 0, &message.Message{ID: "x", Body: body, HasBody: true, HasSent: true})
 			if bad.IsZero() != (b.Len() == 1) {
 				t.Fatalf("%v with %d rows", bad, b.Len())
 			}
@@ -392,7 +392,7 @@ func FuzzVersion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version string) {
 		quoted := strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(version)
 		b := batch.New(m.Table)
-		bad := r.Append(b, 0, &message.Message{ID: "x", Body: []byte(`{"user_id":"u","app_version":"` + quoted + `"}`), HasBody: true, HasSent: true})
+		bad := r.Append(b, 0, 0, &message.Message{ID: "x", Body: []byte(`{"user_id":"u","app_version":"` + quoted + `"}`), HasBody: true, HasSent: true})
 		if bad.IsZero() {
 			if trimmed := strings.Trim(version, " \t\n\v\f\r"); trimmed == "" || trimmed[0] < '0' || trimmed[0] > '9' || len([]rune(version)) > 64 {
 				t.Errorf("%q passed", version)
@@ -423,7 +423,7 @@ func FuzzModel(f *testing.F) {
 		if len(m.DDL()) == 0 {
 			t.Error("no DDL")
 		}
-		m.Reader(mask.Unkeyed()).Append(batch.New(m.Table), 0, &message.Message{ID: "x", Body: []byte("{}"), HasBody: true, HasSent: true})
+		m.Reader(mask.Unkeyed()).Append(batch.New(m.Table), 0, 0, &message.Message{ID: "x", Body: []byte("{}"), HasBody: true, HasSent: true})
 	})
 }
 
@@ -446,7 +446,7 @@ func BenchmarkAppend(b *testing.B) {
 				if rows.Len() == 1000 {
 					rows.Reset()
 				}
-				if bad := r.Append(rows, i, &msg); !bad.IsZero() {
+				if bad := r.Append(rows, i, 0, &msg); !bad.IsZero() {
 					b.Fatal(bad)
 				}
 			}

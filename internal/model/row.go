@@ -51,8 +51,9 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 }
 
 // Append checks one message and appends its row to the batch. A rejection
-// other than zero says why it has none. index is the message's, for the batch.
-func (r *Reader) Append(b *batch.Batch, index int, msg *message.Message) message.Rejection {
+// other than zero says why it has none. index and group are the message's,
+// for the batch.
+func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Rejection {
 	if !msg.HasBody {
 		return message.Rejection{Reason: message.ReasonNoBody}
 	}
@@ -62,7 +63,7 @@ func (r *Reader) Append(b *batch.Batch, index int, msg *message.Message) message
 	if bad := r.scan(msg.Body); !bad.IsZero() {
 		return bad
 	}
-	b.Begin(index)
+	b.Begin(index, group)
 	for i := range r.m.Columns {
 		c := &r.m.Columns[i]
 		if c.Field < 0 {
@@ -267,14 +268,7 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 		return r.null(b, f)
 	}
 	b.AppendTo(func(dst []byte) []byte {
-		switch f.Type {
-		case TypeIP:
-			dst, r.err = m.AppendIP(dst, r.personal)
-		case TypeEmail:
-			dst, r.err = m.AppendEmail(dst, r.personal)
-		default:
-			dst, r.err = m.AppendText(dst, r.personal)
-		}
+		dst, r.err = f.Mask(m, dst, r.personal)
 		return dst
 	})
 	switch {
@@ -284,6 +278,18 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 		return message.ReasonNotIP
 	default:
 		return message.ReasonNotEmail
+	}
+}
+
+// Mask appends the pseudonym of a value of a personal field.
+func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error) {
+	switch f.Type {
+	case TypeIP:
+		return m.AppendIP(dst, value)
+	case TypeEmail:
+		return m.AppendEmail(dst, value)
+	default:
+		return m.AppendText(dst, value)
 	}
 }
 

@@ -21,15 +21,15 @@ import (
 	"sluice/internal/message"
 )
 
-// Error says that an event is no batch of SQS messages. The invocation must
+// EventError says that an event is no batch of SQS messages. The invocation must
 // fail with it: an empty success would delete whatever the event held.
-type Error struct{ what string }
+type EventError struct{ what string }
 
-func (e *Error) Error() string {
+func (e *EventError) Error() string {
 	return e.what + "; sluice takes the event of an SQS event source mapping, {\"Records\":[…]}, or the bare array of records that EventBridge Pipes sends"
 }
 
-func failf(format string, args ...any) *Error { return &Error{fmt.Sprintf(format, args...)} }
+func failf(format string, args ...any) *EventError { return &EventError{fmt.Sprintf(format, args...)} }
 
 // Decode reads an event. The messages share one buffer of the event's size
 // at most; they are valid for as long as the caller keeps them.
@@ -63,7 +63,7 @@ func Decode(event []byte) ([]message.Message, error) {
 			err = end
 		}
 	}
-	var ours *Error
+	var ours *EventError
 	if err != nil && !errors.As(err, &ours) {
 		// Not err itself: it can quote the event, which holds personal values.
 		err = failf("the event is not valid JSON at byte %d of %d", d.dec.InputOffset(), len(event))

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/term"
+
+	"sluice/events"
+	"sluice/internal/batch"
+	"sluice/internal/handler"
+	"sluice/internal/ingest"
+	"sluice/internal/localpg"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/internal/postgres"
+	"sluice/internal/sqsevent"
+	"sluice/models"
+)
+
+type demoCmd struct{}
+
+// Help says more than one line.
+func (demoCmd) Help() string {
+	return `Starts a PostgreSQL of its own (the machine's binaries if there are any, else fetched once), creates the table, gives
+events/batch.json to the same handler that Lambda runs, and shows what became of each message. Nothing is left behind.`
+}
+
+// demoKey masks the demo's rows. It is public, and no other command takes it.
+const demoKey = "demo:this-key-is-public-and-for-the-demo-only"
+
+// demoConstraint makes the database refuse one message that passes all checks.
+const demoConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
+
+// Run implements the command.
+func (demoCmd) Run(ctx context.Context, a *app) error {
+	server, err := localpg.Start(ctx, localpg.Config{Log: a.stderr, Durable: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = server.Stop() }() // the demo is over either way
+	d, err := newDemo(ctx, a, server.URL())
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", server.Origin())
+	return d.run(ctx)
+}
+
+type demo struct {
+	a       *app
+	url     string
+	model   *model.Model
+	keys    *mask.Keyring
+	handler *handler.Handler
+	seen    *ingest.Report
+	took    time.Duration
+}
+
+func newDemo(ctx context.Context, a *app, url string) (*demo, error) {
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := mask.ParseKeys(demoKey)
+	if err != nil {
+		return nil, err
+	}
+	store, err := postgres.Open(url, m.Table)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := store.Migrate(ctx, append(m.DDL(), demoConstraint)); err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	d := &demo{a: a, url: url, model: m, keys: keys}
+	d.handler = handler.New(ingest.New(m, store, log), keys, log)
+	d.handler.Observe = func(_ []message.Message, r *ingest.Report) { d.seen = r }
+	return d, nil
+}
+
+func (d *demo) run(ctx context.Context) error {
+	event, err := events.FS.ReadFile("batch.json")
+	if err != nil {
+		return err
+	}
+	messages, err := sqsevent.Decode(event)
+	if err != nil {
+		return err
+	}
+	answer, err := d.invoke(ctx, event)
+	if err != nil {
+		return err
+	}
+	first, took := *d.seen, d.took
+	d.title("What came in: events/batch.json (personal fields shown masked)")
+	if err := d.cameIn(messages, first.Verdicts); err != nil {
+		return err
+	}
+	d.title("Who was rejected, and why")
+	if err := d.rejected(messages, first.Verdicts); err != nil {
+		return err
+	}
+	d.title("The rows in user_logins, committed by one transaction")
+	if err := d.rows(ctx); err != nil {
+		return err
+	}
+	d.title("The answer that Lambda gets: only these come back, the others are deleted")
+	fmt.Fprintf(d.a.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
+	d.title("The same event again, as SQS may deliver it")
+	if _, err := d.invoke(ctx, event); err != nil {
+		return err
+	}
+	t := d.a.table("delivery", "messages", "new rows", "there already", "repeated", "rejected", "returned", "flights", "milliseconds")
+	for _, r := range []struct {
+		name string
+		r    ingest.Report
+		took time.Duration
+	}{{"first, and connecting", first, took}, {"second", *d.seen, d.took}} {
+		stored := r.r.Count(message.Stored)
+		t.row(r.name, fmt.Sprint(len(messages)), fmt.Sprint(r.r.Inserted), fmt.Sprint(stored-r.r.Inserted), fmt.Sprint(r.r.Count(message.Repeated)),
+			fmt.Sprint(r.r.Count(message.Rejected)), fmt.Sprint(r.r.Count(message.Returned)), fmt.Sprint(r.r.RoundTrips), fmt.Sprintf("%.1f", float64(r.took.Microseconds())/1000))
+	}
+	if err := t.print(); err != nil {
+		return err
+	}
+	fmt.Fprint(d.a.stdout, "\nA batch without a refused row takes one flight (client round trip), whatever its size; here the database\nrefused a row, which costs one more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then `sluice migrate`\nand `sluice invoke -e events/batch.json`.\n")
+	return nil
+}
+
+func (d *demo) invoke(ctx context.Context, event []byte) ([]byte, error) {
+	start := time.Now()
+	answer, err := d.handler.Invoke(ctx, event)
+	d.took = time.Since(start)
+	return answer, err
+}
+
+func (d *demo) title(text string) {
+	if f, ok := d.a.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && d.a.environ["NO_COLOR"] == "" {
+		text = "\x1b[1m" + text + "\x1b[0m"
+	}
+	fmt.Fprintf(d.a.stdout, "\n%s\n\n", text)
+}
+
+// cameIn shows each message through the model's eyes, so nothing raw.
+func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) error {
+	t := d.a.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
+	reader := d.model.Reader(d.keys)
+	rows := batch.New(d.model.Table)
+	for i := range messages {
+		rows.Reset()
+		cells := make([]string, 7)
+		for j := range cells {
+			cells[j] = "·"
+		}
+		cells[0] = short(messages[i].ID)
+		if reader.Append(rows, i, 0, &messages[i]).IsZero() {
+			rows.Row(0, func(c int, v []byte) {
+				for j, name := range []string{"user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version_full"} {
+					if d.model.Columns[c].Name == name {
+						cells[1+j] = short(show(rows.Columns()[c].Kind, v))
+					}
+				}
+			})
+		}
+		t.row(append(cells, verdicts[i].Outcome.String())...)
+	}
+	return t.print()
+}
+
+func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) error {
+	t := d.a.table("message", "reason", "where", "which means")
+	for i, v := range verdicts {
+		if v.Outcome != message.Rejected {
+			continue
+		}
+		where := v.Rejection.Field
+		if v.Rejection.Constraint != "" {
+			where = "constraint " + v.Rejection.Constraint
+		}
+		t.row(short(messages[i].ID), string(v.Rejection.Reason), where, v.Rejection.Reason.Explain())
+	}
+	return t.print()
+}
+
+func (d *demo) rows(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx) //nolint:errcheck // it was only read from
+	columns := []string{"message_id", "user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date", "mask_key"}
+	rows, err := conn.Query(ctx, "SELECT concat_ws(E'\\x1f', coalesce("+strings.Join(columns, "::text, 'NULL'), coalesce(")+"::text, 'NULL')) FROM user_logins ORDER BY sent_at, message_id")
+	if err != nil {
+		return err
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	t := d.a.table(columns...)
+	for _, line := range lines {
+		cells := strings.Split(line, "\x1f")
+		for i := range cells {
+			cells[i] = short(cells[i])
+		}
+		t.row(cells...)
+	}
+	return t.print()
+}
+
+// short cuts long ids and masks for a screen.
+func short(s string) string {
+	if len(s) > 13 {
+		return s[:12] + "…"
+	}
+	return s
+}

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"sluice/internal/batch"
+	"sluice/internal/config"
+	"sluice/internal/message"
+)
+
+type explainCmd struct {
+	File string `arg:"" optional:"" help:"File with one body, as JSON; standard input when it is not given or -."`
+	JSON bool   `help:"Print JSON in place of a table."`
+}
+
+// Help says more than one line.
+func (explainCmd) Help() string {
+	return `The exit code is 1 when the body would be rejected. Values of the message itself (its id and the time when it was
+sent) are made up. Nothing is stored, and no database is needed.
+
+  echo '{"user_id":"u-1","ip":"203.0.113.7"}' | sluice explain`
+}
+
+// explanation is one column of the row.
+type explanation struct {
+	Column string `json:"column"`
+	Type   string `json:"type"`
+	Rule   string `json:"rule"`
+	Value  string `json:"value"`
+}
+
+// Run implements the command.
+func (c *explainCmd) Run(a *app) error {
+	cfg, _, err := a.load(config.Masks)
+	if err != nil {
+		return err
+	}
+	body, err := a.read(c.File)
+	if err != nil {
+		return fmt.Errorf("read the body: %w", err)
+	}
+	msg := message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true}
+	rows := batch.New(cfg.Model.Table)
+	bad := cfg.Model.Reader(cfg.Keys).Append(rows, 0, 0, &msg)
+	if !bad.IsZero() {
+		if c.JSON {
+			return a.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
+		}
+		return fmt.Errorf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
+	}
+	var all []explanation
+	rows.Row(0, func(i int, v []byte) {
+		col := cfg.Model.Columns[i]
+		all = append(all, explanation{col.Name, col.Type.String(), cfg.Model.Rule(i), show(rows.Columns()[i].Kind, v)})
+	})
+	if c.JSON {
+		return a.printJSON(all, nil)
+	}
+	t := a.table("column", "type", "rule", "value")
+	for _, e := range all {
+		t.row(e.Column, e.Type, e.Rule, e.Value)
+	}
+	return t.print()
+}
+
+// printJSON prints a result for scripts and then returns err.
+func (a *app) printJSON(v any, err error) error {
+	text, jsonErr := json.Marshal(v, json.Deterministic(true))
+	if jsonErr != nil {
+		return jsonErr
+	}
+	fmt.Fprintf(a.stdout, "%s\n", text)
+	return err
+}

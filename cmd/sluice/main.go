@@ -1,0 +1,104 @@
+// Command sluice runs the Lambda function's code anywhere else, and holds the
+// tools to look into, check and repair what runs.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"sluice/internal/config"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], config.Environ(), os.Stdin, os.Stdout, os.Stderr)) //nolint:gocritic // stop only undoes the signals
+}
+
+// cli is the commands; each is in a file of its own.
+type cli struct {
+	Demo    demoCmd    `cmd:"" help:"Do the whole job once with nothing set up: a Postgres of its own, a batch of good and bad messages, and what became of them."`
+	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file and print the answer that Lambda would get."`
+	Explain explainCmd `cmd:"" help:"Show what would be stored of one body, masked, or why it would be rejected."`
+	Schema  schemaCmd  `cmd:"" help:"Print the SQL of the tables that the model means."`
+	Migrate migrateCmd `cmd:"" help:"Create the model's tables where they are missing. What exists is never altered."`
+	Mask    maskCmd    `cmd:"" help:"Print the pseudonym, under every key, of the value on standard input: to find a person's rows."`
+	Version versionCmd `cmd:"" help:"Print the version."`
+}
+
+const description = `sluice moves messages from an SQS queue into a Postgres table: checked, masked, each exactly once.
+
+It is configured by environment variables, of which these matter most:
+  DATABASE_URL      postgres://user:password@host:5432/database
+  SLUICE_MASK_KEYS  k1:<at least 32 characters>; the keys that personal fields are masked with
+  SLUICE_MODEL      user_logins (default), the name of another model, or the path of a model file
+
+Start with: sluice demo`
+
+// app is what commands get from the outside.
+type app struct {
+	environ map[string]string
+	stdin   io.Reader
+	stdout  io.Writer
+	stderr  io.Writer
+}
+
+// Exit codes, as Unix expects.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// run is main with everything that it touches as a parameter.
+func run(ctx context.Context, args []string, environ map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	exited := -1
+	parser, err := kong.New(&cli{},
+		kong.Name("sluice"), kong.Description(description), kong.UsageOnError(),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(a),
+	)
+	if err != nil {
+		fmt.Fprintf(stderr, "sluice: %v\n", err)
+		return exitFailed
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	command, err := parser.Parse(args)
+	switch {
+	case exited >= 0: // --help
+		return exited
+	case err != nil:
+		fmt.Fprintf(stderr, "sluice: %v; `sluice --help` shows how to use it\n", err)
+		return exitUsage
+	}
+	if err := command.Run(); err != nil {
+		if err != errReported { //nolint:errorlint // the very value
+			fmt.Fprintf(stderr, "sluice: %v\n", err)
+		}
+		return exitFailed
+	}
+	return exitDone
+}
+
+// errReported fails a command that has said why already.
+var errReported = fmt.Errorf("reported")
+
+// load reads the configuration and makes the logger that it asks for.
+func (a *app) load(needs ...config.Need) (*config.Config, *slog.Logger, error) {
+	c, err := config.Load(a.environ, needs...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: c.LogLevel})), nil
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"sluice/internal/config"
+	"sluice/internal/mask"
+	"sluice/internal/model"
+)
+
+type maskCmd struct {
+	Field string `arg:"" help:"Name of a personal field of the model, as in ip."`
+}
+
+// Help says more than one line.
+func (maskCmd) Help() string {
+	return `Prints one line for each key: its id, a tab, the pseudonym. The value comes from standard input, so that it
+stays out of the shell's history and the list of processes.
+
+  printf 203.0.113.7 | sluice mask ip`
+}
+
+// Run implements the command.
+func (c *maskCmd) Run(a *app) error {
+	cfg, _, err := a.load(config.Masks)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, f := range cfg.Model.Personal() {
+		names = append(names, f.Name)
+		if f.Name != c.Field {
+			continue
+		}
+		text, err := a.read("-")
+		if err != nil {
+			return fmt.Errorf("read standard input: %w", err)
+		}
+		return c.print(a, cfg, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
+	}
+	return fmt.Errorf("%q is no personal field of the model %s; there are %s", c.Field, cfg.Model.Name, strings.Join(names, ", "))
+}
+
+func (c *maskCmd) print(a *app, cfg *config.Config, f model.Field, value mask.Personal) error {
+	if value.Blank() {
+		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
+	}
+	for i, m := range cfg.Keys.Maskers(f.Domain) {
+		pseudonym, err := f.Mask(m, nil, value)
+		if err != nil {
+			return fmt.Errorf("the value on standard input is %w", err)
+		}
+		fmt.Fprintf(a.stdout, "%s\t%s\n", cfg.Keys.IDs()[i], pseudonym)
+	}
+	return nil
+}

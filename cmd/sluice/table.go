@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	"sluice/internal/batch"
+)
+
+// table is a table for people, on standard output.
+type table struct{ w *tablewriter.Table }
+
+func (a *app) table(headings ...string) table {
+	w := tablewriter.NewTable(a.stdout,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders: tw.BorderNone,
+			Symbols: tw.NewSymbols(tw.StyleLight),
+			Settings: tw.Settings{
+				Separators: tw.Separators{BetweenColumns: tw.Off, BetweenRows: tw.Off},
+				Lines:      tw.Lines{ShowHeaderLine: tw.On},
+			},
+		})),
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithHeaderAlignment(tw.AlignLeft),
+		tablewriter.WithRowAlignment(tw.AlignLeft),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+	)
+	cells := make([]any, len(headings))
+	for i, h := range headings {
+		cells[i] = h
+	}
+	w.Header(cells...)
+	return table{w}
+}
+
+func (t table) row(cells ...string) {
+	values := make([]any, len(cells))
+	for i, c := range cells {
+		values[i] = c
+	}
+	_ = t.w.Append(values...) // strings always fit
+}
+
+func (t table) print() error { return t.w.Render() }
+
+// show spells a value of a batch out.
+func show(kind batch.Kind, v []byte) string {
+	if v == nil {
+		return "NULL"
+	}
+	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+	switch kind {
+	case batch.Int4:
+		return fmt.Sprint(int32(binary.BigEndian.Uint32(v)))
+	case batch.Int8:
+		return fmt.Sprint(int64(binary.BigEndian.Uint64(v)))
+	case batch.Bool:
+		return fmt.Sprint(v[0] == 1)
+	case batch.Timestamp:
+		return time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
+	case batch.Date:
+		return epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
+	case batch.UUID:
+		return uuid.UUID(v).String()
+	default:
+		return string(v)
+	}
+}

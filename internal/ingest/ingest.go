@@ -1,0 +1,258 @@
+// Package ingest is the pipeline: messages -> batch -> store -> one verdict
+// for each message. It knows no AWS and no SQL.
+//
+// It fails closed: a verdict starts as Returned, and only the store's proof
+// that a row is committed makes it Stored. A panic, a passed deadline or any
+// error leaves the messages that it concerns Returned, and SQS delivers them
+// again.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+)
+
+// Store commits the rows of a batch in one transaction. Its error has a
+// method Fault() message.Cause when it knows whose fault it is.
+type Store interface {
+	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
+}
+
+// Pipeline runs batches. It is safe for concurrent use.
+type Pipeline struct {
+	model *model.Model
+	store Store
+	log   *slog.Logger
+	idle  sync.Pool // of *scratch
+	// afterCheck is called with each message that is checked; tests panic in it.
+	afterCheck func(*message.Message)
+}
+
+// New makes the pipeline of a model and a store.
+func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
+	return &Pipeline{model: m, store: s, log: log, afterCheck: func(*message.Message) {}}
+}
+
+// Report is what became of the messages of one batch.
+type Report struct {
+	// Verdicts has one for each message, in order.
+	Verdicts []message.Verdict
+	// Inserted is how many rows are new. Other stored messages were there.
+	Inserted int
+	// RoundTrips and StoreTime are what the store took.
+	RoundTrips int
+	StoreTime  time.Duration
+	// Err is the fault of the moment or of the operator, if there was one.
+	Err error
+	// Fault says whose it is.
+	Fault message.Cause
+}
+
+// Count returns how many messages have the outcome.
+func (r *Report) Count(o message.Outcome) int {
+	n := 0
+	for i := range r.Verdicts {
+		if r.Verdicts[i].Outcome == o {
+			n++
+		}
+	}
+	return n
+}
+
+// scratch is the memory that one batch needs, kept for the next one.
+type scratch struct {
+	keys    *mask.Keyring
+	reader  *model.Reader
+	batch   *batch.Batch
+	first   map[string]int // index of the first message with an id
+	groups  map[string]int // numbers of the FIFO groups, from 1
+	stopped map[int]bool   // groups with a message that was not stored
+}
+
+func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
+	s, _ := p.idle.Get().(*scratch)
+	if s == nil || s.keys != keys {
+		s = &scratch{
+			keys: keys, reader: p.model.Reader(keys), batch: batch.New(p.model.Table),
+			first: map[string]int{}, groups: map[string]int{}, stopped: map[int]bool{},
+		}
+	}
+	s.batch.Reset()
+	clear(s.first)
+	clear(s.groups)
+	clear(s.stopped)
+	return s
+}
+
+// leastTime is how much of a deadline must be left to begin with the store.
+const leastTime = 250 * time.Millisecond
+
+// Run checks, masks and stores the messages of one batch. It gives up when
+// the context ends, so leave a margin behind its deadline.
+func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []message.Message) Report {
+	report := Report{Verdicts: make([]message.Verdict, len(messages))}
+	s := p.scratch(keys)
+	for i := 0; i < len(messages); i++ {
+		i = p.check(s, messages, i, report.Verdicts)
+	}
+	s.batch.Sort()
+	p.insert(ctx, s, &report)
+	s.stopGroups(messages, report.Verdicts)
+	for i := range messages {
+		if first := s.first[messages[i].ID]; first != i {
+			report.Verdicts[i] = report.Verdicts[first]
+			if report.Verdicts[i].Outcome == message.Stored {
+				report.Verdicts[i].Outcome = message.Repeated
+			}
+		}
+	}
+	p.idle.Put(s)
+	return report
+}
+
+// check reads messages from index i on, until the end or a panic. It returns
+// the index of the last one read: a panic costs that message alone.
+func (p *Pipeline) check(s *scratch, messages []message.Message, i int, verdicts []message.Verdict) (last int) {
+	began := s.batch.Len()
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.panicked(cause, messages[i].ID)
+			if s.batch.Len() > began {
+				s.batch.Cancel()
+			}
+			s.reader = p.model.Reader(s.keys) // the old one may be in any state
+			verdicts[i] = message.Verdict{Cause: message.CausePanic}
+			s.stopped[s.group(&messages[i])] = true
+			last = i
+		}
+	}()
+	for ; i < len(messages); i++ {
+		m := &messages[i]
+		began = s.batch.Len()
+		if _, ok := s.first[m.ID]; ok {
+			continue
+		}
+		s.first[m.ID] = i
+		group := s.group(m)
+		if group != 0 && s.stopped[group] {
+			verdicts[i] = message.Verdict{Cause: message.CauseGroup}
+			continue
+		}
+		bad := s.reader.Append(s.batch, i, group, m)
+		p.afterCheck(m)
+		if !bad.IsZero() {
+			verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: bad}
+			s.stopped[group] = true
+		}
+	}
+	return i
+}
+
+// group is the number of a message's FIFO group, 0 on a standard queue.
+func (s *scratch) group(m *message.Message) int {
+	if !m.FIFO {
+		return 0
+	}
+	n, ok := s.groups[m.Group]
+	if !ok {
+		n = len(s.groups) + 1
+		s.groups[m.Group] = n
+	}
+	return n
+}
+
+// stopGroups returns what follows the first message of a group that was not
+// stored, also where it would be rejected: its turn comes after that one's.
+func (s *scratch) stopGroups(messages []message.Message, verdicts []message.Verdict) {
+	clear(s.stopped)
+	for i := range messages {
+		group := s.group(&messages[i])
+		if group == 0 || s.first[messages[i].ID] != i {
+			continue
+		}
+		if s.stopped[group] {
+			verdicts[i] = message.Verdict{Cause: message.CauseGroup}
+		}
+		s.stopped[group] = s.stopped[group] || verdicts[i].Outcome != message.Stored
+	}
+}
+
+// insert hands the batch to the store and spreads its verdicts.
+func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
+	if s.batch.Len() == 0 {
+		return
+	}
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastTime || ctx.Err() != nil {
+		report.Err, report.Fault = errors.New("too little time left to begin with the database"), message.CauseDeadline
+		spread(s.batch, report, nil)
+		return
+	}
+	start := time.Now()
+	result, err := p.call(ctx, s.batch)
+	report.StoreTime = time.Since(start)
+	report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
+	if err != nil {
+		report.Err, report.Fault = err, whose(err)
+	}
+	spread(s.batch, report, result.Verdicts)
+}
+
+// spread gives each message the verdict on its row.
+func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
+	for row := range b.Len() {
+		v := message.Verdict{}
+		if row < len(verdicts) {
+			v = verdicts[row]
+		}
+		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
+			v.Cause = report.Fault
+		}
+		report.Verdicts[b.Message(row)] = v
+	}
+}
+
+// whose says whose fault an error of the store is.
+func whose(err error) message.Cause {
+	var fault interface{ Fault() message.Cause }
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return message.CauseDeadline
+	case errors.As(err, &fault):
+		return fault.Fault()
+	default:
+		return message.CauseMoment
+	}
+}
+
+// call keeps a panic of the store from ending the process.
+func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Result, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			p.panicked(cause, "")
+			result, err = message.Result{}, errors.New("a panic in the store; its stack is in the log")
+		}
+	}()
+	return p.store.Insert(ctx, b)
+}
+
+// panicked logs a panic. Its value is shown for the runtime's own errors
+// only: others may quote what they were working on.
+func (p *Pipeline) panicked(cause any, messageID string) {
+	what := fmt.Sprintf("%T", cause)
+	var own runtime.Error
+	if err, ok := cause.(error); ok && errors.As(err, &own) {
+		what = own.Error()
+	}
+	p.log.Error("panic", "panic", what, "message_id", messageID, "stack", string(debug.Stack()))
+}

@@ -1,0 +1,23 @@
+// Package postgres stores a batch in a Postgres table, exactly once for each
+// key, in one transaction.
+//
+//	Insert -> insert.go   the whole batch as one statement: one flight
+//	       -> isolate.go  a row was refused: which ones, and all others
+//	                      committed, in one flight more for up to 64 rows and
+//	                      two for larger batches
+//	       -> ordered.go  the same where nothing may be stored that follows a
+//	                      refused row of its message group
+//	       -> fault.go    whose fault an error is, in one table
+//	       -> conn.go     connections, made lazily, dropped after any doubt
+//
+// A flight is one client round trip: what is written without waiting for an
+// answer in between.
+//
+// What always holds: a row's verdict is Stored only on proof, which is the
+// count that the server reports for the statement that committed, or the key
+// found in the table afterwards. An error leaves every row Returned. No error
+// or verdict carries text of the server but names of its objects, because
+// messages and details quote values.
+//
+// It imports batch and message; only the mains and tests import it.
+package postgres

@@ -1,0 +1,248 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+// blame says whose fault an error of the server is.
+type blame uint8
+
+const (
+	// blameMoment: it passes; the whole batch is tried again.
+	blameMoment blame = iota
+	// blameOperator: somebody has to mend something.
+	blameOperator
+	// blameRow: the row can never be stored.
+	blameRow
+	// blameSuspect: the row's, if other rows of the batch pass; else what
+	// blameAll says.
+	blameSuspect
+)
+
+// blames is the table of SQLSTATEs: a code of five characters goes before its
+// class of two. What is not listed is a suspect: a batch that only some rows
+// make fail must not stand still for ever, and one that all rows make fail
+// is the moment's, and logged.
+var blames = map[string]blame{
+	// The row's. (Classes 20, 21, 2F, 38, 39 and P0 are what the code of
+	// triggers meets and raises.)
+	"20": blameRow, "21": blameRow, "22": blameRow, "23": blameRow, "2F": blameRow, "38": blameRow, "39": blameRow, "44": blameRow, "54": blameRow, "P0": blameRow,
+
+	// The moment's.
+	"08": blameMoment, "40": blameMoment, "53": blameMoment, "57": blameMoment, "58": blameMoment,
+	"25":    blameMoment,                       // 25006: read only, after a fail-over
+	"26":    blameMoment,                       // a prepared statement is gone: a pooler in between
+	"42P05": blameMoment,                       // or it is there already
+	"55006": blameMoment, "55P03": blameMoment, // object in use, lock not available
+
+	// The operator's.
+	"0A": blameOperator, "28": blameOperator, "3D": blameOperator, "3F": blameOperator, "42": blameOperator, "55": blameOperator, "F0": blameOperator,
+	"57P04": blameOperator, // database dropped
+
+	// Row-level security, or a missing grant: a grant is missing for all rows.
+	"42501": blameSuspect,
+}
+
+// blameAll is whose fault a suspect is when no row of a batch passes.
+func blameAll(state string) blame {
+	if state == "42501" {
+		return blameOperator
+	}
+	return blameMoment
+}
+
+// standardClasses are the classes of SQLSTATEs that Postgres has of its own;
+// a code of any other class was raised by a trigger on purpose. Source: the
+// Postgres manual, appendix "PostgreSQL Error Codes".
+const standardClasses = " 00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX "
+
+func (s *Store) blame(err *pgconn.PgError) blame {
+	switch {
+	case err.Code == "23502" && err.ColumnName != "" && !s.fills(err.ColumnName):
+		return blameOperator // a NOT NULL column that the model knows nothing of
+	case err.Code == "23514" && err.ConstraintName == "" && err.DataTypeName == "":
+		return blameOperator // no partition for the row
+	case len(err.Code) != 5:
+		return blameSuspect
+	}
+	if b, ok := blames[err.Code]; ok {
+		return b
+	}
+	if b, ok := blames[err.Code[:2]]; ok {
+		return b
+	}
+	if !strings.Contains(standardClasses, " "+err.Code[:2]+" ") {
+		return blameRow
+	}
+	return blameSuspect
+}
+
+func (s *Store) fills(column string) bool {
+	for _, c := range s.table.Columns {
+		if c.Name == column && !c.Ledger {
+			return true
+		}
+	}
+	return false
+}
+
+// DatabaseError is why a batch, or what is left of it, was not stored. Its text holds
+// names of the database's objects and never a value.
+type DatabaseError struct {
+	// Cause is message.CauseMoment or message.CauseOperator.
+	Cause message.Cause
+	// SQLState is empty for an error that is not the server's.
+	SQLState string
+	text     string
+	err      error
+}
+
+// Error says what happened and what to do next.
+func (e *DatabaseError) Error() string { return e.text }
+
+// Unwrap gives the context's error, so that a deadline can be told.
+func (e *DatabaseError) Unwrap() error {
+	if errors.Is(e.err, context.DeadlineExceeded) || errors.Is(e.err, context.Canceled) {
+		return e.err
+	}
+	return nil
+}
+
+// Fault is Cause, for those who do not import this package.
+func (e *DatabaseError) Fault() message.Cause { return e.Cause }
+
+// fault wraps an error that ended a batch.
+func (s *Store) fault(doing string, err error) *DatabaseError {
+	var ours *DatabaseError
+	if errors.As(err, &ours) {
+		return ours
+	}
+	e := &DatabaseError{Cause: message.CauseMoment, err: err}
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		e.SQLState = server.Code
+		switch b := s.blame(server); {
+		case b == blameOperator, b == blameSuspect && blameAll(server.Code) == blameOperator:
+			e.Cause = message.CauseOperator
+		}
+		e.text = doing + ": " + describe(server)
+		if remedy := s.remedy(server); remedy != "" {
+			e.text += "; " + remedy
+		}
+		return e
+	}
+	what, remedy, operator := network(err)
+	if operator {
+		e.Cause = message.CauseOperator
+	}
+	e.text = doing + ": " + what
+	if remedy != "" {
+		e.text += "; " + remedy
+	}
+	return e
+}
+
+// describe shows of a server's error what never quotes a value.
+func describe(err *pgconn.PgError) string {
+	text := "SQLSTATE " + err.Code
+	if name := conditions[err.Code]; name != "" {
+		text += " (" + name + ")"
+	}
+	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"table", err.TableName}} {
+		if part[1] != "" {
+			text += ", " + part[0] + " " + part[1]
+		}
+	}
+	return text
+}
+
+// conditions names the likeliest codes as the Postgres manual does.
+var conditions = map[string]string{
+	"0A000": "feature_not_supported", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
+	"28000": "invalid_authorization_specification", "28P01": "invalid_password", "3D000": "invalid_catalog_name", "3F000": "invalid_schema_name",
+	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42804": "datatype_mismatch",
+	"42883": "undefined_function", "42P01": "undefined_table", "42P10": "invalid_column_reference", "428C9": "generated_always", "53100": "disk_full",
+	"53200": "out_of_memory", "53300": "too_many_connections", "55000": "object_not_in_prerequisite_state", "55P03": "lock_not_available",
+	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
+}
+
+// remedy says what to do about an error of the server.
+func (s *Store) remedy(err *pgconn.PgError) string {
+	switch err.Code {
+	case "42P01", "3F000":
+		return fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
+	case "42703":
+		return "the table lacks a column of the model: `sluice schema` prints the SQL that it means"
+	case "42501":
+		return fmt.Sprintf("grant the role INSERT on %s and SELECT on the columns of its key", table(s.table))
+	case "42P10", "55000":
+		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
+	case "42804", "428C9":
+		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
+	case "23502":
+		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
+	case "23514":
+		return fmt.Sprintf("no partition of %s takes the row; create it", table(s.table))
+	case "28P01", "28000":
+		return "check the user and the password in DATABASE_URL"
+	case "3D000":
+		return "check the name of the database at the end of DATABASE_URL"
+	case "25006":
+		return "this server is a replica or read only; it passes when the fail-over is done"
+	case "53300":
+		return "lower the number of concurrent invocations, or raise max_connections"
+	default:
+		return ""
+	}
+}
+
+// network describes an error that is not the server's and says whether it is
+// the operator's to mend.
+func network(err error) (what, remedy string, operator bool) {
+	var (
+		dns      *net.DNSError
+		op       *net.OpError
+		unknown  x509.UnknownAuthorityError
+		hostname x509.HostnameError
+		invalid  x509.CertificateInvalidError
+		record   tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no time left", "", false
+	case errors.Is(err, context.Canceled):
+		return "stopped", "", false
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the host %s does not resolve", dns.Name), "check the host in DATABASE_URL, and that this network can resolve it", false
+	case errors.As(err, &unknown):
+		return "the server's certificate is signed by an authority that is not trusted here", "name its root certificates in DATABASE_URL with sslrootcert=<file>", true
+	case errors.As(err, &hostname):
+		return "the server's certificate is for another host name", "use in DATABASE_URL the name that the certificate has", true
+	case errors.As(err, &invalid):
+		return "the server's certificate is not valid", "check its dates and its use", true
+	case errors.As(err, &record), strings.Contains(err.Error(), "server refused TLS connection"):
+		return "the server does not speak TLS", "turn TLS on there, or allow clear text with ?sslmode=disable in DATABASE_URL", true
+	case errors.As(err, &op):
+		at := ""
+		if op.Addr != nil {
+			at = " " + op.Addr.String()
+		}
+		if op.Op == "dial" {
+			return fmt.Sprintf("cannot connect to%s: %v", at, op.Err), "check host and port in DATABASE_URL, and that the server runs and lets this network in", false
+		}
+		return fmt.Sprintf("the connection to%s broke: %v", at, op.Err), "", false
+	default:
+		return "the connection broke", "", false
+	}
+}

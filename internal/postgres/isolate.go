@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/message"
+)
+
+// maxSingles is the largest batch that is probed row by row at once. More
+// savepoints than 64 overflow the server's cache of subtransactions, which
+// slows every other session down while it lasts.
+const maxSingles = 64
+
+// isolate finds the rows that the server refuses and commits all others, in
+// one transaction. Each row, or chunk of rows, is a group of its own:
+//
+//	INSERT, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
+//
+// After a good group the savepoint has moved behind it, and the ROLLBACK TO
+// undoes nothing. After a refused one the rest of the group was skipped, and
+// the ROLLBACK TO recovers. Up to maxSingles rows cost one flight. Above, one
+// flight finds the chunks of about √n rows that fail, and a second one tries
+// their rows one by one in the same transaction.
+func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
+	n := in.batch.Len()
+	if n <= maxSingles {
+		f := in.flight(ctx)
+		in.begin(f, refusal)
+		return in.singles(f, all(n), nil, refusal)
+	}
+	size := int(math.Ceil(math.Sqrt(float64(n))))
+	var chunks [][]int
+	for rows := all(n); len(rows) > 0; {
+		m := min(size, len(rows))
+		chunks = append(chunks, rows[:m:m])
+		rows = rows[m:]
+	}
+	f := in.flight(ctx)
+	in.begin(f, refusal)
+	for _, rows := range chunks {
+		in.trial(f, rows)
+	}
+	answers, err := in.landed(f)
+	if err != nil {
+		return in.fault("find the refused rows", err)
+	}
+	answers, err = in.begun(answers)
+	if err != nil {
+		return err
+	}
+	var doubtful, short []int
+	for i, rows := range chunks {
+		a := answers[2*i]
+		switch {
+		case a.refused != nil:
+			if err := in.fatal(a.refused); err != nil {
+				return err
+			}
+			doubtful = append(doubtful, rows...)
+		case in.inserted(a) < int64(len(rows)):
+			in.result.Inserted += int(in.inserted(a))
+			short = append(short, rows...)
+		default:
+			in.result.Inserted += len(rows)
+			for _, row := range rows {
+				in.result.Verdicts[row].Outcome = message.Stored
+			}
+		}
+		if err := in.recovered(answers[2*i+1]); err != nil {
+			return err
+		}
+	}
+	return in.singles(in.flight(ctx), doubtful, short, refusal)
+}
+
+// begin opens the transaction. Constraints are checked at once, so that each
+// group meets its own.
+func (in *insertion) begin(f *flight, refusal *pgconn.PgError) {
+	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
+	f.say("SET CONSTRAINTS ALL IMMEDIATE")
+	if refusal.Code == "42501" {
+		f.insert([]int{}) // fails for want of a grant, and never for a row
+	}
+	f.say("SAVEPOINT s")
+	f.end()
+}
+
+// begun takes the answer to begin off the front.
+func (in *insertion) begun(answers []answer) ([]answer, error) {
+	if err := answers[0].refused; err != nil {
+		return nil, in.fault("insert into "+table(in.store.table), err)
+	}
+	return answers[1:], nil
+}
+
+// trial adds the two groups of a try.
+func (in *insertion) trial(f *flight, rows []int) {
+	f.insert(rows)
+	f.say("RELEASE SAVEPOINT s")
+	f.say("SAVEPOINT s")
+	f.end()
+	f.say("ROLLBACK TO SAVEPOINT s")
+	f.end()
+}
+
+// fatal returns an error unless a row may be to blame for the refusal.
+func (in *insertion) fatal(err *pgconn.PgError) error {
+	if in.mayBeARows(err) {
+		return nil
+	}
+	return in.fault("insert into "+table(in.store.table), err)
+}
+
+func (in *insertion) recovered(a answer) error {
+	if a.refused != nil {
+		return in.fault("find the refused rows", a.refused)
+	}
+	return nil
+}
+
+// singles ends the search: it tries doubtful rows one by one, asks which of
+// them and of the short ones are there, and commits. A row that was refused
+// and is there all the same was stored by another delivery of its message.
+func (in *insertion) singles(f *flight, doubtful, short []int, refusal *pgconn.PgError) error {
+	begins := f.groups // 1 when the transaction begins in this flight
+	for i := range doubtful {
+		in.trial(f, doubtful[i:i+1])
+	}
+	asked := append(append([]int{}, doubtful...), short...)
+	f.present(asked)
+	f.end()
+	f.say("COMMIT")
+	f.end()
+	answers, err := in.landed(f)
+	if err != nil {
+		return in.fault("find the refused rows", err)
+	}
+	if begins == 1 {
+		if answers, err = in.begun(answers); err != nil {
+			return err
+		}
+	}
+	refusals := make([]*pgconn.PgError, len(doubtful))
+	for i := range doubtful {
+		a := answers[2*i]
+		if a.refused != nil {
+			if err := in.fatal(a.refused); err != nil {
+				return err
+			}
+			refusals[i] = a.refused
+		} else {
+			in.result.Inserted += int(in.inserted(a))
+		}
+		if err := in.recovered(answers[2*i+1]); err != nil {
+			return err
+		}
+	}
+	present, commit := answers[len(answers)-2], answers[len(answers)-1]
+	switch {
+	case present.refused != nil:
+		return in.fault("look up keys in "+table(in.store.table), present.refused)
+	case commit.refused != nil:
+		return in.fault("commit", commit.refused)
+	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
+		return in.fault("commit", errors.New("the server rolled the transaction back"))
+	}
+	in.settle(asked, present)
+	return in.refuse(doubtful, refusals)
+}
+
+// refuse gives the verdict on the rows that the server refused.
+func (in *insertion) refuse(rows []int, refusals []*pgconn.PgError) error {
+	pass := false
+	for _, v := range in.result.Verdicts {
+		pass = pass || v.Outcome == message.Stored
+	}
+	var ours error
+	for i, row := range rows {
+		v := &in.result.Verdicts[row]
+		if err := refusals[i]; err != nil && v.Outcome != message.Stored {
+			*v = in.verdict(err, pass)
+			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
+				ours = in.fault("insert into "+table(in.store.table), err)
+			}
+		}
+	}
+	return ours
+}
+
+// verdict says what a refused row has coming. A suspect error is the row's
+// own only if other rows pass.
+func (in *insertion) verdict(err *pgconn.PgError, othersPass bool) message.Verdict {
+	if in.swallowed(err) {
+		return message.Verdict{Cause: message.CauseSwallowed}
+	}
+	b := in.store.blame(err)
+	if b == blameSuspect {
+		b = blameRow
+		if !othersPass {
+			b = blameAll(err.Code)
+		}
+	}
+	switch b {
+	case blameRow:
+		return message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{
+			Reason: message.ReasonRefused, SQLState: err.Code, Constraint: err.ConstraintName, Column: err.ColumnName,
+		}}
+	case blameOperator:
+		return message.Verdict{Cause: message.CauseOperator}
+	default:
+		return message.Verdict{Cause: message.CauseMoment}
+	}
+}
+
+// swallowed says whether the ledger's statement found that a trigger had
+// swallowed a row.
+func (in *insertion) swallowed(err *pgconn.PgError) bool {
+	return err.Code == swallowedState && in.store.table.Ledger != ""
+}
+
+// mayBeARows says whether the server may have refused a single row.
+func (in *insertion) mayBeARows(err *pgconn.PgError) bool {
+	switch in.store.blame(err) {
+	case blameRow, blameSuspect:
+		return true
+	case blameOperator: // no partition, or a NULL that a default or a trigger fills for other rows
+		return err.Code == "23514" || err.Code == "23502"
+	default:
+		return false
+	}
+}

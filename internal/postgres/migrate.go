@@ -1,0 +1,40 @@
+package postgres
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Migrated says what became of one table.
+type Migrated struct {
+	Name    string // as in SQL, with its quotes
+	Created bool
+}
+
+var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS (\S+)`)
+
+// Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one
+// transaction, and says which of the tables were missing.
+func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, error) {
+	config := s.config.Copy()
+	exists := false
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == "42P07" }
+	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
+	if err != nil {
+		return nil, s.fault("connect to the database", err)
+	}
+	defer closeConn(&conn{PgConn: pc})
+	var tables []Migrated
+	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
+		exists = false
+		if _, err := pc.Exec(ctx, sql).ReadAll(); err != nil {
+			return nil, s.fault("create the tables", err)
+		}
+		if name := createdName.FindStringSubmatch(sql); name != nil {
+			tables = append(tables, Migrated{name[1], !exists})
+		}
+	}
+	return tables, nil
+}

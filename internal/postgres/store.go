@@ -1,0 +1,164 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+type pgconnHandler = ctxwatch.Handler
+
+// Store writes the batches of one table. It is safe for concurrent use: every
+// Insert has a connection of its own.
+type Store struct {
+	table   *batch.Table
+	config  *pgx.ConnConfig
+	insert  string
+	present string
+
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+}
+
+// Open checks the URL and makes the store of a table. It does not connect.
+func Open(databaseURL string, t *batch.Table) (*Store, error) {
+	config, err := parseURL(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{table: t, config: config, insert: insertSQL(t), present: presentSQL(t)}, nil
+}
+
+// Close closes the idle connections; those in use are closed when they are done.
+func (s *Store) Close() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle, s.closed = nil, true
+	s.mu.Unlock()
+	for _, c := range idle {
+		closeConn(c)
+	}
+}
+
+// Result is what became of the rows of a batch.
+type Result = message.Result
+
+// The whole of a batch is tried this often, and no new try begins later than
+// the budget after the first.
+const (
+	maxAttempts = 4
+	retryBudget = 5 * time.Second
+	firstPause  = 50 * time.Millisecond
+)
+
+// Insert stores the rows of a batch, in one transaction, and says of each
+// what became of it. With an error, no row that the result does not call
+// Stored or Rejected is proven to be either.
+//
+// A row that is there already counts as stored. Faults of the moment are
+// tried again for a few seconds, as far as the context's deadline allows.
+func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
+	result := Result{Verdicts: make([]message.Verdict, b.Len())}
+	if b.Len() == 0 {
+		return result, nil
+	}
+	start := time.Now()
+	pause := firstPause
+	for attempt := 1; ; attempt++ {
+		clear(result.Verdicts)
+		result.Inserted = 0
+		reused, err := s.attempt(ctx, b, &result)
+		if err == nil || attempt == maxAttempts || !again(err, attempt) || ctx.Err() != nil {
+			return result, err
+		}
+		if reused && attempt == 1 {
+			continue // most likely it died while nobody used it
+		}
+		wait := pause/2 + rand.N(pause)
+		pause *= 3
+		if time.Since(start)+wait > retryBudget || !sleep(ctx, wait) {
+			return result, err
+		}
+	}
+}
+
+// again says whether a new attempt can mend an error.
+func again(err error, attempt int) bool {
+	var fault *DatabaseError
+	if !errors.As(err, &fault) {
+		return false
+	}
+	// 0A000 is also "cached plan must not change result type": a table that
+	// was altered under a prepared statement. On a new connection it passes.
+	return fault.Cause == message.CauseMoment || fault.SQLState == "0A000" && attempt == 1
+}
+
+// sleep waits, and says whether the time was there.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// attempt tries the batch once, on one connection.
+func (s *Store) attempt(ctx context.Context, b *batch.Batch, result *Result) (reused bool, err error) {
+	c, err := s.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	reused = c.reused
+	in := &insertion{store: s, conn: c, batch: b, result: result}
+	err = in.run(ctx)
+	s.release(c, err == nil)
+	return reused, err
+}
+
+// insertion is one attempt to store one batch.
+type insertion struct {
+	store  *Store
+	conn   *conn
+	batch  *batch.Batch
+	result *Result
+	arrays batch.Arrays
+}
+
+func (in *insertion) run(ctx context.Context) error {
+	refusal, err := in.whole(ctx)
+	switch {
+	case err != nil:
+		return err
+	case refusal == nil:
+		return nil
+	case in.batch.Ordered():
+		return in.isolateOrdered(ctx, refusal)
+	default:
+		return in.isolate(ctx, refusal)
+	}
+}
+
+// fault turns an error of a statement into one of ours.
+func (in *insertion) fault(doing string, err error) error { return in.store.fault(doing, err) }
+
+// asServer is errors.As for an error of the server.
+func asServer(err error) *pgconn.PgError {
+	var server *pgconn.PgError
+	if errors.As(err, &server) {
+		return server
+	}
+	return nil
+}
