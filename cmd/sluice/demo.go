@@ -156,7 +156,7 @@ func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) er
 	rows := batch.New(d.model.Table)
 	for i := range messages {
 		rows.Reset()
-		cells := make([]string, 7)
+		cells := make([]string, 8)
 		for j := range cells {
 			cells[j] = "·"
 		}
@@ -170,7 +170,8 @@ func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) er
 				}
 			})
 		}
-		t.row(append(cells, verdicts[i].Outcome.String())...)
+		cells[7] = verdicts[i].Outcome.String()
+		t.row(cells...)
 	}
 	return t.print()
 }
@@ -195,7 +196,7 @@ func (d *demo) rows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close(ctx) //nolint:errcheck // it was only read from
+	defer conn.Close(ctx)
 	columns := []string{"message_id", "user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date", "mask_key"}
 	rows, err := conn.Query(ctx, "SELECT concat_ws(E'\\x1f', coalesce("+strings.Join(columns, "::text, 'NULL'), coalesce(")+"::text, 'NULL')) FROM user_logins ORDER BY sent_at, message_id")
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 )
 
 type invokeCmd struct {
-	Event string `short:"e" required:"" placeholder:"FILE" help:"File with the event, as in events/batch.json; - for standard input."`
+	Event string `short:"e" required:"true" placeholder:"FILE" help:"File with the event, as in events/batch.json; - for standard input."`
 }
 
 // Help says more than one line.
@@ -79,5 +79,5 @@ func (a *app) read(path string) ([]byte, error) {
 	if path == "-" || path == "" {
 		return io.ReadAll(a.stdin)
 	}
-	return os.ReadFile(path) //nolint:gosec // the user names it
+	return os.ReadFile(path)
 }

@@ -33,6 +33,7 @@ type cli struct {
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
+//nolint:gosec // an example of a URL, no password
 const description = `sluice moves messages from an SQS queue into a Postgres table: checked, masked, each exactly once.
 
 It is configured by environment variables, of which these matter most:

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -56,16 +55,14 @@ func show(kind batch.Kind, v []byte) string {
 	}
 	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	switch kind {
-	case batch.Int4:
-		return fmt.Sprint(int32(binary.BigEndian.Uint32(v)))
-	case batch.Int8:
-		return fmt.Sprint(int64(binary.BigEndian.Uint64(v)))
+	case batch.Int4, batch.Int8:
+		return fmt.Sprint(batch.Int(v))
 	case batch.Bool:
 		return fmt.Sprint(v[0] == 1)
 	case batch.Timestamp:
-		return time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
+		return time.UnixMicro(epoch.UnixMicro() + batch.Int(v)).UTC().Format(time.RFC3339Nano)
 	case batch.Date:
-		return epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
+		return epoch.AddDate(0, 0, int(batch.Int(v))).Format(time.DateOnly)
 	case batch.UUID:
 		return uuid.UUID(v).String()
 	default:

@@ -18,7 +18,7 @@ import (
 func main() {
 	log := slog.New(lambdacontext.NewLogHandler(lambdacontext.WithFunctionARN()))
 	invoke, stop := function(config.Environ(), log)
-	lambda.StartWithOptions(bytesHandler(invoke), lambda.WithEnableSIGTERM(stop))
+	lambda.StartWithOptions(invoke, lambda.WithEnableSIGTERM(stop))
 }
 
 // bytesHandler is a lambda.Handler: the answer's bytes are returned as they are.

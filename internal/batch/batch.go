@@ -161,6 +161,15 @@ func (b *Batch) Bool(v bool) {
 	b.open++
 }
 
+// Int reads a value of one of the kinds that are numbers: Int4, Int8,
+// Timestamp and Date.
+func Int(v []byte) int64 {
+	if len(v) == 4 {
+		return int64(int32(binary.BigEndian.Uint32(v)))
+	}
+	return int64(binary.BigEndian.Uint64(v))
+}
+
 // Sort orders the rows by the key's bytes, rows with one key in the order of
 // arrival. Two batches that hold the same rows then lock them in the same
 // order, so they wait for each other in place of a deadlock. Ordered rows

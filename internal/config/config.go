@@ -49,6 +49,8 @@ const (
 )
 
 // ConfigError lists everything that is wrong with the configuration.
+//
+//nolint:revive // Lambda shows the bare name as the errorType
 type ConfigError struct{ Problems []string }
 
 // Error is all problems, a line each.
@@ -67,7 +69,7 @@ func (e *ConfigError) add(format string, args ...any) {
 // empty variable is an unset one.
 func Environ() map[string]string {
 	all := map[string]string{}
-	for _, pair := range os.Environ() {
+	for _, pair := range os.Environ() { //nolint:forbidigo // here it is read, for the mains
 		if name, value, _ := strings.Cut(pair, "="); value != "" {
 			all[name] = value
 		}

@@ -62,7 +62,9 @@ func TestOneAddressHasOneMask(t *testing.T) {
 	for _, spellings := range [][]string{
 		{"203.0.113.7", " 203.0.113.7\n", "::ffff:203.0.113.7", "::FFFF:cb00:7107", "0:0:0:0:0:ffff:203.0.113.7"},
 		{"2001:db8::1", "2001:DB8::1", "2001:0db8:0000:0000:0000:0000:0000:0001", "\t2001:db8:0::1 "},
-		{"127.0.0.1"}, {"0.0.0.0"}, {"::"},
+		{"127.0.0.1"},
+		{"0.0.0.0"},
+		{"::"},
 	} {
 		want, err := m.AppendIP(nil, personal(t, spellings[0]))
 		if err != nil {

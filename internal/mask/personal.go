@@ -75,7 +75,7 @@ func (m *Masker) AppendText(dst []byte, p Personal) ([]byte, error) {
 // around is dropped and an IPv4-mapped IPv6 address is its IPv4 address.
 // Zones, ports, prefixes, lists and leading zeros are no address.
 func (m *Masker) AppendIP(dst []byte, p Personal) ([]byte, error) {
-	text := bytes.Trim(p.text(), asciiSpace)
+	text := bytes.TrimFunc(p.text(), asciiSpace)
 	if len(text) == 0 || len(text) > 45 { // the longest: an IPv4-mapped IPv6 address in full
 		return dst, ErrNotIP
 	}
@@ -95,7 +95,7 @@ func (m *Masker) AppendIP(dst []byte, p Personal) ([]byte, error) {
 // has one pseudonym as people spell it. (RFC 5321 lets the part before the @
 // be case-sensitive; no provider of note uses that.)
 func (m *Masker) AppendEmail(dst []byte, p Personal) ([]byte, error) {
-	text := bytes.Trim(p.text(), asciiSpace)
+	text := bytes.TrimFunc(p.text(), asciiSpace)
 	at := bytes.IndexByte(text, '@')
 	if at <= 0 || at != bytes.LastIndexByte(text, '@') || at == len(text)-1 || len(text) > 254 {
 		return dst, ErrNotEmail
@@ -113,7 +113,7 @@ func (m *Masker) AppendEmail(dst []byte, p Personal) ([]byte, error) {
 	return m.append(dst, m.text), nil
 }
 
-const asciiSpace = " \t\n\v\f\r"
+func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
 // String implements fmt.Stringer.
 func (Personal) String() string { return Redacted }

@@ -237,7 +237,7 @@ func TestOrders(t *testing.T) {
 func with(object, member string) string {
 	name, _, _ := strings.Cut(member, ":")
 	var kept []string
-	for _, m := range strings.Split(strings.TrimPrefix(object, "{"), ",") {
+	for m := range strings.SplitSeq(strings.TrimPrefix(object, "{"), ",") {
 		if !strings.HasPrefix(m, name) {
 			kept = append(kept, m)
 		}

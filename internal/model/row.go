@@ -105,10 +105,8 @@ func (r *Reader) scan(body []byte) message.Rejection {
 		if err != nil {
 			return rejectSyntax(err)
 		}
-		which := -1
-		if next < len(r.m.Fields) && bytes.Equal(name, r.m.Fields[next].quoted) {
-			which = next
-		} else {
+		which := next
+		if next == len(r.m.Fields) || !bytes.Equal(name, r.m.Fields[next].quoted) {
 			which, bad = r.lookUp(name, bad)
 		}
 		if which < 0 {
@@ -194,7 +192,7 @@ func days(millis int64) int32 {
 	if millis%dayMillis < 0 {
 		d--
 	}
-	return int32(d)
+	return int32(d) //nolint:gosec // up to the year 9999
 }
 
 // MessageNamespace is the namespace of the version-5 UUIDs that stand for
@@ -309,7 +307,7 @@ func (r *Reader) text(v []byte) ([]byte, message.Reason) {
 }
 
 func appendText(b *batch.Batch, c *Column, t FieldType, text []byte) message.Reason {
-	switch t {
+	switch t { //nolint:exhaustive // the others are plain text here
 	case TypeVersion:
 		major, ok := version(text)
 		switch {

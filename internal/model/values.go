@@ -11,13 +11,13 @@ import (
 	"sluice/internal/message"
 )
 
-const asciiSpace = " \t\n\v\f\r"
+func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
 // version checks a version and returns the digits of its major number: ASCII
 // digits, any number of .digits, and maybe a suffix that - or + begins.
 // ASCII white space around does not count.
 func version(text []byte) (major []byte, ok bool) {
-	text = bytes.Trim(text, asciiSpace)
+	text = bytes.TrimFunc(text, asciiSpace)
 	n := digits(text)
 	major, text = text[:n], text[n:]
 	for n > 0 && len(text) > 0 && text[0] == '.' {
@@ -74,7 +74,7 @@ func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
 	case t.Base == "bigint":
 		b.Int8(n)
 	default:
-		b.Int4(int32(n))
+		b.Int4(int32(n)) //nolint:gosec // inside the limits
 	}
 	return ""
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
 )
 
 // conn is one connection and what is prepared on it.
@@ -20,6 +22,7 @@ type conn struct {
 	named    bool
 	prepared bool
 	reused   bool
+	arrays   batch.Arrays // memory for parameters, kept from batch to batch
 }
 
 // statementName is the insert's name on a connection.

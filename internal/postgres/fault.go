@@ -124,13 +124,11 @@ func (e *DatabaseError) Fault() message.Cause { return e.Cause }
 
 // fault wraps an error that ended a batch.
 func (s *Store) fault(doing string, err error) *DatabaseError {
-	var ours *DatabaseError
-	if errors.As(err, &ours) {
+	if ours, ok := errors.AsType[*DatabaseError](err); ok {
 		return ours
 	}
 	e := &DatabaseError{Cause: message.CauseMoment, err: err}
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		e.SQLState = server.Code
 		switch b := s.blame(server); {
 		case b == blameOperator, b == blameSuspect && blameAll(server.Code) == blameOperator:
@@ -155,16 +153,16 @@ func (s *Store) fault(doing string, err error) *DatabaseError {
 
 // describe shows of a server's error what never quotes a value.
 func describe(err *pgconn.PgError) string {
-	text := "SQLSTATE " + err.Code
+	parts := []string{"SQLSTATE " + err.Code}
 	if name := conditions[err.Code]; name != "" {
-		text += " (" + name + ")"
+		parts[0] += " (" + name + ")"
 	}
 	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"table", err.TableName}} {
 		if part[1] != "" {
-			text += ", " + part[0] + " " + part[1]
+			parts = append(parts, part[0]+" "+part[1])
 		}
 	}
-	return text
+	return strings.Join(parts, ", ")
 }
 
 // conditions names the likeliest codes as the Postgres manual does.

@@ -5,6 +5,8 @@ import (
 	"errors"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
 )
 
 // flight sends statements without waiting and then reads all the answers. Its
@@ -14,7 +16,6 @@ type flight struct {
 	in     *insertion
 	p      *pgconn.Pipeline
 	groups int
-	err    error
 }
 
 // answer is what the server said of one group.
@@ -35,7 +36,7 @@ func (f *flight) say(sql string) { f.p.SendQueryParams(sql, nil, nil, nil, nil) 
 // insert adds the insert of the given rows, of all when rows is nil.
 func (f *flight) insert(rows []int) {
 	in := f.in
-	params := in.arrays.Encode(in.batch, rows)
+	params := in.conn.arrays.Encode(in.batch, rows)
 	if !in.conn.named {
 		f.p.SendQueryParams(in.store.insert, params, nil, binary, binary)
 		return
@@ -49,7 +50,7 @@ func (f *flight) insert(rows []int) {
 
 // present adds the question which of the given rows' keys are there.
 func (f *flight) present(rows []int) {
-	f.p.SendQueryParams(f.in.store.present, f.in.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
+	f.p.SendQueryParams(f.in.store.present, f.in.conn.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
 }
 
 // binary is the format of all parameters and results.
@@ -107,7 +108,7 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 	values := a.values
 	for r.NextRow() {
 		if row := r.Values(); len(row) > 0 {
-			values = append(values, bigint(row[0]))
+			values = append(values, batch.Int(row[0]))
 		}
 	}
 	tag, err := r.Close()
@@ -119,15 +120,6 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 		a.rows = tag.RowsAffected()
 	}
 	return nil
-}
-
-// bigint reads a binary int8 value.
-func bigint(v []byte) int64 {
-	var n int64
-	for _, c := range v {
-		n = n<<8 | int64(c)
-	}
-	return n
 }
 
 // inserted is how many rows an insert stored: its tag says so, or with a

@@ -84,7 +84,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 		if reused && attempt == 1 {
 			continue // most likely it died while nobody used it
 		}
-		wait := pause/2 + rand.N(pause)
+		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter
 		pause *= 3
 		if time.Since(start)+wait > retryBudget || !sleep(ctx, wait) {
 			return result, err
@@ -134,7 +134,6 @@ type insertion struct {
 	conn   *conn
 	batch  *batch.Batch
 	result *Result
-	arrays batch.Arrays
 }
 
 func (in *insertion) run(ctx context.Context) error {
@@ -156,9 +155,6 @@ func (in *insertion) fault(doing string, err error) error { return in.store.faul
 
 // asServer is errors.As for an error of the server.
 func asServer(err error) *pgconn.PgError {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
-		return server
-	}
-	return nil
+	server, _ := errors.AsType[*pgconn.PgError](err)
+	return server
 }

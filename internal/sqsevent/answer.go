@@ -1,8 +1,6 @@
 package sqsevent
 
 import (
-	"io"
-
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -25,5 +23,3 @@ func Answer(failed []string) []byte {
 	}
 	return append(out, "]}"...)
 }
-
-func atEnd(err error) bool { return err == io.EOF }

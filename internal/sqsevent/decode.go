@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -59,7 +60,7 @@ func Decode(event []byte) ([]message.Message, error) {
 	if err == nil {
 		if _, end := d.dec.ReadToken(); end == nil {
 			err = failf("the event has a second JSON value behind the first")
-		} else if !atEnd(end) {
+		} else if !errors.Is(end, io.EOF) {
 			err = end
 		}
 	}
