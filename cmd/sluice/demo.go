@@ -81,8 +81,10 @@ func newDemo(ctx context.Context, a *app, url string) (*demo, error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	d := &demo{a: a, url: url, model: m, keys: keys}
-	d.handler = handler.New(ingest.New(m, store, log), keys, log)
-	d.handler.Observe = func(_ []message.Message, r *ingest.Report) { d.seen = r }
+	d.handler = &handler.Handler{
+		Pipeline: ingest.New(m, store, log), Keys: handler.Static(keys), Log: log,
+		Observe: func(_ context.Context, _ []message.Message, r *ingest.Report) { d.seen = r },
+	}
 	return d, nil
 }
 

@@ -34,7 +34,7 @@ type explanation struct {
 
 // Run implements the command.
 func (c *explainCmd) Run(a *app) error {
-	cfg, _, err := a.load(config.Masks)
+	cfg, err := a.load(config.Masks)
 	if err != nil {
 		return err
 	}

@@ -9,10 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/config"
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
-	"sluice/internal/postgres"
+	"sluice/internal/function"
 )
 
 type invokeCmd struct {
@@ -47,16 +44,9 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) invoke(ctx context.Context, event []byte) ([]byte, error) {
-	cfg, log, err := a.load(config.Database, config.Masks)
-	if err != nil {
-		return nil, err
-	}
-	store, err := postgres.Open(cfg.DatabaseURL, cfg.Model.Table)
-	if err != nil {
-		return nil, &config.ConfigError{Problems: []string{err.Error()}}
-	}
-	defer store.Close()
-	return handler.New(ingest.New(cfg.Model, store, log), cfg.Keys, log).Invoke(ctx, event)
+	h, stop := function.New(function.Options{Environ: a.environ, Log: a.log(a.environ)})
+	defer stop()
+	return h.Invoke(ctx, event)
 }
 
 // lambdaError is what Lambda makes of a function's error.

@@ -95,11 +95,12 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 // errReported fails a command that has said why already.
 var errReported = fmt.Errorf("reported")
 
-// load reads the configuration and makes the logger that it asks for.
-func (a *app) load(needs ...config.Need) (*config.Config, *slog.Logger, error) {
-	c, err := config.Load(a.environ, needs...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return c, slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: c.LogLevel})), nil
+// load reads the configuration.
+func (a *app) load(needs ...config.Need) (*config.Config, error) {
+	return config.Load(a.environ, needs...)
+}
+
+// log is the logger that the environment asks for, on standard error.
+func (a *app) log(environ map[string]string) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(environ)}))
 }

@@ -24,7 +24,7 @@ stays out of the shell's history and the list of processes.
 
 // Run implements the command.
 func (c *maskCmd) Run(a *app) error {
-	cfg, _, err := a.load(config.Masks)
+	cfg, err := a.load(config.Masks)
 	if err != nil {
 		return err
 	}

@@ -13,7 +13,7 @@ type schemaCmd struct{}
 
 // Run implements the command.
 func (schemaCmd) Run(a *app) error {
-	cfg, _, err := a.load()
+	cfg, err := a.load()
 	if err != nil {
 		return err
 	}
@@ -25,7 +25,7 @@ type migrateCmd struct{}
 
 // Run implements the command.
 func (migrateCmd) Run(ctx context.Context, a *app) error {
-	cfg, _, err := a.load(config.Database)
+	cfg, err := a.load(config.Database)
 	if err != nil {
 		return err
 	}

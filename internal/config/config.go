@@ -9,6 +9,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"strings"
 
@@ -21,22 +22,35 @@ import (
 
 // variables are the environment variables as they come.
 type variables struct {
-	DatabaseURL string `env:"DATABASE_URL"`
-	PGURL       string `env:"PG_URL"`
-	Model       string `env:"SLUICE_MODEL" envDefault:"user_logins"`
-	MaskKeys    string `env:"SLUICE_MASK_KEYS"`
-	Mask        string `env:"SLUICE_MASK"`
-	LogLevel    string `env:"LOG_LEVEL" envDefault:"info"`
-	LambdaLevel string `env:"AWS_LAMBDA_LOG_LEVEL"`
+	DatabaseURL    string `env:"DATABASE_URL"`
+	PGURL          string `env:"PG_URL"`
+	DatabaseSecret string `env:"DATABASE_SECRET_ARN"`
+	DatabaseIAM    string `env:"DATABASE_IAM_AUTH" envDefault:"false"`
+	Model          string `env:"SLUICE_MODEL" envDefault:"user_logins"`
+	MaskKeys       string `env:"SLUICE_MASK_KEYS"`
+	MaskSecret     string `env:"SLUICE_MASK_SECRET_ARN"`
+	Mask           string `env:"SLUICE_MASK"`
+	Queue          string `env:"SQS_URL"`
+	DeadLetters    string `env:"DEAD_LETTER_QUEUE_URL"`
+	Backoff        string `env:"SLUICE_BACKOFF" envDefault:"false"`
+	LogLevel       string `env:"LOG_LEVEL" envDefault:"info"`
+	LambdaLevel    string `env:"AWS_LAMBDA_LOG_LEVEL"`
 }
 
 // Config is what sluice is told.
 type Config struct {
-	DatabaseURL string
-	Model       *model.Model
-	// Keys is nil when nothing says how to mask.
-	Keys     *mask.Keyring
-	LogLevel slog.Level
+	// DatabaseURL is empty when the secret says everything.
+	DatabaseURL       string
+	DatabaseSecretARN string
+	DatabaseIAMAuth   bool
+	Model             *model.Model
+	// Keys is nil when the keys are in a secret, or nothing says how to mask.
+	Keys               *mask.Keyring
+	MaskSecretARN      string
+	QueueURL           string
+	DeadLetterQueueURL string
+	Backoff            bool
+	LogLevel           slog.Level
 }
 
 // Need is what a command cannot do without.
@@ -46,6 +60,7 @@ type Need int
 const (
 	Database Need = iota
 	Masks
+	Queue
 )
 
 // ConfigError lists everything that is wrong with the configuration.
@@ -77,20 +92,19 @@ func Environ() map[string]string {
 	return all
 }
 
-// Load reads and checks the configuration.
+// Load reads and checks the configuration. Beside an error, the Config holds
+// what is right of it, so that the error can be dealt with.
 func Load(environ map[string]string, needs ...Need) (*Config, error) {
-	var v variables
 	var problems ConfigError
-	set := map[string]string{}
-	for name, value := range environ {
-		if value != "" {
-			set[name] = value
-		}
-	}
-	if err := env.ParseWithOptions(&v, env.Options{Environment: set}); err != nil {
+	v, err := parse(environ)
+	if err != nil {
 		problems.add("%v", err)
 	}
-	c := &Config{DatabaseURL: v.DatabaseURL}
+	c := &Config{
+		DatabaseURL: v.DatabaseURL, DatabaseSecretARN: v.DatabaseSecret, MaskSecretARN: v.MaskSecret,
+		QueueURL: queueURL("SQS_URL", v.Queue, &problems), DeadLetterQueueURL: queueURL("DEAD_LETTER_QUEUE_URL", v.DeadLetters, &problems),
+		DatabaseIAMAuth: flag("DATABASE_IAM_AUTH", v.DatabaseIAM, &problems), Backoff: flag("SLUICE_BACKOFF", v.Backoff, &problems),
+	}
 	c.database(v, &problems)
 	m, err := model.Load(v.Model, models.FS)
 	if err != nil {
@@ -98,19 +112,32 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	}
 	c.Model = m
 	c.masks(v, &problems)
-	c.logLevel(v, &problems)
+	c.LogLevel = logLevel(v, &problems)
 	for _, need := range needs {
 		switch {
-		case need == Database && c.DatabaseURL == "" && v.PGURL == "":
+		case need == Database && c.DatabaseURL == "" && v.PGURL == "" && v.DatabaseSecret == "":
 			problems.add("DATABASE_URL is not set; it says where the rows go, as in postgres://user:password@host:5432/database")
-		case need == Masks && v.MaskKeys == "" && v.Mask == "":
+		case need == Masks && v.MaskKeys == "" && v.Mask == "" && v.MaskSecret == "":
 			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can reverse)")
+		case need == Queue && v.Queue == "":
+			problems.add("SQS_URL is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins")
 		}
 	}
 	if len(problems.Problems) > 0 {
-		return nil, &problems
+		return c, &problems
 	}
 	return c, nil
+}
+
+// parse reads the variables; an empty one is an unset one.
+func parse(environ map[string]string) (v variables, err error) {
+	set := map[string]string{}
+	for name, value := range environ {
+		if value != "" {
+			set[name] = value
+		}
+	}
+	return v, env.ParseWithOptions(&v, env.Options{Environment: set})
 }
 
 func (c *Config) database(v variables, problems *ConfigError) {
@@ -120,12 +147,24 @@ func (c *Config) database(v variables, problems *ConfigError) {
 	case v.PGURL != "" && v.PGURL != v.DatabaseURL:
 		problems.add("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL: unset one")
 	}
+	switch {
+	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":
+		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set: the password is a token of IAM or in the secret; unset one")
+	case c.DatabaseIAMAuth && c.DatabaseURL == "":
+		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL with user, host and database, as in postgres://user@host:5432/database")
+	}
 }
 
 func (c *Config) masks(v variables, problems *ConfigError) {
+	var set []string
+	for _, s := range [][2]string{{"SLUICE_MASK_KEYS", v.MaskKeys}, {"SLUICE_MASK_SECRET_ARN", v.MaskSecret}, {"SLUICE_MASK", v.Mask}} {
+		if s[1] != "" {
+			set = append(set, s[0])
+		}
+	}
 	switch {
-	case v.MaskKeys != "" && v.Mask != "":
-		problems.add("SLUICE_MASK_KEYS and SLUICE_MASK are both set: masks are keyed or they are not; unset one")
+	case len(set) > 1:
+		problems.add("%s are set at once, and each says how to mask; unset all but one", strings.Join(set, " and "))
 	case v.Mask == mask.UnkeyedID:
 		c.Keys = mask.Unkeyed()
 	case v.Mask != "":
@@ -139,16 +178,43 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 	}
 }
 
-func (c *Config) logLevel(v variables, problems *ConfigError) {
+// LogLevel is the level that the environment asks for, info when it is wrong.
+func LogLevel(environ map[string]string) slog.Level {
+	// What is wrong is said by Load.
+	v, _ := parse(environ)
+	return logLevel(v, &ConfigError{})
+}
+
+func logLevel(v variables, problems *ConfigError) (parsed slog.Level) {
 	name, level := "LOG_LEVEL", v.LogLevel
 	if v.LambdaLevel != "" {
 		name, level = "AWS_LAMBDA_LOG_LEVEL", v.LambdaLevel
 	}
 	// Lambda knows TRACE and FATAL as well.
 	level = strings.NewReplacer("trace", "debug", "fatal", "error", "warning", "warn").Replace(strings.ToLower(level))
-	if err := c.LogLevel.UnmarshalText([]byte(level)); err != nil {
+	if err := parsed.UnmarshalText([]byte(level)); err != nil {
 		problems.add("%s %q is no level; there are debug, info, warn and error", name, level)
 	}
+	return parsed
+}
+
+func flag(name, value string, problems *ConfigError) bool {
+	switch strings.ToLower(value) {
+	case "true", "1", "on", "yes":
+		return true
+	case "false", "0", "off", "no":
+	default:
+		problems.add("%s %q is neither true nor false", name, value)
+	}
+	return false
+}
+
+func queueURL(name, value string, problems *ConfigError) string {
+	u, err := url.Parse(value)
+	if value != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
+		problems.add("%s is no URL of a queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins", name)
+	}
+	return value
 }
 
 // Variables lists the names of the variables that are read.

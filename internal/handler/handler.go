@@ -1,6 +1,11 @@
 // Package handler is the Lambda function without Lambda: the bytes of an
 // event become the bytes of an answer. The function and `sluice invoke` run
 // the same one.
+//
+//	decode -> ingest.Pipeline -> rejected messages to the dead-letter queue
+//	                          -> returned ones backed off -> answer
+//
+// Where messages go is behind small interfaces: it imports no AWS SDK.
 package handler
 
 import (
@@ -16,26 +21,48 @@ import (
 	"sluice/internal/sqsevent"
 )
 
-// Handler answers events. It is safe for concurrent use.
+// DeadLetters takes rejected messages away.
+type DeadLetters interface {
+	// Send sends the messages with the given indexes, and the verdicts on
+	// them, and returns the indexes of those that were not sent. An error
+	// says why.
+	Send(ctx context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) (unsent []int, err error)
+}
+
+// Backoff delays the next delivery of messages.
+type Backoff interface {
+	// Return delays the messages with the given indexes by their receive
+	// counts. An error is harmless: they come back sooner.
+	Return(ctx context.Context, messages []message.Message, returned []int) error
+}
+
+// Handler answers events. Its fields are set before the first event; it is
+// safe for concurrent use.
 type Handler struct {
-	pipeline *ingest.Pipeline
-	keys     *mask.Keyring
-	log      *slog.Logger
+	Pipeline *ingest.Pipeline
+	// Keys gives the keys that mask; it may fetch them.
+	Keys func(context.Context) (*mask.Keyring, error)
+	Log  *slog.Logger
+	// DeadLetters is nil when rejected messages are returned, and SQS itself
+	// moves them after their last receive.
+	DeadLetters DeadLetters
+	// Backoff is nil when the queue's visibility time-out is all the delay.
+	Backoff Backoff
 	// Observe, when set, is given what became of each batch.
-	Observe func([]message.Message, *ingest.Report)
+	Observe func(context.Context, []message.Message, *ingest.Report)
+	// Broken, when set, is why this installation can do no work. Every event
+	// fails with it, after its messages are backed off: a failed init would
+	// say little, and drain the queue to the dead-letter queue.
+	Broken error
 }
 
-// New makes a handler. Masks without a key are warned of.
-func New(p *ingest.Pipeline, keys *mask.Keyring, log *slog.Logger) *Handler {
-	if !keys.Keyed() {
-		log.Warn("masks are unkeyed SHA-256, which anyone can reverse by trying all values; set SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 when no existing table needs them")
-	}
-	return &Handler{pipeline: p, keys: keys, log: log, Observe: func([]message.Message, *ingest.Report) {}}
-}
-
-// margin is how long before its deadline an invocation stops working, to
-// have the server's work cancelled and to answer in time.
-const margin = time.Second
+// How long before its deadline an invocation stops working: margin to have
+// the server's work cancelled and to answer, reserve for the calls to SQS.
+// Both shrink when an invocation has little time in all.
+const (
+	margin  = time.Second
+	reserve = 3 * time.Second
+)
 
 // Invoke answers one event. An error fails the invocation: SQS delivers all
 // its messages again.
@@ -49,41 +76,149 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithDeadline(ctx, deadline.Add(-min(margin, time.Until(deadline)/3)))
-		defer cancel()
+	ctx, cancel := before(ctx, margin)
+	defer cancel()
+	report := h.run(ctx, messages)
+	if h.Pipeline != nil {
+		h.Pipeline.Log(ctx, messages, &report)
 	}
-	report := h.pipeline.Run(ctx, h.keys, messages)
-	h.pipeline.Log(ctx, messages, &report)
-	h.Observe(messages, &report)
-	if err := loud(&report); err != nil {
-		return nil, err
+	loud := failure(&report)
+	if loud == nil {
+		h.reject(ctx, messages, report.Verdicts)
 	}
-	var failed []string
-	for i, v := range report.Verdicts {
-		if v.Outcome != message.Stored && v.Outcome != message.Repeated {
-			failed = append(failed, messages[i].ID)
-		}
+	h.backOff(ctx, messages, &report)
+	if h.Observe != nil {
+		h.Observe(ctx, messages, &report)
 	}
-	return sqsevent.Answer(failed), nil
+	if loud != nil {
+		return nil, loud
+	}
+	return sqsevent.Answer(h.failed(messages, report.Verdicts)), nil
 }
 
-// loud returns the operator's fault when it kept every message from being
-// stored: such an invocation fails, so that alarms see it.
-func loud(r *ingest.Report) error {
+// before moves the context's deadline forward by d, or by a third of what is
+// left when that is less.
+func before(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(d, time.Until(deadline)/3)))
+}
+
+func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Report {
+	if h.DeadLetters != nil || h.Backoff != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = before(ctx, reserve)
+		defer cancel()
+	}
+	if h.Broken != nil {
+		return ingest.Unable(messages, h.Broken, message.CauseOperator)
+	}
+	if len(messages) == 0 {
+		return ingest.Report{}
+	}
+	keys, err := h.Keys(ctx)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "no mask keys", "error", err.Error())
+		return ingest.Unable(messages, err, ingest.FaultOf(err))
+	}
+	return h.Pipeline.Run(ctx, keys, messages)
+}
+
+// failure returns the operator's fault when no message was stored for it:
+// such an invocation fails, so that alarms see it.
+func failure(r *ingest.Report) error {
 	if r.Fault != message.CauseOperator || r.Count(message.Stored) > 0 {
 		return nil
 	}
 	return r.Err
 }
 
-// Failing makes a handler's function that fails each event with an error,
-// for a configuration that is wrong: the invocations say so, with the event
-// decoded first, in place of an init that fails without a word.
-func Failing(cause error) func(context.Context, []byte) ([]byte, error) {
-	if cause == nil {
-		cause = errors.New("no cause")
+// reject sends the rejected messages to the dead-letter queue. What it did
+// not take is returned.
+func (h *Handler) reject(ctx context.Context, messages []message.Message, verdicts []message.Verdict) {
+	if h.DeadLetters == nil {
+		return
 	}
-	return func(context.Context, []byte) ([]byte, error) { return nil, cause }
+	var rejected []int
+	for i, v := range verdicts {
+		if v.Outcome == message.Rejected && !repeats(messages, rejected, i) {
+			rejected = append(rejected, i)
+		}
+	}
+	if len(rejected) == 0 {
+		return
+	}
+	unsent, err := h.DeadLetters.Send(ctx, messages, verdicts, rejected)
+	if err != nil {
+		h.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
+	}
+	failed := map[string]bool{}
+	for _, i := range unsent {
+		failed[messages[i].ID] = true
+	}
+	for i := range verdicts {
+		if failed[messages[i].ID] {
+			verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
+		}
+	}
+}
+
+// repeats says whether a message is another delivery of one of the others.
+// There are few: the rejected ones of a batch.
+func repeats(messages []message.Message, others []int, i int) bool {
+	for _, j := range others {
+		if messages[j].ID == messages[i].ID {
+			return true
+		}
+	}
+	return false
+}
+
+// backOff delays what is returned through no fault of its own.
+func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *ingest.Report) {
+	if h.Backoff == nil {
+		return
+	}
+	var returned []int
+	for i, v := range r.Verdicts {
+		if v.Outcome != message.Returned {
+			continue
+		}
+		switch v.Cause {
+		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CauseUnsent:
+			returned = append(returned, i)
+		case message.CauseNone, message.CauseGroup, message.CausePanic:
+		}
+	}
+	if len(returned) == 0 {
+		return
+	}
+	if err := h.Backoff.Return(ctx, messages, returned); err != nil {
+		h.Log.WarnContext(ctx, "messages are returned without a delay", "error", err.Error())
+	}
+}
+
+// failed lists the ids that go back. A rejected message is done once the
+// dead-letter queue has it.
+func (h *Handler) failed(messages []message.Message, verdicts []message.Verdict) []string {
+	var ids []string
+	for i, v := range verdicts {
+		done := v.Outcome == message.Stored || v.Outcome == message.Repeated || v.Outcome == message.Rejected && h.DeadLetters != nil
+		if !done {
+			ids = append(ids, messages[i].ID)
+		}
+	}
+	return ids
+}
+
+// Static gives always the same keys.
+func Static(keys *mask.Keyring) func(context.Context) (*mask.Keyring, error) {
+	return func(context.Context) (*mask.Keyring, error) {
+		if keys == nil {
+			return nil, errors.New("no mask keys")
+		}
+		return keys, nil
+	}
 }

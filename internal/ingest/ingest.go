@@ -104,7 +104,7 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 	report := Report{Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
 	for i := 0; i < len(messages); i++ {
-		i = p.check(s, messages, i, report.Verdicts)
+		i = p.check(ctx, s, messages, i, report.Verdicts)
 	}
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
@@ -123,11 +123,11 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 
 // check reads messages from index i on, until the end or a panic. It returns
 // the index of the last one read: a panic costs that message alone.
-func (p *Pipeline) check(s *scratch, messages []message.Message, i int, verdicts []message.Verdict) (last int) {
+func (p *Pipeline) check(ctx context.Context, s *scratch, messages []message.Message, i int, verdicts []message.Verdict) (last int) {
 	began := s.batch.Len()
 	defer func() {
 		if cause := recover(); cause != nil {
-			p.panicked(cause, messages[i].ID)
+			p.panicked(ctx, cause, messages[i].ID)
 			if s.batch.Len() > began {
 				s.batch.Cancel()
 			}
@@ -203,7 +203,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	report.StoreTime = time.Since(start)
 	report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
 	if err != nil {
-		report.Err, report.Fault = err, whose(err)
+		report.Err, report.Fault = err, FaultOf(err)
 	}
 	spread(s.batch, report, result.Verdicts)
 }
@@ -222,8 +222,17 @@ func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
 	}
 }
 
-// whose says whose fault an error of the store is.
-func whose(err error) message.Cause {
+// Unable reports that no message was even tried.
+func Unable(messages []message.Message, err error, fault message.Cause) Report {
+	r := Report{Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: fault}
+	for i := range r.Verdicts {
+		r.Verdicts[i].Cause = fault
+	}
+	return r
+}
+
+// FaultOf says whose fault an error is, of the store or of the keys.
+func FaultOf(err error) message.Cause {
 	var fault interface{ Fault() message.Cause }
 	switch {
 	case errors.Is(err, context.DeadlineExceeded):
@@ -239,7 +248,7 @@ func whose(err error) message.Cause {
 func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Result, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			p.panicked(cause, "")
+			p.panicked(ctx, cause, "")
 			result, err = message.Result{}, errors.New("a panic in the store; its stack is in the log")
 		}
 	}()
@@ -248,11 +257,11 @@ func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Res
 
 // panicked logs a panic. Its value is shown for the runtime's own errors
 // only: others may quote what they were working on.
-func (p *Pipeline) panicked(cause any, messageID string) {
+func (p *Pipeline) panicked(ctx context.Context, cause any, messageID string) {
 	what := fmt.Sprintf("%T", cause)
 	var own runtime.Error
 	if err, ok := cause.(error); ok && errors.As(err, &own) {
 		what = own.Error()
 	}
-	p.log.Error("panic", "panic", what, "message_id", messageID, "stack", string(debug.Stack()))
+	p.log.ErrorContext(ctx, "panic", "panic", what, "message_id", messageID, "stack", string(debug.Stack()))
 }

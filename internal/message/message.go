@@ -27,6 +27,8 @@ type Message struct {
 	// Group is MessageGroupId. On a FIFO queue, messages without one share
 	// the group "".
 	Group string
+	// QueueARN names the queue that it came from.
+	QueueARN string
 	// Attributes is the raw JSON of messageAttributes, nil when absent.
 	Attributes []byte
 }

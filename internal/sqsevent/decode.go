@@ -80,8 +80,8 @@ type decoder struct {
 	in       []byte
 	text     []byte // unquoted strings, one after another
 	messages []message.Message
-	fifo     string // the last eventSourceARN seen
-	isFIFO   bool
+	arn      []byte // the last eventSourceARN seen, with its quotes
+	queueARN string // and without
 }
 
 // value reads the next value; it stays valid, unlike what the decoder returns.
@@ -247,12 +247,11 @@ func (d *decoder) record() error {
 	if text, ok := d.unquote(source); !ok || string(text) != "aws:sqs" {
 		return failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", n)
 	}
-	if string(arn) != d.fifo {
-		d.fifo = string(arn)
+	if !bytes.Equal(arn, d.arn) { // most often all records are of one queue
 		text, _ := d.unquote(arn)
-		d.isFIFO = bytes.HasSuffix(text, []byte(".fifo"))
+		d.arn, d.queueARN = arn, string(text)
 	}
-	m.FIFO = d.isFIFO
+	m.QueueARN, m.FIFO = d.queueARN, strings.HasSuffix(d.queueARN, ".fifo")
 	d.messages = append(d.messages, m)
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 )
 
 const (
+	queueARN = "arn:aws:sqs:us-east-1:000000000000:logins"
+
 	queue = `"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:logins"`
 	fifo  = `"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:us-east-1:000000000000:logins.fifo"`
 )
@@ -62,6 +64,10 @@ func TestDecode(t *testing.T) {
 				if !got[i].HasSent {
 					got[i].SentMillis = 0
 				}
+				if want := map[bool]string{true: queueARN + ".fifo", false: queueARN}[got[i].FIFO]; got[i].QueueARN != want {
+					t.Errorf("message %d: got queue %q, want %q", i, got[i].QueueARN, want)
+				}
+				got[i].QueueARN = ""
 			}
 			if diff := cmp.Diff(got, tt.want); diff != "" {
 				t.Errorf("got(-) want(+):\n%s", diff)

@@ -1,0 +1,127 @@
+// Package emf writes one line of CloudWatch's embedded metric format for each
+// invocation: CloudWatch makes metrics of it without an API call. Its only
+// dimension is the function's name, so that reasons and causes, which are
+// properties of the line for CloudWatch Logs Insights, cost no metric each.
+//
+// Source of the format: the Amazon CloudWatch User Guide, "Specification:
+// Embedded metric format".
+package emf
+
+import (
+	"io"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"sluice/internal/ingest"
+	"sluice/internal/message"
+)
+
+// Namespace is where CloudWatch shows the metrics.
+const Namespace = "sluice"
+
+// units are the metrics' names and units, in the order of the line.
+var units = []metric{
+	{"Received", "Count"}, {"Stored", "Count"}, {"Duplicate", "Count"}, {"Rejected", "Count"}, {"Returned", "Count"},
+	{"DatabaseMs", "Milliseconds"}, {"RoundTrips", "Count"}, {"OldestMessageAgeMs", "Milliseconds"}, {"ColdStart", "Count"},
+}
+
+type metric struct {
+	Name string `json:"Name"`
+	Unit string `json:"Unit"`
+}
+
+// Metrics lists the names of the metrics.
+func Metrics() []string {
+	names := make([]string, len(units))
+	for i, u := range units {
+		names[i] = u.Name
+	}
+	return names
+}
+
+// Writer writes the lines. It is safe for concurrent use.
+type Writer struct {
+	mu       sync.Mutex
+	w        io.Writer
+	function string
+	now      func() time.Time
+	warm     bool
+}
+
+// NewWriter writes for the function with the given name. now is the clock.
+func NewWriter(w io.Writer, function string, now func() time.Time) *Writer {
+	return &Writer{w: w, function: function, now: now}
+}
+
+// line is one line; its fields named as metrics are their values.
+type line struct {
+	AWS struct {
+		Timestamp         int64
+		CloudWatchMetrics []directive
+	} `json:"_aws"`
+	FunctionName       string
+	Received           int
+	Stored             int // new rows
+	Duplicate          int // stored before, or twice in the batch
+	Rejected           int
+	Returned           int
+	DatabaseMs         float64
+	RoundTrips         int
+	OldestMessageAgeMs int64
+	ColdStart          int
+	// Properties: how many, by reason and by cause.
+	RejectedByReason map[message.Reason]int `json:",omitempty"`
+	ReturnedByCause  map[message.Cause]int  `json:",omitempty"`
+}
+
+type directive struct {
+	Namespace  string
+	Dimensions [][]string
+	Metrics    []metric
+}
+
+// Write writes what became of one batch.
+func (w *Writer) Write(messages []message.Message, r *ingest.Report) error {
+	now := w.now()
+	l := line{
+		FunctionName: w.function, Received: len(messages), Stored: r.Inserted,
+		Duplicate: r.Count(message.Stored) - r.Inserted + r.Count(message.Repeated),
+		Rejected:  r.Count(message.Rejected), Returned: r.Count(message.Returned),
+		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips,
+	}
+	l.AWS.Timestamp = now.UnixMilli()
+	l.AWS.CloudWatchMetrics = []directive{{Namespace, [][]string{{"FunctionName"}}, units}}
+	for i := range messages {
+		if messages[i].HasSent {
+			l.OldestMessageAgeMs = max(l.OldestMessageAgeMs, now.UnixMilli()-messages[i].SentMillis)
+		}
+	}
+	for _, v := range r.Verdicts {
+		switch v.Outcome {
+		case message.Rejected:
+			if l.RejectedByReason == nil {
+				l.RejectedByReason = map[message.Reason]int{}
+			}
+			l.RejectedByReason[v.Rejection.Reason]++
+		case message.Returned:
+			if l.ReturnedByCause == nil {
+				l.ReturnedByCause = map[message.Cause]int{}
+			}
+			l.ReturnedByCause[v.Cause]++
+		case message.Stored, message.Repeated:
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.warm {
+		l.ColdStart, w.warm = 1, true
+	}
+	text, err := json.Marshal(l, json.Deterministic(true))
+	if err != nil {
+		return err
+	}
+	_, err = w.w.Write(append(text, '\n'))
+	return err
+}

@@ -1,0 +1,63 @@
+// Package function assembles the Lambda function from its environment. The
+// function's main and `sluice invoke` do it in the same way.
+package function
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"sluice/internal/config"
+	"sluice/internal/emf"
+	"sluice/internal/handler"
+	"sluice/internal/ingest"
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// Options is what a main gives.
+type Options struct {
+	Environ map[string]string
+	Log     *slog.Logger
+	// Metrics gets a line of the embedded metric format for each event; nil
+	// for none.
+	Metrics io.Writer
+}
+
+// New makes the handler, and what ends it. A configuration that is wrong
+// makes a handler that fails every event and says why.
+func New(o Options) (h *handler.Handler, stop func()) {
+	h = &handler.Handler{Log: o.Log}
+	stop = func() {}
+	c, err := config.Load(o.Environ, config.Database, config.Masks)
+	if err != nil {
+		broken(h, err)
+		return h, stop
+	}
+	store, err := postgres.Open(c.DatabaseURL, c.Model.Table)
+	if err != nil {
+		broken(h, &config.ConfigError{Problems: []string{err.Error()}})
+		return h, stop
+	}
+	if c.Keys != nil && !c.Keys.Keyed() {
+		o.Log.Warn("masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
+	}
+	h.Keys = handler.Static(c.Keys)
+	h.Pipeline = ingest.New(c.Model, store, o.Log)
+	if o.Metrics != nil {
+		w := emf.NewWriter(o.Metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
+		h.Observe = func(ctx context.Context, messages []message.Message, r *ingest.Report) {
+			if err := w.Write(messages, r); err != nil {
+				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
+			}
+		}
+	}
+	return h, store.Close
+}
+
+// broken makes a handler that can do no work.
+func broken(h *handler.Handler, err error) {
+	h.Log.Error("this installation can do no work", "error", err.Error())
+	h.Broken = err
+}

@@ -1,0 +1,417 @@
+package pgtest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Proxy is a TCP proxy in front of a Postgres server. It counts flights and breaks connections in the ways in which
+// networks and fail-overs do. All methods may be called at any time, from any goroutine.
+type Proxy struct {
+	// URL is the server's URL, by way of the proxy and without TLS.
+	URL string
+
+	target   string
+	listener net.Listener
+	running  sync.WaitGroup
+
+	mu       sync.Mutex
+	wake     *sync.Cond // when silent or a session's cut has changed
+	sessions map[*session]bool
+	closed   bool
+	flights  int
+	cancels  int
+	delay    time.Duration
+	silent   bool
+	refusing bool
+	cutAfter int // bytes of clients still to be forwarded before a cut; -1: none is planned
+}
+
+// NewProxy starts a proxy in front of the server that the URL names. It ends, and cuts its connections, with the test.
+func NewProxy(t testing.TB, serverURL string) *Proxy {
+	t.Helper()
+	u, err := url.Parse(serverURL)
+	if err != nil || u.Hostname() == "" {
+		t.Fatalf("pgtest: a proxy needs a URL with a host: %v", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "5432"
+	}
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("pgtest: a port for the proxy: %v", err)
+	}
+	p := &Proxy{
+		target:   net.JoinHostPort(u.Hostname(), port),
+		listener: listener,
+		sessions: map[*session]bool{},
+		cutAfter: -1,
+	}
+	p.wake = sync.NewCond(&p.mu)
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.Host = listener.Addr().String()
+	u.RawQuery = encodeQuery(q)
+	p.URL = u.String()
+
+	p.running.Go(p.accept)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Flights is the number of times, over all sessions since the last Reset, that a client sent something after
+// it had been answered all that it had asked before: the round trips that it waited for. A pipeline that is sent at once
+// is one flight, also if the first answers arrive before its end has been sent; so is a COPY. (What a client sends
+// in many writes, or in one of many megabytes, cannot always be told from several flights.) Opening a session with a
+// password (SCRAM) takes three, closing it none. Cancel requests, on connections of their own, are not counted here.
+func (p *Proxy) Flights() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flights
+}
+
+// Cancels is the number of cancel requests since the last Reset.
+func (p *Proxy) Cancels() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cancels
+}
+
+// Reset sets Flights and Cancels to 0.
+func (p *Proxy) Reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flights, p.cancels = 0, 0
+}
+
+// SetDelay delays all that is sent from now on by d, in each direction: a round trip takes 2 d longer.
+func (p *Proxy) SetDelay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Silence makes the server a silent peer: connections stay open, new ones are accepted, and nothing is forwarded, not
+// even the end of a connection. Resume forwards what has come meanwhile, and goes on.
+func (p *Proxy) Silence() { p.setSilent(true) }
+
+// Resume ends a Silence.
+func (p *Proxy) Resume() { p.setSilent(false) }
+
+func (p *Proxy) setSilent(silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent = silent
+	p.wake.Broadcast()
+}
+
+// Refuse makes the proxy close new connections at once, or (false) accept them again.
+func (p *Proxy) Refuse(refuse bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refusing = refuse
+}
+
+// Cut closes both sides of all connections. New ones are accepted, also the one by which pgx, having lost a connection,
+// asks the server to cancel its statement: Refuse them first if the statement is to run to its end.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.sessions {
+		s.cut()
+	}
+	p.wake.Broadcast()
+}
+
+// CutAfterClientBytes makes a Cut when clients' sessions have sent n more bytes, or more than that. Exactly n are
+// forwarded, and no answer to the last of them is.
+func (p *Proxy) CutAfterClientBytes(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutAfter = n
+}
+
+// DropServerBytes swallows all that the server answers from now on, on the connections that are open now; what clients
+// send is still forwarded. So an answer gets lost: drop, let the client commit, see that the row is there, and Cut.
+func (p *Proxy) DropServerBytes() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s := range p.sessions {
+		s.dropping = true
+	}
+}
+
+func (p *Proxy) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	_ = p.listener.Close()
+	p.Cut()
+	p.running.Wait()
+}
+
+func (p *Proxy) accept() {
+	for {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			return // the listener is closed
+		}
+		s := &session{client: conn}
+		p.mu.Lock()
+		if p.refusing || p.closed {
+			s.cut()
+		} else {
+			p.sessions[s] = true
+			p.running.Go(func() { p.serve(s) })
+		}
+		p.mu.Unlock()
+	}
+}
+
+// session is one connection through the proxy. The proxy's mu guards its fields, but not the use of the connections.
+type session struct {
+	client, server net.Conn // server is nil until the client has said what it wants
+	isCut          bool
+	dropping       bool
+
+	isCancel   bool // it carries one cancel request: not counted among the flights
+	isStarted  bool // the startup message has been counted
+	fromClient framer
+	fromServer framer
+	owed       int  // answers (each ends with ReadyForQuery) that the client has asked for and has not got
+	turn       bool // the client has got all that it asked for: what it sends next is a new flight
+}
+
+// cut needs the proxy's mu.
+func (s *session) cut() {
+	s.isCut = true
+	_ = s.client.Close()
+	if s.server != nil {
+		_ = s.server.Close()
+	}
+}
+
+func (p *Proxy) serve(s *session) {
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.cut()
+		delete(p.sessions, s)
+	}()
+	startup, err := readStartup(s.client)
+	if err != nil || !p.awaitSound(s) {
+		return
+	}
+	server, err := net.Dial("tcp", p.target)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	s.server, s.isCancel = server, requestCode(startup) == cancelRequest
+	if s.isCut { // while we dialled
+		s.cut()
+	}
+	p.mu.Unlock()
+
+	var both sync.WaitGroup
+	both.Go(func() {
+		p.relay(s, io.MultiReader(bytes.NewReader(startup), s.client), s.server, p.clientSent, p.forward)
+	})
+	both.Go(func() {
+		p.relay(s, s.server, s.client, nil, p.deliver)
+	})
+	both.Wait()
+}
+
+// parcel is what was read at once, and when it may be written.
+type parcel struct {
+	bytes []byte
+	due   time.Time
+}
+
+// relay moves what comes from one side to the other, and then its end. Reading and writing are apart, so that a delay
+// delays, and does not slow down.
+func (p *Proxy) relay(s *session, from io.Reader, to net.Conn, came, send func(*session, []byte)) {
+	parcels := make(chan parcel, 256)
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for next := range parcels {
+			time.Sleep(time.Until(next.due))
+			if p.awaitSound(s) {
+				send(s, next.bytes)
+			}
+		}
+		if p.awaitSound(s) {
+			_ = to.Close()
+		}
+	})
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if came != nil {
+				came(s, buf[:n])
+			}
+			parcels <- parcel{bytes.Clone(buf[:n]), time.Now().Add(p.currentDelay())}
+		}
+		if err != nil {
+			break
+		}
+	}
+	close(parcels)
+	writer.Wait()
+}
+
+func (p *Proxy) currentDelay() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.delay
+}
+
+// awaitSound waits while the proxy is silent, and says whether the session is still there.
+func (p *Proxy) awaitSound(s *session) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.silent && !s.isCut {
+		p.wake.Wait()
+	}
+	return !s.isCut
+}
+
+// clientSent counts what a client has sent, when it has sent it.
+func (p *Proxy) clientSent(s *session, b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case s.isCancel:
+		p.cancels++
+		return
+	case !s.isStarted: // the startup message has no type, so the framer must not see it
+		s.isStarted = true
+		p.flights++
+		return
+	case s.turn && !bytes.Equal(b, terminate):
+		p.flights++
+	}
+	s.turn = false
+	s.fromClient.scan(b, func(kind byte) {
+		if kind == 'Q' || kind == 'S' || kind == 'F' { // Query, Sync, FunctionCall
+			s.owed++
+		}
+	})
+}
+
+// forward writes to the server, up to a planned cut.
+func (p *Proxy) forward(s *session, b []byte) {
+	p.mu.Lock()
+	cut := false
+	if p.cutAfter >= 0 && !s.isCancel {
+		if cut = len(b) >= p.cutAfter; cut {
+			b = b[:p.cutAfter]
+			p.cutAfter = -1
+			s.dropping = true // the server may be faster than the cut
+		} else {
+			p.cutAfter -= len(b)
+		}
+	}
+	p.mu.Unlock()
+	_, _ = s.server.Write(b) // the reader of that side sees what is wrong with it
+	if cut {
+		p.Cut()
+	}
+}
+
+// deliver writes to the client, and notes before it does, so ahead of all that the client may do about it, whether it
+// is the client's turn then. It is not while the client is still sending: within a message, or with bytes under way.
+func (p *Proxy) deliver(s *session, b []byte) {
+	p.mu.Lock()
+	if s.dropping {
+		p.mu.Unlock()
+		return
+	}
+	s.fromServer.scan(b, func(kind byte) {
+		if kind == 'Z' { // ReadyForQuery; the first one was not asked for
+			s.owed = max(0, s.owed-1)
+		}
+	})
+	if s.owed == 0 && s.fromClient.between() && !hasUnread(s.client) {
+		s.turn = true
+	}
+	p.mu.Unlock()
+	_, _ = s.client.Write(b) // as in forward
+}
+
+// framer finds the messages in one direction of a session, however they are cut into reads. Each has a byte of type and
+// four of length, which count themselves.
+type framer struct {
+	header [5]byte
+	filled int // bytes of header that have come
+	body   int // bytes of the message's rest that have not
+}
+
+func (f *framer) scan(b []byte, message func(kind byte)) {
+	for len(b) > 0 {
+		if f.body > 0 {
+			skip := min(f.body, len(b))
+			f.body -= skip
+			b = b[skip:]
+			continue
+		}
+		taken := copy(f.header[f.filled:], b)
+		f.filled += taken
+		b = b[taken:]
+		if f.filled == len(f.header) {
+			f.filled = 0
+			f.body = max(0, int(binary.BigEndian.Uint32(f.header[1:]))-4)
+			message(f.header[0])
+		}
+	}
+}
+
+// between says that the last message was complete.
+func (f *framer) between() bool { return f.filled == 0 && f.body == 0 }
+
+// terminate is the message by which a client says goodbye; no answer is waited for.
+var terminate = []byte{'X', 0, 0, 0, 4}
+
+// The codes in the place of a protocol version, by which the first message is something else than a startup.
+const (
+	cancelRequest = 80877102
+	sslRequest    = 80877103
+	gssRequest    = 80877104
+)
+
+// readStartup reads a client's first message, after having declined encryption if it asks for it.
+func readStartup(client net.Conn) ([]byte, error) {
+	for {
+		head := make([]byte, 8)
+		if _, err := io.ReadFull(client, head); err != nil {
+			return nil, err
+		}
+		length := int(binary.BigEndian.Uint32(head))
+		if length < len(head) || length > 10_000 {
+			return nil, fmt.Errorf("a first message of %d bytes", length)
+		}
+		rest := make([]byte, length-len(head))
+		if _, err := io.ReadFull(client, rest); err != nil {
+			return nil, err
+		}
+		startup := append(head, rest...)
+		if code := requestCode(startup); code != sslRequest && code != gssRequest {
+			return startup, nil
+		}
+		if _, err := client.Write([]byte{'N'}); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func requestCode(startup []byte) uint32 { return binary.BigEndian.Uint32(startup[4:]) }

@@ -1,0 +1,21 @@
+//go:build unix
+
+package pgtest
+
+import (
+	"net"
+	"syscall"
+)
+
+// hasUnread says whether bytes of the peer have come that nobody has read yet, without waiting for any.
+func hasUnread(conn net.Conn) (unread bool) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return false
+	}
+	_ = raw.Control(func(fd uintptr) { // an error means that it is closed
+		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK) // Go's sockets do not block
+		unread = err == nil && n > 0
+	})
+	return unread
+}
