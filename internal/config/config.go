@@ -137,7 +137,8 @@ func parse(environ map[string]string) (v variables, err error) {
 			set[name] = value
 		}
 	}
-	return v, env.ParseWithOptions(&v, env.Options{Environment: set})
+	err = env.ParseWithOptions(&v, env.Options{Environment: set})
+	return v, err
 }
 
 func (c *Config) database(v variables, problems *ConfigError) {
