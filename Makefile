@@ -23,7 +23,7 @@ BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X ma
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test demo build-bin function fuzz bench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
 
 all: lint unit ## lint and the unit tests: what `make` alone does
 
@@ -51,6 +51,9 @@ build-bin: ## the command line, as bin/sluice
 
 function: ## the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
 	GOOS=linux GOARCH=$(ARCH) $(BUILD) -tags lambda.norpc -o bin/bootstrap ./functions/ingest
+
+cases: build-bin ## black-box cases against a Postgres of their own (CASES=path of their runner; needs psql and python3)
+	go run ./test/withpg python3 $(CASES) bin/sluice
 
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)

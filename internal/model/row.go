@@ -24,7 +24,6 @@ type Reader struct {
 	keyID   string
 	maskers []*mask.Masker // one for each column, nil where nothing is masked
 
-	body     []byte
 	in       bytes.Buffer
 	dec      *jsontext.Decoder
 	values   [][]byte // the raw JSON of each field, nil when absent or null
@@ -82,54 +81,39 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 
 var bom = []byte("\xef\xbb\xbf")
 
-// scan checks the whole body's syntax and notes where the fields' values are.
+// scan checks the whole body's syntax, in one pass of the decoder, and then
+// notes where the values of the fields are.
 func (r *Reader) scan(body []byte) message.Rejection {
-	body = bytes.TrimPrefix(body, bom)
-	r.body = body
-	r.in = *bytes.NewBuffer(body)
+	r.in = *bytes.NewBuffer(bytes.TrimPrefix(body, bom))
 	r.dec.Reset(&r.in)
-	clear(r.values)
-	if r.dec.PeekKind() != '{' {
-		if err := r.dec.SkipValue(); err != nil {
-			return rejectSyntax(err)
-		}
-		return message.Rejection{Reason: message.ReasonNotObject}
-	}
-	if _, err := r.dec.ReadToken(); err != nil {
+	object, err := r.dec.ReadValue()
+	if err != nil {
 		return rejectSyntax(err)
 	}
+	// The decoder's value lives until its next read only; this is the same.
+	end := r.dec.InputOffset()
+	object = bytes.TrimPrefix(body, bom)[end-int64(len(object)) : end]
+	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return message.Rejection{Reason: message.ReasonNotJSON}
+	}
+	if object[0] != '{' {
+		return message.Rejection{Reason: message.ReasonNotObject}
+	}
+	clear(r.values)
 	next := 0 // most producers write the fields in one order
 	var bad message.Rejection
-	for r.dec.PeekKind() != '}' {
-		name, err := r.dec.ReadValue()
-		if err != nil {
-			return rejectSyntax(err)
-		}
+	for m := firstMember(object); m.name != nil; m = m.next(object) {
 		which := next
-		if next == len(r.m.Fields) || !bytes.Equal(name, r.m.Fields[next].quoted) {
-			which, bad = r.lookUp(name, bad)
+		if next == len(r.m.Fields) || !bytes.Equal(m.name, r.m.Fields[next].quoted) {
+			which, bad = r.lookUp(m.name, bad)
 		}
 		if which < 0 {
-			if err := r.dec.SkipValue(); err != nil {
-				return rejectSyntax(err)
-			}
 			continue
 		}
 		next = which + 1
-		v, err := r.dec.ReadValue()
-		if err != nil {
-			return rejectSyntax(err)
+		if m.value[0] != 'n' { // null is as good as absent
+			r.values[which] = m.value
 		}
-		if v[0] != 'n' { // null is as good as absent
-			end := r.dec.InputOffset() // v itself lives until the next read only
-			r.values[which] = body[end-int64(len(v)) : end]
-		}
-	}
-	if _, err := r.dec.ReadToken(); err != nil {
-		return rejectSyntax(err)
-	}
-	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return message.Rejection{Reason: message.ReasonNotJSON}
 	}
 	return bad
 }

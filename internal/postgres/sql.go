@@ -30,17 +30,16 @@ func cast(c batch.Column) string {
 // column. The conflict target is named: without it the violation of another
 // unique constraint would be taken for a duplicate and lose the row.
 func insertSQL(t *batch.Table) string {
-	var names, values, arrays, aliases []string
+	var names, values, arrays []string
 	for i, c := range t.Columns {
 		alias := fmt.Sprintf("c%d", i+1)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayTypes[c.Kind]))
-		aliases = append(aliases, alias)
+		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+1, arrayTypes[c.Kind], alias))
 		if !c.Ledger {
 			names = append(names, batch.Quote(c.Name))
 			values = append(values, alias+cast(c))
 		}
 	}
-	input := fmt.Sprintf("unnest(%s) AS input(%s)", strings.Join(arrays, ", "), strings.Join(aliases, ", "))
+	input := fmt.Sprintf("(SELECT %s) AS input", strings.Join(arrays, ", "))
 	if t.Ledger == "" {
 		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ON CONFLICT (%s) DO NOTHING",
 			table(t), strings.Join(names, ", "), strings.Join(values, ", "), input, strings.Join(keyNames(t), ", "))
