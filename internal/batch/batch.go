@@ -42,7 +42,7 @@ type Batch struct {
 	data    []byte
 	rows    []row
 	keys    []int // for each row, the offsets of its key's values in data
-	open    int   // columns appended to the row under construction
+	open    []int // offsets of the values of the row under construction
 	sorted  bool
 	ordered bool
 }
@@ -61,7 +61,7 @@ func New(t *Table) *Batch {
 
 // Reset removes all rows.
 func (b *Batch) Reset() {
-	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], 0, true
+	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], b.open[:0], true
 	b.ordered = false
 }
 
@@ -87,7 +87,7 @@ func (b *Batch) Ordered() bool { return b.ordered }
 // Cancel.
 func (b *Batch) Begin(message, group int) {
 	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
-	b.open = 0
+	b.open = b.open[:0]
 	b.ordered = b.ordered || group != 0
 }
 
@@ -95,12 +95,11 @@ func (b *Batch) Begin(message, group int) {
 // of the caller: an array that is too short would be padded with NULLs by
 // the server.
 func (b *Batch) End() {
-	if b.open != len(b.columns) {
-		panic(fmt.Sprintf("batch: a row of %d values, want %d", b.open, len(b.columns)))
+	if len(b.open) != len(b.columns) {
+		panic(fmt.Sprintf("batch: a row of %d values, want %d", len(b.open), len(b.columns)))
 	}
-	last := b.rows[len(b.rows)-1]
 	for _, c := range b.key {
-		b.keys = append(b.keys, b.offset(last.start, c))
+		b.keys = append(b.keys, b.open[c])
 	}
 	if n := len(b.rows); n > 1 && b.sorted {
 		b.sorted = b.compare(b.rows[n-2], b.rows[n-1]) <= 0
@@ -115,50 +114,56 @@ func (b *Batch) Cancel() {
 
 // Null appends a NULL.
 func (b *Batch) Null() {
+	b.open = append(b.open, len(b.data))
 	b.data = append(b.data, 0xff, 0xff, 0xff, 0xff)
-	b.open++
+}
+
+// size begins a value of n bytes, which are to follow.
+func (b *Batch) size(n int) {
+	b.open = append(b.open, len(b.data))
+	b.data = binary.BigEndian.AppendUint32(b.data, uint32(n))
 }
 
 // Bytes appends a value that is already in its column's form.
 func (b *Batch) Bytes(v []byte) {
-	b.data = append(binary.BigEndian.AppendUint32(b.data, uint32(len(v))), v...)
-	b.open++
+	b.size(len(v))
+	b.data = append(b.data, v...)
 }
 
 // String appends a Text value.
 func (b *Batch) String(v string) {
-	b.data = append(binary.BigEndian.AppendUint32(b.data, uint32(len(v))), v...)
-	b.open++
+	b.size(len(v))
+	b.data = append(b.data, v...)
 }
 
 // AppendTo appends a value written by f behind the buffer it is given.
 func (b *Batch) AppendTo(f func(dst []byte) []byte) {
+	b.size(0)
 	at := len(b.data)
-	b.data = f(append(b.data, 0, 0, 0, 0))
-	binary.BigEndian.PutUint32(b.data[at:], uint32(len(b.data)-at-4))
-	b.open++
+	b.data = f(b.data)
+	binary.BigEndian.PutUint32(b.data[at-4:], uint32(len(b.data)-at))
 }
 
 // Int4 appends an Int4 or a Date value.
 func (b *Batch) Int4(v int32) {
-	b.data = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(b.data, 4), uint32(v))
-	b.open++
+	b.size(4)
+	b.data = binary.BigEndian.AppendUint32(b.data, uint32(v))
 }
 
 // Int8 appends an Int8 or a Timestamp value.
 func (b *Batch) Int8(v int64) {
-	b.data = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b.data, 8), uint64(v))
-	b.open++
+	b.size(8)
+	b.data = binary.BigEndian.AppendUint64(b.data, uint64(v))
 }
 
 // Bool appends a Bool value.
 func (b *Batch) Bool(v bool) {
-	n := byte(0)
+	b.size(1)
 	if v {
-		n = 1
+		b.data = append(b.data, 1)
+	} else {
+		b.data = append(b.data, 0)
 	}
-	b.data = append(binary.BigEndian.AppendUint32(b.data, 1), n)
-	b.open++
 }
 
 // Int reads a value of one of the kinds that are numbers: Int4, Int8,
@@ -188,14 +193,6 @@ func (b *Batch) compare(x, y row) int {
 		}
 	}
 	return 0
-}
-
-// offset finds column c of the row that starts at start.
-func (b *Batch) offset(start, c int) int {
-	for range c {
-		start += 4 + len(b.value(start))
-	}
-	return start
 }
 
 // value is the value at an offset; nil for a NULL.

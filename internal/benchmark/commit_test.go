@@ -5,7 +5,6 @@ package benchmark_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -144,13 +143,13 @@ func copyReady(b *testing.B, db *pgtest.DB, m *model.Model) way {
 		rows.Sort()
 		data := append([]byte("PGCOPY\n\xff\r\n\x00"), make([]byte, 8)...)
 		for i := range rows.Len() {
-			data = binary.BigEndian.AppendUint16(data, uint16(len(names))) //nolint:gosec // a few
+			data = binary.BigEndian.AppendUint16(data, uint16(len(names)))
 			rows.Row(i, func(_ int, v []byte) {
 				if v == nil {
 					data = binary.BigEndian.AppendUint32(data, 0xffffffff)
 					return
 				}
-				data = append(binary.BigEndian.AppendUint32(data, uint32(len(v))), v...) //nolint:gosec // short
+				data = append(binary.BigEndian.AppendUint32(data, uint32(len(v))), v...)
 			})
 		}
 		data = append(data, 0xff, 0xff)
@@ -184,7 +183,7 @@ func usual(b *testing.B, db *pgtest.DB, m *model.Model) way {
 	}
 	return way{"usual", func(messages []message.Message) func() error {
 		return func() error {
-			ctx := context.Background()
+			ctx := b.Context()
 			tx, err := conn.Begin(ctx)
 			if err != nil {
 				return err

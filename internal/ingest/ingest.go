@@ -14,7 +14,6 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	"sluice/internal/batch"
@@ -34,14 +33,14 @@ type Pipeline struct {
 	model *model.Model
 	store Store
 	log   *slog.Logger
-	idle  sync.Pool // of *scratch
+	idle  chan *scratch
 	// afterCheck is called with each message that is checked; tests panic in it.
 	afterCheck func(*message.Message)
 }
 
 // New makes the pipeline of a model and a store.
 func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
-	return &Pipeline{model: m, store: s, log: log, afterCheck: func(*message.Message) {}}
+	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle), afterCheck: func(*message.Message) {}}
 }
 
 // Report is what became of the messages of one batch.
@@ -70,6 +69,10 @@ func (r *Report) Count(o message.Outcome) int {
 	return n
 }
 
+// maxIdle bounds the memory that is kept for coming batches. More batches run
+// at once only where somebody has set a high concurrency.
+const maxIdle = 4
+
 // scratch is the memory that one batch needs, kept for the next one.
 type scratch struct {
 	keys    *mask.Keyring
@@ -81,7 +84,11 @@ type scratch struct {
 }
 
 func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
-	s, _ := p.idle.Get().(*scratch)
+	var s *scratch
+	select {
+	case s = <-p.idle:
+	default:
+	}
 	if s == nil || s.keys != keys {
 		s = &scratch{
 			keys: keys, reader: p.model.Reader(keys), batch: batch.New(p.model.Table),
@@ -117,7 +124,10 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 			}
 		}
 	}
-	p.idle.Put(s)
+	select {
+	case p.idle <- s:
+	default:
+	}
 	return report
 }
 

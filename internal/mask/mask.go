@@ -158,13 +158,13 @@ func (k *Keyring) Masker(domain string) *Masker { return k.Maskers(domain)[0] }
 // Maskers makes one Masker for each key, in the order of IDs.
 func (k *Keyring) Maskers(domain string) []*Masker {
 	if !k.Keyed() {
-		return []*Masker{{hash: sha256.New()}}
+		return []*Masker{{}}
 	}
 	all := make([]*Masker, len(k.keys))
 	for i := range k.keys {
 		derive := hmac.New(sha256.New, k.keys[i].secret.text())
 		derive.Write([]byte("sluice/v1:" + domain))
-		all[i] = &Masker{hash: hmac.New(sha256.New, derive.Sum(nil))}
+		all[i] = &Masker{hmac: hmac.New(sha256.New, derive.Sum(nil))}
 	}
 	return all
 }
@@ -178,14 +178,19 @@ func (k Keyring) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 // Masker makes the pseudonyms of one domain under one key. It holds the
 // hash's state between calls, so it is for one goroutine.
 type Masker struct {
-	hash hash.Hash
+	hmac hash.Hash // nil: unkeyed
 	sum  [sha256.Size]byte
 	text []byte
 }
 
 // append appends the pseudonym of a canonical text.
 func (m *Masker) append(dst, canonical []byte) []byte {
-	m.hash.Reset()
-	m.hash.Write(canonical)
-	return hex.AppendEncode(dst, m.hash.Sum(m.sum[:0]))
+	if m.hmac == nil {
+		m.sum = sha256.Sum256(canonical)
+	} else {
+		m.hmac.Reset()
+		m.hmac.Write(canonical)
+		m.hmac.Sum(m.sum[:0])
+	}
+	return hex.AppendEncode(dst, m.sum[:])
 }

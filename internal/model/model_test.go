@@ -3,6 +3,7 @@ package model_test
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -330,7 +331,7 @@ func TestLoad(t *testing.T) {
 	if _, err := model.Load("nosuch", models.FS); err == nil || !strings.Contains(err.Error(), "orders, user_logins, user_logins_plain") {
 		t.Errorf("got %v, want the names that there are", err)
 	}
-	if got := load(t, "user_logins_plain").Fields[2].Domain; got != "user_logins.ip" {
+	if got := load(t, "user_logins_plain").Fields[3].Domain; got != "user_logins.ip" {
 		t.Errorf("got domain %s", got)
 	}
 }
@@ -508,7 +509,7 @@ func BenchmarkAppend(b *testing.B) {
 			in = *bytes.NewBuffer(msg.Body)
 			dec.Reset(&in)
 			for {
-				if _, err := dec.ReadToken(); err == io.EOF {
+				if _, err := dec.ReadToken(); errors.Is(err, io.EOF) {
 					break
 				} else if err != nil {
 					b.Fatal(err)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -186,12 +185,22 @@ var MessageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
 // MessageUUID is the UUID of a messageId: the id itself where it is a UUID in
 // its canonical form, else a version-5 UUID of it in MessageNamespace.
 func MessageUUID(id string) uuid.UUID {
-	if len(id) == 36 && !strings.ContainsAny(id, "ABCDEF") {
-		if u, err := uuid.Parse(id); err == nil {
+	if len(id) == 36 {
+		if u, err := uuid.Parse(id); err == nil && !hasUpper(id) {
 			return u
 		}
 	}
 	return uuid.NewSHA1(MessageNamespace, []byte(id))
+}
+
+// hasUpper says whether a UUID has a letter in upper case.
+func hasUpper(id string) bool {
+	for i := range len(id) {
+		if 'A' <= id[i] && id[i] <= 'F' {
+			return true
+		}
+	}
+	return false
 }
 
 // field appends the value of one column and says why it cannot.

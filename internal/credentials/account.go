@@ -1,0 +1,113 @@
+package credentials
+
+import (
+	"context"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+)
+
+// A call is tried twice. callTime is the most that it takes, pauses included.
+const (
+	attempts    = 2
+	attemptTime = 3 * time.Second
+	callTime    = 7 * time.Second
+)
+
+// account is AWS as this process may use it. Nothing is loaded before the
+// first call.
+type account struct {
+	options []func(*config.LoadOptions) error
+
+	mu     sync.Mutex
+	loaded *aws.Config
+}
+
+func (a *account) config(ctx context.Context) (aws.Config, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.loaded != nil {
+		return *a.loaded, nil
+	}
+	options := append([]func(*config.LoadOptions) error{
+		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTime)),
+		config.WithRetryer(func() aws.Retryer {
+			return retry.NewStandard(func(o *retry.StandardOptions) {
+				o.MaxAttempts = attempts
+				o.MaxBackoff = time.Second
+			})
+		}),
+	}, a.options...)
+	cfg, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return aws.Config{}, badConfig(err)
+	}
+	a.loaded = &cfg
+	return cfg, nil
+}
+
+// credentials returns the configuration and the keys that sign, which the
+// SDK caches. To ask for them before a call tells a process without any from
+// one that is not allowed something.
+func (a *account) credentials(ctx context.Context) (aws.Config, aws.Credentials, error) {
+	cfg, err := a.config(ctx)
+	if err != nil {
+		return cfg, aws.Credentials{}, err
+	}
+	if cfg.Credentials == nil {
+		return cfg, aws.Credentials{}, noCredentials(ctx, nil)
+	}
+	keys, err := cfg.Credentials.Retrieve(ctx)
+	if err != nil {
+		return cfg, keys, noCredentials(ctx, err)
+	}
+	return cfg, keys, nil
+}
+
+// secret is one secret of Secrets Manager.
+type secret struct {
+	account  *account
+	variable string // the environment variable that names it
+	id       string // its ARN or name
+}
+
+// String says which secret, for errors.
+func (s *secret) String() string { return "the secret of " + s.variable }
+
+// idForm is what the id of a secret looks like. What does not may be the
+// secret itself, and is not shown.
+var idForm = regexp.MustCompile(`^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]{1,512}$`)
+
+// read returns the text of the secret's current version.
+func (s *secret) read(ctx context.Context) ([]byte, error) {
+	if !idForm.MatchString(s.id) {
+		return nil, operator("%s is neither the ARN nor the name of a secret", s.variable)
+	}
+	ctx, cancel := within(ctx, callTime)
+	defer cancel()
+	cfg, _, err := s.account.credentials(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if name, err := arn.Parse(s.id); err == nil {
+		cfg.Region = name.Region
+	}
+	if cfg.Region == "" {
+		return nil, noRegion(s.variable)
+	}
+	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.id})
+	if err != nil {
+		return nil, s.unread(ctx, cfg.Region, err)
+	}
+	if out.SecretString != nil {
+		return []byte(*out.SecretString), nil
+	}
+	return out.SecretBinary, nil
+}

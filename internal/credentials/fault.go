@@ -1,0 +1,199 @@
+package credentials
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+
+	"sluice/internal/message"
+)
+
+// CredentialsError is why there is no login or no key. Its text holds ids of
+// secrets and requests, and nothing of a secret; of an error of AWS it shows
+// the code.
+//
+//nolint:revive // Lambda shows the bare name as the errorType
+type CredentialsError struct {
+	// Cause is message.CauseMoment or message.CauseOperator.
+	Cause message.Cause
+	text  string
+	err   error
+}
+
+// Error says what happened and what to do next.
+func (e *CredentialsError) Error() string { return e.text }
+
+// Unwrap gives the error of the caller's context, so that a deadline can be
+// told. A time-out of ours is none.
+func (e *CredentialsError) Unwrap() error { return e.err }
+
+// Fault is Cause, for those who do not import this package.
+func (e *CredentialsError) Fault() message.Cause { return e.Cause }
+
+func operator(format string, args ...any) *CredentialsError {
+	return &CredentialsError{Cause: message.CauseOperator, text: fmt.Sprintf(format, args...)}
+}
+
+func isOperator(err error) bool {
+	ours, ok := errors.AsType[*CredentialsError](err)
+	return ok && ours.Cause == message.CauseOperator
+}
+
+func noRegion(variable string) *CredentialsError {
+	return operator("%s needs a region of AWS; set AWS_REGION (Lambda does)", variable)
+}
+
+// unusable is a secret whose text is not what it should be. The error must
+// hold nothing of it.
+func (s *secret) unusable(err error) *CredentialsError {
+	return operator("%s cannot be used: %v", s, err)
+}
+
+// badConfig is a configuration that the SDK does not load.
+func badConfig(err error) *CredentialsError {
+	return operator("the configuration of the AWS SDK: %v; check AWS_PROFILE and the other AWS_ variables", err) // it names variables, profiles and files
+}
+
+// noCredentials is a process that may not even ask.
+func noCredentials(ctx context.Context, err error) *CredentialsError {
+	e := operator("no credentials of AWS")
+	e.because(ctx, err)
+	if code, status := answer(err); err != nil && (e.err != nil || e.Cause == message.CauseMoment && (code != "" || status != 0)) {
+		return e
+	}
+	// An address that does not answer is how a machine without a role looks.
+	e.Cause = message.CauseOperator
+	e.text += "; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+	return e
+}
+
+// unread is a secret that could not be fetched.
+func (s *secret) unread(ctx context.Context, region string, err error) *CredentialsError {
+	e := operator("%s was not read", s)
+	e.because(ctx, err)
+	if remedy := s.remedy(region, e, err); remedy != "" {
+		e.text += "; " + remedy
+	}
+	return e
+}
+
+// because says what an error of the SDK is, and whose fault.
+func (e *CredentialsError) because(ctx context.Context, err error) {
+	code, status := answer(err)
+	var (
+		dns     *net.DNSError
+		op      *net.OpError
+		unknown x509.UnknownAuthorityError
+		name    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		record  tls.RecordHeaderError
+		timeout interface{ Timeout() bool }
+	)
+	moment := true
+	what := ""
+	switch {
+	case err == nil:
+		return
+	case callersEnd(ctx) != nil:
+		what, e.err = "no time left", callersEnd(ctx)
+	case code != "":
+		what, moment = code, passes(code, status)
+	case status != 0:
+		what, moment = fmt.Sprintf("an answer with the HTTP status %d that is none of AWS's", status), status < 400 || passes("", status)
+	case errors.As(err, &dns):
+		what = fmt.Sprintf("the host %s does not resolve", dns.Name)
+	case errors.As(err, &unknown):
+		what, moment = "the certificate of AWS's end is signed by an authority that is not trusted here", false
+	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record):
+		what, moment = "the other end is not AWS, or its certificate is not valid", false
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		what = "no answer in time"
+	case errors.As(err, &op):
+		what = "no connection"
+		if op.Addr != nil {
+			what += " to " + op.Addr.String()
+		}
+		what += ": " + op.Err.Error()
+	default:
+		what = "the request failed" // not err: it can quote the answer
+	}
+	e.Cause = message.CauseOperator
+	if moment {
+		e.Cause = message.CauseMoment
+	}
+	e.text += ": " + what
+	if id := requestID(err); id != "" {
+		e.text += " (request " + id + ")"
+	}
+}
+
+// word is what is shown of an answer; what is not one may be anything.
+var word = regexp.MustCompile(`^[A-Za-z0-9._-]{1,80}$`)
+
+// answer returns what AWS answered, "" and 0 when it did not.
+func answer(err error) (code string, status int) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		if code = api.ErrorCode(); !word.MatchString(code) {
+			code = "UnknownError"
+		}
+	}
+	var response interface{ HTTPStatusCode() int }
+	if errors.As(err, &response) {
+		status = response.HTTPStatusCode()
+	}
+	return code, status
+}
+
+func requestID(err error) string {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && word.MatchString(response.ServiceRequestID()) {
+		return response.ServiceRequestID()
+	}
+	return ""
+}
+
+// passes says whether an answer of AWS is the moment's: throttling, and what
+// is broken at its end. All else has to be mended by somebody.
+func passes(code string, status int) bool {
+	_, throttled := retry.DefaultThrottleErrorCodes[code]
+	_, again := retry.DefaultRetryableErrorCodes[code]
+	return throttled || again || status >= 500 || status == http.StatusTooManyRequests || code == "InternalServiceError"
+}
+
+// remedy says what to do about a secret that was not read.
+func (s *secret) remedy(region string, e *CredentialsError, err error) string {
+	code, status := answer(err)
+	switch {
+	case e.err != nil:
+		return ""
+	case code == "" && status == 0 && e.Cause == message.CauseMoment:
+		return "a function in a VPC needs a VPC endpoint for secretsmanager in " + region + ", or a NAT gateway"
+	case code == "" && status == 0:
+		return "a certificate of your own is named with AWS_CA_BUNDLE=<file>; check AWS_ENDPOINT_URL"
+	}
+	switch code {
+	case "AccessDeniedException", "AccessDenied":
+		return fmt.Sprintf("allow secretsmanager:GetSecretValue on %s to the function's role, and kms:Decrypt on its key if that is one of your own", s.id)
+	case "ResourceNotFoundException":
+		return fmt.Sprintf("there is no secret %s with a value in %s: check %s", s.id, region, s.variable)
+	case "DecryptionFailure":
+		return "its KMS key cannot decrypt it: check that the key is enabled, and allow kms:Decrypt on it to the function's role"
+	case "InvalidRequestException":
+		return fmt.Sprintf("it is perhaps marked for deletion: restore it, or name another one in %s", s.variable)
+	case "InvalidParameterException", "ValidationException":
+		return "check " + s.variable
+	}
+	if e.Cause == message.CauseOperator && (status == http.StatusUnauthorized || status == http.StatusForbidden || strings.Contains(code, "Token") || strings.Contains(code, "Signature")) {
+		return "AWS does not take the credentials of this process: check AWS_ACCESS_KEY_ID and the others like it, and this machine's clock"
+	}
+	return ""
+}

@@ -1,0 +1,58 @@
+package credentials
+
+import (
+	"context"
+	"crypto/sha256"
+
+	"sluice/internal/mask"
+)
+
+// MaskKeys gives the keys that mask, from SLUICE_MASK_SECRET_ARN. It is safe
+// for concurrent use.
+type MaskKeys struct{ kept *kept[ring] } // nil: there is no such secret
+
+// ring is a keyring and what it was parsed from.
+type ring struct {
+	keys *mask.Keyring
+	sum  [sha256.Size]byte
+}
+
+func newMaskKeys(o Options, a *account, c *clock) *MaskKeys {
+	if o.MaskSecretARN == "" {
+		return &MaskKeys{}
+	}
+	m := &MaskKeys{}
+	s := &secret{account: a, variable: "SLUICE_MASK_SECRET_ARN", id: o.MaskSecretARN}
+	m.kept = newKept(c, func(ctx context.Context) (ring, error) { return m.read(ctx, s) }, s.warn(o.Log))
+	return m
+}
+
+// Keyring returns the keys. They are read again when they are older than 5
+// minutes; while that fails the old ones are used on, with a warning. The
+// pointer stays the same as long as the secret's text does.
+func (m *MaskKeys) Keyring(ctx context.Context) (*mask.Keyring, error) {
+	if m.kept == nil {
+		return nil, operator("nothing says how to mask personal fields; set SLUICE_MASK_SECRET_ARN or SLUICE_MASK_KEYS")
+	}
+	r, err := m.kept.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.keys, nil
+}
+
+func (m *MaskKeys) read(ctx context.Context, s *secret) (ring, error) {
+	text, err := s.read(ctx)
+	if err != nil {
+		return ring{}, err
+	}
+	sum := sha256.Sum256(text)
+	if old := m.kept.load(); old.have && old.value.sum == sum {
+		return old.value, nil
+	}
+	keys, err := mask.ParseSecret(text)
+	if err != nil {
+		return ring{}, s.unusable(err)
+	}
+	return ring{keys, sum}, nil
+}

@@ -1,0 +1,211 @@
+package sqsqueue
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"sluice/internal/message"
+)
+
+// defaultTimeout bounds one attempt of a call. SQS answers within some tens of
+// milliseconds; what takes longer than this is a network that lets nothing through.
+const defaultTimeout = 2 * time.Second
+
+// maxAttempts is the first attempt and one more. The SDK waits 50 ms in
+// between, 1 s when SQS throttles.
+const maxAttempts = 2
+
+// maxInFlight is how many calls a client has under way at once, at most.
+const maxInFlight = 64
+
+// Client talks to SQS for any number of queues. It is safe for concurrent use.
+type Client struct {
+	api       *sqs.Client
+	transport http.RoundTripper
+	timeout   time.Duration
+	backoffs  *sync.Map // of *Backoff, by the queue's ARN
+}
+
+// NewClient makes a client from what the SDK finds in the environment and in
+// its files (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …). It reaches for no
+// network. Tests set the endpoint and the credentials with options.
+func NewClient(ctx context.Context, options ...func(*config.LoadOptions) error) (*Client, error) {
+	pool := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConns, t.MaxIdleConnsPerHost = maxInFlight, maxInFlight
+	})
+	cfg, err := config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{config.WithHTTPClient(pool)}, options...)...)
+	if err != nil {
+		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS configuration: " + err.Error()}
+	}
+	if loaded, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		pool = loaded // with the roots of AWS_CA_BUNDLE
+	}
+	if cfg.Credentials != nil {
+		cfg.Credentials = namedCredentials{cfg.Credentials}
+	}
+	c := &Client{transport: pool.GetTransport(), timeout: defaultTimeout, backoffs: &sync.Map{}}
+	c.api = sqs.NewFromConfig(cfg, func(o *sqs.Options) {
+		o.RetryMaxAttempts = maxAttempts
+	})
+	return c, nil
+}
+
+// WithTimeout is the same client with another time-out for each attempt of a
+// call; a long poll has its wait on top.
+func (c *Client) WithTimeout(d time.Duration) *Client {
+	return &Client{api: c.api, transport: c.transport, timeout: d, backoffs: &sync.Map{}}
+}
+
+// URLFromARN is the URL of the queue that an event's eventSourceARN names. It
+// asks nobody: GetQueueUrl would need a permission that the managed policies
+// for Lambda do not have, and SQS reads account and name from the URL's path.
+func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error) {
+	a, err := arn.Parse(queueARN)
+	if err != nil || a.Service != "sqs" || a.AccountID == "" || a.Resource == "" || strings.ContainsAny(a.Resource, "/:") {
+		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN is not the ARN of an SQS queue"}
+	}
+	if base := c.api.Options().BaseEndpoint; base != nil {
+		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
+	}
+	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
+	if err != nil {
+		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN has no region that the AWS SDK knows"}
+	}
+	return endpoint.URI.JoinPath(a.AccountID, a.Resource).String(), nil
+}
+
+// target is a queue as the calls see it.
+type target struct {
+	client *Client
+	url    string
+	// setting is the variable that url comes from, "" when it comes from an event.
+	setting string
+	// fifo is decided by the queue's name, as AWS does.
+	fifo bool
+	// shown is url without what a URL can hide; host is where calls go.
+	shown, host string
+	// endpoint is the variable that host comes from.
+	endpoint string
+	options  func(*sqs.Options)
+	// bad is why no call can be made.
+	bad *QueueError
+}
+
+// target finds where the calls for a queue go. The SDK itself never looks at
+// a queue's URL: it sends every call to the configured endpoint or to the
+// configured region's, and a queue elsewhere then "does not exist".
+//
+//   - AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_SQS), when set, wins: an emulator's
+//     queue URLs may name a host that exists inside its container only.
+//   - Else the URL's own host is the endpoint: it may be an emulator's, a VPC
+//     endpoint's or another region's.
+//   - The region is the one in the URL's host, else the configured one.
+func (c *Client) target(queueURL, setting string) *target {
+	t := &target{client: c, url: queueURL, setting: setting, endpoint: setting}
+	u, err := url.Parse(queueURL)
+	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.Trim(u.Path, "/") == "" {
+		t.bad = t.operator("not the URL of a queue", "it looks like https://sqs.<region>.amazonaws.com/<account>/<name>")
+		return t
+	}
+	t.shown, t.host = u.Scheme+"://"+u.Host+u.Path, u.Host
+	t.fifo = strings.HasSuffix(u.Path, ".fifo")
+	configured := c.api.Options()
+	region, legacy := regionOf(u.Hostname())
+	if region == "" {
+		region = configured.Region
+	}
+	if region == "" {
+		t.bad = t.operator("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		return t
+	}
+	base := configured.BaseEndpoint
+	// The SDK refuses an endpoint together with these two, which choose one of their own.
+	chosen := configured.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled ||
+		configured.EndpointOptions.UseDualStackEndpoint == aws.DualStackEndpointStateEnabled
+	switch {
+	case base != nil:
+		t.endpoint = "AWS_ENDPOINT_URL"
+		if at, err := url.Parse(*base); err == nil {
+			t.host = at.Host
+		}
+	case legacy || chosen:
+		t.host = "sqs." + region
+	default:
+		base = aws.String(u.Scheme + "://" + u.Host)
+	}
+	t.options = func(o *sqs.Options) {
+		o.Region, o.BaseEndpoint = region, base
+		o.HTTPClient = c.within(c.timeout)
+	}
+	return t
+}
+
+var regionPattern = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]+$`)
+
+// regionOf reads the region from a queue URL's host; legacy says that the host
+// is one of the old ones, which newer clients should not talk to.
+func regionOf(host string) (region string, legacy bool) {
+	labels := strings.Split(host, ".")
+	for i, label := range labels[1:] {
+		before := labels[i]
+		switch {
+		case (before == "sqs" || before == "sqs-fips") && regionPattern.MatchString(label):
+			return label, false
+		case label == "queue" && regionPattern.MatchString(before) && strings.HasSuffix(host, ".amazonaws.com"):
+			return before, true
+		}
+	}
+	if host == "queue.amazonaws.com" {
+		return "us-east-1", true
+	}
+	return "", false
+}
+
+// within is an HTTP client that gives one attempt so much time. The time-out
+// of a context would not do: the SDK takes it for its caller's, and does not
+// try again.
+func (c *Client) within(d time.Duration) *http.Client {
+	return &http.Client{
+		Transport:     c.transport,
+		Timeout:       d,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// waiting are the options of a call that may wait so long for its answer.
+func (t *target) waiting(d time.Duration) func(*sqs.Options) {
+	return func(o *sqs.Options) {
+		t.options(o)
+		o.HTTPClient = t.client.within(d + t.client.timeout)
+	}
+}
+
+// namedCredentials tell an error of theirs from an error of SQS.
+type namedCredentials struct{ aws.CredentialsProvider }
+
+// credentialsError is why there are no credentials.
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return fmt.Sprintf("credentials: %v", e.err) }
+func (e *credentialsError) Unwrap() error { return e.err }
+
+// Retrieve implements aws.CredentialsProvider.
+func (c namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	credentials, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return credentials, &credentialsError{err}
+	}
+	return credentials, nil
+}
