@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"os"
 
@@ -15,6 +16,6 @@ import (
 
 func main() {
 	log := slog.New(lambdacontext.NewLogHandler())
-	h, stop := function.New(function.Options{Environ: config.Environ(), Log: log, Metrics: os.Stdout})
+	h, stop := function.New(context.Background(), function.Options{Environ: config.Environ(), Log: log, Metrics: os.Stdout})
 	lambda.StartWithOptions(h, lambda.WithEnableSIGTERM(stop))
 }

@@ -4,16 +4,19 @@ package function
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"time"
 
 	"sluice/internal/config"
+	"sluice/internal/credentials"
 	"sluice/internal/emf"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
+	"sluice/internal/sqsqueue"
 )
 
 // Options is what a main gives.
@@ -26,24 +29,37 @@ type Options struct {
 }
 
 // New makes the handler, and what ends it. A configuration that is wrong
-// makes a handler that fails every event and says why.
-func New(o Options) (h *handler.Handler, stop func()) {
+// makes a handler that fails every event and says why. It reaches for no
+// network.
+func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	h = &handler.Handler{Log: o.Log}
 	stop = func() {}
 	c, err := config.Load(o.Environ, config.Database, config.Masks)
+	if queueErr := queues(ctx, h, c); queueErr != nil {
+		problems := &config.ConfigError{Problems: []string{queueErr.Error()}}
+		if others, ok := errors.AsType[*config.ConfigError](err); ok {
+			problems.Problems = append(others.Problems, problems.Problems...)
+		}
+		err = problems
+	}
 	if err != nil {
 		broken(h, err)
 		return h, stop
 	}
-	store, err := postgres.Open(c.DatabaseURL, c.Model.Table)
+	secrets := credentials.New(credentials.Options{
+		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log,
+	})
+	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
 	if err != nil {
 		broken(h, &config.ConfigError{Problems: []string{err.Error()}})
 		return h, stop
 	}
-	if c.Keys != nil && !c.Keys.Keyed() {
-		o.Log.Warn("masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
+	if h.Keys = secrets.MaskKeys.Keyring; c.Keys != nil {
+		h.Keys = handler.Static(c.Keys)
+		if !c.Keys.Keyed() {
+			o.Log.Warn("masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
+		}
 	}
-	h.Keys = handler.Static(c.Keys)
 	h.Pipeline = ingest.New(c.Model, store, o.Log)
 	if o.Metrics != nil {
 		w := emf.NewWriter(o.Metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
@@ -54,6 +70,25 @@ func New(o Options) (h *handler.Handler, stop func()) {
 		}
 	}
 	return h, store.Close
+}
+
+// queues gives the handler what needs SQS. The SDK's client is made only for
+// an installation that has one of the two.
+func queues(ctx context.Context, h *handler.Handler, c *config.Config) error {
+	if c.DeadLetterQueueURL == "" && !c.Backoff {
+		return nil
+	}
+	client, err := sqsqueue.NewClient(ctx)
+	if err != nil {
+		return err
+	}
+	if c.Backoff {
+		h.Backoff = backoff{client}
+	}
+	if c.DeadLetterQueueURL != "" && c.Model != nil {
+		h.DeadLetters = deadLetters{client.DeadLetter(c.DeadLetterQueueURL, c.Model.Name)}
+	}
+	return nil
 }
 
 // broken makes a handler that can do no work.

@@ -2,16 +2,13 @@ package postgres
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/credentials/login"
 )
 
 // conn is one connection and what is prepared on it.
@@ -28,57 +25,6 @@ type conn struct {
 // statementName is the insert's name on a connection.
 const statementName = "sluice_insert"
 
-// parseURL reads a connection URL. When it does not say, TLS is verify-full
-// for every host but loopback, and the server is told who connects.
-func parseURL(text string) (*pgx.ConnConfig, error) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		// Not err itself: it quotes the URL, which can hold a password.
-		return nil, fmt.Errorf("DATABASE_URL is no URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %%40 %%3A %%2F)")
-	}
-	query := u.Query()
-	if !query.Has("sslmode") && !loopback(u.Hostname()) {
-		query.Set("sslmode", "verify-full")
-	}
-	if !query.Has("application_name") {
-		query.Set("application_name", "sluice")
-	}
-	u.RawQuery = query.Encode()
-	config, err := pgx.ParseConfig(u.String())
-	if err != nil {
-		return nil, fmt.Errorf("DATABASE_URL: %s", parseProblem(err, u))
-	}
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) pgconnHandler {
-		// When the time is over the server is told to stop, so that abandoned
-		// work does not pile up behind a lock, and has a moment to say so.
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
-	}
-	return config, nil
-}
-
-// cancelGrace is how long a statement may take to end after its time is over.
-const cancelGrace = 400 * time.Millisecond
-
-// parseProblem is pgx's complaint without what it quotes of the URL.
-func parseProblem(err error, u *url.URL) string {
-	text := err.Error()
-	if i := strings.LastIndex(text, "`: "); i >= 0 {
-		text = text[i+3:]
-	}
-	if password, ok := u.User.Password(); ok && password != "" && strings.Contains(text, password) {
-		return "a parameter is not valid"
-	}
-	return text
-}
-
-func loopback(host string) bool {
-	if host == "" || host == "localhost" || strings.HasPrefix(host, "/") {
-		return true
-	}
-	ip := net.ParseIP(host)
-	return ip != nil && ip.IsLoopback()
-}
-
 // acquire takes an idle connection or makes one. There is no ping: a
 // connection that died meanwhile costs one clean retry.
 func (s *Store) acquire(ctx context.Context) (*conn, error) {
@@ -91,13 +37,50 @@ func (s *Store) acquire(ctx context.Context) (*conn, error) {
 		return c, nil
 	}
 	s.mu.Unlock()
-	pc, err := pgconn.ConnectConfig(ctx, &s.config.Config)
+	return s.connect(ctx, nil)
+}
+
+// connect makes a connection. A login that the server refuses is asked for
+// once more: it may have been rotated.
+func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*conn, error) {
+	used := s.target.login()
+	var err error
+	if s.logins != nil {
+		if used, err = s.logins.Fetch(ctx, used); err != nil {
+			return nil, err
+		}
+	}
+	c, err := s.dial(ctx, used, onNotice)
+	if server := asServer(err); s.logins != nil && server != nil && (server.Code == "28P01" || server.Code == "28000") {
+		var other login.Login
+		if other, err = s.logins.Refresh(ctx, used); err != nil {
+			return nil, err
+		}
+		c, err = s.dial(ctx, other, onNotice)
+	}
 	if err != nil {
 		return nil, s.fault("connect to the database", err)
 	}
-	mode := s.config.DefaultQueryExecMode
-	return &conn{PgConn: pc, named: mode == pgx.QueryExecModeCacheStatement}, nil
+	return c, nil
 }
+
+func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
+	config := s.target.config(l, s.roots)
+	config.OnNotice = onNotice
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) pgconnHandler {
+		// When the time is over the server is told to stop, so that abandoned
+		// work does not pile up behind a lock, and has a moment to say so.
+		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
+	}
+	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{PgConn: pc, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}, nil
+}
+
+// cancelGrace is how long a statement may take to end after its time is over.
+const cancelGrace = 400 * time.Millisecond
 
 // release gives a connection back, or drops it after any doubt about it.
 func (s *Store) release(c *conn, healthy bool) {

@@ -18,18 +18,16 @@ var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS (\S+)`)
 // Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one
 // transaction, and says which of the tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, error) {
-	config := s.config.Copy()
 	exists := false
-	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == "42P07" }
-	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
+	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == "42P07" })
 	if err != nil {
-		return nil, s.fault("connect to the database", err)
+		return nil, err
 	}
-	defer closeConn(&conn{PgConn: pc})
+	defer closeConn(c)
 	var tables []Migrated
 	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
 		exists = false
-		if _, err := pc.Exec(ctx, sql).ReadAll(); err != nil {
+		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
 			return nil, s.fault("create the tables", err)
 		}
 		if name := createdName.FindStringSubmatch(sql); name != nil {

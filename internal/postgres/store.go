@@ -2,16 +2,17 @@ package postgres
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"sluice/internal/batch"
+	"sluice/internal/credentials/login"
 	"sluice/internal/message"
 )
 
@@ -21,7 +22,10 @@ type pgconnHandler = ctxwatch.Handler
 // Insert has a connection of its own.
 type Store struct {
 	table   *batch.Table
-	config  *pgx.ConnConfig
+	target  *target
+	logins  Logins
+	roots   func() *x509.CertPool
+	sleep   func(context.Context, time.Duration) bool
 	insert  string
 	present string
 
@@ -30,13 +34,42 @@ type Store struct {
 	closed bool
 }
 
+// Logins says who connects, when it is not the URL alone.
+type Logins interface {
+	// Fetch returns the login for a new connection.
+	Fetch(ctx context.Context, url login.Login) (login.Login, error)
+	// Refresh returns another login after the server refused one.
+	Refresh(ctx context.Context, used login.Login) (login.Login, error)
+}
+
+// Option changes a store.
+type Option func(*Store)
+
+// WithLogins takes logins from elsewhere than the URL.
+func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
+
+// WithRoots gives the certificates that TLS trusts where the URL names none;
+// it is called when a connection needs them. The default is the system's.
+func WithRoots(roots func() *x509.CertPool) Option { return func(s *Store) { s.roots = roots } }
+
+// WithSleep replaces the wait between attempts, which says whether the time
+// was there; simulations turn their own clock.
+func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
+	return func(s *Store) { s.sleep = sleep }
+}
+
 // Open checks the URL and makes the store of a table. It does not connect.
-func Open(databaseURL string, t *batch.Table) (*Store, error) {
-	config, err := parseURL(databaseURL)
+// The URL may be empty if logins come from elsewhere.
+func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
+	target, err := parseURL(databaseURL)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{table: t, config: config, insert: insertSQL(t), present: presentSQL(t)}, nil
+	s := &Store{table: t, target: target, sleep: sleep, insert: insertSQL(t), present: presentSQL(t)}
+	for _, o := range options {
+		o(s)
+	}
+	return s, nil
 }
 
 // Close closes the idle connections; those in use are closed when they are done.
@@ -86,7 +119,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 		}
 		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter
 		pause *= 3
-		if time.Since(start)+wait > retryBudget || !sleep(ctx, wait) {
+		if time.Since(start)+wait > retryBudget || !s.sleep(ctx, wait) {
 			return result, err
 		}
 	}
@@ -94,13 +127,17 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 
 // again says whether a new attempt can mend an error.
 func again(err error, attempt int) bool {
-	var fault *DatabaseError
-	if !errors.As(err, &fault) {
-		return false
+	fault, ok := errors.AsType[interface {
+		error
+		Fault() message.Cause
+	}](err)
+	if ok && fault.Fault() == message.CauseMoment {
+		return true
 	}
 	// 0A000 is also "cached plan must not change result type": a table that
 	// was altered under a prepared statement. On a new connection it passes.
-	return fault.Cause == message.CauseMoment || fault.SQLState == "0A000" && attempt == 1
+	server, ok := errors.AsType[*DatabaseError](err)
+	return ok && server.SQLState == "0A000" && attempt == 1
 }
 
 // sleep waits, and says whether the time was there.
