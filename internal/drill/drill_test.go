@@ -1,0 +1,372 @@
+// Package drill_test runs whole days of faults: the simulator of SQS and the
+// event source mapping calls the real handler, with a real Postgres behind it
+// that is broken and mended in the middle. Each drill prints its table.
+package drill_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/esmsim"
+	"sluice/internal/handler"
+	"sluice/internal/ingest"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
+	"sluice/internal/sqsqueue"
+	"sluice/models"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// The settings that the template has, or that follow from them.
+const (
+	functionTimeout = 30 * time.Second
+	window          = 5 * time.Second
+	visibility      = 6*functionTimeout + window
+	maxReceives     = 200
+	batchSize       = 100
+)
+
+// site is an installation under drill.
+type site struct {
+	t       *testing.T
+	sim     *esmsim.Sim
+	queue   *esmsim.Queue
+	dlq     *esmsim.Queue
+	mapping *esmsim.Mapping
+	db      *pgtest.DB
+	proxy   *pgtest.Proxy
+	sent    []string // user ids of the good messages
+	poison  map[string]bool
+}
+
+// options changes a drill.
+type options struct {
+	name    string
+	queue   esmsim.QueueConfig
+	mapping esmsim.MappingConfig
+	as      func(*pgtest.DB) *pgtest.DB // who connects; the owner if nil
+}
+
+func newSite(t *testing.T, o options) *site {
+	t.Helper()
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{t: t, sim: esmsim.New(1), db: pgtest.New(t), poison: map[string]bool{}}
+	migrate, err := postgres.Open(s.db.URL, m.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer migrate.Close()
+	if _, err := migrate.Migrate(t.Context(), m.DDL()); err != nil {
+		t.Fatal(err)
+	}
+	s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
+	user := s.db
+	if o.as != nil {
+		user = o.as(s.db)
+	}
+	s.proxy = pgtest.NewProxy(t, user.URL)
+
+	name := "logins" + o.name
+	s.dlq = s.sim.Queue(esmsim.QueueConfig{Name: "dead-" + name, Retention: 14 * 24 * time.Hour})
+	o.queue.Name, o.queue.Visibility, o.queue.DeadLetter, o.queue.MaxReceives = name, visibility, s.dlq, maxReceives
+	s.queue = s.sim.Queue(o.queue)
+
+	store, err := postgres.Open(s.proxy.URL, m.Table, postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
+		esmsim.Spend(ctx, d)
+		return true
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	keys, err := mask.ParseKeys("k1:0123456789abcdef0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	h := &handler.Handler{
+		Pipeline: ingest.New(m, store, log), Keys: handler.Static(keys), Log: log,
+		DeadLetters: deadLetters{s.dlq, m.Name}, Backoff: backoff{s.queue, rand.New(rand.NewPCG(1, 2))},
+	}
+	if o.mapping.BatchSize == 0 {
+		o.mapping.BatchSize, o.mapping.Window = batchSize, window
+	}
+	o.mapping.ReportBatchItemFailures, o.mapping.FunctionTimeout, o.mapping.RealTimeout = true, functionTimeout, time.Minute
+	s.mapping = s.sim.Map(s.queue, h.Invoke, o.mapping)
+	return s
+}
+
+// deadLetters is the simulated queue that rejected messages are sent to.
+type deadLetters struct {
+	queue *esmsim.Queue
+	model string
+}
+
+// Send implements handler.DeadLetters.
+func (d deadLetters) Send(ctx context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) (unsent []int, err error) {
+	for _, i := range rejected {
+		m := messages[i]
+		note, err := json.Marshal(sqsqueue.Note{Reason: verdicts[i].Rejection.Reason, Field: verdicts[i].Rejection.Field, Model: d.model, MessageID: m.ID})
+		if err != nil {
+			return rejected, err
+		}
+		out := esmsim.Message{Body: string(m.Body), Attributes: map[string]esmsim.Attribute{sqsqueue.NoteAttribute: {DataType: "String", StringValue: string(note)}}}
+		if m.FIFO {
+			out.GroupID, out.DeduplicationID = m.Group, m.ID
+		}
+		failed, err := d.queue.SendMessageBatch(ctx, []esmsim.SendEntry{{ID: "0", Message: out}})
+		if err != nil || len(failed) > 0 {
+			unsent = append(unsent, i)
+		}
+	}
+	return unsent, nil
+}
+
+// backoff is the simulated queue that returned messages stay away from.
+type backoff struct {
+	queue *esmsim.Queue
+	rand  *rand.Rand
+}
+
+// Return implements handler.Backoff.
+func (b backoff) Return(ctx context.Context, messages []message.Message, returned []int) error {
+	for _, i := range returned {
+		delay := sqsqueue.Delay(messages[i].ReceiveCount, visibility, b.rand.Float64).Truncate(time.Second)
+		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: messages[i].ReceiptHandle, Timeout: delay}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// good sends a message that can be stored.
+func (s *site) good(group string) {
+	id := fmt.Sprintf("u-%06d", len(s.sent))
+	s.sent = append(s.sent, id)
+	m := esmsim.Message{Body: fmt.Sprintf(`{"user_id":%q,"ip":"203.0.113.7","device_id":%q,"app_version":"1.%d","device_type":%q}`, id, id, len(s.sent), group)}
+	if group != "" {
+		m.GroupID, m.DeduplicationID = group, id
+	}
+	s.queue.Send(m)
+}
+
+// bad sends a message that can never be stored: malformed, or refused by the
+// database, in turn.
+func (s *site) bad() {
+	body := "this is not JSON"
+	if len(s.poison)%2 == 1 {
+		body = `{"user_id":"poison","locale":"xx"}`
+	}
+	s.poison[s.queue.Send(esmsim.Message{Body: body})] = true
+}
+
+// check holds what every drill must show, and prints the drill's table.
+func (s *site) check() {
+	s.t.Helper()
+	report := s.mapping.Report()
+	rows := s.db.Count(s.t, "SELECT count(*) FROM user_logins")
+	distinct := s.db.Count(s.t, "SELECT count(DISTINCT user_id) FROM user_logins")
+	s.t.Logf("%s\n%d good messages sent, %d rows, %d of them distinct, %d poison messages, %d in the dead-letter queue",
+		report, len(s.sent), rows, distinct, len(s.poison), report.InDLQ)
+	if rows != int64(len(s.sent)) || distinct != rows {
+		s.t.Errorf("got %d rows of %d messages, want %d of as many", rows, distinct, len(s.sent))
+	}
+	if report.DeadLettered != 0 || report.Expired != 0 {
+		s.t.Errorf("the redrive policy moved %d messages and %d expired, want none", report.DeadLettered, report.Expired)
+	}
+	if report.Waiting != 0 {
+		s.t.Errorf("%d messages are still waiting", report.Waiting)
+	}
+	reasons := map[string]int{}
+	for _, r := range s.dlq.Messages() {
+		var note sqsqueue.Note
+		if err := json.Unmarshal([]byte(r.Attributes[sqsqueue.NoteAttribute].StringValue), &note); err != nil {
+			s.t.Fatalf("a message in the dead-letter queue without a reason: %v", err)
+		}
+		if !s.poison[note.MessageID] {
+			s.t.Errorf("a good message is in the dead-letter queue: %s", note.Reason)
+		}
+		reasons[string(note.Reason)]++
+	}
+	if len(s.dlq.Messages()) != len(s.poison) {
+		s.t.Errorf("got %d messages in the dead-letter queue, want the %d poison ones", len(s.dlq.Messages()), len(s.poison))
+	}
+	if len(reasons) > 0 {
+		s.t.Logf("reasons: %v", reasons)
+	}
+}
+
+// outage is when the faults of these drills begin and end.
+const (
+	outageBegins = time.Hour
+	outageEnds   = 7 * time.Hour
+	feedEnds     = 8 * time.Hour
+	drillEnds    = 10 * time.Hour
+)
+
+// feed sends a good message in each period until the feed ends.
+func (s *site) feed(period time.Duration) {
+	stop := s.sim.Every(period, func() { s.good("") })
+	s.sim.At(feedEnds, stop)
+}
+
+// recovered prints how long after the end of the outage the last of the
+// messages was done that were sent before it.
+func (s *site) recovered() {
+	s.t.Helper()
+	start := s.sim.Now().Add(-s.sim.Elapsed())
+	var last time.Duration
+	for r := range s.queue.All() {
+		if r.Sent.Before(start.Add(outageEnds)) {
+			last = max(last, r.Ended.Sub(start))
+		}
+	}
+	s.t.Logf("the backlog was gone %v after the end of the outage", last-outageEnds)
+	if last <= outageEnds {
+		s.t.Error("there was no backlog: the drill shows nothing")
+	}
+}
+
+func TestSixHoursWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{name: "-outage"})
+	s.feed(2 * time.Second)
+	s.sim.At(outageBegins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
+	s.sim.At(outageEnds, func() { s.proxy.Refuse(false) })
+	s.sim.Run(drillEnds)
+	s.check()
+	s.recovered()
+	if n := s.mapping.Report().MaxReceives; n > maxReceives/2 {
+		t.Errorf("a message was received %d times in six hours; the limit of %d would not last a day", n, maxReceives)
+	}
+}
+
+func TestSixHoursOfTheOperatorsFault(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		breakIt, mend func(s *site, role string)
+	}{
+		{"grant revoked", func(s *site, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *site, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
+		{"table renamed", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins RENAME TO other") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE other RENAME TO user_logins") }},
+		{"column dropped", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins DROP locale CASCADE") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins ADD locale varchar(32)") }},
+		{"password changed", func(s *site, role string) {
+			s.db.Exec(s.t, "CREATE TABLE passwords AS SELECT rolpassword FROM pg_authid WHERE rolname = '"+role+"'")
+			s.db.Exec(s.t, "ALTER ROLE "+role+" PASSWORD 'another'")
+			s.proxy.Cut()
+		}, func(s *site, role string) {
+			s.db.Exec(s.t, "DO $$ BEGIN EXECUTE format('ALTER ROLE "+role+" PASSWORD %L', (SELECT rolpassword FROM passwords)); END $$")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var role string
+			s := newSite(t, options{name: "-operator", as: func(db *pgtest.DB) *pgtest.DB {
+				user := db.Role(t, func(r string) []string {
+					role = r
+					return []string{"GRANT INSERT, SELECT ON user_logins TO " + r, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA " + db.Schema + " TO " + r}
+				})
+				return user
+			}})
+			s.feed(30 * time.Second)
+			s.sim.At(outageBegins, func() { tt.breakIt(s, role) })
+			s.sim.At(outageEnds, func() { tt.mend(s, role) })
+			s.sim.Run(drillEnds)
+			s.check()
+			s.recovered()
+			if r := s.mapping.Report(); r.Failures == 0 || r.LastError == nil {
+				t.Error("no invocation failed: an operator's fault must be loud")
+			} else if !strings.Contains(r.LastError.Error(), "; ") {
+				t.Errorf("the error names no remedy: %v", r.LastError)
+			}
+		})
+	}
+}
+
+func TestADayWithPoisonInEveryBatch(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{name: "-poison"})
+	const day = 24 * time.Hour
+	stopGood := s.sim.Every(4*time.Second, func() { s.good("") })
+	stopBad := s.sim.Every(5*time.Second, s.bad)
+	s.sim.At(day, func() { stopGood(); stopBad() })
+	s.sim.Run(day + time.Hour)
+	s.check()
+	for r := range s.queue.All() {
+		if r.Receives != 1 {
+			t.Fatalf("a message was received %d times, want 1: poison must cost only itself", r.Receives)
+		}
+	}
+}
+
+func TestAnswersAreLost(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{name: "-lost", queue: esmsim.QueueConfig{Duplicates: 0.05, OutOfOrder: 0.05, LostDeletes: 0.01}, mapping: esmsim.MappingConfig{BatchSize: 50, Window: window, LostAnswers: 0.1}})
+	stop := s.sim.Every(time.Second/2, func() { s.good("") })
+	s.sim.At(2*time.Hour, stop)
+	s.sim.Run(6 * time.Hour)
+	s.check()
+	if s.mapping.Report().LostAnswers == 0 {
+		t.Error("no answer was lost: the drill shows nothing")
+	}
+}
+
+func TestThrottled(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{name: "-throttle"})
+	stop := s.sim.Every(time.Second, func() { s.good("") })
+	for i := range 6 {
+		at := time.Duration(i) * 20 * time.Minute
+		s.sim.At(at+5*time.Minute, func() { s.mapping.Throttle(true) })
+		s.sim.At(at+15*time.Minute, func() { s.mapping.Throttle(false) })
+	}
+	s.sim.At(2*time.Hour, stop)
+	s.sim.Run(4 * time.Hour)
+	s.check()
+	if s.mapping.Report().Throttles == 0 {
+		t.Error("nothing was throttled: the drill shows nothing")
+	}
+}
+
+// TestFIFOKeepsItsOrder has outages, lost answers and rejected messages, and
+// reads the order in which the rows of each group were stored.
+func TestFIFOKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, options{name: ".fifo", mapping: esmsim.MappingConfig{BatchSize: 10, LostAnswers: 0.05}})
+	n := 0
+	stop := s.sim.Every(2*time.Second, func() {
+		group := fmt.Sprintf("g%02d", n%20)
+		if n++; n%37 == 0 {
+			id := s.queue.Send(esmsim.Message{Body: "not JSON", GroupID: group, DeduplicationID: fmt.Sprint("bad-", n)})
+			s.poison[id] = true
+			return
+		}
+		s.good(group)
+	})
+	for i := range 3 {
+		at := time.Duration(i+1) * 30 * time.Minute
+		s.sim.At(at, func() { s.proxy.Refuse(true); s.proxy.Cut() })
+		s.sim.At(at+5*time.Minute, func() { s.proxy.Refuse(false) })
+	}
+	s.sim.At(2*time.Hour, stop)
+	s.sim.Run(8 * time.Hour)
+	s.check()
+	// device_type is the group, user_id grows in the order of sending.
+	if n := s.db.Count(t, `SELECT count(*) FROM (SELECT user_id, lag(user_id) OVER (PARTITION BY device_type ORDER BY stored) AS before FROM user_logins) AS o WHERE before > user_id`); n != 0 {
+		t.Errorf("%d rows were stored behind a later one of their group", n)
+	}
+}
