@@ -60,6 +60,9 @@ type options struct {
 
 func newSite(t *testing.T, o options) *site {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a drill takes its time: not with -short")
+	}
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)

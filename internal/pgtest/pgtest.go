@@ -64,9 +64,12 @@ type DB struct {
 	application string // the application_name of URL, which no other DB has
 }
 
-// New makes an empty schema. It is dropped, with all that is in it, when the test ends.
+// New makes an empty schema, or skips the test with -short. It is dropped, with all that is in it, when the test ends.
 func New(t testing.TB) *DB {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a real Postgres takes its time: not with -short")
+	}
 	admin := serverURL(t)
 	schema := uniqueName("t_" + identifier(t.Name()))
 	db := &DB{URL: with(t, admin, nil, schema, schema), Schema: schema, admin: admin, application: schema}

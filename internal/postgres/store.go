@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -159,10 +160,22 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch, result *Result) (re
 		return false, err
 	}
 	reused = c.reused
+	prepared := c.prepared
 	in := &insertion{store: s, conn: c, batch: b, result: result}
 	err = in.run(ctx)
-	s.release(c, err == nil)
+	if err != nil {
+		c.prepared = prepared // if it was prepared now, that may be what failed
+	}
+	s.release(c, err == nil || harmless(err))
 	return reused, err
+}
+
+// harmless says whether an error leaves no doubt about the connection: the
+// server refused a statement for what is in its catalog. An outage of that
+// kind must not add a login to each invocation.
+func harmless(err error) bool {
+	server, ok := errors.AsType[*DatabaseError](err)
+	return ok && strings.HasPrefix(server.SQLState, "42") && server.Cause == message.CauseOperator
 }
 
 // insertion is one attempt to store one batch.
