@@ -82,3 +82,52 @@ cover: ## coverage of all tests, as coverage/index.html
 
 clean: ## remove what these targets made
 	rm -rf bin coverage dist .aws-sam
+
+# ---------------------------------------------------------------- AWS: docs/deploy.md
+
+STAGE      ?= default# section of samconfig.toml: default, dev, staging, prod
+STACK      ?= sluice# name of the stack that migrate and logs look at
+EVENT      ?= events/batch.json
+SAM        ?= sam# `make sam-test` installs one of its own under .local
+SAM_ARCH   ?= arm64# of the functions: arm64 or x86_64
+MODEL_FILES ?=# model files that go beside the function, for SLUICE_MODEL=/var/task/NAME.yaml
+PARAMETERS ?=# more of the template's parameters for deploy, as in PARAMETERS='MaximumConcurrency=20'
+
+# sam build runs these two, and does not say for which architecture: SAM_ARCH does, arm64 as in the template.
+SAM_BUILD = CGO_ENABLED=0 GOOS=linux GOARCH=$(subst x86_64,amd64,$(SAM_ARCH)) $(BUILD) -tags lambda.norpc -o "$(ARTIFACTS_DIR)/bootstrap"
+
+.PHONY: build-IngestFunction build-MigrateFunction sam-test sam-build deploy migrate logs invoke coldstart
+
+build-IngestFunction:
+	$(SAM_BUILD) ./functions/ingest
+	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
+
+build-MigrateFunction:
+	$(SAM_BUILD) ./functions/migrate
+	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
+
+sam-test: build-bin ## the template's rules, the linters, sam build, sam local invoke against a real Postgres
+	test/sam/run.sh
+
+sam-build: ## both functions under .aws-sam (SAM_ARCH=arm64 or x86_64)
+	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE) --parameter-overrides Architecture=$(SAM_ARCH)
+
+deploy: sam-build ## build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
+	@# Parameters on the command line replace those of samconfig.toml: so the section's are given too, and ours win.
+	@overrides=$$(awk -v section='[$(STAGE).deploy.parameters]' '/^\[/ { on = $$0 == section } on && sub(/^parameter_overrides *= */, "")' samconfig.toml); \
+	case $$overrides in '' | '"'*'"') ;; *) echo "samconfig.toml: parameter_overrides of $(STAGE) must be a string on one line" >&2; exit 1 ;; esac; \
+	overrides=$$(printf %s "$$overrides" | sed 's/^"//; s/"$$//; s/\\"/"/g'); \
+	$(SAM) deploy --config-env $(STAGE) --parameter-overrides $${overrides:+"$$overrides"} \
+		Architecture=$(SAM_ARCH) Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS)
+
+migrate: ## create missing tables by the stack's migrate function (STACK=name)
+	$(SAM) remote invoke MigrateFunction --stack-name $(STACK)
+
+logs: ## follow the function's logs (STACK=name)
+	$(SAM) logs --stack-name $(STACK) --name IngestFunction --tail
+
+invoke: ## sam local invoke of the function in a container (EVENT=file; set DATABASE_URL and SLUICE_MASK_KEYS or SLUICE_MASK)
+	SAM_ARCH=$(SAM_ARCH) SAM=$(SAM) test/sam/invoke.sh $(EVENT)
+
+coldstart: ## process start to the first request for work and to the first answer, beside a hello-world function
+	go run ./test/coldstart

@@ -114,7 +114,7 @@ func (e *CredentialsError) because(ctx context.Context, err error) {
 		what = fmt.Sprintf("the host %s does not resolve", dns.Name)
 	case errors.As(err, &unknown):
 		what, moment = "the certificate of AWS's end is signed by an authority that is not trusted here", false
-	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record):
+	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		what, moment = "the other end is not AWS, or its certificate is not valid", false
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		what = "no answer in time"

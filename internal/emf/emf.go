@@ -23,8 +23,15 @@ const Namespace = "sluice"
 
 // units are the metrics' names and units, in the order of the line.
 var units = []metric{
-	{"Received", "Count"}, {"Stored", "Count"}, {"Duplicate", "Count"}, {"Rejected", "Count"}, {"Returned", "Count"},
-	{"DatabaseMs", "Milliseconds"}, {"RoundTrips", "Count"}, {"OldestMessageAgeMs", "Milliseconds"}, {"ColdStart", "Count"},
+	{"Received", "Count"},
+	{"Stored", "Count"},
+	{"Duplicate", "Count"},
+	{"Rejected", "Count"},
+	{"Returned", "Count"},
+	{"DatabaseMs", "Milliseconds"},
+	{"RoundTrips", "Count"},
+	{"OldestMessageAgeMs", "Milliseconds"},
+	{"ColdStart", "Count"},
 }
 
 type metric struct {

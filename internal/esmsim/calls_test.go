@@ -256,7 +256,8 @@ func TestInjectedFaults(t *testing.T) {
 	queue := sim.Queue(esmsim.QueueConfig{Name: "q"})
 	sendBoth := func() ([]esmsim.Failed, error) {
 		return queue.SendMessageBatch(t.Context(), []esmsim.SendEntry{
-			{ID: "0", Message: esmsim.Message{Body: "good"}}, {ID: "1", Message: esmsim.Message{Body: "bad"}}})
+			{ID: "0", Message: esmsim.Message{Body: "good"}}, {ID: "1", Message: esmsim.Message{Body: "bad"}},
+		})
 	}
 
 	queue.Inject(esmsim.Faults{Call: func(op esmsim.Op) error {

@@ -86,8 +86,10 @@ func TestDrillEverythingGoesWrong(t *testing.T) {
 	t.Parallel()
 	sim := esmsim.New(1)
 	dlq := sim.Queue(esmsim.QueueConfig{Name: "logins-dlq", Retention: 14 * day})
-	queue := sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: time.Minute, DeadLetter: dlq, MaxReceives: 1000,
-		Duplicates: 0.05, OutOfOrder: 0.1, LostDeletes: 0.05})
+	queue := sim.Queue(esmsim.QueueConfig{
+		Name: "logins", Visibility: time.Minute, DeadLetter: dlq, MaxReceives: 1000,
+		Duplicates: 0.05, OutOfOrder: 0.1, LostDeletes: 0.05,
+	})
 	rows := map[string]int{} // stored by message id
 	rejected := map[string]bool{}
 	f := newFunction(t, sim)
@@ -101,7 +103,8 @@ func TestDrillEverythingGoesWrong(t *testing.T) {
 			case !rejected[r.MessageID]:
 				rejected[r.MessageID] = true
 				reject = append(reject, esmsim.SendEntry{ID: fmt.Sprint(i), Message: esmsim.Message{Body: r.Body, Attributes: map[string]esmsim.Attribute{
-					"reason": {DataType: "String", StringValue: r.MessageID + " at " + sim.Now().String()}}}})
+					"reason": {DataType: "String", StringValue: r.MessageID + " at " + sim.Now().String()},
+				}}})
 			}
 		}
 		if len(reject) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,8 +95,10 @@ func (s *Sim) Queue(c QueueConfig) *Queue {
 	if c.DeadLetter != nil {
 		c.DeadLetter.isDLQ = true
 	}
-	return &Queue{sim: s, cfg: c, fifo: strings.HasSuffix(c.Name, ".fifo"),
-		byID: map[string]*message{}, groups: map[string]*lane{}, recent: map[string]*message{}}
+	return &Queue{
+		sim: s, cfg: c, fifo: strings.HasSuffix(c.Name, ".fifo"),
+		byID: map[string]*message{}, groups: map[string]*lane{}, recent: map[string]*message{},
+	}
 }
 
 // ARN is the queue's name as eventSourceARN shows it.
@@ -105,7 +108,7 @@ func (q *Queue) ARN() string { return arnPrefix + q.cfg.Name }
 func (q *Queue) All() iter.Seq[Record] {
 	q.sim.mu.Lock()
 	defer q.sim.mu.Unlock()
-	log := q.log[:len(q.log):len(q.log)]
+	log := slices.Clip(q.log)
 	return func(yield func(Record) bool) {
 		for _, m := range log {
 			if !yield(q.view(m)) {

@@ -57,7 +57,7 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	if h.Keys = secrets.MaskKeys.Keyring; c.Keys != nil {
 		h.Keys = handler.Static(c.Keys)
 		if !c.Keys.Keyed() {
-			o.Log.Warn("masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
+			o.Log.WarnContext(ctx, "masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
 		}
 	}
 	h.Pipeline = ingest.New(c.Model, store, o.Log)

@@ -61,7 +61,7 @@ type Handler struct {
 // Both shrink when an invocation has little time in all.
 const (
 	margin  = time.Second
-	reserve = 3 * time.Second
+	reserve = 5 * time.Second
 )
 
 // Invoke answers one event. An error fails the invocation: SQS delivers all

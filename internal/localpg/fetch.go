@@ -143,7 +143,7 @@ func readableByAll(dir string) error {
 		if info.IsDir() || info.Mode()&0o100 != 0 {
 			mode = 0o755
 		}
-		return os.Chmod(path, mode)
+		return os.Chmod(path, mode) //nolint:gosec // nobody else writes there: the caller holds the lock, and the folder is ours
 	})
 }
 

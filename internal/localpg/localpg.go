@@ -178,9 +178,9 @@ func (s *Server) launch(ctx context.Context, cfg Config, bin binaries, as accoun
 	if err != nil {
 		return fmt.Errorf("opening the server's log: %w", err)
 	}
-	defer log.Close() //nolint:errcheck // the server has its own descriptor
+	defer log.Close()
 
-	cmd := exec.Command(filepath.Join(bin.dir, "postgres"), s.arguments(cfg, port)...)
+	cmd := exec.Command(filepath.Join(bin.dir, "postgres"), s.arguments(cfg, port)...) //nolint:noctx // it lives until Stop
 	s.dir.prepare(cmd, as)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.proc, err = startProcess(cmd); err != nil {
@@ -247,7 +247,7 @@ func freePort() (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // nobody was connected
+	defer l.Close()
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 

@@ -70,7 +70,7 @@ func (d *workDir) writePrivate(name, content string, as account) (string, error)
 	if err != nil {
 		return "", err
 	}
-	defer f.Close() //nolint:errcheck // WriteString has the error that matters
+	defer f.Close()
 	if as.switched {
 		if err := f.Chown(as.uid, as.gid); err != nil {
 			return "", err

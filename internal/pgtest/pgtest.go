@@ -221,7 +221,7 @@ func do(t testing.TB, url, sql string, work func(context.Context, *pgx.Conn) err
 	if err != nil {
 		t.Fatalf("pgtest: connecting: %v", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // the work has been done or has failed
+	defer conn.Close(ctx)
 	if err := work(ctx, conn); err != nil {
 		t.Fatalf("pgtest: %s: %v", sql, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -404,7 +405,7 @@ func readStartup(client net.Conn) ([]byte, error) {
 		if _, err := io.ReadFull(client, rest); err != nil {
 			return nil, err
 		}
-		startup := append(head, rest...)
+		startup := slices.Concat(head, rest)
 		if code := requestCode(startup); code != sslRequest && code != gssRequest {
 			return startup, nil
 		}

@@ -75,7 +75,7 @@ func checkServer(ctx context.Context, url, version string) error {
 	if err != nil {
 		return fmt.Errorf("TEST_DATABASE_URL: %w", err)
 	}
-	defer conn.Close(ctx) //nolint:errcheck // nothing was changed
+	defer conn.Close(ctx)
 	var number int
 	if err := conn.QueryRow(ctx, versionQuery).Scan(&number); err != nil {
 		return fmt.Errorf("TEST_DATABASE_URL: asking for the version: %w", err)

@@ -19,5 +19,6 @@
 // or verdict carries text of the server but names of its objects, because
 // messages and details quote values.
 //
-// It imports batch and message; only the mains and tests import it.
+// It imports batch, message and the leaves that say who logs in and which
+// certificates are trusted; what assembles a main, and tests, import it.
 package postgres

@@ -15,6 +15,7 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
 	"sluice/internal/message"
+	"sluice/internal/rdsroots"
 )
 
 type pgconnHandler = ctxwatch.Handler
@@ -25,7 +26,7 @@ type Store struct {
 	table   *batch.Table
 	target  *target
 	logins  Logins
-	roots   func() *x509.CertPool
+	roots   func() *x509.CertPool // what TLS trusts where the URL names none
 	sleep   func(context.Context, time.Duration) bool
 	insert  string
 	present string
@@ -49,10 +50,6 @@ type Option func(*Store)
 // WithLogins takes logins from elsewhere than the URL.
 func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
 
-// WithRoots gives the certificates that TLS trusts where the URL names none;
-// it is called when a connection needs them. The default is the system's.
-func WithRoots(roots func() *x509.CertPool) Option { return func(s *Store) { s.roots = roots } }
-
 // WithSleep replaces the wait between attempts, which says whether the time
 // was there; simulations turn their own clock.
 func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
@@ -66,7 +63,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, sleep: sleep, insert: insertSQL(t), present: presentSQL(t)}
+	s := &Store{table: t, target: target, roots: sync.OnceValue(rdsroots.Pool), sleep: sleep, insert: insertSQL(t), present: presentSQL(t)}
 	for _, o := range options {
 		o(s)
 	}

@@ -13,7 +13,6 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -85,7 +84,7 @@ func TestPoolHasTheBundleAndTheSystem(t *testing.T) {
 	}
 	want, err := x509.SystemCertPool()
 	if err != nil {
-		t.Skip("this system has no roots:", err)
+		want = x509.NewCertPool()
 	}
 	want.AppendCertsFromPEM([]byte(rdsroots.Bundle()))
 	if !pool.Equal(want) {
@@ -149,15 +148,22 @@ func certificates(t *testing.T) (all []*x509.Certificate) {
 
 func handshake(t *testing.T, server tls.Certificate, client *tls.Config) error {
 	t.Helper()
-	near, far := net.Pipe()
-	t.Cleanup(func() { near.Close(); far.Close() })
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{server}, MinVersion: tls.VersionTLS12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
 	go func() {
-		s := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{server}, MinVersion: tls.VersionTLS12})
-		if s.HandshakeContext(t.Context()) == nil {
-			_, _ = io.Copy(io.Discard, s)
+		if c, err := listener.Accept(); err == nil {
+			_, _ = io.Copy(io.Discard, c)
+			c.Close()
 		}
 	}()
-	return tls.Client(near, client).HandshakeContext(t.Context())
+	c, err := (&tls.Dialer{Config: client}).DialContext(t.Context(), "tcp", listener.Addr().String())
+	if err == nil {
+		c.Close()
+	}
+	return err
 }
 
 // newAuthority makes a root, as PEM, and a server's certificate under it.

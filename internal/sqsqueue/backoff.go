@@ -149,5 +149,5 @@ const maxVisibility = 12 * time.Hour
 
 func seconds(d time.Duration) int32 {
 	d = max(0, min(d, maxVisibility))
-	return int32((d + time.Second - 1) / time.Second) //nolint:gosec // bounded in the line above
+	return int32((d + time.Second - 1) / time.Second)
 }

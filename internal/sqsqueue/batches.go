@@ -36,7 +36,7 @@ type job struct {
 	outcomes []*QueueError
 
 	worked  atomic.Bool  // some call was answered
-	failed  atomic.Int32 // calls that were not
+	failed  atomic.Int64 // calls that were not
 	refused atomic.Pointer[QueueError]
 }
 
@@ -151,7 +151,7 @@ func (j *job) fail(entries []int, err *QueueError) {
 func (j *job) learn(err *QueueError) {
 	if err.Cause == message.CauseOperator {
 		j.refused.CompareAndSwap(nil, err)
-	} else if !err.entries && j.failed.Add(1) >= int32(j.parallel) && !j.worked.Load() {
+	} else if !err.entries && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
 		j.refused.CompareAndSwap(nil, err)
 	}
 }

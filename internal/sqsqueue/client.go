@@ -15,6 +15,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/smithy-go/logging"
 
 	"sluice/internal/message"
 )
@@ -40,26 +41,36 @@ type Client struct {
 
 // NewClient makes a client from what the SDK finds in the environment and in
 // its files (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …). It reaches for no
-// network. Tests set the endpoint and the credentials with options.
+// network.
 func NewClient(ctx context.Context, options ...func(*config.LoadOptions) error) (*Client, error) {
-	pool := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
-		t.MaxIdleConns, t.MaxIdleConnsPerHost = maxInFlight, maxInFlight
-	})
-	cfg, err := config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{config.WithHTTPClient(pool)}, options...)...)
+	cfg, err := config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{
+		config.WithLogger(logging.Nop{}), // it writes to stderr in a form of its own, past our logger
+	}, options...)...)
 	if err != nil {
 		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS configuration: " + err.Error()}
 	}
-	if loaded, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
-		pool = loaded // with the roots of AWS_CA_BUNDLE
+	return FromConfig(cfg), nil
+}
+
+// FromConfig makes a client from a configuration that is loaded already.
+func FromConfig(cfg aws.Config) *Client {
+	c := &Client{timeout: defaultTimeout, backoffs: &sync.Map{}}
+	if own, ok := cfg.HTTPClient.(*http.Client); ok {
+		c.transport = own.Transport
+	} else {
+		pool, ok := cfg.HTTPClient.(*awshttp.BuildableClient) // it has the roots of AWS_CA_BUNDLE
+		if !ok {
+			pool = awshttp.NewBuildableClient()
+		}
+		transport := pool.GetTransport()
+		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = maxInFlight, maxInFlight
+		c.transport = transport
 	}
 	if cfg.Credentials != nil {
 		cfg.Credentials = namedCredentials{cfg.Credentials}
 	}
-	c := &Client{transport: pool.GetTransport(), timeout: defaultTimeout, backoffs: &sync.Map{}}
-	c.api = sqs.NewFromConfig(cfg, func(o *sqs.Options) {
-		o.RetryMaxAttempts = maxAttempts
-	})
-	return c, nil
+	c.api = sqs.NewFromConfig(cfg, func(o *sqs.Options) { o.RetryMaxAttempts = maxAttempts })
+	return c
 }
 
 // WithTimeout is the same client with another time-out for each attempt of a

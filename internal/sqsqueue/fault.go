@@ -194,12 +194,14 @@ func (t *target) network(e *QueueError, err error) (what, next string) {
 		return fmt.Sprintf("no answer from %s within %v", t.host, t.client.timeout), "in a VPC, SQS needs a NAT gateway or an interface endpoint" + t.endpointHint()
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Sprintf("cannot connect to %s: %v", t.host, op.Err), "check " + t.endpointName() + ", and that the service runs and lets this network in"
-	case errors.As(err, &answer) && (answer.HTTPStatusCode() < 500 && answer.HTTPStatusCode() >= 300 || errors.As(err, &unread)):
-		return fmt.Sprintf("the answer of %s (HTTP %d) is none of SQS", t.host, answer.HTTPStatusCode()), "check " + t.endpointName()
-	case errors.As(err, &answer):
+	case errors.As(err, &answer) && answer.HTTPStatusCode() >= 500:
 		return fmt.Sprintf("SQS fails with HTTP %d", answer.HTTPStatusCode()), ""
 	case errors.As(err, &unread):
-		return "the answer of " + t.host + " is none of SQS", "check " + t.endpointName()
+		status := ""
+		if errors.As(err, &answer) {
+			status = fmt.Sprintf(" (HTTP %d)", answer.HTTPStatusCode())
+		}
+		return "the answer of " + t.host + status + " is none of SQS", "check " + t.endpointName()
 	case strings.Contains(err.Error(), "checksum"):
 		return "the answer's checksum is wrong: a message was changed on its way", ""
 	default:

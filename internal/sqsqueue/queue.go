@@ -104,7 +104,7 @@ func number(attributes map[string]string, name types.QueueAttributeName) int {
 // string of one.
 func redrivePolicy(text string) (deadLetterARN string, maxReceives int) {
 	var policy struct {
-		DeadLetterTargetArn string          `json:"deadLetterTargetArn"` //nolint:revive // AWS's name
+		DeadLetterTargetArn string          `json:"deadLetterTargetArn"`
 		MaxReceiveCount     json.RawMessage `json:"maxReceiveCount"`
 	}
 	if text == "" || json.Unmarshal([]byte(text), &policy) != nil {
@@ -180,6 +180,7 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	if sent, err := strconv.ParseInt(in.Attributes["SentTimestamp"], 10, 64); err == nil && sent >= 0 && sent <= message.MaxSentMillis {
 		r.SentMillis, r.HasSent = sent, true
 	}
+	r.QueueARN = q.Settings.ARN
 	r.ReceiveCount, _ = strconv.Atoi(in.Attributes["ApproximateReceiveCount"])
 	r.Group = in.Attributes["MessageGroupId"]
 	r.DeduplicationID = in.Attributes["MessageDeduplicationId"]

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -339,10 +340,10 @@ func (q *Queue) receive(in *input) (messages []map[string]any) {
 		m.VisibleAt = now.Add(time.Duration(visibility) * time.Second)
 		m.handle = fmt.Sprintf("handle-%d-%d", m.sequence, m.Receives)
 		out := map[string]any{"MessageId": m.ID, "ReceiptHandle": m.handle, "Body": m.Body, "MD5OfBody": md5sum(m.Body)}
-		if len(m.Attributes) > 0 && has(in.MessageAttributeNames, "All") {
+		if len(m.Attributes) > 0 && slices.Contains(in.MessageAttributeNames, "All") {
 			out["MessageAttributes"] = m.Attributes
 		}
-		if has(in.MessageSystemAttributeNames, "All") || has(in.AttributeNames, "All") {
+		if slices.Contains(in.MessageSystemAttributeNames, "All") || slices.Contains(in.AttributeNames, "All") {
 			out["Attributes"] = m.system(q)
 		}
 		messages = append(messages, out)
@@ -353,7 +354,7 @@ func (q *Queue) receive(in *input) (messages []map[string]any) {
 // redrive moves what was received too often.
 func (q *Queue) redrive(now time.Time) {
 	var policy struct {
-		DeadLetterTargetArn string //nolint:revive // SQS's name
+		DeadLetterTargetArn string
 		MaxReceiveCount     json.Number
 	}
 	if json.Unmarshal([]byte(q.attributes["RedrivePolicy"]), &policy) != nil {
@@ -449,19 +450,10 @@ func (q *Queue) describe(names []string) map[string]string {
 		}
 	}
 	all["ApproximateNumberOfMessages"], all["ApproximateNumberOfMessagesNotVisible"], all["ApproximateNumberOfMessagesDelayed"] = strconv.Itoa(visible), strconv.Itoa(inFlight), "0"
-	if !has(names, "All") {
-		maps.DeleteFunc(all, func(name, _ string) bool { return !has(names, name) })
+	if !slices.Contains(names, "All") {
+		maps.DeleteFunc(all, func(name, _ string) bool { return !slices.Contains(names, name) })
 	}
 	return all
-}
-
-func has(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 func md5sum(text string) string {

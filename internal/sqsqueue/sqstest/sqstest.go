@@ -17,7 +17,6 @@ package sqstest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +27,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"sluice/internal/sqsqueue"
@@ -110,11 +109,12 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// Client is a client of the server.
-func (s *Server) Client(ctx context.Context) (*sqsqueue.Client, error) {
-	return sqsqueue.NewClient(ctx,
-		config.WithRegion(Region), config.WithBaseEndpoint(s.URL),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")))
+// Client is a client of the server, whatever the environment says.
+func (s *Server) Client() *sqsqueue.Client {
+	return sqsqueue.FromConfig(aws.Config{
+		Region: Region, BaseEndpoint: &s.URL,
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	})
 }
 
 // Inject asks a function about every call from now on; nil asks none.
