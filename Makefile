@@ -23,7 +23,7 @@ BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X ma
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
 
 all: lint unit ## lint and the unit tests: what `make` alone does
 
@@ -42,6 +42,16 @@ unit: ## the tests that need no server and no time
 test: ## all tests, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
 	go test $(RACE) -shuffle=on -timeout 10m $(PACKAGES)
+
+drill: ## the drills in full: 1,000 kills of the function between COMMIT and answer
+	SLUICE_KILLS=1000 go test ./internal/drill -v -count=1 -timeout 30m
+
+versions-test: ## the store's tests on the oldest and the newest supported Postgres
+	TEST_POSTGRES_VERSION=14 go test -count=1 ./internal/postgres ./internal/handler
+	TEST_POSTGRES_VERSION=18 go test -count=1 ./internal/postgres ./internal/handler
+
+pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
+	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/drill
 
 demo: build-bin ## the whole job on an example batch, with nothing set up
 	bin/sluice demo

@@ -118,9 +118,9 @@ func TestDrillEverythingGoesWrong(t *testing.T) {
 	good, poison := 0, 0
 	sim.At(hour, sim.Every(time.Second, func() { send(queue, "good"); good++ }))
 	sim.At(hour, sim.Every(time.Minute, func() { send(queue, "poison"); poison++ }))
-	for _, at := range []time.Duration{10, 20, 30} {
-		sim.At(at*time.Minute, func() { mapping.Throttle(true) })
-		sim.At((at+5)*time.Minute, func() { mapping.Throttle(false) })
+	for _, at := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+		sim.At(at, func() { mapping.Throttle(true) })
+		sim.At(at+5*time.Minute, func() { mapping.Throttle(false) })
 	}
 	sim.Run(3 * hour)
 

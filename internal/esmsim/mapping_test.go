@@ -54,8 +54,8 @@ func TestMappingBatchingWindow(t *testing.T) {
 	queue := sim.Queue(esmsim.QueueConfig{Name: "q"})
 	f := newFunction(t, sim)
 	sim.Map(queue, f.handle, esmsim.MappingConfig{BatchSize: 3, Window: 10 * time.Second})
-	for at, body := range map[time.Duration]string{5: "a", 14: "b", 16: "c", 17: "d", 18: "e", 40: "f"} {
-		sim.At(at*time.Second, func() { send(queue, body) })
+	for at, body := range map[int]string{5: "a", 14: "b", 16: "c", 17: "d", 18: "e", 40: "f"} {
+		sim.At(time.Duration(at)*time.Second, func() { send(queue, body) })
 	}
 	sim.Run(time.Minute)
 	// The window begins with the first message, and a full batch does not wait.

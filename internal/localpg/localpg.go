@@ -248,7 +248,7 @@ func freePort() (int, error) {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return l.Addr().(*net.TCPAddr).Port, nil //nolint:errcheck // what a TCP listener has
 }
 
 // tail is the last few lines of a program's output, indented for the end of an error.

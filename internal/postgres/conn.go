@@ -2,10 +2,10 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
@@ -67,20 +67,13 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
 	config := s.target.config(l, s.roots)
 	config.OnNotice = onNotice
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) pgconnHandler {
-		// When the time is over the server is told to stop, so that abandoned
-		// work does not pile up behind a lock, and has a moment to say so.
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: cancelGrace}
-	}
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
 	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
 	if err != nil {
 		return nil, err
 	}
 	return &conn{PgConn: pc, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}, nil
 }
-
-// cancelGrace is how long a statement may take to end after its time is over.
-const cancelGrace = 400 * time.Millisecond
 
 // release gives a connection back, or drops it after any doubt about it.
 func (s *Store) release(c *conn, healthy bool) {

@@ -71,8 +71,8 @@ func (s *Store) blame(err *pgconn.PgError) blame {
 	switch {
 	case err.Code == "23502" && err.ColumnName != "" && !s.fills(err.ColumnName):
 		return blameOperator // a NOT NULL column that the model knows nothing of
-	case err.Code == "23514" && err.ConstraintName == "" && err.DataTypeName == "":
-		return blameOperator // no partition for the row
+	case err.Code == "23514" && err.ConstraintName == "" && err.TableName != "":
+		return blameOperator // no partition for the row; a trigger that raises 23514 names no table
 	case len(err.Code) != 5:
 		return blameSuspect
 	}

@@ -10,15 +10,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
 	"sluice/internal/message"
 	"sluice/internal/rdsroots"
 )
-
-type pgconnHandler = ctxwatch.Handler
 
 // Store writes the batches of one table. It is safe for concurrent use: every
 // Insert has a connection of its own.

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,7 +64,7 @@ func Start(ctx context.Context, binary string, env []string, timeout time.Durati
 	go f.server.Serve(listener) //nolint:errcheck // it ends with Kill
 
 	f.cmd = exec.Command(binary)
-	f.cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String(), "AWS_LAMBDA_FUNCTION_NAME=sluice", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256", "_HANDLER=bootstrap", "TZ=:UTC")
+	f.cmd.Env = append(slices.Clip(env), "AWS_LAMBDA_RUNTIME_API="+listener.Addr().String(), "AWS_LAMBDA_FUNCTION_NAME=sluice", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=256", "_HANDLER=bootstrap", "TZ=:UTC")
 	f.cmd.Stdout, f.cmd.Stderr = output, output
 	if err := f.cmd.Start(); err != nil {
 		return nil, errors.Join(err, f.server.Close())
