@@ -1,0 +1,283 @@
+package function_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/function"
+	"sluice/internal/handler"
+	"sluice/internal/model"
+	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
+	"sluice/internal/sqsqueue"
+	"sluice/internal/sqsqueue/sqstest"
+	"sluice/models"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// canary is in every personal value of the test's messages.
+const canary = "canary-203.0.113.7"
+
+// site is the function as it is deployed, with an SQS in this process and a
+// real Postgres.
+type site struct {
+	t       *testing.T
+	sqs     *sqstest.Server
+	source  *sqstest.Queue
+	dead    *sqstest.Queue
+	db      *pgtest.DB
+	environ map[string]string
+	output  strings.Builder // log and metrics
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	s := &site{t: t, sqs: sqstest.New(), db: pgtest.New(t)}
+	t.Cleanup(s.sqs.Close)
+	s.source = s.sqs.Queue("logins", map[string]string{"VisibilityTimeout": "180"})
+	s.dead = s.sqs.Queue("logins-dead", nil)
+	t.Setenv("AWS_ENDPOINT_URL", s.sqs.URL)
+	t.Setenv("AWS_REGION", sqstest.Region)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.Open(s.db.URL, m.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := store.Migrate(t.Context(), m.DDL()); err != nil {
+		t.Fatal(err)
+	}
+	s.db.Exec(t, `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx');
+		CREATE FUNCTION chatty() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.locale = 'yy' THEN RAISE EXCEPTION 'refused: `+canary+`' USING DETAIL = '`+canary+`'; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER chatty BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION chatty()`)
+	s.environ = map[string]string{
+		"DATABASE_URL": s.db.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef",
+		"DEAD_LETTER_QUEUE_URL": s.dead.URL, "SLUICE_BACKOFF": "true", "AWS_LAMBDA_FUNCTION_NAME": "logins-ingest",
+	}
+	return s
+}
+
+func (s *site) function() *handler.Handler {
+	h, stop := function.New(s.t.Context(), function.Options{Environ: s.environ, Log: slog.New(slog.NewJSONHandler(&s.output, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: &s.output})
+	s.t.Cleanup(stop)
+	return h
+}
+
+// receive takes the bodies through the queue, as the event source mapping does.
+func (s *site) receive(bodies ...string) []byte {
+	s.t.Helper()
+	for _, b := range bodies {
+		s.source.Put(sqstest.Message{Body: b})
+	}
+	queue, err := sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.source.URL, "SQS_URL")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	received, err := queue.Receive(s.t.Context(), 10, 0)
+	if err != nil || len(received) != len(bodies) {
+		s.t.Fatalf("received %d of %d: %v", len(received), len(bodies), err)
+	}
+	type record map[string]any
+	var records []record
+	for _, r := range received {
+		records = append(records, record{
+			"messageId": r.ID, "receiptHandle": r.ReceiptHandle, "body": string(r.Body), "eventSource": "aws:sqs", "eventSourceARN": s.source.ARN,
+			"attributes": record{"SentTimestamp": fmt.Sprint(r.SentMillis), "ApproximateReceiveCount": fmt.Sprint(r.ReceiveCount)},
+		})
+	}
+	event, err := json.Marshal(record{"Records": records})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return event
+}
+
+// bodies are a good message and one of each kind that is rejected.
+func bodies() []string {
+	return []string{
+		`{"user_id":"u-1","ip":"203.0.113.7","device_id":"` + canary + `"}`,
+		`not JSON ` + canary,
+		`{"user_id":"u-2","ip":"` + canary + `"}`,
+		`{"user_id":"u-3","` + canary + `":1,"` + canary + `":2}`,
+		`{"user_id":"u-4","device_id":"` + canary + `","locale":"xx"}`,
+		`{"user_id":"u-5","device_id":"` + canary + `","locale":"yy"}`,
+	}
+}
+
+// quiet holds that no output of any kind has a personal value.
+func (s *site) quiet(more ...string) {
+	s.t.Helper()
+	for _, text := range append(more, s.output.String()) {
+		if strings.Contains(text, canary) || strings.Contains(text, "203.0.113.7") {
+			s.t.Errorf("a personal value shows: %s", text)
+		}
+	}
+}
+
+// delayed counts the messages that stay away for longer than their queue's
+// visibility, or as long.
+func (s *site) delayed(least time.Duration) int {
+	n := 0
+	for _, m := range s.source.Messages() {
+		if time.Until(m.VisibleAt) > least {
+			n++
+		}
+	}
+	return n
+}
+
+func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
+	s := newSite(t)
+	answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
+	if err != nil || string(answer) != `{"batchItemFailures":[]}` {
+		t.Fatalf("got %s, %v; want all done", answer, err)
+	}
+	if n := s.db.Count(t, "SELECT count(*) FROM user_logins"); n != 1 {
+		t.Errorf("got %d rows, want 1", n)
+	}
+	var reasons []string
+	for _, m := range s.dead.Messages() {
+		note := *m.Attributes[sqsqueue.NoteAttribute].StringValue
+		s.quiet(note)
+		var n sqsqueue.Note
+		if err := json.Unmarshal([]byte(note), &n); err != nil {
+			t.Fatal(err)
+		}
+		reasons = append(reasons, strings.TrimSpace(string(n.Reason)+" "+n.Field+" "+n.SQLState+" "+n.Constraint))
+		if !strings.Contains(m.Body, canary) {
+			t.Errorf("the body was changed: %s", m.Body)
+		}
+	}
+	want := "not_json|not_an_ip_address ip|duplicate_key|refused_by_database  23514 known_locale|refused_by_database  P0001"
+	if got := strings.Join(reasons, "|"); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	s.quiet(string(answer))
+	for _, want := range []string{`"Rejected":5`, `"Stored":1`, `"ColdStart":1`, `"FunctionName":"logins-ingest"`, `"RejectedByReason":{"duplicate_key":1,"not_an_ip_address":1,"not_json":1,"refused_by_database":2}`} {
+		if !strings.Contains(s.output.String(), want) {
+			t.Errorf("the metrics lack %s:\n%s", want, &s.output)
+		}
+	}
+}
+
+func TestWhatTheDeadLetterQueueDoesNotTakeIsReturned(t *testing.T) {
+	s := newSite(t)
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		failed := map[int]sqstest.EntryFault{}
+		for i, body := range c.Entries {
+			if c.Operation == "SendMessageBatch" && strings.Contains(body, "u-2") {
+				failed[i] = sqstest.EntryFault{Code: "InternalError"}
+			}
+		}
+		return &sqstest.Fault{Entries: failed}
+	})
+	answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
+	if err != nil || strings.Count(string(answer), "itemIdentifier") != 1 {
+		t.Errorf("got %s, %v; want the one message that was not sent", answer, err)
+	}
+	if n := len(s.dead.Messages()); n != 4 {
+		t.Errorf("got %d messages in the dead-letter queue, want 4", n)
+	}
+	if !strings.Contains(s.output.String(), `"ReturnedByCause":{"unsent":1}`) {
+		t.Errorf("the metrics do not say so:\n%s", &s.output)
+	}
+	s.quiet(string(answer))
+}
+
+func TestAnOutageBacksOff(t *testing.T) {
+	s := newSite(t)
+	proxy := pgtest.NewProxy(t, s.db.URL)
+	proxy.Refuse(true)
+	s.environ["DATABASE_URL"] = proxy.URL
+	answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
+	// Four are good as far as anybody knows; three of the six are rejected.
+	if err != nil || strings.Count(string(answer), "itemIdentifier") != 3 {
+		t.Errorf("got %s, %v; want the 3 messages that need the database", answer, err)
+	}
+	if n := s.delayed(170 * time.Second); n != 3+3 {
+		t.Errorf("%d messages stay away for the queue's visibility, want all 6", n)
+	}
+	if calls := s.sqs.Calls("ChangeMessageVisibilityBatch"); len(calls) != 1 || len(calls[0].Entries) != 3 {
+		t.Errorf("got %d calls to back off, want 1 with 3 messages", len(calls))
+	}
+	s.quiet(string(answer))
+}
+
+func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		breakIt    func(*site)
+	}{
+		{"table missing", "sluice migrate", func(s *site) { s.db.Exec(s.t, "DROP TABLE user_logins") }},
+		{"no mask keys", "SLUICE_MASK_KEYS", func(s *site) { delete(s.environ, "SLUICE_MASK_KEYS") }},
+		{"unknown model", "orders, user_logins", func(s *site) { s.environ["SLUICE_MODEL"] = "nosuch" }},
+		{"database URL", "DATABASE_URL", func(s *site) { s.environ["DATABASE_URL"] = "localhost:5432" }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t)
+			tt.breakIt(s)
+			answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
+			if err == nil {
+				t.Fatalf("got %s, want an error", answer)
+			}
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q in it", err, tt.want)
+			}
+			if calls := s.sqs.Calls("ChangeMessageVisibilityBatch"); len(calls) == 0 {
+				t.Error("nothing was backed off")
+			}
+			if n := len(s.dead.Messages()); n != 0 {
+				t.Errorf("%d messages went to the dead-letter queue of an installation that does not work", n)
+			}
+			s.quiet(err.Error())
+		})
+	}
+}
+
+func TestBackoffThatFailsIsHarmless(t *testing.T) {
+	s := newSite(t)
+	proxy := pgtest.NewProxy(t, s.db.URL)
+	proxy.Refuse(true)
+	s.environ["DATABASE_URL"] = proxy.URL
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if c.Operation == "ChangeMessageVisibilityBatch" {
+			return &sqstest.Fault{Code: "AccessDenied", Status: 403}
+		}
+		return nil
+	})
+	answer, err := s.function().Invoke(t.Context(), s.receive(bodies()[0]))
+	if err != nil || strings.Count(string(answer), "itemIdentifier") != 1 {
+		t.Errorf("got %s, %v; want the message back", answer, err)
+	}
+	if !strings.Contains(s.output.String(), "without a delay") {
+		t.Errorf("the log does not say so:\n%s", &s.output)
+	}
+}
+
+// TestNoQueueNoClient: an installation without either setting asks nothing of
+// AWS, also where no region and no credentials are to be had.
+func TestNoQueueNoClient(t *testing.T) {
+	s := newSite(t)
+	delete(s.environ, "DEAD_LETTER_QUEUE_URL")
+	delete(s.environ, "SLUICE_BACKOFF")
+	event := s.receive(bodies()...)
+	before := len(s.sqs.Calls(""))
+	answer, err := s.function().Invoke(t.Context(), event)
+	if err != nil || strings.Count(string(answer), "itemIdentifier") != 5 {
+		t.Errorf("got %s, %v; want the 5 rejected messages back", answer, err)
+	}
+	if n := len(s.sqs.Calls("")); n != before {
+		t.Errorf("%d calls to SQS, want none", n-before)
+	}
+}
