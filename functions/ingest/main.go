@@ -15,7 +15,20 @@ import (
 )
 
 func main() {
-	log := slog.New(lambdacontext.NewLogHandler())
-	h, stop := function.New(context.Background(), function.Options{Environ: config.Environ(), Log: log, Metrics: os.Stdout})
+	environ := config.Environ()
+	log := slog.New(atLeast{lambdacontext.NewLogHandler(), config.LogLevel(environ)})
+	h, stop := function.New(context.Background(), function.Options{Environ: environ, Log: log, Metrics: os.Stdout})
 	lambda.StartWithOptions(h, lambda.WithEnableSIGTERM(stop))
+}
+
+// atLeast lets LOG_LEVEL quiet Lambda's log handler, which knows
+// AWS_LAMBDA_LOG_LEVEL only.
+type atLeast struct {
+	slog.Handler
+	level slog.Level
+}
+
+// Enabled implements slog.Handler.
+func (h atLeast) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level && h.Handler.Enabled(ctx, level)
 }

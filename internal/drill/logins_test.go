@@ -176,7 +176,7 @@ func selfSigned(t *testing.T) string {
 				if _, err := c.Write([]byte("S")); err != nil {
 					return
 				}
-				_ = tls.Server(c, certificates.TLS).HandshakeContext(context.Background()) // the client refuses it
+				_ = tls.Server(c, certificates.TLS).HandshakeContext(t.Context()) // the client refuses it
 			}()
 		}
 	}()
