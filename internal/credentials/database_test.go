@@ -342,12 +342,12 @@ func TestRereadThatFailsKeepsTheLogin(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 	}
-	if n, lines := i.count(), strings.Count(i.logs.String(), "level=WARN"); n != 2 || lines != 1 {
-		t.Errorf("%d calls and %d warnings, want 2 and 1:\n%s", n, lines, i.logs)
+	if n, lines := i.count(), strings.Count(i.log.String(), "level=WARN"); n != 2 || lines != 1 {
+		t.Errorf("%d calls and %d warnings, want 2 and 1:\n%s", n, lines, i.log)
 	}
 	for _, part := range []string{"variable=DATABASE_SECRET_ARN", "age_seconds=3600", "AccessDeniedException"} {
-		if !strings.Contains(i.logs.String(), part) {
-			t.Errorf("the log does not say %s:\n%s", part, i.logs)
+		if !strings.Contains(i.log.String(), part) {
+			t.Errorf("the log does not say %s:\n%s", part, i.log)
 		}
 	}
 	i.turn(30 * time.Second)
@@ -439,8 +439,8 @@ func TestRereadDoesNotEatTheDeadline(t *testing.T) {
 	if left := time.Until(deadline); left < 500*time.Millisecond {
 		t.Errorf("%v of a second are left", left)
 	}
-	if !strings.Contains(i.logs.String(), "no answer in time") {
-		t.Errorf("the log does not say why:\n%s", i.logs)
+	if !strings.Contains(i.log.String(), "no answer in time") {
+		t.Errorf("the log does not say why:\n%s", i.log)
 	}
 }
 
@@ -470,7 +470,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	for _, v := range []any{i.Credentials, i.Database, *i.Database, i.MaskKeys, *i.MaskKeys, l, &l, keys, *keys, token, iam, iam.Database, *iam.Database} { //nolint:govet // copies are printed on purpose
+	for _, v := range []any{i.Credentials, i.Database, *i.Database, i.MaskKeys, *i.MaskKeys, l, &l, keys, *keys, token, iam, iam.Database, *iam.Database} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x", "%q"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}

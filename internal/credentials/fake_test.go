@@ -191,19 +191,19 @@ type installation struct {
 	*credentials.Credentials
 	*manager
 	*hour
-	*logs
+	log *logs
 }
 
 func install(t *testing.T, secret string, load ...func(*config.LoadOptions) error) *installation {
 	t.Helper()
-	i := &installation{manager: newManager(t, secret), hour: newHour(), logs: &logs{}}
+	i := &installation{manager: newManager(t, secret), hour: newHour(), log: &logs{}}
 	i.Credentials = credentials.New(credentials.Options{
 		DatabaseSecretARN: databaseARN, MaskSecretARN: maskARN,
-		Log: i.logger(), Now: i.now, Load: append(i.sdk(), load...),
+		Log: i.log.logger(), Now: i.now, Load: append(i.sdk(), load...),
 	})
 	t.Cleanup(func() {
-		if strings.Contains(i.logs.String(), canary) {
-			t.Errorf("a secret is in the log: %s", i.logs.String())
+		if strings.Contains(i.log.String(), canary) {
+			t.Errorf("a secret is in the log: %s", i.log.String())
 		}
 	})
 	return i
@@ -248,7 +248,7 @@ func check(t *testing.T, err error, cause message.Cause, parts ...string) {
 }
 
 func causeOf(err error) message.Cause {
-	fault, ok := err.(interface{ Fault() message.Cause }) //nolint:errorlint // the error itself, as it is returned
+	fault, ok := err.(interface{ Fault() message.Cause })
 	if !ok {
 		return message.CauseNone
 	}

@@ -67,73 +67,78 @@ func badConfig(err error) *CredentialsError {
 // noCredentials is a process that may not even ask.
 func noCredentials(ctx context.Context, err error) *CredentialsError {
 	e := operator("no credentials of AWS")
-	e.because(ctx, err)
-	if code, status := answer(err); err != nil && (e.err != nil || e.Cause == message.CauseMoment && (code != "" || status != 0)) {
-		return e
+	if err != nil {
+		what, cause := explain(ctx, err)
+		code, status := answer(err)
+		if e.err = callersEnd(ctx); e.err != nil || code != "" || status != 0 {
+			e.text += ": " + what
+			e.Cause = cause
+		}
+		// Else there was nobody to answer, as where no role is: the
+		// operator's, although a connection failed.
 	}
-	// An address that does not answer is how a machine without a role looks.
-	e.Cause = message.CauseOperator
-	e.text += "; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+	if e.Cause == message.CauseOperator {
+		e.text += "; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+	}
 	return e
 }
 
 // unread is a secret that could not be fetched.
 func (s *secret) unread(ctx context.Context, region string, err error) *CredentialsError {
-	e := operator("%s was not read", s)
-	e.because(ctx, err)
-	if remedy := s.remedy(region, e, err); remedy != "" {
-		e.text += "; " + remedy
+	what, cause := explain(ctx, err)
+	e := &CredentialsError{Cause: cause, text: fmt.Sprintf("%s was not read: %s", s, what), err: callersEnd(ctx)}
+	if e.err == nil {
+		if remedy := s.remedy(region, cause, err); remedy != "" {
+			e.text += "; " + remedy
+		}
 	}
 	return e
 }
 
-// because says what an error of the SDK is, and whose fault.
-func (e *CredentialsError) because(ctx context.Context, err error) {
+// explain says what an error of the SDK is, and whose fault. It never shows
+// the error's own text, which can quote the answer.
+func explain(ctx context.Context, err error) (what string, cause message.Cause) {
 	code, status := answer(err)
 	var (
-		dns     *net.DNSError
-		op      *net.OpError
-		unknown x509.UnknownAuthorityError
-		name    x509.HostnameError
-		invalid x509.CertificateInvalidError
-		record  tls.RecordHeaderError
-		timeout interface{ Timeout() bool }
+		dns       *net.DNSError
+		op        *net.OpError
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		timeout   interface{ Timeout() bool }
 	)
-	moment := true
-	what := ""
+	cause = message.CauseMoment
 	switch {
-	case err == nil:
-		return
 	case callersEnd(ctx) != nil:
-		what, e.err = "no time left", callersEnd(ctx)
-	case code != "":
-		what, moment = code, passes(code, status)
-	case status != 0:
-		what, moment = fmt.Sprintf("an answer with the HTTP status %d that is none of AWS's", status), status < 400 || passes("", status)
-	case errors.As(err, &dns):
-		what = fmt.Sprintf("the host %s does not resolve", dns.Name)
-	case errors.As(err, &unknown):
-		what, moment = "the certificate of AWS's end is signed by an authority that is not trusted here", false
-	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		what, moment = "the other end is not AWS, or its certificate is not valid", false
-	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		what = "no answer in time"
-	case errors.As(err, &op):
-		what = "no connection"
-		if op.Addr != nil {
-			what += " to " + op.Addr.String()
+		return "no time left", cause
+	case code != "" || status != 0:
+		what = code
+		if code == "" {
+			what = fmt.Sprintf("an answer that is not of AWS (HTTP status %d)", status)
 		}
-		what += ": " + op.Err.Error()
+		if id := requestID(err); id != "" {
+			what += " (request " + id + ")"
+		}
+		if status >= 400 && !passes(code, status) {
+			cause = message.CauseOperator
+		}
+		return what, cause
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the host %s does not resolve", dns.Name), cause
+	case errors.As(err, &authority):
+		return "the certificate at the other end is signed by an authority that is not trusted here", message.CauseOperator
+	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		return "the other end is not AWS, or its certificate is not valid", message.CauseOperator
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return "no answer in time", cause
+	case errors.As(err, &op):
+		if op.Addr != nil {
+			return fmt.Sprintf("no connection to %s: %v", op.Addr, op.Err), cause
+		}
+		return fmt.Sprintf("no connection: %v", op.Err), cause
 	default:
-		what = "the request failed" // not err: it can quote the answer
-	}
-	e.Cause = message.CauseOperator
-	if moment {
-		e.Cause = message.CauseMoment
-	}
-	e.text += ": " + what
-	if id := requestID(err); id != "" {
-		e.text += " (request " + id + ")"
+		return "the request failed", cause
 	}
 }
 
@@ -170,16 +175,8 @@ func passes(code string, status int) bool {
 }
 
 // remedy says what to do about a secret that was not read.
-func (s *secret) remedy(region string, e *CredentialsError, err error) string {
+func (s *secret) remedy(region string, cause message.Cause, err error) string {
 	code, status := answer(err)
-	switch {
-	case e.err != nil:
-		return ""
-	case code == "" && status == 0 && e.Cause == message.CauseMoment:
-		return "a function in a VPC needs a VPC endpoint for secretsmanager in " + region + ", or a NAT gateway"
-	case code == "" && status == 0:
-		return "a certificate of your own is named with AWS_CA_BUNDLE=<file>; check AWS_ENDPOINT_URL"
-	}
 	switch code {
 	case "AccessDeniedException", "AccessDenied":
 		return fmt.Sprintf("allow secretsmanager:GetSecretValue on %s to the function's role, and kms:Decrypt on its key if that is one of your own", s.id)
@@ -192,8 +189,17 @@ func (s *secret) remedy(region string, e *CredentialsError, err error) string {
 	case "InvalidParameterException", "ValidationException":
 		return "check " + s.variable
 	}
-	if e.Cause == message.CauseOperator && (status == http.StatusUnauthorized || status == http.StatusForbidden || strings.Contains(code, "Token") || strings.Contains(code, "Signature")) {
+	signing := status == http.StatusUnauthorized || status == http.StatusForbidden || strings.Contains(code, "Token") || strings.Contains(code, "Signature")
+	switch {
+	case code != "" && cause == message.CauseOperator && signing:
 		return "AWS does not take the credentials of this process: check AWS_ACCESS_KEY_ID and the others like it, and this machine's clock"
+	case code != "":
+		return ""
+	case status != 0:
+		return "check AWS_ENDPOINT_URL and HTTPS_PROXY if they are set"
+	case cause == message.CauseOperator:
+		return "check AWS_ENDPOINT_URL; AWS_CA_BUNDLE=<file> names a certificate of your own"
+	default:
+		return "a function in a VPC needs a VPC endpoint for secretsmanager in " + region + ", or a NAT gateway"
 	}
-	return ""
 }

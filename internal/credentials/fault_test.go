@@ -37,7 +37,7 @@ func TestWhoseFault(t *testing.T) {
 		{"too many", answer{code: "Whatever", status: 429}, moment, []string{"Whatever"}},
 		{"broken", answer{code: "InternalServiceError", status: 500}, moment, []string{"InternalServiceError"}},
 		{"unavailable", answer{code: "ServiceUnavailable", status: 503}, moment, nil},
-		{"a gateway", answer{status: 502, body: "<html>" + canary}, moment, []string{"HTTP status 502"}},
+		{"a gateway", answer{status: 502, body: "<html>" + canary}, moment, []string{"not of AWS (HTTP status 502)", "HTTPS_PROXY"}},
 		{"another service", answer{status: 200, body: "<html>" + canary}, moment, nil},
 		{"a code that is none", answer{code: "see " + canary, status: 400}, operator, nil},
 	} {

@@ -60,8 +60,8 @@ func TestKeyringIsRereadAfterMinutes(t *testing.T) {
 	if diff := cmp.Diff([]string{maskARN, maskARN, maskARN}, i.calls); diff != "" {
 		t.Errorf("calls (-want +got):\n%s", diff)
 	}
-	if i.logs.String() != "" {
-		t.Errorf("logged: %s", i.logs)
+	if i.log.String() != "" {
+		t.Errorf("logged: %s", i.log)
 	}
 }
 
@@ -90,11 +90,11 @@ func TestRereadThatFailsKeepsTheKeyring(t *testing.T) {
 				}
 				i.turn(time.Second)
 			}
-			if n, lines := i.count(), strings.Count(i.logs.String(), "level=WARN"); n != 2 || lines != 1 {
+			if n, lines := i.count(), strings.Count(i.log.String(), "level=WARN"); n != 2 || lines != 1 {
 				t.Errorf("%d calls and %d warnings in 20 seconds, want 2 and 1", n, lines)
 			}
-			if !strings.Contains(i.logs.String(), test.want) || !strings.Contains(i.logs.String(), "SLUICE_MASK_SECRET_ARN") {
-				t.Errorf("the log says\n%swant %s", i.logs, test.want)
+			if !strings.Contains(i.log.String(), test.want) || !strings.Contains(i.log.String(), "SLUICE_MASK_SECRET_ARN") {
+				t.Errorf("the log says\n%swant %s", i.log, test.want)
 			}
 			i.set(answer{secret: ringOf("k2", "k1")})
 			i.turn(10 * time.Second)

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -9,6 +10,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
+	"sluice/internal/message"
 )
 
 // conn is one connection and what is prepared on it.
@@ -52,9 +54,9 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 	}
 	c, err := s.dial(ctx, used, onNotice)
 	if server := asServer(err); s.logins != nil && server != nil && (server.Code == "28P01" || server.Code == "28000") {
-		var other login.Login
-		if other, err = s.logins.Refresh(ctx, used); err != nil {
-			return nil, err
+		other, why := s.logins.Refresh(ctx, used)
+		if why != nil {
+			return nil, refused(server, why)
 		}
 		c, err = s.dial(ctx, other, onNotice)
 	}
@@ -62,6 +64,18 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 		return nil, s.fault("connect to the database", err)
 	}
 	return c, nil
+}
+
+// refused is a login that the server does not take, and why there is no other.
+func refused(server *pgconn.PgError, why error) *DatabaseError {
+	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, text: "connect to the database: " + describe(server) + "; " + why.Error(), err: why}
+	if fault, ok := errors.AsType[interface {
+		error
+		Fault() message.Cause
+	}](why); ok {
+		e.Cause = fault.Fault()
+	}
+	return e
 }
 
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
@@ -89,6 +103,12 @@ func (s *Store) release(c *conn, healthy bool) {
 		}
 	}
 	closeConn(c)
+}
+
+func closeConns(all []*conn) {
+	for _, c := range all {
+		closeConn(c)
+	}
 }
 
 func closeConn(c *conn) {

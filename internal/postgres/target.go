@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/credentials/login"
+	"sluice/internal/rdsroots"
 )
 
 // target is what a connection URL means. When the URL does not say, TLS is
@@ -20,33 +22,61 @@ import (
 type target struct {
 	remote *pgx.ConnConfig
 	local  *pgx.ConnConfig
+	// empty: there is no URL, and no host but the one of a secret.
+	empty bool
 }
+
+// nowhere stands for the host of a URL that names none: pgx would take a Unix
+// socket for it, which has no TLS, and a secret may name a host that needs it.
+const nowhere = "host-is-in-the-secret.invalid"
 
 var errForm = errors.New("DATABASE_URL is no URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
 
 // parseURL reads a connection URL. An empty one leaves all to a secret.
 func parseURL(text string) (*target, error) {
-	if text == "" {
+	t := target{empty: text == ""}
+	if t.empty {
 		text = "postgres://"
 	}
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
 		return nil, errForm // not err itself: it quotes the URL, which can hold a password
 	}
-	query := u.Query()
-	if !query.Has("application_name") {
-		query.Set("application_name", "sluice")
+	if u.Path == "" {
+		u.Path = "/" // without it postgres://?x=y is written postgres:?x=y, which pgx takes for another form
 	}
-	says := query.Has("sslmode")
-	var t target
-	for mode, config := range map[string]**pgx.ConnConfig{"verify-full": &t.remote, "prefer": &t.local} {
-		if !says {
-			query.Set("sslmode", mode)
+	// What is there stays as it is written: to pgx and libpq a plus is no space.
+	given, query := u.Query(), u.RawQuery
+	if !given.Has("application_name") {
+		query += "&application_name=sluice"
+	}
+	parse := func(mode string) (*pgx.ConnConfig, error) {
+		u.RawQuery = query
+		if !given.Has("sslmode") {
+			u.RawQuery += "&sslmode=" + mode
 		}
-		u.RawQuery = query.Encode()
-		if *config, err = pgx.ParseConfig(u.String()); err != nil {
+		u.RawQuery = strings.TrimPrefix(u.RawQuery, "&")
+		config, err := pgx.ParseConfig(u.String())
+		if err != nil {
 			return nil, fmt.Errorf("DATABASE_URL: %s", parseProblem(err, u))
 		}
+		// verify-ca: the check that pgx made looks at the roots of this very
+		// configuration, not at those of a copy.
+		for _, f := range append([]*pgconn.FallbackConfig{{TLSConfig: config.TLSConfig}}, config.Fallbacks...) {
+			if c := f.TLSConfig; c != nil && c.VerifyPeerCertificate != nil && c.RootCAs == nil {
+				c.RootCAs = rdsroots.Pool()
+			}
+		}
+		return config, nil
+	}
+	if t.local, err = parse("prefer"); err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(t.local.Host, "/") {
+		query += "&host=" + nowhere // of two the last counts
+	}
+	if t.remote, err = parse("verify-full"); err != nil {
+		return nil, err
 	}
 	return &t, nil
 }
@@ -65,15 +95,19 @@ func parseProblem(err error, u *url.URL) string {
 
 // login is what the URL alone says.
 func (t *target) login() login.Login {
-	c := t.remote
-	if loopback(c.Host) {
-		c = t.local
+	c := t.local
+	if !loopback(c.Host) {
+		c = t.remote
+	}
+	host := c.Host
+	if t.empty {
+		host = "" // what pgx takes in its place was nobody's wish
 	}
 	encrypted := c.TLSConfig != nil
 	for _, f := range c.Fallbacks {
 		encrypted = encrypted && f.TLSConfig != nil
 	}
-	return login.Login{Host: c.Host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database, TLS: encrypted}
+	return login.Login{Host: host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database, TLS: encrypted}
 }
 
 // config is a pgx configuration for a login.

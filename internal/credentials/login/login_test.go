@@ -31,7 +31,7 @@ func TestPasswordIsNeverPrinted(t *testing.T) {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 		fmt.Fprintln(&out, v)
-		fmt.Fprintln(&out, errors.Join(fmt.Errorf("connect: %v", v))) //nolint:errorlint // it need not be an error
+		fmt.Fprintln(&out, errors.Join(fmt.Errorf("connect: %v", v)))
 		for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 			log := slog.New(h)
 			log.Info("login", "value", v, slog.Group("group", "value", v))
