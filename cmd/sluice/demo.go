@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"golang.org/x/term"
 
 	"sluice/events"
@@ -20,11 +21,14 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
+	"sluice/internal/sqlite"
 	"sluice/internal/sqsevent"
 	"sluice/models"
 )
 
-type demoCmd struct{}
+type demoCmd struct {
+	Database string `placeholder:"sqlite:" help:"sqlite: does it in memory, without a Postgres."`
+}
 
 // Help says more than one line.
 func (demoCmd) Help() string {
@@ -39,23 +43,94 @@ const demoKey = "demo:this-key-is-public-and-for-the-demo-only"
 const demoConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
 
 // Run implements the command.
-func (demoCmd) Run(ctx context.Context, a *app) error {
+func (c demoCmd) Run(ctx context.Context, a *app) error {
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		return err
+	}
+	db, origin, stop, err := c.database(ctx, a, m)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	d, err := newDemo(a, m, db)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", origin)
+	return d.run(ctx)
+}
+
+// demoDatabase is a store that can be looked into.
+type demoDatabase interface {
+	ingest.Store
+	Rows(ctx context.Context, query string) ([][]string, error)
+}
+
+// database starts a database with the table in it, and says which it is.
+func (c demoCmd) database(ctx context.Context, a *app, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
+	if c.Database == "sqlite:" || c.Database == "sqlite::memory:" {
+		s, err := sqlite.Open("sqlite::memory:", m.Table)
+		if err != nil {
+			return nil, "", nil, err
+		}
+		_, err = s.Migrate(ctx, append(sqlite.DDL(m.Table), demoConstraint))
+		return s, "SQLite in memory", s.Close, err
+	}
+	if c.Database != "" {
+		return nil, "", nil, fmt.Errorf("--database takes sqlite: only; a Postgres of yours is for `sluice migrate` and `sluice invoke`")
+	}
 	server, err := localpg.Start(ctx, localpg.Config{Log: a.stderr, Durable: true})
 	if err != nil {
-		return err
+		return nil, "", nil, err
 	}
-	defer func() { _ = server.Stop() }() // the demo is over either way
-	d, err := newDemo(ctx, a, server.URL())
+	s, err := postgres.Open(server.URL(), m.Table)
+	if err == nil {
+		_, err = s.Migrate(ctx, append(m.DDL(), demoConstraint))
+	}
 	if err != nil {
-		return err
+		return nil, "", nil, errors.Join(err, server.Stop())
 	}
-	fmt.Fprintf(a.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", server.Origin())
-	return d.run(ctx)
+	stop = func() {
+		s.Close()
+		_ = server.Stop() // the demo is over either way
+	}
+	return demoPostgres{s, server.URL()}, server.Origin(), stop, nil
+}
+
+// demoPostgres is the store and a way to read its rows.
+type demoPostgres struct {
+	*postgres.Store
+	url string
+}
+
+// Rows implements demoDatabase.
+func (p demoPostgres) Rows(ctx context.Context, query string) ([][]string, error) {
+	conn, err := pgconn.Connect(ctx, p.url)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(ctx)
+	results, err := conn.Exec(ctx, query).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]string
+	for _, r := range results[0].Rows {
+		cells := make([]string, len(r))
+		for i, v := range r {
+			if cells[i] = string(v); v == nil {
+				cells[i] = "NULL"
+			}
+		}
+		rows = append(rows, cells)
+	}
+	return rows, nil
 }
 
 type demo struct {
 	a       *app
-	url     string
+	db      demoDatabase
 	model   *model.Model
 	keys    *mask.Keyring
 	handler *handler.Handler
@@ -63,26 +138,15 @@ type demo struct {
 	took    time.Duration
 }
 
-func newDemo(ctx context.Context, a *app, url string) (*demo, error) {
-	m, err := model.Load("user_logins", models.FS)
-	if err != nil {
-		return nil, err
-	}
+func newDemo(a *app, m *model.Model, db demoDatabase) (*demo, error) {
 	keys, err := mask.ParseKeys(demoKey)
 	if err != nil {
 		return nil, err
 	}
-	store, err := postgres.Open(url, m.Table)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := store.Migrate(ctx, append(m.DDL(), demoConstraint)); err != nil {
-		return nil, err
-	}
 	log := slog.New(slog.DiscardHandler)
-	d := &demo{a: a, url: url, model: m, keys: keys}
+	d := &demo{a: a, db: db, model: m, keys: keys}
 	d.handler = &handler.Handler{
-		Pipeline: ingest.New(m, store, log), Keys: handler.Static(keys), Log: log,
+		Pipeline: ingest.New(m, db, log), Keys: handler.Static(keys), Log: log,
 		Observe: func(_ context.Context, _ []message.Message, r *ingest.Report) { d.seen = r },
 	}
 	return d, nil
@@ -194,23 +258,13 @@ func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) 
 }
 
 func (d *demo) rows(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, d.url)
-	if err != nil {
-		return err
-	}
-	defer conn.Close(ctx)
 	columns := []string{"message_id", "user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date", "mask_key"}
-	rows, err := conn.Query(ctx, "SELECT concat_ws(E'\\x1f', coalesce("+strings.Join(columns, "::text, 'NULL'), coalesce(")+"::text, 'NULL')) FROM user_logins ORDER BY sent_at, message_id")
-	if err != nil {
-		return err
-	}
-	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	rows, err := d.db.Rows(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM user_logins ORDER BY sent_at, message_id")
 	if err != nil {
 		return err
 	}
 	t := d.a.table(columns...)
-	for _, line := range lines {
-		cells := strings.Split(line, "\x1f")
+	for _, cells := range rows {
 		for i := range cells {
 			cells[i] = short(cells[i])
 		}

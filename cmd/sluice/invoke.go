@@ -44,7 +44,7 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) invoke(ctx context.Context, event []byte) ([]byte, error) {
-	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(a.environ)})
+	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(a.environ), Open: openSQLite})
 	defer stop()
 	return h.Invoke(ctx, event)
 }

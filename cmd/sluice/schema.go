@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"sluice/internal/config"
-	"sluice/internal/postgres"
+	"sluice/internal/sqlite"
 )
 
 type schemaCmd struct{}
@@ -17,7 +17,11 @@ func (schemaCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "%s;\n", strings.Join(cfg.Model.DDL(), ";\n\n"))
+	ddl := cfg.Model.DDL()
+	if strings.HasPrefix(cfg.DatabaseURL, "sqlite:") {
+		ddl = sqlite.DDL(cfg.Model.Table)
+	}
+	fmt.Fprintf(a.stdout, "%s;\n", strings.Join(ddl, ";\n\n"))
 	return nil
 }
 
@@ -29,18 +33,13 @@ func (migrateCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	store, err := postgres.Open(cfg.DatabaseURL, cfg.Model.Table)
-	if err != nil {
-		return err
-	}
-	defer store.Close()
-	tables, err := store.Migrate(ctx, cfg.Model.DDL())
+	tables, err := a.migrate(ctx, cfg)
 	for _, t := range tables {
 		what := "is there already, and is left as it is"
-		if t.Created {
+		if t.created {
 			what = "created"
 		}
-		fmt.Fprintf(a.stdout, "%s %s\n", t.Name, what)
+		fmt.Fprintf(a.stdout, "%s %s\n", t.name, what)
 	}
 	return err
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/internal/batch"
 	"sluice/internal/config"
 	"sluice/internal/credentials"
 	"sluice/internal/emf"
@@ -26,6 +27,15 @@ type Options struct {
 	// Metrics gets a line of the embedded metric format for each event; nil
 	// for none.
 	Metrics io.Writer
+	// Open opens a store that is not Postgres, where the URL means one; it
+	// returns nil for other URLs. The Lambda function has none.
+	Open func(databaseURL string, t *batch.Table) (Store, error)
+}
+
+// Store is an ingest.Store that holds connections.
+type Store interface {
+	ingest.Store
+	Close()
 }
 
 // New makes the handler, and what ends it. A configuration that is wrong
@@ -49,7 +59,7 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	secrets := credentials.New(credentials.Options{
 		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log,
 	})
-	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
+	store, err := open(o, c, secrets)
 	if err != nil {
 		broken(h, &config.ConfigError{Problems: []string{err.Error()}})
 		return h, stop
@@ -70,6 +80,15 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 		}
 	}
 	return h, store.Close
+}
+
+func open(o Options, c *config.Config, secrets *credentials.Credentials) (Store, error) {
+	if o.Open != nil {
+		if s, err := o.Open(c.DatabaseURL, c.Model.Table); s != nil || err != nil {
+			return s, err
+		}
+	}
+	return postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
 }
 
 // queues gives the handler what needs SQS. The SDK's client is made only for

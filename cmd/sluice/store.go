@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"strings"
+
+	"sluice/internal/batch"
+	"sluice/internal/config"
+	"sluice/internal/credentials"
+	"sluice/internal/function"
+	"sluice/internal/postgres"
+	"sluice/internal/sqlite"
+)
+
+// openSQLite opens a store of SQLite, or returns nil for another URL.
+func openSQLite(databaseURL string, t *batch.Table) (function.Store, error) {
+	if !strings.HasPrefix(databaseURL, "sqlite:") {
+		return nil, nil //nolint:nilnil // that is how it says so
+	}
+	s, err := sqlite.Open(databaseURL, t)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// migrated is what became of one table.
+type migrated struct {
+	name    string
+	created bool
+}
+
+// migrate creates the missing tables of the configured database.
+func (a *app) migrate(ctx context.Context, c *config.Config) ([]migrated, error) {
+	var all []migrated
+	if strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		s, err := sqlite.Open(c.DatabaseURL, c.Model.Table)
+		if err != nil {
+			return nil, err
+		}
+		defer s.Close()
+		tables, err := s.Migrate(ctx, sqlite.DDL(c.Model.Table))
+		for _, t := range tables {
+			all = append(all, migrated{t.Name, t.Created})
+		}
+		return all, err
+	}
+	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(a.environ)})
+	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	tables, err := s.Migrate(ctx, c.Model.DDL())
+	for _, t := range tables {
+		all = append(all, migrated{t.Name, t.Created})
+	}
+	return all, err
+}

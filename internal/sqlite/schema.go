@@ -1,0 +1,139 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"sluice/internal/batch"
+)
+
+// types are the types of SQLite for those of a model, and what must hold
+// where they are wider. A numeric is text there: a column that SQLite takes
+// for a number would keep a float, and lose digits.
+var types = map[string]struct{ name, check string }{
+	"varchar": {"TEXT", "length({column}) <= {n}"}, "text": {"TEXT", ""}, "numeric": {"TEXT", ""},
+	"smallint": {"INTEGER", ""}, "integer": {"INTEGER", ""}, "bigint": {"INTEGER", ""}, "boolean": {"INTEGER", "{column} IN (0, 1)"},
+	"timestamptz": {"TEXT", ""}, "date": {"TEXT", ""}, "uuid": {"TEXT", ""},
+	"json": {"TEXT", "json_valid({column})"}, "jsonb": {"TEXT", "json_valid({column})"},
+}
+
+// DDL is the SQL that creates what is missing of a table, and of its ledger,
+// and alters nothing: a statement for each element. The tables are STRICT,
+// and a check holds each varchar to its length.
+func DDL(t *batch.Table) []string {
+	if t.Ledger == "" {
+		return []string{createTable(t, t.Name, false, true)}
+	}
+	return []string{createTable(t, t.Name, false, false), createTable(t, t.Ledger, true, true)}
+}
+
+func createTable(t *batch.Table, name string, ledger, key bool) string {
+	var lines []string
+	width := 0
+	for _, c := range t.Columns {
+		if c.Ledger == ledger {
+			width = max(width, len(batch.Quote(c.Name)))
+		}
+	}
+	for _, c := range t.Columns {
+		if c.Ledger != ledger {
+			continue
+		}
+		base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
+		line := fmt.Sprintf("    %-*s %s", width, batch.Quote(c.Name), types[base].name)
+		if c.NotNull {
+			line += " NOT NULL"
+		}
+		if check := types[base].check; check != "" {
+			check = strings.NewReplacer("{column}", batch.Quote(c.Name), "{n}", length).Replace(check)
+			line += fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
+		}
+		lines = append(lines, line)
+	}
+	if key {
+		lines = append(lines, "    PRIMARY KEY ("+strings.Join(keyNames(t), ", ")+")")
+	}
+	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (\n%s\n) STRICT", batch.Quote(name), strings.Join(lines, ",\n"))
+}
+
+// Migrated says what became of one table.
+type Migrated struct {
+	Name    string // as in SQL, with its quotes
+	Created bool
+}
+
+var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
+
+// Migrate executes statements, those of DDL among them, in one transaction,
+// and says which of the tables were missing.
+func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, s.fault(ctx, "begin a transaction", err)
+	}
+	defer tx.Rollback()
+	var tables []Migrated
+	for _, text := range statements {
+		if name := createdName.FindStringSubmatch(text); name != nil {
+			missing := false
+			const query = `SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?))`
+			if err := tx.QueryRowContext(ctx, query, unquote(name[1])).Scan(&missing); err != nil {
+				return nil, s.fault(ctx, "create the tables", err)
+			}
+			tables = append(tables, Migrated{name[1], missing})
+		}
+		if _, err := tx.ExecContext(ctx, text); err != nil {
+			return nil, s.schemaFault(ctx, "create the tables", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, s.fault(ctx, "commit", err)
+	}
+	return tables, nil
+}
+
+func unquote(name string) string {
+	return strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
+}
+
+// insertSQL are the statements that store one row: in the table, or in the
+// ledger and then in the table. The conflict target is named: without it the
+// violation of another unique constraint would be taken for a duplicate.
+func insertSQL(t *batch.Table) []string {
+	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(keyNames(t), ", "))
+	if t.Ledger == "" {
+		return []string{insertInto(t, t.Name, false) + once}
+	}
+	return []string{insertInto(t, t.Ledger, true) + once, insertInto(t, t.Name, false)}
+}
+
+func insertInto(t *batch.Table, name string, ledger bool) string {
+	var names []string
+	for _, c := range t.Columns {
+		if c.Ledger == ledger {
+			names = append(names, batch.Quote(c.Name))
+		}
+	}
+	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", batch.Quote(name), strings.Join(names, ", "), strings.Repeat(", ?", len(names)-1))
+}
+
+// presentSQL asks whether a key is in the table, or in the ledger where there is one.
+func presentSQL(t *batch.Table) string {
+	where := t.Name
+	if t.Ledger != "" {
+		where = t.Ledger
+	}
+	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s = ?)", batch.Quote(where), strings.Join(keyNames(t), " = ? AND "))
+}
+
+func table(t *batch.Table) string { return batch.Quote(t.Name) }
+
+func keyNames(t *batch.Table) []string {
+	names := make([]string, len(t.Key))
+	for i, k := range t.Key {
+		names[i] = batch.Quote(t.Columns[k].Name)
+	}
+	return names
+}

@@ -1,0 +1,153 @@
+// Package sqlite stores a batch in a table of an SQLite database, exactly
+// once for each key, in one transaction: what package postgres does for
+// Postgres, for a laptop, a demo or a repair.
+//
+//	Insert -> insert.go  one transaction; each row behind a savepoint, so
+//	                     that a refused one undoes itself alone
+//	       -> fault.go   whose fault an error is
+//	DDL    -> ddl.go     the model's tables as SQLite has them
+//	       -> values.go  how a value is written there
+//
+// SQLite runs inside the process, so a row's verdict costs no round trip, and
+// rows are simply tried one by one in the order of the batch. The same holds
+// as with Postgres: a verdict is Stored only on proof, an error leaves every
+// row Returned, and no error or verdict carries a value of a row. SQLite's
+// messages about rows are never shown, because triggers write them.
+//
+// The command line and tests import it. The function never does: it must not
+// link SQLite.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+// Store writes the batches of one table. It is safe for concurrent use: the
+// batches take turns, since SQLite has one writer at a time.
+type Store struct {
+	table   *batch.Table
+	db      *sql.DB
+	inserts []string // for the ledger, if there is one, and for the table
+	present string
+}
+
+// settings of each connection. A transaction takes the write lock when it
+// begins, where waiting for it is harmless. FULL: what is reported as stored
+// has reached the disk. _dqs=0: a column that is missing is an error and not
+// a string.
+const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
+
+var errForm = errors.New("DATABASE_URL is no SQLite database of the form sqlite:file.db, sqlite:///folder/file.db or sqlite::memory: (characters such as % ? # in the name are written as %25 %3F %23)")
+
+// Open checks the URL and makes the store of a table. It does not open the
+// file, which is created when it is missing. A schema in the table's name is
+// left out: SQLite has none. Each store of sqlite::memory: has a database of
+// its own.
+func Open(databaseURL string, t *batch.Table) (*Store, error) {
+	path, ok := strings.CutPrefix(databaseURL, "sqlite:")
+	if rest, authority := strings.CutPrefix(path, "//"); authority {
+		path, ok = rest, ok && strings.HasPrefix(rest, "/")
+	}
+	file, err := url.PathUnescape(path)
+	if !ok || err != nil || file == "" || strings.ContainsAny(path, "?#") {
+		return nil, errForm // not err itself: it quotes the URL, which may be another database's
+	}
+	connector, err := sqlite.NewConnector("file:" + (&url.URL{Path: file}).EscapedPath() + settings)
+	if err != nil {
+		return nil, errForm
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
+	return &Store{table: t, db: db, inserts: insertSQL(t), present: presentSQL(t)}, nil
+}
+
+// Close closes the database. One in memory is gone then.
+func (s *Store) Close() { _ = s.db.Close() } // nothing is open but what is committed
+
+// The whole of a batch is tried this often, and no new try begins later than
+// the budget after the first.
+const (
+	maxAttempts = 4
+	retryBudget = 5 * time.Second
+	firstPause  = 50 * time.Millisecond
+)
+
+// Insert stores the rows of a batch, in one transaction, and says of each
+// what became of it. With an error, no row that the result does not call
+// Stored or Rejected is proven to be either.
+//
+// A row that is there already counts as stored. Faults of the moment are
+// tried again for a few seconds, as far as the context's deadline allows.
+func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, error) {
+	if b.Len() == 0 {
+		return message.Result{}, nil
+	}
+	start, pause := time.Now(), firstPause
+	for attempt := 1; ; attempt++ {
+		result, err := s.attempt(ctx, b)
+		fault, _ := errors.AsType[*DatabaseError](err)
+		if fault == nil || fault.Cause != message.CauseMoment || attempt == maxAttempts {
+			return result, err
+		}
+		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter
+		pause *= 3
+		if time.Since(start)+wait > retryBudget || !sleep(ctx, wait) {
+			return result, err
+		}
+	}
+}
+
+// sleep waits, and says whether the time was there.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Rows returns the rows of a query, each value as text and NULL as "NULL":
+// for those who show what is stored. A database in memory can be seen by its
+// store alone.
+func (s *Store) Rows(ctx context.Context, query string) (all [][]string, err error) {
+	rows, err := s.db.QueryContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		return nil, err
+	}
+	for rows.Next() {
+		values, row := make([]any, len(columns)), make([]string, len(columns))
+		texts := make([]sql.NullString, len(columns))
+		for i := range texts {
+			values[i] = &texts[i]
+		}
+		if err := rows.Scan(values...); err != nil {
+			return nil, err
+		}
+		for i, t := range texts {
+			if row[i] = t.String; !t.Valid {
+				row[i] = "NULL"
+			}
+		}
+		all = append(all, row)
+	}
+	return all, rows.Err()
+}

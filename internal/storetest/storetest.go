@@ -1,0 +1,200 @@
+// Package storetest is what every store must do, as tests: one suite that
+// runs against each of them.
+//
+//	func TestStore(t *testing.T) {
+//		storetest.Run(t, func(t *testing.T) storetest.Harness { … })
+//	}
+//
+// It looks at a store through Insert and at its database through SQL that is
+// the same everywhere. What one store alone can do is tested beside it. Only
+// tests import it.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/models"
+)
+
+// Store is what the suite tests.
+type Store interface {
+	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
+}
+
+// Harness is an empty database for one test. Its functions fail the test on
+// an error and may be called from several goroutines.
+type Harness struct {
+	// Open makes one more store of a model's table on the database, to be
+	// closed when the test ends. It creates nothing.
+	Open func(t testing.TB, m *model.Model) Store
+	// DDL is the SQL of a model's tables.
+	DDL func(m *model.Model) []string
+	// Exec executes SQL, and Rows returns a query's rows as text.
+	Exec func(t testing.TB, sql string)
+	Rows func(t testing.TB, query string) [][]string
+	// Swallow and Raise are the SQL of a trigger on new rows of a table for
+	// which the condition holds: one drops them in silence, the other raises
+	// an error that quotes the row's user_id.
+	Swallow, Raise func(table, condition string) string
+}
+
+// Run runs the suite, each case on a database of its own.
+func Run(t *testing.T, harness func(t *testing.T) Harness) {
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.test(t, harness(t))
+		})
+	}
+}
+
+// canary is in every text value of a row. No verdict and no error may show it.
+const canary = "canary"
+
+// login is one row of user_logins. Logins are sent in the order of their numbers.
+type login struct {
+	n      int
+	group  int
+	locale string // "xx" is what a test makes a database refuse
+	device string
+}
+
+const bodyForm = `{"user_id": "canary-%d", "app_version": "2.3.0", "device_type": %s, "ip": "203.0.113.7", "locale": %s, "device_id": "canary"}`
+
+func (l login) message() *message.Message {
+	quoted := func(s string) string {
+		if s == "" {
+			return "null"
+		}
+		return `"` + s + ` canary"`
+	}
+	return &message.Message{
+		ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", l.n), HasSent: true, SentMillis: 1767225600000 + int64(l.n), HasBody: true,
+		Body: fmt.Appendf(nil, bodyForm, l.n, quoted(l.device), quoted(l.locale)),
+	}
+}
+
+// span makes logins with the numbers from first to last.
+func span(first, last int) []login {
+	var all []login
+	for n := first; n <= last; n++ {
+		all = append(all, login{n: n, locale: "de"})
+	}
+	return all
+}
+
+// named is a model that comes with sluice.
+func named(t testing.TB, name string) *model.Model {
+	t.Helper()
+	m, err := model.Load(name, models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// byUser is user_logins with the key in the body.
+func byUser(t testing.TB) *model.Model {
+	t.Helper()
+	text, err := fs.ReadFile(models.FS, "user_logins.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := model.Parse("by_user.yaml", bytes.Replace(text, []byte("key: [sent_at, message_id]"), []byte("key: [user_id]"), 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// create makes a model's tables, executes more SQL, and opens a store.
+func create(t testing.TB, h Harness, m *model.Model, more ...string) Store {
+	t.Helper()
+	for _, sql := range append(h.DDL(m), more...) {
+		h.Exec(t, sql)
+	}
+	return h.Open(t, m)
+}
+
+// outcome is what Insert said, in the order of the messages.
+type outcome struct {
+	words    []string // for the verdicts
+	verdicts []message.Verdict
+	inserted int
+	err      error
+}
+
+// insert gives logins to a store.
+func insert(ctx context.Context, t testing.TB, s Store, m *model.Model, logins ...login) outcome {
+	t.Helper()
+	b := batch.New(m.Table)
+	reader := m.Reader(mask.Unkeyed())
+	for i, l := range logins {
+		if bad := reader.Append(b, i, l.group, l.message()); !bad.IsZero() {
+			t.Fatalf("login %d: %v", l.n, bad)
+		}
+	}
+	b.Sort()
+	result, err := s.Insert(ctx, b)
+	if len(result.Verdicts) != len(logins) {
+		t.Fatalf("%d verdicts for %d rows, error %v", len(result.Verdicts), len(logins), err)
+	}
+	o := outcome{words: make([]string, len(logins)), verdicts: make([]message.Verdict, len(logins)), inserted: result.Inserted, err: err}
+	for i, v := range result.Verdicts {
+		word := v.Outcome.String()
+		if v.Outcome == message.Returned {
+			word += " " + string(v.Cause)
+		}
+		o.words[b.Message(i)], o.verdicts[b.Message(i)] = word, v
+	}
+	if said := fmt.Sprintf("%+v %v", o.verdicts, err); strings.Contains(said, canary) {
+		t.Errorf("what the store says quotes a value: %s", said)
+	}
+	return o
+}
+
+// store is insert without an error.
+func store(t testing.TB, s Store, m *model.Model, logins ...login) outcome {
+	t.Helper()
+	o := insert(t.Context(), t, s, m, logins...)
+	if o.err != nil {
+		t.Fatalf("insert: %v", o.err)
+	}
+	return o
+}
+
+// want compares the outcome: how many rows are new, and a word for each.
+func (o outcome) want(t testing.TB, inserted int, words ...string) {
+	t.Helper()
+	if !slices.Equal(o.words, words) || o.inserted != inserted {
+		t.Errorf("got %q, %d of them new; want %q, %d", o.words, o.inserted, words, inserted)
+	}
+}
+
+// wantRows compares the numbers of the logins in the table.
+func wantRows(t testing.TB, h Harness, numbers ...int) {
+	t.Helper()
+	var all []string
+	for _, row := range h.Rows(t, "SELECT substr(user_id, 8) FROM user_logins ORDER BY length(user_id), user_id") {
+		all = append(all, row[0])
+	}
+	if got, want := fmt.Sprint(all), fmt.Sprint(numbers); got != want {
+		t.Errorf("in the table: %s, want %s", got, want)
+	}
+}
+
+// count is the number of rows of a table.
+func count(t testing.TB, h Harness, table string) string {
+	t.Helper()
+	return h.Rows(t, "SELECT count(*) FROM "+table)[0][0]
+}
