@@ -93,6 +93,19 @@ cover: ## coverage of all tests, as coverage/index.html
 clean: ## remove what these targets made
 	rm -rf bin coverage dist .aws-sam
 
+# ---------------------------------------------------------------- AWS without AWS
+
+.PHONY: start stop localstack-test
+
+start: ## an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
+	@go run ./test/services start
+
+stop: ## end what start started; its data are gone
+	@go run ./test/services stop
+
+localstack-test: ## deploy template.yaml to LocalStack and send messages through it, while things fail (the first run installs it)
+	go test -tags localstack -count=1 -parallel 6 -timeout 15m -v ./test/localstack/stack
+
 # ---------------------------------------------------------------- AWS: docs/deploy.md
 
 STAGE      ?= default# section of samconfig.toml: default, dev, staging, prod
@@ -139,5 +152,5 @@ logs: ## follow the function's logs (STACK=name)
 invoke: ## sam local invoke of the function in a container (EVENT=file; set DATABASE_URL and SLUICE_MASK_KEYS or SLUICE_MASK)
 	SAM_ARCH=$(SAM_ARCH) SAM=$(SAM) test/sam/invoke.sh $(EVENT)
 
-coldstart: ## process start to the first request for work and to the first answer, beside a hello-world function
-	go run ./test/coldstart
+coldstart: ## measure cold starts beside a hello-world function, and warm batches by size
+	go test -count=1 -v -run '^TestColdStart$$' ./test/coldstart -args -runs 41 -warm 41

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -33,8 +34,12 @@ type explanation struct {
 }
 
 // Run implements the command.
-func (c *explainCmd) Run(a *app) error {
+func (c *explainCmd) Run(ctx context.Context, a *app) error {
 	cfg, err := a.load(config.Masks)
+	if err != nil {
+		return err
+	}
+	keys, err := a.keys(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -44,7 +49,7 @@ func (c *explainCmd) Run(a *app) error {
 	}
 	msg := message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true}
 	rows := batch.New(cfg.Model.Table)
-	bad := cfg.Model.Reader(cfg.Keys).Append(rows, 0, 0, &msg)
+	bad := cfg.Model.Reader(keys).Append(rows, 0, 0, &msg)
 	if !bad.IsZero() {
 		if c.JSON {
 			return a.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 
@@ -23,7 +24,7 @@ stays out of the shell's history and the list of processes.
 }
 
 // Run implements the command.
-func (c *maskCmd) Run(a *app) error {
+func (c *maskCmd) Run(ctx context.Context, a *app) error {
 	cfg, err := a.load(config.Masks)
 	if err != nil {
 		return err
@@ -38,21 +39,25 @@ func (c *maskCmd) Run(a *app) error {
 		if err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}
-		return c.print(a, cfg, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
+		keys, err := a.keys(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		return c.print(a, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
 	return fmt.Errorf("%q is no personal field of the model %s; there are %s", c.Field, cfg.Model.Name, strings.Join(names, ", "))
 }
 
-func (c *maskCmd) print(a *app, cfg *config.Config, f model.Field, value mask.Personal) error {
+func (c *maskCmd) print(a *app, keys *mask.Keyring, f model.Field, value mask.Personal) error {
 	if value.Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
-	for i, m := range cfg.Keys.Maskers(f.Domain) {
+	for i, m := range keys.Maskers(f.Domain) {
 		pseudonym, err := f.Mask(m, nil, value)
 		if err != nil {
 			return fmt.Errorf("the value on standard input is %w", err)
 		}
-		fmt.Fprintf(a.stdout, "%s\t%s\n", cfg.Keys.IDs()[i], pseudonym)
+		fmt.Fprintf(a.stdout, "%s\t%s\n", keys.IDs()[i], pseudonym)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/credentials"
 	"sluice/internal/function"
+	"sluice/internal/mask"
 	"sluice/internal/postgres"
 	"sluice/internal/sqlite"
 )
@@ -22,6 +23,14 @@ func openSQLite(databaseURL string, t *batch.Table) (function.Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// keys are the masks' keys, from the environment or a secret.
+func (a *app) keys(ctx context.Context, c *config.Config) (*mask.Keyring, error) {
+	if c.Keys != nil {
+		return c.Keys, nil
+	}
+	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(a.environ)}).MaskKeys.Keyring(ctx)
 }
 
 // migrated is what became of one table.

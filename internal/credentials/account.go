@@ -83,11 +83,13 @@ func (s *secret) String() string { return "the secret of " + s.variable }
 
 // idForm is what the id of a secret looks like. What does not may be the
 // secret itself, and is not shown.
-var idForm = regexp.MustCompile(`^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]{1,512}$`)
+var idForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]+$`)
+})
 
 // read returns the text of the secret's current version.
 func (s *secret) read(ctx context.Context) ([]byte, error) {
-	if !idForm.MatchString(s.id) {
+	if len(s.id) > 640 || !idForm().MatchString(s.id) {
 		return nil, operator("%s is neither the ARN nor the name of a secret", s.variable)
 	}
 	ctx, cancel := within(ctx, callTime)

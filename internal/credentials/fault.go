@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -143,12 +144,12 @@ func explain(ctx context.Context, err error) (what string, cause message.Cause) 
 }
 
 // word is what is shown of an answer; what is not one may be anything.
-var word = regexp.MustCompile(`^[A-Za-z0-9._-]{1,80}$`)
+var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,80}$`) })
 
 // answer returns what AWS answered, "" and 0 when it did not.
 func answer(err error) (code string, status int) {
 	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		if code = api.ErrorCode(); !word.MatchString(code) {
+		if code = api.ErrorCode(); !word().MatchString(code) {
 			code = "UnknownError"
 		}
 	}
@@ -160,7 +161,7 @@ func answer(err error) (code string, status int) {
 }
 
 func requestID(err error) string {
-	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && word.MatchString(response.ServiceRequestID()) {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && word().MatchString(response.ServiceRequestID()) {
 		return response.ServiceRequestID()
 	}
 	return ""

@@ -114,12 +114,14 @@ func withPath(token string) string {
 	return address + "/?" + query
 }
 
-var endpointRegion = regexp.MustCompile(`\.([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
+var endpointRegion = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\.([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
+})
 
 // regionOf reads the region from the name of an endpoint, which knows it
 // better than the function does. It is empty for other names.
 func regionOf(host string) string {
-	if match := endpointRegion.FindStringSubmatch(strings.ToLower(host)); match != nil {
+	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); match != nil {
 		return match[1]
 	}
 	return ""

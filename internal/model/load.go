@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -148,13 +147,22 @@ func (c *compiler) problem(line int, format string, args ...any) {
 	c.problems = append(c.problems, fmt.Errorf("%s: %s", where, fmt.Sprintf(format, args...)))
 }
 
-var (
-	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
-	domainForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,128}$`)
+const (
+	wordCharacters   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+	domainCharacters = wordCharacters + ".-"
 )
 
+// isIdentifier says whether a text is a name that SQL takes without surprises.
+func isIdentifier(s string) bool {
+	return s != "" && len(s) <= 63 && strings.Trim(s, wordCharacters) == "" && (s[0] < '0' || s[0] > '9')
+}
+
+func isDomain(s string) bool {
+	return s != "" && len(s) <= 128 && strings.Trim(s, domainCharacters) == ""
+}
+
 func (c *compiler) identifier(what string, s scalar) {
-	if !identifier.MatchString(s.text) {
+	if !isIdentifier(s.text) {
 		c.problem(s.line, "%s %q is no name; use letters, digits and _, up to 63, not a digit first", what, s.text)
 	}
 }
@@ -170,7 +178,7 @@ func (c *compiler) compile(f file) {
 	domain := m.Name
 	if f.Domain.text != "" {
 		domain = f.Domain.text
-		if !domainForm.MatchString(domain) {
+		if !isDomain(domain) {
 			c.problem(f.Domain.line, "domain %q: use letters, digits, _ . and -", domain)
 		}
 	}
@@ -223,7 +231,7 @@ func (c *compiler) fields(fields list[field], domain string) {
 			c.problem(line, "field %s is personal, so it is masked, and only text, ip and email can be; it is of type %s", f.name, out.Type)
 		case f.T.Domain.text != "" && !out.Personal:
 			c.problem(f.T.Domain.line, "field %s has a domain, which is for masks, and is not personal", f.name)
-		case f.T.Domain.text != "" && !domainForm.MatchString(f.T.Domain.text):
+		case f.T.Domain.text != "" && !isDomain(f.T.Domain.text):
 			c.problem(f.T.Domain.line, "field %s: domain %q: use letters, digits, _ . and -", f.name, f.T.Domain.text)
 		}
 		for _, other := range c.m.Fields {

@@ -2,8 +2,8 @@ package model
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
+	"strings"
 
 	"sluice/internal/batch"
 )
@@ -17,7 +17,20 @@ type SQLType struct {
 	Scale int
 }
 
-var sqlTypeForm = regexp.MustCompile(`^([a-z]+)(?:\(([0-9]{1,8})(?:, *([0-9]{1,4}))?\))?$`)
+// splitSQLType splits "numeric(12,2)"; ok is false when it has another form.
+func splitSQLType(s string) (base, length, scale string, ok bool) {
+	base, arguments, has := strings.Cut(s, "(")
+	if !has {
+		return base, "", "", isLower(base)
+	}
+	arguments, closed := strings.CutSuffix(arguments, ")")
+	length, scale, two := strings.Cut(arguments, ",")
+	scale = strings.TrimLeft(scale, " ")
+	return base, length, scale, closed && isLower(base) && isCount(length) && (!two || isCount(scale))
+}
+
+func isLower(s string) bool { return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
+func isCount(s string) bool { return s != "" && len(s) <= 8 && strings.Trim(s, "0123456789") == "" }
 
 // kinds are the types that a column may have, and how their values travel.
 var kinds = map[string]batch.Kind{
@@ -38,22 +51,22 @@ var metaAccepts = map[Meta][]string{
 }
 
 func parseSQLType(s string) (SQLType, error) {
-	parts := sqlTypeForm.FindStringSubmatch(s)
-	if parts == nil {
+	base, length, scale, ok := splitSQLType(s)
+	if !ok {
 		return SQLType{}, fmt.Errorf("%q is no type of a column", s)
 	}
-	t := SQLType{Base: parts[1]}
+	t := SQLType{Base: base}
 	if _, ok := kinds[t.Base]; !ok {
 		return t, fmt.Errorf("%q is no type of a column that sluice knows; there are varchar(n), text, smallint, integer, bigint, numeric(p,s), boolean, timestamptz, date, uuid, json and jsonb", s)
 	}
-	t.Length, _ = strconv.Atoi("0" + parts[2])
-	t.Scale, _ = strconv.Atoi("0" + parts[3])
+	t.Length, _ = strconv.Atoi("0" + length)
+	t.Scale, _ = strconv.Atoi("0" + scale)
 	switch {
-	case t.Base == "varchar" && (t.Length < 1 || t.Length > 10485760 || parts[3] != ""):
+	case t.Base == "varchar" && (t.Length < 1 || t.Length > 10485760 || scale != ""):
 		return t, fmt.Errorf("%q: varchar wants one length from 1 to 10485760, as in varchar(32)", s)
-	case t.Base == "numeric" && parts[2] != "" && (t.Length < 1 || t.Length > 1000 || t.Scale > t.Length):
+	case t.Base == "numeric" && length != "" && (t.Length < 1 || t.Length > 1000 || t.Scale > t.Length):
 		return t, fmt.Errorf("%q: numeric wants a precision from 1 to 1000 and a scale up to it, as in numeric(12,2)", s)
-	case t.Base != "varchar" && t.Base != "numeric" && parts[2] != "":
+	case t.Base != "varchar" && t.Base != "numeric" && length != "":
 		return t, fmt.Errorf("%q: %s takes no length", s, t.Base)
 	}
 	return t, nil

@@ -163,7 +163,7 @@ func (c *Client) target(queueURL, setting string) *target {
 	return t
 }
 
-var regionPattern = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]+$`)
+var regionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]+$`) })
 
 // regionOf reads the region from a queue URL's host; legacy says that the host
 // is one of the old ones, which newer clients should not talk to.
@@ -172,9 +172,9 @@ func regionOf(host string) (region string, legacy bool) {
 	for i, label := range labels[1:] {
 		before := labels[i]
 		switch {
-		case (before == "sqs" || before == "sqs-fips") && regionPattern.MatchString(label):
+		case (before == "sqs" || before == "sqs-fips") && regionPattern().MatchString(label):
 			return label, false
-		case label == "queue" && regionPattern.MatchString(before) && strings.HasSuffix(host, ".amazonaws.com"):
+		case label == "queue" && regionPattern().MatchString(before) && strings.HasSuffix(host, ".amazonaws.com"):
 			return before, true
 		}
 	}

@@ -1,0 +1,13 @@
+// Command hello is the smallest Lambda function: what a cold start costs with
+// nothing of ours in it.
+package main
+
+import (
+	"context"
+
+	"github.com/aws/aws-lambda-go/lambda"
+)
+
+func main() {
+	lambda.Start(func(context.Context) (string, error) { return "hello", nil })
+}

@@ -1,0 +1,198 @@
+package sam_test
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"testing"
+)
+
+// A mutation breaks the template. The rule it names must fail in some scenario: a test of the tests.
+type mutation struct {
+	name, rule string
+	apply      func(t template)
+}
+
+// set changes or, with nil, takes away what is at a path below Resources.
+func set(value any, path ...any) func(template) {
+	return func(t template) { change(at(t, "Resources"), value, path...) }
+}
+
+func change(root, value any, path ...any) {
+	parent, last := at(root, path[:len(path)-1]...), path[len(path)-1]
+	switch last := last.(type) {
+	case string:
+		if value == nil {
+			delete(object(parent), last)
+			return
+		}
+		object(parent)[last] = value
+	case int:
+		elements(parent)[last] = value
+	}
+}
+
+func setAny(value any, path ...any) func(template) {
+	return func(t template) { change(t, value, path...) }
+}
+
+func ref(name string) any { return map[string]any{"Ref": name} }
+
+// policy is the path of a statement of a role, by the policy's name.
+func policy(t template, role, name string) map[string]any {
+	for _, p := range elements(at(t, "Resources", role, "Properties", "Policies")) {
+		if choice := at(p, "Fn::If"); choice != nil {
+			p = elements(choice)[1]
+		}
+		if object(p)["PolicyName"] == name {
+			return object(at(p, "PolicyDocument", "Statement", 0))
+		}
+	}
+	panic("no policy " + name)
+}
+
+func widen(role, name, key string, value any) func(template) {
+	return func(t template) { policy(t, role, name)[key] = value }
+}
+
+// dropPolicy takes a policy away.
+func dropPolicy(role, name string) func(template) {
+	return func(t template) {
+		properties := object(at(t, "Resources", role, "Properties"))
+		properties["Policies"] = slices.DeleteFunc(elements(properties["Policies"]), func(p any) bool {
+			if choice := at(p, "Fn::If"); choice != nil {
+				p = elements(choice)[1]
+			}
+			return object(p)["PolicyName"] == name
+		})
+	}
+}
+
+const queueOf = "Queue"
+
+var mutations = []mutation{
+	{"FunctionResponseTypes taken away", "partial batches", set(nil, "IngestMapping", "Properties", "FunctionResponseTypes")},
+	{"FunctionResponseTypes misspelt", "partial batches", set([]any{"ReportBatchItemFailure"}, "IngestMapping", "Properties", "FunctionResponseTypes")},
+	{"mapping of another queue", "partial batches", set(map[string]any{"Fn::GetAtt": []any{"DeadLetterQueue", "Arn"}}, "IngestMapping", "Properties", "EventSourceArn")},
+	{"mapping of SAM beside it", "partial batches", set(map[string]any{"Batch": map[string]any{"Type": "SQS"}}, "IngestFunction", "Properties", "Events")},
+	{"filter added", "no filter", set(map[string]any{"Filters": []any{}}, "IngestMapping", "Properties", "FilterCriteria")},
+	{"window on FIFO", "batch size and window", set(1, "IngestMapping", "Properties", "MaximumBatchingWindowInSeconds")},
+	{"1000 on FIFO", "batch size and window", set(ref("BatchSize"), "IngestMapping", "Properties", "BatchSize")},
+	{"batch size that is a word", "batch size and window", set("many", "IngestMapping", "Properties", "BatchSize")},
+	{"no window", "batch size and window", set(nil, "IngestMapping", "Properties", "MaximumBatchingWindowInSeconds")},
+	{"reserved concurrency", "concurrency", set(5, "IngestFunction", "Properties", "ReservedConcurrentExecutions")},
+	{"no MaximumConcurrency", "concurrency", set(nil, "IngestMapping", "Properties", "ScalingConfig")},
+	{"visibility lowered", "time-outs", set(199, queueOf, "Properties", "VisibilityTimeout")},
+	{"visibility taken away", "time-outs", set(nil, queueOf, "Properties", "VisibilityTimeout")},
+	{"function's time-out raised", "time-outs", setAny(31, "Globals", "Function", "Timeout")},
+	{"function's time-out of 5000", "time-outs", setAny(5000, "Globals", "Function", "Timeout")},
+	{"longer windows allowed", "time-outs", setAny(21, "Parameters", "BatchWindowSeconds", "MaxValue")},
+	{"maxReceiveCount lowered", "redrive", set(100, queueOf, "Properties", "RedrivePolicy", "maxReceiveCount")},
+	{"redrive policy taken away", "redrive", set(nil, queueOf, "Properties", "RedrivePolicy")},
+	{"dead-letter queue dropped", "dead-letter queue", set(nil, "DeadLetterQueue")},
+	{"dead-letter queue dropped", "references", set(nil, "DeadLetterQueue")},
+	{"standard dead-letter queue on FIFO", "dead-letter queue", set(nil, "DeadLetterQueue", "Properties", "FifoQueue")},
+	{"rejects not sent", "dead-letter queue", set("", "IngestFunction", "Properties", "Environment", "Variables", "DEAD_LETTER_QUEUE_URL")},
+	{"retention as long as the source's", "dead-letter queue", set(604800, "DeadLetterQueue", "Properties", "MessageRetentionPeriod")},
+	{"deduplication by content", "dead-letter queue", set(true, queueOf, "Properties", "ContentBasedDeduplication")},
+	{"size of the source not said", "message size", set(nil, queueOf, "Properties", "MaximumMessageSize")},
+	{"no room for the reject's attribute", "message size", set(1048576, queueOf, "Properties", "MaximumMessageSize")},
+	{"not encrypted", "encryption", set(nil, "DeadLetterQueue", "Properties", "SqsManagedSseEnabled")},
+	{"key ignored", "encryption", set(nil, queueOf, "Properties", "KmsMasterKeyId")},
+	{"requests without TLS", "TLS only", set(nil, "QueuePolicy")},
+	{"queue deleted with the stack", "data outlives", set("Delete", queueOf, "DeletionPolicy")},
+	{"mask key deleted with the stack", "data outlives", set(nil, "MaskSecret", "DeletionPolicy")},
+	{"mask key replaced away", "data outlives", set("Delete", "MaskSecret", "UpdateReplacePolicy")},
+	{"another length draws another key", "mask key", set(65, "MaskSecret", "Properties", "GenerateSecretString", "PasswordLength")},
+	{"quotes in the key", "mask key", set(nil, "MaskSecret", "Properties", "GenerateSecretString", "ExcludePunctuation")},
+	{"dead letters for everybody", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 0, "Action")},
+	{"readers ignored", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 0, "Condition")},
+	{"readers by wildcard", "dead-letter readers", setAny("^.*$", "Parameters", "DeadLetterReaderArns", "AllowedPattern")},
+	{"role left to SAM", "roles", set(nil, "IngestFunction", "Properties", "Role")},
+	{"one role for both", "roles", set(map[string]any{"Fn::GetAtt": []any{"IngestRole", "Arn"}}, "MigrateFunction", "Properties", "Role")},
+	{"managed policy", "roles", set([]any{"arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"}, "IngestRole", "Properties", "ManagedPolicyArns")},
+	{"every queue", "least privilege", widen("IngestRole", "queue", "Resource", "*")},
+	{"every action on the queue", "least privilege", widen("IngestRole", "queue", "Action", "sqs:*")},
+	{"every log", "least privilege", widen("IngestRole", "logs", "Resource", "*")},
+	{"every secret", "least privilege", widen("IngestRole", "database-secret", "Resource", "arn:aws:secretsmanager:*:*:secret:*")},
+	{"every key", "least privilege", widen("IngestRole", "queue-key", "Resource", "*")},
+	{"key for any service", "least privilege", widen("IngestRole", "secrets-keys", "Condition", nil)},
+	{"every database user", "least privilege", widen("IngestRole", "database", "Resource", "arn:aws:rds-db:eu-central-1:123456789012:dbuser:*/*")},
+	{"every secret for migrate", "least privilege", widen("MigrateRole", "own-database-secret", "Resource", "*")},
+	{"mask key for migrate", "least privilege", widen("MigrateRole", "database-secret", "Resource", maskSecret)},
+	{"all of EC2", "least privilege", widen("IngestRole", "network", "Action", "ec2:*")},
+	{"network for the function's code", "least privilege", func(t template) {
+		for _, p := range elements(at(t, "Resources", "IngestRole", "Properties", "Policies")) {
+			if document := at(p, "Fn::If", 1, "PolicyDocument"); at(p, "Fn::If", 0) == "InVpc" {
+				object(document)["Statement"] = elements(at(document, "Statement"))[:1]
+			}
+		}
+	}},
+	{"role for anybody", "least privilege", set("*", "IngestRole", "Properties", "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
+	{"no back-off allowed", "permissions suffice", widen("IngestRole", "queue", "Action", []any{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"})},
+	{"no mask keys allowed", "permissions suffice", dropPolicy("IngestRole", "own-mask-keys")},
+	{"no network allowed", "permissions suffice", dropPolicy("MigrateRole", "network")},
+	{"another runtime", "runtime", setAny("provided.al2", "Globals", "Function", "Runtime")},
+	{"one architecture whatever is asked", "runtime", setAny([]any{"arm64"}, "Globals", "Function", "Architectures")},
+	{"built by SAM's own way", "runtime", set("go1.x", "MigrateFunction", "Metadata", "BuildMethod")},
+	{"outside of the network", "private network", setAny(nil, "Globals", "Function", "VpcConfig")},
+	{"variable undeclared", "variables", set(nil, "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_MASK_KEYS")},
+	{"variable that nothing reads", "variables", set("x", "IngestFunction", "Properties", "Environment", "Variables", "DATABASE_URI")},
+	{"reserved variable", "variables", set("eu-central-1", "IngestFunction", "Properties", "Environment", "Variables", "AWS_REGION")},
+	{"two ways to mask", "configuration", set("sha256", "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_MASK")},
+	{"back-off off", "configuration", set("false", "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_BACKOFF")},
+	{"another model by default", "configuration", setAny("orders", "Parameters", "Model", "Default")},
+	{"model that there is not", "configuration", set("users", "MigrateFunction", "Properties", "Environment", "Variables", "SLUICE_MODEL")},
+	{"logs for ever", "logs", set(nil, "IngestLogGroup", "Properties", "RetentionInDays")},
+	{"level that drops the metrics", "logs", setAny([]any{"DEBUG", "INFO", "WARN"}, "Parameters", "LogLevel", "AllowedValues")},
+	{"alarm taken away", "alarms", set(nil, "ZeroDeletesAlarm")},
+	{"alarm on a metric that there is not", "alarms", set("Returns", "ReturnedAlarm", "Properties", "MetricName")},
+	{"alarm that tells nobody", "alarms", set(nil, "ErrorsAlarm", "Properties", "AlarmActions")},
+	{"alarm of the wrong queue", "alarms", set(map[string]any{"Fn::GetAtt": []any{"DeadLetterQueue", "QueueName"}}, "OldestMessageAlarm", "Properties", "Dimensions", 0, "Value")},
+	{"dashboard that is no JSON", "dashboard", set("{", "Dashboard", "Properties", "DashboardBody")},
+	{"mapping past the alias", "gradual deployment", set(ref("IngestFunction"), "IngestMapping", "Properties", "FunctionName")},
+	{"no alarm rolls back", "gradual deployment", set(nil, "DeploymentGroup", "Properties", "AlarmConfiguration")},
+	{"alias although nobody asked", "gradual deployment", set(nil, "LiveAlias", "Condition")},
+	{"output taken away", "outputs", setAny(nil, "Outputs", "DeadLetterQueueUrl")},
+	{"no tags", "tags", set(nil, "IngestRole", "Properties", "Tags")},
+	{"parameter that nothing uses", "nothing unused", setAny(map[string]any{"Type": "String", "Default": "", "Description": "?"}, "Parameters", "Spare")},
+	{"queue without its condition", "references", set("Unkeyed", queueOf, "Condition")},
+}
+
+func TestMutationsFail(t *testing.T) {
+	t.Parallel()
+	source := readTemplate(t)
+	tested := map[string]bool{}
+	for _, m := range mutations {
+		tested[m.rule] = true
+		broken := clone(source).(template)
+		m.apply(broken)
+		if reflect.DeepEqual(source, broken) {
+			t.Errorf("%s: changes nothing", m.name)
+			continue
+		}
+		check := rules[m.rule]
+		if check == nil {
+			t.Errorf("%s: no rule %q", m.name, m.rule)
+			continue
+		}
+		found := ""
+		for _, name := range slices.Sorted(maps.Keys(scenarios)) {
+			if problems := check(resolve(broken, scenarios[name])); len(problems) > 0 {
+				found = fmt.Sprintf("%s: %s", name, problems[0])
+				break
+			}
+		}
+		if found == "" {
+			t.Errorf("%s: the rule %q does not notice", m.name, m.rule)
+			continue
+		}
+		t.Logf("%-40s fails %-22s %s", m.name, m.rule, found)
+	}
+	for rule := range rules {
+		if !tested[rule] {
+			t.Errorf("no mutation tests the rule %q", rule)
+		}
+	}
+}

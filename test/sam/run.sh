@@ -1,0 +1,219 @@
+#!/usr/bin/env bash
+# usage: run.sh [ARCHITECTURE …]      what `make sam-test` runs
+#
+# The template's rules, the linters, SAM's transform, `sam build` for each architecture (arm64 and x86_64), and both functions by
+# `sam local invoke` against a real Postgres. Needs Go, make and Python 3.10 or newer; as root on Debian it starts a Docker engine of
+# its own where there is none, and installs it when CI=true or SAM_TEST_INSTALL=1. Without an engine the emulator that ships with SAM
+# runs the functions on this machine. A loud line at the end says which it was.
+#
+#   NO_DOCKER=1 run.sh      the emulator in any case
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+
+venv=$root/.local/sam
+build=$root/.local/sam-build
+architectures=("$@")
+[ $# -gt 0 ] || architectures=(arm64 x86_64)
+case $(uname -m) in
+x86_64 | amd64) host=x86_64 ;;
+aarch64 | arm64) host=arm64 ;;
+*) host=$(uname -m) ;;
+esac
+
+export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
+# A shell's variables win over those of --env-vars.
+unset AWS_PROFILE DATABASE_URL PG_URL DATABASE_SECRET_ARN DATABASE_IAM_AUTH SLUICE_MODEL SLUICE_MASK_KEYS SLUICE_MASK_SECRET_ARN \
+    SLUICE_MASK DEAD_LETTER_QUEUE_URL SLUICE_BACKOFF LOG_LEVEL
+
+step() { # NAME COMMAND…
+    local name=$1 began
+    shift
+    began=$(date +%s%N)
+    printf -- '--- %s\n' "$name"
+    "$@"
+    printf -- '--- %s: %d ms\n' "$name" $((($(date +%s%N) - began) / 1000000))
+}
+
+# ---------------------------------------------------------------- tools
+
+python() {
+    local p
+    for p in python3.13 python3.12 python3.11 python3.10 python3; do
+        if "$p" -c 'import sys, venv; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+            echo "$p"
+            return
+        fi
+    done
+    echo "the SAM CLI needs Python 3.10 or newer, with venv" >&2
+    return 1
+}
+
+# The versions and hashes are those of requirements.lock; requirements.in says how it was made.
+tools() {
+    local want
+    want=$(sha256sum <test/sam/requirements.lock)
+    if [ "$(cat "$venv/installed" 2>/dev/null)" != "$want" ]; then
+        rm -rf "$venv"
+        "$(python)" -m venv "$venv"
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r test/sam/requirements.lock
+        echo "$want" >"$venv/installed"
+    fi
+    "$venv/bin/sam" --version
+    "$venv/bin/cfn-lint" --version
+}
+
+# ---------------------------------------------------------------- without a function
+
+lint() {
+    "$venv/bin/sam" validate --lint
+    "$venv/bin/cfn-lint" template.yaml
+}
+
+# A linter that finds nothing in a broken template would find nothing in this one.
+negative() {
+    local broken=$work/broken.yaml
+    sed 's/^    Timeout: 30$/    Timeout: never/' template.yaml >"$broken"
+    if "$venv/bin/cfn-lint" "$broken" >"$work/negative.log" 2>&1; then
+        echo "cfn-lint takes a time-out that is no number"
+        return 1
+    fi
+}
+
+transformed() {
+    "$venv/bin/python" test/sam/transform.py template.yaml >"$work/transformed.json"
+    "$venv/bin/cfn-lint" "$work/transformed.json"
+    SLUICE_SAM_TRANSFORMED=$work/transformed.json go test -count=1 -v -run '^TestSamAddsNothing$' ./test/sam
+}
+
+sam_build() { # ARCHITECTURE
+    if ! SAM_ARCH=$1 "$venv/bin/sam" build --parameter-overrides "Architecture=$1" --build-dir "$build/$1" >"$work/build.log" 2>&1; then
+        cat "$work/build.log"
+        return 1
+    fi
+    SLUICE_SAM_BUILD=$build/$1 SLUICE_SAM_ARCH=$1 go test -count=1 -v -run '^TestBuilt$' ./test/sam
+}
+
+# ---------------------------------------------------------------- a Docker engine
+
+bridge='' bridge_ip='' engine_pid='' mode=''
+readonly image=public.ecr.aws/lambda/provided:al2023-$host
+
+stop_engine() {
+    if [ -n "$engine_pid" ]; then
+        kill "$engine_pid" 2>/dev/null || true
+        wait "$engine_pid" 2>/dev/null || true
+        # A daemon that died while it started leaves these mounted.
+        umount "$work/engine/exec/netns/default" "$work/engine/data" 2>/dev/null || true
+    fi
+    [ -z "$bridge" ] || ip link del "$bridge" 2>/dev/null || true
+}
+
+install_engine() {
+    [ -x /usr/sbin/dockerd ] && [ -x /bin/busybox ] && return
+    if [ "${CI:-}" != true ] && [ "${SAM_TEST_INSTALL:-}" != 1 ] || ! command -v apt-get >/dev/null; then
+        echo "no dockerd or busybox here; CI=true or SAM_TEST_INSTALL=1 installs docker.io and busybox-static by apt-get"
+        return 1
+    fi
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io busybox-static iproute2; } >"$work/apt.log" 2>&1 ||
+        { tail -n 5 "$work/apt.log"; return 1; }
+}
+
+# An engine of our own: own bridge, own socket, no firewall rules, nothing of it left behind.
+start_engine() {
+    [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] || { echo "not root on Linux: no engine can be started"; return 1; }
+    install_engine || return 1
+    bridge=sl$$
+    bridge_ip=172.$((16 + RANDOM % 16)).$((RANDOM % 256)).1
+    ip link add "$bridge" type bridge && ip addr add "$bridge_ip/24" dev "$bridge" && ip link set "$bridge" up || return 1
+    mkdir -p "$work/engine"
+    export DOCKER_HOST=unix://$work/engine/docker.sock
+    /usr/sbin/dockerd --data-root "$work/engine/data" --exec-root "$work/engine/exec" --pidfile "$work/engine/pid" -H "$DOCKER_HOST" \
+        -b "$bridge" --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false >"$work/engine/log" 2>&1 &
+    engine_pid=$!
+    for _ in $(seq 60); do
+        if docker_command info >/dev/null 2>&1; then
+            stand_in_image
+            return
+        fi
+        kill -0 "$engine_pid" 2>/dev/null || break
+        sleep 0.5
+    done
+    tail -n 5 "$work/engine/log"
+    return 1
+}
+
+docker_command() {
+    if [ -x /usr/bin/docker ]; then /usr/bin/docker "$@"; else docker "$@"; fi
+}
+
+# The image of AWS when a registry can be reached. Else a stand-in under its name, in our own engine only: SAM brings the emulator, and
+# a static binary needs no more of an image than a shell to start it.
+stand_in_image() {
+    if timeout 60 docker --host "$DOCKER_HOST" pull --quiet "$image" >/dev/null 2>&1; then
+        mode="a container of its own engine, with the image of AWS"
+        return
+    fi
+    local files=$work/rootfs link
+    mkdir -p "$files"/{bin,tmp,opt,etc/ssl/certs,var/task,var/runtime}
+    chmod 1777 "$files/tmp"
+    cp /bin/busybox "$files/bin/"
+    for link in sh mv chmod mkdir cp rm; do ln -s busybox "$files/bin/$link"; done
+    cp -L /etc/ssl/certs/ca-certificates.crt "$files/etc/ssl/certs/" 2>/dev/null || true
+    tar -C "$files" -c . | docker_command import -c 'ENV PATH=/bin' -c 'ENV LAMBDA_TASK_ROOT=/var/task' -c 'WORKDIR /var/task' - "$image" >/dev/null
+    mode="a container of its own engine, with a STAND-IN for the image of AWS (no registry could be reached)"
+}
+
+# An engine that is there already is used if it has the image of AWS or can pull it. It never gets our stand-in, which later
+# invocations would take for the real one.
+engine() {
+    [ -z "${NO_DOCKER:-}" ] || { echo "NO_DOCKER is set"; return 1; }
+    if docker info >/dev/null 2>&1 && { docker image inspect "$image" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$image" >/dev/null 2>&1; }; then
+        bridge_ip=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}')
+        mode="a container of the engine that is here, with the image of AWS"
+        return
+    fi
+    start_engine
+}
+
+local_invoke() {
+    local emulator
+    emulator=$("$venv/bin/python" -c 'import os, samcli; print(os.path.dirname(samcli.__file__))')/local/rapid/aws-lambda-rie-$host
+    # Not as `if engine`: in a condition set -e is off, which start_engine takes into account by itself.
+    if engine; then
+        export SLUICE_SAM_BRIDGE=$bridge_ip
+    else
+        mode=''
+    fi
+    SLUICE_SAM=$venv/bin/sam SLUICE_SAM_EMULATOR=$emulator SLUICE_SAM_BUILD=$build/$host SLUICE_SAM_ARCH=$host \
+        go test -count=1 -v -timeout 10m -run '^TestLocal$' ./test/sam
+}
+
+# ----------------------------------------------------------------
+
+work=$(mktemp -d)
+clean_up() {
+    stop_engine
+    rm -rf "$work"
+}
+trap clean_up EXIT
+
+step "tools" tools
+step "rules of the template, and their mutations" go test -count=1 ./test/sam
+step "sam validate --lint, cfn-lint" lint
+step "cfn-lint refuses a broken template" negative
+step "SAM's transform" transformed
+for architecture in "${architectures[@]}"; do
+    step "sam build, $architecture" sam_build "$architecture"
+done
+if [ ! -f "$build/$host/template.yaml" ]; then
+    echo "*** NOT RUN: sam local invoke, since no function was built for this machine ($host)"
+    exit 0
+fi
+[ -x bin/sluice ] || make build-bin
+step "both functions against Postgres" local_invoke
+if [ -n "$mode" ]; then
+    echo "*** sam local invoke RAN, in $mode"
+else
+    echo "*** sam local invoke was NOT RUN: there is no Docker engine. SAM's runtime interface emulator ran the built functions on this machine in its place."
+fi
