@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -29,6 +30,10 @@ type cli struct {
 	Explain explainCmd `cmd:"" help:"Show what would be stored of one body, masked, or why it would be rejected."`
 	Schema  schemaCmd  `cmd:"" help:"Print the SQL of the tables that the model means."`
 	Migrate migrateCmd `cmd:"" help:"Create the model's tables where they are missing. What exists is never altered."`
+	Check   checkCmd   `cmd:"" help:"Look for what would lose messages or keep them waiting: configuration, table, grants, queues, function."`
+	Send    sendCmd    `cmd:"" help:"Send bodies, one JSON a line, to the queue."`
+	Peek    peekCmd    `cmd:"" help:"Show what is in the dead-letter queue and why, masked; every message is given back."`
+	Redrive redriveCmd `cmd:"" help:"Take messages from the dead-letter queue back to the queue that they came from."`
 	Mask    maskCmd    `cmd:"" help:"Print the pseudonym, under every key, of the value on standard input: to find a person's rows."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -84,7 +89,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
-		if err != errReported { //nolint:errorlint // the very value
+		if !errors.Is(err, errReported) {
 			fmt.Fprintf(stderr, "sluice: %v\n", err)
 		}
 		return exitFailed
@@ -93,7 +98,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 }
 
 // errReported fails a command that has said why already.
-var errReported = fmt.Errorf("reported")
+var errReported = errors.New("reported")
 
 // load reads the configuration.
 func (a *app) load(needs ...config.Need) (*config.Config, error) {

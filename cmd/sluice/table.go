@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/google/uuid"
 	"github.com/olekukonko/tablewriter"
@@ -41,7 +43,7 @@ func (a *app) table(headings ...string) table {
 func (t table) row(cells ...string) {
 	values := make([]any, len(cells))
 	for i, c := range cells {
-		values[i] = c
+		values[i] = oneLine(c) // values of messages are shown, and a terminal obeys control characters
 	}
 	_ = t.w.Append(values...) // strings always fit
 }
@@ -68,4 +70,14 @@ func show(kind batch.Kind, v []byte) string {
 	default:
 		return string(v)
 	}
+}
+
+// oneLine replaces what a terminal would obey.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }

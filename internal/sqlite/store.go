@@ -5,7 +5,7 @@
 //	Insert -> insert.go  one transaction; each row behind a savepoint, so
 //	                     that a refused one undoes itself alone
 //	       -> fault.go   whose fault an error is
-//	DDL    -> ddl.go     the model's tables as SQLite has them
+//	DDL    -> schema.go     the model's tables as SQLite has them
 //	       -> values.go  how a value is written there
 //
 // SQLite runs inside the process, so a row's verdict costs no round trip, and

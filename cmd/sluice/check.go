@@ -1,0 +1,204 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"sluice/internal/check"
+	"sluice/internal/config"
+	"sluice/internal/credentials"
+	"sluice/internal/postgres"
+	"sluice/internal/sqsqueue"
+)
+
+type checkCmd struct {
+	JSON    bool          `help:"Print JSON in place of a table."`
+	Timeout time.Duration `default:"30s" placeholder:"DURATION" help:"Give up what takes longer (${default})."`
+}
+
+// Help says more than one line.
+func (checkCmd) Help() string {
+	return `Looks at the configuration, the table and the grants as the model needs them, the queue and its dead-letter queue
+(SQS_URL, DEAD_LETTER_QUEUE_URL), and the Lambda functions that read the queue. Changes nothing, and receives nothing.
+Run it with the environment and the role that the function has. The exit code is 1 when something would lose messages
+or keep them waiting; what could not be looked at is said, and does not fail.`
+}
+
+// Run implements the command.
+func (c *checkCmd) Run(ctx context.Context, a *app) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	var f check.Findings
+	cfg := c.configuration(a, &f)
+	secrets := credentials.New(credentials.Options{
+		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(a.environ),
+	})
+	c.masks(ctx, cfg, secrets, &f)
+	c.database(ctx, cfg, secrets, &f)
+	c.queues(ctx, a, cfg, &f)
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return errors.New("stopped")
+	}
+	f.Sort()
+	failed := f.Count(check.Error) > 0
+	if err := c.print(a, f); err != nil {
+		return err
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
+func (c *checkCmd) configuration(a *app, f *check.Findings) *config.Config {
+	cfg, err := a.load(config.Database, config.Masks)
+	problems, ok := errors.AsType[*config.ConfigError](err)
+	switch {
+	case ok:
+		for _, p := range problems.Problems {
+			f.Failure("configuration", "configuration", errors.New(p))
+		}
+	case err != nil:
+		f.Failure("configuration", "configuration", err)
+	default:
+		f.Add(check.OK, "configuration", "configuration", "the model is "+cfg.Model.Name+", for the table "+cfg.Model.Table.Name, "")
+	}
+	return cfg
+}
+
+func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *credentials.Credentials, f *check.Findings) {
+	keys := cfg.Keys
+	if keys == nil && cfg.MaskSecretARN != "" {
+		var err error
+		if keys, err = secrets.MaskKeys.Keyring(ctx); err != nil {
+			f.Failure("masks", "keys", err)
+			return
+		}
+	}
+	switch {
+	case keys == nil: // the configuration has said so
+	case keys.Keyed():
+		f.Add(check.OK, "masks", "keys", fmt.Sprintf("personal fields are masked with the key %s; %d keys in all", keys.IDs()[0], len(keys.IDs())), "")
+	default:
+		f.Add(check.Warning, "masks", "unkeyed", "masks are unkeyed SHA-256, which anyone can reverse by trying all values",
+			"use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256, unless an existing table needs them")
+	}
+}
+
+func (c *checkCmd) database(ctx context.Context, cfg *config.Config, secrets *credentials.Credentials, f *check.Findings) {
+	switch {
+	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
+		f.Add(check.Skipped, "database", "connect", "the database was not looked at: mend the configuration first", "")
+		return
+	case strings.HasPrefix(cfg.DatabaseURL, "sqlite:"):
+		f.Add(check.Skipped, "database", "connect", "an SQLite database has neither roles nor a network; it was not looked at", "")
+		return
+	}
+	store, err := postgres.Open(cfg.DatabaseURL, cfg.Model.Table, postgres.WithLogins(secrets.Database))
+	if err != nil {
+		f.Failure("configuration", "configuration", err)
+		return
+	}
+	defer store.Close()
+	*f = append(*f, check.Database(ctx, store, cfg.Model)...)
+}
+
+func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *check.Findings) {
+	if cfg.QueueURL == "" {
+		f.Add(check.Skipped, "queue", "queue", "the queues were not looked at: SQS_URL is not set", "set SQS_URL to the URL of the queue")
+		return
+	}
+	client, err := sqsqueue.NewClient(ctx)
+	if err != nil {
+		f.Failure("queue", "queue", err)
+		return
+	}
+	q := check.Queues{RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
+	if q.Source, err = sqsqueue.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
+		f.Failure("queue", "queue", err)
+		return
+	}
+	if dead := q.Source.Settings.DeadLetterARN; dead != "" {
+		url, err := client.URLFromARN(ctx, dead)
+		if err == nil {
+			q.Policy, err = sqsqueue.Open(ctx, client, url, "the redrive policy")
+		}
+		c.unopened(err, f)
+	}
+	if q.RejectsSet {
+		q.Rejects, err = sqsqueue.Open(ctx, client, cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL")
+		c.unopened(err, f)
+	}
+	*f = append(*f, q.Check()...)
+	functions, err := lambdas(ctx, q.Source.Settings.ARN)
+	if err != nil {
+		f.Add(check.Skipped, "function", "mapping", "the functions that read the queue were not looked at: "+err.Error(), "allow lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration to whoever runs this")
+		return
+	}
+	*f = append(*f, check.Functions(functions, q.Source.Settings.Visibility)...)
+}
+
+// unopened adds why a dead-letter queue could not be opened. That one may not
+// read its settings is no fault of the queue's.
+func (c *checkCmd) unopened(err error, f *check.Findings) {
+	if err == nil {
+		return
+	}
+	var failure check.Findings
+	failure.Failure("dead-letter queue", "dead_letter_queue", err)
+	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && strings.HasPrefix(fault.Code, "AccessDenied") {
+		failure[0].Severity = check.Skipped
+	}
+	*f = append(*f, failure...)
+}
+
+func (c *checkCmd) print(a *app, f check.Findings) error {
+	if c.JSON {
+		return a.printJSON(map[string]any{
+			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),
+		}, nil)
+	}
+	t := a.table("", "about", "finding")
+	for i := range f {
+		for k, line := range wrap(f[i].What, 100) {
+			if k == 0 {
+				t.row(string(f[i].Severity), f[i].About, oneLine(line))
+			} else {
+				t.row("", "", oneLine(line))
+			}
+		}
+		for k, line := range wrap(f[i].Remedy, 98) {
+			mark := "  "
+			if k == 0 {
+				mark = "→ "
+			}
+			t.row("", "", mark+oneLine(line))
+		}
+	}
+	if err := t.print(); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "\n%d errors, %d warnings, %d not looked at\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
+	return nil
+}
+
+// wrap breaks a text into lines.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}

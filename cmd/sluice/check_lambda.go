@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
+
+	"sluice/internal/check"
+)
+
+// lambdaTimeout bounds one attempt of a call.
+const lambdaTimeout = 5 * time.Second
+
+// lambdas lists the functions that read a queue. Its errors have codes of AWS
+// and nothing of a function's configuration, which holds secrets.
+func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
+	where, err := arn.Parse(queueARN)
+	if err != nil {
+		return nil, errors.New("the queue's ARN is none of AWS")
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(where.Region), awsconfig.WithLogger(logging.Nop{}))
+	if err != nil {
+		return nil, errors.New("the AWS configuration cannot be read")
+	}
+	api := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
+		o.RetryMaxAttempts = 2
+		o.HTTPClient = &http.Client{Timeout: lambdaTimeout}
+	})
+	var all []check.Function
+	pages := lambda.NewListEventSourceMappingsPaginator(api, &lambda.ListEventSourceMappingsInput{EventSourceArn: &queueARN})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, lambdaFailure(err)
+		}
+		for i := range page.EventSourceMappings {
+			all = append(all, lambdaFunction(ctx, api, &page.EventSourceMappings[i]))
+		}
+	}
+	return all, nil
+}
+
+func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Function {
+	f := check.Function{Name: value(m.FunctionArn), State: value(m.State), ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures)}
+	if m.MaximumBatchingWindowInSeconds != nil {
+		f.Window = time.Duration(*m.MaximumBatchingWindowInSeconds) * time.Second
+	}
+	// Without the time-out it is still worth to be judged.
+	if out, err := api.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: m.FunctionArn}); err == nil && out.Timeout != nil {
+		f.Timeout = time.Duration(*out.Timeout) * time.Second
+	}
+	if _, name, ok := strings.Cut(f.Name, ":function:"); ok {
+		f.Name = name
+	}
+	return f
+}
+
+func lambdaFailure(err error) error {
+	if refused, ok := errors.AsType[smithy.APIError](err); ok && len(refused.ErrorCode()) < 80 {
+		return errors.New("Lambda says " + refused.ErrorCode())
+	}
+	return errors.New("the Lambda API is not reachable")
+}
+
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}

@@ -1,0 +1,174 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"sluice/internal/model"
+	"sluice/internal/pgtest"
+	"sluice/internal/sqsqueue/sqstest"
+	"sluice/models"
+)
+
+// fakeLambda answers as the Lambda API does; what else is asked goes to SQS.
+type fakeLambda struct {
+	sqs      *sqstest.Server
+	status   int
+	mappings string
+	timeout  int
+}
+
+func (f *fakeLambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case !strings.HasPrefix(r.URL.Path, "/2015-03-31/"):
+		f.sqs.ServeHTTP(w, r)
+	case f.status != 0:
+		w.Header().Set("X-Amzn-ErrorType", "AccessDeniedException")
+		w.WriteHeader(f.status)
+		fmt.Fprint(w, `{"Message":"canary"}`)
+	case strings.Contains(r.URL.Path, "event-source-mappings"):
+		fmt.Fprintf(w, `{"EventSourceMappings":[%s]}`, f.mappings)
+	default:
+		fmt.Fprintf(w, `{"FunctionName":"logins-ingest","Timeout":%d,"Environment":{"Variables":{"SLUICE_MASK_KEYS":"canary"}}}`, f.timeout)
+	}
+}
+
+const goodMapping = `{"FunctionArn":"arn:aws:lambda:eu-west-1:000000000000:function:logins-ingest","State":"Enabled","MaximumBatchingWindowInSeconds":5,"FunctionResponseTypes":["ReportBatchItemFailures"]}`
+
+// checkedSite is an installation in which nothing is wrong.
+type checkedSite struct {
+	t            *testing.T
+	lambda       *fakeLambda
+	db           *pgtest.DB
+	source, dead *sqstest.Queue
+	environ      map[string]string
+}
+
+func newCheckedSite(t *testing.T) *checkedSite {
+	t.Helper()
+	s := &checkedSite{t: t, db: pgtest.New(t), lambda: &fakeLambda{sqs: sqstest.New(), mappings: goodMapping, timeout: 29}}
+	t.Cleanup(s.lambda.sqs.Close)
+	front := httptest.NewServer(s.lambda)
+	t.Cleanup(front.Close)
+	useAWS(t, front.URL)
+	s.dead = s.lambda.sqs.Queue("dead", map[string]string{"MessageRetentionPeriod": "1209600"})
+	s.queue(map[string]string{})
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range m.DDL() {
+		s.db.Exec(t, sql)
+	}
+	s.environ = map[string]string{
+		"DATABASE_URL": s.db.URL, "SQS_URL": s.source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "SLUICE_BACKOFF": "true",
+		"SLUICE_MASK_KEYS": "k1:canary-0123456789abcdef0123456789abcdef",
+	}
+	return s
+}
+
+func (s *checkedSite) queue(change map[string]string) {
+	attributes := map[string]string{"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":"50"}`}
+	maps.Copy(attributes, change)
+	s.source = s.lambda.sqs.Queue("logins", attributes)
+}
+
+type checked struct {
+	Findings []struct{ Severity, About, Rule, What, Remedy string }
+	Errors   int
+	Skipped  int
+}
+
+func (s *checkedSite) check() (got checked, rules []string) {
+	s.t.Helper()
+	code, stdout, stderr := run(s.t, s.environ, "", "check", "--json")
+	noCanary(s.t, stdout, stderr)
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		s.t.Fatalf("%v: %s %s", err, stdout, stderr)
+	}
+	if (code != 0) != (got.Errors > 0) || stderr != "" {
+		s.t.Errorf("the exit code is %d, with %d errors; %s", code, got.Errors, stderr)
+	}
+	for _, f := range got.Findings {
+		if f.Severity != "ok" {
+			rules = append(rules, f.Severity+" "+f.Rule)
+		}
+		if f.Remedy == "" && (f.Severity == "error" || f.Severity == "warning") {
+			s.t.Errorf("no remedy: %+v", f)
+		}
+	}
+	slices.Sort(rules)
+	return got, rules
+}
+
+func TestCheck(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*checkedSite)
+		want   []string
+	}{
+		{"nothing is wrong", func(*checkedSite) {}, nil},
+		{"no configuration", func(s *checkedSite) { s.environ = nil }, []string{"error configuration", "error configuration", "skipped connect", "skipped queue"}},
+		{"unknown model", func(s *checkedSite) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
+		{"unkeyed masks", func(s *checkedSite) {
+			delete(s.environ, "SLUICE_MASK_KEYS")
+			s.environ["SLUICE_MASK"] = "sha256"
+		}, []string{"warning unkeyed"}},
+		{"no table", func(s *checkedSite) { s.db.Exec(s.t, "DROP TABLE user_logins") }, []string{"error table_missing"}},
+		{"no database", func(s *checkedSite) { s.environ["DATABASE_URL"] = "postgres://me:canary@127.0.0.1:1/x" }, []string{"error connect"}},
+		{"a URL that is none", func(s *checkedSite) { s.environ["DATABASE_URL"] = "mysql://me:canary@db/x" }, []string{"error configuration"}},
+		{"SQLite", func(s *checkedSite) { s.environ["DATABASE_URL"] = "sqlite:canary.db" }, []string{"skipped connect"}},
+		{"no queue", func(s *checkedSite) { s.environ["SQS_URL"] += "x" }, []string{"error queue"}},
+		{"no dead-letter queue", func(s *checkedSite) { s.environ["DEAD_LETTER_QUEUE_URL"] += "x" }, []string{"error dead_letter_queue"}},
+		{"the policy's queue is gone", func(s *checkedSite) {
+			s.queue(map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `x","maxReceiveCount":50}`})
+		}, []string{"error dead_letter_queue"}},
+		{"three receives of half a minute", func(s *checkedSite) {
+			s.queue(map[string]string{"VisibilityTimeout": "30", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":3}`})
+		}, []string{"error outage", "error visibility", "warning max_receive_count"}},
+		{"no back-off", func(s *checkedSite) { delete(s.environ, "SLUICE_BACKOFF") }, []string{"warning outage"}},
+		{"messages in the dead-letter queue", func(s *checkedSite) { s.dead.Put(sqstest.Message{Body: queueCanary}) }, []string{"warning messages"}},
+		{"the answer is ignored", func(s *checkedSite) {
+			s.lambda.mappings = strings.Replace(goodMapping, `"ReportBatchItemFailures"`, "", 1)
+		}, []string{"error report_batch_item_failures"}},
+		{"a slow function", func(s *checkedSite) { s.lambda.timeout = 60 }, []string{"warning visibility"}},
+		{"a second function, disabled", func(s *checkedSite) {
+			s.lambda.mappings += "," + strings.Replace(goodMapping, "Enabled", "Disabled", 1)
+		}, []string{"error disabled"}},
+		{"Lambda may not be asked", func(s *checkedSite) { s.lambda.status = 403 }, []string{"skipped mapping"}},
+		{"no Lambda", func(s *checkedSite) { s.lambda.status = 404 }, []string{"skipped mapping"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newCheckedSite(t)
+			tt.change(s)
+			if got, rules := s.check(); strings.Join(rules, ", ") != strings.Join(tt.want, ", ") {
+				t.Errorf("got  %s\nwant %s\n%+v", strings.Join(rules, ", "), strings.Join(tt.want, ", "), got)
+			}
+			if n := len(s.lambda.sqs.Calls("ReceiveMessage")); n != 0 {
+				t.Errorf("%d messages were received", n)
+			}
+		})
+	}
+}
+
+func TestCheckTable(t *testing.T) {
+	s := newCheckedSite(t)
+	code, stdout, stderr := run(t, s.environ, "", "check")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "0 errors, 0 warnings, 0 not looked at") || !strings.Contains(stdout, "moves no good message away") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	noCanary(t, stdout)
+	s.db.Exec(t, "ALTER TABLE user_logins ALTER locale TYPE varchar(5)")
+	if code, stdout, stderr = run(t, s.environ, "", "check"); code != 1 || stderr != "" || !strings.Contains(stdout, "→ `sluice schema`") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	if code, _, stderr = run(t, s.environ, "", "check", "--timeout", "soon"); code != 2 || !strings.Contains(stderr, "--timeout") {
+		t.Errorf("got %d, %s", code, stderr)
+	}
+}

@@ -1,0 +1,253 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/deadletters"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/internal/sqsqueue"
+)
+
+type peekCmd struct {
+	QueueURL string `arg:"" optional:"" name:"queue-url" help:"The queue; DEAD_LETTER_QUEUE_URL when it is not given."`
+	Max      int    `default:"100" placeholder:"N" help:"Look at this many messages at most (${default}); 0 for all."`
+	Raw      bool   `help:"Show bodies as they were sent, with the personal values in them."`
+	Force    bool   `help:"Also when the queue has a redrive policy: to look at a message costs it a receive."`
+	JSON     bool   `help:"Print JSON in place of tables."`
+}
+
+// Help says more than one line.
+func (peekCmd) Help() string {
+	return `Shows how many messages there are and for what reasons, and their bodies as the model would store them: masked. A body
+that the model cannot read shows only its reason and its size. SQS has no way to look without receiving, so messages are
+invisible to others while the command runs; all are given back when it ends, also when it is interrupted. Of a FIFO
+queue it shows ten messages of each group at most.
+
+  sluice peek
+  sluice peek --json --max 0 | jq .reasons`
+}
+
+// Validate implements kong's check of the arguments.
+func (c *peekCmd) Validate() error {
+	if c.Max < 0 {
+		return errors.New("--max is a number, or 0 for all")
+	}
+	return nil
+}
+
+// peeked is what a queue holds.
+type peeked struct {
+	Queue    string          `json:"queue"`
+	Visible  int             `json:"visible"`
+	InFlight int             `json:"in_flight"`
+	Delayed  int             `json:"delayed"`
+	Looked   int             `json:"looked_at"`
+	Kept     int             `json:"not_given_back"`
+	Reasons  []peekedReason  `json:"reasons"`
+	Messages []peekedMessage `json:"messages"`
+}
+
+type peekedReason struct {
+	Reason     message.Reason `json:"reason"`
+	Field      string         `json:"field,omitzero"`
+	SQLState   string         `json:"sqlstate,omitzero"`
+	Constraint string         `json:"constraint,omitzero"`
+	Messages   int            `json:"messages"`
+	Means      string         `json:"means"`
+}
+
+func (r *peekedReason) where() string {
+	switch {
+	case r.Field != "":
+		return r.Field
+	case r.Constraint != "":
+		return "constraint " + r.Constraint
+	case r.SQLState != "":
+		return "SQLSTATE " + r.SQLState
+	default:
+		return ""
+	}
+}
+
+type peekedMessage struct {
+	ID        string         `json:"id"`
+	FirstSent *time.Time     `json:"first_sent,omitzero"`
+	Receives  int            `json:"receives"`
+	Reason    message.Reason `json:"reason"`
+	Field     string         `json:"field,omitzero"`
+	Bytes     int            `json:"bytes"`
+	// Columns is the row that the body would become, absent when it cannot be read.
+	Columns map[string]string `json:"columns,omitzero"`
+	// Unreadable is why it cannot.
+	Unreadable string `json:"unreadable,omitzero"`
+	Body       string `json:"body,omitzero"`
+}
+
+// Run implements the command.
+func (c *peekCmd) Run(ctx context.Context, a *app) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	q, err := a.openQueue(ctx, c.QueueURL, "DEAD_LETTER_QUEUE_URL", "QUEUE_URL")
+	if err != nil {
+		return err
+	}
+	if q.Settings.DeadLetterARN != "" && !c.Force {
+		return errForce(q.URL)
+	}
+	var keys *mask.Keyring // none when nothing says how to mask
+	if cfg.Keys != nil || cfg.MaskSecretARN != "" {
+		keys, err = a.keys(ctx, cfg)
+	}
+	if err != nil {
+		return err
+	}
+	bar := a.progress("looking at")
+	seen, err := deadletters.Peek(ctx, q, c.Max, bar.set)
+	bar.end()
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped")
+	}
+	if err != nil && len(seen.Messages) == 0 {
+		return err
+	}
+	p := c.read(q, &seen, cfg.Model, keys)
+	if c.Raw {
+		fmt.Fprintln(a.stderr, a.red("These are raw bodies, with the personal values in them: keep them out of tickets, chats and files."))
+	}
+	if c.JSON {
+		return a.printJSON(p, err)
+	}
+	if printErr := c.print(a, p, cfg.Model, keys != nil); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+// read shows the messages through the model's eyes.
+func (c *peekCmd) read(q *sqsqueue.Queue, seen *deadletters.Seen, m *model.Model, keys *mask.Keyring) *peeked {
+	p := &peeked{
+		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
+		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},
+	}
+	var reader *model.Reader
+	if keys != nil {
+		reader = m.Reader(keys)
+	}
+	rows := batch.New(m.Table)
+	for i := range seen.Messages {
+		in := &seen.Messages[i]
+		p.count(in)
+		out := peekedMessage{ID: in.ID, Receives: in.ReceiveCount, Reason: deadletters.Reason(in), Bytes: len(in.Body)}
+		if at, ok := deadletters.FirstSent(in); ok {
+			out.FirstSent = &at
+		}
+		if in.Note != nil {
+			out.Field = in.Note.Field
+		}
+		if reader != nil {
+			rows.Reset()
+			if bad := reader.Append(rows, i, 0, &in.Message); !bad.IsZero() {
+				out.Unreadable = bad.String()
+			} else {
+				out.Columns = map[string]string{}
+				rows.Row(0, func(column int, v []byte) {
+					if c := m.Columns[column]; c.Field >= 0 {
+						out.Columns[c.Name] = show(rows.Columns()[column].Kind, v)
+					}
+				})
+			}
+		}
+		if c.Raw {
+			out.Body = string(in.Body)
+		}
+		p.Messages = append(p.Messages, out)
+	}
+	slices.SortStableFunc(p.Reasons, func(x, y peekedReason) int { return cmp.Compare(y.Messages, x.Messages) })
+	return p
+}
+
+func (p *peeked) count(in *sqsqueue.Received) {
+	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
+	if n := in.Note; n != nil {
+		r.Field, r.SQLState, r.Constraint = n.Field, n.SQLState, n.Constraint
+	}
+	for i := range p.Reasons {
+		r.Messages = p.Reasons[i].Messages
+		if p.Reasons[i] == r {
+			p.Reasons[i].Messages++
+			return
+		}
+	}
+	r.Messages = 1
+	p.Reasons = append(p.Reasons, r)
+}
+
+func (c *peekCmd) print(a *app, p *peeked, m *model.Model, masks bool) error {
+	fmt.Fprintf(a.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d looked at.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
+	if p.Kept > 0 {
+		fmt.Fprintf(a.stderr, "sluice: %d messages could not be given back at once, and are invisible until the queue's visibility ends\n", p.Kept)
+	}
+	if p.Looked == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.stdout)
+	t := a.table("reason", "where", "messages", "which means")
+	for _, r := range p.Reasons {
+		t.row(string(r.Reason), r.where(), fmt.Sprint(r.Messages), r.Means)
+	}
+	if err := t.print(); err != nil {
+		return err
+	}
+	fmt.Fprintln(a.stdout)
+	headings := []string{"message", "first sent", "receives", "reason", "bytes"}
+	var names []string
+	for _, column := range m.Columns {
+		if column.Field >= 0 && masks {
+			names = append(names, column.Name)
+		}
+	}
+	if c.Raw {
+		names = []string{"body"}
+	}
+	t = a.table(append(headings, names...)...)
+	for _, msg := range p.Messages {
+		t.row(c.cells(&msg, names)...)
+	}
+	if err := t.print(); err != nil {
+		return err
+	}
+	if !masks && !c.Raw {
+		fmt.Fprintln(a.stdout, "\nBodies are not shown: nothing says how to mask. Set SLUICE_MASK_KEYS as the function has it.")
+	}
+	return nil
+}
+
+func (c *peekCmd) cells(m *peekedMessage, names []string) []string {
+	sent := ""
+	if m.FirstSent != nil {
+		sent = m.FirstSent.Format(time.RFC3339)
+	}
+	cells := []string{m.ID, sent, fmt.Sprint(m.Receives), strings.TrimSpace(string(m.Reason) + " " + m.Field), fmt.Sprint(m.Bytes)}
+	for _, name := range names {
+		switch v, ok := m.Columns[name]; {
+		case c.Raw:
+			cells = append(cells, m.Body)
+		case ok:
+			cells = append(cells, short(v))
+		default:
+			cells = append(cells, "·")
+		}
+	}
+	return cells
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"sluice/internal/config"
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+type sendCmd struct {
+	File       string `arg:"" help:"File with one body a line; - for standard input. It may be compressed by gzip."`
+	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; SQS_URL when it is not given."`
+	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
+	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
+	Dedup      string `enum:"content,line,unique" default:"content" help:"Deduplication id on a FIFO queue, which takes equal ids once in 5 minutes: a hash of the body (content), of the body and its line number (line), or a new one each time (unique)."`
+	JSON       bool   `help:"Print JSON in place of a sentence."`
+}
+
+// Help says more than one line.
+func (sendCmd) Help() string {
+	return `Lines are sent as they are; empty lines are skipped. The exit code is 1 when a line was not sent: its number goes to
+standard error, and its text does not.
+
+  sluice send bodies.jsonl.gz
+  sluice send - --group-field user_id < bodies.jsonl`
+}
+
+// sendSummary is what became of the lines.
+type sendSummary struct {
+	Queue   string `json:"queue"`
+	Lines   int    `json:"lines"`
+	Empty   int    `json:"empty"`
+	Sent    int    `json:"sent"`
+	Unsent  int    `json:"unsent"`
+	Numbers []int  `json:"unsent_lines,omitzero"` // the first of them
+	// Complete is false when the input was not read to its end.
+	Complete bool `json:"complete"`
+}
+
+// What is read ahead: so many lines, or so many bytes.
+const (
+	sendChunk      = 500
+	sendChunkBytes = 8 << 20
+	maxLineBytes   = 1 << 20 // SQS's limit of a message
+	maxNumbers     = 20
+)
+
+// Run implements the command.
+func (c *sendCmd) Run(ctx context.Context, a *app) error {
+	q, err := a.openQueue(ctx, c.QueueURL, "SQS_URL", "--to")
+	if err != nil {
+		return err
+	}
+	if q.FIFO && c.Group == "" && c.GroupField == "" {
+		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
+	}
+	in, closeIn, err := a.lines(c.File)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", c.File, err)
+	}
+	defer closeIn()
+	s := &sender{sendCmd: c, queue: q, stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
+	bar := a.progress("sending")
+	err = s.all(ctx, in, bar)
+	bar.end()
+	return s.report(a, err)
+}
+
+// lines opens a file of lines.
+func (a *app) lines(path string) (*bufio.Reader, func(), error) {
+	in, done := a.stdin, func() {}
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, nil, err
+		}
+		in, done = f, func() { _ = f.Close() } // it was only read
+	}
+	buffered := bufio.NewReaderSize(in, 64<<10)
+	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
+		unzipped, err := gzip.NewReader(buffered)
+		if err != nil {
+			done()
+			return nil, nil, err
+		}
+		buffered = bufio.NewReaderSize(unzipped, 64<<10)
+	}
+	return buffered, done, nil
+}
+
+// sender sends lines in chunks.
+type sender struct {
+	*sendCmd
+	queue   *sqsqueue.Queue
+	out     []sqsqueue.Outgoing
+	numbers []int // of the lines in out
+	bytes   int
+	// stopped are the groups of a FIFO queue that a message was not sent of:
+	// what follows must not be ahead of it.
+	stopped map[string]bool
+	sum     sendSummary
+	// why has the gravest errors, each once.
+	why []string
+}
+
+var errTooLong = fmt.Errorf("a line is longer than the %d bytes that SQS takes", maxLineBytes)
+
+func (s *sender) all(ctx context.Context, in *bufio.Reader, bar *progress) error {
+	for {
+		line, err := readLine(in)
+		if err != nil && !errors.Is(err, errTooLong) {
+			if !errors.Is(err, io.EOF) {
+				return errors.Join(s.flush(ctx), fmt.Errorf("line %d: %w", s.sum.Lines+1, err))
+			}
+			s.sum.Complete = true
+			err = s.flush(ctx)
+			bar.set(s.sum.Sent, 0)
+			return err
+		}
+		s.sum.Lines++
+		switch {
+		case err != nil:
+			s.refuse(s.sum.Lines, err.Error())
+			s.stopped[s.Group] = s.queue.FIFO && s.Group != ""
+		case len(bytes.TrimSpace(line)) == 0:
+			s.sum.Empty++
+		default:
+			s.add(line)
+		}
+		if len(s.out) == sendChunk || s.bytes >= sendChunkBytes {
+			if err := s.flush(ctx); err != nil {
+				return err
+			}
+			bar.set(s.sum.Sent, 0)
+		}
+	}
+}
+
+// readLine reads a line without its end; io.EOF when there is none.
+func readLine(in *bufio.Reader) (line []byte, err error) {
+	long := false
+	for {
+		part, err := in.ReadSlice('\n')
+		if long = long || len(line)+len(part) > maxLineBytes+2; !long {
+			line = append(line, part...)
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && !long):
+			return nil, err
+		case long:
+			return nil, errTooLong
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
+	}
+}
+
+// add puts a line into the chunk.
+func (s *sender) add(line []byte) {
+	m := sqsqueue.Outgoing{Body: line, Group: s.Group}
+	if s.GroupField != "" {
+		if m.Group = groupOf(line, s.GroupField); m.Group == "" {
+			s.refuse(s.sum.Lines, "the body has no text in the field of --group-field")
+			return
+		}
+	}
+	if s.queue.FIFO {
+		m.DeduplicationID = s.deduplicationID(line)
+	}
+	if s.stopped[m.Group] {
+		s.refuse(s.sum.Lines, "an earlier message of the group was not sent")
+		return
+	}
+	s.out, s.numbers, s.bytes = append(s.out, m), append(s.numbers, s.sum.Lines), s.bytes+len(line)
+}
+
+func (s *sender) deduplicationID(line []byte) string {
+	switch s.Dedup {
+	case "unique":
+		return rand.Text()
+	case "line":
+		line = append([]byte(strconv.Itoa(s.sum.Lines)+"\n"), line...)
+	}
+	sum := sha256.Sum256(line)
+	return hex.EncodeToString(sum[:])
+}
+
+// groupOf is the text of a field of a body, "" when there is none.
+func groupOf(body []byte, field string) string {
+	var members map[string]any
+	if json.Unmarshal(body, &members) != nil { // its error quotes the body
+		return ""
+	}
+	text, _ := members[field].(string)
+	return text
+}
+
+// flush sends the chunk. An error says that sending more is of no use.
+func (s *sender) flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		s.refuseAll()
+		return err
+	}
+	unsent, err := s.queue.Send(ctx, s.out)
+	s.sum.Sent += len(s.out) - len(unsent)
+	for _, i := range unsent {
+		s.refuse(s.numbers[i], "")
+		if s.queue.FIFO {
+			s.stopped[s.out[i].Group] = true
+		}
+	}
+	s.out, s.numbers, s.bytes = s.out[:0], s.numbers[:0], 0
+	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseUnsent {
+		s.because(err.Error()) // these lines' own fault
+		err = nil
+	}
+	return err
+}
+
+func (s *sender) refuseAll() {
+	for _, n := range s.numbers {
+		s.refuse(n, "")
+	}
+	s.out, s.numbers = nil, nil
+}
+
+func (s *sender) refuse(number int, why string) {
+	s.sum.Unsent++
+	if len(s.sum.Numbers) < maxNumbers {
+		s.sum.Numbers = append(s.sum.Numbers, number)
+	}
+	s.because(why)
+}
+
+func (s *sender) because(why string) {
+	if why != "" && !slices.Contains(s.why, why) && len(s.why) < maxNumbers {
+		s.why = append(s.why, why)
+	}
+}
+
+func (s *sender) report(a *app, err error) error {
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("stopped")
+	}
+	if err != nil {
+		s.sum.Complete = false
+	}
+	if s.JSON {
+		if jsonErr := a.printJSON(s.sum, nil); jsonErr != nil {
+			return jsonErr
+		}
+	} else {
+		fmt.Fprintf(a.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
+	}
+	if s.sum.Unsent > 0 {
+		numbers := make([]string, len(s.sum.Numbers))
+		for i, n := range s.sum.Numbers {
+			numbers[i] = strconv.Itoa(n)
+		}
+		more := ""
+		if n := s.sum.Unsent - len(numbers); n > 0 {
+			more = fmt.Sprintf(" and %d more", n)
+		}
+		fmt.Fprintf(a.stderr, "sluice: not sent: line %s%s\n", strings.Join(numbers, ", "), more)
+		for _, why := range s.why {
+			fmt.Fprintf(a.stderr, "sluice: %s\n", why)
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("after line %d: %w", s.sum.Lines, err)
+	case s.sum.Unsent > 0:
+		return errReported
+	default:
+		return nil
+	}
+}
+
+// openQueue opens the queue of a flag, or of a variable when that is not given.
+func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqsqueue.Queue, error) {
+	client, err := sqsqueue.NewClient(ctx)
+	if err != nil {
+		return nil, err
+	}
+	setting := flag
+	if url == "" {
+		setting = variable
+		if url = a.environ[variable]; url == "" {
+			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
+		}
+	}
+	return sqsqueue.Open(ctx, client, url, setting)
+}

@@ -1,0 +1,273 @@
+package main_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/internal/sqsqueue/sqstest"
+)
+
+// queueCanary is in every body that these tests send.
+const queueCanary = "canary-203.0.113.7"
+
+// useSQS starts an SQS in this process, and points the SDK there.
+func useSQS(t *testing.T) *sqstest.Server {
+	t.Helper()
+	sqs := sqstest.New()
+	t.Cleanup(sqs.Close)
+	useAWS(t, sqs.URL)
+	return sqs
+}
+
+func useAWS(t *testing.T, endpoint string) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": endpoint, "AWS_REGION": sqstest.Region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-secret-key",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_PROFILE": "",
+	} {
+		t.Setenv(name, value)
+	}
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "bodies.jsonl")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func bodyLines(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, `{"user_id":"u-%d","n":%d,"ip":%q}`+"\n", i%3, i, queueCanary)
+	}
+	return b.String()
+}
+
+func zipped(t *testing.T, text string) string {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	return out.String()
+}
+
+func noCanary(t *testing.T, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if strings.Contains(text, "canary") {
+			t.Errorf("a value shows: %s", text)
+		}
+	}
+}
+
+func TestSend(t *testing.T) {
+	sqs := useSQS(t)
+	text := bodyLines(1203)
+	for _, tt := range []struct {
+		name, stdin string
+		args        []string
+		want        int
+	}{
+		{"a file", "", []string{write(t, text)}, 1203},
+		{"standard input", text, []string{"-"}, 1203},
+		{"gzip", "", []string{write(t, zipped(t, text))}, 1203},
+		{"gzip on standard input", zipped(t, text), []string{"-"}, 1203},
+		{"empty lines, Windows, and no end", "\n{\"a\":1}\r\n  \n\r\n{\"b\": 2 }", []string{"-"}, 2},
+		{"nothing", "", []string{"-"}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := sqs.Queue("logins", nil)
+			code, stdout, stderr := run(t, map[string]string{"SQS_URL": q.URL}, tt.stdin, append([]string{"send"}, tt.args...)...)
+			if code != 0 || stderr != "" || !strings.HasPrefix(stdout, fmt.Sprint(tt.want, " of ")) {
+				t.Errorf("got %d, %s, %s", code, stdout, stderr)
+			}
+			noCanary(t, stdout)
+			sent := map[string]bool{}
+			for _, m := range q.Messages() {
+				sent[m.Body] = true
+			}
+			if len(q.Messages()) != tt.want || len(sent) != tt.want {
+				t.Errorf("%d messages arrived, %d different ones", len(q.Messages()), len(sent))
+			}
+			if tt.want == 2 && (!sent[`{"a":1}`] || !sent[`{"b": 2 }`]) {
+				t.Errorf("they were changed: %v", sent)
+			}
+		})
+	}
+}
+
+func TestSendToFIFO(t *testing.T) {
+	sqs := useSQS(t)
+	text := bodyLines(30) + bodyLines(3) // the last three are there twice
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		want   int
+		groups int
+	}{
+		{"one group", []string{"--group", "g"}, 30, 1},
+		{"a field", []string{"--group-field", "user_id"}, 30, 3},
+		{"each line", []string{"--group", "g", "--dedup", "line"}, 33, 1},
+		{"always", []string{"--group", "g", "--dedup", "unique"}, 33, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := sqs.Queue("logins.fifo", nil)
+			code, stdout, stderr := run(t, nil, text, append([]string{"send", "-", "--to", q.URL}, tt.args...)...)
+			if code != 0 {
+				t.Errorf("got %d, %s, %s", code, stdout, stderr)
+			}
+			groups, last := map[string]int{}, map[string]int{}
+			for _, m := range q.Messages() {
+				groups[m.Group]++
+				var body struct{ N int }
+				if err := json.Unmarshal([]byte(m.Body), &body); err != nil {
+					t.Fatal(err)
+				}
+				if tt.want == 30 && body.N < last[m.Group] {
+					t.Errorf("%d came after %d", body.N, last[m.Group])
+				}
+				last[m.Group] = body.N
+			}
+			if len(q.Messages()) != tt.want || len(groups) != tt.groups {
+				t.Errorf("%d messages in %d groups", len(q.Messages()), len(groups))
+			}
+		})
+	}
+}
+
+func TestSendNamesLines(t *testing.T) {
+	sqs := useSQS(t)
+	fifo := sqs.Queue("logins.fifo", nil)
+	standard := sqs.Queue("logins", nil)
+	long := `{"canary":"` + strings.Repeat("x", 1<<20) + `"}`
+	for _, tt := range []struct {
+		name, stdin string
+		args        []string
+		says        []string
+		sent        int
+	}{
+		{"a character", "{\"n\":1}\n{\"canary\":\"\x01\"}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "InvalidMessageContents"}, 2},
+		{"not UTF-8", "{\"n\":1}\n{\"canary\":\"\xff\"}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "UTF-8"}, 2},
+		{"too long", "{\"n\":1}\n" + long + "\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "1048576"}, 2},
+		{"too long, at the end", "{\"n\":1}\n" + long, []string{"--to", standard.URL}, []string{"not sent: line 2\n"}, 1},
+		{"its group ends", "{\"u\":\"a\"}\n{\"u\":\"a\",\"canary\":\"\uFFFE\"}\n{\"u\":\"b\"}\n{\"u\":\"a\",\"n\":4}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 4\n"}, 2},
+		{"no group", "{\"u\":\"c\"}\n{\"canary\":1}\n{\"u\":5}\ncanary\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 3, 4\n", "--group-field"}, 1},
+		{"many", strings.Repeat("\x01\n", 30), []string{"--to", standard.URL}, []string{"and 10 more"}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := len(fifo.Messages()) + len(standard.Messages())
+			code, stdout, stderr := run(t, nil, tt.stdin, append([]string{"send", "-", "--json"}, tt.args...)...)
+			if code != 1 {
+				t.Errorf("got the exit code %d", code)
+			}
+			noCanary(t, stdout, stderr)
+			for _, say := range tt.says {
+				if !strings.Contains(stderr, say) {
+					t.Errorf("stderr lacks %q: %s", say, stderr)
+				}
+			}
+			var sum struct {
+				Sent     int
+				Unsent   int
+				Complete bool
+				Lines    []int `json:"unsent_lines"`
+			}
+			if err := json.Unmarshal([]byte(stdout), &sum); err != nil || sum.Sent != tt.sent || !sum.Complete || sum.Unsent == 0 || len(sum.Lines) == 0 {
+				t.Errorf("got %s, %v", stdout, err)
+			}
+			if n := len(fifo.Messages()) + len(standard.Messages()) - before; n != tt.sent {
+				t.Errorf("%d arrived, want %d", n, tt.sent)
+			}
+		})
+	}
+}
+
+// Over several chunks, too, nothing of a group overtakes what was not sent.
+func TestSendEndsAGroupForGood(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins.fifo", nil)
+	lines := strings.Split(bodyLines(1500), "\n")
+	lines[100] = strings.ReplaceAll(lines[100], "ip", "i\uFFFEp")
+	code, _, stderr := run(t, nil, strings.Join(lines, "\n"), "send", "-", "--to", q.URL, "--group-field", "user_id")
+	stopped := 0
+	for _, m := range q.Messages() {
+		if m.Group == "u-1" { // line 100 is one of it
+			stopped++
+		}
+	}
+	if code != 1 || stopped != 33 || len(q.Messages()) != 1033 {
+		t.Errorf("got %d; %d of the group, %d in all: %s", code, stopped, len(q.Messages()), stderr)
+	}
+}
+
+func TestSendStops(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins", nil)
+	for name, fault := range map[string]sqstest.Fault{
+		"forbidden": {Code: "AccessDenied", Message: queueCanary}, "broken": {Code: "InternalError", Status: 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+				if c.Operation == "SendMessageBatch" {
+					return &fault
+				}
+				return nil
+			})
+			code, stdout, stderr := run(t, map[string]string{"SQS_URL": q.URL}, bodyLines(2000), "send", "-", "--json")
+			if code != 1 || !strings.Contains(stderr, "after line 500") || !strings.Contains(stdout, `"complete":false`) || !strings.Contains(stdout, `"sent":0`) {
+				t.Errorf("got %d, %s, %s", code, stdout, stderr)
+			}
+			noCanary(t, stdout, stderr)
+		})
+	}
+}
+
+func TestSendUsage(t *testing.T) {
+	sqs := useSQS(t)
+	fifo := sqs.Queue("logins.fifo", nil)
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no file", []string{"send"}, 2, "<file>"},
+		{"two groups", []string{"send", "-", "--group", "a", "--group-field", "b"}, 2, "--group"},
+		{"unknown deduplication", []string{"send", "-", "--dedup", "x"}, 2, "--dedup"},
+		{"no queue", []string{"send", "-"}, 1, "SQS_URL is not set"},
+		{"not a URL", []string{"send", "-", "--to", "logins"}, 1, "--to"},
+		{"no such queue", []string{"send", "-", "--to", sqs.URL + "/000000000000/nosuch"}, 1, "there is no such queue"},
+		{"no such file", []string{"send", "/nosuch/file", "--to", fifo.URL, "--group", "g"}, 1, "no such file"},
+		{"FIFO without a group", []string{"send", "-", "--to", fifo.URL}, 1, "--group"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, stdout, stderr := run(t, nil, "{}\n", tt.args...)
+			if code != tt.code || !strings.Contains(stdout+stderr, tt.says) {
+				t.Errorf("got %d, %s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
+func TestSendBrokenGzip(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins", nil)
+	whole := zipped(t, bodyLines(5000))
+	code, stdout, stderr := run(t, nil, whole[:len(whole)/2], "send", "-", "--to", q.URL)
+	if code != 1 || !strings.Contains(stderr, "unexpected EOF") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	noCanary(t, stdout, stderr)
+}

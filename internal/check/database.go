@@ -1,0 +1,296 @@
+package check
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/model"
+)
+
+const (
+	// oldestVersion of Postgres that tests run against, as server_version_num.
+	oldestVersion = 140000
+	// maxSkew between two clocks. AWS refuses signatures that are 5 minutes off.
+	maxSkew = 5 * time.Second
+)
+
+// Connector opens a connection to the database that rows go to.
+type Connector interface {
+	Connect(ctx context.Context) (*pgconn.PgConn, error)
+}
+
+// Database compares the model with the live database, as the role that connects.
+func Database(ctx context.Context, c Connector, m *model.Model) Findings {
+	d := &database{model: m}
+	conn, err := c.Connect(ctx)
+	if err != nil {
+		d.Failure("database", "connect", err)
+		return d.Findings
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	d.conn = conn
+	for _, look := range []func(context.Context) error{d.server, d.tables} {
+		if err := look(ctx); err != nil {
+			d.add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
+			break
+		}
+	}
+	d.encryption()
+	return d.Findings
+}
+
+type database struct {
+	Findings
+	model *model.Model
+	conn  *pgconn.PgConn
+}
+
+// catalogError is an error of a query on the catalog: it meets no values of rows.
+func catalogError(err error) string {
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return "SQLSTATE " + refused.Code
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no time left"
+	}
+	return "the connection broke"
+}
+
+// query returns the rows of a query as text; a NULL is "".
+func (d *database) query(ctx context.Context, sql string, args ...string) ([][]string, error) {
+	params := make([][]byte, len(args))
+	for i, a := range args {
+		params[i] = []byte(a)
+	}
+	result := d.conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
+	if result.Err != nil {
+		return nil, result.Err
+	}
+	rows := make([][]string, len(result.Rows))
+	for i, r := range result.Rows {
+		rows[i] = make([]string, len(r))
+		for j, v := range r {
+			rows[i][j] = string(v)
+		}
+	}
+	return rows, nil
+}
+
+const serverSQL = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('transaction_read_only'),
+	pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_user`
+
+func (d *database) server(ctx context.Context) error {
+	before := time.Now()
+	rows, err := d.query(ctx, serverSQL)
+	if err != nil {
+		return err
+	}
+	took := time.Since(before)
+	r := rows[0]
+	d.add(OK, "database", "connect", "", "connected as %s to PostgreSQL %s", r[5], r[1])
+	if version, _ := strconv.Atoi(r[0]); version < oldestVersion {
+		d.add(Warning, "database", "version", "upgrade to 14 or newer", "PostgreSQL %s is older than what sluice is tested with", r[1])
+	}
+	switch {
+	case r[3] == "t":
+		d.add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in DATABASE_URL", "the server is a replica, and takes no rows")
+	case r[2] == "on":
+		d.add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row is taken")
+	}
+	millis, err := strconv.ParseInt(r[4], 10, 64)
+	if err != nil {
+		return err
+	}
+	d.clocks(time.UnixMilli(millis).Sub(before.Add(took/2)), took)
+	return nil
+}
+
+// clocks judges how far the server's clock is ahead of ours.
+func (d *database) clocks(ahead, took time.Duration) {
+	if off := ahead.Abs(); off > maxSkew+took/2 {
+		word := "ahead of"
+		if ahead < 0 {
+			word = "behind"
+		}
+		d.add(Warning, "database", "clock", "let both follow a time server (chrony or NTP): AWS refuses what is signed 5 minutes off, and IAM tokens of the database live for 15 minutes",
+			"the server's clock is %v %s this machine's", off.Round(time.Second), word)
+		return
+	}
+	d.add(OK, "database", "clock", "", "the server's clock and this machine's agree")
+}
+
+func (d *database) encryption() {
+	_, encrypted := d.conn.Conn().(*tls.Conn)
+	switch remote := d.conn.Conn().RemoteAddr(); {
+	case encrypted:
+		secured, _ := d.conn.Conn().(*tls.Conn)
+		if state := secured.ConnectionState(); len(state.VerifiedChains) == 0 {
+			d.add(Warning, "database", "tls", "use sslmode=verify-full in DATABASE_URL, or name no sslmode", "the connection is encrypted, and nobody checks who the server is")
+			return
+		}
+		d.add(OK, "database", "tls", "", "the connection is encrypted, and the server's certificate checked")
+	case loopback(remote):
+		d.add(OK, "database", "tls", "", "the connection is clear text and stays on this machine")
+	default:
+		d.add(Error, "database", "tls", "remove sslmode from DATABASE_URL, which makes it verify-full, and turn TLS on in the server",
+			"rows and password go over the network in clear text")
+	}
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback() // else a Unix socket
+}
+
+func (d *database) tables(ctx context.Context) error {
+	t := d.model.Table
+	var columns, ledger []model.Column
+	for i, c := range d.model.Columns {
+		if t.Columns[i].Ledger {
+			ledger = append(ledger, c)
+		} else {
+			columns = append(columns, c)
+		}
+	}
+	if t.Ledger == "" {
+		return d.table(ctx, t.Name, columns, d.keyNames())
+	}
+	if err := d.table(ctx, t.Name, columns, nil); err != nil {
+		return err
+	}
+	return d.table(ctx, t.Ledger, ledger, d.keyNames())
+}
+
+func (d *database) keyNames() (names []string) {
+	for _, k := range d.model.Table.Key {
+		names = append(names, d.model.Table.Columns[k].Name)
+	}
+	return names
+}
+
+const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity) AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
+	has_schema_privilege(c.relnamespace, 'USAGE')
+	FROM pg_class c WHERE c.oid = to_regclass($1)`
+
+const columnsSQL = `SELECT a.attname, t.typname, CASE WHEN own.typtype = 'd' THEN own.typtypmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod),
+	a.attnotnull OR own.typnotnull, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
+	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+	FROM pg_attribute a JOIN pg_type own ON own.oid = a.atttypid JOIN pg_type t ON t.oid = CASE WHEN own.typtype = 'd' THEN own.typbasetype ELSE own.oid END
+	WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
+
+func (d *database) table(ctx context.Context, table string, want []model.Column, key []string) error {
+	name := batch.QuoteTable(d.model.Table.Schema, table)
+	rows, err := d.query(ctx, tableSQL, name)
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42501" {
+		d.add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		d.add(Error, "table", "table_missing", "`sluice migrate` creates it; `sluice schema` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table",
+			"there is no table %s, or the role cannot see its schema", name)
+		return nil
+	}
+	oid, kind := rows[0][0], rows[0][1]
+	if kind != "r" && kind != "p" {
+		d.add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
+		return nil
+	}
+	if rows[0][2] == "t" {
+		d.add(Warning, "grants", "row_security", "see that its policies let the role INSERT every row and SELECT what it inserted", "%s has row-level security, and it holds for this role", name)
+	}
+	if rows[0][3] != "t" {
+		d.add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
+	}
+	if rows, err = d.query(ctx, columnsSQL, oid); err != nil {
+		return err
+	}
+	have := map[string]live{}
+	for _, r := range rows {
+		typmod, _ := strconv.Atoi(r[2])
+		have[r[0]] = live{name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", hasValue: r[5] == "t", generated: r[6] == "t", insert: r[7] == "t", sel: r[8] == "t"}
+	}
+	d.columns(name, have, want, d.filled)
+	d.grants(name, have, want, key)
+	if key == nil {
+		return nil
+	}
+	return d.key(ctx, name, oid, key)
+}
+
+// filled says whether no row of ours has a NULL in a column.
+func (d *database) filled(c model.Column) bool {
+	return c.Field < 0 || d.model.Fields[c.Field].Required
+}
+
+func (d *database) grants(name string, have map[string]live, want []model.Column, key []string) {
+	var insert, sel []string
+	for _, c := range want {
+		l, ok := have[c.Name]
+		if ok && !l.insert {
+			insert = append(insert, c.Name)
+		}
+		if ok && !l.sel && slices.Contains(key, c.Name) {
+			sel = append(sel, c.Name)
+		}
+	}
+	if len(insert) > 0 {
+		d.add(Error, "grants", "grant_insert", fmt.Sprintf("GRANT INSERT ON %s TO the role", name), "the role may not INSERT into %s: %s", name, strings.Join(insert, ", "))
+	}
+	if len(sel) > 0 {
+		d.add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: ON CONFLICT reads them", strings.Join(key, ", "), name),
+			"the role may not SELECT the key of %s: %s", name, strings.Join(sel, ", "))
+	}
+	if len(insert)+len(sel) == 0 {
+		d.add(OK, "grants", "grants", "", "the role may INSERT into %s, and read its key", name)
+	}
+}
+
+const keysSQL = `SELECT i.indimmediate, i.indisvalid, i.indpred IS NULL AND i.indexprs IS NULL,
+	(SELECT string_agg(a.attname, ' ' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
+	FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique`
+
+// key looks for the unique index that ON CONFLICT needs: on exactly the key's
+// columns, in any order.
+func (d *database) key(ctx context.Context, name, oid string, key []string) error {
+	rows, err := d.query(ctx, keysSQL, oid)
+	if err != nil {
+		return err
+	}
+	sorted := slices.Sorted(slices.Values(key))
+	columns := strings.Join(key, ", ")
+	remedy := fmt.Sprintf("ALTER TABLE %s ADD UNIQUE (%s); or use a model with a ledger, as user_logins_plain", name, columns)
+	found := ""
+	for _, r := range rows {
+		switch {
+		case r[3] != strings.Join(sorted, " "):
+		case r[0] == "t" && r[1] == "t" && r[2] == "t":
+			d.add(OK, "table", "key", "", "%s has the unique key (%s)", name, columns)
+			return nil
+		case r[0] != "t":
+			found = "deferrable, and ON CONFLICT cannot use it"
+		case r[2] != "t":
+			found = "partial, and ON CONFLICT cannot use it"
+		default:
+			found = "not valid (its CREATE INDEX CONCURRENTLY failed)"
+		}
+	}
+	if found != "" {
+		d.add(Error, "table", "key", remedy, "the unique key of %s on (%s) is %s", name, columns, found)
+		return nil
+	}
+	d.add(Error, "table", "key", remedy, "%s has no unique key on (%s): no row can be stored exactly once", name, columns)
+	return nil
+}

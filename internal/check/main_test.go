@@ -1,0 +1,47 @@
+package check_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"sluice/internal/check"
+	"sluice/internal/model"
+	"sluice/internal/pgtest"
+	"sluice/models"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func load(t *testing.T, name string) *model.Model {
+	t.Helper()
+	m, err := model.Load(name, models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// rules lists the findings that are not OK, as "severity rule".
+func rules(f check.Findings) (all []string) {
+	for i := range f {
+		if f[i].Severity != check.OK {
+			all = append(all, string(f[i].Severity)+" "+f[i].Rule)
+		}
+	}
+	return all
+}
+
+// want holds that the findings which are not OK are exactly these, and that
+// each but what was skipped has a remedy.
+func want(t *testing.T, f check.Findings, expected ...string) {
+	t.Helper()
+	if got, want := strings.Join(rules(f), ", "), strings.Join(expected, ", "); got != want {
+		t.Errorf("got  %s\nwant %s\n%+v", got, want, f)
+	}
+	for i := range f {
+		if f[i].Remedy == "" && (f[i].Severity == check.Error || f[i].Severity == check.Warning) {
+			t.Errorf("no remedy: %+v", f[i])
+		}
+	}
+}

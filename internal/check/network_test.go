@@ -1,0 +1,71 @@
+package check_test
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/check"
+)
+
+// remote connects to a URL, by a connection that says it goes elsewhere.
+type remote struct{ url, address string }
+
+func (r remote) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(r.url)
+	if err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		return elsewhere{conn, r.address}, err
+	}
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+type elsewhere struct {
+	net.Conn
+	address string
+}
+
+func (e elsewhere) RemoteAddr() net.Addr {
+	return &net.TCPAddr{IP: net.ParseIP(e.address), Port: 5432}
+}
+
+func TestClearTextOverTheNetwork(t *testing.T) {
+	t.Parallel()
+	m := load(t, "user_logins")
+	db := migrated(t, m)
+	u, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	want(t, check.Database(t.Context(), remote{u.String(), "203.0.113.7"}, m), "error tls")
+	want(t, check.Database(t.Context(), remote{u.String(), "::1"}, m))
+}
+
+// The server's functions are shadowed, so that it seems to have another clock
+// and another version.
+func TestClockAndVersion(t *testing.T) {
+	t.Parallel()
+	m := load(t, "user_logins")
+	db := migrated(t, m)
+	u, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("search_path", db.Schema+",pg_catalog")
+	u.RawQuery = q.Encode()
+	db.Exec(t, `CREATE FUNCTION clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() - interval '7 minutes' $$`)
+	want(t, look(t, m, u.String()), "warning clock")
+	db.Exec(t, `DROP FUNCTION `+db.Schema+`.clock_timestamp(); CREATE FUNCTION current_setting(text) RETURNS text LANGUAGE sql AS $$ SELECT CASE $1 WHEN 'server_version_num' THEN '130012' ELSE pg_catalog.current_setting($1) END $$`)
+	want(t, look(t, m, u.String()), "warning version")
+}

@@ -1,0 +1,210 @@
+package check
+
+import (
+	"fmt"
+	"time"
+
+	"sluice/internal/sqsqueue"
+)
+
+const (
+	// minReceives is what AWS recommends for queues that Lambda reads: it
+	// throttles, and a throttled message has spent a receive.
+	minReceives = 5
+	// An outage of the database that messages must survive, and that they
+	// should: a fail-over, and a night.
+	mustSurvive, shouldSurvive = time.Hour, 6 * time.Hour
+	// visibilityFactor is AWS's rule for a queue that Lambda reads.
+	visibilityFactor = 6
+)
+
+// Queues is what there is around the queue that is read.
+type Queues struct {
+	Source *sqsqueue.Queue
+	// Policy is the dead-letter queue of the source's redrive policy, nil
+	// when there is no policy or the queue could not be opened.
+	Policy *sqsqueue.Queue
+	// Rejects is the queue of DEAD_LETTER_QUEUE_URL, nil likewise.
+	Rejects *sqsqueue.Queue
+	// RejectsSet says that DEAD_LETTER_QUEUE_URL is set.
+	RejectsSet bool
+	// Backoff is SLUICE_BACKOFF.
+	Backoff bool
+}
+
+// Check judges the settings of the queues.
+func (q *Queues) Check() Findings {
+	var f Findings
+	s := &q.Source.Settings
+	c := q.Source.Counts
+	f.add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), spell(s.Retention))
+	switch {
+	case s.DeadLetterARN == "" && !q.RejectsSet:
+		f.add(Error, "queue", "no_dead_letter_queue", "set DEAD_LETTER_QUEUE_URL, and give the queue a redrive policy (template.yaml has both)",
+			"there is no dead-letter queue: a rejected message is delivered again and again until the retention ends, and is then lost")
+	case s.DeadLetterARN == "":
+		f.add(Warning, "queue", "no_redrive_policy", "give the queue a redrive policy (template.yaml has one)",
+			"the queue has no redrive policy: a message that makes the function itself fail is delivered again and again until the retention ends, and is then lost")
+	case s.MaxReceives < minReceives:
+		f.add(severityIf(s.MaxReceives < 2), "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceives),
+			"maxReceiveCount is %d: throttling alone can move good messages to the dead-letter queue", s.MaxReceives)
+	default:
+		f.add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
+	}
+	q.outage(&f)
+	for _, d := range []struct {
+		queue *sqsqueue.Queue
+		what  string
+	}{{q.Policy, "the redrive policy's queue"}, {q.Rejects, "the queue of DEAD_LETTER_QUEUE_URL"}} {
+		if d.queue != nil && (d.what == "the redrive policy's queue" || q.Policy == nil || q.Policy.Settings.ARN != d.queue.Settings.ARN) {
+			q.deadLetters(&f, d.queue, d.what)
+		}
+	}
+	return f
+}
+
+func severityIf(grave bool) Severity {
+	if grave {
+		return Error
+	}
+	return Warning
+}
+
+// Outage is for how long the database may be away before the queue gives a
+// message up that was received as the outage began: until its last receive, as
+// is to be expected, or until its retention ends. limited is false when
+// receives are not limited.
+func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
+	s := &q.Source.Settings
+	if s.DeadLetterARN == "" || s.MaxReceives <= 0 {
+		return s.Retention, false
+	}
+	mean := func() float64 { return 0.5 } // Delay is linear in it
+	for n := 1; n < s.MaxReceives && survives < s.Retention; n++ {
+		if backoff {
+			survives += sqsqueue.Delay(n, s.Visibility, mean)
+		} else {
+			survives += s.Visibility
+		}
+	}
+	return min(survives, s.Retention), true
+}
+
+func (q *Queues) outage(f *Findings) {
+	survives, limited := q.Outage(q.Backoff)
+	with, _ := q.Outage(true)
+	remedy, how := "", fmt.Sprintf("with %d receives", q.Source.Settings.MaxReceives)
+	if q.Backoff {
+		how += " and back-off"
+	}
+	if !limited {
+		how = "its retention, as receives are not limited"
+	}
+	severity := OK
+	if survives < shouldSurvive {
+		severity = severityIf(survives < mustSurvive)
+		switch {
+		case !q.Backoff && with >= shouldSurvive:
+			remedy = "set SLUICE_BACKOFF=true, with which it is " + spell(with)
+		case !limited:
+			remedy = "raise the queue's retention"
+		default:
+			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true; messages that can never be stored do not need a low one with DEAD_LETTER_QUEUE_URL"
+		}
+	}
+	f.add(severity, "queue", "outage", remedy, "an outage of the database of %s moves no good message away (%s)", spell(survives), how)
+}
+
+func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
+	const about = "dead-letter queue"
+	s, dead := &q.Source.Settings, &d.Settings
+	before := len(*f)
+	if dead.ARN == s.ARN {
+		f.add(Error, about, "same_queue", "name another queue", "%s is the queue itself: messages go round in circles", what)
+		return
+	}
+	if dead.Retention <= s.Retention {
+		f.add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, the most that SQS has",
+			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so that a message can be gone before somebody looks", what, spell(dead.Retention), spell(s.Retention))
+	}
+	if d.FIFO != q.Source.FIFO {
+		f.add(Warning, about, "kind", "make both of one kind", "%s is %s, and the queue is %s: the order of groups is lost, or made up", what, kind(d), kind(q.Source))
+	}
+	if dead.MaxBytes > 0 && dead.MaxBytes < s.MaxBytes {
+		f.add(Error, about, "size", "raise its MaximumMessageSize", "%s takes messages of %d bytes, and the queue takes %d: larger ones cannot be moved", what, dead.MaxBytes, s.MaxBytes)
+	}
+	if dead.DeadLetterARN != "" {
+		f.add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: to look into it moves messages on", what)
+	}
+	if n := d.Counts.Visible + d.Counts.InFlight + d.Counts.Delayed; n > 0 {
+		f.add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
+	}
+	if len(*f) == before {
+		f.add(OK, about, "settings", "", "%s is %s, empty, and keeps messages for %s", what, kind(d), spell(dead.Retention))
+	}
+}
+
+// Function is a Lambda function that reads the queue, and how.
+type Function struct {
+	Name string
+	// State is that of the event source mapping, as in "Enabled".
+	State string
+	// ReportsFailures: it has ReportBatchItemFailures.
+	ReportsFailures bool
+	// Window is MaximumBatchingWindowInSeconds.
+	Window time.Duration
+	// Timeout is the function's, 0 when it could not be read.
+	Timeout time.Duration
+}
+
+// Functions judges the functions that read a queue of that visibility.
+func Functions(all []Function, visibility time.Duration) Findings {
+	var f Findings
+	const about = "function"
+	for _, fn := range all {
+		before := len(f)
+		if !fn.ReportsFailures {
+			f.add(Error, about, "report_batch_item_failures", "add FunctionResponseTypes: [ReportBatchItemFailures] to its event source mapping",
+				"%s: the event source mapping ignores the function's answer, and deletes messages that were not stored", fn.Name)
+		}
+		if fn.State != "Enabled" && fn.State != "Enabling" && fn.State != "Creating" && fn.State != "Updating" {
+			f.add(Error, about, "disabled", "enable the event source mapping, or read the queue with `sluice consume`", "%s: the event source mapping is %q, so messages wait", fn.Name, fn.State)
+		}
+		least := visibilityFactor*fn.Timeout + fn.Window
+		switch {
+		case fn.Timeout == 0:
+			f.add(Skipped, about, "visibility", "allow lambda:GetFunctionConfiguration", "%s: its time-out could not be read, so the queue's visibility was not compared with it", fn.Name)
+		case visibility < least:
+			f.add(severityIf(visibility < fn.Timeout+fn.Window), about, "visibility", "raise the queue's visibility time-out to "+spell(least),
+				"%s: the queue's visibility is %s, less than six times the function's time-out of %s and its window of %s: messages come again while they are being worked on, and spend receives", fn.Name, spell(visibility), spell(fn.Timeout), spell(fn.Window))
+		}
+		if len(f) == before {
+			f.add(OK, about, "mapping", "", "%s reads the queue, reports failures one by one, and has a time-out of %s", fn.Name, spell(fn.Timeout))
+		}
+	}
+	if len(all) == 0 {
+		f.add(Skipped, about, "mapping", "", "no Lambda function of this account reads the queue")
+	}
+	return f
+}
+
+func kind(q *sqsqueue.Queue) string {
+	if q.FIFO {
+		return "FIFO"
+	}
+	return "standard"
+}
+
+// spell is a duration as people say it.
+func spell(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%.4g days", d.Hours()/24)
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%.3g hours", d.Hours())
+	case d >= 2*time.Minute:
+		return fmt.Sprintf("%.3g minutes", d.Minutes())
+	default:
+		return fmt.Sprintf("%g seconds", d.Seconds())
+	}
+}

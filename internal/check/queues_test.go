@@ -1,0 +1,119 @@
+package check_test
+
+import (
+	"testing"
+	"time"
+
+	"sluice/internal/check"
+	"sluice/internal/sqsqueue"
+	"sluice/internal/sqsqueue/sqstest"
+)
+
+// queues is a pair of queues in which nothing is wrong, and what changes that.
+func queues(t *testing.T, change func(q *check.Queues)) *check.Queues {
+	t.Helper()
+	const day = 24 * time.Hour
+	dead := &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:dead", Retention: 14 * day, MaxBytes: 1 << 20, Visibility: 30 * time.Second}}
+	q := &check.Queues{
+		Source: &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:logins", Retention: 4 * day, MaxBytes: 1 << 20, Visibility: 3 * time.Minute, DeadLetterARN: "arn:dead", MaxReceives: 50}},
+		Policy: dead, Rejects: dead, RejectsSet: true, Backoff: true,
+	}
+	change(q)
+	return q
+}
+
+func TestQueues(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		change func(q *check.Queues)
+		want   []string
+	}{
+		{"as the template has them", func(*check.Queues) {}, nil},
+		{"three receives", func(q *check.Queues) { q.Source.Settings.MaxReceives = 3 }, []string{"warning max_receive_count", "error outage"}},
+		{"one receive", func(q *check.Queues) { q.Source.Settings.MaxReceives = 1 }, []string{"error max_receive_count", "error outage"}},
+		{"no back-off", func(q *check.Queues) { q.Backoff = false }, []string{"warning outage"}},
+		{"no back-off, and a short visibility", func(q *check.Queues) { q.Backoff, q.Source.Settings.Visibility = false, 30*time.Second }, []string{"error outage"}},
+		{"short retention", func(q *check.Queues) { q.Source.Settings.Retention = 2 * time.Hour }, []string{"warning outage"}},
+		{"no redrive policy", func(q *check.Queues) { q.Source.Settings.DeadLetterARN, q.Policy = "", nil }, []string{"warning no_redrive_policy"}},
+		{"no dead-letter queue at all", func(q *check.Queues) {
+			q.Source.Settings.DeadLetterARN, q.Policy, q.Rejects, q.RejectsSet = "", nil, nil, false
+		}, []string{"error no_dead_letter_queue"}},
+		{"equal retention", func(q *check.Queues) { q.Policy.Settings.Retention = q.Source.Settings.Retention }, []string{"warning retention"}},
+		{"shorter retention", func(q *check.Queues) { q.Policy.Settings.Retention = time.Hour }, []string{"error retention"}},
+		{"two kinds", func(q *check.Queues) { q.Source.FIFO = true }, []string{"warning kind"}},
+		{"smaller messages", func(q *check.Queues) { q.Policy.Settings.MaxBytes = 1024 }, []string{"error size"}},
+		{"a policy of its own", func(q *check.Queues) { q.Policy.Settings.DeadLetterARN = "arn:other" }, []string{"warning redrive_policy"}},
+		{"messages in it", func(q *check.Queues) { q.Policy.Counts.Visible = 7 }, []string{"warning messages"}},
+		{"rejects go to the queue itself", func(q *check.Queues) { q.Rejects = q.Source }, []string{"error same_queue"}},
+		{"two dead-letter queues, one wrong", func(q *check.Queues) {
+			q.Rejects = &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:rejects", Retention: time.Hour}}
+		}, []string{"error retention"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) { want(t, queues(t, tt.change).Check(), tt.want...) })
+	}
+}
+
+// Two ways to the same hours: the formula by hand.
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	q := queues(t, func(*check.Queues) {})
+	// 3 min, then 4.5 of 6, then 9 of 12, then 11.25 of 15 for each of the 46 left.
+	with := 3*time.Minute + 270*time.Second + 9*time.Minute + 46*675*time.Second
+	if got, limited := q.Outage(true); !limited || got.Round(time.Second) != with {
+		t.Errorf("with back-off: got %v, want %v", got, with)
+	}
+	if got, _ := q.Outage(false); got != 49*3*time.Minute {
+		t.Errorf("without: got %v, want %v", got, 49*3*time.Minute)
+	}
+	q.Source.Settings.MaxReceives = 1000
+	if got, _ := q.Outage(true); got != q.Source.Settings.Retention {
+		t.Errorf("got %v, want the retention", got)
+	}
+}
+
+func TestSettingsOfALiveQueue(t *testing.T) {
+	t.Parallel()
+	sqs := sqstest.New()
+	t.Cleanup(sqs.Close)
+	dead := sqs.Queue("dead", map[string]string{"MessageRetentionPeriod": "1209600"})
+	source := sqs.Queue("logins", map[string]string{
+		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":"4"}`,
+	})
+	var q check.Queues
+	for _, o := range []struct {
+		into **sqsqueue.Queue
+		url  string
+	}{{&q.Source, source.URL}, {&q.Policy, dead.URL}} {
+		var err error
+		if *o.into, err = sqsqueue.Open(t.Context(), sqs.Client(), o.url, "SQS_URL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q.Backoff = true
+	want(t, q.Check(), "warning max_receive_count", "error outage")
+}
+
+func TestFunctions(t *testing.T) {
+	t.Parallel()
+	good := check.Function{Name: "logins-ingest", State: "Enabled", ReportsFailures: true, Window: 5 * time.Second, Timeout: 29 * time.Second}
+	for _, tt := range []struct {
+		name   string
+		change func(f *check.Function)
+		want   []string
+	}{
+		{"good", func(*check.Function) {}, nil},
+		{"the answer is ignored", func(f *check.Function) { f.ReportsFailures = false }, []string{"error report_batch_item_failures"}},
+		{"disabled", func(f *check.Function) { f.State = "Disabled" }, []string{"error disabled"}},
+		{"less than six times", func(f *check.Function) { f.Timeout = 30 * time.Second }, []string{"warning visibility"}},
+		{"less than once", func(f *check.Function) { f.Timeout = 200 * time.Second }, []string{"error visibility"}},
+		{"unknown time-out", func(f *check.Function) { f.Timeout = 0 }, []string{"skipped visibility"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := good
+			tt.change(&f)
+			want(t, check.Functions([]check.Function{f}, 3*time.Minute), tt.want...)
+		})
+	}
+	want(t, check.Functions(nil, time.Minute), "skipped mapping")
+}

@@ -1,0 +1,512 @@
+package deadletters_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/deadletters"
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+	"sluice/internal/sqsqueue/sqstest"
+)
+
+// canary is in every body, attribute and group.
+const canary = "canary-203.0.113.7"
+
+type site struct {
+	t          *testing.T
+	sqs        *sqstest.Server
+	from, to   *sqstest.Queue
+	fromQ, toQ *sqsqueue.Queue
+}
+
+func newSite(t *testing.T, suffix string, messages ...sqstest.Message) *site {
+	t.Helper()
+	t.Parallel()
+	s := &site{t: t, sqs: sqstest.New()}
+	t.Cleanup(s.sqs.Close)
+	s.from, s.to = s.sqs.Queue("dead"+suffix, nil), s.sqs.Queue("logins"+suffix, nil)
+	s.from.Put(messages...)
+	s.open()
+	return s
+}
+
+func (s *site) open() {
+	s.t.Helper()
+	var err error
+	if s.fromQ, err = sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.from.URL, "DEAD_LETTER_QUEUE_URL"); err != nil {
+		s.t.Fatal(err)
+	}
+	if s.toQ, err = sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.to.URL, "SQS_URL"); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) redrive() *deadletters.Redrive {
+	return &deadletters.Redrive{From: s.fromQ, To: s.toQ}
+}
+
+// rejected is a message as a DeadLetter sends it.
+func rejected(i int, reason message.Reason) sqstest.Message {
+	note, err := json.Marshal(sqsqueue.Note{Reason: reason, Model: "user_logins", MessageID: fmt.Sprint("m-", i), SentTimestamp: time.Now().Add(-time.Hour).UnixMilli()})
+	if err != nil {
+		panic(err)
+	}
+	text, own := string(note), canary
+	return sqstest.Message{
+		Body: fmt.Sprintf(`{"n":%d,"ip":%q}`, i, canary), Sent: time.Now().Add(-time.Minute),
+		Attributes: map[string]sqstest.Attribute{"sluice": {DataType: "String", StringValue: &text}, "own": {DataType: "String", StringValue: &own}},
+	}
+}
+
+func many(n int, reason message.Reason) (all []sqstest.Message) {
+	for i := range n {
+		all = append(all, rejected(i, reason))
+	}
+	return all
+}
+
+// grouped puts the messages of a FIFO queue into groups in turn.
+func grouped(groups int, messages []sqstest.Message) []sqstest.Message {
+	for i := range messages {
+		messages[i].Group = fmt.Sprint(canary, "-", i%groups)
+		messages[i].DeduplicationID = fmt.Sprint("d-", i)
+	}
+	return messages
+}
+
+func bodies(q *sqstest.Queue) (all []string) {
+	for _, m := range q.Messages() {
+		all = append(all, m.Body)
+	}
+	return all
+}
+
+// nothingLost holds that each body is in one of the queues, and says how many are in both.
+func (s *site) nothingLost(n int) (twice int) {
+	s.t.Helper()
+	seen := map[string]int{}
+	for _, b := range append(bodies(s.from), bodies(s.to)...) {
+		seen[b]++
+	}
+	if len(seen) != n {
+		s.t.Errorf("%d messages are left of %d", len(seen), n)
+	}
+	for _, times := range seen {
+		twice += times - 1
+	}
+	return twice
+}
+
+// allVisible holds that nothing is kept invisible.
+func (s *site) allVisible() {
+	s.t.Helper()
+	for _, q := range []*sqstest.Queue{s.from, s.to} {
+		for _, m := range q.Messages() {
+			if m.VisibleAt.After(time.Now()) {
+				s.t.Errorf("a message of %s is invisible for another %v", q.Name, time.Until(m.VisibleAt))
+			}
+		}
+	}
+}
+
+func quiet(t *testing.T, s deadletters.Summary, err error) {
+	t.Helper()
+	text, jsonErr := json.Marshal(s)
+	if all := fmt.Sprintf("%s %v %+v %v", text, err, s, jsonErr); strings.Contains(all, canary) {
+		t.Errorf("a value shows: %s", all)
+	}
+}
+
+func TestRedriveTakesEverything(t *testing.T) {
+	for _, suffix := range []string{"", ".fifo"} {
+		t.Run("logins"+suffix, func(t *testing.T) {
+			s := newSite(t, suffix, grouped(7, many(155, message.ReasonMissing))...)
+			ids := map[string]string{}
+			for _, m := range s.from.Messages() {
+				ids[m.Body] = m.ID
+			}
+			told := 0
+			r := s.redrive()
+			r.Progress = func(done, of int) { told = max(told, done*1000+of) }
+			got, err := r.Run(t.Context())
+			if err != nil || got.Err() != nil {
+				t.Fatal(err, got.Err())
+			}
+			want := deadletters.Summary{There: 155, Looked: 155, Matched: 155, Sent: 155, Deleted: 155, Reasons: map[message.Reason]int{message.ReasonMissing: 155}}
+			if diff := cmp.Diff(got, want); diff != "" {
+				t.Error(diff)
+			}
+			if told != 155155 {
+				t.Errorf("progress was told %d", told)
+			}
+			if n := s.nothingLost(155); n != 0 || len(s.from.Messages()) != 0 {
+				t.Errorf("%d are in both queues, %d were left", n, len(s.from.Messages()))
+			}
+			order := map[string]int{}
+			for _, m := range s.to.Messages() {
+				if len(m.Attributes) != 1 || *m.Attributes["own"].StringValue != canary {
+					t.Errorf("got the attributes %v", slices.Collect(maps.Keys(m.Attributes)))
+				}
+				var n int
+				if _, err := fmt.Sscanf(m.Body, `{"n":%d`, &n); err != nil {
+					t.Fatal(err)
+				}
+				if want := fmt.Sprint(canary, "-", n%7); m.Group != want {
+					t.Errorf("got the group %s, want %s", m.Group, want)
+				}
+				if suffix == "" {
+					continue
+				}
+				if m.DeduplicationID != ids[m.Body] {
+					t.Errorf("got the deduplication id %s, want %s", m.DeduplicationID, ids[m.Body])
+				}
+				if last, ok := order[m.Group]; ok && last > n {
+					t.Errorf("in its group, %d came after %d", n, last)
+				}
+				order[m.Group] = n
+			}
+		})
+	}
+}
+
+func TestRedriveChooses(t *testing.T) {
+	mixed := func() []sqstest.Message {
+		moved := sqstest.Message{Body: `{"n":100}`, SourceARN: "arn:aws:sqs:eu-west-1:000000000000:logins", Sent: time.Now().Add(-48 * time.Hour)}
+		foreign := sqstest.Message{Body: `{"n":101}`, SourceARN: "arn:aws:sqs:eu-west-1:000000000000:orders", Sent: time.Now().Add(-48 * time.Hour)}
+		return append(append(many(15, message.ReasonMissing), moved, foreign, sqstest.Message{Body: `{"n":102}`, Sent: time.Now().Add(-time.Minute)}), rejected(103, message.ReasonRefused), rejected(104, message.ReasonRefused))
+	}
+	for _, tt := range []struct {
+		name                  string
+		change                func(*deadletters.Redrive)
+		matched, sent, others int
+	}{
+		{"all but another queue's", func(*deadletters.Redrive) {}, 19, 19, 1},
+		{"any source", func(r *deadletters.Redrive) { r.AnySource = true }, 20, 20, 0},
+		{"one reason", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{message.ReasonRefused} }, 2, 2, 0},
+		{"moved by SQS", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{deadletters.ReasonReceives} }, 1, 1, 1},
+		{"unknown, or refused", func(r *deadletters.Redrive) {
+			r.Select.Reasons = []message.Reason{deadletters.ReasonUnknown, message.ReasonRefused}
+		}, 3, 3, 0},
+		{"older than a day", func(r *deadletters.Redrive) { r.Select.OlderThan = 24 * time.Hour }, 1, 1, 1},
+		{"newer than half an hour", func(r *deadletters.Redrive) { r.Select.NewerThan = 30 * time.Minute }, 1, 1, 0},
+		{"at most three", func(r *deadletters.Redrive) { r.Max = 3 }, 3, 3, 1},
+		{"dry run", func(r *deadletters.Redrive) { r.DryRun = true }, 19, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, "", mixed()...)
+			r := s.redrive()
+			tt.change(r)
+			got, err := r.Run(t.Context())
+			if err != nil || got.Err() != nil {
+				t.Fatal(err, got.Err())
+			}
+			if got.Matched != tt.matched || got.Sent != tt.sent || got.Deleted != tt.sent || got.OtherQueue != tt.others {
+				t.Errorf("got %+v", got)
+			}
+			if len(s.to.Messages()) != tt.sent || len(s.from.Messages()) != 20-tt.sent || s.nothingLost(20) != 0 {
+				t.Errorf("%d arrived and %d stayed", len(s.to.Messages()), len(s.from.Messages()))
+			}
+			s.allVisible()
+		})
+	}
+}
+
+func TestRedriveRefusesItsOwnQueue(t *testing.T) {
+	s := newSite(t, "", many(3, message.ReasonMissing)...)
+	for name, change := range map[string]func(*deadletters.Redrive){
+		"same URL": func(r *deadletters.Redrive) { r.To = r.From },
+		"another host": func(r *deadletters.Redrive) {
+			other, err := sqsqueue.Open(t.Context(), s.sqs.Client(), strings.Replace(s.from.URL, "127.0.0.1", "localhost", 1), "SQS_URL")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.To = other
+		},
+	} {
+		r := s.redrive()
+		change(r)
+		if _, err := r.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "same queue") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if len(s.sqs.Calls("ReceiveMessage")) != 0 {
+		t.Error("messages were received")
+	}
+}
+
+// What is redriven is rejected again at once, as a bad message is.
+func TestRedriveEndsWithWhatWasThere(t *testing.T) {
+	s := newSite(t, "", many(60, message.ReasonMissing)...)
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if c.Operation == "DeleteMessageBatch" {
+			for range c.Entries {
+				s.from.Put(sqstest.Message{Body: `{"again":"` + canary + `"}`, Sent: time.Now().Add(time.Second)})
+			}
+		}
+		return nil
+	})
+	got, err := s.redrive().Run(t.Context())
+	if err != nil || got.Looked != 60 || got.Sent != 60 || got.Deleted != 60 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if len(s.to.Messages()) != 60 || len(s.from.Messages()) != 60 {
+		t.Errorf("%d arrived, %d are there again", len(s.to.Messages()), len(s.from.Messages()))
+	}
+	s.allVisible()
+}
+
+func TestRedriveLosesNone(t *testing.T) {
+	nth := func(operation string, f *sqstest.Fault, which ...int) func(sqstest.Call) *sqstest.Fault {
+		return func(c sqstest.Call) *sqstest.Fault {
+			if c.Operation == operation && (len(which) == 0 || slices.Contains(which, c.Nth)) {
+				return f
+			}
+			return nil
+		}
+	}
+	refused := map[int]sqstest.EntryFault{2: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}}
+	broken := map[int]sqstest.EntryFault{1: {Code: "InternalError", Message: canary}}
+	for _, tt := range []struct {
+		name  string
+		fault func(sqstest.Call) *sqstest.Fault
+		// fails: the run ends with an error, or its summary has one.
+		fails bool
+		// twice is how many may be in both queues, at most.
+		twice int
+	}{
+		{"an entry is not sent", nth("SendMessageBatch", &sqstest.Fault{Entries: refused}, 1), true, 0},
+		{"an entry fails once", nth("SendMessageBatch", &sqstest.Fault{Entries: broken}, 1), false, 0},
+		{"no send works", nth("SendMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 0},
+		{"sending is forbidden", nth("SendMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), true, 0},
+		{"the answer to a send is lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}, 1), false, 10},
+		{"all answers to sends are lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}), true, 1000},
+		{"an entry is not deleted", nth("DeleteMessageBatch", &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: broken[1]}}), true, 60},
+		{"an entry is not deleted at first", nth("DeleteMessageBatch", &sqstest.Fault{Entries: broken}, 1), false, 0},
+		{"no delete works", nth("DeleteMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 60},
+		{"the answer to a delete is lost", nth("DeleteMessageBatch", &sqstest.Fault{Lost: true}, 1), false, 0},
+		{"deleting is forbidden", nth("DeleteMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), true, 60},
+		{"a receive fails once", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}, 3), false, 0},
+		{"no receive works", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 0},
+	} {
+		for _, suffix := range []string{"", ".fifo"} {
+			t.Run(tt.name+suffix, func(t *testing.T) {
+				s := newSite(t, suffix, grouped(5, many(60, message.ReasonMissing))...)
+				s.sqs.Inject(tt.fault)
+				got, err := s.redrive().Run(t.Context())
+				quiet(t, got, err)
+				if (err != nil || got.Err() != nil) != tt.fails {
+					t.Errorf("got %v, %v", err, got.Err())
+				}
+				s.sqs.Inject(nil)
+				twice := s.nothingLost(60)
+				if twice > tt.twice {
+					t.Errorf("%d are there twice, want %d at most", twice, tt.twice)
+				}
+				if suffix != "" {
+					if in := bodies(s.to); len(slices.Compact(slices.Sorted(slices.Values(in)))) != len(in) {
+						t.Error("the FIFO queue has a message twice")
+					}
+					s.ordered()
+				}
+				if got.Sent != got.Deleted+len(got.Undeleted) || got.Matched != got.Sent+got.Unsent {
+					t.Errorf("the numbers do not add up: %+v", got)
+				}
+				s.held(got)
+				s.again()
+			})
+		}
+	}
+}
+
+// ordered holds that in each group what arrived is in order and no message is ahead of one that is left.
+func (s *site) ordered() {
+	s.t.Helper()
+	last := map[string]int{}
+	for _, m := range s.to.Messages() {
+		var n int
+		_, _ = fmt.Sscanf(m.Body, `{"n":%d`, &n)
+		if n < last[m.Group] {
+			s.t.Errorf("%d arrived after %d", n, last[m.Group])
+		}
+		last[m.Group] = n
+	}
+	arrived := map[string]bool{}
+	for _, b := range bodies(s.to) {
+		arrived[b] = true
+	}
+	for _, m := range s.from.Messages() {
+		var n int
+		_, _ = fmt.Sscanf(m.Body, `{"n":%d`, &n)
+		if end, ok := last[m.Group]; ok && n < end && !arrived[m.Body] {
+			s.t.Errorf("%d was left behind, and %d of its group was sent", n, end)
+		}
+	}
+}
+
+// held: only what is sent and not deleted may stay invisible.
+func (s *site) held(got deadletters.Summary) {
+	s.t.Helper()
+	for _, m := range s.from.Messages() {
+		if m.VisibleAt.After(time.Now()) && !slices.Contains(got.Undeleted, m.ID) {
+			s.t.Errorf("message %s is invisible for another %v", m.ID, time.Until(m.VisibleAt))
+		}
+	}
+}
+
+// again: once the fault is over, another run takes what is left.
+func (s *site) again() {
+	s.t.Helper()
+	s.open()
+	got, err := s.redrive().Run(s.t.Context())
+	if err != nil || got.Err() != nil {
+		s.t.Errorf("another run: %v, %v", err, got.Err())
+	}
+	s.nothingLost(60)
+}
+
+func TestRedriveIsInterrupted(t *testing.T) {
+	for _, operation := range []string{"ReceiveMessage", "SendMessageBatch", "DeleteMessageBatch"} {
+		t.Run(operation, func(t *testing.T) {
+			s := newSite(t, "", many(200, message.ReasonMissing)...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+				if c.Operation == operation && c.Nth == 2 {
+					cancel()
+				}
+				return nil
+			})
+			got, err := s.redrive().Run(ctx)
+			if err == nil || got.Sent != got.Deleted || got.Sent == 200 {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if s.nothingLost(200) != 0 {
+				t.Error("some are there twice")
+			}
+			s.allVisible()
+		})
+	}
+}
+
+// A group goes on behind up to nine messages that are not meant.
+func TestRedriveOfAGroupThatIsMixed(t *testing.T) {
+	all := many(40, message.ReasonMissing)
+	for i := range 9 {
+		all[i*3] = rejected(i*3, message.ReasonRefused)
+	}
+	s := newSite(t, ".fifo", grouped(1, all)...)
+	r := s.redrive()
+	r.Select.Reasons = []message.Reason{message.ReasonMissing}
+	got, err := r.Run(t.Context())
+	if err != nil || got.Sent != 31 || got.Looked != 40 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	s.allVisible()
+}
+
+func TestPeekGivesEverythingBack(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		suffix string
+		groups int
+		limit  int
+		want   int
+	}{
+		{"all", "", 1, 0, 95},
+		{"some", "", 1, 12, 12},
+		{"groups", ".fifo", 10, 0, 95},
+		{"few groups", ".fifo", 3, 0, 30},
+		{"one group", ".fifo", 1, 0, 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, tt.suffix, grouped(tt.groups, many(95, message.ReasonMissing))...)
+			seen, err := deadletters.Peek(t.Context(), s.fromQ, tt.limit, nil)
+			if err != nil || len(seen.Messages) != tt.want || seen.Unreturned != 0 {
+				t.Errorf("saw %d, %d not returned, %v", len(seen.Messages), seen.Unreturned, err)
+			}
+			ids := map[string]bool{}
+			for _, m := range seen.Messages {
+				ids[m.ID] = true
+			}
+			if len(ids) != len(seen.Messages) {
+				t.Error("a message was seen twice")
+			}
+			s.allVisible()
+			if n := s.nothingLost(95); n != 0 {
+				t.Errorf("%d are there twice", n)
+			}
+		})
+	}
+}
+
+func TestPeekGivesBackWhatHappensToo(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault func(cancel func(), c sqstest.Call) *sqstest.Fault
+		fails bool
+		held  bool
+	}{
+		{"receiving fails", func(_ func(), c sqstest.Call) *sqstest.Fault {
+			if c.Operation == "ReceiveMessage" && c.Nth > 20 {
+				return &sqstest.Fault{Code: "AccessDenied", Message: canary}
+			}
+			return nil
+		}, true, false},
+		{"interrupted", func(cancel func(), c sqstest.Call) *sqstest.Fault {
+			if c.Operation == "ReceiveMessage" && c.Nth == 3 {
+				cancel()
+			}
+			return nil
+		}, true, false},
+		{"not taken back", func(_ func(), c sqstest.Call) *sqstest.Fault {
+			if c.Operation == "ChangeMessageVisibilityBatch" {
+				return &sqstest.Fault{Code: "AccessDenied", Message: canary}
+			}
+			return nil
+		}, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, "", many(300, message.ReasonMissing)...)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault { return tt.fault(cancel, c) })
+			seen, err := deadletters.Peek(ctx, s.fromQ, 0, nil)
+			if (err != nil) != tt.fails || len(seen.Messages) == 0 || strings.Contains(fmt.Sprint(err), canary) {
+				t.Errorf("saw %d, %v", len(seen.Messages), err)
+			}
+			if (seen.Unreturned > 0) != tt.held {
+				t.Errorf("%d were not taken back", seen.Unreturned)
+			}
+			if !tt.held {
+				s.allVisible()
+			}
+			s.nothingLost(300)
+		})
+	}
+}
+
+// A queue whose messages are visible again at once must not be walked for ever.
+func TestAQueueWithoutVisibility(t *testing.T) {
+	t.Parallel()
+	sqs := sqstest.New()
+	t.Cleanup(sqs.Close)
+	dead := sqs.Queue("dead", map[string]string{"VisibilityTimeout": "0"})
+	dead.Put(many(25, message.ReasonMissing)...)
+	q, err := sqsqueue.Open(t.Context(), sqs.Client(), dead.URL, "DEAD_LETTER_QUEUE_URL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := deadletters.Peek(t.Context(), q, 0, nil)
+	if err != nil || len(seen.Messages) < 10 {
+		t.Errorf("saw %d, %v", len(seen.Messages), err)
+	}
+}

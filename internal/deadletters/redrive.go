@@ -1,0 +1,215 @@
+package deadletters
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+// Redrive takes messages from one queue to another.
+type Redrive struct {
+	From, To *sqsqueue.Queue
+	Select   Selection
+	// Max is how many are sent at most; 0 is no limit.
+	Max int
+	// AnySource takes messages too that SQS moved from another queue than To.
+	AnySource bool
+	// DryRun chooses and counts, and sends nothing.
+	DryRun   bool
+	Progress Progress
+}
+
+// Summary is what became of the messages of a queue.
+type Summary struct {
+	// There is how many there were at the start, as SQS counts: approximately.
+	There int `json:"there"`
+	// Looked is how many were looked at; Matched is how many of them were meant.
+	Looked  int `json:"looked_at"`
+	Matched int `json:"matched"`
+	// Sent are confirmed by To; Deleted are confirmed by From. Those in
+	// between are in both queues: their ids are in Undeleted.
+	Sent    int `json:"sent"`
+	Deleted int `json:"deleted"`
+	// Unsent were meant, and are still where they were.
+	Unsent int `json:"unsent"`
+	// OtherQueue came from another queue than To, and stay for that reason.
+	OtherQueue int `json:"of_another_queue"`
+	// Newer came after the start, and were left alone.
+	Newer int `json:"newer"`
+	// Unreturned could not be given back at once: they are invisible until
+	// the queue's visibility ends.
+	Unreturned int `json:"unreturned"`
+	// Reasons counts those that matched.
+	Reasons map[message.Reason]int `json:"reasons"`
+	// Undeleted and NotSent are ids of messages in From.
+	Undeleted []string `json:"undeleted_ids,omitzero"`
+	NotSent   []string `json:"unsent_ids,omitzero"`
+}
+
+// ErrSameQueue refuses to send a queue's messages to itself.
+var ErrSameQueue = errors.New("source and destination are the same queue")
+
+// Run takes them. The summary counts beside an error too. It ends when it has
+// looked at as many messages as there were at the start, or none is left; what
+// comes meanwhile is left alone, so that messages which are rejected again do
+// not go round in circles.
+//
+// Of a FIFO queue it passes over at most nine messages of a group that are not
+// meant: SQS gives the tenth and later ones only when these are gone.
+func (r *Redrive) Run(ctx context.Context) (Summary, error) {
+	s := Summary{There: r.From.Counts.Visible + r.From.Counts.InFlight + r.From.Counts.Delayed, Reasons: map[message.Reason]int{}}
+	if r.From.URL == r.To.URL || r.From.Settings.ARN == r.To.Settings.ARN && r.To.Settings.ARN != "" {
+		return s, ErrSameQueue
+	}
+	run := &run{Redrive: r, walk: newWalk(r.From), Summary: &s, start: time.Now()}
+	err := run.all(ctx)
+	run.finish(context.WithoutCancel(ctx))
+	return s, err
+}
+
+// run is one Run.
+type run struct {
+	*Redrive
+	*walk
+	*Summary
+	start time.Time
+	sent  map[string]string // handles of what is sent and not deleted, by id
+}
+
+func (r *run) all(ctx context.Context) error {
+	r.sent = map[string]string{}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		fresh, err := r.next(ctx)
+		if len(fresh) > 0 {
+			err = errors.Join(err, r.round(context.WithoutCancel(ctx), r.choose(fresh)))
+			r.Progress.tell(r.Looked, r.There)
+		}
+		switch {
+		case err != nil:
+			return err
+		case len(fresh) == 0, r.Looked >= r.There, r.Max > 0 && r.Matched >= r.Max:
+			return nil
+		}
+	}
+}
+
+// choose counts the messages, and says which are to be taken.
+func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
+	for i := range fresh {
+		m := &fresh[i]
+		if m.HasSent && m.SentMillis > r.start.UnixMilli() {
+			r.Newer++
+			continue
+		}
+		r.Looked++
+		switch {
+		case !r.Select.has(m, r.start):
+		case !r.AnySource && m.SourceARN != "" && m.SourceARN != r.To.Settings.ARN:
+			r.OtherQueue++
+		case r.Max > 0 && r.Matched == r.Max:
+		default:
+			r.Matched++
+			r.Reasons[Reason(m)]++
+			chosen = append(chosen, m)
+		}
+	}
+	return chosen
+}
+
+// round sends what was chosen, and deletes what is confirmed. Its error says
+// that a next round would fail as well.
+func (r *run) round(ctx context.Context, chosen []*sqsqueue.Received) error {
+	if r.DryRun || len(chosen) == 0 {
+		return nil
+	}
+	out := make([]sqsqueue.Outgoing, len(chosen))
+	for i, m := range chosen {
+		out[i] = m.Resend()
+	}
+	unsent, err := r.To.Send(ctx, out)
+	failed := set(unsent)
+	for i, m := range chosen {
+		if failed[i] {
+			r.Unsent++
+			r.NotSent = append(r.NotSent, m.ID)
+			h := r.held[m.ID]
+			h.keep = true
+			r.held[m.ID] = h
+			continue
+		}
+		r.Sent++
+		r.states[m.ID] = stateSent
+		r.sent[m.ID] = m.ReceiptHandle
+		delete(r.held, m.ID)
+	}
+	deleteErr := r.delete(ctx)
+	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseUnsent {
+		err = nil // these entries' own fault
+	}
+	return errors.Join(err, deleteErr)
+}
+
+// delete deletes what is sent, those from earlier rounds too.
+func (r *run) delete(ctx context.Context) error {
+	for id, handle := range r.again {
+		if r.states[id] == stateSent || r.states[id] == stateDeleted {
+			r.sent[id] = handle // deleted before, and delivered once more: SQS may
+		}
+	}
+	clear(r.again)
+	ids := make([]string, 0, len(r.sent))
+	handles := make([]string, 0, len(r.sent))
+	for id, handle := range r.sent {
+		ids, handles = append(ids, id), append(handles, handle)
+	}
+	undeleted, err := r.From.Delete(ctx, handles)
+	failed := set(undeleted)
+	for i, id := range ids {
+		if failed[i] {
+			continue
+		}
+		if r.states[id] == stateSent {
+			r.Deleted++
+		}
+		r.states[id] = stateDeleted
+		delete(r.sent, id)
+	}
+	return err
+}
+
+// finish tries once more to delete, and gives the rest back.
+func (r *run) finish(ctx context.Context) {
+	if len(r.sent)+len(r.again) > 0 {
+		_ = r.delete(ctx) // those that are left are named
+	}
+	for id := range r.sent {
+		if r.states[id] == stateSent {
+			r.Undeleted = append(r.Undeleted, id)
+		}
+	}
+	slices.Sort(r.Undeleted)
+	r.end(ctx)
+	r.Unreturned = r.unreturned
+}
+
+// Err is nil when nothing is left to be done about the messages that matched.
+func (s *Summary) Err() error {
+	switch {
+	case len(s.Undeleted) > 0 && s.Unsent > 0:
+		return fmt.Errorf("%d messages were not sent; %d were sent and could not be deleted, and the next redrive would send them again: delete them first", s.Unsent, len(s.Undeleted))
+	case len(s.Undeleted) > 0:
+		return fmt.Errorf("%d messages were sent and could not be deleted, and the next redrive would send them again: delete them first", len(s.Undeleted))
+	case s.Unsent > 0:
+		return fmt.Errorf("%d messages were not sent, and are where they were", s.Unsent)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,17 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Connect opens a connection as Insert would, with the same login and TLS,
+// for those who look at the database and store nothing. The caller closes it.
+func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	c, err := s.connect(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.PgConn, nil
+}
