@@ -165,9 +165,9 @@ func (c *checkCmd) print(a *app, f check.Findings) error {
 	for i := range f {
 		for k, line := range wrap(f[i].What, 100) {
 			if k == 0 {
-				t.row(string(f[i].Severity), f[i].About, oneLine(line))
+				t.row(string(f[i].Severity), f[i].About, line)
 			} else {
-				t.row("", "", oneLine(line))
+				t.row("", "", line)
 			}
 		}
 		for k, line := range wrap(f[i].Remedy, 98) {
@@ -175,7 +175,7 @@ func (c *checkCmd) print(a *app, f check.Findings) error {
 			if k == 0 {
 				mark = "→ "
 			}
-			t.row("", "", mark+oneLine(line))
+			t.row("", "", mark+line)
 		}
 	}
 	if err := t.print(); err != nil {
