@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"sluice/internal/ingest"
@@ -70,6 +71,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	defer func() {
 		if cause := recover(); cause != nil {
 			answer, err = nil, fmt.Errorf("a panic of type %T", cause) // its text may quote the event
+			h.Log.ErrorContext(ctx, "panic", "panic", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
 		}
 	}()
 	messages, err := sqsevent.Decode(event)

@@ -60,6 +60,8 @@ func Start(ctx context.Context, binary string, env []string, timeout time.Durati
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/response", f.answer(false))
 	mux.HandleFunc("POST /2018-06-01/runtime/invocation/{id}/error", f.answer(true))
 	mux.HandleFunc("POST /2018-06-01/runtime/init/error", f.answer(true))
+	mux.HandleFunc("POST /2020-01-01/extension/register", register)
+	mux.HandleFunc("GET /2020-01-01/extension/event/next", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	f.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
 	go f.server.Serve(listener) //nolint:errcheck // it ends with Kill
 
@@ -74,6 +76,13 @@ func Start(ctx context.Context, binary string, env []string, timeout time.Durati
 		close(f.exited)
 	}()
 	return f, nil
+}
+
+// register answers a function that asks for SIGTERM before the end, which it
+// does by being an extension without events.
+func register(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Lambda-Extension-Identifier", "00000000-0000-4000-8000-000000000000")
+	w.WriteHeader(http.StatusOK)
 }
 
 func (f *Function) next(w http.ResponseWriter, r *http.Request) {

@@ -1,0 +1,232 @@
+package config_test
+
+import (
+	"errors"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/config"
+)
+
+const (
+	databaseURL = "postgres://user:canary-password@localhost/logins"
+	key         = "canary-key-canary-key-canary-key"
+	queueURL    = "https://sqs.eu-central-1.amazonaws.com/123456789012/logins"
+)
+
+// good is an environment that is enough for every need.
+func good() map[string]string {
+	return map[string]string{"DATABASE_URL": databaseURL, "SLUICE_MASK_KEYS": "k1:" + key, "SQS_URL": queueURL}
+}
+
+// with is good() with changes: pairs of a name and a value.
+func with(change ...string) map[string]string {
+	environ := good()
+	for pair := range slices.Chunk(change, 2) {
+		environ[pair[0]] = pair[1]
+	}
+	return environ
+}
+
+func load(environ map[string]string) (*config.Config, error) {
+	return config.Load(environ, config.Database, config.Masks, config.Queue)
+}
+
+func TestLoad(t *testing.T) {
+	t.Parallel()
+	type result struct {
+		Database, Secret, MaskSecret, Model, Masks, Queue, DeadLetters string
+		IAM, Backoff                                                   bool
+		Level                                                          slog.Level
+	}
+	plain := result{Database: databaseURL, Model: "user_logins", Masks: "k1", Queue: queueURL}
+	changed := func(change func(*result)) result {
+		r := plain
+		change(&r)
+		return r
+	}
+	for _, tt := range []struct {
+		name    string
+		environ map[string]string
+		want    result
+	}{
+		{"the least", good(), plain},
+		{"an empty variable is an unset one", with("SLUICE_MASK", "", "SLUICE_MODEL", "", "SLUICE_BACKOFF", "", "LOG_LEVEL", "", "PG_URL", "", "AWS_LAMBDA_LOG_LEVEL", "", "DATABASE_IAM_AUTH", "", "DEAD_LETTER_QUEUE_URL", ""), plain},
+		{"PG_URL in place of DATABASE_URL", with("DATABASE_URL", "", "PG_URL", databaseURL), plain},
+		{"PG_URL is the same", with("PG_URL", databaseURL), plain},
+		{"a secret in place of the URL", with("DATABASE_URL", "", "DATABASE_SECRET_ARN", "arn:x"), changed(func(r *result) { r.Database, r.Secret = "", "arn:x" })},
+		{"a secret beside the URL", with("DATABASE_SECRET_ARN", "arn:x"), changed(func(r *result) { r.Secret = "arn:x" })},
+		{"a token of IAM", with("DATABASE_IAM_AUTH", "true"), changed(func(r *result) { r.IAM = true })},
+		{"keys in a secret", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y"), changed(func(r *result) { r.Masks, r.MaskSecret = "", "arn:y" })},
+		{"unkeyed masks", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "sha256"), changed(func(r *result) { r.Masks = "sha256" })},
+		{"two keys", with("SLUICE_MASK_KEYS", "k2:"+key+"2,k1:"+key), changed(func(r *result) { r.Masks = "k2 k1" })},
+		{"another model", with("SLUICE_MODEL", "orders"), changed(func(r *result) { r.Model = "orders" })},
+		{"a model's path", with("SLUICE_MODEL", "../../models/user_logins_plain.yaml"), changed(func(r *result) { r.Model = "user_logins_plain" })},
+		{"a dead-letter queue", with("DEAD_LETTER_QUEUE_URL", "http://localhost:4566/000000000000/dead"), changed(func(r *result) { r.DeadLetters = "http://localhost:4566/000000000000/dead" })},
+		{"back-off", with("SLUICE_BACKOFF", "TRUE"), changed(func(r *result) { r.Backoff = true })},
+		{"back-off as a number", with("SLUICE_BACKOFF", "1"), changed(func(r *result) { r.Backoff = true })},
+		{"back-off off", with("SLUICE_BACKOFF", "off"), plain},
+		{"a level", with("LOG_LEVEL", "WARN"), changed(func(r *result) { r.Level = slog.LevelWarn })},
+		{"a level in another word", with("LOG_LEVEL", "warning"), changed(func(r *result) { r.Level = slog.LevelWarn })},
+		{"Lambda's level wins", with("LOG_LEVEL", "error", "AWS_LAMBDA_LOG_LEVEL", "DEBUG"), changed(func(r *result) { r.Level = slog.LevelDebug })},
+		{"Lambda's level TRACE", with("AWS_LAMBDA_LOG_LEVEL", "TRACE"), changed(func(r *result) { r.Level = slog.LevelDebug })},
+		{"Lambda's level FATAL", with("AWS_LAMBDA_LOG_LEVEL", "FATAL"), changed(func(r *result) { r.Level = slog.LevelError })},
+		{"variables of others", with("PATH", "/bin", "PGPASSWORD", "x"), plain},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			before := maps.Clone(tt.environ)
+			c, err := load(tt.environ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := result{
+				Database: c.DatabaseURL, Secret: c.DatabaseSecretARN, MaskSecret: c.MaskSecretARN, Model: c.Model.Name,
+				Queue: c.QueueURL, DeadLetters: c.DeadLetterQueueURL, IAM: c.DatabaseIAMAuth, Backoff: c.Backoff, Level: c.LogLevel,
+			}
+			if c.Keys != nil {
+				got.Masks = strings.Join(c.Keys.IDs(), " ")
+			}
+			if diff := cmp.Diff(got, tt.want); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
+			}
+			if got := config.LogLevel(tt.environ); got != tt.want.Level {
+				t.Errorf("LogLevel: got %v, want %v", got, tt.want.Level)
+			}
+			if diff := cmp.Diff(tt.environ, before); diff != "" {
+				t.Errorf("the environment was changed:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestProblems(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		environ map[string]string
+		want    []string // a part of each problem, in order
+	}{
+		{"nothing is set", nil, []string{"DATABASE_URL is not set", "nothing says how to mask", "SQS_URL is not set"}},
+		{"empty variables", map[string]string{"DATABASE_URL": "", "SLUICE_MASK_KEYS": "", "SLUICE_MASK": "", "SQS_URL": ""}, []string{"DATABASE_URL is not set", "nothing says how to mask", "SQS_URL is not set"}},
+		{"two URLs", with("PG_URL", "postgres://localhost/other"), []string{"DATABASE_URL and PG_URL are both set and differ"}},
+		{"a secret and a token", with("DATABASE_SECRET_ARN", "arn:x", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set"}},
+		{"a token without a URL", with("DATABASE_URL", "", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH needs DATABASE_URL", "DATABASE_URL is not set"}},
+		{"keys and the word", with("SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
+		{"keys and a secret", with("SLUICE_MASK_SECRET_ARN", "arn:y"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN are set at once"}},
+		{"a secret and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set at once"}},
+		{"all three", with("SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set at once"}},
+		{"another word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "SHA256"), []string{"SLUICE_MASK can only be sha256"}},
+		{"a short key", with("SLUICE_MASK_KEYS", "k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes, want at least 32"}},
+		{"a key without an id", with("SLUICE_MASK_KEYS", key), []string{"SLUICE_MASK_KEYS: entry 1 of the list has no colon"}},
+		{"an id that is taken", with("SLUICE_MASK_KEYS", "sha256:"+key), []string{"SLUICE_MASK_KEYS: key 1 has a bad id"}},
+		{"a short second key", with("SLUICE_MASK_KEYS", "k2:"+key+",k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes"}},
+		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
+		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
+		{"no queue's URL", with("SQS_URL", "logins"), []string{"SQS_URL is no URL of a queue"}},
+		{"a queue's ARN", with("DEAD_LETTER_QUEUE_URL", "arn:aws:sqs:eu-central-1:123456789012:dead"), []string{"DEAD_LETTER_QUEUE_URL is no URL of a queue"}},
+		{"neither true nor false", with("SLUICE_BACKOFF", "maybe", "DATABASE_IAM_AUTH", "maybe"), []string{`DATABASE_IAM_AUTH "maybe" is neither true nor false`, `SLUICE_BACKOFF "maybe" is neither true nor false`}},
+		{"no level", with("LOG_LEVEL", "loud"), []string{`LOG_LEVEL "loud" is no level; there are debug, info, warn and error`}},
+		{"no level of Lambda's", with("AWS_LAMBDA_LOG_LEVEL", "loud"), []string{`AWS_LAMBDA_LOG_LEVEL "loud" is no level`}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := load(tt.environ)
+			problems, ok := errors.AsType[*config.ConfigError](err)
+			if !ok || c == nil {
+				t.Fatalf("got %v, %v, want a ConfigError and what is right", c, err)
+			}
+			got := slices.Sorted(slices.Values(problems.Problems))
+			if len(got) != len(tt.want) {
+				t.Fatalf("got %d problems, want %d: %q", len(got), len(tt.want), got)
+			}
+			for i, want := range slices.Sorted(slices.Values(tt.want)) {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
+			}
+			for _, secret := range []string{"canary-password", "canary-key"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("a secret shows: %v", err)
+				}
+			}
+			if lines := strings.Count(err.Error(), "\n  "); len(got) > 1 && lines != len(got) {
+				t.Errorf("%d problems on %d lines: %v", len(got), lines, err)
+			}
+		})
+	}
+}
+
+// TestNeeds asks only for what a command cannot do without.
+func TestNeeds(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		needs []config.Need
+		want  int
+	}{
+		"nothing": {nil, 0}, "a database": {[]config.Need{config.Database}, 1}, "masks": {[]config.Need{config.Masks}, 1}, "a queue": {[]config.Need{config.Queue}, 1},
+		"everything": {[]config.Need{config.Database, config.Masks, config.Queue}, 3},
+	} {
+		_, err := config.Load(nil, tt.needs...)
+		got := 0
+		if problems, ok := errors.AsType[*config.ConfigError](err); ok {
+			got = len(problems.Problems)
+		}
+		if got != tt.want || (err == nil) != (tt.want == 0) {
+			t.Errorf("%s: got %v, want %d problems", name, err, tt.want)
+		}
+	}
+}
+
+// TestEachProblemOfAModelFileHasItsLine with the variable's name, so that a
+// log of one line for each still says where.
+func TestEachProblemOfAModelFileHasItsLine(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "bad.yaml")
+	if err := os.WriteFile(path, []byte("model: m\ntable: t\nkey: [id]\nfields:\n  a: {type: txt}\n  b: {type: ip}\ncolumns:\n  id: {type: uuid, meta: message_id}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := load(with("SLUICE_MODEL", path))
+	if err == nil {
+		t.Fatal("want an error")
+	}
+	for line := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "configuration: "), "\n") {
+		if !strings.HasPrefix(strings.TrimSpace(line), "SLUICE_MODEL: "+path+":") {
+			t.Errorf("the line does not say where: %s", line)
+		}
+	}
+	for _, want := range []string{":5: field a has the unknown type", ":6: field b is of type ip, which is personal"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error lacks %q: %v", want, err)
+		}
+	}
+}
+
+func TestEnviron(t *testing.T) {
+	t.Setenv("SLUICE_MODEL", "")
+	t.Setenv("LOG_LEVEL", "debug=1")
+	environ := config.Environ()
+	if _, ok := environ["SLUICE_MODEL"]; ok {
+		t.Error("an empty variable is set")
+	}
+	if environ["LOG_LEVEL"] != "debug=1" {
+		t.Errorf("got %q", environ["LOG_LEVEL"])
+	}
+}
+
+func TestVariables(t *testing.T) {
+	t.Parallel()
+	names := config.Variables()
+	for _, want := range []string{"DATABASE_URL", "PG_URL", "SLUICE_MODEL", "SLUICE_MASK_KEYS", "SLUICE_MASK", "SQS_URL", "LOG_LEVEL"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not among %q", want, names)
+		}
+	}
+}

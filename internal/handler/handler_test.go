@@ -1,0 +1,408 @@
+package handler_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/batch"
+	"sluice/internal/handler"
+	"sluice/internal/ingest"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/internal/sqsevent"
+	"sluice/models"
+)
+
+// insertFunc is a store.
+type insertFunc func(context.Context, *batch.Batch) (message.Result, error)
+
+// Insert implements ingest.Store.
+func (f insertFunc) Insert(ctx context.Context, b *batch.Batch) (message.Result, error) {
+	return f(ctx, b)
+}
+
+// storeAll stores every row.
+func storeAll(_ context.Context, b *batch.Batch) (message.Result, error) {
+	return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, b.Len()), Inserted: b.Len(), RoundTrips: 1}, nil
+}
+
+// fails is a store's error of somebody's fault.
+type fails message.Cause
+
+func (f fails) Error() string        { return "the store failed" }
+func (f fails) Fault() message.Cause { return message.Cause(f) }
+
+func storeNone(cause message.Cause) insertFunc {
+	return func(context.Context, *batch.Batch) (message.Result, error) {
+		return message.Result{}, fails(cause)
+	}
+}
+
+// deadLetters notes what it is sent, and sends what is not in unsent.
+type deadLetters struct {
+	sent   []string
+	unsent []int
+	err    error
+}
+
+// Send implements handler.DeadLetters.
+func (d *deadLetters) Send(_ context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) ([]int, error) {
+	for _, i := range rejected {
+		d.sent = append(d.sent, fmt.Sprintf("%s %s", messages[i].ID, verdicts[i].Rejection))
+	}
+	return d.unsent, d.err
+}
+
+// backoff notes what is returned to it.
+type backoff struct {
+	returned []string
+	err      error
+}
+
+// Return implements handler.Backoff.
+func (b *backoff) Return(_ context.Context, messages []message.Message, returned []int) error {
+	for _, i := range returned {
+		b.returned = append(b.returned, messages[i].ID)
+	}
+	return b.err
+}
+
+func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *buffer) {
+	t.Helper()
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &buffer{}
+	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return &handler.Handler{Pipeline: ingest.New(m, store, logger), Keys: handler.Static(mask.Unkeyed()), Log: logger}, log
+}
+
+// invoke returns the ids that failed.
+func invoke(t *testing.T, h *handler.Handler, event []byte) []string {
+	t.Helper()
+	answer, err := h.Invoke(t.Context(), event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed, err := readAnswer(answer)
+	if err != nil {
+		t.Fatalf("%s: %v", answer, err)
+	}
+	return failed
+}
+
+func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
+	t.Parallel()
+	t.Run("sent", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newHandler(t, storeAll)
+		d := &deadLetters{}
+		h.DeadLetters = d
+		failed := invoke(t, h, event(record(1, "bad"), record(2, body()), record(3, body("ip", `"x"`)), record(1, "bad")))
+		if diff := cmp.Diff(d.sent, []string{id(1) + " not_json", id(3) + " not_an_ip_address ip"}); diff != "" {
+			t.Errorf("sent got(-) want(+):\n%s", diff)
+		}
+		if len(failed) > 0 {
+			t.Errorf("%v came back", failed)
+		}
+	})
+	t.Run("not sent", func(t *testing.T) {
+		t.Parallel()
+		h, log := newHandler(t, storeAll)
+		b := &backoff{}
+		h.DeadLetters, h.Backoff = &deadLetters{unsent: []int{0}, err: errors.New("the queue is gone")}, b
+		failed := invoke(t, h, event(record(1, "bad"), record(2, body()), record(3, "bad"), record(1, "bad")))
+		if diff := cmp.Diff(failed, ids(1)); diff != "" {
+			t.Errorf("failed got(-) want(+):\n%s", diff)
+		}
+		if !slices.Contains(b.returned, id(1)) || slices.Contains(b.returned, id(2)) || slices.Contains(b.returned, id(3)) {
+			t.Errorf("backed off: %v", b.returned)
+		}
+		if !strings.Contains(log.take(), "the queue is gone") {
+			t.Error("the log does not say why")
+		}
+	})
+	t.Run("nothing to send", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newHandler(t, storeAll)
+		d := &deadLetters{err: errors.New("called")}
+		h.DeadLetters = d
+		if failed := invoke(t, h, event(record(1, body()))); len(failed) > 0 || d.sent != nil {
+			t.Errorf("failed %v, sent %v", failed, d.sent)
+		}
+	})
+	t.Run("FIFO: what follows comes back", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newHandler(t, storeAll)
+		d := &deadLetters{}
+		h.DeadLetters = d
+		failed := invoke(t, h, event(inGroup(1, "g", "bad"), inGroup(2, "g", body()), inGroup(3, "g", "bad"), inGroup(4, "h", body())))
+		if diff := cmp.Diff(failed, ids(2, 3)); diff != "" {
+			t.Errorf("failed got(-) want(+):\n%s", diff)
+		}
+		if diff := cmp.Diff(d.sent, []string{id(1) + " not_json"}); diff != "" {
+			t.Errorf("sent got(-) want(+):\n%s", diff)
+		}
+	})
+	t.Run("not while the invocation fails", func(t *testing.T) {
+		t.Parallel()
+		h, _ := newHandler(t, storeNone(message.CauseOperator))
+		d := &deadLetters{}
+		h.DeadLetters = d
+		if answer, err := h.Invoke(t.Context(), event(record(1, "bad"), record(2, body()))); err == nil {
+			t.Errorf("got %s, want an error", answer)
+		}
+		if d.sent != nil {
+			t.Errorf("sent %v, which the failed invocation delivers again", d.sent)
+		}
+	})
+}
+
+func TestReturnedAreBackedOff(t *testing.T) {
+	t.Parallel()
+	swallow := func(_ context.Context, b *batch.Batch) (message.Result, error) {
+		return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseSwallowed}}, b.Len())}, nil
+	}
+	for _, tt := range []struct {
+		name     string
+		store    insertFunc
+		event    []byte
+		failed   []string // nil: the invocation fails
+		returned []string
+	}{
+		{"none", storeAll, event(record(1, body()), record(2, "bad")), ids(2), nil},
+		{"the moment's fault", storeNone(message.CauseMoment), event(record(1, body()), record(2, "bad"), record(3, body())), ids(1, 2, 3), ids(1, 3)},
+		{"the deadline", storeNone(message.CauseDeadline), event(record(1, body())), ids(1), ids(1)},
+		{"swallowed", swallow, event(record(1, body())), ids(1), ids(1)},
+		{"the operator's fault", storeNone(message.CauseOperator), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
+		{"not behind another of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, harmless := range []error{nil, errors.New("no visibility")} {
+				h, _ := newHandler(t, tt.store)
+				b := &backoff{err: harmless}
+				h.Backoff = b
+				answer, err := h.Invoke(t.Context(), tt.event)
+				if (err != nil) != (tt.failed == nil) {
+					t.Fatalf("got %s, %v", answer, err)
+				}
+				if err == nil {
+					failed, err := readAnswer(answer)
+					if diff := cmp.Diff(failed, tt.failed); err != nil || diff != "" {
+						t.Errorf("%v, failed got(-) want(+):\n%s", err, diff)
+					}
+				}
+				if diff := cmp.Diff(b.returned, tt.returned); diff != "" {
+					t.Errorf("backed off got(-) want(+):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// TestAnOperatorsFaultIsLoud but not when some messages are done: an error
+// would deliver those again.
+func TestAnOperatorsFaultIsLoud(t *testing.T) {
+	t.Parallel()
+	h, log := newHandler(t, storeNone(message.CauseOperator))
+	var seen *ingest.Report
+	h.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { seen = r }
+	answer, err := h.Invoke(t.Context(), event(record(1, body())))
+	if !errors.Is(err, fails(message.CauseOperator)) || answer != nil {
+		t.Errorf("got %s, %v", answer, err)
+	}
+	if seen == nil || seen.Count(message.Returned) != 1 {
+		t.Errorf("the metrics saw %+v", seen)
+	}
+	if !strings.Contains(log.take(), `"fault":"operator"`) {
+		t.Error("the log lacks the fault")
+	}
+	h, _ = newHandler(t, func(_ context.Context, b *batch.Batch) (message.Result, error) {
+		return message.Result{Verdicts: slices.Concat([]message.Verdict{{Outcome: message.Stored}}, make([]message.Verdict, b.Len()-1))}, fails(message.CauseOperator)
+	})
+	if diff := cmp.Diff(invoke(t, h, event(record(1, body()), record(2, body()))), ids(2)); diff != "" {
+		t.Errorf("failed got(-) want(+):\n%s", diff)
+	}
+}
+
+func TestBroken(t *testing.T) {
+	t.Parallel()
+	h, _ := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
+	why := errors.New("the configuration is wrong")
+	b := &backoff{}
+	h.Pipeline, h.Keys, h.Broken, h.Backoff, h.DeadLetters = nil, nil, why, b, &deadLetters{err: errors.New("called")}
+	for _, e := range [][]byte{event(record(1, body()), record(2, "bad")), event()} {
+		if answer, err := h.Invoke(t.Context(), e); !errors.Is(err, why) || answer != nil {
+			t.Errorf("got %s, %v, want the reason", answer, err)
+		}
+	}
+	if diff := cmp.Diff(b.returned, ids(1, 2)); diff != "" {
+		t.Errorf("backed off got(-) want(+):\n%s", diff)
+	}
+}
+
+func TestNoKeys(t *testing.T) {
+	t.Parallel()
+	for cause, loud := range map[message.Cause]bool{message.CauseOperator: true, message.CauseMoment: false} {
+		h, log := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
+		b := &backoff{}
+		h.Backoff = b
+		h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(cause) }
+		answer, err := h.Invoke(t.Context(), event(record(1, body()), record(2, "bad")))
+		if (err != nil) != loud || !loud && !strings.Contains(string(answer), id(2)) {
+			t.Errorf("%s: got %s, %v", cause, answer, err)
+		}
+		if diff := cmp.Diff(b.returned, ids(1, 2)); diff != "" {
+			t.Errorf("%s: backed off got(-) want(+):\n%s", cause, diff)
+		}
+		if !strings.Contains(log.take(), "no mask keys") {
+			t.Errorf("%s: the log does not say why", cause)
+		}
+	}
+	if _, err := handler.Static(nil)(t.Context()); err == nil {
+		t.Error("no keys are no error")
+	}
+}
+
+// TestForeignEvents fail with a type that Lambda shows, and quote nothing.
+func TestForeignEvents(t *testing.T) {
+	t.Parallel()
+	h, _ := newHandler(t, storeAll)
+	b := &backoff{}
+	h.Backoff = b
+	for _, e := range []string{`{"key":"203.0.113.7"}`, `{"Records":[{"203.0.113.7":1}]}`, `203.0.113.7`, `{"Records":[` + record(1, body()) + `,`} {
+		answer, err := h.Invoke(t.Context(), []byte(e))
+		foreign, ok := errors.AsType[*sqsevent.EventError](err)
+		if !ok || answer != nil {
+			t.Fatalf("%s: got %s, %v", e, answer, err)
+		}
+		if strings.Contains(foreign.Error(), "203.0.113.7") || !strings.Contains(foreign.Error(), `{"Records":[…]}`) {
+			t.Errorf("%s: the error quotes the event or does not say what is wanted: %v", e, err)
+		}
+	}
+	if b.returned != nil {
+		t.Errorf("backed off: %v", b.returned)
+	}
+}
+
+// TestPanicsFailTheInvocation where nothing else can be said of the messages.
+func TestPanicsFailTheInvocation(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-593-47-5928"
+	for name, spoil := range map[string]func(*handler.Handler){
+		"keys": func(h *handler.Handler) { h.Keys = func(context.Context) (*mask.Keyring, error) { panic(canary) } },
+		"metrics": func(h *handler.Handler) {
+			h.Observe = func(context.Context, []message.Message, *ingest.Report) { panic(canary) }
+		},
+		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
+		"backoff": func(h *handler.Handler) {
+			h.Backoff = panicking{canary}
+			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(message.CauseMoment) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, log := newHandler(t, storeAll)
+			spoil(h)
+			answer, err := h.Invoke(t.Context(), event(record(1, body()), record(2, "bad")))
+			if err == nil || answer != nil || !strings.Contains(err.Error(), "panic") {
+				t.Errorf("got %s, %v", answer, err)
+			}
+			logged := log.take()
+			if strings.Contains(fmt.Sprint(err), canary) || strings.Contains(logged, canary) {
+				t.Errorf("the panic's value shows: %v, %s", err, logged)
+			}
+			if !strings.Contains(logged, `"stack":`) || !strings.Contains(logged, "handler_test.go") {
+				t.Errorf("the log does not say where it was: %s", logged)
+			}
+		})
+	}
+}
+
+type panicking struct{ text string }
+
+func (p panicking) Send(context.Context, []message.Message, []message.Verdict, []int) ([]int, error) {
+	panic(p.text)
+}
+func (p panicking) Return(context.Context, []message.Message, []int) error { panic(p.text) }
+
+// TestTimeIsLeftFor the answer, and for the calls to SQS where there are any.
+func TestTimeIsLeft(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name          string
+		left          time.Duration
+		queues        bool
+		least, atMost time.Duration // that the store gets
+		sqsLeast      time.Duration // that is left for SQS then
+	}{
+		{"a minute", time.Minute, false, 58 * time.Second, 59 * time.Second, 0},
+		{"a minute, with queues", time.Minute, true, 50 * time.Second, 57 * time.Second, 2 * time.Second},
+		{"three seconds", 3 * time.Second, false, 1500 * time.Millisecond, 2 * time.Second, 0},
+		{"three seconds, with queues", 3 * time.Second, true, 900 * time.Millisecond, 1400 * time.Millisecond, 400 * time.Millisecond},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), tt.left)
+			defer cancel()
+			var forStore, forSQS time.Time
+			h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
+				forStore, _ = ctx.Deadline()
+				return message.Result{}, fails(message.CauseMoment)
+			})
+			if tt.queues {
+				h.Backoff = returnFunc(func(ctx context.Context) { forSQS, _ = ctx.Deadline() })
+			}
+			start := time.Now()
+			if _, err := h.Invoke(ctx, event(record(1, body()))); err != nil {
+				t.Fatal(err)
+			}
+			if got := forStore.Sub(start); got < tt.least-100*time.Millisecond || got > tt.atMost {
+				t.Errorf("the store gets %v of %v, want %v to %v", got, tt.left, tt.least, tt.atMost)
+			}
+			if tt.queues && forSQS.Sub(forStore) < tt.sqsLeast {
+				t.Errorf("SQS gets %v, want %v", forSQS.Sub(forStore), tt.sqsLeast)
+			}
+			if end, _ := ctx.Deadline(); tt.queues && !forSQS.Before(end) {
+				t.Error("no time is left to answer")
+			}
+		})
+	}
+}
+
+type returnFunc func(context.Context)
+
+func (f returnFunc) Return(ctx context.Context, _ []message.Message, _ []int) error {
+	f(ctx)
+	return nil
+}
+
+func TestConcurrentInvocations(t *testing.T) {
+	t.Parallel()
+	h, _ := newHandler(t, storeAll)
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for round := range 50 {
+				n := 1000*worker + 2*round
+				answer, err := h.Invoke(t.Context(), event(record(n, body()), record(n+1, "bad"), record(n, body())))
+				if want := `{"batchItemFailures":[{"itemIdentifier":"` + id(n+1) + `"}]}`; err != nil || string(answer) != want {
+					t.Errorf("got %s, %v, want %s", answer, err, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

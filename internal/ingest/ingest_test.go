@@ -1,0 +1,502 @@
+package ingest_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/ingest"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/models"
+)
+
+// store answers for Postgres. refuses and returns hold the user_ids of rows
+// that are to be rejected and returned; the others are stored. As the real
+// one, it stores nothing behind a refused row of its group.
+type store struct {
+	refuses string
+	returns string
+	err     error
+	verdict func(*batch.Batch) (message.Result, error) // in place of all of the above
+
+	calls int
+	rows  []string // user_ids, in the order in which they came
+}
+
+// Insert implements ingest.Store.
+func (s *store) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
+	s.calls++
+	if s.verdict != nil {
+		return s.verdict(b)
+	}
+	result := message.Result{Verdicts: make([]message.Verdict, b.Len()), RoundTrips: 1}
+	stopped := map[int]bool{}
+	for i := range b.Len() {
+		user := value(b, i, "user_id")
+		s.rows = append(s.rows, user)
+		group := b.Group(i)
+		switch {
+		case group != 0 && stopped[group]:
+			result.Verdicts[i] = message.Verdict{Cause: message.CauseGroup}
+		case strings.Contains(s.refuses, user):
+			result.Verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused, SQLState: "23514"}}
+		case strings.Contains(s.returns, user):
+		default:
+			result.Verdicts[i].Outcome = message.Stored
+			result.Inserted++
+		}
+		stopped[group] = stopped[group] || result.Verdicts[i].Outcome != message.Stored
+	}
+	return result, s.err
+}
+
+func value(b *batch.Batch, row int, column string) (text string) {
+	b.Row(row, func(c int, v []byte) {
+		if b.Columns()[c].Name == column {
+			text = string(v)
+		}
+	})
+	return text
+}
+
+// fault is a store's error that knows whose fault it is.
+type fault message.Cause
+
+func (f fault) Error() string        { return "the store's error" }
+func (f fault) Fault() message.Cause { return message.Cause(f) }
+
+type site struct {
+	pipeline *ingest.Pipeline
+	store    *store
+	log      bytes.Buffer
+	keys     *mask.Keyring
+}
+
+func newSite(t *testing.T, st *store) *site {
+	t.Helper()
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &site{store: st, keys: mask.Unkeyed()}
+	s.pipeline = ingest.New(m, st, slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	return s
+}
+
+// messages reads a batch in short: words of "id", with "!" behind it for a bad
+// body and "~" for one that panics, and with "group/" before it on a FIFO
+// queue. The message's user_id is its id.
+func messages(words string) []message.Message {
+	var all []message.Message
+	for i, word := range strings.Fields(words) {
+		group, id, fifo := strings.Cut(word, "/")
+		if !fifo {
+			group, id = "", word
+		}
+		name := strings.TrimRight(id, "!~")
+		m := message.Message{ID: name, Group: group, FIFO: fifo, HasBody: true, HasSent: true, SentMillis: int64(1767225600000 + i), Body: []byte(`{"user_id":"` + name + `","ip":"203.0.113.7"}`)}
+		if strings.HasSuffix(id, "!") {
+			m.Body = []byte("bad")
+		}
+		if strings.HasSuffix(id, "~") {
+			m.Body = []byte(`{"user_id":"panics","ip":"203.0.113.7","device_id":"canary-593-47-5928","locale":"canary","canary-key@example.com":"canary"}`)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// panics is the hook that panics at the messages of messages("id~").
+func panics(cause any) func(*message.Message) {
+	return func(m *message.Message) {
+		if strings.Contains(string(m.Body), "panics") {
+			panic(cause)
+		}
+	}
+}
+
+// words is a report in short: "id:outcome", with "(cause)" of a returned one
+// and the reason of a rejected one.
+func words(all []message.Message, r ingest.Report) string {
+	var out []string
+	for i, v := range r.Verdicts {
+		w := all[i].ID + ":" + v.Outcome.String()
+		if v.Cause != "" || v.Rejection.Reason != "" {
+			w += "(" + string(v.Cause) + string(v.Rejection.Reason) + ")"
+		}
+		out = append(out, w)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestVerdicts(t *testing.T) {
+	t.Parallel()
+	const (
+		notJSON = ":rejected(not_json)"
+		refused = ":rejected(refused_by_database)"
+		ok      = ":stored"
+		group   = ":returned(group)"
+		back    = ":returned"
+	)
+	for _, tt := range []struct {
+		name     string
+		messages string
+		store    store
+		want     string
+		rows     string // that the store got
+	}{
+		{"nothing", "", store{}, "", ""},
+		{"all good", "a b c", store{}, "a" + ok + " b" + ok + " c" + ok, "a b c"},
+		{"a bad one costs itself", "a b! c", store{}, "a" + ok + " b" + notJSON + " c" + ok, "a c"},
+		{"all bad: no call of the store", "a! b!", store{}, "a" + notJSON + " b" + notJSON, ""},
+		{"a refused one costs itself", "a b c", store{refuses: "b"}, "a" + ok + " b" + refused + " c" + ok, "a b c"},
+		{"a returned one costs itself", "a b c", store{returns: "b"}, "a" + ok + " b" + back + " c" + ok, "a b c"},
+		{"verdicts behind gaps", "a! b c! d e! f", store{refuses: "d"}, "a" + notJSON + " b" + ok + " c" + notJSON + " d" + refused + " e" + notJSON + " f" + ok, "b d f"},
+
+		{"a repeat shares the verdict", "a b a a", store{}, "a" + ok + " b" + ok + " a:repeated a:repeated", "a b"},
+		{"a repeat of a bad one", "a! b a!", store{}, "a" + notJSON + " b" + ok + " a" + notJSON, "b"},
+		{"a repeat of a refused one", "a b a", store{refuses: "a"}, "a" + refused + " b" + ok + " a" + refused, "a b"},
+		{"a repeat of a returned one", "a b a", store{returns: "a"}, "a" + back + " b" + ok + " a" + back, "a b"},
+		{"a repeat with another body is a repeat", "a a!", store{}, "a" + ok + " a:repeated", "a"},
+
+		{"FIFO, all good", "g/a g/b h/c", store{}, "a" + ok + " b" + ok + " c" + ok, "a b c"},
+		{"FIFO, a bad one stops its group", "g/a g/b! g/c h/d g/e", store{}, "a" + ok + " b" + notJSON + " c" + group + " d" + ok + " e" + group, "a d"},
+		{"FIFO, a refused one stops its group", "g/a g/b g/c h/d", store{refuses: "b"}, "a" + ok + " b" + refused + " c" + group + " d" + ok, "a b c d"},
+		{"FIFO, a returned one stops its group", "g/a g/b g/c h/d", store{returns: "b"}, "a" + ok + " b" + back + " c" + group + " d" + ok, "a b c d"},
+		{"FIFO, a bad one behind a bad one is returned", "g/a! g/b! h/c!", store{}, "a" + notJSON + " b" + group + " c" + notJSON, ""},
+		{"FIFO, a bad one behind a refused one is returned", "g/a g/b! g/c h/d", store{refuses: "a"}, "a" + refused + " b" + group + " c" + group + " d" + ok, "a d"},
+		{"FIFO, a refused one behind a refused one is returned", "g/a g/b", store{refuses: "ab"}, "a" + refused + " b" + group, "a b"},
+		{"FIFO, a bad one behind a returned one is returned", "g/a g/b!", store{returns: "a"}, "a" + back + " b" + group, "a"},
+		{"FIFO, no group is one group", "/a! /b g/c", store{}, "a" + notJSON + " b" + group + " c" + ok, "c"},
+		{"FIFO, a repeat does not stop its group", "g/a g/a g/b", store{}, "a" + ok + " a:repeated b" + ok, "a b"},
+		{"FIFO, a repeat behind a bad one is done", "g/a g/b! g/a g/c", store{}, "a" + ok + " b" + notJSON + " a:repeated c" + group, "a"},
+		{"FIFO, a repeat of a bad one", "g/a! g/a! g/b", store{}, "a" + notJSON + " a" + notJSON + " b" + group, ""},
+		{"FIFO, a repeat of a returned one", "g/a! g/b g/b", store{}, "a" + notJSON + " b" + group + " b" + group, ""},
+		{"a standard queue beside it", "g/a! a2 g/b", store{}, "a" + notJSON + " a2" + ok + " b" + group, "a2"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := tt.store
+			s := newSite(t, &st)
+			all := messages(tt.messages)
+			report := s.pipeline.Run(t.Context(), s.keys, all)
+			if got := words(all, report); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if got := strings.Join(st.rows, " "); got != tt.rows {
+				t.Errorf("the store got %q, want %q", got, tt.rows)
+			}
+			if want := min(1, len(tt.rows)); st.calls != want {
+				t.Errorf("the store was called %d times, want %d", st.calls, want)
+			}
+			if report.Err != nil || report.Fault != "" {
+				t.Errorf("got the error %v of %q, want none", report.Err, report.Fault)
+			}
+		})
+	}
+}
+
+// TestRowsAreSorted gives messages in another order than that of the key, by
+// which rows are locked: each verdict must find its message.
+func TestRowsAreSorted(t *testing.T) {
+	t.Parallel()
+	st := &store{refuses: "b d"}
+	s := newSite(t, st)
+	all := messages("a b c d e")
+	for i := range all {
+		all[i].SentMillis = int64(1767225600000 - i)
+	}
+	got := words(all, s.pipeline.Run(t.Context(), s.keys, all))
+	const want = "a:stored b:rejected(refused_by_database) c:stored d:rejected(refused_by_database) e:stored"
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := strings.Join(st.rows, ""); got != "edcba" {
+		t.Errorf("the store got the rows in the order %s, want edcba", got)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	odd := errors.New("who knows")
+	stored, rejected := message.Verdict{Outcome: message.Stored}, message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused}}
+	for _, tt := range []struct {
+		name   string
+		result message.Result
+		err    error
+		want   string
+		fault  message.Cause
+	}{
+		{"the moment's", message.Result{}, fault(message.CauseMoment), "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseMoment},
+		{"the operator's", message.Result{}, fault(message.CauseOperator), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseOperator},
+		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", fault(message.CauseOperator)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseOperator},
+		{"not said: the moment's", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseMoment},
+		{"the deadline", message.Result{}, fmt.Errorf("insert: %w", context.DeadlineExceeded), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)", message.CauseDeadline},
+		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Inserted: 1}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseMoment},
+		{"some are refused all the same", message.Result{Verdicts: []message.Verdict{{}, rejected}}, odd, "a:returned(moment) b:rejected(not_json) c:rejected(refused_by_database)", message.CauseMoment},
+		{"a cause of its own", message.Result{Verdicts: []message.Verdict{{Cause: message.CauseSwallowed}, stored}}, nil, "a:returned(swallowed) b:rejected(not_json) c:stored", ""},
+		{"too few verdicts prove nothing", message.Result{Verdicts: []message.Verdict{stored}}, nil, "a:stored b:rejected(not_json) c:returned", ""},
+		{"no verdicts prove nothing", message.Result{}, nil, "a:returned b:rejected(not_json) c:returned", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := &store{verdict: func(*batch.Batch) (message.Result, error) { return tt.result, tt.err }}
+			s := newSite(t, st)
+			all := messages("a b! c")
+			report := s.pipeline.Run(t.Context(), s.keys, all)
+			if got := words(all, report); got != tt.want {
+				t.Errorf("got  %s\nwant %s", got, tt.want)
+			}
+			if report.Fault != tt.fault || !errors.Is(report.Err, tt.err) {
+				t.Errorf("got the error %v of %q, want %v of %q", report.Err, report.Fault, tt.err, tt.fault)
+			}
+		})
+	}
+}
+
+func TestTooLittleTime(t *testing.T) {
+	t.Parallel()
+	for name, left := range map[string]time.Duration{"passed": -time.Second, "short": ingest.LeastTime / 2} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			st := &store{}
+			s := newSite(t, st)
+			ctx, cancel := context.WithTimeout(t.Context(), left)
+			defer cancel()
+			all := messages("a b! g/c")
+			report := s.pipeline.Run(ctx, s.keys, all)
+			if got, want := words(all, report), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)"; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if st.calls != 0 {
+				t.Error("the store was called")
+			}
+			if report.Err == nil || report.Fault != message.CauseDeadline {
+				t.Errorf("got the error %v of %q", report.Err, report.Fault)
+			}
+		})
+	}
+	t.Run("cancelled", func(t *testing.T) {
+		t.Parallel()
+		st := &store{}
+		s := newSite(t, st)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		all := messages("a")
+		if got := words(all, s.pipeline.Run(ctx, s.keys, all)); got != "a:returned(deadline)" || st.calls != 0 {
+			t.Errorf("got %s and %d calls of the store", got, st.calls)
+		}
+	})
+	t.Run("enough", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, &store{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		all := messages("a")
+		if got := words(all, s.pipeline.Run(ctx, s.keys, all)); got != "a:stored" {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestPanics(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-593-47-5928"
+	for _, tt := range []struct {
+		name, messages, want, rows string
+		cause                      any
+	}{
+		{"costs itself", "a b~ c", "a:stored b:returned(panic) c:stored", "a c", errors.New(canary)},
+		{"the first", "a~ b", "a:returned(panic) b:stored", "b", canary},
+		{"the last", "a b~", "a:stored b:returned(panic)", "a", canary},
+		{"all", "a~ b~ c~", "a:returned(panic) b:returned(panic) c:returned(panic)", "", canary},
+		{"two in a row", "a b~ c~ d", "a:stored b:returned(panic) c:returned(panic) d:stored", "a d", fmt.Errorf("wrapped: %w", errors.New(canary))},
+		{"beside a bad one", "a! b~ c! d", "a:rejected(not_json) b:returned(panic) c:rejected(not_json) d:stored", "d", []byte(canary)},
+		{"twice delivered", "a b~ b~ c", "a:stored b:returned(panic) b:returned(panic) c:stored", "a c", struct{ text string }{canary}},
+		{"stops its group", "g/a g/b~ g/c h/d g/e!", "a:stored b:returned(panic) c:returned(group) d:stored e:returned(group)", "a d", canary},
+		{"of the runtime", "a b~ c", "a:stored b:returned(panic) c:stored", "a c", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			st := &store{}
+			s := newSite(t, st)
+			hook := panics(tt.cause)
+			if tt.cause == nil {
+				hook = func(m *message.Message) {
+					if i := bytes.Index(m.Body, []byte("panics")); i >= 0 {
+						_ = m.Body[i:][len(m.Body)]
+					}
+				}
+			}
+			s.pipeline.AfterCheck(hook)
+			all := messages(tt.messages)
+			for range 2 { // the second time with what the first one left behind
+				st.rows = nil
+				report := s.pipeline.Run(t.Context(), s.keys, all)
+				if got := words(all, report); got != tt.want {
+					t.Errorf("got  %s\nwant %s", got, tt.want)
+				}
+				if got := strings.Join(st.rows, " "); got != tt.rows {
+					t.Errorf("the store got %q, want %q", got, tt.rows)
+				}
+				s.pipeline.Log(t.Context(), all, &report)
+			}
+			log := s.log.String()
+			if !strings.Contains(log, `"msg":"panic"`) || !strings.Contains(log, `"message_id":"`) || !strings.Contains(log, "ingest_test.go") {
+				t.Errorf("the log lacks the panic, its message or its stack: %s", log)
+			}
+			for _, raw := range []string{"canary", "203.0.113.7", "cb007107", fmt.Sprintf("%x", canary)} { // a stack shows words of memory in hexadecimal
+				if strings.Contains(log, raw) {
+					t.Errorf("the log holds %q of the panic or of its message: %s", raw, log)
+				}
+			}
+			if tt.cause == nil && !strings.Contains(log, "index out of range") {
+				t.Errorf("the log lacks what the runtime says: %s", log)
+			}
+		})
+	}
+}
+
+func TestStorePanics(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-593-47-5928"
+	calls := 0
+	st := &store{}
+	st.verdict = func(b *batch.Batch) (message.Result, error) {
+		if calls++; calls == 1 {
+			panic(canary)
+		}
+		return message.Result{Verdicts: []message.Verdict{{Outcome: message.Stored}, {Outcome: message.Stored}}[:b.Len()]}, nil
+	}
+	s := newSite(t, st)
+	all := messages("a b! c")
+	report := s.pipeline.Run(t.Context(), s.keys, all)
+	if got, want := words(all, report), "a:returned(moment) b:rejected(not_json) c:returned(moment)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	s.pipeline.Log(t.Context(), all, &report)
+	if report.Err == nil || strings.Contains(report.Err.Error(), canary) || strings.Contains(s.log.String(), canary) {
+		t.Errorf("got the error %v and the log %s", report.Err, s.log.String())
+	}
+	if got, want := words(all, s.pipeline.Run(t.Context(), s.keys, all)), "a:stored b:rejected(not_json) c:stored"; got != want {
+		t.Errorf("afterwards: got %s, want %s", got, want)
+	}
+}
+
+func TestUnable(t *testing.T) {
+	t.Parallel()
+	all := messages("a b! g/c")
+	err := errors.New("no keys")
+	report := ingest.Unable(all, err, message.CauseOperator)
+	if got, want := words(all, report), "a:returned(operator) b:returned(operator) c:returned(operator)"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if !errors.Is(report.Err, err) || report.Fault != message.CauseOperator || report.Count(message.Returned) != 3 {
+		t.Errorf("got %+v", report)
+	}
+}
+
+// TestConcurrency runs many batches at once, under two keyrings, as a
+// rotation has it: no batch may see another one's rows, keys or verdicts.
+func TestConcurrency(t *testing.T) {
+	t.Parallel()
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyed, err := mask.ParseKeys("k1:0123456789abcdef0123456789abcdef")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := ingest.New(m, echo{}, slog.New(slog.DiscardHandler))
+	p.AfterCheck(panics("x"))
+	rings := map[string]*mask.Keyring{"sha256": mask.Unkeyed(), "k1": keyed}
+	var wg sync.WaitGroup
+	for worker := range 16 {
+		wg.Go(func() {
+			for round := range 50 {
+				name := []string{"sha256", "k1"}[(worker+round)%2]
+				all := messages(fmt.Sprintf("ok-%[1]s-%[2]d-a refuse-%[1]s-%[2]d-b bad! ok-%[1]s-%[2]d-c x~ ok-%[1]s-%[2]d-a", name, worker*1000+round))
+				got := words(all, p.Run(t.Context(), rings[name], all))
+				want := fmt.Sprintf("ok-%[1]s-%[2]d-a:stored refuse-%[1]s-%[2]d-b:rejected(refused_by_database) bad:rejected(not_json) ok-%[1]s-%[2]d-c:stored x:returned(panic) ok-%[1]s-%[2]d-a:repeated", name, worker*1000+round)
+				if got != want {
+					t.Errorf("got  %s\nwant %s", got, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// echo stores rows whose user_id begins with ok, and checks that the key that
+// masked them is the one that the user_id names.
+type echo struct{}
+
+// Insert implements ingest.Store.
+func (echo) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
+	r := message.Result{Verdicts: make([]message.Verdict, b.Len())}
+	for i := range b.Len() {
+		user := value(b, i, "user_id")
+		switch {
+		case !strings.Contains(user, "-"+value(b, i, "mask_key")+"-"):
+		case strings.HasPrefix(user, "ok-"):
+			r.Verdicts[i].Outcome = message.Stored
+		default:
+			r.Verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused}}
+		}
+	}
+	return r, nil
+}
+
+func TestLog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &store{})
+	const bad = 3 * ingest.MaxLines
+	var short strings.Builder
+	for i := range bad {
+		fmt.Fprintf(&short, "m%d! ", i)
+	}
+	all := messages(short.String() + "good")
+	report := s.pipeline.Run(t.Context(), s.keys, all)
+	report.Err, report.Fault = errors.New("what went wrong"), message.CauseMoment
+	s.pipeline.Log(t.Context(), all, &report)
+	log := s.log.String()
+	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {
+		t.Errorf("got %d lines of rejected messages, want %d", got, ingest.MaxLines)
+	}
+	for _, want := range []string{
+		`"message_id":"m0","reason":"not_json"}`,
+		fmt.Sprintf(`"msg":"more messages rejected","count":%d}`, bad-ingest.MaxLines),
+		`"msg":"messages returned","fault":"moment","error":"what went wrong"}`,
+		fmt.Sprintf(`"msg":"batch","received":%d,"stored":1,"new":1,"repeated":0,"rejected":%d,"returned":0,"round_trips":1,`, bad+1, bad),
+	} {
+		if !strings.Contains(log, want) {
+			t.Errorf("the log lacks %s: %s", want, log)
+		}
+	}
+	if strings.Contains(log, "203.0.113.7") {
+		t.Errorf("the log holds a value: %s", log)
+	}
+}
+
+func TestRejectionsInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &store{})
+	report := ingest.Report{Verdicts: []message.Verdict{{Outcome: message.Rejected, Rejection: message.Rejection{
+		Reason: message.ReasonRefused, Field: "f", SQLState: "23514", Constraint: "c", Column: "col",
+	}}}}
+	s.pipeline.Log(t.Context(), messages("a"), &report)
+	const want = `"message_id":"a","reason":"refused_by_database","field":"f","sqlstate":"23514","constraint":"c","column":"col"}`
+	if got := s.log.String(); !strings.Contains(got, want) {
+		t.Errorf("the log lacks %s: %s", want, got)
+	}
+}
