@@ -183,7 +183,11 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 	case "42703":
 		return "the table lacks a column of the model: `sluice schema` prints the SQL that it means"
 	case "42501":
-		return fmt.Sprintf("grant the role INSERT on %s and SELECT on the columns of its key", table(s.table))
+		schema := ""
+		if s.table.Schema != "" {
+			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
+		}
+		return fmt.Sprintf("grant the role %sINSERT on %s and SELECT on the columns of its key", schema, table(s.table))
 	case "42P10", "55000":
 		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
 	case "42804", "428C9":

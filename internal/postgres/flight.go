@@ -13,14 +13,15 @@ import (
 // statements come in groups: when one fails, the server skips the rest of
 // its group.
 type flight struct {
-	in     *insertion
-	p      *pgconn.Pipeline
-	groups int
+	in       *insertion
+	p        *pgconn.Pipeline
+	groups   int
+	prepares bool // the insert, which the connection has once that is answered
 }
 
 // answer is what the server said of one group.
 type answer struct {
-	rows    int64           // of the last statement that reports a number
+	rows    int64           // of the last insert
 	values  []int64         // of the rows that statements returned, first column
 	refused *pgconn.PgError // the group's error
 	tag     string          // of the last statement
@@ -33,17 +34,29 @@ func (in *insertion) flight(ctx context.Context) *flight {
 // say adds a statement without parameters.
 func (f *flight) say(sql string) { f.p.SendQueryParams(sql, nil, nil, nil, nil) }
 
-// insert adds the insert of the given rows, of all when rows is nil.
+// insert adds the insert of the given rows, of all when rows is nil. Where
+// rows have message groups it fails if one is swallowed: those that follow it
+// must not be committed then.
 func (f *flight) insert(rows []int) {
+	f.insertRows(rows)
+	if f.in.batch.Ordered() && f.in.store.table.Ledger == "" { // the ledger's statement fails by itself
+		if rows == nil {
+			rows = all(f.in.batch.Len())
+		}
+		f.p.SendQueryParams(f.in.store.kept, f.in.conn.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
+	}
+}
+
+func (f *flight) insertRows(rows []int) {
 	in := f.in
 	params := in.conn.arrays.Encode(in.batch, rows)
 	if !in.conn.named {
 		f.p.SendQueryParams(in.store.insert, params, nil, binary, binary)
 		return
 	}
-	if !in.conn.prepared {
+	if !in.conn.prepared && !f.prepares {
 		f.p.SendPrepare(statementName, in.store.insert, nil)
-		in.conn.prepared = true // or the connection is dropped with the error
+		f.prepares = true
 	}
 	f.p.SendQueryPrepared(statementName, params, binary, binary)
 }
@@ -83,6 +96,8 @@ func (f *flight) read(answers []answer) error {
 			switch r := results.(type) {
 			case *pgconn.PipelineSync:
 				at++
+			case *pgconn.StatementDescription:
+				f.in.conn.prepared = true
 			case *pgconn.ResultReader:
 				err = a.take(r)
 			case nil:
@@ -116,7 +131,7 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 		return err
 	}
 	a.values, a.tag = values, tag.String()
-	if tag.Insert() || tag.Select() {
+	if tag.Insert() {
 		a.rows = tag.RowsAffected()
 	}
 	return nil
@@ -125,13 +140,16 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 // inserted is how many rows an insert stored: its tag says so, or with a
 // ledger the one value that it returns.
 func (in *insertion) inserted(a answer) int64 {
-	if in.store.table.Ledger != "" {
-		if len(a.values) == 1 {
-			return a.values[0]
-		}
+	switch {
+	case a.refused != nil:
+		return 0
+	case in.store.table.Ledger == "":
+		return a.rows
+	case len(a.values) == 1:
+		return a.values[0]
+	default:
 		return 0
 	}
-	return a.rows
 }
 
 // landed lands a flight and counts it.

@@ -27,10 +27,10 @@ const maxSingles = 64
 // their rows one by one in the same transaction.
 func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
 	n := in.batch.Len()
+	f := in.flight(ctx)
+	in.begin(f, refusal)
 	if n <= maxSingles {
-		f := in.flight(ctx)
-		in.begin(f, refusal)
-		return in.singles(f, all(n), nil, refusal)
+		return in.singles(f, sieve{doubtful: all(n)})
 	}
 	size := int(math.Ceil(math.Sqrt(float64(n))))
 	var chunks [][]int
@@ -39,8 +39,6 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 		chunks = append(chunks, rows[:m:m])
 		rows = rows[m:]
 	}
-	f := in.flight(ctx)
-	in.begin(f, refusal)
 	for _, rows := range chunks {
 		in.trial(f, rows)
 	}
@@ -52,7 +50,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	if err != nil {
 		return err
 	}
-	var doubtful, short []int
+	var found sieve
 	for i, rows := range chunks {
 		a := answers[2*i]
 		switch {
@@ -60,27 +58,36 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 			if err := in.fatal(a.refused); err != nil {
 				return err
 			}
-			doubtful = append(doubtful, rows...)
+			found.doubtful = append(found.doubtful, rows...)
 		case in.inserted(a) < int64(len(rows)):
-			in.result.Inserted += int(in.inserted(a))
-			short = append(short, rows...)
+			found.short = append(found.short, rows...)
 		default:
-			in.result.Inserted += len(rows)
-			for _, row := range rows {
-				in.result.Verdicts[row].Outcome = message.Stored
-			}
+			found.passed = append(found.passed, rows...)
 		}
+		found.inserted += int(in.inserted(a))
 		if err := in.recovered(answers[2*i+1]); err != nil {
 			return err
 		}
 	}
-	return in.singles(in.flight(ctx), doubtful, short, refusal)
+	return in.singles(in.flight(ctx), found)
+}
+
+// sieve is what an isolation has found out. None of it is a verdict before
+// the transaction is committed.
+type sieve struct {
+	passed   []int // rows that are new
+	short    []int // rows of chunks that stored fewer, without an error
+	doubtful []int // rows of chunks that failed
+	inserted int
 }
 
 // begin opens the transaction. Constraints are checked at once, so that each
-// group meets its own.
+// group meets its own. If we are gone before its end, and the network does not
+// say so, the server ends it: the rows would lock out those who deliver them
+// again.
 func (in *insertion) begin(f *flight, refusal *pgconn.PgError) {
 	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
+	f.say("SET LOCAL idle_in_transaction_session_timeout = '10s'")
 	f.say("SET CONSTRAINTS ALL IMMEDIATE")
 	if refusal.Code == "42501" {
 		f.insert([]int{}) // fails for want of a grant, and never for a row
@@ -125,12 +132,12 @@ func (in *insertion) recovered(a answer) error {
 // singles ends the search: it tries doubtful rows one by one, asks which of
 // them and of the short ones are there, and commits. A row that was refused
 // and is there all the same was stored by another delivery of its message.
-func (in *insertion) singles(f *flight, doubtful, short []int, refusal *pgconn.PgError) error {
+func (in *insertion) singles(f *flight, found sieve) error {
 	begins := f.groups // 1 when the transaction begins in this flight
-	for i := range doubtful {
-		in.trial(f, doubtful[i:i+1])
+	for i := range found.doubtful {
+		in.trial(f, found.doubtful[i:i+1])
 	}
-	asked := append(append([]int{}, doubtful...), short...)
+	asked := append(append([]int{}, found.doubtful...), found.short...)
 	f.present(asked)
 	f.end()
 	f.say("COMMIT")
@@ -144,16 +151,18 @@ func (in *insertion) singles(f *flight, doubtful, short []int, refusal *pgconn.P
 			return err
 		}
 	}
-	refusals := make([]*pgconn.PgError, len(doubtful))
-	for i := range doubtful {
+	refusals := make([]*pgconn.PgError, len(found.doubtful))
+	for i := range found.doubtful {
 		a := answers[2*i]
 		if a.refused != nil {
 			if err := in.fatal(a.refused); err != nil {
 				return err
 			}
 			refusals[i] = a.refused
-		} else {
-			in.result.Inserted += int(in.inserted(a))
+		}
+		if in.inserted(a) > 0 {
+			found.passed = append(found.passed, found.doubtful[i])
+			found.inserted++
 		}
 		if err := in.recovered(answers[2*i+1]); err != nil {
 			return err
@@ -168,21 +177,21 @@ func (in *insertion) singles(f *flight, doubtful, short []int, refusal *pgconn.P
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
 		return in.fault("commit", errors.New("the server rolled the transaction back"))
 	}
+	in.result.Inserted = found.inserted
 	in.settle(asked, present)
-	return in.refuse(doubtful, refusals)
+	for _, row := range found.passed {
+		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+	}
+	return in.refuse(found.doubtful, refusals)
 }
 
 // refuse gives the verdict on the rows that the server refused.
 func (in *insertion) refuse(rows []int, refusals []*pgconn.PgError) error {
-	pass := false
-	for _, v := range in.result.Verdicts {
-		pass = pass || v.Outcome == message.Stored
-	}
 	var ours error
 	for i, row := range rows {
 		v := &in.result.Verdicts[row]
 		if err := refusals[i]; err != nil && v.Outcome != message.Stored {
-			*v = in.verdict(err, pass)
+			*v = in.verdict(err, in.result.Inserted > 0)
 			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
 				ours = in.fault("insert into "+table(in.store.table), err)
 			}
@@ -192,7 +201,8 @@ func (in *insertion) refuse(rows []int, refusals []*pgconn.PgError) error {
 }
 
 // verdict says what a refused row has coming. A suspect error is the row's
-// own only if other rows pass.
+// own only if other rows pass: new ones, since one that is there already may
+// never come to what fails.
 func (in *insertion) verdict(err *pgconn.PgError, othersPass bool) message.Verdict {
 	if in.swallowed(err) {
 		return message.Verdict{Cause: message.CauseSwallowed}
@@ -216,10 +226,10 @@ func (in *insertion) verdict(err *pgconn.PgError, othersPass bool) message.Verdi
 	}
 }
 
-// swallowed says whether the ledger's statement found that a trigger had
+// swallowed says whether a statement of ours found that a trigger had
 // swallowed a row.
 func (in *insertion) swallowed(err *pgconn.PgError) bool {
-	return err.Code == swallowedState && in.store.table.Ledger != ""
+	return err.Code == swallowedState && (in.store.table.Ledger != "" || in.batch.Ordered())
 }
 
 // mayBeARows says whether the server may have refused a single row.

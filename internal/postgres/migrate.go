@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -12,8 +12,6 @@ type Migrated struct {
 	Name    string // as in SQL, with its quotes
 	Created bool
 }
-
-var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS (\S+)`)
 
 // Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one
 // transaction, and says which of the tables were missing.
@@ -30,8 +28,9 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, e
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
 			return nil, s.fault("create the tables", err)
 		}
-		if name := createdName.FindStringSubmatch(sql); name != nil {
-			tables = append(tables, Migrated{name[1], !exists})
+		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			tables = append(tables, Migrated{name, !exists})
 		}
 	}
 	return tables, nil

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -16,18 +17,18 @@ import (
 // When nothing has to go any more, what is left is stored as one statement.
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
 	left := all(in.batch.Len())
-	stopped := map[int]bool{} // groups with a refused row
-	for again := true; again; {
-		refusals, present, err := in.rehearse(ctx, left, refusal)
+	var ours error // of a row that the operator can help
+	for again := true; again && len(left) > 0; {
+		tries, err := in.rehearse(ctx, left, refusal)
 		if err != nil {
-			return err
+			return in.unproven(err)
 		}
-		if left, again, err = in.sift(left, refusals, present, stopped); err != nil {
-			return err
-		}
+		var one error
+		left, again, one = in.sift(left, tries)
+		ours = cmp.Or(ours, one)
 	}
 	if len(left) == 0 {
-		return nil
+		return ours
 	}
 	f := in.flight(ctx)
 	f.insert(left)
@@ -37,22 +38,35 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		err = answers[0].refused
 	}
 	if err != nil {
-		return in.fault("insert into "+table(in.store.table), err)
+		return in.unproven(in.fault("insert into "+table(in.store.table), err))
 	}
 	in.result.Inserted = int(in.inserted(answers[0]))
 	if in.result.Inserted < len(left) {
-		return in.duplicates(ctx, left)
+		return cmp.Or(in.duplicates(ctx, left), ours)
 	}
 	for _, row := range left {
 		in.result.Verdicts[row].Outcome = message.Stored
 	}
-	return nil
+	return ours
+}
+
+// unproven takes all verdicts back: a row can be refused because of one
+// before it that is not stored now.
+func (in *insertion) unproven(err error) error {
+	clear(in.result.Verdicts)
+	return err
+}
+
+// try is what a rehearsal shows of a row.
+type try struct {
+	refused *pgconn.PgError
+	isNew   bool
+	present bool // its key is in the table without it
 }
 
 // rehearse tries rows one by one, each with those before it in place, and
-// rolls back. It returns each row's refusal, and whether its key is in the
-// table all the same.
-func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]*pgconn.PgError, []bool, error) {
+// rolls back.
+func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
 	f := in.flight(ctx)
 	in.begin(f, refusal)
 	for i := range rows {
@@ -64,59 +78,62 @@ func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.P
 	f.end()
 	answers, err := in.landed(f)
 	if err != nil {
-		return nil, nil, in.fault("find the refused rows", err)
+		return nil, in.fault("find the refused rows", err)
 	}
 	if answers, err = in.begun(answers); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	refusals := make([]*pgconn.PgError, len(rows))
+	tries := make([]try, len(rows))
 	for i := range rows {
-		refusals[i] = answers[2*i].refused
-		if err := in.recovered(answers[2*i+1]); err != nil {
-			return nil, nil, err
-		}
-		if refusals[i] != nil {
-			if err := in.fatal(refusals[i]); err != nil {
-				return nil, nil, err
+		a := answers[2*i]
+		tries[i] = try{refused: a.refused, isNew: in.inserted(a) > 0}
+		if a.refused != nil {
+			if err := in.fatal(a.refused); err != nil {
+				return nil, err
 			}
+		}
+		if err := in.recovered(answers[2*i+1]); err != nil {
+			return nil, err
 		}
 	}
 	last := answers[2*len(rows)+1]
 	if last.refused != nil {
-		return nil, nil, in.fault("look up keys in "+table(in.store.table), last.refused)
+		return nil, in.fault("look up keys in "+table(in.store.table), last.refused)
 	}
-	present := make([]bool, len(rows))
 	for _, n := range last.values {
-		present[n-1] = true
+		tries[n-1].present = true
 	}
-	return refusals, present, nil
+	return tries, nil
 }
 
-// sift takes away the rows that a rehearsal settles and returns what is left,
-// and whether it has to be rehearsed again.
-func (in *insertion) sift(rows []int, refusals []*pgconn.PgError, present []bool, stopped map[int]bool) (left []int, again bool, err error) {
+// sift takes away the rows that a rehearsal settles. It returns what is left,
+// whether that has to be rehearsed again, and an error if the operator can
+// help a row.
+func (in *insertion) sift(rows []int, tries []try) (left []int, again bool, ours error) {
+	stopped := map[int]bool{} // groups with a refused row: what comes from here on has to go
 	pass := false
-	for _, refused := range refusals {
-		pass = pass || refused == nil
+	for _, t := range tries {
+		pass = pass || t.isNew
 	}
 	for i, row := range rows {
 		group := in.batch.Group(row)
+		refused := tries[i].refused
 		switch {
 		case stopped[group]:
 			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseGroup}
-			again = again || refusals[i] == nil
-		case refusals[i] == nil, again:
+			again = again || refused == nil
+		case refused == nil, again:
 			left = append(left, row)
-		case present[i]: // stored by another delivery
+		case tries[i].present: // stored by another delivery
 			in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		default:
-			v := in.verdict(refusals[i], pass)
-			if v.Outcome == message.Returned && !pass {
-				return nil, false, in.fault("insert into "+table(in.store.table), refusals[i])
-			}
+			v := in.verdict(refused, pass)
 			in.result.Verdicts[row] = v
 			stopped[group] = group != 0
+			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
+				ours = in.fault("insert into "+table(in.store.table), refused)
+			}
 		}
 	}
-	return left, again, nil
+	return left, again, ours
 }

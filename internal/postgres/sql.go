@@ -46,10 +46,11 @@ func insertSQL(t *batch.Table) string {
 	}
 	// The ledger and the table in one statement, so that neither is ever
 	// without the other. A trigger that swallows a row would leave its message
-	// in the ledger and out of the table: then the square root fails, with an
-	// SQLSTATE that no constraint has (swallowedState), and nothing is stored.
+	// in the ledger and out of the table, and a batch with one key twice would
+	// store two rows for it: then the square root fails, with an SQLSTATE that
+	// no constraint has (swallowedState), and nothing is stored.
 	keys := keyAliases(t)
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + sqrt((count(*) - (SELECT count(*) FROM fresh))::float8)::bigint FROM stored`,
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + sqrt(-abs(count(*) - (SELECT count(*) FROM fresh))::float8)::bigint FROM stored`,
 		input,
 		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), strings.Join(keyNames(t), ", "), strings.Join(prefixed("", keyNames(t)), ", "),
 		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
@@ -63,6 +64,19 @@ const swallowedState = "2201F"
 // the key, are in the table (in the ledger where there is one). It answers
 // with their positions, counted from 1.
 func presentSQL(t *batch.Table) string {
+	input, exists := keysSQL(t)
+	return fmt.Sprintf("SELECT n FROM %s WHERE %s", input, exists)
+}
+
+// keptSQL fails with swallowedState unless all of these rows are there.
+func keptSQL(t *batch.Table) string {
+	input, exists := keysSQL(t)
+	return fmt.Sprintf("SELECT sqrt(-count(*)::float8) FROM %s WHERE NOT %s", input, exists)
+}
+
+// keysSQL is the keys of rows as a table with the position n, and the
+// condition that such a key is there.
+func keysSQL(t *batch.Table) (input, exists string) {
 	var arrays, aliases, typed []string
 	for i, k := range t.Key {
 		alias := fmt.Sprintf("k%d", i+1)
@@ -74,8 +88,8 @@ func presentSQL(t *batch.Table) string {
 	if t.Ledger != "" {
 		where = ledger(t)
 	}
-	return fmt.Sprintf("SELECT n FROM unnest(%s) WITH ORDINALITY AS input(%s, n) WHERE EXISTS (SELECT FROM %s AS present WHERE %s)",
-		strings.Join(arrays, ", "), strings.Join(aliases, ", "), where, equal("present.", keyNames(t), "input.", typed))
+	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", strings.Join(arrays, ", "), strings.Join(aliases, ", ")),
+		fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", where, equal("present.", keyNames(t), "input.", typed))
 }
 
 func table(t *batch.Table) string  { return batch.QuoteTable(t.Schema, t.Name) }

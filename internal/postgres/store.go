@@ -27,6 +27,7 @@ type Store struct {
 	sleep   func(context.Context, time.Duration) bool
 	insert  string
 	present string
+	kept    string
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -60,7 +61,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, roots: sync.OnceValue(rdsroots.Pool), sleep: sleep, insert: insertSQL(t), present: presentSQL(t)}
+	s := &Store{table: t, target: target, roots: sync.OnceValue(rdsroots.Pool), sleep: sleep, insert: insertSQL(t), present: presentSQL(t), kept: keptSQL(t)}
 	for _, o := range options {
 		o(s)
 	}
@@ -73,9 +74,16 @@ func (s *Store) Close() {
 	idle := s.idle
 	s.idle, s.closed = nil, true
 	s.mu.Unlock()
-	for _, c := range idle {
-		closeConn(c)
-	}
+	closeConns(idle)
+}
+
+// dropIdle closes the idle connections, and does not wait for it.
+func (s *Store) dropIdle() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	go closeConns(idle)
 }
 
 // Result is what became of the rows of a batch.
@@ -154,22 +162,33 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch, result *Result) (re
 		return false, err
 	}
 	reused = c.reused
-	prepared := c.prepared
 	in := &insertion{store: s, conn: c, batch: b, result: result}
 	err = in.run(ctx)
-	if err != nil {
-		c.prepared = prepared // if it was prepared now, that may be what failed
+	stopped := ctx.Err()
+	if server, ok := errors.AsType[*DatabaseError](err); ok && server.SQLState == "57014" && stopped != nil {
+		err = s.fault("insert into "+table(s.table), stopped) // that was us
 	}
-	s.release(c, err == nil || harmless(err))
+	s.release(c, (err == nil || harmless(err)) && stopped == nil) // a request to cancel may be under way
+	if stopped == nil && reused && stale(err) {
+		s.dropIdle()
+	}
 	return reused, err
+}
+
+// stale says whether an error makes the other idle connections doubtful too:
+// the server is gone, or has become a replica.
+func stale(err error) bool {
+	ours, ok := errors.AsType[*DatabaseError](err)
+	return ok && ours.Cause == message.CauseMoment && (ours.SQLState == "" || ours.SQLState == "25006" || strings.HasPrefix(ours.SQLState, "57P"))
 }
 
 // harmless says whether an error leaves no doubt about the connection: the
 // server refused a statement for what is in its catalog. An outage of that
-// kind must not add a login to each invocation.
+// kind must not add a login to each invocation. (0A000 can be the fault of
+// what is prepared.)
 func harmless(err error) bool {
 	server, ok := errors.AsType[*DatabaseError](err)
-	return ok && strings.HasPrefix(server.SQLState, "42") && server.Cause == message.CauseOperator
+	return ok && server.SQLState != "" && server.SQLState != "0A000" && server.Cause == message.CauseOperator
 }
 
 // insertion is one attempt to store one batch.

@@ -15,7 +15,9 @@ import (
 // fixed are logins of a secret that does not change.
 type fixed logins.Login
 
-func (f fixed) Fetch(context.Context, logins.Login) (logins.Login, error) { return logins.Login(f), nil }
+func (f fixed) Fetch(context.Context, logins.Login) (logins.Login, error) {
+	return logins.Login(f), nil
+}
 
 func (f fixed) Refresh(context.Context, logins.Login) (logins.Login, error) {
 	return logins.Login(f), nil

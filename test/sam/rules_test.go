@@ -1,3 +1,4 @@
+// Package sam_test reads template.yaml as data and holds the rules that it keeps; each has mutations that must fail it.
 package sam_test
 
 import (

@@ -1,0 +1,481 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// blames checks whose fault an error is, and what it says.
+func (o *outcome) blames(fault message.Cause, says ...string) *outcome {
+	o.Helper()
+	ours, ok := errors.AsType[interface {
+		error
+		Fault() message.Cause
+	}](o.err)
+	if !ok {
+		o.Fatalf("got error %v, want one that says whose fault it is", o.err)
+	}
+	if ours.Fault() != fault {
+		o.Errorf("got a fault of %q, want %q: %v", ours.Fault(), fault, o.err)
+	}
+	for _, text := range says {
+		if !strings.Contains(o.err.Error(), text) {
+			o.Errorf("the error does not say %q: %v", text, o.err)
+		}
+	}
+	return o
+}
+
+// TestFaultsOfTheOperator breaks the table in the ways in which people do,
+// before the first connection and under a warm one. No row is to blame; the
+// error names the remedy and quotes nothing; once it is mended the same
+// store goes on.
+func TestFaultsOfTheOperator(t *testing.T) {
+	t.Parallel()
+	bothGrants := func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
+	for _, tt := range []struct {
+		name      string
+		breaks    string // $role is who inserts
+		mends     string
+		says      []string
+		qualified bool // the model names the schema
+		grants    func(role string) []string
+	}{
+		{
+			name: "no table", breaks: "ALTER TABLE events RENAME TO other", mends: "ALTER TABLE other RENAME TO events",
+			says: []string{"SQLSTATE 42P01", "sluice migrate"},
+		},
+		{
+			name: "no column", breaks: "ALTER TABLE events RENAME word TO other", mends: "ALTER TABLE events RENAME other TO word",
+			says: []string{"SQLSTATE 42703", "lacks a column", "sluice schema"},
+		},
+		{
+			name: "column of another type", breaks: "ALTER TABLE events ALTER word TYPE integer USING 1", mends: "ALTER TABLE events ALTER word TYPE text",
+			says: []string{"SQLSTATE 42804", "another type", "sluice schema"},
+		},
+		{
+			name: "generated column", breaks: "ALTER TABLE events DROP word, ADD word text GENERATED ALWAYS AS ('x') STORED", mends: "ALTER TABLE events DROP word, ADD word text",
+			says: []string{"SQLSTATE 428C9", "sluice schema"},
+		},
+		{
+			name: "no key", breaks: "ALTER TABLE events DROP CONSTRAINT events_pkey", mends: "ALTER TABLE events ADD PRIMARY KEY (id)",
+			says: []string{"SQLSTATE 42P10", `no usable unique key on ("id")`, "sluice schema"},
+		},
+		{
+			name: "deferrable key", breaks: "ALTER TABLE events DROP CONSTRAINT events_pkey, ADD CONSTRAINT later PRIMARY KEY (id) DEFERRABLE", mends: "ALTER TABLE events DROP CONSTRAINT later, ADD PRIMARY KEY (id)",
+			says: []string{"SQLSTATE 55000", `no usable unique key on ("id")`},
+		},
+		{
+			name: "column that the model does not fill", breaks: "ALTER TABLE events ADD tenant integer NOT NULL", mends: "ALTER TABLE events ALTER tenant SET DEFAULT 1",
+			says: []string{"SQLSTATE 23502", `NOT NULL column "tenant"`, "give it a default"},
+		},
+		{
+			name: "no partition", breaks: "DROP TABLE events; CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer) PARTITION BY RANGE (id)", mends: "CREATE TABLE part PARTITION OF events DEFAULT",
+			says: []string{"SQLSTATE 23514", `no partition of "events"`, "create it"},
+		},
+		{
+			name: "no grant to insert", breaks: "REVOKE INSERT ON events FROM $role", mends: "GRANT INSERT ON events TO $role", grants: bothGrants,
+			says: []string{"SQLSTATE 42501", `grant the role INSERT on "events"`},
+		},
+		{
+			name: "no grant to select", breaks: "REVOKE SELECT ON events FROM $role", mends: "GRANT SELECT ON events TO $role", grants: bothGrants,
+			says: []string{"SQLSTATE 42501", "SELECT on the columns of its key"},
+		},
+		{
+			name: "no grant on the schema", breaks: "REVOKE USAGE ON SCHEMA $schema FROM $role", mends: "GRANT USAGE ON SCHEMA $schema TO $role", grants: bothGrants, qualified: true,
+			says: []string{"SQLSTATE 42501", "USAGE on the schema"},
+		},
+		{
+			name:   "no grant for what a trigger does",
+			breaks: "CREATE TABLE audit (id bigint); CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END'; CREATE TRIGGER audit BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION audit()",
+			mends:  "GRANT INSERT ON audit TO $role", grants: bothGrants,
+			says: []string{"SQLSTATE 42501"},
+		},
+		{
+			name:   "row-level security that lets nothing in",
+			breaks: "ALTER TABLE events ENABLE ROW LEVEL SECURITY", mends: "ALTER TABLE events DISABLE ROW LEVEL SECURITY", grants: bothGrants,
+			says: []string{"SQLSTATE 42501"},
+		},
+		{
+			name: "a trigger without its table", breaks: "CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO nowhere VALUES (NEW.id); RETURN NEW; END'; CREATE TRIGGER broken BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION broken()",
+			mends: "DROP TRIGGER broken ON events",
+			says:  []string{"SQLSTATE 42P01"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for _, warm := range []bool{false, true} {
+				inModes(t, func(t *testing.T, mode string) {
+					s := newSite(t, setup{mode: mode, grants: tt.grants})
+					names := strings.NewReplacer("$role", s.user.User, "$schema", s.db.Schema)
+					if tt.qualified {
+						qualified := *events
+						qualified.Schema = s.db.Schema
+						s.store = openStore(t, withMode(s.proxy.URL, mode), &qualified)
+					}
+					if warm {
+						s.warm()
+					}
+					s.db.Exec(t, names.Replace(tt.breaks))
+					for i, rows := range [][]row{goods(1, 10), goods(1, 11), goods(1, 100), inGroups("aabbcc", goods(1, 6))} {
+						o := s.insert(rows...).blames(message.CauseOperator, tt.says...)
+						if i == 1 && o.flights != o.RoundTrips {
+							t.Errorf("%d round trips cost %d flights: the connection was good, and was dropped", o.RoundTrips, o.flights)
+						}
+						for i, v := range o.Verdicts {
+							if v.Outcome != message.Returned {
+								t.Errorf("row %d is %s", o.ids[i], spell(v))
+							}
+						}
+						if o.RoundTrips > 3 {
+							t.Errorf("%d round trips: somebody has to mend something, so trying again is in vain", o.RoundTrips)
+						}
+					}
+					s.db.Exec(t, names.Replace(tt.mends))
+					s.insert(goods(1, 10)...).must().inserts(10)
+				})
+			}
+		})
+	}
+}
+
+// TestFaultsOfTheLogin has faults that come before the first statement.
+func TestFaultsOfTheLogin(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{grants: func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }})
+	s.insert(goods(1, 3)...).must()
+	for _, tt := range []struct {
+		name, url string
+		fault     message.Cause
+		says      []string
+	}{
+		{name: "another database", url: strings.Replace(s.user.URL, "/postgres?", "/nowhere?", 1), fault: message.CauseOperator, says: []string{"SQLSTATE 3D000", "name of the database"}},
+		{name: "an unknown setting", url: withOption(t, s.user.URL, "-cnonsense=1"), fault: message.CauseOperator, says: []string{"SQLSTATE 42704"}},
+		{name: "read only", url: withOption(t, s.user.URL, "-cdefault_transaction_read_only=on"), fault: message.CauseMoment, says: []string{"SQLSTATE 25006", "replica or read only"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			store := openStore(t, tt.url, events)
+			result, err := store.Insert(t.Context(), batchOf(goods(11, 3)))
+			o := &outcome{TB: t, Result: result, err: err, ids: idsOf(goods(11, 3))}
+			o.blames(tt.fault, tt.says...).verdicts(verdicts{unproven: "11-13"})
+		})
+	}
+}
+
+// TestAMissingPartition has rows for which there is none, beside others for
+// which there is: those are stored, and these wait for the operator.
+func TestAMissingPartition(t *testing.T) {
+	t.Parallel()
+	inModes(t, func(t *testing.T, mode string) {
+		for _, ordered := range []bool{false, true} {
+			for _, n := range []int{10, 100} {
+				s := newSite(t, setup{mode: mode, sql: `CREATE TABLE events (id bigint, word text, n integer, tx xid8 DEFAULT pg_current_xact_id(), PRIMARY KEY (id)) PARTITION BY RANGE (id);
+					CREATE TABLE old PARTITION OF events FOR VALUES FROM (0) TO (8);` + noBadWord})
+				rows := goods(1, n)
+				badWord(&rows[1])
+				if ordered {
+					rows[6].group, rows[7].group = 1, 1
+					rows[n-2].group, rows[n-1].group = 2, 2
+				}
+				missing, kept := fmt.Sprintf("8-%d", n), "1 3-7"
+				want := verdicts{stored: kept, operator: missing, rejected(byNoBadWord): "2"}
+				if ordered { // the last row is not tried, as the one before it must wait
+					want = verdicts{stored: kept, operator: fmt.Sprintf("8-%d", n-1), behind: fmt.Sprint(n), rejected(byNoBadWord): "2"}
+				}
+				s.insert(rows...).verdicts(want).inserts(6).blames(message.CauseOperator, `no partition of "events"`, "create it")
+				if got := s.stored(); got != kept {
+					t.Errorf("stored %s, want %s", got, kept)
+				}
+				s.db.Exec(t, "CREATE TABLE new PARTITION OF events FOR VALUES FROM (8) TO (1000)")
+				s.insert(rows...).want(verdicts{stored: "1 3-" + fmt.Sprint(n), rejected(byNoBadWord): "2"}).inserts(n - 7)
+			}
+		}
+	})
+}
+
+// TestSomeRowsMeetRowLevelSecurity shows the one code that is the operator's
+// when all rows meet it, and a row's own when new rows pass beside it.
+func TestSomeRowsMeetRowLevelSecurity(t *testing.T) {
+	t.Parallel()
+	security := refusals[len(refusals)-1]
+	for _, n := range []int{10, 100} {
+		s := newSite(t, setup{sql: createEvents + security.sql, grants: security.grants})
+		rows := goods(1, n)
+		badWord(&rows[3])
+		s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-3 5-%d", n), rejected("42501"): "4"}).inserts(n - 1)
+		// The others are there now, so that nothing new passes: better wait than reject in error.
+		s.insert(rows...).verdicts(verdicts{stored: fmt.Sprintf("1-3 5-%d", n), operator: "4"}).blames(message.CauseOperator).inserts(0)
+	}
+}
+
+// TestALockIsHeldPastTheDeadline shows that Insert gives up in time, that it
+// says why, and that nothing of it goes on waiting behind the lock.
+func TestALockIsHeldPastTheDeadline(t *testing.T) {
+	t.Parallel()
+	const n = 60
+	held := func(first, last int64) []int64 {
+		var ids []int64
+		for id := first; id <= last; id++ {
+			ids = append(ids, id)
+		}
+		return ids
+	}
+	refused := func(rows []row) { badWord(&rows[0]) }
+	for _, tt := range []struct {
+		name  string
+		rows  []row
+		spoil func(rows []row)
+		lock  func(s *site) (release func())
+	}{
+		{name: "the table", rows: goods(1, n), lock: func(s *site) func() { return s.inTransaction("LOCK TABLE events IN ACCESS EXCLUSIVE MODE") }},
+		{name: "a row", rows: goods(1, n), lock: func(s *site) func() { return s.hold(30) }},
+		{name: "a row, when another one is refused", rows: goods(1, n), spoil: refused, lock: func(s *site) func() { return s.hold(30) }},
+		{name: "many rows, when another one is refused", rows: goods(1, n), spoil: refused, lock: func(s *site) func() { return s.hold(held(10, n)...) }},
+		{name: "many rows of a large batch, when another one is refused", rows: goods(1, 10*n), spoil: refused, lock: func(s *site) func() { return s.hold(held(10, 10*n)...) }},
+		{name: "a row of a FIFO batch", rows: inGroups(strings.Repeat("a", n), goods(1, n)), spoil: refused, lock: func(s *site) func() { return s.hold(30) }},
+	} {
+		for _, ends := range []struct {
+			name string
+			when func(ctx context.Context, s *site) (context.Context, context.CancelFunc)
+			want error
+		}{
+			{name: "deadline", want: context.DeadlineExceeded, when: func(ctx context.Context, _ *site) (context.Context, context.CancelFunc) {
+				return context.WithTimeout(ctx, 300*time.Millisecond)
+			}},
+			{name: "canceled", want: context.Canceled, when: func(ctx context.Context, s *site) (context.Context, context.CancelFunc) {
+				ctx, cancel := context.WithCancel(ctx)
+				s.whenItWaits(cancel)
+				return ctx, cancel
+			}},
+		} {
+			t.Run(tt.name+", "+ends.name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, setup{sql: createEvents + noBadWord})
+				s.warm()
+				release := tt.lock(s)
+				rows := append([]row{}, tt.rows...)
+				if tt.spoil != nil {
+					tt.spoil(rows)
+				}
+				ctx, cancel := ends.when(t.Context(), s)
+				defer cancel()
+				o := s.insertBy(ctx, rows...)
+				if !errors.Is(o.err, ends.want) {
+					t.Errorf("got error %v, want one that is %v", o.err, ends.want)
+				}
+				o.blames(message.CauseMoment).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", len(rows))}).inserts(0)
+				if s.proxy.Cancels() == 0 {
+					t.Error("the server was not told to stop")
+				}
+				// The lock is still held: what waits for it now would wait on.
+				eventually(t, "nothing waits for the lock", func() bool { return !s.waits() })
+				release()
+				s.insert(goods(1, 3)...).must()
+			})
+		}
+	}
+}
+
+// TestWeAreGoneInTheMiddle lets the network go silent between the two flights
+// of an isolation: the server ends the transaction by itself, and others can
+// store the rows.
+func TestWeAreGoneInTheMiddle(t *testing.T) {
+	t.Parallel()
+	const n = 400
+	s := newSite(t, setup{sql: createEvents + noBadWord})
+	s.warm()
+	rows := goods(1, n)
+	badWord(&rows[0])
+	release := s.hold(n - 10)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.whenItWaits(func() {
+		s.proxy.Silence()
+		release()
+		waiting, enough := context.WithTimeout(t.Context(), time.Minute)
+		defer enough()
+		result, err := openStore(t, s.db.URL, events).Insert(waiting, batchOf(rows[n/2:])) // waits for the transaction
+		if err != nil || result.Inserted != n/2 {
+			t.Errorf("another delivery has %d new rows and error %v, want %d and none", result.Inserted, err, n/2)
+		}
+		cancel()
+	})
+	s.insertBy(ctx, rows...).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", n)})
+}
+
+// TestTheDeadlineHasPassedAlready shows that nothing is begun then.
+func TestTheDeadlineHasPassedAlready(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	s.warm()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	o := s.insertBy(ctx, goods(1, 3)...)
+	if !errors.Is(o.err, context.Canceled) {
+		t.Errorf("got error %v, want %v", o.err, context.Canceled)
+	}
+	o.verdicts(verdicts{unproven: "1-3"})
+	if got := s.stored(); got != "" || s.proxy.Flights() != 0 {
+		t.Errorf("stored %q with %d flights, want nothing", got, s.proxy.Flights())
+	}
+}
+
+// TestALockThatIsReleasedInTime shows that waiting alone is no fault.
+func TestALockThatIsReleasedInTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	s.warm()
+	s.whenItWaits(s.hold(2))
+	s.insert(goods(1, 3)...).must().inserts(3).costs(1)
+}
+
+// TestConnectionsDieWhileNobodyUsesThem has more dead idle connections than
+// a batch has attempts: one attempt on any of them must be enough.
+func TestConnectionsDieWhileNobodyUsesThem(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	const many = 8
+	release := s.hold(1) // so that all are in use at once
+	var inserts sync.WaitGroup
+	for range many {
+		inserts.Go(func() {
+			if _, err := s.store.Insert(t.Context(), batchOf(goods(1, 1))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "all connections are in use", func() bool {
+		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema) == many
+	})
+	release()
+	inserts.Wait()
+	s.proxy.Cut()
+	s.insert(goods(2, 10)...).must().inserts(10)
+	if got := s.stored(); got != "1-11" {
+		t.Errorf("stored %s, want 1-11", got)
+	}
+}
+
+// TestOverlappingBatchesFromMany inserts the same rows by many connections at
+// once, each in the order of the key: nobody deadlocks, and every row is new
+// for one of them.
+func TestOverlappingBatchesFromMany(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, sql string
+		trips     int // at most
+	}{
+		{name: "the key alone", sql: createEvents, trips: 2},
+		// A row can be refused by the other key when it is stored at the same time: one batch more is isolated.
+		{name: "and another unique key", sql: oneWord, trips: 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				const workers, rounds, pool, size = 6, 25, 1500, 60
+				s := newSite(t, setup{sql: tt.sql, mode: mode})
+				var working sync.WaitGroup
+				var mu sync.Mutex
+				inserted, most := 0, 0
+				all := map[int64]bool{}
+				for w := range workers {
+					working.Go(func() {
+						r := rand.New(rand.NewPCG(uint64(w), 9))
+						for round := range rounds {
+							first := int64(round * pool / rounds) // all are about the same rows at the same time
+							var rows []row
+							for _, i := range r.Perm(2 * size)[:size] {
+								rows = append(rows, good(first+int64(i)))
+							}
+							result, err := s.store.Insert(t.Context(), batchOf(rows))
+							if err != nil {
+								t.Error(err)
+							}
+							for _, v := range result.Verdicts {
+								if v.Outcome != message.Stored {
+									t.Errorf("a row is %s", spell(v))
+								}
+							}
+							mu.Lock()
+							inserted += result.Inserted
+							most = max(most, result.RoundTrips)
+							for _, r := range rows {
+								all[r.id] = true
+							}
+							mu.Unlock()
+						}
+					})
+				}
+				working.Wait()
+				if got, want := s.stored(), ranges(keysOf(all)); got != want {
+					t.Errorf("stored %s, want %s", got, want)
+				}
+				if inserted != len(all) {
+					t.Errorf("the results say that %d rows are new, want %d", inserted, len(all))
+				}
+				if most > tt.trips {
+					t.Errorf("a batch took %d round trips, want at most %d: something was tried again", most, tt.trips)
+				}
+			})
+		})
+	}
+}
+
+// TestURLsThatAreNone shows that no complaint quotes a password.
+func TestURLsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{
+		"postgres://user:" + canary + "@host:port/db",
+		"postgres://user:" + canary + "%zz@host/db",
+		"host=localhost password=" + canary,
+		"mysql://user:" + canary + "@host/db",
+		"postgres://user:" + canary + "@host/db?sslmode=" + "nonsense",
+		"postgres://user:" + canary + "@host/db?connect_timeout=" + "soon",
+		"postgres://user:" + canary + "/@host/db",
+	} {
+		_, err := postgres.Open(url, events)
+		if err == nil {
+			t.Errorf("%s passes", url)
+		} else if !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+// TestTheURLIsTakenAsItIsWritten has what other parsers change.
+func TestTheURLIsTakenAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	// A space between two options, and a plus in a value.
+	url := withOption(t, s.db.URL, "-cstatement_timeout=54321ms")
+	url = withOption(t, url, "-csluice.text=one+two")
+	s.db.Exec(t, `CREATE FUNCTION settings() RETURNS text RETURN concat_ws(' ', current_setting('statement_timeout'), current_setting('sluice.text', true), current_setting('application_name'));
+		ALTER TABLE events ADD settings text DEFAULT settings()`)
+	store := openStore(t, url, events)
+	if _, err := store.Insert(t.Context(), batchOf(goods(1, 1))); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.db.Rows(t, "SELECT settings FROM events")[0][0], "54321ms one+two "+s.db.Schema; got != want {
+		t.Errorf("the session has %q, want %q", got, want)
+	}
+}
+
+// TestAnEmptyBatchCostsNothing needs no database at all.
+func TestAnEmptyBatchCostsNothing(t *testing.T) {
+	t.Parallel()
+	store := openStore(t, "postgres://nobody@127.0.0.1:1/nowhere", events)
+	result, err := store.Insert(t.Context(), batch.New(events))
+	if err != nil || len(result.Verdicts) != 0 || result.RoundTrips != 0 {
+		t.Errorf("got %+v, %v", result, err)
+	}
+}

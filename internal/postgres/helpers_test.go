@@ -1,0 +1,411 @@
+package postgres_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// events is the table of most tests: a key, and two columns whose values the
+// server can dislike. The table has one more column, which tells the rows of
+// one transaction.
+var events = &batch.Table{
+	Name: "events",
+	Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "word", Kind: batch.Text, Type: "text"},
+		{Name: "n", Kind: batch.Int4, Type: "integer"},
+	},
+	Key: []int{0},
+}
+
+const createEvents = "CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer, tx xid8 DEFAULT pg_current_xact_id());"
+
+// canary begins every word of these tests. No error and no verdict may hold it.
+const canary = "canary-"
+
+// row is a row of events. A nil is a NULL.
+type row struct {
+	id    int64
+	word  any // a string
+	n     any // an int
+	group int // of its message, on a FIFO queue
+}
+
+// good is a row that nobody dislikes.
+func good(id int64) row { return row{id: id, word: fmt.Sprint(canary, "good-", id), n: 1} }
+
+// goods are n rows from the given id on.
+func goods(first int64, n int) []row {
+	rows := make([]row, n)
+	for i := range rows {
+		rows[i] = good(first + int64(i))
+	}
+	return rows
+}
+
+// batchOf makes a batch of rows, sorted as package ingest does.
+func batchOf(rows []row) *batch.Batch {
+	b := batch.New(events)
+	for i, r := range rows {
+		b.Begin(i, r.group)
+		b.Int8(r.id)
+		if word, ok := r.word.(string); ok {
+			b.String(word)
+		} else {
+			b.Null()
+		}
+		if n, ok := r.n.(int); ok {
+			b.Int4(int32(n))
+		} else {
+			b.Null()
+		}
+		b.End()
+	}
+	b.Sort()
+	return b
+}
+
+// setup says what a site is.
+type setup struct {
+	// sql makes the table; createEvents if empty.
+	sql string
+	// table is events if nil.
+	table *batch.Table
+	// mode is default_query_exec_mode in the URL.
+	mode string
+	// grants makes a role that the store connects as; else it is the owner.
+	grants func(role string) []string
+}
+
+// modes are the values of default_query_exec_mode that sluice is for: the
+// default, and what people set behind a pooler.
+var modes = []string{"", "exec"}
+
+// inModes runs a test in each of the modes.
+func inModes(t *testing.T, test func(t *testing.T, mode string)) {
+	t.Helper()
+	for _, mode := range modes {
+		t.Run("mode="+cmp.Or(mode, "default"), func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
+// site is a store, its database, and a proxy between them that counts.
+type site struct {
+	testing.TB
+	db    *pgtest.DB
+	user  *pgtest.DB // who the store connects as
+	proxy *pgtest.Proxy
+	store *postgres.Store
+}
+
+func newSite(t testing.TB, is setup) *site {
+	t.Helper()
+	db := pgtest.New(t)
+	db.Exec(t, cmp.Or(is.sql, createEvents))
+	s := &site{TB: t, db: db, user: db}
+	if is.grants != nil {
+		s.user = db.Role(t, is.grants)
+	}
+	s.proxy = pgtest.NewProxy(t, s.user.URL)
+	s.store = openStore(t, withMode(s.proxy.URL, is.mode), cmp.Or(is.table, events))
+	return s
+}
+
+// withMode adds default_query_exec_mode to a URL that has parameters.
+func withMode(url, mode string) string {
+	if mode == "" {
+		return url
+	}
+	return url + "&default_query_exec_mode=" + mode
+}
+
+// withOption adds an option of the server to a URL.
+func withOption(t testing.TB, text, option string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("options", q.Get("options")+" "+option)
+	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // to pgx a plus is a plus
+	return u.String()
+}
+
+func openStore(t testing.TB, url string, table *batch.Table) *postgres.Store {
+	t.Helper()
+	store, err := postgres.Open(url, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return store
+}
+
+// warm connects and prepares, and leaves nothing behind.
+func (s *site) warm() {
+	s.Helper()
+	s.insert(good(1)).must()
+	s.db.Exec(s, "DELETE FROM events WHERE id = 1")
+}
+
+// insert stores rows and holds what is true of every insert: it says what it
+// did with each row, and none of it quotes a value.
+func (s *site) insert(rows ...row) *outcome {
+	s.Helper()
+	return s.insertBy(s.Context(), rows...)
+}
+
+func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
+	s.Helper()
+	b := batchOf(rows)
+	ids := make([]int64, len(rows))
+	for i := range ids {
+		ids[i] = rows[b.Message(i)].id
+	}
+	return s.insertBatch(ctx, b, ids)
+}
+
+// insertBatch is insert for a batch that is made already. The ids are what
+// its rows are called.
+func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *outcome {
+	s.Helper()
+	s.proxy.Reset()
+	result, err := s.store.Insert(ctx, b)
+	o := &outcome{TB: s.TB, Result: result, err: err, flights: s.proxy.Flights(), ids: ids}
+	if len(result.Verdicts) != b.Len() {
+		s.Fatalf("got %d verdicts on %d rows", len(result.Verdicts), b.Len())
+	}
+	if text := fmt.Sprintf("%v %+v", err, result); strings.Contains(text, canary) {
+		s.Errorf("a value got into the result: %s", text)
+	}
+	return o
+}
+
+// words are the rows of the table, "id word", sorted by id.
+func (s *site) words() []string {
+	s.Helper()
+	var all []string
+	for _, r := range s.db.Rows(s, "SELECT id, word FROM events ORDER BY id") {
+		all = append(all, r[0]+" "+r[1])
+	}
+	return all
+}
+
+// stored are the ids in the table, as ranges.
+func (s *site) stored() string {
+	s.Helper()
+	var ids []int64
+	for _, r := range s.db.Rows(s, "SELECT id FROM events ORDER BY id") {
+		var id int64
+		if _, err := fmt.Sscan(r[0], &id); err != nil {
+			s.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	return ranges(ids)
+}
+
+// outcome is what an Insert came to.
+type outcome struct {
+	testing.TB
+	postgres.Result
+	err     error
+	flights int     // that the proxy counted
+	ids     []int64 // of the rows, in the order of the batch
+}
+
+// must fails the test unless every row is stored.
+func (o *outcome) must() *outcome {
+	o.Helper()
+	return o.want(verdicts{stored: ranges(sorted(o.ids))})
+}
+
+// want compares the verdicts, and wants no error.
+func (o *outcome) want(want verdicts) *outcome {
+	o.Helper()
+	if o.err != nil {
+		o.Errorf("got error %v, want none", o.err)
+	}
+	return o.verdicts(want)
+}
+
+// verdicts compares the verdicts alone.
+func (o *outcome) verdicts(want verdicts) *outcome {
+	o.Helper()
+	got := map[string][]int64{}
+	for i, v := range o.Verdicts {
+		got[spell(v)] = append(got[spell(v)], o.ids[i])
+	}
+	if diff := gocmp.Diff(compress(got), want); diff != "" {
+		o.Errorf("verdicts (-got +want):\n%s", diff)
+	}
+	return o
+}
+
+// costs compares what the proxy counted with what the result says, and both
+// with what it should be.
+func (o *outcome) costs(flights int) *outcome {
+	o.Helper()
+	if o.RoundTrips != flights || o.flights != flights {
+		o.Errorf("got %d round trips in the result and %d flights on the wire, want %d", o.RoundTrips, o.flights, flights)
+	}
+	return o
+}
+
+// inserts compares the number of new rows.
+func (o *outcome) inserts(n int) *outcome {
+	o.Helper()
+	if o.Inserted != n {
+		o.Errorf("got %d rows inserted, want %d", o.Inserted, n)
+	}
+	return o
+}
+
+// verdicts are row ids, as ranges, by what became of the rows.
+type verdicts map[string]string
+
+// The verdicts that need no more words.
+const (
+	stored    = "stored"
+	swallowed = "returned: swallowed"
+	operator  = "returned: operator"
+	behind    = "returned: group" // a row of its group that was not stored
+	unproven  = "returned: "
+)
+
+// rejected is the verdict on a row that the server refuses: the SQLSTATE, and
+// then "constraint" or "column" and its name.
+func rejected(by string) string {
+	return "rejected: " + string(message.ReasonRefused) + " SQLSTATE " + by
+}
+
+func spell(v message.Verdict) string {
+	switch v.Outcome {
+	case message.Rejected:
+		return "rejected: " + v.Rejection.String()
+	case message.Returned:
+		return "returned: " + string(v.Cause)
+	default:
+		return v.Outcome.String()
+	}
+}
+
+func compress(all map[string][]int64) verdicts {
+	short := verdicts{}
+	for what, ids := range all {
+		short[what] = ranges(ids)
+	}
+	return short
+}
+
+// ranges spells numbers out: "1-3 7".
+func ranges(ids []int64) string {
+	var parts []string
+	for i := 0; i < len(ids); i++ {
+		first := i
+		for i+1 < len(ids) && ids[i+1] == ids[i]+1 {
+			i++
+		}
+		if first == i {
+			parts = append(parts, fmt.Sprint(ids[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", ids[first], ids[i]))
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
+// split sorts the ids of rows into those of a set and the others.
+func split(rows []row, bad map[int64]bool) (good, others string) {
+	var in, out []int64
+	for _, r := range rows {
+		if bad[r.id] {
+			in = append(in, r.id)
+		} else {
+			out = append(out, r.id)
+		}
+	}
+	return ranges(out), ranges(in)
+}
+
+func sorted[T cmp.Ordered](values []T) []T { return slices.Sorted(slices.Values(values)) }
+
+// keysOf are the keys of a map, sorted.
+func keysOf[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
+
+// eventually waits until a condition holds. It gives up after so long a time
+// that no machine is that slow. It may be called from any goroutine.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("a minute has passed, and still not: %s", what)
+			return
+		}
+	}
+}
+
+// whenItWaits does something once a session of the store waits for a lock.
+// The test does not end before that.
+func (s *site) whenItWaits(do func()) {
+	s.Helper()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		eventually(s, "the store waits for a lock", s.waits)
+		do()
+	})
+	s.Cleanup(watching.Wait)
+}
+
+// waits says whether a session of the store waits for a lock.
+func (s *site) waits() bool {
+	s.Helper()
+	return s.db.Count(s, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema) > 0
+}
+
+// hold stores rows in a transaction that stays open until release.
+func (s *site) hold(ids ...int64) (release func()) {
+	s.Helper()
+	return s.inTransaction("INSERT INTO events (id) SELECT unnest($1::bigint[])", ids)
+}
+
+// inTransaction executes a statement in a transaction of another connection
+// that stays open until release.
+func (s *site) inTransaction(sql string, args ...any) (release func()) {
+	s.Helper()
+	other := s.db.Conn(s)
+	if _, err := other.Exec(s.Context(), "BEGIN"); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := other.Exec(s.Context(), sql, args...); err != nil {
+		s.Fatal(err)
+	}
+	return func() {
+		s.Helper()
+		if _, err := other.Exec(s.Context(), "ROLLBACK"); err != nil {
+			s.Error(err)
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package postgres_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// TestBatchesLikeTheirModel compares random batches with a simple model that
+// stores one row after the other.
+func TestBatchesLikeTheirModel(t *testing.T) {
+	t.Parallel()
+	const rounds = 200
+	refusedInAnyWay := []string{rejected(byNoBadWord), rejected(byOneWord), rejected("23503 constraint earlier")}
+	for _, tt := range []struct {
+		name   string
+		rounds int
+		random func(r *rand.Rand) (old, rows []row)
+		trips  func(n int) int
+		must   []string // verdicts that have to come up
+	}{
+		{name: "FIFO", rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 3 }, must: append(refusedInAnyWay, stored, swallowed, behind)},
+		{name: "standard", rounds: rounds, random: smallBatch, trips: func(int) int { return 2 }, must: append(refusedInAnyWay, stored, swallowed)},
+		{name: "large", rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 3 }, must: []string{stored, swallowed, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				s := newSite(t, setup{sql: steps, mode: mode})
+				past := s.db.Conn(t) // which stores what would be refused or swallowed now
+				do := func(sql string, args ...any) {
+					if _, err := past.Exec(t.Context(), sql, args...); err != nil {
+						t.Fatal(err)
+					}
+				}
+				do("SET session_replication_role = replica") // no triggers
+				kinds := map[string]int{}
+				most := 0
+				for seed := range tt.rounds {
+					old, rows := tt.random(rand.New(rand.NewPCG(uint64(seed), 1)))
+					m := reference{words: map[string]bool{}, ids: map[int64]string{}}
+					do("ALTER TABLE events DROP CONSTRAINT no_bad_word")
+					do("DELETE FROM events")
+					for _, r := range old {
+						if m.store(r) {
+							do("INSERT INTO events (id, word, n) VALUES ($1, $2, $3)", r.id, r.word, r.n)
+						}
+					}
+					do(noBadWord)
+
+					want := m.run(rows)
+					o := s.insert(rows...).want(want)
+					if diff := gocmp.Diff(s.words(), m.contents()); diff != "" {
+						t.Errorf("the table (-got +want):\n%s", diff)
+					}
+					if limit := tt.trips(len(rows)); o.RoundTrips > limit {
+						t.Errorf("%d round trips for %d rows, want at most %d", o.RoundTrips, len(rows), limit)
+					}
+					if t.Failed() {
+						t.Fatalf("that was seed %d: %+v, old %+v", seed, rows, old)
+					}
+					most = max(most, o.RoundTrips)
+					for what := range want {
+						kinds[what]++
+					}
+				}
+				t.Logf("batches with at least one such row: %v; most round trips: %d", kinds, most)
+				for _, what := range tt.must {
+					if kinds[what] == 0 {
+						t.Errorf("no batch had a row that was %s: the test shows less than it should", what)
+					}
+				}
+			})
+		})
+	}
+}
+
+// fifoBatch makes a FIFO batch in which rows get in each other's way.
+func fifoBatch(r *rand.Rand) (old, rows []row) {
+	rows = randomRows(r, 1+r.IntN(20), 60, randomRow)
+	groups := 1 + r.IntN(4)
+	for i := range rows {
+		rows[i].group = r.IntN(groups + 1)
+	}
+	rows[r.IntN(len(rows))].group = 1 // else it is none
+	return randomRows(r, r.IntN(6), 60, randomRow), backwards(rows)
+}
+
+// smallBatch makes a batch that is isolated row by row.
+func smallBatch(r *rand.Rand) (old, rows []row) {
+	rows = randomRows(r, 1+r.IntN(40), 60, randomRow)
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
+	return randomRows(r, r.IntN(6), 60, randomRow), backwards(rows)
+}
+
+// largeBatch makes a batch that is isolated in chunks. Its words differ: of
+// two rows with the same one either may win.
+func largeBatch(r *rand.Rand) (old, rows []row) {
+	ownWord := func(r *rand.Rand, ids int) row {
+		one := randomRow(r, ids)
+		if word, _ := one.word.(string); !strings.Contains(word, "-bad-") && !strings.Contains(word, "-swallow-") || r.IntN(10) > 0 {
+			one.word = good(one.id).word
+		}
+		if r.IntN(10) > 0 {
+			one.n = nil
+		}
+		return one
+	}
+	rows = randomRows(r, 65+r.IntN(200), 400, ownWord)
+	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
+	return randomRows(r, r.IntN(40), 400, ownWord), backwards(rows)
+}
+
+// randomRows makes rows with different ids, as package ingest sees to.
+func randomRows(r *rand.Rand, n, ids int, random func(*rand.Rand, int) row) []row {
+	rows := make([]row, 0, n)
+	for taken := map[int64]bool{}; len(rows) < n; {
+		if one := random(r, ids); !taken[one.id] {
+			taken[one.id] = true
+			rows = append(rows, one)
+		}
+	}
+	return rows
+}
+
+// randomRow makes a row whose values collide with those of others now and
+// then.
+func randomRow(r *rand.Rand, ids int) row {
+	one := row{id: 1 + r.Int64N(int64(ids)), word: fmt.Sprint(canary, r.IntN(ids))}
+	switch r.IntN(12) {
+	case 0:
+		badWord(&one)
+	case 1:
+		toSwallow(&one)
+	case 2, 3, 4:
+		one.n = 1 + r.IntN(ids)
+	}
+	return one
+}
+
+// backwards makes rows refer to earlier ones only. One that refers to a later
+// one passes while nothing of its batch is refused, and not otherwise.
+func backwards(rows []row) []row {
+	at := map[int64]int{}
+	for i, r := range rows {
+		at[r.id] = i
+	}
+	for i := range rows {
+		if n, refers := rows[i].n.(int); refers && at[int64(n)] > i {
+			rows[i].n = nil
+		}
+	}
+	return rows
+}
+
+// reference is the table of steps, as a child would explain it.
+type reference struct {
+	ids   map[int64]string // id and word
+	words map[string]bool
+}
+
+// store stores a row if nothing but the check is against it.
+func (m *reference) store(r row) bool {
+	_, there := m.ids[r.id]
+	if there || m.words[r.word.(string)] || m.lacks(r) {
+		return false
+	}
+	m.ids[r.id] = r.word.(string)
+	m.words[r.word.(string)] = true
+	return true
+}
+
+// lacks says whether the row refers to one that is not there.
+func (m *reference) lacks(r row) bool {
+	n, refers := r.n.(int)
+	_, there := m.ids[int64(n)]
+	return refers && int64(n) != r.id && !there
+}
+
+// run stores rows in their order, and of a group nothing behind the first one
+// that is not stored.
+func (m *reference) run(rows []row) verdicts {
+	all := map[string][]int64{}
+	stopped := map[int]bool{}
+	for _, r := range rows {
+		what := m.one(r)
+		if stopped[r.group] {
+			what = behind
+		} else if what == "new" {
+			m.store(r)
+			what = stored
+		}
+		stopped[r.group] = r.group != 0 && (stopped[r.group] || what != stored)
+		all[what] = append(all[what], r.id)
+	}
+	return compress(all)
+}
+
+func (m *reference) one(r row) string {
+	var none row
+	word := r.word.(string)
+	_, there := m.ids[r.id]
+	bad, swallow := none, none
+	bad.id, swallow.id = r.id, r.id
+	badWord(&bad)
+	toSwallow(&swallow)
+	switch {
+	case there:
+		return stored
+	case word == swallow.word:
+		return swallowed
+	case word == bad.word:
+		return rejected(byNoBadWord)
+	case m.words[word]:
+		return rejected(byOneWord)
+	case m.lacks(r):
+		return rejected("23503 constraint earlier")
+	default:
+		return "new"
+	}
+}
+
+func (m *reference) contents() []string {
+	var all []string
+	for _, id := range keysOf(m.ids) {
+		all = append(all, fmt.Sprint(id, " ", m.ids[id]))
+	}
+	return all
+}
