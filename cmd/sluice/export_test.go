@@ -14,10 +14,9 @@ var (
 
 // Commands lists the names of all commands.
 func Commands() (names []string) {
-	t := reflect.TypeFor[cli]()
-	for i := range t.NumField() {
-		if _, ok := t.Field(i).Tag.Lookup("cmd"); ok {
-			names = append(names, strings.ToLower(t.Field(i).Name))
+	for f := range reflect.TypeFor[cli]().Fields() {
+		if _, ok := f.Tag.Lookup("cmd"); ok {
+			names = append(names, strings.ToLower(f.Name))
 		}
 	}
 	return names

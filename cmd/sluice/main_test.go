@@ -16,7 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	sluice "sluice/cmd/sluice"
+	command "sluice/cmd/sluice"
 	"sluice/internal/pgtest"
 )
 
@@ -24,7 +24,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden parts of the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(withPostgres{m}, map[string]func(){"sluice": sluice.Main})
+	testscript.Main(withPostgres{m}, map[string]func(){"sluice": command.Main})
 }
 
 // withPostgres stops the server that tests have started.
@@ -55,7 +55,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("EVENTS", filepath.Join(repository, "events"))
 			env.Setenv("MODELS", filepath.Join(repository, "models"))
 			// A server of the command's own is run by another account, which must be able to go there.
-			env.Setenv("TMPDIR", os.TempDir())
+			env.Setenv("TMPDIR", os.TempDir()) //nolint:usetesting // t.TempDir is closed to others
 			env.Values[stateKey{}] = &state{t: env.T()}
 			return nil
 		},
@@ -146,7 +146,7 @@ func TestHelp(t *testing.T) {
 	if code, text, _ := run(t, nil, ""); code != 0 || text != overview {
 		t.Errorf("no arguments: exit code %d, and not the help", code)
 	}
-	commands := sluice.Commands()
+	commands := command.Commands()
 	if len(commands) == 0 {
 		t.Fatal("there are no commands")
 	}
@@ -170,6 +170,6 @@ func TestHelp(t *testing.T) {
 func run(t *testing.T, environ map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = sluice.Run(context.WithoutCancel(t.Context()), args, environ, strings.NewReader(stdin), &out, &err)
+	code = command.Run(context.WithoutCancel(t.Context()), args, environ, strings.NewReader(stdin), &out, &err)
 	return code, out.String(), err.String()
 }

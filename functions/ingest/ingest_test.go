@@ -259,17 +259,25 @@ func (o *output) Write(p []byte) (int, error) {
 	return o.text.Write(p)
 }
 
-// check holds that certain parts are there, and nothing personal or secret.
-func (o *output) check(t *testing.T, parts ...string) {
-	t.Helper()
+// String is what was written so far.
+func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	text := o.text.String()
+	return o.text.String()
+}
+
+// check holds that certain parts are there, and nothing personal or secret.
+// The output may come some time behind the answer.
+func (o *output) check(t *testing.T, parts ...string) {
+	t.Helper()
 	for _, part := range parts {
-		if !strings.Contains(text, part) {
-			t.Errorf("the output lacks %s: %s", part, text)
+		for deadline := time.Now().Add(10 * time.Second); !strings.Contains(o.String(), part); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the output lacks %s: %s", part, o)
+			}
 		}
 	}
+	text := o.String()
 	for _, raw := range []string{"203.0.113.", "2001:db8", "593-47-5928", "dev-8842", "canary", "0123456789abcdef"} {
 		if strings.Contains(text, raw) {
 			t.Errorf("the output holds %q: %s", raw, text)
