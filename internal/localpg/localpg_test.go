@@ -42,6 +42,9 @@ func startAndWait() {
 
 func start(t *testing.T, cfg localpg.Config) *localpg.Server {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts servers: not with -short")
+	}
 	cfg.Version = os.Getenv("TEST_POSTGRES_VERSION")
 	cfg.Log = t.Output()
 	s, err := localpg.Start(t.Context(), cfg)
@@ -144,6 +147,9 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts servers: not with -short")
+	}
 	t.Parallel()
 	s := start(t, localpg.Config{})
 	conn := connect(t, s.URL())
@@ -165,6 +171,9 @@ func TestStop(t *testing.T) {
 }
 
 func TestStartErrors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts servers: not with -short")
+	}
 	tests := []struct {
 		name string
 		cfg  localpg.Config
@@ -199,6 +208,9 @@ func TestStartErrors(t *testing.T) {
 }
 
 func TestCancelledStartLeavesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts servers: not with -short")
+	}
 	temp := temporaryDirectory(t)
 	start(t, localpg.Config{})                                            // the binaries are at hand from here on
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // somewhere in initdb
@@ -212,6 +224,9 @@ func TestCancelledStartLeavesNothing(t *testing.T) {
 
 // A process that is killed takes its server with it, and the next Start removes what it left.
 func TestKilledParent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts servers: not with -short")
+	}
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux ends a child with its parent")
 	}
