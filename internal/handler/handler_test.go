@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -338,7 +339,7 @@ func (p panicking) Send(context.Context, []message.Message, []message.Verdict, [
 }
 func (p panicking) Return(context.Context, []message.Message, []int) error { panic(p.text) }
 
-// TestTimeIsLeftFor the answer, and for the calls to SQS where there are any.
+// TestTimeIsLeft for the answer, and for the calls to SQS where there are any.
 func TestTimeIsLeft(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -346,38 +347,39 @@ func TestTimeIsLeft(t *testing.T) {
 		left          time.Duration
 		queues        bool
 		least, atMost time.Duration // that the store gets
-		sqsLeast      time.Duration // that is left for SQS then
+		forSQS        time.Duration // that is left for SQS at least
 	}{
-		{"a minute", time.Minute, false, 58 * time.Second, 59 * time.Second, 0},
+		{"a minute", time.Minute, false, 58 * time.Second, 59500 * time.Millisecond, 0},
 		{"a minute, with queues", time.Minute, true, 50 * time.Second, 57 * time.Second, 2 * time.Second},
-		{"three seconds", 3 * time.Second, false, 1500 * time.Millisecond, 2 * time.Second, 0},
-		{"three seconds, with queues", 3 * time.Second, true, 900 * time.Millisecond, 1400 * time.Millisecond, 400 * time.Millisecond},
+		{"three seconds", 3 * time.Second, false, 1500 * time.Millisecond, 2500 * time.Millisecond, 0},
+		{"three seconds, with queues", 3 * time.Second, true, time.Second, 1500 * time.Millisecond, 500 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), tt.left)
-			defer cancel()
-			var forStore, forSQS time.Time
-			h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
-				forStore, _ = ctx.Deadline()
-				return message.Result{}, fails(message.CauseMoment)
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), tt.left)
+				defer cancel()
+				var forStore, forSQS time.Time
+				h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
+					forStore, _ = ctx.Deadline()
+					return message.Result{}, fails(message.CauseMoment)
+				})
+				if tt.queues {
+					h.Backoff = returnFunc(func(ctx context.Context) { forSQS, _ = ctx.Deadline() })
+				}
+				if _, err := h.Invoke(ctx, event(record(1, body()))); err != nil {
+					t.Fatal(err)
+				}
+				if got := time.Until(forStore); got < tt.least || got > tt.atMost {
+					t.Errorf("the store gets %v of %v, want %v to %v", got, tt.left, tt.least, tt.atMost)
+				}
+				if got := forSQS.Sub(forStore); tt.queues && got < tt.forSQS {
+					t.Errorf("SQS gets %v, want %v", got, tt.forSQS)
+				}
+				if end, _ := ctx.Deadline(); tt.queues && !forSQS.Before(end) {
+					t.Error("no time is left to answer")
+				}
 			})
-			if tt.queues {
-				h.Backoff = returnFunc(func(ctx context.Context) { forSQS, _ = ctx.Deadline() })
-			}
-			start := time.Now()
-			if _, err := h.Invoke(ctx, event(record(1, body()))); err != nil {
-				t.Fatal(err)
-			}
-			if got := forStore.Sub(start); got < tt.least-100*time.Millisecond || got > tt.atMost {
-				t.Errorf("the store gets %v of %v, want %v to %v", got, tt.left, tt.least, tt.atMost)
-			}
-			if tt.queues && forSQS.Sub(forStore) < tt.sqsLeast {
-				t.Errorf("SQS gets %v, want %v", forSQS.Sub(forStore), tt.sqsLeast)
-			}
-			if end, _ := ctx.Deadline(); tt.queues && !forSQS.Before(end) {
-				t.Error("no time is left to answer")
-			}
 		})
 	}
 }

@@ -15,9 +15,10 @@
 //
 // What always holds: a row's verdict is Stored only on proof, which is the
 // count that the server reports for the statement that committed, or the key
-// found in the table afterwards. An error leaves every row Returned. No error
-// or verdict carries text of the server but names of its objects, because
-// messages and details quote values.
+// found in the table afterwards. An error leaves every row Returned, unless
+// all but those that wait for the operator (no partition takes them) are
+// committed: then those alone. No error or verdict carries text of the server
+// but names of its objects, because messages and details quote values.
 //
 // It imports batch, message and the leaves that say who logs in and which
 // certificates are trusted; what assembles a main, and tests, import it.

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/message"
 )
 
 // Migrated says what became of one table.
@@ -26,6 +28,12 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, e
 	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
 		exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
+			if server := asServer(err); server != nil && server.Code == "42501" {
+				return nil, &DatabaseError{
+					Cause: message.CauseOperator, SQLState: server.Code, err: err,
+					text: "create the tables: " + describe(server) + "; grant the role CREATE and USAGE on the schema, or let the owner of the tables migrate",
+				}
+			}
 			return nil, s.fault("create the tables", err)
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
