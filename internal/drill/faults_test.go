@@ -356,6 +356,29 @@ func TestATriggerFailsAtCommit(t *testing.T) {
 	f.rows(9)
 }
 
+// TestATriggerNamesValues has a trigger that gives values of the row for the
+// names of a constraint, a column and a table.
+func TestATriggerNamesValues(t *testing.T) {
+	t.Parallel()
+	f := newFunction(t)
+	f.db.Exec(t, `CREATE FUNCTION naming() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = NEW.device_type, CONSTRAINT = NEW.locale, COLUMN = NEW.locale, TABLE = NEW.locale; END $$;
+		CREATE TRIGGER naming BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION naming()`)
+	for _, code := range []string{"P0001", "23514", "SL001", "53100", "42P01"} {
+		e := strings.ReplaceAll(string(event(2)), `\"ip\":\"203.0.113.7\"`, `\"locale\":\"canary\",\"device_type\":\"`+code+`\"`)
+		_, err := f.invoke([]byte(e), plenty)
+		said := f.log.String()
+		if err != nil {
+			said += err.Error()
+		}
+		if strings.Contains(said, "canary") {
+			t.Errorf("SQLSTATE %s: a value shows: %s", code, said)
+		}
+		if !strings.Contains(said, code) {
+			t.Errorf("SQLSTATE %s does not show: %s", code, said)
+		}
+	}
+}
+
 // TestWorkersWithTheSameKeys has deliveries of the same messages to several
 // workers at once, in unlike orders.
 func TestWorkersWithTheSameKeys(t *testing.T) {

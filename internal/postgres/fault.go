@@ -157,6 +157,9 @@ func describe(err *pgconn.PgError) string {
 	if name := conditions[err.Code]; name != "" {
 		parts[0] += " (" + name + ")"
 	}
+	if raised(err) {
+		return parts[0]
+	}
 	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"table", err.TableName}} {
 		if part[1] != "" {
 			parts = append(parts, part[0]+" "+part[1])
@@ -164,6 +167,10 @@ func describe(err *pgconn.PgError) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// raised says whether the error was raised by PL/pgSQL, where CONSTRAINT,
+// COLUMN and TABLE are whatever the code says, values of the row included.
+func raised(err *pgconn.PgError) bool { return err.Routine == "exec_stmt_raise" }
 
 // conditions names the likeliest codes as the Postgres manual does.
 var conditions = map[string]string{

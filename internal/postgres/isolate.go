@@ -216,9 +216,11 @@ func (in *insertion) verdict(err *pgconn.PgError, othersPass bool) message.Verdi
 	}
 	switch b {
 	case blameRow:
-		return message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{
-			Reason: message.ReasonRefused, SQLState: err.Code, Constraint: err.ConstraintName, Column: err.ColumnName,
-		}}
+		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code}
+		if !raised(err) {
+			rejection.Constraint, rejection.Column = err.ConstraintName, err.ColumnName
+		}
+		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}
 	case blameOperator:
 		return message.Verdict{Cause: message.CauseOperator}
 	default:
