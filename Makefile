@@ -28,7 +28,7 @@ MAKEFLAGS += --no-print-directory
 all: lint unit ## lint and the unit tests: what `make` alone does
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lint: ## the linters of .golangci.yml (the first run builds them: a minute or two)
 	$(TOOL) golangci-lint run $(PACKAGES)

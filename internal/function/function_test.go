@@ -234,8 +234,11 @@ func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q in it", err, tt.want)
 			}
-			if calls := s.sqs.Calls("ChangeMessageVisibilityBatch"); len(calls) == 0 {
-				t.Error("nothing was backed off")
+			if calls := s.sqs.Calls("ChangeMessageVisibilityBatch"); len(calls) != 1 || len(calls[0].Entries) != 6 {
+				t.Errorf("got %d calls to back off, want 1 with all 6 messages", len(calls))
+			}
+			if strings.Contains(s.output.String(), `"Rejected":`) && !strings.Contains(s.output.String(), `"Rejected":0`) {
+				t.Errorf("messages that come back are counted as rejected:\n%s", &s.output)
 			}
 			if n := len(s.dead.Messages()); n != 0 {
 				t.Errorf("%d messages went to the dead-letter queue of an installation that does not work", n)

@@ -87,6 +87,8 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	loud := failure(&report)
 	if loud == nil {
 		h.reject(ctx, messages, report.Verdicts)
+	} else {
+		unreject(report.Verdicts)
 	}
 	h.backOff(ctx, messages, &report)
 	if h.Observe != nil {
@@ -135,6 +137,16 @@ func failure(r *ingest.Report) error {
 		return nil
 	}
 	return r.Err
+}
+
+// unreject returns rejected messages with the others, when the invocation
+// fails: they come back too, and must be delayed like them.
+func unreject(verdicts []message.Verdict) {
+	for i := range verdicts {
+		if verdicts[i].Outcome == message.Rejected {
+			verdicts[i] = message.Verdict{Cause: message.CauseOperator}
+		}
+	}
 }
 
 // reject sends the rejected messages to the dead-letter queue. What it did

@@ -1,0 +1,135 @@
+//go:build unix
+
+package localstack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Region and the keys are what the emulator is used with. It takes any.
+const (
+	Region    = "us-east-1"
+	AccessKey = "test"
+	SecretKey = "test"
+)
+
+// callTimeout bounds a call; CloudFormation and Lambda take seconds.
+const callTimeout = time.Minute
+
+// Client calls the emulator in the way that each service of AWS wants. It is not the SDK, to be independent of what is tested, and
+// signs nothing, since the emulator does not look at signatures.
+type Client struct {
+	// Endpoint is the URL of all services, without a slash at its end.
+	Endpoint string
+
+	http *http.Client
+}
+
+// NewClient makes a client of the emulator at the endpoint.
+func NewClient(endpoint string) *Client {
+	return &Client{Endpoint: endpoint, http: &http.Client{Timeout: callTimeout}}
+}
+
+// CallError is an answer of the emulator that is no success.
+type CallError struct {
+	Call   string
+	Status int
+	Answer string
+}
+
+// Error holds the answer, which may quote what was sent.
+func (e *CallError) Error() string {
+	return fmt.Sprintf("%s: status %d: %s", e.Call, e.Status, strings.TrimSpace(e.Answer))
+}
+
+// JSON calls SQS, Secrets Manager or CloudWatch Logs. out may be nil.
+func (c *Client) JSON(ctx context.Context, service, action string, in, out any) error {
+	prefix, version := map[string]string{"secretsmanager": "secretsmanager.", "logs": "Logs_20140328."}[service], "1.1"
+	if service == "sqs" {
+		prefix, version = "AmazonSQS.", "1.0"
+	}
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	answer, err := c.call(ctx, service, http.MethodPost, "/", body, http.Header{
+		"X-Amz-Target": {prefix + action},
+		"Content-Type": {"application/x-amz-json-" + version},
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", action, err)
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(answer, out)
+}
+
+// CloudFormation calls it; out is for the XML of the answer's result, and may be nil.
+func (c *Client) CloudFormation(ctx context.Context, action string, in map[string]string, out any) error {
+	form := url.Values{"Action": {action}, "Version": {"2010-05-15"}}
+	for name, value := range in {
+		form.Set(name, value)
+	}
+	answer, err := c.call(ctx, "cloudformation", http.MethodPost, "/", []byte(form.Encode()),
+		http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
+	if err != nil {
+		return fmt.Errorf("%s: %w", action, err)
+	}
+	if out == nil {
+		return nil
+	}
+	return xml.Unmarshal(answer, out)
+}
+
+// REST calls Lambda or S3 with a body, nil for none, and returns the answer's.
+func (c *Client) REST(ctx context.Context, service, method, path string, body []byte) (answer []byte, err error) {
+	return c.call(ctx, service, method, path, body, nil)
+}
+
+// Healthy says whether a LocalStack answers.
+func (c *Client) Healthy(ctx context.Context) error {
+	_, err := c.call(ctx, "", http.MethodGet, "/_localstack/health", nil, nil)
+	return err
+}
+
+// ErrFunction is what a function that failed makes of its invocation, which is a success for Lambda.
+var ErrFunction = errors.New("the function failed")
+
+func (c *Client) call(ctx context.Context, service, method, path string, body []byte, header http.Header) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, c.Endpoint+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(request.Header, header)
+	// Which service and region are meant is read from what a signature is for.
+	request.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=none",
+		AccessKey, Region, service))
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode >= http.StatusMultipleChoices {
+		return nil, &CallError{Call: method + " " + service + " " + path, Status: response.StatusCode, Answer: string(answer)}
+	}
+	if response.Header.Get("X-Amz-Function-Error") != "" {
+		return answer, ErrFunction
+	}
+	return answer, nil
+}

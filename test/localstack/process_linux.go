@@ -1,0 +1,12 @@
+package localstack
+
+import "syscall"
+
+// ownGroup puts a child into a process group of its own, so that a Ctrl-C at our terminal does not reach it before us, and makes the
+// kernel end it when we end, however we end.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// killGroup ends what is left of a child's group.
+func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }

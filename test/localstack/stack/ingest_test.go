@@ -1,0 +1,167 @@
+//go:build localstack
+
+// These tests deploy the repository's template by CloudFormation, and send 500 messages through its queue, mapping and function to a
+// real Postgres, while something happens. `make localstack-test` runs them.
+package stack_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+func (k kind) deploy(t *testing.T) (*stack, *traffic) {
+	t.Helper()
+	return deploy(t, k, nil), &traffic{kind: k}
+}
+
+func TestNothingHappens(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds() {
+		t.Run(k.model, func(t *testing.T) {
+			t.Parallel()
+			s, tr := k.deploy(t)
+			tr.send(t, s, 0, 500)
+			tr.wantAllSettled(t, s)
+			redeliver(t, s, tr)
+			tr.wantRows(t, s)
+		})
+	}
+}
+
+// redeliver gives the function messages once more that it has stored: as SQS does when an answer got lost.
+func redeliver(t *testing.T, s *stack, tr *traffic) {
+	t.Helper()
+	sentAt := map[string]string{}
+	for _, row := range s.db.Rows(t, fmt.Sprintf("SELECT %s, (extract(epoch FROM sent_at) * 1000)::bigint FROM %s", tr.kind.keyColumn, tr.kind.model)) {
+		sentAt[row[0]] = row[1]
+	}
+	var records []any
+	for _, m := range tr.sent {
+		key := m.key
+		if key == "" {
+			key = m.id
+		}
+		if !m.good() || len(records) == 50 {
+			continue
+		}
+		records = append(records, map[string]any{
+			"messageId": m.id, "receiptHandle": "stale", "body": m.body, "eventSource": "aws:sqs", "eventSourceARN": s.outputs["QueueArn"],
+			"attributes": map[string]string{"ApproximateReceiveCount": "2", "SentTimestamp": sentAt[key]},
+		})
+	}
+	answer, err := s.invoke(t, s.outputs["IngestFunctionName"], map[string]any{"Records": records})
+	if err != nil {
+		t.Fatalf("50 messages again: %v: %s", err, answer)
+	}
+	if got, want := strings.ReplaceAll(string(answer), " ", ""), `{"batchItemFailures":[]}`; got != want {
+		t.Errorf("the answer to 50 messages that are stored already is %s, want %s", got, want)
+	}
+}
+
+// The database is away for so long that good messages would be dead letters, were they not backed off: after the queue's visibility
+// of 4 s each, a sixth receive would come after 20 s and move them away. With back-off the fifth comes after 32 s or more.
+func TestDatabaseDown(t *testing.T) {
+	t.Parallel()
+	const limit, outage = 5, 28 * time.Second
+	s, tr := orders().deploy(t)
+	s.setReceives(t, limit)
+	tr.send(t, s, 0, 250)
+	s.awaitRows(t, tr, 50)
+	s.proxy.Refuse(true)
+	s.proxy.Cut()
+	end := time.Now().Add(outage)
+	tr.send(t, s, 250, 250)
+	time.Sleep(time.Until(end))
+	s.proxy.Refuse(false)
+	if n := s.metrics(t)["Returned"]; n < 500 {
+		t.Errorf("the function returned %d messages, want those of 250 more than once: it has hardly met the outage", n)
+	}
+	tr.wantAllSettled(t, s)
+}
+
+// The database's password changes, and the secret only follows when the function has met that.
+func TestPasswordRotated(t *testing.T) {
+	t.Parallel()
+	s, tr := orders().deploy(t)
+	tr.send(t, s, 0, 250)
+	s.awaitRows(t, tr, 50)
+	s.rotatePassword(t, func() {
+		tr.send(t, s, 250, 250)
+		s.awaitReturned(t, 100)
+	})
+	tr.wantAllSettled(t, s)
+	if logs := strings.Join(s.logged(t), ""); !strings.Contains(logs, "DATABASE_SECRET_ARN") {
+		t.Errorf("no line of the function's log names the secret whose login was refused; its end:\n%s", tail(s.logged(t)))
+	}
+}
+
+// A second mask key comes in the middle. `sluice mask` finds a person's rows from before and after.
+func TestMaskKeyRotated(t *testing.T) {
+	t.Parallel()
+	s, tr := logins().deploy(t)
+	tr.send(t, s, 0, 250)
+	awaitEmpty(t, s)
+	s.rotateMaskKey(t, "k2")
+	s.renew(t) // else a warm function reads the secret again when it is 5 minutes old
+	tr.send(t, s, 250, 250)
+	tr.wantAllSettled(t, s)
+
+	for _, field := range []struct {
+		name, column string
+		value        func(i int) string
+	}{
+		{"ip", "masked_ip", loginIP},
+		{"device_id", "masked_device_id", loginDevice},
+	} {
+		for person := range 7 {
+			want := map[string]int{"k1": 0, "k2": 0}
+			for i, m := range tr.sent {
+				if m.good() && i%7 == person {
+					want[map[bool]string{true: "k1", false: "k2"}[i < 250]]++
+				}
+			}
+			out := sluice(t, field.value(person), map[string]string{"SLUICE_MASK_SECRET_ARN": s.outputs["MaskSecretArn"]}, "mask", field.name)
+			got := map[string]int{}
+			for line := range strings.Lines(out) {
+				id, pseudonym, _ := strings.Cut(strings.TrimSpace(line), "\t")
+				got[id] = int(s.db.Count(t, fmt.Sprintf("SELECT count(*) FROM user_logins WHERE mask_key = $1 AND %s = $2", field.column), id, pseudonym))
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("rows of person %d by the pseudonyms of %s: %v, want %v", person, field.name, got, want)
+			}
+		}
+	}
+}
+
+// A FIFO queue with seven groups, each of which stops at a rejected message and goes on with the next delivery.
+func TestFIFO(t *testing.T) {
+	t.Parallel()
+	k := logins()
+	s, tr := deploy(t, k, map[string]string{"QueueType": "fifo"}), &traffic{kind: k, groups: 7}
+	tr.send(t, s, 0, 100)
+	tr.wantAllSettled(t, s)
+}
+
+// awaitRows waits until the function is at work.
+func (s *stack) awaitRows(t *testing.T, tr *traffic, least int64) {
+	t.Helper()
+	eventually(t, time.Minute, func() string {
+		if n := s.db.Count(t, "SELECT count(*) FROM "+tr.kind.model); n < least {
+			return fmt.Sprintf("%d rows of %d", n, least)
+		}
+		return ""
+	})
+}
+
+// awaitReturned waits until messages were returned so often, all in all.
+func (s *stack) awaitReturned(t *testing.T, least int) {
+	t.Helper()
+	eventually(t, time.Minute, func() string {
+		if n := s.metrics(t)["Returned"]; n < least {
+			return fmt.Sprintf("%d messages were returned, not yet %d; the end of the function's log:\n%s", n, least, tail(s.logged(t)))
+		}
+		return ""
+	})
+}

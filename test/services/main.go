@@ -1,0 +1,134 @@
+//go:build unix
+
+// Command services brings up what local work needs, and ends it: an SQS queue with its dead-letter queue, and a Postgres.
+//
+//	eval "$(go run ./test/services start)"   # the settings, as export lines; all else goes to standard error
+//	go run ./test/services stop
+//
+// With a Docker engine it starts compose.yaml; without one, or where the images cannot be had, servers from packages on loopback
+// (packages localpg and localstack), which a process in the background holds until stop. Either way the data are gone afterwards.
+// SERVICES=docker or SERVICES=packages asks for one of the two.
+//
+// It must run in the repository's folder, and keeps what it knows in .local/run. A second start finds what runs and changes nothing.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Getenv("SERVICES"), os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, mode string, stdout, stderr io.Writer) int {
+	var err error
+	switch {
+	case len(args) != 1:
+		err = errUsage
+	case args[0] == "start":
+		err = start(ctx, mode, stdout, stderr)
+	case args[0] == "stop":
+		err = end(ctx, stderr)
+	case args[0] == "serve": // what start runs in the background
+		err = serve(ctx, stderr)
+	default:
+		err = errUsage
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(stderr, err) //nolint:errcheck // there is nobody left to tell
+		return 2
+	default:
+		fmt.Fprintln(stderr, "services:", err) //nolint:errcheck // as above
+		return 1
+	}
+}
+
+var errUsage = errors.New("usage: services start|stop")
+
+func start(ctx context.Context, mode string, stdout, stderr io.Writer) error {
+	if mode != "" && mode != modeDocker && mode != modePackages {
+		return fmt.Errorf("SERVICES %q is neither %s nor %s", mode, modeDocker, modePackages)
+	}
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("run it in the repository's folder")
+	}
+	if err := os.MkdirAll(runDir, 0o700); err != nil {
+		return err
+	}
+	unlock, err := turn(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	s, err := running(ctx, stderr)
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		if s, err = begin(ctx, mode, stderr); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintf(stderr, "%s (%s); queue %s, dead-letter queue %s. `make stop` ends them.\n", s.What, s.Where, queueName, deadName) //nolint:errcheck // as above
+	_, err = io.WriteString(stdout, s.exports())
+	return err
+}
+
+// running is what an earlier start has left, nil for nothing that works.
+func running(ctx context.Context, stderr io.Writer) (*state, error) {
+	s, err := load()
+	if s == nil || err != nil {
+		return nil, err
+	}
+	err = s.check(ctx)
+	if err == nil {
+		fmt.Fprintf(stderr, "running since %s\n", s.Since.Format("2006-01-02 15:04:05")) //nolint:errcheck // as above
+		return s, nil
+	}
+	fmt.Fprintf(stderr, "what ran does not answer, so it is started anew: %v\n", err) //nolint:errcheck // as above
+	return nil, end(ctx, stderr)
+}
+
+func begin(ctx context.Context, mode string, stderr io.Writer) (*state, error) {
+	if mode == modePackages {
+		return startPackages(ctx, stderr)
+	}
+	reason := dockerMissing(ctx)
+	if reason == nil {
+		s, err := startDocker(ctx, stderr)
+		if err == nil {
+			return s, nil
+		}
+		reason = err
+	}
+	if mode == modeDocker || ctx.Err() != nil {
+		return nil, reason
+	}
+	fmt.Fprintf(stderr, "without containers: %v\n", reason) //nolint:errcheck // as above
+	return startPackages(ctx, stderr)
+}
+
+func end(ctx context.Context, stderr io.Writer) error {
+	s, err := load()
+	if err != nil {
+		return err
+	}
+	if s != nil && s.Mode == modeDocker {
+		err = stopDocker(ctx, stderr)
+	} else {
+		err = stopPackages(ctx, stderr)
+	}
+	return errors.Join(err, forget())
+}

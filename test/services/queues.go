@@ -1,0 +1,49 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"sluice/test/localstack"
+)
+
+const (
+	queueName = "logins"
+	deadName  = "logins-dead"
+)
+
+// What local work wants of the queue: a message that fails comes back soon, and is given up soon.
+const (
+	visibilitySeconds = "20"
+	maxReceives       = 3
+)
+
+// createQueues makes both queues, or finds them as they are.
+func (s *state) createQueues(ctx context.Context) (err error) {
+	sqs := localstack.NewClient(s.Endpoint)
+	create := func(name string, attributes map[string]string) string {
+		if err != nil {
+			return ""
+		}
+		var made struct {
+			QueueUrl string //nolint:revive // as SQS spells it
+		}
+		err = sqs.JSON(ctx, "sqs", "CreateQueue", map[string]any{"QueueName": name, "Attributes": attributes}, &made)
+		if err != nil {
+			return ""
+		}
+		// Of a container's, the host may be one that only it knows.
+		u, parseErr := url.Parse(made.QueueUrl)
+		if err = parseErr; err != nil {
+			return ""
+		}
+		return s.Endpoint + u.Path
+	}
+	s.DeadURL = create(deadName, map[string]string{"MessageRetentionPeriod": "1209600"})
+	policy := fmt.Sprintf(`{"deadLetterTargetArn":"arn:aws:sqs:%s:000000000000:%s","maxReceiveCount":%d}`, localstack.Region, deadName, maxReceives)
+	s.QueueURL = create(queueName, map[string]string{"VisibilityTimeout": visibilitySeconds, "RedrivePolicy": policy})
+	return err
+}

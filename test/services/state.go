@@ -1,0 +1,117 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"sluice/test/localstack"
+)
+
+// Where it keeps what it knows; git ignores it. The state holds the password of a database on loopback.
+const (
+	runDir  = ".local/run"
+	logFile = "services.log"
+)
+
+const (
+	modeDocker   = "docker"
+	modePackages = "packages"
+)
+
+// state is what runs.
+type state struct {
+	Mode  string
+	Since time.Time
+	// What and Where are for a person.
+	What, Where string
+	Endpoint    string
+	DatabaseURL string
+	QueueURL    string
+	DeadURL     string
+}
+
+func path(name string) string { return filepath.Join(runDir, name) }
+
+func stateFile() string { return path("services.json") }
+
+// load returns what runs, nil for nothing. A state whose process has ended is nothing.
+func load() (*state, error) {
+	text, err := os.ReadFile(stateFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil //nolint:nilnil // nothing runs, and that is no error
+	}
+	if err != nil {
+		return nil, err
+	}
+	s := &state{}
+	if err := json.Unmarshal(text, s); err != nil {
+		return nil, fmt.Errorf("%s: %w; remove it", stateFile(), err)
+	}
+	if s.Mode == modePackages && holder() == 0 {
+		return nil, nil //nolint:nilnil // as above
+	}
+	return s, nil
+}
+
+// save makes the whole of the state visible at once.
+func (s *state) save() error {
+	text, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	temp := stateFile() + ".new"
+	if err := os.WriteFile(temp, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, stateFile())
+}
+
+func forget() error {
+	if err := os.Remove(stateFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// check says whether both services answer.
+func (s *state) check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, s.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	if err := conn.Close(ctx); err != nil {
+		return err
+	}
+	return localstack.NewClient(s.Endpoint).Healthy(ctx)
+}
+
+// exports are the settings for a shell.
+func (s *state) exports() string {
+	var b strings.Builder
+	for _, setting := range [][2]string{
+		{"SQS_URL", s.QueueURL},
+		{"DEAD_LETTER_QUEUE_URL", s.DeadURL},
+		{"PG_URL", s.DatabaseURL},
+		{"DATABASE_URL", s.DatabaseURL},
+		{"AWS_ENDPOINT_URL", s.Endpoint},
+		{"AWS_DEFAULT_REGION", localstack.Region},
+		{"AWS_ACCESS_KEY_ID", localstack.AccessKey},
+		{"AWS_SECRET_ACCESS_KEY", localstack.SecretKey},
+	} {
+		fmt.Fprintf(&b, "export %s='%s'\n", setting[0], strings.ReplaceAll(setting[1], "'", `'\''`))
+	}
+	return b.String()
+}
