@@ -95,13 +95,17 @@ clean: ## remove what these targets made
 
 # ---------------------------------------------------------------- AWS without AWS
 
-.PHONY: start stop localstack-test
+.PHONY: start stop run localstack-test
 
 start: ## an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
 	@go run ./test/services start
 
 stop: ## end what start started; its data are gone
 	@go run ./test/services stop
+
+run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
+	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (README, Configuration)" >&2; }; \
+	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
 localstack-test: ## deploy template.yaml to LocalStack and send messages through it, while things fail (the first run installs it)
 	go test -tags localstack -count=1 -parallel 6 -timeout 15m -v ./test/localstack/stack

@@ -20,11 +20,14 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second signal has its default action: it ends the process at once.
+	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], config.Environ(), os.Stdin, os.Stdout, os.Stderr)) //nolint:gocritic // stop only undoes the signals
 }
 
 // cli is the commands; each is in a file of its own.
 type cli struct {
+	Consume consumeCmd `cmd:"" help:"Take messages from the queue into the database, until it is empty or for ever."`
 	Demo    demoCmd    `cmd:"" help:"Do the whole job once with nothing set up: a Postgres of its own, a batch of good and bad messages, and what became of them."`
 	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file and print the answer that Lambda would get."`
 	Explain explainCmd `cmd:"" help:"Show what would be stored of one body, masked, or why it would be rejected."`

@@ -59,7 +59,7 @@ var only = []struct{ imports, by, why string }{
 	{"github.com/aws/smithy-go/...", "internal/sqsqueue/... internal/credentials cmd/... functions/...", "the same"},
 	{"github.com/fergusstrange/embedded-postgres", "internal/localpg", "one package fetches Postgres"},
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},
-	{"github.com/prometheus/...", "internal/consume cmd/...", "Lambda has internal/emf"},
+	{"github.com/prometheus/...", "internal/consume/metrics cmd/...", "Lambda has internal/emf"},
 	{"github.com/alecthomas/kong", "cmd/...", "a library of the command line"},
 	{"github.com/olekukonko/...", "cmd/...", "a library of the command line"},
 	{"github.com/schollz/progressbar/...", "cmd/...", "a library of the command line"},

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"sluice/internal/config"
+	"sluice/internal/consume"
+	"sluice/internal/consume/metrics"
+	"sluice/internal/function"
+	"sluice/internal/ingest"
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+type consumeCmd struct {
+	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only what this run has rejected. This is the default."`
+	Forever     bool          `xor:"mode" help:"Go on until SIGTERM or SIGINT."`
+	Batches     *int          `xor:"mode" placeholder:"N" help:"End after N transactions, or when the queue is empty."`
+	BatchSize   int           `default:"500" help:"Messages of a transaction, at most; they come from many receives (${default})."`
+	Linger      time.Duration `default:"200ms" help:"How long a message waits for others of its transaction (${default})."`
+	Concurrency int           `default:"2" help:"Transactions at once (${default})."`
+	Receivers   int           `default:"8" help:"Receives at once, while they bring messages (${default})."`
+	Grace       time.Duration `default:"20s" help:"After SIGTERM, how long to finish; what is not done then is given back (${default})."`
+	GiveUpAfter time.Duration `default:"5m" help:"How long to put up with a queue or a database that is out of reach, but with --forever; 0 is for ever (${default})."`
+	MetricsAddr string        `placeholder:"HOST:PORT" help:"Serve /metrics for Prometheus, and /healthz, as on 127.0.0.1:9464."`
+	JSON        bool          `help:"Print the summary as JSON."`
+}
+
+// Help says more than one line.
+func (consumeCmd) Help() string {
+	return `Takes messages from SQS_URL through the same code as the Lambda function. Rejected ones go to DEAD_LETTER_QUEUE_URL, or
+are left to the queue when that is not set. The summary goes to standard output. On a terminal, progress is shown;
+elsewhere, logs go to standard error as JSON.
+
+The first SIGTERM or SIGINT stops receiving, finishes what is at hand or gives it back, and exits with 0; a second one
+ends the process at once.
+
+  sluice consume
+  sluice consume --forever --metrics-addr 127.0.0.1:9464`
+}
+
+// Validate is called by kong: what it finds is wrong usage.
+func (c *consumeCmd) Validate() error {
+	within := func(flag string, value, low, high int) error {
+		if value < low || value > high {
+			return fmt.Errorf("%s must be from %d to %d", flag, low, high)
+		}
+		return nil
+	}
+	var batches, long error
+	if c.Batches != nil && *c.Batches < 1 {
+		batches = errors.New("--batches must be 1 or more")
+	}
+	if c.Linger < 0 || c.Grace < 0 || c.GiveUpAfter < 0 {
+		long = errors.New("--linger, --grace and --give-up-after cannot be negative")
+	}
+	return errors.Join(batches, long,
+		within("--batch-size", c.BatchSize, 1, 10_000),
+		within("--concurrency", c.Concurrency, 1, 64), within("--receivers", c.Receivers, 1, 64))
+}
+
+func (c *consumeCmd) options() consume.Options {
+	o := consume.Defaults()
+	switch {
+	case c.Forever:
+		o.Mode = consume.Forever
+	case c.Batches != nil:
+		o.Mode, o.Batches = consume.Batches, *c.Batches
+	}
+	o.BatchSize, o.Linger, o.Concurrency, o.Receivers = c.BatchSize, c.Linger, c.Concurrency, c.Receivers
+	o.Grace, o.GiveUpAfter = c.Grace, c.GiveUpAfter
+	return o
+}
+
+// Run implements the command.
+func (c *consumeCmd) Run(ctx context.Context, a *app) error {
+	cfg, err := a.load(config.Database, config.Masks, config.Queue)
+	if err != nil {
+		return err
+	}
+	if cfg.QueueURL == cfg.DeadLetterQueueURL {
+		return errors.New("SQS_URL and DEAD_LETTER_QUEUE_URL are the same queue: rejected messages would come again and again")
+	}
+	show := a.watchConsumer(cfg.LogLevel)
+	defer show.end()
+	consumer, stop, err := c.consumer(ctx, a, cfg, show)
+	if err != nil {
+		if ctx.Err() != nil { // stopped before it began
+			return c.report(a, &consume.Summary{Ended: consume.EndedStopped}, nil)
+		}
+		return err
+	}
+	defer stop()
+	summary, err := consumer.Run(ctx)
+	show.end()
+	return c.report(a, &summary, err)
+}
+
+// consumer puts together what a run needs.
+func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, show *consumerWatch) (_ *consume.Consumer, stop func(), err error) {
+	log := show.log
+	h, closeStore := function.New(ctx, function.Options{Environ: a.environ, Log: log, Open: openSQLite})
+	if h.Broken != nil {
+		return nil, nil, h.Broken
+	}
+	defer func() {
+		if err != nil {
+			closeStore()
+		}
+	}()
+	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseOperator {
+		return nil, nil, err
+	}
+	client, err := sqsqueue.NewClient(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	o := c.options()
+	q, err := consume.Open(ctx, client, cfg.QueueURL, "SQS_URL", o, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	if show.bar != nil {
+		o.CountEvery = 2 * time.Second
+		show.Counted(q.Counts)
+	}
+	consumer := &consume.Consumer{Queue: q, Pipeline: h.Pipeline, Keys: h.Keys, Log: log, Observers: []consume.Observer{show}, Options: o}
+	if cfg.DeadLetterQueueURL != "" {
+		consumer.DeadLetters = client.DeadLetter(cfg.DeadLetterQueueURL, cfg.Model.Name)
+	} else if q.FIFO {
+		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
+	}
+	stop = closeStore
+	if c.MetricsAddr != "" {
+		m := metrics.New(buildVersion(), time.Now)
+		m.Process()
+		at, stopPages, err := m.Serve(ctx, c.MetricsAddr)
+		if err != nil {
+			return nil, nil, err
+		}
+		log.InfoContext(ctx, "metrics are served", "metrics", "http://"+at+"/metrics", "health", "http://"+at+"/healthz")
+		consumer.CountEvery = 10 * time.Second
+		consumer.Observers = append(consumer.Observers, m)
+		stop = func() {
+			stopPages()
+			closeStore()
+		}
+	}
+	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", cfg.Model.Name, "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
+		"visibility", q.Settings.Visibility.String())
+	return consumer, stop, nil
+}
+
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
+}
+
+// consumed is the summary for scripts.
+type consumed struct {
+	consume.Summary
+	Seconds float64 `json:"seconds"`
+	// PerSecond is without the time in which a run waits for nothing to come.
+	PerSecond float64 `json:"per_second"`
+	Error     string  `json:"error,omitzero"`
+}
+
+func perSecond(s *consume.Summary) float64 {
+	if s.Settled() == 0 || s.Busy <= 0 {
+		return 0
+	}
+	return math.Round(float64(s.Settled()) / s.Busy.Seconds())
+}
+
+// report prints the summary, and returns the error.
+func (c *consumeCmd) report(a *app, s *consume.Summary, err error) error {
+	if c.JSON {
+		out := consumed{Summary: *s, Seconds: s.Took.Seconds(), PerSecond: perSecond(s)}
+		if err != nil {
+			out.Error = err.Error()
+		}
+		return a.printJSON(out, err)
+	}
+	fmt.Fprintf(a.stdout, "%s\n", endings[s.Ended])
+	line := func(label, format string, args ...any) {
+		fmt.Fprintf(a.stdout, "  %-10s"+format+"\n", append([]any{label}, args...)...)
+	}
+	rate := ""
+	if r := perSecond(s); r > 0 {
+		rate = ", " + number(int(r)) + " a second"
+	}
+	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Transactions, "transaction"), rate)
+	line("stored", "%s new, %s were there already", number(s.Stored), number(s.Duplicate))
+	where := ""
+	switch {
+	case s.Rejected == 0:
+	case s.DeadLettered > 0:
+		where = "; " + number(s.DeadLettered) + " sent to the dead-letter queue"
+	default:
+		where = "; left to the queue, since DEAD_LETTER_QUEUE_URL is not set"
+	}
+	line("rejected", "%s%s%s", number(s.Rejected), words(s.Reasons), where)
+	if s.Returned+s.GivenBack > 0 {
+		line("returned", "%s%s, and %s untried", number(s.Returned), words(s.Causes), number(s.GivenBack))
+	}
+	if s.Undeleted > 0 {
+		line("undeleted", "%s: done, but SQS did not delete them; they come again and are found to be done", number(s.Undeleted))
+	}
+	if s.Left+s.Behind > 0 {
+		line("left", "%s that this run has refused, and %s behind them in their groups", number(s.Left), number(s.Behind))
+	}
+	return err
+}
+
+var endings = map[consume.Ended]string{
+	consume.EndedEmpty:   "The queue is empty.",
+	consume.EndedBatches: "All transactions are made.",
+	consume.EndedStopped: "Stopped.",
+	consume.EndedFailed:  "Ended by an error.",
+}
+
+func number(n int) string { return humanize.Comma(int64(n)) }
+
+func many(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return number(n) + " " + noun
+}
+
+// words lists how many there are of each word, the most first.
+func words[K ~string](counts map[K]int) string {
+	type count struct {
+		word string
+		n    int
+	}
+	var all []count
+	for word, n := range counts {
+		all = append(all, count{string(word), n})
+	}
+	slices.SortFunc(all, func(a, b count) int {
+		if a.n != b.n {
+			return b.n - a.n
+		}
+		return strings.Compare(a.word, b.word)
+	})
+	var parts []string
+	for _, c := range all {
+		parts = append(parts, fmt.Sprintf("%s %s", number(c.n), c.word))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+
+	"sluice/internal/consume"
+	"sluice/internal/sqsqueue"
+)
+
+// consumerWatch shows a run to people: a bar on a terminal, and elsewhere a
+// line of the log now and then.
+type consumerWatch struct {
+	log *slog.Logger
+
+	mu     sync.Mutex // the log is written to by many
+	bar    *progressbar.ProgressBar
+	w      io.Writer
+	sum    consume.Summary
+	lag    time.Duration
+	queued int
+	logged time.Time
+}
+
+// logEvery is how often a run that goes on says so.
+const logEvery = time.Minute
+
+func (a *app) watchConsumer(level slog.Level) *consumerWatch {
+	w := &consumerWatch{w: a.stderr, logged: time.Now()}
+	if !terminal(a.stderr) {
+		w.log = a.log(a.environ)
+		return w
+	}
+	w.bar = progressbar.NewOptions64(1,
+		progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("consuming"), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionSetItsString("messages"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+		progressbar.OptionSetPredictTime(false),
+	)
+	if level == slog.LevelInfo {
+		level = slog.LevelWarn // the bar says the rest
+	}
+	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+		if at.Key == slog.TimeKey {
+			return slog.String(slog.TimeKey, at.Value.Time().Format(time.TimeOnly))
+		}
+		return at
+	}}))
+	return w
+}
+
+// aboveBar writes lines above the bar.
+type aboveBar struct{ w *consumerWatch }
+
+func (a aboveBar) Write(line []byte) (int, error) {
+	a.w.mu.Lock()
+	defer a.w.mu.Unlock()
+	_ = a.w.bar.Clear() // a terminal that is gone
+	return a.w.w.Write(line)
+}
+
+// Received implements consume.Observer.
+func (w *consumerWatch) Received(messages int, _ error) { w.sum.Received += messages }
+
+// Transacted implements consume.Observer.
+func (w *consumerWatch) Transacted(t *consume.Transaction) {
+	w.sum.Add(t)
+	w.lag = 0
+	for i := range t.Messages {
+		if t.Messages[i].HasSent {
+			w.lag = max(w.lag, t.Ended.Sub(time.UnixMilli(t.Messages[i].SentMillis)))
+		}
+	}
+	w.draw()
+	if w.bar == nil && time.Since(w.logged) >= logEvery {
+		w.logged = time.Now()
+		w.log.Info("consumed", "received", w.sum.Received, "stored", w.sum.Stored, "duplicate", w.sum.Duplicate, "rejected", w.sum.Rejected,
+			"returned", w.sum.Returned, "lag_seconds", w.lag.Round(time.Second).Seconds())
+	}
+}
+
+// Holds implements consume.Observer.
+func (w *consumerWatch) Holds(int) {}
+
+// Counted implements consume.Observer.
+func (w *consumerWatch) Counted(c sqsqueue.Counts) {
+	w.queued = w.sum.Settled() + c.Visible + c.InFlight + c.Delayed
+	w.draw()
+}
+
+// Unreachable implements consume.Observer.
+func (w *consumerWatch) Unreachable(_, _ time.Time) {}
+
+// draw shows how many are settled, of how many there seem to be.
+func (w *consumerWatch) draw() {
+	if w.bar == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := number(w.sum.Stored) + " stored, " + number(w.sum.Rejected) + " rejected"
+	if w.sum.Returned > 0 {
+		text += ", " + number(w.sum.Returned) + " returned"
+	}
+	if w.lag >= time.Second {
+		text += ", lag " + w.lag.Round(time.Second).String()
+	}
+	done := w.sum.Settled()
+	// It never gets to its end by itself: what has ended draws no more.
+	w.bar.ChangeMax(max(w.queued, done) + 1)
+	w.bar.Describe(text)
+	_ = w.bar.Set(done) // a terminal that is gone
+}
+
+func (w *consumerWatch) end() {
+	if w.bar == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_ = w.bar.Finish() // a terminal that is gone
+}

@@ -1,0 +1,112 @@
+package consume
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"sluice/internal/ingest"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+// Mode says when a run is over.
+type Mode int
+
+const (
+	// UntilEmpty ends when the queue is empty: nothing is visible, in flight
+	// or delayed, or nothing is left but what this run could not do.
+	UntilEmpty Mode = iota
+	// Forever ends with its context.
+	Forever
+	// Batches ends after so many transactions, or when the queue is empty.
+	Batches
+)
+
+// Options are what a user chooses. All but Mode and the zero durations of
+// Linger, GiveUpAfter and CountEvery must be set; Defaults has good values.
+type Options struct {
+	Mode Mode
+	// Batches is how many transactions a run of that mode makes.
+	Batches int
+	// BatchSize is how many messages a transaction takes at most.
+	BatchSize int
+	// Linger is how long a message waits for others of its batch.
+	Linger time.Duration
+	// Concurrency is how many transactions run at once.
+	Concurrency int
+	// Receivers is how many receives run at once, when each brings messages.
+	Receivers int
+	// Grace is how long a run may take to end when its context has ended.
+	Grace time.Duration
+	// GiveUpAfter is how long a run that is not Forever puts up with a queue
+	// or a database that is out of reach; 0 is for ever.
+	GiveUpAfter time.Duration
+	// CountEvery is how often observers are told the queue's counts; 0 is never.
+	CountEvery time.Duration
+	// TransactionTime is how long a transaction may take, retries included.
+	TransactionTime time.Duration
+	// FirstPause and LongestPause are how long to wait before what is out of
+	// reach is tried again.
+	FirstPause, LongestPause time.Duration
+}
+
+// Defaults are the options that the command has.
+func Defaults() Options {
+	return Options{
+		BatchSize: 500, Linger: 200 * time.Millisecond, Concurrency: 2, Receivers: 8,
+		Grace: 20 * time.Second, GiveUpAfter: 5 * time.Minute, TransactionTime: time.Minute,
+		FirstPause: 500 * time.Millisecond, LongestPause: 30 * time.Second,
+	}
+}
+
+// Consumer is what a run works with.
+type Consumer struct {
+	Queue    *sqsqueue.Queue
+	Pipeline *ingest.Pipeline
+	// Keys gives the keys that mask; it may fetch them.
+	Keys func(context.Context) (*mask.Keyring, error)
+	// DeadLetters is nil when rejected messages are left to the queue.
+	DeadLetters *sqsqueue.DeadLetter
+	Log         *slog.Logger
+	// Observers are told what happens, one call at a time.
+	Observers []Observer
+	Options
+}
+
+// Observer is told what a run does. Its methods are called from one
+// goroutine, and the run waits for them.
+type Observer interface {
+	// Received: a receive has ended.
+	Received(messages int, err error)
+	// Transacted: a transaction has ended and its messages are settled.
+	Transacted(*Transaction)
+	// Holds: so many messages are in hand.
+	Holds(messages int)
+	// Counted: what the queue says it has.
+	Counted(sqsqueue.Counts)
+	// Unreachable: since when the database and the queue are out of reach,
+	// zero when they are not.
+	Unreachable(database, queue time.Time)
+}
+
+// Transaction is what became of the messages of one transaction.
+type Transaction struct {
+	Messages []message.Message
+	// Verdicts has one for each message. What the dead-letter queue did not
+	// take is Returned.
+	Verdicts []message.Verdict
+	// Inserted is how many rows are new.
+	Inserted int
+	// Fault says whose fault it is that messages were returned, if it is one
+	// that concerns the whole transaction.
+	Fault message.Cause
+	// Began and Ended are when the pipeline was given the messages, and when
+	// it had an answer for each.
+	Began, Ended time.Time
+	// DeadLettered is how many were sent to the dead-letter queue.
+	DeadLettered int
+	// Undeleted is how many are done but not deleted; they come again.
+	Undeleted int
+}

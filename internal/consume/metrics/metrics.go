@@ -1,0 +1,220 @@
+// Package metrics shows what a consumer does to Prometheus: an observer of
+// runs, and the pages /metrics and /healthz. Only the command line links it;
+// the Lambda function has internal/emf.
+//
+// Labels take their values from fixed lists (outcomes, reasons, causes), so
+// that no message can make a new series, and nothing of a message is shown.
+package metrics
+
+import (
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sluice/internal/consume"
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+// Metrics observes runs.
+type Metrics struct {
+	registry *prometheus.Registry
+	now      func() time.Time
+
+	messages     *prometheus.CounterVec
+	receives     *prometheus.CounterVec
+	received     prometheus.Counter
+	batch        prometheus.Histogram
+	transactions *prometheus.HistogramVec
+	latency      prometheus.Histogram
+	deadLettered prometheus.Counter
+	undeleted    prometheus.Counter
+	held         prometheus.Gauge
+	oldest       prometheus.Gauge
+	queue        *prometheus.GaugeVec
+	up           *prometheus.GaugeVec
+
+	mu                    sync.Mutex
+	databaseDown, sqsDown time.Time
+}
+
+var _ consume.Observer = (*Metrics)(nil)
+
+// Outcomes of the label outcome.
+const (
+	outcomeStored    = "stored"
+	outcomeDuplicate = "duplicate"
+	outcomeRejected  = "rejected"
+	outcomeReturned  = "returned"
+)
+
+// New makes the metrics of a process. now is the clock.
+func New(version string, now func() time.Time) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(), now: now,
+		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_messages_total",
+			Help: "Messages by what became of them: stored (a new row), duplicate (its row was there), rejected (it can never be stored), returned (to the queue). The reason is why they were rejected or returned.",
+		}, []string{"outcome", "reason"}),
+		receives: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_receives_total",
+			Help: "ReceiveMessage calls by result: messages, empty, error.",
+		}, []string{"result"}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_received_messages_total",
+			Help: "Messages received, each delivery of one.",
+		}),
+		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_batch_messages", Help: "Messages of a transaction.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000},
+		}),
+		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "sluice_transaction_seconds", Help: "How long checking, masking and storing the messages of a transaction took, by result: done, or whose fault it was that it was not (moment, operator, deadline).",
+			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
+		}, []string{"result"}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_end_to_end_seconds", Help: "From when a message was sent to when its row was committed, of new rows and duplicates.",
+			Buckets: []float64{.05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
+		}),
+		deadLettered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_dead_lettered_total", Help: "Rejected messages that the dead-letter queue has taken.",
+		}),
+		undeleted: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_deletes_failed_total", Help: "Messages that are done and could not be deleted: they come again, and are found to be done.",
+		}),
+		held: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sluice_in_flight_messages", Help: "Messages that this consumer holds.",
+		}),
+		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none.",
+		}),
+		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_queue_messages", Help: "Messages in the queue, approximately, by state: visible, in_flight (held by any consumer), delayed.",
+		}, []string{"state"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_reachable", Help: "1 while the part (database, queue) answers, as far as is known.",
+		}, []string{"part"}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_build_info", Help: "1, with the version."}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(m.messages, m.receives, m.received, m.batch, m.transactions, m.latency, m.deadLettered, m.undeleted, m.held, m.oldest, m.queue, m.up, build)
+	m.start()
+	return m
+}
+
+// start makes every series that there can be: one that appears with its first
+// event has no rate for it.
+func (m *Metrics) start() {
+	m.messages.WithLabelValues(outcomeStored, "")
+	m.messages.WithLabelValues(outcomeDuplicate, "")
+	for _, r := range message.Reasons() {
+		m.messages.WithLabelValues(outcomeRejected, string(r))
+	}
+	for _, c := range returns {
+		m.messages.WithLabelValues(outcomeReturned, cause(c))
+	}
+	for _, r := range []string{"messages", "empty", "error"} {
+		m.receives.WithLabelValues(r)
+	}
+	for _, r := range []message.Cause{message.CauseNone, message.CauseMoment, message.CauseOperator, message.CauseDeadline} {
+		m.transactions.WithLabelValues(result(r))
+	}
+	m.up.WithLabelValues("database").Set(1)
+	m.up.WithLabelValues("queue").Set(1)
+}
+
+// returns are the causes of messages that are returned.
+var returns = []message.Cause{
+	message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseMoment,
+	message.CauseOperator, message.CauseSwallowed, message.CauseUnsent,
+}
+
+func cause(c message.Cause) string {
+	if c == message.CauseNone {
+		return "unproven"
+	}
+	return string(c)
+}
+
+func result(c message.Cause) string {
+	if c == message.CauseNone {
+		return "done"
+	}
+	return string(c)
+}
+
+// Process adds what Go and the operating system say of the process.
+func (m *Metrics) Process() {
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// Received implements consume.Observer.
+func (m *Metrics) Received(messages int, err error) {
+	switch {
+	case err != nil:
+		m.receives.WithLabelValues("error").Inc()
+	case messages == 0:
+		m.receives.WithLabelValues("empty").Inc()
+		m.oldest.Set(0)
+	default:
+		m.receives.WithLabelValues("messages").Inc()
+		m.received.Add(float64(messages))
+	}
+}
+
+// Transacted implements consume.Observer.
+func (m *Metrics) Transacted(t *consume.Transaction) {
+	m.batch.Observe(float64(len(t.Messages)))
+	m.transactions.WithLabelValues(result(t.Fault)).Observe(t.Ended.Sub(t.Began).Seconds())
+	m.deadLettered.Add(float64(t.DeadLettered))
+	m.undeleted.Add(float64(t.Undeleted))
+	oldest := time.Duration(0)
+	there := 0
+	for i, v := range t.Verdicts {
+		age := time.Duration(0)
+		if t.Messages[i].HasSent {
+			age = max(t.Ended.Sub(time.UnixMilli(t.Messages[i].SentMillis)), 0)
+		}
+		oldest = max(oldest, age)
+		switch v.Outcome {
+		case message.Stored, message.Repeated:
+			there++
+			if t.Messages[i].HasSent {
+				m.latency.Observe(age.Seconds())
+			}
+		case message.Rejected:
+			m.messages.WithLabelValues(outcomeRejected, string(v.Rejection.Reason)).Inc()
+		default:
+			m.messages.WithLabelValues(outcomeReturned, cause(v.Cause)).Inc()
+		}
+	}
+	m.messages.WithLabelValues(outcomeStored, "").Add(float64(t.Inserted))
+	m.messages.WithLabelValues(outcomeDuplicate, "").Add(float64(max(there-t.Inserted, 0)))
+	m.oldest.Set(oldest.Seconds())
+}
+
+// Holds implements consume.Observer.
+func (m *Metrics) Holds(messages int) { m.held.Set(float64(messages)) }
+
+// Counted implements consume.Observer.
+func (m *Metrics) Counted(c sqsqueue.Counts) {
+	m.queue.WithLabelValues("visible").Set(float64(c.Visible))
+	m.queue.WithLabelValues("in_flight").Set(float64(c.InFlight))
+	m.queue.WithLabelValues("delayed").Set(float64(c.Delayed))
+}
+
+// Unreachable implements consume.Observer.
+func (m *Metrics) Unreachable(database, queue time.Time) {
+	m.mu.Lock()
+	m.databaseDown, m.sqsDown = database, queue
+	m.mu.Unlock()
+	for part, since := range map[string]time.Time{"database": database, "queue": queue} {
+		up := 0.0
+		if since.IsZero() {
+			up = 1
+		}
+		m.up.WithLabelValues(part).Set(up)
+	}
+}

@@ -1,0 +1,72 @@
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// unhealthyAfter is how long something may be out of reach before /healthz
+// says so: what restarts unhealthy processes should not do it in a fail-over.
+const unhealthyAfter = 2 * time.Minute
+
+// Handler serves /metrics, and /healthz: 503 when the database or the queue
+// has been out of reach for two minutes.
+func (m *Metrics) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		status, text := m.health()
+		w.WriteHeader(status)
+		_, _ = fmt.Fprintln(w, text) // who asked has gone
+	})
+	return mux
+}
+
+func (m *Metrics) health() (status int, text string) {
+	m.mu.Lock()
+	database, queue := m.databaseDown, m.sqsDown
+	m.mu.Unlock()
+	status, text = http.StatusOK, "ok"
+	for _, part := range []struct {
+		name  string
+		since time.Time
+	}{{"database", database}, {"queue", queue}} {
+		if part.since.IsZero() {
+			continue
+		}
+		down := m.now().Sub(part.since)
+		text = fmt.Sprintf("the %s is out of reach for %v", part.name, down.Round(time.Second))
+		if down >= unhealthyAfter {
+			return http.StatusServiceUnavailable, text
+		}
+	}
+	return status, text
+}
+
+// Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is
+// called. It listens when it returns, on the address that it returns.
+func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return "", nil, fmt.Errorf("metrics: %w", err)
+	}
+	server := &http.Server{
+		Handler: m.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener) // ends with Close, and has nothing else to say
+	}()
+	return listener.Addr().String(), func() {
+		_ = server.Close() // pages that are being read are of no more use
+		<-done
+	}, nil
+}

@@ -1,0 +1,438 @@
+package consume_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/consume"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/pgtest"
+	"sluice/internal/sqsqueue/sqstest"
+)
+
+// quick makes outages short for a test.
+func quick(c *consume.Consumer) {
+	c.FirstPause, c.LongestPause = 50*time.Millisecond, 400*time.Millisecond
+}
+
+// While the database is down nothing is received but what probes it, so that
+// the outage does not spend the receives of the whole queue; and then all is
+// stored.
+func TestDatabaseDownAndBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+	seen := &recorder{}
+	const n = 800
+	r := start(t, s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.Mode, c.BatchSize = consume.Forever, 100
+		c.Observers = []consume.Observer{seen}
+	}))
+	s.put(0, 5)
+	eventually(t, "the first are stored", func() bool { return s.rows(t) == 5 })
+	s.proxy.Refuse(true)
+	s.proxy.Cut()
+	s.put(5, n)
+	down := func() (down bool) { down, _ = seen.down(); return down }
+	eventually(t, "the outage is seen", down)
+	eventually(t, "it has given back what it held", func() bool {
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		return len(seen.transactions) >= 6
+	})
+	received := 0
+	for _, m := range s.queue.Messages() {
+		received += m.Receives
+	}
+	seen.mu.Lock()
+	probes := len(seen.transactions) - 1
+	seen.mu.Unlock()
+	// What was in hand when it began, and ten messages for each probe.
+	if most := 3*100 + 10*probes + 10; received > most {
+		t.Errorf("%d receives were spent by %d probes, want %d at most", received, probes, most)
+	}
+	if !down() {
+		t.Error("the outage is over though the database is down")
+	}
+	s.proxy.Refuse(false)
+	eventually(t, "all are stored", func() bool { return s.rows(t) == n+5 })
+	eventually(t, "all are deleted", func() bool { return len(s.queue.Messages()) == 0 })
+	r.stop()
+	got, err := r.wait()
+	if err != nil || got.Causes[message.CauseMoment] == 0 || got.Rejected != 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if down() {
+		t.Error("the outage is not over")
+	}
+	lines := strings.Count(s.log.String(), "the database is out of reach")
+	if lines == 0 || lines > probes+1 {
+		t.Errorf("%d lines of the log are about it, of %d probes", lines, probes)
+	}
+	t.Logf("%d probes, %d receives spent in the outage, %d lines: %+v", probes, received, lines, got)
+}
+
+// Connections that break while batches are under way lose and double nothing.
+func TestConnectionsThatBreak(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	const n = 4000
+	s.put(0, n)
+	r := start(t, s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.BatchSize = 50
+	}))
+	cuts := 0
+	for len(s.queue.Messages()) > 0 {
+		select {
+		case <-r.done:
+		case <-time.After(50 * time.Millisecond):
+			s.proxy.Cut()
+			cuts++
+		}
+		if cuts == 20 {
+			break
+		}
+	}
+	got, err := r.wait()
+	if err != nil || got.Ended != consume.EndedEmpty {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	s.wantRows(t, n)
+	s.wantEmpty(t)
+	t.Logf("%d cuts: %+v", cuts, got)
+}
+
+func TestGivesUpOnADatabaseThatIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.put(0, 50)
+	s.proxy.Refuse(true)
+	got, err := s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.GiveUpAfter = 300 * time.Millisecond
+	}).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the database was out of reach for") || got.Ended != consume.EndedFailed {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// What somebody has to mend ends the run, and gives everything back.
+func TestOperatorsFaultEndsTheRun(t *testing.T) {
+	t.Parallel()
+	t.Run("at the start", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, siteOptions{})
+		s.put(0, 500)
+		s.db.Exec(t, "DROP TABLE user_logins")
+		got, err := s.consumer(t, nil).Run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), "sluice migrate") || got.Ended != consume.EndedFailed {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		// A supervisor will start us again and again: that must not spend the receives of the queue.
+		received := 0
+		for _, m := range s.queue.Messages() {
+			received += m.Receives
+		}
+		if received > 10 || s.inFlight() != received {
+			t.Errorf("%d receives were spent, want 10 at most; %d are kept back", received, s.inFlight())
+		}
+	})
+	t.Run("later", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, siteOptions{})
+		s.put(0, 100)
+		r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }))
+		eventually(t, "all are stored", func() bool { return s.rows(t) == 100 })
+		s.db.Exec(t, "ALTER TABLE user_logins DROP COLUMN locale CASCADE")
+		s.put(100, 500)
+		got, err := r.wait()
+		if err == nil || !strings.Contains(err.Error(), "lacks a column") || got.Ended != consume.EndedFailed {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		if n := s.inFlight(); n != 0 {
+			t.Errorf("%d messages are in flight", n)
+		}
+		if n := len(s.queue.Messages()); n != 500 {
+			t.Errorf("%d messages are left, want 500", n)
+		}
+	})
+	t.Run("a role without rights", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, siteOptions{})
+		s.put(0, 100)
+		s.proxy = pgtest.NewProxy(t, s.db.Role(t, nil).URL)
+		if got, err := s.consumer(t, nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "grant the role INSERT") {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+	t.Run("the keys", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, siteOptions{})
+		s.put(0, 100)
+		got, err := s.consumer(t, func(c *consume.Consumer) {
+			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, keysError{message.CauseOperator} }
+		}).Run(t.Context())
+		if !errors.As(err, &keysError{}) || got.Stored != 0 {
+			t.Errorf("got %+v, %v", got, err)
+		}
+	})
+}
+
+type keysError struct{ cause message.Cause }
+
+func (keysError) Error() string          { return "no keys" }
+func (e keysError) Fault() message.Cause { return e.cause }
+
+// Keys that cannot be had for the moment are an outage like the database's.
+func TestKeysThatComeLater(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s.put(0, 100)
+	asked := 0
+	got := run(t, s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		keys := c.Keys
+		c.Concurrency = 1
+		c.Keys = func(ctx context.Context) (*mask.Keyring, error) {
+			if asked++; asked <= 3 {
+				return nil, keysError{message.CauseMoment}
+			}
+			return keys(ctx)
+		}
+	}))
+	s.wantRows(t, 100)
+	s.wantEmpty(t)
+	if got.Causes[message.CauseMoment] == 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// injected makes calls fail, as long as it is on.
+func (s *site) failing(operation string, f sqstest.Fault) {
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if operation == "" || c.Operation == operation {
+			return &f
+		}
+		return nil
+	})
+}
+
+func TestQueueUnreachableAndBack(t *testing.T) {
+	t.Parallel()
+	for name, f := range map[string]sqstest.Fault{
+		"down":      {Code: "ServiceUnavailable", Status: 503},
+		"throttled": {Code: "ThrottlingException"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+			seen := &recorder{}
+			s.put(0, 200)
+			r := start(t, s.consumer(t, func(c *consume.Consumer) {
+				quick(c)
+				c.BatchSize = 20
+				c.Observers = []consume.Observer{seen}
+			}))
+			eventually(t, "it has begun", func() bool { return s.rows(t) > 0 })
+			s.failing("", f)
+			eventually(t, "the outage is seen", func() bool { _, queue := seen.down(); return queue })
+			eventually(t, "it was tried a few times", func() bool {
+				seen.mu.Lock()
+				defer seen.mu.Unlock()
+				return seen.failures >= 5
+			})
+			s.sqs.Inject(nil)
+			got, err := r.wait()
+			if err != nil || got.Ended != consume.EndedEmpty {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			s.wantRows(t, 200)
+			s.wantEmpty(t)
+			if lines := strings.Count(s.log.String(), "the queue is out of reach"); lines == 0 || lines > seen.failures {
+				t.Errorf("%d lines are about %d failures", lines, seen.failures)
+			}
+			if !strings.Contains(s.log.String(), "the queue is back") {
+				t.Error("nothing says that the queue is back")
+			}
+		})
+	}
+}
+
+func TestGivesUpOnAQueueThatIsDown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	c := s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.GiveUpAfter = 200 * time.Millisecond
+	})
+	s.failing("", sqstest.Fault{Code: "ServiceUnavailable", Status: 503})
+	if got, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the queue was out of reach for") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if _, err := consume.Open(t.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL", c.Options, c.Log); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOpenWaitsForTheQueue(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	c := s.consumer(t, quick)
+	s.failing("", sqstest.Fault{Code: "ServiceUnavailable", Status: 503})
+	before := len(s.sqs.Calls(""))
+	go func() {
+		for len(s.sqs.Calls("")) < before+5 {
+			time.Sleep(time.Millisecond)
+		}
+		s.sqs.Inject(nil)
+	}()
+	if _, err := consume.Open(t.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL", c.Options, c.Log); err != nil {
+		t.Error(err)
+	}
+}
+
+// A queue that is not there, and access that is denied, end the run with an
+// error that says what to do, after a few tries.
+func TestRefusedForGood(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fault sqstest.Fault
+		want  string
+	}{
+		"missing": {sqstest.Fault{Code: "QueueDoesNotExist"}, "there is no such queue"},
+		"denied":  {sqstest.Fault{Code: "AccessDenied", Status: 403}, "allow the role sqs:ReceiveMessage"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, siteOptions{})
+			s.put(0, 100)
+			c := s.consumer(t, func(c *consume.Consumer) {
+				quick(c)
+				c.Mode = consume.Forever
+			})
+			s.failing("ReceiveMessage", test.fault)
+			got, err := c.Run(t.Context())
+			if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "SQS_URL") && name == "missing" {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if n := len(s.sqs.Calls("ReceiveMessage")); n < 2 || n > 8 {
+				t.Errorf("it was tried %d times", n)
+			}
+			s.failing("", test.fault)
+			before := len(s.sqs.Calls(""))
+			if _, err := consume.Open(t.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL", c.Options, c.Log); err == nil {
+				t.Error("no error")
+			}
+			if n := len(s.sqs.Calls("")) - before; n < 2 || n > 8 {
+				t.Errorf("opening was tried %d times", n)
+			}
+		})
+	}
+	t.Run("no URL", func(t *testing.T) {
+		t.Parallel()
+		s := sqstest.New()
+		defer s.Close()
+		if _, err := consume.Open(t.Context(), s.Client(), "not a URL", "SQS_URL", consume.Defaults(), nil); err == nil || !strings.Contains(err.Error(), "SQS_URL") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Deletions that fail, as entries and as calls, are tried again; and what
+// comes again for it is not stored twice.
+func TestDeletionsThatFail(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+	const n = 600
+	s.put(0, n)
+	s.queue.Put(sqstest.Message{Body: malformed})
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if c.Operation != "DeleteMessageBatch" || c.Nth > 120 {
+			return nil
+		}
+		switch c.Nth % 6 {
+		case 0:
+			return &sqstest.Fault{Lost: true} // deleted, but nobody knows
+		case 1:
+			return &sqstest.Fault{Code: "ThrottlingException"}
+		case 2, 3:
+			return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 7: {Code: "ReceiptHandleIsInvalid", SenderFault: true}}}
+		}
+		return nil
+	})
+	got := run(t, s.consumer(t, func(c *consume.Consumer) { c.BatchSize = 50 }))
+	s.wantRows(t, n)
+	s.wantEmpty(t)
+	if got.Stored != n || got.Rejected != 1 || len(s.dead.Messages()) != 1 {
+		t.Errorf("got %+v, %d in the dead-letter queue", got, len(s.dead.Messages()))
+	}
+	t.Logf("%+v", got)
+}
+
+// A dead-lettered message whose deletion fails comes again, and is not sent again.
+func TestDeadLetteredOnce(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s.queue.Put(sqstest.Message{Body: malformed})
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if c.Operation == "DeleteMessageBatch" && c.Nth <= 9 {
+			return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}}}
+		}
+		return nil
+	})
+	got := run(t, s.consumer(t, nil))
+	if got.Undeleted != 1 || got.DeadLettered != 1 || got.Duplicate != 1 || len(s.dead.Messages()) != 1 {
+		t.Errorf("got %+v, %d in the dead-letter queue", got, len(s.dead.Messages()))
+	}
+	s.wantEmpty(t)
+}
+
+func TestDeletionDenied(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.put(0, 100)
+	c := s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever })
+	s.failing("DeleteMessageBatch", sqstest.Fault{Code: "AccessDenied", Status: 403})
+	if got, err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "allow the role sqs:DeleteMessage") {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// A dead-letter queue that takes nothing loses nothing, and the run says so.
+func TestDeadLetterQueueRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.put(0, 100)
+	s.queue.Put(sqstest.Message{Body: malformed})
+	c := s.consumer(t, nil)
+	s.failing("SendMessageBatch", sqstest.Fault{Code: "AccessDenied", Status: 403})
+	got, err := c.Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "dead-letter queue did not take") || got.Causes[message.CauseUnsent] != 1 || got.Left != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	s.wantRows(t, 100)
+	if left := s.queue.Messages(); len(left) != 1 {
+		t.Errorf("%d messages are left, want the rejected one", len(left))
+	}
+	if !strings.Contains(s.log.String(), "allow the role sqs:SendMessage") {
+		t.Errorf("the log does not say what to do:\n%s", s.log)
+	}
+}
+
+// A row that a trigger swallows is returned, and a run does not go on for ever.
+func TestSwallowedRows(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.db.Exec(t, `CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER swallow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION swallow()`)
+	s.put(0, 20)
+	got, err := s.consumer(t, nil).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "look for a trigger") || got.Stored != 19 || got.Causes[message.CauseSwallowed] != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

@@ -1,0 +1,108 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/sqsqueue"
+)
+
+// trouble is about one thing that can be out of reach. It is tried again
+// after pauses that double, with jitter, up to a longest one.
+type trouble struct {
+	what           string
+	first, longest time.Duration
+
+	since time.Time // of the first failure in a row, zero when all is well
+	last  time.Time // of the last one
+	next  time.Time // when to try again
+	tries int
+	err   error
+
+	logged time.Time
+	silent time.Duration // after logged
+}
+
+func (t *trouble) down() bool { return !t.since.IsZero() }
+
+// longestSilence is how long an outage goes on without a line in the log.
+const longestSilence = 10 * time.Minute
+
+// met notes a failure of something that began at that time. What had begun
+// when the last failure was noted says nothing new.
+func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, err error) {
+	if t.down() && began.Before(t.last) {
+		return
+	}
+	now := time.Now()
+	if !t.down() {
+		t.since, t.tries, t.silent = now, 0, 0
+	}
+	t.last, t.err = now, err
+	pause := min(t.first<<min(t.tries, 16), t.longest)
+	pause = pause/2 + rand.N(pause/2+1) //nolint:gosec // jitter
+	t.next = now.Add(pause)
+	t.tries++
+	if t.tries == 1 || now.Sub(t.logged) >= t.silent {
+		log.WarnContext(ctx, t.what+" is out of reach", "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // one of two constants
+		t.logged, t.silent = now, min(max(2*t.silent, t.first), longestSilence)
+	}
+}
+
+// over notes that it answers.
+func (t *trouble) over(ctx context.Context, log *slog.Logger) {
+	if !t.down() {
+		return
+	}
+	log.InfoContext(ctx, t.what+" is back", "after", time.Since(t.since).Round(time.Millisecond).String(), "tries", t.tries) //nolint:sloglint // one of two constants
+	t.since, t.next, t.err = time.Time{}, time.Time{}, nil
+}
+
+// boundedTries is how often SQS may say that there is no such queue, or that
+// access is denied, before that is believed: both can be said for some
+// seconds after somebody has mended them.
+const boundedTries = 4
+
+// final says whether trying again is pointless.
+func (t *trouble) final() bool {
+	fault, ok := errors.AsType[*sqsqueue.QueueError](t.err)
+	return ok && fault.Cause == message.CauseOperator && t.tries >= boundedTries
+}
+
+// Open opens the queue of a URL, with the variable that it comes from. While
+// it is out of reach it is tried again, for as long as a run of these options
+// would.
+func Open(ctx context.Context, client *sqsqueue.Client, url, setting string, o Options, log *slog.Logger) (*sqsqueue.Queue, error) {
+	t := trouble{what: "the queue", first: o.FirstPause, longest: o.LongestPause}
+	for {
+		began := time.Now()
+		q, err := sqsqueue.Open(ctx, client, url, setting)
+		if err == nil {
+			t.over(ctx, log)
+			return q, nil
+		}
+		if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseOperator && fault.Code == "" {
+			return nil, err // SQS was not even asked: the configuration is at fault
+		}
+		t.met(ctx, log, began, err)
+		if t.final() || o.tired(&t) {
+			return nil, err
+		}
+		timer := time.NewTimer(time.Until(t.next))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, err
+		}
+	}
+}
+
+// tired says whether the run has put up with it for long enough.
+func (o Options) tired(t *trouble) bool {
+	return o.Mode != Forever && o.GiveUpAfter > 0 && t.down() && time.Since(t.since) >= o.GiveUpAfter
+}
