@@ -3,6 +3,7 @@ package sqsqueue
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -66,6 +67,7 @@ func FromConfig(cfg aws.Config) *Client {
 		transport.MaxIdleConns, transport.MaxIdleConnsPerHost = maxInFlight, maxInFlight
 		c.transport = transport
 	}
+	c.transport = plainBodies{c.transport}
 	if cfg.Credentials != nil {
 		cfg.Credentials = namedCredentials{cfg.Credentials}
 	}
@@ -219,4 +221,21 @@ func (c namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error)
 		return credentials, &credentialsError{err}
 	}
 	return credentials, nil
+}
+
+// plainBodies hides the WriteTo of a request's body. The SDK closes a body as
+// soon as the answer has begun, and WriteTo of its closed body returns io.EOF,
+// which net/http takes for a broken request when it looks, after the last
+// byte, whether there is more: it closes the connection, and the rest of the
+// answer is lost. (smithy-go: safeWriteToReadCloser; net/http:
+// transferWriter.writeBody.) Of a closed body, Read says the same without harm.
+type plainBodies struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (p plainBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(r.Context()) // a request is not to be changed
+		r.Body = struct{ io.ReadCloser }{r.Body}
+	}
+	return p.next.RoundTrip(r)
 }
