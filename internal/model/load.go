@@ -117,8 +117,8 @@ func Names(builtin fs.FS) []string {
 // Parse checks the text of a model file. The error lists every problem, a
 // line each: file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	var f file
-	if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
+	f, err := decode(text)
+	if err != nil {
 		var located yaml.Error
 		if errors.As(err, &located) && located.GetToken() != nil {
 			return nil, fmt.Errorf("%s:%d: %s", path, located.GetToken().Position.Line, located.GetMessage())
@@ -131,6 +131,19 @@ func Parse(path string, text []byte) (*Model, error) {
 		return nil, errors.Join(c.problems...)
 	}
 	return c.m, nil
+}
+
+// decode reads the YAML. The library panics on some texts that no one writes
+// on purpose (a tag in front of the wrong kind of value is one): what its
+// parser can't take is a file with an error in it, not the end of the process.
+func decode(text []byte) (f file, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the YAML cannot be read (%v); a model has no tags: look for a ! in front of a value", p)
+		}
+	}()
+	err = yaml.UnmarshalWithOptions(text, &f, yaml.Strict())
+	return f, err
 }
 
 type compiler struct {

@@ -300,6 +300,7 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 		{"a part of what has none", "from: id}", "from: id, part: major}", "m.yaml:8: column id: only a version"},
 		{"no YAML", "fields:", "fields: [", "m.yaml:"},
 		{"a tab", "  id: {type: uuid, from", "\tid: {type: uuid, from", "m.yaml:"},
+		{"a tag where a list belongs", "key: [id]", "key: !!str id", "m.yaml: the YAML cannot be read"},
 		{"a field in two cases", "  ip:", "  ID: {type: text}\n  ip:", "m.yaml:6: fields id and ID differ"},
 		{"a list for a mapping", "columns:\n  id: {type: uuid, from: id}\n  masked_ip: {type: varchar(64), from: ip, masked: true}", "columns: [id]", "m.yaml:7: want a mapping"},
 		{"says nothing", "{type: uuid, required: true}", "", "m.yaml:5: id says nothing"},
