@@ -37,7 +37,10 @@ func (q *Queues) Check() Findings {
 	var f Findings
 	s := &q.Source.Settings
 	c := q.Source.Counts
-	f.add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), spell(s.Retention))
+	f.add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), kept(s))
+	if s.Retention == 0 {
+		f.add(Skipped, "queue", "retention", "", "for how long messages are kept was not looked at: the server does not say, as SQS would")
+	}
 	switch {
 	case s.DeadLetterARN == "" && !q.RejectsSet:
 		f.add(Error, "queue", "no_dead_letter_queue", "set DEAD_LETTER_QUEUE_URL, and give the queue a redrive policy (template.yaml has both)",
@@ -70,24 +73,39 @@ func severityIf(grave bool) Severity {
 	return Warning
 }
 
+// longestRetention is the most that SQS has.
+const longestRetention = 14 * 24 * time.Hour
+
+// kept spells for how long a queue keeps messages, if that is known.
+func kept(s *sqsqueue.Settings) string {
+	if s.Retention == 0 {
+		return "unknown"
+	}
+	return spell(s.Retention)
+}
+
 // Outage is for how long the database may be away before the queue gives a
 // message up that was received as the outage began: until its last receive, as
 // is to be expected, or until its retention ends. limited is false when
 // receives are not limited.
 func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	s := &q.Source.Settings
+	retention := s.Retention
+	if retention == 0 {
+		retention = longestRetention
+	}
 	if s.DeadLetterARN == "" || s.MaxReceives <= 0 {
-		return s.Retention, false
+		return retention, false
 	}
 	mean := func() float64 { return 0.5 } // Delay is linear in it
-	for n := 1; n < s.MaxReceives && survives < s.Retention; n++ {
+	for n := 1; n < s.MaxReceives && survives < retention; n++ {
 		if backoff {
 			survives += sqsqueue.Delay(n, s.Visibility, mean)
 		} else {
 			survives += s.Visibility
 		}
 	}
-	return min(survives, s.Retention), true
+	return min(survives, retention), true
 }
 
 func (q *Queues) outage(f *Findings) {
@@ -123,7 +141,7 @@ func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
 		f.add(Error, about, "same_queue", "name another queue", "%s is the queue itself: messages go round in circles", what)
 		return
 	}
-	if dead.Retention <= s.Retention {
+	if dead.Retention > 0 && s.Retention > 0 && dead.Retention <= s.Retention {
 		f.add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, the most that SQS has",
 			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so that a message can be gone before somebody looks", what, spell(dead.Retention), spell(s.Retention))
 	}
@@ -140,7 +158,7 @@ func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
 		f.add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
 	}
 	if len(*f) == before {
-		f.add(OK, about, "settings", "", "%s is %s, empty, and keeps messages for %s", what, kind(d), spell(dead.Retention))
+		f.add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), kept(dead))
 	}
 }
 

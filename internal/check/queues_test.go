@@ -41,6 +41,7 @@ func TestQueues(t *testing.T) {
 		}, []string{"error no_dead_letter_queue"}},
 		{"equal retention", func(q *check.Queues) { q.Policy.Settings.Retention = q.Source.Settings.Retention }, []string{"warning retention"}},
 		{"shorter retention", func(q *check.Queues) { q.Policy.Settings.Retention = time.Hour }, []string{"error retention"}},
+		{"retentions that an emulator does not say", func(q *check.Queues) { q.Source.Settings.Retention, q.Policy.Settings.Retention = 0, 0 }, []string{"skipped retention"}},
 		{"two kinds", func(q *check.Queues) { q.Source.FIFO = true }, []string{"warning kind"}},
 		{"smaller messages", func(q *check.Queues) { q.Policy.Settings.MaxBytes = 1024 }, []string{"error size"}},
 		{"a policy of its own", func(q *check.Queues) { q.Policy.Settings.DeadLetterARN = "arn:other" }, []string{"warning redrive_policy"}},

@@ -43,6 +43,10 @@ type Options struct {
 	// GiveUpAfter is how long a run that is not Forever puts up with a queue
 	// or a database that is out of reach; 0 is for ever.
 	GiveUpAfter time.Duration
+	// Patience is how long a run that has stored something puts up with what
+	// somebody has to mend: a password or a table that is being changed under
+	// it. A run that has not ends at once.
+	Patience time.Duration
 	// CountEvery is how often observers are told the queue's counts; 0 is never.
 	CountEvery time.Duration
 	// TransactionTime is how long a transaction may take, retries included.
@@ -56,7 +60,7 @@ type Options struct {
 func Defaults() Options {
 	return Options{
 		BatchSize: 500, Linger: 200 * time.Millisecond, Concurrency: 2, Receivers: 8,
-		Grace: 20 * time.Second, GiveUpAfter: 5 * time.Minute, TransactionTime: time.Minute,
+		Grace: 20 * time.Second, GiveUpAfter: 5 * time.Minute, Patience: time.Minute, TransactionTime: time.Minute,
 		FirstPause: 500 * time.Millisecond, LongestPause: 30 * time.Second,
 	}
 }

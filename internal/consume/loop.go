@@ -34,6 +34,7 @@ type run struct {
 
 	// proven: the database has answered, and has not failed since.
 	proven        bool
+	everWorked    bool // the database has answered at least once
 	database, sqs trouble
 	transactions  int // that ended without a fault
 

@@ -144,21 +144,25 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 	})
 	t.Run("later", func(t *testing.T) {
 		t.Parallel()
-		s := newSite(t, siteOptions{})
-		s.put(0, 100)
-		r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }))
-		eventually(t, "all are stored", func() bool { return s.rows(t) == 100 })
-		s.db.Exec(t, "ALTER TABLE user_logins DROP COLUMN locale CASCADE")
-		s.put(100, 500)
+		s, r := changedUnder(t, func(c *consume.Consumer) { c.Patience = time.Second })
 		got, err := r.wait()
 		if err == nil || !strings.Contains(err.Error(), "lacks a column") || got.Ended != consume.EndedFailed {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		if n := s.inFlight(); n != 0 {
-			t.Errorf("%d messages are in flight", n)
-		}
 		if n := len(s.queue.Messages()); n != 500 {
 			t.Errorf("%d messages are left, want 500", n)
+		}
+	})
+	// As when a password is rotated, or a column renamed, while messages flow.
+	t.Run("later, and mended", func(t *testing.T) {
+		t.Parallel()
+		s, r := changedUnder(t, nil)
+		time.Sleep(time.Second)
+		s.db.Exec(t, "ALTER TABLE user_logins ADD COLUMN locale varchar(32)")
+		eventually(t, "all are stored", func() bool { return s.rows(t) == 600 })
+		r.stop()
+		if got, err := r.wait(); err != nil || got.Ended != consume.EndedStopped {
+			t.Errorf("got %+v, %v", got, err)
 		}
 	})
 	t.Run("a role without rights", func(t *testing.T) {
@@ -181,6 +185,25 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
+}
+
+// changedUnder is a run for ever that has stored 100 rows when its table loses
+// a column, and has 500 messages more to store.
+func changedUnder(t *testing.T, change func(*consume.Consumer)) (*site, *started) {
+	t.Helper()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s.put(0, 100)
+	r := start(t, s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.Mode = consume.Forever
+		if change != nil {
+			change(c)
+		}
+	}))
+	eventually(t, "all are stored", func() bool { return s.rows(t) == 100 })
+	s.db.Exec(t, "ALTER TABLE user_logins DROP COLUMN locale CASCADE")
+	s.put(100, 500)
+	return s, r
 }
 
 type keysError struct{ cause message.Cause }

@@ -29,6 +29,9 @@ type trouble struct {
 
 func (t *trouble) down() bool { return !t.since.IsZero() }
 
+// within says whether it has not gone on for longer than that.
+func (t *trouble) within(d time.Duration) bool { return !t.down() || time.Since(t.since) < d }
+
 // longestSilence is how long an outage goes on without a line in the log.
 const longestSilence = 10 * time.Minute
 

@@ -101,10 +101,10 @@ func (r *run) pipeline(ctx context.Context, messages []message.Message) ingest.R
 func (r *run) judged(ctx context.Context, p *pass) {
 	switch {
 	case p.err == nil && p.asked:
-		r.proven = true
+		r.proven, r.everWorked = true, true
 		r.database.over(ctx, r.Log)
 	case p.err == nil, r.ending:
-	case p.Fault == message.CauseOperator:
+	case p.Fault == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
 		r.end(ctx, EndedFailed, p.err)
 	default:
 		r.proven = false
@@ -138,7 +138,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 			// Who starts us again and again must not spend the receives of
 			// always the same messages.
 			later = append(later, i)
-		case v.Cause == message.CauseOperator, r.stopping.Load():
+		case r.stopping.Load():
 			atOnce = append(atOnce, i)
 		case v.Cause == message.CauseGroup, v.Cause == message.CausePanic:
 			leave = append(leave, i)
@@ -146,7 +146,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 		case v.Cause == message.CauseSwallowed, v.Cause == message.CauseUnsent:
 			later = append(later, i)
 			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqsqueue.MaxDelay))
-		default: // an outage
+		default: // an outage, or the operator's
 			later = append(later, i)
 		}
 	}

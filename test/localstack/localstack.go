@@ -30,6 +30,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -92,6 +93,12 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 // Done is closed when it has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
+// Pause stops it as a machine that hangs does: it takes connections and answers nothing, until Resume.
+func (s *Server) Pause() { signalGroup(s.cmd.Process.Pid, syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (s *Server) Resume() { signalGroup(s.cmd.Process.Pid, syscall.SIGCONT) }
+
 // Stop ends it, at once if it does not end by itself, and removes its files but the log.
 func (s *Server) Stop() error {
 	if s.cmd != nil && s.cmd.Process != nil {
@@ -100,7 +107,7 @@ func (s *Server) Stop() error {
 		case <-s.done:
 		case <-time.After(stopTimeout):
 		}
-		killGroup(s.cmd.Process.Pid) // the functions too
+		signalGroup(s.cmd.Process.Pid, syscall.SIGKILL) // the functions too
 		<-s.done
 	}
 	if err := s.dir.remove(); err != nil {
@@ -189,6 +196,9 @@ func (s *Server) await(ctx context.Context) error {
 		}
 	}
 }
+
+// signalGroup reaches what is left of a child's group.
+func signalGroup(pid int, signal syscall.Signal) { _ = syscall.Kill(-pid, signal) }
 
 // tail is the end of the log, for an error.
 func (s *Server) tail() string {

@@ -7,6 +7,3 @@ import "syscall"
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
-
-// killGroup ends what is left of a child's group.
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }

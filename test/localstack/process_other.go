@@ -6,6 +6,3 @@ import "syscall"
 
 // ownGroup puts a child into a process group of its own. There is no parent-death signal here: after a SIGKILL of ours it stays.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
-// killGroup ends what is left of a child's group.
-func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) }

@@ -1,0 +1,342 @@
+//go:build awslocal
+
+// These tests run the command line, as processes, on queues of LocalStack and, where Java and Maven are, of ElasticMQ, with a real
+// Postgres. `make awslocal_test` runs them.
+package awslocal_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/pgtest"
+	"sluice/test/elasticmq"
+	"sluice/test/localstack"
+)
+
+const root = "../.."
+
+// shared is what all tests use.
+var shared struct {
+	sluice    string // the command line
+	emulators []emulator
+}
+
+type emulator struct {
+	name string
+	*localstack.Client
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sluice-awslocal-test-*")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // temporary files
+	stop, err := prepare(context.Background(), dir)
+	defer stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return pgtest.Main(m)
+}
+
+func prepare(ctx context.Context, dir string) (stop func(), err error) {
+	var started []func()
+	stop = func() {
+		for _, end := range started {
+			end()
+		}
+	}
+	shared.sluice = filepath.Join(dir, "sluice")
+	build := exec.CommandContext(ctx, "go", "build", "-o", shared.sluice, "./cmd/sluice")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return stop, fmt.Errorf("%s: %w\n%s", build, err, out)
+	}
+	local, err := startLocalStack(ctx, "awslocal-test.log")
+	if err != nil {
+		return stop, err
+	}
+	started = append(started, func() { _ = local.Stop() }) // its temporary files
+	shared.emulators = append(shared.emulators, emulator{"LocalStack", local.Client})
+
+	if err := elasticmq.Missing(); err != nil {
+		fmt.Fprintf(os.Stderr, "*** NOT RUN ON ElasticMQ, on LocalStack alone: %v\n", err)
+		return stop, nil
+	}
+	mq, err := elasticmq.Start(ctx, filepath.Join(root, ".local", "elasticmq"), os.Stderr)
+	if err != nil {
+		return stop, err
+	}
+	started = append(started, mq.Stop)
+	shared.emulators = append(shared.emulators, emulator{"ElasticMQ", localstack.NewClient(mq.Endpoint)})
+	return stop, nil
+}
+
+func startLocalStack(ctx context.Context, log string) (*localstack.Server, error) {
+	local := filepath.Join(root, ".local")
+	if err := os.MkdirAll(local, 0o755); err != nil {
+		return nil, err
+	}
+	return localstack.Start(ctx, localstack.Config{
+		Dir: filepath.Join(local, "localstack"), Log: filepath.Join(local, log), Progress: os.Stderr,
+	})
+}
+
+// each runs a test on every emulator.
+func each(t *testing.T, test func(t *testing.T, e emulator)) {
+	for _, e := range shared.emulators {
+		t.Run(e.name, func(t *testing.T) { test(t, e) })
+	}
+}
+
+// ---------------------------------------------------------------- a site
+
+// canary is in every message, in a field that is masked.
+const canary = "canary-593-47-5928"
+
+// site is a queue, its dead-letter queue and a table, with the settings of the command line for them.
+type site struct {
+	emulator
+	db          *pgtest.DB
+	queue, dead string // URLs
+	settings    map[string]string
+}
+
+// newSite makes the queues, FIFO queues if the name says so, and the table.
+func newSite(t *testing.T, e emulator, attributes map[string]string) *site {
+	t.Helper()
+	db := pgtest.New(t)
+	s := &site{emulator: e, db: db}
+	name, fifo := "logins-"+db.Schema, attributes["FifoQueue"] == "true"
+	suffix := ""
+	if fifo {
+		suffix = ".fifo"
+	}
+	deadAttributes := map[string]string{"MessageRetentionPeriod": "1209600"}
+	if fifo {
+		deadAttributes["FifoQueue"] = "true"
+	}
+	s.dead = s.create(t, name+"-dead"+suffix, deadAttributes)
+	all := map[string]string{
+		"VisibilityTimeout": "30",
+		"RedrivePolicy":     fmt.Sprintf(`{"deadLetterTargetArn":%q,"maxReceiveCount":200}`, s.attributes(t, s.dead)["QueueArn"]),
+	}
+	maps.Copy(all, attributes)
+	s.queue = s.create(t, name+suffix, all)
+	// What those export who come from another consumer, the dead-letter queue, and the one word that masks as theirs did.
+	s.settings = map[string]string{
+		"PATH": os.Getenv("PATH"), "AWS_ENDPOINT_URL": s.Endpoint, "AWS_DEFAULT_REGION": localstack.Region,
+		"AWS_ACCESS_KEY_ID": localstack.AccessKey, "AWS_SECRET_ACCESS_KEY": localstack.SecretKey,
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+		"SQS_URL": s.queue, "DEAD_LETTER_QUEUE_URL": s.dead, "PG_URL": db.URL, "SLUICE_MASK": "sha256",
+	}
+	s.sluice(t, "", "migrate")
+	return s
+}
+
+func (s *site) create(t *testing.T, name string, attributes map[string]string) (url string) {
+	t.Helper()
+	var made struct {
+		QueueUrl string //nolint:revive // as SQS spells it
+	}
+	s.call(t, "sqs", "CreateQueue", map[string]any{"QueueName": name, "Attributes": attributes}, &made)
+	return made.QueueUrl
+}
+
+func (s *site) attributes(t *testing.T, queue string) map[string]string {
+	t.Helper()
+	var got struct{ Attributes map[string]string }
+	s.call(t, "sqs", "GetQueueAttributes", map[string]any{"QueueUrl": queue, "AttributeNames": []string{"All"}}, &got)
+	return got.Attributes
+}
+
+// count is how many messages are visible, in flight and delayed.
+func (s *site) count(t *testing.T, queue string) (counts [3]int) {
+	t.Helper()
+	attributes := s.attributes(t, queue)
+	for i, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
+		n, err := strconv.Atoi(attributes[name])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		counts[i] = n
+	}
+	return counts
+}
+
+func (s *site) wantCount(t *testing.T, queue string, want int) {
+	t.Helper()
+	if got := s.count(t, queue); got != [3]int{want} {
+		t.Errorf("%s has %d messages visible, %d in flight, %d delayed; want %d, all visible", queue, got[0], got[1], got[2], want)
+	}
+}
+
+func (e emulator) call(t *testing.T, service, action string, in, out any) {
+	t.Helper()
+	if err := e.JSON(t.Context(), service, action, in, out); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantRows checks that every user has one row.
+func (s *site) wantRows(t *testing.T, want int) {
+	t.Helper()
+	got := s.db.Rows(t, "SELECT count(*)::text, count(DISTINCT user_id)::text FROM user_logins")[0]
+	if n := strconv.Itoa(want); got[0] != n || got[1] != n {
+		t.Errorf("%s rows of %s users, want %d of %d", got[0], got[1], want, want)
+	}
+}
+
+func (s *site) rows(t *testing.T) int { return int(s.db.Count(t, "SELECT count(*) FROM user_logins")) }
+
+// ---------------------------------------------------------------- the command
+
+func (s *site) environ() (environ []string) {
+	for name, value := range s.settings {
+		environ = append(environ, name+"="+value)
+	}
+	return environ
+}
+
+// sluice runs a command to its end, and returns what it prints.
+func (s *site) sluice(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	p := s.start(t, stdin, args...)
+	return p.exits(0)
+}
+
+// decode runs a command that prints JSON.
+func decode[T any](t *testing.T, s *site, args ...string) (v T) {
+	t.Helper()
+	text := s.sluice(t, "", args...)
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("sluice %s: %v: %s", strings.Join(args, " "), err, text)
+	}
+	return v
+}
+
+// process is a running command.
+type process struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer // to be read when it has ended
+	done           chan struct{}
+}
+
+func (s *site) start(t *testing.T, stdin string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, done: make(chan struct{})}
+	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), shared.sluice, args...)
+	p.cmd.Env, p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = s.environ(), strings.NewReader(stdin), &p.stdout, &p.stderr
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // ProcessState has the code
+		close(p.done)
+	}()
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill() // if it still runs
+		<-p.done
+		for _, text := range []string{p.stdout.String(), p.stderr.String()} {
+			if strings.Contains(text, canary) || strings.Contains(text, address) {
+				t.Errorf("a raw personal value shows:\n%s", text)
+			}
+		}
+	})
+	return p
+}
+
+func (p *process) signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		p.t.Fatalf("%v\n%s%s", err, p.stdout.String(), p.stderr.String())
+	}
+}
+
+// exits waits for the end, checks the exit code, and returns what was printed.
+func (p *process) exits(code int) string {
+	p.t.Helper()
+	<-p.done
+	if got := p.cmd.ProcessState.ExitCode(); got != code {
+		p.t.Fatalf("%s: exit code %d (%s), want %d\n%s%s", strings.Join(p.cmd.Args[1:], " "), got, p.cmd.ProcessState, code, p.stdout.String(), p.stderr.String())
+	}
+	return p.stdout.String()
+}
+
+// eventually waits until nothing is missing any more.
+func eventually(t *testing.T, most time.Duration, missing func() string) {
+	t.Helper()
+	for deadline := time.Now().Add(most); ; time.Sleep(50 * time.Millisecond) {
+		what := missing()
+		if what == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v: %s", most, what)
+		}
+	}
+}
+
+// summary is what consume --json prints.
+type summary struct {
+	Received, Stored, Duplicate, Rejected, Returned, Transactions, Undeleted int
+
+	DeadLettered int `json:"dead_lettered"`
+	PerSecond    int `json:"per_second"`
+	Reasons      map[string]int
+	Ended        string
+}
+
+// ---------------------------------------------------------------- messages
+
+// address is the one of every message.
+const address = "203.0.113.7"
+
+// login is the body of a good message.
+func login(user, device string) string {
+	return fmt.Sprintf(`{"user_id":%q,"app_version":"2.3.0","device_type":%q,"ip":%q,"locale":"en","device_id":%q}`, user, device, address, canary)
+}
+
+// logins are n of them, a line each.
+func logins(first, n int) string {
+	var b strings.Builder
+	for i := range n {
+		b.WriteString(login(fmt.Sprintf("u-%06d", first+i), "android"))
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+// the lines of malformed messages, by reason.
+var malformed = map[string]string{
+	"not_json":          `{"user_id":"` + canary,
+	"missing":           `{"ip":"` + address + `"}`,
+	"not_an_ip_address": `{"user_id":"bad","ip":"` + canary + `"}`,
+	"wrong_type":        `{"user_id":"bad","ip":7}`,
+}
+
+func malformedLines() string {
+	var lines []string
+	for _, line := range malformed {
+		lines = append(lines, line+"\n")
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "")
+}

@@ -1,0 +1,184 @@
+//go:build awslocal
+
+package awslocal_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"sluice/internal/consume"
+	"sluice/internal/sqsqueue"
+)
+
+const flood = 20_000
+
+// No other test runs meanwhile. The rate of the bare client, which only receives and deletes, is as fast as any consumer of the
+// emulator can be; all share the machine.
+func TestTwentyThousand(t *testing.T) {
+	each(t, func(t *testing.T, e emulator) {
+		small := newSite(t, e, nil)
+		small.sluice(t, logins(0, flood/10), "send", "-")
+		_, smallPeak := consumeAll(t, small)
+
+		bare := newSite(t, e, nil)
+		bare.sluice(t, logins(0, flood), "send", "-")
+		took := receiveAndDelete(t, bare)
+
+		s := newSite(t, e, nil)
+		s.sluice(t, logins(0, flood), "send", "-")
+		got, peak := consumeAll(t, s)
+		s.wantRows(t, flood)
+		s.wantCount(t, s.queue, 0)
+		if got.Stored != flood || got.Duplicate != 0 {
+			t.Errorf("got %+v", got)
+		}
+		batch := consume.Defaults().BatchSize
+		if most := flood/batch*11/10 + 1; got.Transactions > most {
+			t.Errorf("%d transactions for %d messages, want %d at most with --batch-size %d", got.Transactions, flood, most, batch)
+		}
+		if peak > smallPeak*3/2 {
+			t.Errorf("%d KiB of memory for %d messages, and %d KiB for %d: it is not flat", peak, flood, smallPeak, flood/10)
+		}
+		rate := flood / took.Seconds()
+		t.Logf("%d messages: %d/s, the bare client %.0f/s: %.2f of it; %d transactions; peak memory %d MiB (%d MiB with %d messages)",
+			flood, got.PerSecond, rate, float64(got.PerSecond)/rate, got.Transactions, peak>>10, smallPeak>>10, flood/10)
+	})
+}
+
+// consumeAll consumes until the queue is empty, and says how much memory that took at most, in KiB.
+func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
+	t.Helper()
+	p := s.start(t, "", "consume", "--json")
+	text := p.exits(0)
+	decodeText(t, text, &got)
+	usage, ok := p.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		t.Fatal("no usage")
+	}
+	return got, usage.Maxrss
+}
+
+// receiveAndDelete is a client that does nothing else.
+func receiveAndDelete(t *testing.T, s *site) time.Duration {
+	t.Helper()
+	for name, value := range s.settings {
+		t.Setenv(name, value) // where the SDK looks
+	}
+	client, err := sqsqueue.NewClient(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := sqsqueue.Open(t.Context(), client, s.queue, "SQS_URL")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make([]int, consume.Defaults().Receivers)
+	began := time.Now()
+	var wg sync.WaitGroup
+	for w := range counts {
+		wg.Go(func() {
+			for {
+				messages, err := q.Receive(t.Context(), 10, 0)
+				if err != nil || len(messages) == 0 {
+					return
+				}
+				handles := make([]string, len(messages))
+				for i := range messages {
+					handles[i] = messages[i].ReceiptHandle
+				}
+				if undeleted, err := q.Delete(t.Context(), handles); err != nil {
+					t.Errorf("%d undeleted: %v", len(undeleted), err)
+				}
+				counts[w] += len(messages)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(began)
+	total := 0
+	for _, c := range counts {
+		total += c
+	}
+	if total != flood {
+		t.Fatalf("the bare client had %d of %d messages", total, flood)
+	}
+	return took
+}
+
+// The consumer is killed (kill -9) 50 times while 20,000 messages flow: every row is there once.
+func TestKilled(t *testing.T) {
+	t.Parallel()
+	const kills = 50
+	s := newSite(t, shared.emulators[0], map[string]string{"VisibilityTimeout": "3"})
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		s.sluice(t, logins(0, flood), "send", "-")
+	}()
+	inFlight := 0
+	for range kills {
+		p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
+		time.Sleep(time.Duration(30+rand.IntN(300)) * time.Millisecond)
+		p.signal(syscall.SIGKILL)
+		<-p.done
+		inFlight += s.count(t, s.queue)[1]
+	}
+	<-sent
+	before := s.rows(t)
+	if inFlight == 0 || before == 0 || before >= flood {
+		t.Errorf("%d messages were in flight at the kills, and %d rows there after them: this shows nothing", inFlight, before)
+	}
+	s.sluice(t, "", "consume")
+	s.wantRows(t, flood)
+	s.wantCount(t, s.queue, 0)
+	t.Logf("killed %d times with %d messages in flight altogether, %d of %d rows were there then", kills, inFlight, before, flood)
+}
+
+// The emulator stops for 30 s, in the middle of calls, and goes on: the consumer recovers by itself.
+func TestEmulatorStops(t *testing.T) {
+	t.Parallel()
+	const n, outage = 4000, 30 * time.Second
+	local, err := startLocalStack(t.Context(), "awslocal-stopped.log") // one of its own, since others go on
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Stop() //nolint:errcheck // its temporary files
+	s := newSite(t, emulator{"LocalStack", local.Client}, map[string]string{"VisibilityTimeout": "10"})
+	s.sluice(t, logins(0, n), "send", "-")
+	p := s.start(t, "", "consume", "--forever")
+	eventually(t, time.Minute, func() string {
+		if s.rows(t) == 0 {
+			return "no row"
+		}
+		return ""
+	})
+	local.Pause()
+	time.Sleep(outage)
+	before := s.rows(t)
+	local.Resume()
+	if before == n {
+		t.Error("all was stored before the outage: this shows nothing")
+	}
+	eventually(t, 3*time.Minute, func() string {
+		if rows := s.rows(t); rows != n {
+			return fmt.Sprintf("%d rows", rows)
+		}
+		if left := s.count(t, s.queue); left != [3]int{} {
+			return fmt.Sprintf("the queue has %v", left)
+		}
+		return ""
+	})
+	p.signal(os.Interrupt)
+	p.exits(0)
+	s.wantRows(t, n)
+	s.wantCount(t, s.dead, 0)
+	if log := p.stderr.String(); !strings.Contains(log, "out of reach") || !strings.Contains(log, "is back") {
+		t.Errorf("the log does not tell of the outage:\n%s", log)
+	}
+}
