@@ -93,9 +93,46 @@ cover: ## coverage of all tests, as coverage/index.html
 clean: ## remove what these targets made
 	rm -rf bin coverage dist .aws-sam
 
+# ---------------------------------------------------------------- the container, and what a release has: README, Container
+
+IMAGE     ?= sluice
+ENGINE    ?= $(shell for e in docker podman; do $$e info >/dev/null 2>&1 && echo $$e && break; done)# the first that answers
+PLATFORMS ?= linux/amd64,linux/arm64# of publish
+REVISION  ?= $(shell git rev-parse HEAD 2>/dev/null)
+SOURCE    ?=# the repository's URL, for a label of the image
+
+IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --build-arg SOURCE="$(SOURCE)"
+
+.PHONY: build container-test publish dist
+
+build: ## the container image, as IMAGE:VERSION and IMAGE:latest, by docker or podman
+	@# Podman's own format has no health check.
+	@set -e; engine='$(ENGINE)'; format=; \
+	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers here" >&2; exit 1; }; \
+	case $$engine in *podman) format='--format docker' ;; esac; \
+	set -x; DOCKER_BUILDKIT=1 $$engine build $$format $(IMAGE_LABELS) --tag "$(IMAGE):$(VERSION)" --tag "$(IMAGE):latest" .
+
+container-test: ## build the image, look into it and run it against a real Postgres; without an engine, what it would hold
+	test/container/run.sh
+
+publish: ## build for PLATFORMS and push IMAGE:VERSION, and :latest unless VERSION has a dash (needs docker buildx and a login)
+	docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push $(IMAGE_LABELS) \
+		--tag "$(IMAGE):$(VERSION)" $(if $(findstring -,$(VERSION)),,--tag "$(IMAGE):latest") .
+
+dist: ## what a release has, in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
+	rm -rf dist && mkdir -p dist
+	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \
+		echo "sluice for $$os/$$arch"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/sluice_$(VERSION)_$${os}_$$arch" ./cmd/sluice; \
+	done; done
+	@set -e; for function in Ingest Migrate; do for arch in arm64 x86_64; do \
+		echo "$$function for $$arch"; $(MAKE) build-$${function}Function SAM_ARCH=$$arch ARTIFACTS_DIR=dist >/dev/null; \
+		zip -qjXm "dist/sluice_$(VERSION)_lambda_$$(echo $$function | tr IM im)_$$arch.zip" dist/bootstrap; \
+	done; done
+	cd dist && sha256sum sluice_* >SHA256SUMS
+
 # ---------------------------------------------------------------- AWS without AWS
 
-.PHONY: start stop run localstack-test
+.PHONY: start stop run awslocal_test localstack-test
 
 start: ## an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
 	@go run ./test/services start
@@ -106,6 +143,9 @@ stop: ## end what start started; its data are gone
 run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
 	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (README, Configuration)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
+
+awslocal_test: ## the command line on queues of LocalStack (and of ElasticMQ, where Java and Maven are), with a real Postgres
+	go test -tags awslocal -count=1 -timeout 20m -v ./test/awslocal
 
 localstack-test: ## deploy template.yaml to LocalStack and send messages through it, while things fail (the first run installs it)
 	go test -tags localstack -count=1 -parallel 6 -timeout 15m -v ./test/localstack/stack

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ type consumeCmd struct {
 	Receivers   int           `default:"8" help:"Receives at once, while they bring messages (${default})."`
 	Grace       time.Duration `default:"20s" help:"After SIGTERM, how long to finish; what is not done then is given back (${default})."`
 	GiveUpAfter time.Duration `default:"5m" help:"How long to put up with a queue or a database that is out of reach, but with --forever; 0 is for ever (${default})."`
-	MetricsAddr string        `placeholder:"HOST:PORT" help:"Serve /metrics for Prometheus, and /healthz, as on 127.0.0.1:9464."`
+	MetricsAddr string        `placeholder:"HOST:PORT" help:"Serve /metrics for Prometheus, and /healthz, as on 127.0.0.1:9464 (SLUICE_METRICS_ADDR)."`
 	JSON        bool          `help:"Print the summary as JSON."`
 }
 
@@ -140,10 +141,10 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
 	}
 	stop = closeStore
-	if c.MetricsAddr != "" {
+	if address := cmp.Or(c.MetricsAddr, cfg.MetricsAddr); address != "" {
 		m := metrics.New(buildVersion(), time.Now)
 		m.Process()
-		at, stopPages, err := m.Serve(ctx, c.MetricsAddr)
+		at, stopPages, err := m.Serve(ctx, address)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -28,6 +28,7 @@ func main() {
 // cli is the commands; each is in a file of its own.
 type cli struct {
 	Consume consumeCmd `cmd:"" help:"Take messages from the queue into the database, until it is empty or for ever."`
+	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is well: a health check for containers, which have no shell."`
 	Demo    demoCmd    `cmd:"" help:"Do the whole job once with nothing set up: a Postgres of its own, a batch of good and bad messages, and what became of them."`
 	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file and print the answer that Lambda would get."`
 	Explain explainCmd `cmd:"" help:"Show what would be stored of one body, masked, or why it would be rejected."`

@@ -32,6 +32,7 @@ type variables struct {
 	Mask           string `env:"SLUICE_MASK"`
 	Queue          string `env:"SQS_URL"`
 	DeadLetters    string `env:"DEAD_LETTER_QUEUE_URL"`
+	MetricsAddr    string `env:"SLUICE_METRICS_ADDR"`
 	Backoff        string `env:"SLUICE_BACKOFF" envDefault:"false"`
 	LogLevel       string `env:"LOG_LEVEL" envDefault:"info"`
 	LambdaLevel    string `env:"AWS_LAMBDA_LOG_LEVEL"`
@@ -49,6 +50,7 @@ type Config struct {
 	MaskSecretARN      string
 	QueueURL           string
 	DeadLetterQueueURL string
+	MetricsAddr        string // empty when nothing is served
 	Backoff            bool
 	LogLevel           slog.Level
 }
@@ -104,6 +106,7 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 		DatabaseURL: v.DatabaseURL, DatabaseSecretARN: v.DatabaseSecret, MaskSecretARN: v.MaskSecret,
 		QueueURL: queueURL("SQS_URL", v.Queue, &problems), DeadLetterQueueURL: queueURL("DEAD_LETTER_QUEUE_URL", v.DeadLetters, &problems),
 		DatabaseIAMAuth: flag("DATABASE_IAM_AUTH", v.DatabaseIAM, &problems), Backoff: flag("SLUICE_BACKOFF", v.Backoff, &problems),
+		MetricsAddr: v.MetricsAddr,
 	}
 	c.database(v, &problems)
 	m, err := model.Load(v.Model, models.FS)

@@ -75,6 +75,20 @@ func TestUntilEmptyWaitsForWhatOthersHold(t *testing.T) {
 	s.wantEmpty(t)
 }
 
+// A message that is delayed will come, so the queue is not empty.
+func TestUntilEmptyWaitsForWhatIsDelayed(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.put(0, 1)
+	delayed := s.queue.Messages()[0]
+	s.queue.Clear()
+	delayed.VisibleAt = time.Now().Add(3 * time.Second)
+	s.queue.Put(delayed)
+	if got := run(t, s.consumer(t, nil)); got.Stored != 1 || got.Ended != consume.EndedEmpty {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteOptions{})
@@ -384,7 +398,7 @@ func TestCounts(t *testing.T) {
 	eventually(t, "counts came twice", func() bool {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
-		return len(seen.counts) >= 2 && seen.counts[1] == sqsqueue.Counts{InFlight: 1}
+		return len(seen.counts) >= 2 && seen.counts[1] == sqsqueue.Counts{Delayed: 1}
 	})
 	r.stop()
 	if _, err := r.wait(); err != nil {

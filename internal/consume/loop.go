@@ -27,6 +27,7 @@ type run struct {
 	worked    int // and how many messages they have
 	returning int // calls that give messages back
 	counting  bool
+	pinging   bool
 
 	receivers int // how many receives may run at once, for now
 	gathered  []gathered
@@ -96,7 +97,7 @@ func (r *run) loop(ctx context.Context, stop <-chan struct{}) {
 	defer timer.Stop()
 	for {
 		r.giveUp(all)
-		if r.ending && r.receives+r.working+r.returning == 0 && !r.counting {
+		if r.ending && r.receives+r.working+r.returning == 0 && !r.counting && !r.pinging {
 			return
 		}
 		r.begin(all, transactions)
@@ -133,6 +134,10 @@ func (r *run) begin(all, transactions context.Context) {
 		r.working++
 		r.worked += len(b)
 		go r.work(all, transactions, b, !r.proven)
+	}
+	if r.database.down() && !r.pinging && !r.ending && r.idle && r.working+len(r.gathered) == 0 && !time.Now().Before(r.database.next) {
+		r.pinging = true
+		go r.ping(all)
 	}
 	confirm := r.drained()
 	if !r.counting && (confirm || r.CountEvery > 0 && !r.ending && time.Since(r.counted) >= r.CountEvery && !r.sqs.down()) {

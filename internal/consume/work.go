@@ -103,18 +103,46 @@ func (r *run) judged(ctx context.Context, p *pass) {
 	case p.err == nil && p.asked:
 		r.proven, r.everWorked = true, true
 		r.database.over(ctx, r.Log)
-	case p.err == nil, r.ending:
-	case p.Fault == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
-		r.end(ctx, EndedFailed, p.err)
+	case p.err == nil:
+	default:
+		r.failed(ctx, p.Began, p.Fault, p.err)
+	}
+}
+
+// failed notes that the database failed something that had begun then.
+func (r *run) failed(ctx context.Context, began time.Time, whose message.Cause, err error) {
+	switch {
+	case r.ending:
+	case whose == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
+		r.end(ctx, EndedFailed, err)
 	default:
 		r.proven = false
-		r.database.met(ctx, r.Log, p.Began, p.err)
+		r.database.met(ctx, r.Log, began, err)
 		for _, g := range r.gathered {
 			r.giveBack(ctx, g.items, true)
 		}
 		r.gathered = nil
 	}
 }
+
+// ping asks the database whether it answers again: else an outage would last
+// until the next message, for who asks /healthz.
+func (r *run) ping(ctx context.Context) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, pingTime)
+	defer cancel()
+	err := r.Pipeline.Ping(ctx)
+	r.events <- func(ctx context.Context) {
+		r.pinging = false
+		if err != nil {
+			r.failed(ctx, began, ingest.FaultOf(err), err)
+			return
+		}
+		r.database.over(ctx, r.Log)
+	}
+}
+
+const pingTime = 10 * time.Second
 
 // settle does with each message what its verdict says.
 func (r *run) settle(ctx context.Context, p *pass) {

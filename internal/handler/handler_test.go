@@ -32,6 +32,9 @@ func (f insertFunc) Insert(ctx context.Context, b *batch.Batch) (message.Result,
 	return f(ctx, b)
 }
 
+// Ping implements ingest.Store.
+func (insertFunc) Ping(context.Context) error { return nil }
+
 // storeAll stores every row.
 func storeAll(_ context.Context, b *batch.Batch) (message.Result, error) {
 	return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, b.Len()), Inserted: b.Len(), RoundTrips: 1}, nil

@@ -26,6 +26,8 @@ import (
 // method Fault() message.Cause when it knows whose fault it is.
 type Store interface {
 	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
+	// Ping asks whether the database answers, and stores nothing.
+	Ping(ctx context.Context) error
 }
 
 // Pipeline runs batches. It is safe for concurrent use.
@@ -42,6 +44,10 @@ type Pipeline struct {
 func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
 	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle), afterCheck: func(*message.Message) {}}
 }
+
+// Ping asks the store whether its database answers, for those who wait for it
+// and have no message to try.
+func (p *Pipeline) Ping(ctx context.Context) error { return p.store.Ping(ctx) }
 
 // Report is what became of the messages of one batch.
 type Report struct {

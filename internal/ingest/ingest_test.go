@@ -32,6 +32,9 @@ type store struct {
 	rows  []string // user_ids, in the order in which they came
 }
 
+// Ping implements ingest.Store.
+func (*store) Ping(context.Context) error { return nil }
+
 // Insert implements ingest.Store.
 func (s *store) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
 	s.calls++
@@ -440,6 +443,9 @@ func TestConcurrency(t *testing.T) {
 // echo stores rows whose user_id begins with ok, and checks that the key that
 // masked them is the one that the user_id names.
 type echo struct{}
+
+// Ping implements ingest.Store.
+func (echo) Ping(context.Context) error { return nil }
 
 // Insert implements ingest.Store.
 func (echo) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {

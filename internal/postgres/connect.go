@@ -15,3 +15,13 @@ func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 	return c.PgConn, nil
 }
+
+// Ping says whether the database takes a connection, which Insert then uses.
+func (s *Store) Ping(ctx context.Context) error {
+	c, err := s.connect(ctx, nil)
+	if err != nil {
+		return err
+	}
+	s.release(c, true)
+	return nil
+}

@@ -45,8 +45,8 @@ func TestOpen(t *testing.T) {
 			if got.FIFO != tt.fifo || got.URL != q.URL || got.Counts != (sqsqueue.Counts{Visible: 2}) {
 				t.Errorf("got %v, %s, %v", got.FIFO, got.URL, got.Counts)
 			}
-			q.Put(sqstest.Message{Body: "x", VisibleAt: time.Now().Add(time.Hour)})
-			if counts, err := got.Count(t.Context()); err != nil || counts != (sqsqueue.Counts{Visible: 2, InFlight: 1}) {
+			q.Put(sqstest.Message{Body: "x", VisibleAt: time.Now().Add(time.Hour)}, sqstest.Message{Body: "x", VisibleAt: time.Now().Add(time.Hour), Receives: 1})
+			if counts, err := got.Count(t.Context()); err != nil || counts != (sqsqueue.Counts{Visible: 2, InFlight: 1, Delayed: 1}) {
 				t.Errorf("got %v, %v", counts, err)
 			}
 		})

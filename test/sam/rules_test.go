@@ -561,6 +561,7 @@ func privateNetwork(s *stack) (f []string) {
 // notDeclared are variables that the code reads and the template leaves alone, with the reason.
 var notDeclared = map[string]string{
 	"SQS_URL":              "the command line's",
+	"SLUICE_METRICS_ADDR":  "the command line's",
 	"AWS_LAMBDA_LOG_LEVEL": "set by Lambda, from ApplicationLogLevel",
 }
 

@@ -3,13 +3,15 @@
 #
 # The template's rules, the linters, SAM's transform, `sam build` for each architecture (arm64 and x86_64), and both functions by
 # `sam local invoke` against a real Postgres. Needs Go, make and Python 3.10 or newer; as root on Debian it starts a Docker engine of
-# its own where there is none, and installs it when CI=true or SAM_TEST_INSTALL=1. Without an engine the emulator that ships with SAM
+# its own where there is none, and installs it when CI=true or TEST_INSTALL=1. Without an engine the emulator that ships with SAM
 # runs the functions on this machine. A loud line at the end says which it was.
 #
 #   NO_DOCKER=1 run.sh      the emulator in any case
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
+# shellcheck source=test/engine.sh
+. test/engine.sh
 
 venv=$root/.local/sam
 build=$root/.local/sam-build
@@ -96,56 +98,8 @@ sam_build() { # ARCHITECTURE
 
 # ---------------------------------------------------------------- a Docker engine
 
-bridge='' bridge_ip='' engine_pid='' mode=''
+mode=''
 readonly image=public.ecr.aws/lambda/provided:al2023-$host
-
-stop_engine() {
-    if [ -n "$engine_pid" ]; then
-        kill "$engine_pid" 2>/dev/null || true
-        wait "$engine_pid" 2>/dev/null || true
-        # A daemon that died while it started leaves these mounted.
-        umount "$work/engine/exec/netns/default" "$work/engine/data" 2>/dev/null || true
-    fi
-    [ -z "$bridge" ] || ip link del "$bridge" 2>/dev/null || true
-}
-
-install_engine() {
-    [ -x /usr/sbin/dockerd ] && [ -x /bin/busybox ] && return
-    if [ "${CI:-}" != true ] && [ "${SAM_TEST_INSTALL:-}" != 1 ] || ! command -v apt-get >/dev/null; then
-        echo "no dockerd or busybox here; CI=true or SAM_TEST_INSTALL=1 installs docker.io and busybox-static by apt-get"
-        return 1
-    fi
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker.io busybox-static iproute2; } >"$work/apt.log" 2>&1 ||
-        { tail -n 5 "$work/apt.log"; return 1; }
-}
-
-# An engine of our own: own bridge, own socket, no firewall rules, nothing of it left behind.
-start_engine() {
-    [ "$(id -u)" = 0 ] && [ "$(uname -s)" = Linux ] || { echo "not root on Linux: no engine can be started"; return 1; }
-    install_engine || return 1
-    bridge=sl$$
-    bridge_ip=172.$((16 + RANDOM % 16)).$((RANDOM % 256)).1
-    ip link add "$bridge" type bridge && ip addr add "$bridge_ip/24" dev "$bridge" && ip link set "$bridge" up || return 1
-    mkdir -p "$work/engine"
-    export DOCKER_HOST=unix://$work/engine/docker.sock
-    /usr/sbin/dockerd --data-root "$work/engine/data" --exec-root "$work/engine/exec" --pidfile "$work/engine/pid" -H "$DOCKER_HOST" \
-        -b "$bridge" --iptables=false --ip6tables=false --ip-masq=false --ip-forward=false >"$work/engine/log" 2>&1 &
-    engine_pid=$!
-    for _ in $(seq 60); do
-        if docker_command info >/dev/null 2>&1; then
-            stand_in_image
-            return
-        fi
-        kill -0 "$engine_pid" 2>/dev/null || break
-        sleep 0.5
-    done
-    tail -n 5 "$work/engine/log"
-    return 1
-}
-
-docker_command() {
-    if [ -x /usr/bin/docker ]; then /usr/bin/docker "$@"; else docker "$@"; fi
-}
 
 # The image of AWS when a registry can be reached. Else a stand-in under its name, in our own engine only: SAM brings the emulator, and
 # a static binary needs no more of an image than a shell to start it.
@@ -173,7 +127,7 @@ engine() {
         mode="a container of the engine that is here, with the image of AWS"
         return
     fi
-    start_engine
+    start_engine && stand_in_image
 }
 
 local_invoke() {

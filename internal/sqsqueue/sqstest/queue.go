@@ -46,7 +46,8 @@ type Message struct {
 	Attributes                       map[string]Attribute
 	Sent                             time.Time
 	Receives                         int
-	// VisibleAt is when it can be received.
+	// VisibleAt is when it can be received. One that was never received is
+	// delayed until then.
 	VisibleAt time.Time
 	SourceARN string
 
@@ -85,6 +86,13 @@ func (q *Queue) Messages() []Message {
 		all = append(all, *m)
 	}
 	return all
+}
+
+// Clear takes all messages away.
+func (q *Queue) Clear() {
+	q.server.mu.Lock()
+	defer q.server.mu.Unlock()
+	q.messages = nil
 }
 
 // Put sends messages past the API.
@@ -420,7 +428,7 @@ func (q *Queue) remove(e entry) (map[string]string, *EntryFault) {
 	if q.fifo() && (!current || !q.messages[i].VisibleAt.After(time.Now())) {
 		return nil, &EntryFault{"InvalidParameterValue", "Value " + e.ReceiptHandle + " for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.", true}
 	}
-	q.messages = append(q.messages[:i:i], q.messages[i+1:]...)
+	q.messages = slices.Delete(q.messages, i, i+1)
 	return map[string]string{}, nil
 }
 
@@ -441,15 +449,19 @@ func (q *Queue) changeVisibility(e entry) (map[string]string, *EntryFault) {
 // describe gives the attributes of these names.
 func (q *Queue) describe(names []string) map[string]string {
 	all := maps.Clone(q.attributes)
-	visible, inFlight := 0, 0
+	visible, inFlight, delayed := 0, 0, 0
 	for _, m := range q.messages {
-		if m.VisibleAt.After(time.Now()) {
-			inFlight++
-		} else {
+		switch {
+		case !m.VisibleAt.After(time.Now()):
 			visible++
+		case m.Receives == 0:
+			delayed++
+		default:
+			inFlight++
 		}
 	}
-	all["ApproximateNumberOfMessages"], all["ApproximateNumberOfMessagesNotVisible"], all["ApproximateNumberOfMessagesDelayed"] = strconv.Itoa(visible), strconv.Itoa(inFlight), "0"
+	all["ApproximateNumberOfMessages"], all["ApproximateNumberOfMessagesNotVisible"] = strconv.Itoa(visible), strconv.Itoa(inFlight)
+	all["ApproximateNumberOfMessagesDelayed"] = strconv.Itoa(delayed)
 	if !slices.Contains(names, "All") {
 		maps.DeleteFunc(all, func(name, _ string) bool { return !slices.Contains(names, name) })
 	}

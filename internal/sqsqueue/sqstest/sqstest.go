@@ -49,6 +49,7 @@ type Server struct {
 	queues map[string]*Queue
 	fault  func(Call) *Fault
 	calls  []Call
+	counts map[string]int // of the calls, by operation
 	next   int
 	closed chan struct{}
 }
@@ -96,7 +97,7 @@ type EntryFault struct {
 
 // New starts a server. Close it.
 func New() *Server {
-	s := &Server{queues: map[string]*Queue{}, closed: make(chan struct{})}
+	s := &Server{queues: map[string]*Queue{}, counts: map[string]int{}, closed: make(chan struct{})}
 	s.http = httptest.NewServer(s)
 	s.URL = s.http.URL
 	return s
@@ -188,7 +189,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // note remembers the call and asks for its fault.
 func (s *Server) note(r *http.Request, operation string, body []byte, in *input) Fault {
 	s.mu.Lock()
-	call := Call{Operation: operation, Queue: path.Base(in.QueueUrl), Nth: 1, Host: r.Host, Input: body}
+	call := Call{Operation: operation, Queue: path.Base(in.QueueUrl), Host: r.Host, Input: body}
 	if in.QueueName != "" {
 		call.Queue = in.QueueName
 	}
@@ -200,11 +201,8 @@ func (s *Server) note(r *http.Request, operation string, body []byte, in *input)
 	for _, e := range in.Entries {
 		call.Entries = append(call.Entries, e.MessageBody+e.ReceiptHandle)
 	}
-	for _, c := range s.calls {
-		if c.Operation == operation {
-			call.Nth++
-		}
-	}
+	s.counts[operation]++
+	call.Nth = s.counts[operation]
 	s.calls = append(s.calls, call)
 	ask := s.fault
 	s.mu.Unlock()
