@@ -34,7 +34,7 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 	var f check.Findings
 	cfg := c.configuration(a, &f)
 	secrets := credentials.New(credentials.Options{
-		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(a.environ),
+		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(a.environ), AWS: loadAWS,
 	})
 	c.masks(ctx, cfg, secrets, &f)
 	c.database(ctx, cfg, secrets, &f)
@@ -111,7 +111,7 @@ func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *ch
 		f.Add(check.Skipped, "queue", "queue", "the queues were not looked at: SQS_URL is not set", "set SQS_URL to the URL of the queue")
 		return
 	}
-	client, err := sqsqueue.NewClient(ctx)
+	client, err := sqsqueue.NewClient(ctx, loadAWS)
 	if err != nil {
 		f.Failure("queue", "queue", err)
 		return

@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
-	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
-	"github.com/aws/smithy-go/logging"
 
 	"sluice/internal/check"
 )
@@ -28,10 +26,11 @@ func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 	if err != nil {
 		return nil, errors.New("the queue's ARN is none of AWS")
 	}
-	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithRegion(where.Region), awsconfig.WithLogger(logging.Nop{}))
+	cfg, err := loadAWS(ctx)
 	if err != nil {
 		return nil, errors.New("the AWS configuration cannot be read")
 	}
+	cfg.Region = where.Region
 	api := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
 		o.RetryMaxAttempts = 2
 		o.HTTPClient = &http.Client{Timeout: lambdaTimeout}

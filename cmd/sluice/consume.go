@@ -109,7 +109,7 @@ func (c *consumeCmd) Run(ctx context.Context, a *app) error {
 // consumer puts together what a run needs.
 func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, show *consumerWatch) (_ *consume.Consumer, stop func(), err error) {
 	log := show.log
-	h, closeStore := function.New(ctx, function.Options{Environ: a.environ, Log: log, Open: openSQLite})
+	h, closeStore := function.New(ctx, function.Options{Environ: a.environ, Log: log, AWS: loadAWS, Open: openSQLite})
 	if h.Broken != nil {
 		return nil, nil, h.Broken
 	}
@@ -121,7 +121,7 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseOperator {
 		return nil, nil, err
 	}
-	client, err := sqsqueue.NewClient(ctx)
+	client, err := sqsqueue.NewClient(ctx, loadAWS)
 	if err != nil {
 		return nil, nil, err
 	}

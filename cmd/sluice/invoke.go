@@ -44,7 +44,7 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) invoke(ctx context.Context, event []byte) ([]byte, error) {
-	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(a.environ), Open: openSQLite})
+	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(a.environ), AWS: loadAWS, Open: openSQLite})
 	defer stop()
 	return h.Invoke(ctx, event)
 }

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -88,6 +89,10 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	switch {
 	case exited >= 0: // --help
 		return exited
+	case err != nil && args[0] == "mask" && strings.HasPrefix(err.Error(), "unexpected argument"):
+		// Not kong's text, which quotes the argument: here it may be a person's.
+		fmt.Fprintln(stderr, "sluice: mask takes the value from standard input, not as an argument; `sluice mask --help` shows how")
+		return exitUsage
 	case err != nil:
 		fmt.Fprintf(stderr, "sluice: %v; `sluice --help` shows how to use it\n", err)
 		return exitUsage

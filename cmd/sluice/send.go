@@ -295,7 +295,7 @@ func (s *sender) report(a *app, err error) error {
 
 // openQueue opens the queue of a flag, or of a variable when that is not given.
 func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqsqueue.Queue, error) {
-	client, err := sqsqueue.NewClient(ctx)
+	client, err := sqsqueue.NewClient(ctx, loadAWS)
 	if err != nil {
 		return nil, err
 	}

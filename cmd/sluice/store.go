@@ -30,7 +30,7 @@ func (a *app) keys(ctx context.Context, c *config.Config) (*mask.Keyring, error)
 	if c.Keys != nil {
 		return c.Keys, nil
 	}
-	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(a.environ)}).MaskKeys.Keyring(ctx)
+	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(a.environ), AWS: loadAWS}).MaskKeys.Keyring(ctx)
 }
 
 // migrated is what became of one table.
@@ -54,7 +54,7 @@ func (a *app) migrate(ctx context.Context, c *config.Config) ([]migrated, error)
 		}
 		return all, err
 	}
-	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(a.environ)})
+	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(a.environ), AWS: loadAWS})
 	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
 	if err != nil {
 		return nil, err

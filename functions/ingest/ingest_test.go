@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // line, tests or another store need.
 var foreign = []string{
 	"modernc.org/", "github.com/prometheus/", "github.com/alecthomas/kong", "github.com/olekukonko/", "github.com/schollz/", "github.com/fergusstrange/",
+	"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/sso", "github.com/aws/aws-sdk-go-v2/service/sts",
 	"github.com/google/go-cmp", "github.com/rogpeppe/", "testing", "net/rpc",
 	"sluice/cmd/", "sluice/internal/localpg", "sluice/internal/pgtest", "sluice/internal/esmsim", "sluice/internal/runtimeapi", "sluice/internal/sqlite", "sluice/internal/sqsqueue/sqstest",
 }

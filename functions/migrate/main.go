@@ -43,7 +43,7 @@ func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: log})
+	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: log, AWS: credentials.Environment(environ)})
 	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
 	if err != nil {
 		return nil, err

@@ -56,6 +56,7 @@ var may = map[string]struct{ imports, why string }{
 var only = []struct{ imports, by, why string }{
 	{"github.com/aws/aws-lambda-go/...", "functions/...", "only the mains know Lambda's runtime"},
 	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqsqueue/... internal/credentials cmd/... functions/...", "AWS stays behind the packages that are about it"},
+	{"github.com/aws/aws-sdk-go-v2/config/...", "cmd/...", "profiles, SSO and the like: a function has none, and its cold starts would pay for them"},
 	{"github.com/aws/smithy-go/...", "internal/sqsqueue/... internal/credentials cmd/... functions/...", "the same"},
 	{"github.com/fergusstrange/embedded-postgres", "internal/localpg", "one package fetches Postgres"},
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},

@@ -10,7 +10,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 )
 
@@ -24,7 +23,7 @@ const (
 // account is AWS as this process may use it. Nothing is loaded before the
 // first call.
 type account struct {
-	options []func(*config.LoadOptions) error
+	load Loader
 
 	mu     sync.Mutex
 	loaded *aws.Config
@@ -36,21 +35,32 @@ func (a *account) config(ctx context.Context) (aws.Config, error) {
 	if a.loaded != nil {
 		return *a.loaded, nil
 	}
-	options := append([]func(*config.LoadOptions) error{
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTimeout(attemptTime)),
-		config.WithRetryer(func() aws.Retryer {
+	cfg, err := a.load(ctx)
+	if err != nil {
+		return aws.Config{}, badConfig(err)
+	}
+	limit(&cfg)
+	a.loaded = &cfg
+	return cfg, nil
+}
+
+// limit says how long and how often a call is tried, where the loader has not said so itself.
+func limit(cfg *aws.Config) {
+	if cfg.HTTPClient == nil {
+		cfg.HTTPClient = awshttp.NewBuildableClient()
+	}
+	if client, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok && client.GetTimeout() == 0 {
+		cfg.HTTPClient = client.WithTimeout(attemptTime)
+	}
+	if cfg.Retryer == nil {
+		cfg.RetryMaxAttempts, cfg.RetryMode = 0, ""
+		cfg.Retryer = func() aws.Retryer {
 			return retry.NewStandard(func(o *retry.StandardOptions) {
 				o.MaxAttempts = attempts
 				o.MaxBackoff = time.Second
 			})
-		}),
-	}, a.options...)
-	cfg, err := config.LoadDefaultConfig(ctx, options...)
-	if err != nil {
-		return aws.Config{}, badConfig(err)
+		}
 	}
-	a.loaded = &cfg
-	return cfg, nil
 }
 
 // credentials returns the configuration and the keys that sign, which the

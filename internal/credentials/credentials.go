@@ -27,8 +27,6 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/config"
-
 	"sluice/internal/credentials/login"
 )
 
@@ -45,9 +43,8 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
-	// Load changes how the AWS SDK is configured, which else reads the AWS_…
-	// variables and the shared configuration files.
-	Load []func(*config.LoadOptions) error
+	// AWS is needed where one of the above is set.
+	AWS Loader
 }
 
 // Credentials are the sources of an installation's secrets.
@@ -62,10 +59,13 @@ func New(o Options) *Credentials {
 	if c.now == nil {
 		c.now = time.Now
 	}
+	if o.AWS == nil {
+		o.AWS = Environment(nil)
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &account{options: o.Load}
+	a := &account{load: o.AWS}
 	return &Credentials{
 		Database: &Database{source: databaseSource(o, a, c)},
 		MaskKeys: newMaskKeys(o, a, c),

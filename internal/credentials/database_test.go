@@ -449,7 +449,7 @@ func TestSecretOfAnotherRegion(t *testing.T) {
 	m := newManager(t, secretOf("one"))
 	c := credentials.New(credentials.Options{
 		DatabaseSecretARN: strings.Replace(databaseARN, region, "us-west-2", 1),
-		Load:              append(m.sdk(), config.WithRegion("ap-south-1")),
+		AWS:               load(append(m.sdk(), config.WithRegion("ap-south-1"))...),
 	})
 	fetch(t, c)
 	if diff := cmp.Diff([]string{"us-west-2/secretsmanager"}, m.scopes); diff != "" {
@@ -462,7 +462,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	t.Parallel()
 	i := install(t, secretOf("one"))
 	l := fetch(t, i.Credentials)
-	iam := credentials.New(credentials.Options{DatabaseIAMAuth: true, Load: i.sdk()})
+	iam := credentials.New(credentials.Options{DatabaseIAMAuth: true, AWS: load(i.sdk()...)})
 	token := fetch(t, iam)
 	i.set(answer{secret: `{"primary":"k1","k1":"` + strings.Repeat(canary, 3) + `"}`})
 	keys, err := i.MaskKeys.Keyring(t.Context())

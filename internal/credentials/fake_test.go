@@ -1,6 +1,7 @@
 package credentials_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -129,6 +130,11 @@ func (m *manager) sdk() []func(*config.LoadOptions) error {
 	)
 }
 
+// load is the SDK's own loader, which reads the AWS_… variables of this process.
+func load(options ...func(*config.LoadOptions) error) credentials.Loader {
+	return func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
+}
+
 func noFiles() []func(*config.LoadOptions) error {
 	return []func(*config.LoadOptions) error{
 		config.WithSharedConfigFiles([]string{}),
@@ -194,12 +200,12 @@ type installation struct {
 	log *logs
 }
 
-func install(t *testing.T, secret string, load ...func(*config.LoadOptions) error) *installation {
+func install(t *testing.T, secret string, options ...func(*config.LoadOptions) error) *installation {
 	t.Helper()
 	i := &installation{manager: newManager(t, secret), hour: newHour(), log: &logs{}}
 	i.Credentials = credentials.New(credentials.Options{
 		DatabaseSecretARN: databaseARN, MaskSecretARN: maskARN,
-		Log: i.log.logger(), Now: i.now, Load: append(i.sdk(), load...),
+		Log: i.log.logger(), Now: i.now, AWS: load(append(i.sdk(), options...)...),
 	})
 	t.Cleanup(func() {
 		if strings.Contains(i.log.String(), canary) {

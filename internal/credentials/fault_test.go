@@ -1,10 +1,13 @@
 package credentials_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -91,7 +94,7 @@ func TestNoWayToAWS(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, Load: append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())})
+			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())...)})
 			_, err := c.Database.Fetch(t.Context(), url)
 			check(t, err, test.cause, test.parts...)
 			t.Log(err)
@@ -114,7 +117,7 @@ func TestBadNames(t *testing.T) {
 	}
 	for _, id := range []string{"sluice/database", "rds!cluster-0a1b-AbCdEf", databaseARN, strings.Replace(databaseARN, "arn:aws:", "arn:aws-cn:", 1)} {
 		m := newManager(t, secretOf("one"))
-		c := credentials.New(credentials.Options{DatabaseSecretARN: id, Load: m.sdk()})
+		c := credentials.New(credentials.Options{DatabaseSecretARN: id, AWS: load(m.sdk()...)})
 		fetch(t, c)
 		if m.calls[0] != id {
 			t.Errorf("asked for %s, want %s", m.calls[0], id)
@@ -126,27 +129,77 @@ func TestNoRegion(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "")
 	m := newManager(t, secretOf("one"))
-	c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", Load: append(m.sdk(), config.WithRegion(""))})
+	c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)})
 	_, err := c.Database.Fetch(t.Context(), url)
 	check(t, err, message.CauseOperator, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
 }
 
-// TestEnvironment: the SDK reads its variables, and nothing before it must.
+// TestEnvironment: the AWS_… variables mean the same to the SDK's loader and to ours.
 func TestEnvironment(t *testing.T) {
 	m := newManager(t, secretOf("one"))
-	for name, value := range map[string]string{
-		"AWS_ENDPOINT_URL": m.URL, "AWS_DEFAULT_REGION": "eu-north-1", "AWS_REGION": "", "AWS_PROFILE": "",
+	environ := map[string]string{
+		"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SECRETS_MANAGER": m.URL, "AWS_DEFAULT_REGION": "eu-north-1",
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary,
 		"AWS_CONFIG_FILE": t.TempDir() + "/none", "AWS_SHARED_CREDENTIALS_FILE": t.TempDir() + "/none",
-	} {
+	}
+	setEnvironment(t, environ)
+	for name, loader := range map[string]credentials.Loader{"SDK": load(), "Lambda": credentials.Environment(environ)} {
+		c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: loader})
+		if got := fetch(t, c).Host; got != "db.example" {
+			t.Errorf("%s: host %s", name, got)
+		}
+		if n := len(m.scopes); m.scopes[n-1] != "eu-north-1/secretsmanager" {
+			t.Errorf("%s: signed for %q", name, m.scopes)
+		}
+	}
+}
+
+// setEnvironment leaves nothing else in the environment for the SDK to find.
+func setEnvironment(t *testing.T, environ map[string]string) {
+	t.Helper()
+	for _, name := range []string{"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"} {
+		t.Setenv(name, "")
+	}
+	for name, value := range environ {
 		t.Setenv(name, value)
 	}
-	c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database"})
-	if got := fetch(t, c).Host; got != "db.example" {
-		t.Errorf("host %s", got)
+}
+
+// TestBundle: AWS_CA_BUNDLE is what is trusted, and nothing else is.
+func TestBundle(t *testing.T) {
+	m := newManager(t, secretOf("one"))
+	server := httptest.NewTLSServer(m)
+	t.Cleanup(server.Close)
+	path := filepath.Join(t.TempDir(), "bundle.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if len(m.scopes) != 1 || m.scopes[0] != "eu-north-1/secretsmanager" {
-		t.Errorf("signed for %q", m.scopes)
+	environ := map[string]string{
+		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": region, "AWS_CA_BUNDLE": path,
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_SESSION_TOKEN": canary,
+	}
+	fetch(t, credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}))
+}
+
+// TestBadEnvironment: what would be taken for something else is refused.
+func TestBadEnvironment(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, value, want string }{
+		{"AWS_PROFILE", "prod", "AWS_PROFILE is set, and a function has no profiles"},
+		{"AWS_USE_FIPS_ENDPOINT", "on", `AWS_USE_FIPS_ENDPOINT "on" is neither true nor false`},
+		{"AWS_USE_DUALSTACK_ENDPOINT", "1", `AWS_USE_DUALSTACK_ENDPOINT "1" is neither true nor false`},
+		{"AWS_CA_BUNDLE", "/none/bundle.pem", "/none/bundle.pem"},
+		{"AWS_CA_BUNDLE", empty, "no certificate is in " + empty},
+		{"AWS_REGION", region, "no credentials of AWS"},
+		{"AWS_ACCESS_KEY_ID", "half", "no credentials of AWS"},
+	} {
+		c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
+		_, err := c.Database.Fetch(t.Context(), url)
+		check(t, err, message.CauseOperator, tt.want)
 	}
 }
 
@@ -157,8 +210,8 @@ func TestNoCredentials(t *testing.T) {
 	} {
 		t.Setenv(name, value)
 	}
-	load := append(noFiles(), config.WithRegion(region))
-	for _, o := range []credentials.Options{{DatabaseSecretARN: databaseARN, Load: load}, {DatabaseIAMAuth: true, Load: load}} {
+	loader := load(append(noFiles(), config.WithRegion(region))...)
+	for _, o := range []credentials.Options{{DatabaseSecretARN: databaseARN, AWS: loader}, {DatabaseIAMAuth: true, AWS: loader}} {
 		_, err := credentials.New(o).Database.Fetch(t.Context(), url)
 		check(t, err, message.CauseOperator, "no credentials of AWS", "AWS_PROFILE")
 		t.Log(err)
@@ -167,7 +220,7 @@ func TestNoCredentials(t *testing.T) {
 
 func TestBadProfile(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nobody")
-	c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, Load: noFiles()})
+	c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)})
 	_, err := c.Database.Fetch(t.Context(), url)
 	check(t, err, message.CauseOperator, "AWS_PROFILE")
 	t.Log(err)

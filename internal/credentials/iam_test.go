@@ -43,12 +43,12 @@ func (s *signer) Retrieve(context.Context) (aws.Credentials, error) {
 
 // iamInstall is an installation with tokens of IAM, whose region is not the
 // database's.
-func iamInstall(load ...func(*config.LoadOptions) error) (*credentials.Credentials, *signer) {
+func iamInstall(options ...func(*config.LoadOptions) error) (*credentials.Credentials, *signer) {
 	s := &signer{hour: newHour()}
 	s.cache = aws.NewCredentialsCache(s)
 	return credentials.New(credentials.Options{
 		DatabaseIAMAuth: true, Now: s.hour.now,
-		Load: append(append(noFiles(), config.WithRegion(region), config.WithCredentialsProvider(s.cache)), load...),
+		AWS: load(append(append(noFiles(), config.WithRegion(region), config.WithCredentialsProvider(s.cache)), options...)...),
 	}), s
 }
 

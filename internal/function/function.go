@@ -27,6 +27,8 @@ type Options struct {
 	// Metrics gets a line of the embedded metric format for each event; nil
 	// for none.
 	Metrics io.Writer
+	// AWS says how to use AWS; nil is what the AWS_… variables of Environ say.
+	AWS credentials.Loader
 	// Open opens a store that is not Postgres, where the URL means one; it
 	// returns nil for other URLs. The Lambda function has none.
 	Open func(databaseURL string, t *batch.Table) (Store, error)
@@ -42,10 +44,13 @@ type Store interface {
 // makes a handler that fails every event and says why. It reaches for no
 // network.
 func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
+	if o.AWS == nil {
+		o.AWS = credentials.Environment(o.Environ)
+	}
 	h = &handler.Handler{Log: o.Log}
 	stop = func() {}
 	c, err := config.Load(o.Environ, config.Database, config.Masks)
-	if queueErr := queues(ctx, h, c); queueErr != nil {
+	if queueErr := queues(ctx, h, c, o.AWS); queueErr != nil {
 		problems := &config.ConfigError{Problems: []string{queueErr.Error()}}
 		if others, ok := errors.AsType[*config.ConfigError](err); ok {
 			problems.Problems = append(others.Problems, problems.Problems...)
@@ -57,7 +62,7 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 		return h, stop
 	}
 	secrets := credentials.New(credentials.Options{
-		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log,
+		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log, AWS: o.AWS,
 	})
 	store, err := open(o, c, secrets)
 	if err != nil {
@@ -93,11 +98,11 @@ func open(o Options, c *config.Config, secrets *credentials.Credentials) (Store,
 
 // queues gives the handler what needs SQS. The SDK's client is made only for
 // an installation that has one of the two.
-func queues(ctx context.Context, h *handler.Handler, c *config.Config) error {
+func queues(ctx context.Context, h *handler.Handler, c *config.Config, load credentials.Loader) error {
 	if c.DeadLetterQueueURL == "" && !c.Backoff {
 		return nil
 	}
-	client, err := sqsqueue.NewClient(ctx)
+	client, err := sqsqueue.NewClient(ctx, load)
 	if err != nil {
 		return err
 	}

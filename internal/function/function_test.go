@@ -42,10 +42,6 @@ func newSite(t *testing.T) *site {
 	t.Cleanup(s.sqs.Close)
 	s.source = s.sqs.Queue("logins", map[string]string{"VisibilityTimeout": "180"})
 	s.dead = s.sqs.Queue("logins-dead", nil)
-	t.Setenv("AWS_ENDPOINT_URL", s.sqs.URL)
-	t.Setenv("AWS_REGION", sqstest.Region)
-	t.Setenv("AWS_ACCESS_KEY_ID", "test")
-	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
@@ -64,6 +60,7 @@ func newSite(t *testing.T) *site {
 	s.environ = map[string]string{
 		"DATABASE_URL": s.db.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef",
 		"DEAD_LETTER_QUEUE_URL": s.dead.URL, "SLUICE_BACKOFF": "true", "AWS_LAMBDA_FUNCTION_NAME": "logins-ingest",
+		"AWS_ENDPOINT_URL": s.sqs.URL, "AWS_REGION": sqstest.Region, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 	}
 	return s
 }

@@ -57,13 +57,20 @@ func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
 // Open checks the URL and makes the store of a table. It does not connect.
 // The URL may be empty if logins come from elsewhere.
 func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
-	target, err := parseURL(databaseURL)
+	roots := sync.OnceValue(rdsroots.Pool)
+	target, err := parseURL(databaseURL, roots)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, roots: sync.OnceValue(rdsroots.Pool), sleep: sleep, insert: insertSQL(t), present: presentSQL(t), kept: keptSQL(t)}
+	s := &Store{table: t, target: target, roots: roots, sleep: sleep, insert: insertSQL(t), present: presentSQL(t), kept: keptSQL(t)}
 	for _, o := range options {
 		o(s)
+	}
+	if target.needsRoots() {
+		// To read them takes longer than all else here (10 ms the first time).
+		// A function that starts has processors to spare; one that runs has a
+		// part of one.
+		go roots()
 	}
 	return s, nil
 }

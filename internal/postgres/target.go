@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/credentials/login"
-	"sluice/internal/rdsroots"
 )
 
 // target is what a connection URL means. When the URL does not say, TLS is
@@ -32,8 +31,9 @@ const nowhere = "host-is-in-the-secret.invalid"
 
 var errForm = errors.New("DATABASE_URL is no URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
 
-// parseURL reads a connection URL. An empty one leaves all to a secret.
-func parseURL(text string) (*target, error) {
+// parseURL reads a connection URL. An empty one leaves all to a secret. It
+// asks for the roots only where pgx needs them at once, which verify-ca does.
+func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
 	t := target{empty: text == ""}
 	if t.empty {
 		text = "postgres://"
@@ -64,7 +64,7 @@ func parseURL(text string) (*target, error) {
 		// configuration, not at those of a copy.
 		for _, f := range append([]*pgconn.FallbackConfig{{TLSConfig: config.TLSConfig}}, config.Fallbacks...) {
 			if c := f.TLSConfig; c != nil && c.VerifyPeerCertificate != nil && c.RootCAs == nil {
-				c.RootCAs = rdsroots.Pool()
+				c.RootCAs = roots()
 			}
 		}
 		return config, nil
@@ -108,6 +108,13 @@ func (t *target) login() login.Login {
 		encrypted = encrypted && f.TLSConfig != nil
 	}
 	return login.Login{Host: host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database, TLS: encrypted}
+}
+
+// needsRoots says whether the first connection will ask for the roots, as far
+// as the URL says.
+func (t *target) needsRoots() bool {
+	c := t.remote.TLSConfig
+	return c != nil && c.RootCAs == nil && !c.InsecureSkipVerify && (t.empty || !loopback(t.local.Host))
 }
 
 // config is a pgx configuration for a login.

@@ -14,9 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
-	"github.com/aws/smithy-go/logging"
 
 	"sluice/internal/message"
 )
@@ -40,13 +38,10 @@ type Client struct {
 	backoffs  *sync.Map // of *Backoff, by the queue's ARN
 }
 
-// NewClient makes a client from what the SDK finds in the environment and in
-// its files (AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL, …). It reaches for no
-// network.
-func NewClient(ctx context.Context, options ...func(*config.LoadOptions) error) (*Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, append([]func(*config.LoadOptions) error{
-		config.WithLogger(logging.Nop{}), // it writes to stderr in a form of its own, past our logger
-	}, options...)...)
+// NewClient makes a client from the configuration that load finds. It reaches
+// for no network.
+func NewClient(ctx context.Context, load func(context.Context) (aws.Config, error)) (*Client, error) {
+	cfg, err := load(ctx)
 	if err != nil {
 		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS configuration: " + err.Error()}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
+	lambda "sluice/internal/credentials"
 	"sluice/internal/message"
 	"sluice/internal/sqsqueue"
 )
@@ -29,6 +31,30 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"Attributes":{}}`)), Request: r}, nil
 }
 
+// sdk loads what the SDK finds in the environment and in its files.
+func sdk(options ...func(*config.LoadOptions) error) func(context.Context) (aws.Config, error) {
+	return func(ctx context.Context) (aws.Config, error) { return config.LoadDefaultConfig(ctx, options...) }
+}
+
+// inLambda is a client of AWS on a wire of the test's, as the function makes it.
+func inLambda(t *testing.T, w *wire, environment map[string]string) *sqsqueue.Client {
+	t.Helper()
+	c, err := sqsqueue.NewClient(t.Context(), func(ctx context.Context) (aws.Config, error) {
+		environment = maps.Clone(environment)
+		if environment == nil {
+			environment = map[string]string{}
+		}
+		environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"] = "test", "test"
+		cfg, err := lambda.Environment(environment)(ctx)
+		cfg.HTTPClient = &http.Client{Transport: w}
+		return cfg, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // elsewhere is a client of AWS on a wire of the test's.
 func elsewhere(t *testing.T, w *wire, options ...func(*config.LoadOptions) error) *sqsqueue.Client {
 	t.Helper()
@@ -36,7 +62,7 @@ func elsewhere(t *testing.T, w *wire, options ...func(*config.LoadOptions) error
 		config.WithHTTPClient(&http.Client{Transport: w}),
 		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")),
 	}, options...)
-	c, err := sqsqueue.NewClient(t.Context(), options...)
+	c, err := sqsqueue.NewClient(t.Context(), sdk(options...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,24 +114,28 @@ func TestEndpoint(t *testing.T) {
 		{"AWS_ENDPOINT_URL wins", map[string]string{"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1234"}, emulator, "http://127.0.0.1:1234", "eu-central-1"},
 		{"AWS_ENDPOINT_URL with AWS's URL", map[string]string{"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1234"}, own, "http://127.0.0.1:1234", "eu-west-1"},
 		{"AWS_ENDPOINT_URL_SQS wins", map[string]string{"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:1234"}, emulator, "http://127.0.0.1:1234", "eu-central-1"},
+		{"endpoints are ignored", map[string]string{"AWS_REGION": "eu-central-1", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true", "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_ENDPOINT_URL_SQS": "http://127.0.0.1:1"}, own, "https://sqs.eu-west-1.amazonaws.com", "eu-west-1"},
+		{"dual stack by the environment", map[string]string{"AWS_USE_DUALSTACK_ENDPOINT": "true"}, own, "https://sqs.eu-west-1.api.aws", "eu-west-1"},
 		{"an empty AWS_ENDPOINT_URL", map[string]string{"AWS_REGION": "eu-central-1", "AWS_ENDPOINT_URL": ""}, emulator, "http://localhost:4566", "eu-central-1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bare(t, tt.environment)
 			w := &wire{}
-			q, err := sqsqueue.Open(t.Context(), elsewhere(t, w), tt.url, "SQS_URL")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if q.URL != tt.url {
-				t.Errorf("the URL became %s", q.URL)
-			}
-			r := w.requests[0]
-			if got := r.URL.Scheme + "://" + r.URL.Host; got != tt.want {
-				t.Errorf("got %s, want %s", got, tt.want)
-			}
-			if scope := r.Header.Get("Authorization"); !strings.Contains(scope, "/"+tt.region+"/sqs/aws4_request") {
-				t.Errorf("signed as %s, want %s", scope, tt.region)
+			for _, client := range []*sqsqueue.Client{elsewhere(t, w), inLambda(t, w, tt.environment)} {
+				q, err := sqsqueue.Open(t.Context(), client, tt.url, "SQS_URL")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if q.URL != tt.url {
+					t.Errorf("the URL became %s", q.URL)
+				}
+				r := w.requests[len(w.requests)-1]
+				if got := r.URL.Scheme + "://" + r.URL.Host; got != tt.want {
+					t.Errorf("got %s, want %s", got, tt.want)
+				}
+				if scope := r.Header.Get("Authorization"); !strings.Contains(scope, "/"+tt.region+"/sqs/aws4_request") {
+					t.Errorf("signed as %s, want %s", scope, tt.region)
+				}
 			}
 		})
 	}
@@ -125,7 +155,7 @@ func TestNewClientErrors(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			bare(t, tt.environment)
-			c, err := sqsqueue.NewClient(t.Context())
+			c, err := sqsqueue.NewClient(t.Context(), sdk())
 			if err == nil {
 				_, err = sqsqueue.Open(t.Context(), c, "http://127.0.0.1:1/0/q", "SQS_URL")
 			}

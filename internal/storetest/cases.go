@@ -59,6 +59,23 @@ var cases = []struct {
 			t.Errorf("got %+v, %v", result, err)
 		}
 	}},
+	{"answers a ping, with a table or without", func(t *testing.T, h Harness) {
+		m := named(t, "user_logins")
+		s := h.Open(t, m)
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		h.Exec(t, h.DDL(m)[0])
+		if err := s.Ping(t.Context()); err != nil {
+			t.Error(err)
+		}
+		store(t, s, m, span(1, 2)...).want(t, 2, stored, stored)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Ping(ctx); err == nil {
+			t.Error("no error when the context has ended")
+		}
+	}},
 	{"stores a key once", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := create(t, h, m)

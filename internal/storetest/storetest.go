@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"sluice/internal/batch"
+	"sluice/internal/ingest"
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
@@ -27,9 +28,7 @@ import (
 )
 
 // Store is what the suite tests.
-type Store interface {
-	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
-}
+type Store = ingest.Store
 
 // Harness is an empty database for one test. Its functions fail the test on
 // an error and may be called from several goroutines.

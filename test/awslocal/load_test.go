@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice/internal/consume"
+	"sluice/internal/credentials"
 	"sluice/internal/sqsqueue"
 )
 
@@ -67,10 +68,7 @@ func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
 // receiveAndDelete is a client that does nothing else.
 func receiveAndDelete(t *testing.T, s *site) time.Duration {
 	t.Helper()
-	for name, value := range s.settings {
-		t.Setenv(name, value) // where the SDK looks
-	}
-	client, err := sqsqueue.NewClient(t.Context())
+	client, err := sqsqueue.NewClient(t.Context(), credentials.Environment(s.settings))
 	if err != nil {
 		t.Fatal(err)
 	}

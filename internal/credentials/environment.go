@@ -1,0 +1,115 @@
+package credentials
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/logging"
+)
+
+// Loader says how this process may use AWS. It reaches for no network.
+type Loader func(context.Context) (aws.Config, error)
+
+// Environment loads what Lambda sets in the environment, and no more:
+//
+//	AWS_REGION, AWS_DEFAULT_REGION
+//	AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+//	AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS
+//	AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, AWS_CA_BUNDLE
+//
+// The SDK's own loader (aws-sdk-go-v2/config) knows profiles, SSO, roles to
+// assume and the metadata of machines as well. No function has them, and each
+// cold start would pay for them: docs/adr/0005. The command line uses it.
+func Environment(environ map[string]string) Loader {
+	return func(context.Context) (aws.Config, error) { return environment(environ).load() }
+}
+
+// environment is also what a client of the SDK asks, by the methods Get….
+type environment map[string]string
+
+func (e environment) load() (aws.Config, error) {
+	if e["AWS_PROFILE"] != "" {
+		return aws.Config{}, errors.New("AWS_PROFILE is set, and a function has no profiles, only the role that Lambda gives it; unset it")
+	}
+	for _, name := range []string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
+		if value := e[name]; value != "" && !e.yes(name) && !strings.EqualFold(value, "false") {
+			return aws.Config{}, fmt.Errorf("%s %q is neither true nor false", name, value)
+		}
+	}
+	client, err := e.client()
+	if err != nil {
+		return aws.Config{}, err
+	}
+	cfg := aws.Config{
+		Region: e["AWS_REGION"], HTTPClient: client, ConfigSources: []any{e},
+		Credentials: credentials.StaticCredentialsProvider{Value: aws.Credentials{
+			AccessKeyID: e["AWS_ACCESS_KEY_ID"], SecretAccessKey: e["AWS_SECRET_ACCESS_KEY"], SessionToken: e["AWS_SESSION_TOKEN"],
+		}},
+		Logger: logging.Nop{}, // the SDK's own writes to stderr in a form of its own, past our logger
+	}
+	if cfg.Region == "" {
+		cfg.Region = e["AWS_DEFAULT_REGION"]
+	}
+	if url := e["AWS_ENDPOINT_URL"]; url != "" && !e.yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
+		cfg.BaseEndpoint = &url
+	}
+	return cfg, nil
+}
+
+// client trusts the roots of AWS_CA_BUNDLE, where it is set, in place of the system's.
+func (e environment) client() (*awshttp.BuildableClient, error) {
+	client := awshttp.NewBuildableClient()
+	path := e["AWS_CA_BUNDLE"]
+	if path == "" {
+		return client, nil
+	}
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("AWS_CA_BUNDLE: no certificate is in %s", path)
+	}
+	return client.WithTransportOptions(func(t *http.Transport) {
+		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}), nil
+}
+
+func (e environment) yes(name string) bool { return strings.EqualFold(e[name], "true") }
+
+// GetIgnoreConfiguredEndpoints is asked by the SDK's clients.
+func (e environment) GetIgnoreConfiguredEndpoints(context.Context) (value, found bool, err error) {
+	return e.yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"), true, nil
+}
+
+// GetServiceBaseEndpoint is asked by the SDK's clients.
+func (e environment) GetServiceBaseEndpoint(_ context.Context, service string) (url string, found bool, err error) {
+	url = e["AWS_ENDPOINT_URL_"+strings.ReplaceAll(strings.ToUpper(service), " ", "_")]
+	return url, url != "", nil
+}
+
+// GetUseFIPSEndpoint is asked by the SDK's clients.
+func (e environment) GetUseFIPSEndpoint(context.Context) (state aws.FIPSEndpointState, found bool, err error) {
+	if e.yes("AWS_USE_FIPS_ENDPOINT") {
+		return aws.FIPSEndpointStateEnabled, true, nil
+	}
+	return aws.FIPSEndpointStateUnset, false, nil
+}
+
+// GetUseDualStackEndpoint is asked by the SDK's clients.
+func (e environment) GetUseDualStackEndpoint(context.Context) (state aws.DualStackEndpointState, found bool, err error) {
+	if e.yes("AWS_USE_DUALSTACK_ENDPOINT") {
+		return aws.DualStackEndpointStateEnabled, true, nil
+	}
+	return aws.DualStackEndpointStateUnset, false, nil
+}
