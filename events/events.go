@@ -1,5 +1,6 @@
 // Package events holds example events: the README, `sluice demo`, `sam local
-// invoke` and the tests use the same files.
+// invoke` and the tests use the same files. bodies.jsonl has the bodies of
+// batch.json, for `sluice send`.
 package events
 
 import "embed"

@@ -11,6 +11,9 @@ const (
 	// minReceives is what AWS recommends for queues that Lambda reads: it
 	// throttles, and a throttled message has spent a receive.
 	minReceives = 5
+	// minReceivesFIFO leaves room for outages beside the ten receives that bad
+	// messages of its group can cost a good one.
+	minReceivesFIFO = 20
 	// An outage of the database that messages must survive, and that they
 	// should: a fail-over, and a night.
 	mustSurvive, shouldSurvive = time.Hour, 6 * time.Hour
@@ -51,6 +54,9 @@ func (q *Queues) Check() Findings {
 	case s.MaxReceives < minReceives:
 		f.add(severityIf(s.MaxReceives < 2), "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceives),
 			"maxReceiveCount is %d: throttling alone can move good messages to the dead-letter queue", s.MaxReceives)
+	case q.Source.FIFO && s.MaxReceives < minReceivesFIFO:
+		f.add(Warning, "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceivesFIFO),
+			"maxReceiveCount is %d, and on a FIFO queue each delivery settles one bad message of a group: a good one behind nine of them is received ten times", s.MaxReceives)
 	default:
 		f.add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}

@@ -31,6 +31,9 @@ func TestQueues(t *testing.T) {
 	}{
 		{"as the template has them", func(*check.Queues) {}, nil},
 		{"three receives", func(q *check.Queues) { q.Source.Settings.MaxReceives = 3 }, []string{"warning max_receive_count", "error outage"}},
+		{"ten receives of groups", func(q *check.Queues) {
+			q.Source.FIFO, q.Policy.FIFO, q.Source.Settings.MaxReceives = true, true, 10
+		}, []string{"warning max_receive_count", "warning outage"}},
 		{"one receive", func(q *check.Queues) { q.Source.Settings.MaxReceives = 1 }, []string{"error max_receive_count", "error outage"}},
 		{"no back-off", func(q *check.Queues) { q.Backoff = false }, []string{"warning outage"}},
 		{"no back-off, and a short visibility", func(q *check.Queues) { q.Backoff, q.Source.Settings.Visibility = false, 30*time.Second }, []string{"error outage"}},

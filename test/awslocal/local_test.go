@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -21,6 +22,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/test/localstack"
 )
 
 func decodeText(t *testing.T, text string, v any) {
@@ -31,7 +34,7 @@ func decodeText(t *testing.T, text string, v any) {
 }
 
 // What the README says of local work, with the commands that it names: `make start`, the exports that it prints, `sluice send`, `make
-// run`, `make stop`. SLUICE_SAMPLE names the 100 sample bodies; without them, messages of ours are sent.
+// run`, `make stop`. SLUICE_SAMPLE names the 100 sample bodies; without them, the README's example is sent.
 func TestLocalWork(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".local", "run", "services.json")); err == nil {
 		t.Fatal("`make start` has services running, which this test would use and end: `make stop` first")
@@ -52,38 +55,31 @@ func TestLocalWork(t *testing.T) {
 	}
 	makeTarget(t, nil, "build-bin")
 
-	bodies, good, want := logins(0, 50)+malformed["not_json"]+"\n"+logins(50, 49), 99, ""
-	reason := "not_json"
+	file, stored, rejected, hash := filepath.Join(root, "events", "bodies.jsonl"), 6, map[string]int{"not_json": 1, "missing": 1, "not_an_ip_address": 1, "not_a_version": 1}, ""
 	if path := os.Getenv("SLUICE_SAMPLE"); path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatalf("SLUICE_SAMPLE: %v", err)
-		}
-		bodies, want, reason = string(text), sampleHash, "missing"
-	}
-	file := filepath.Join(t.TempDir(), "bodies.jsonl")
-	if err := os.WriteFile(file, []byte(bodies), 0o600); err != nil {
-		t.Fatal(err)
+		file, stored, rejected, hash = path, 99, map[string]int{"missing": 1}, sampleHash
 	}
 	send := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "sluice"), "send", file)
 	send.Env = s.environ()
-	if out, err := send.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "100 of 100 lines sent") {
+	if out, err := send.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("%[1]d of %[1]d lines sent", stored+len(rejected))) {
 		t.Fatalf("send: %v: %s", err, out)
 	}
-	if got := makeTarget(t, s.environ(), "run"); !strings.Contains(got, "99 new") || !strings.Contains(got, "1 sent to the dead-letter queue") {
+	if got := makeTarget(t, s.environ(), "run"); !strings.Contains(got, fmt.Sprintf(" %d new", stored)) || !strings.Contains(got, fmt.Sprintf("%d sent to the dead-letter queue", len(rejected))) {
 		t.Errorf("make run: %s", got)
 	}
 	lines := rowsOf(t, s.settings["PG_URL"])
-	if len(lines) != good {
-		t.Errorf("%d rows, want %d", len(lines), good)
+	if len(lines) != stored {
+		t.Errorf("%d rows, want %d", len(lines), stored)
 	}
 	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	if got := hex.EncodeToString(sum[:]); want != "" && got != want {
-		t.Errorf("the rows have the hash %s, want %s", got, want)
+	if got := hex.EncodeToString(sum[:]); hash != "" && got != hash {
+		t.Errorf("the rows have the hash %s, want %s", got, hash)
 	}
-	if look := decode[peeked](t, s, "peek", "--json"); look.Visible != 1 || look.reasons()[reason] != 1 {
-		t.Errorf("the dead-letter queue has %+v, want one message: %s", look, reason)
+	if look := decode[peeked](t, s, "peek", "--json"); !maps.Equal(look.reasons(), rejected) {
+		t.Errorf("the dead-letter queue has %+v, want %v", look, rejected)
 	}
+	s.emulator.Client = localstack.NewClient(s.settings["AWS_ENDPOINT_URL"])
+	s.wantCount(t, s.settings["SQS_URL"], 0)
 }
 
 // rowsOf are the rows as lines, sorted.
