@@ -1,13 +1,11 @@
 package main_test
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
 	"sluice/internal/runtimeapi"
+	"sluice/internal/testlog"
 	"sluice/models"
 )
 
@@ -248,24 +247,7 @@ func shown(t *testing.T, a runtimeapi.Answer, errorType string, parts ...string)
 }
 
 // output is what the function writes.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(p)
-}
-
-// String is what was written so far.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
+type output struct{ testlog.Log }
 
 // check holds that certain parts are there, and nothing personal or secret.
 // The output may come some time behind the answer.

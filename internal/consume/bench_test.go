@@ -2,12 +2,12 @@ package consume_test
 
 import (
 	"log/slog"
-	"sync"
 	"testing"
 	"time"
 
 	"sluice/internal/consume"
 	"sluice/internal/sqsqueue"
+	"sluice/internal/sqsqueue/sqstest"
 )
 
 // BenchmarkConsume consumes 20,000 messages, and prints the rate beside the
@@ -21,7 +21,15 @@ func BenchmarkConsume(b *testing.B) {
 		b.StopTimer()
 		s := newSite(b, siteOptions{noDeadLetters: true})
 		s.put(0, n)
-		bare += receiveAndDelete(b, s, consume.Defaults().Receivers, n)
+		q, err := sqsqueue.Open(b.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL")
+		if err != nil {
+			b.Fatal(err)
+		}
+		took, err := sqstest.ReceiveAndDelete(b.Context(), q, consume.Defaults().Receivers, n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		bare += took
 
 		s = newSite(b, siteOptions{noDeadLetters: true})
 		s.put(0, n)
@@ -49,43 +57,4 @@ func BenchmarkConsume(b *testing.B) {
 	b.ReportMetric(bareRate, "bare/s")
 	b.ReportMetric(rate/bareRate, "of-bare")
 	b.ReportMetric(0, "ns/op")
-}
-
-// receiveAndDelete is a client that does nothing else.
-func receiveAndDelete(b *testing.B, s *site, workers, n int) time.Duration {
-	q, err := sqsqueue.Open(b.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL")
-	if err != nil {
-		b.Fatal(err)
-	}
-	began := time.Now()
-	var wg sync.WaitGroup
-	counts := make([]int, workers)
-	for w := range workers {
-		wg.Go(func() {
-			for {
-				messages, err := q.Receive(b.Context(), 10, 0)
-				if err != nil || len(messages) == 0 {
-					return
-				}
-				handles := make([]string, len(messages))
-				for i := range messages {
-					handles[i] = messages[i].ReceiptHandle
-				}
-				if undeleted, err := q.Delete(b.Context(), handles); err != nil {
-					b.Errorf("%d undeleted: %v", len(undeleted), err)
-				}
-				counts[w] += len(messages)
-			}
-		})
-	}
-	wg.Wait()
-	took := time.Since(began)
-	total := 0
-	for _, c := range counts {
-		total += c
-	}
-	if total != n {
-		b.Fatalf("the bare client had %d of %d messages", total, n)
-	}
-	return took
 }

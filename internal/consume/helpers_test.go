@@ -1,7 +1,6 @@
 package consume_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"sluice/internal/postgres"
 	"sluice/internal/sqsqueue"
 	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testlog"
 	"sluice/models"
 )
 
@@ -39,7 +39,7 @@ type site struct {
 	db    *pgtest.DB
 	proxy *pgtest.Proxy
 	model *model.Model
-	log   *logbook
+	log   *testlog.Log
 }
 
 type siteOptions struct {
@@ -56,7 +56,7 @@ func newSite(t testing.TB, o siteOptions) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{sqs: sqstest.New(), db: pgtest.New(t), model: m, log: &logbook{}}
+	s := &site{sqs: sqstest.New(), db: pgtest.New(t), model: m, log: &testlog.Log{}}
 	t.Cleanup(s.sqs.Close)
 	suffix := ""
 	if o.fifo {
@@ -238,24 +238,6 @@ func eventually(t testing.TB, what string, is func() bool) {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-// logbook is a log that a test can read while it is written.
-type logbook struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // recorder is an observer that keeps what it is told.

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
 	"sluice/internal/message"
+	"sluice/internal/testlog"
 )
 
 const (
@@ -173,22 +174,7 @@ func (h *hour) turn(d time.Duration) {
 }
 
 // logs keeps what is logged.
-type logs struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
+type logs struct{ testlog.Log }
 
 func (l *logs) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
 

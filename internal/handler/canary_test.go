@@ -162,9 +162,9 @@ func TestCanaries(t *testing.T) {
 func (s *site) watch(t *testing.T, event []byte) ([]byte, error) {
 	t.Helper()
 	r := s.handler(t, nil)
-	r.log.take()
+	r.log.Take()
 	answer, err := r.handler.Invoke(t.Context(), event)
-	for what, text := range map[string]string{"the answer": string(answer), "the error": fmt.Sprintf("%v %+v", err, err), "the log": r.log.take()} {
+	for what, text := range map[string]string{"the answer": string(answer), "the error": fmt.Sprintf("%v %+v", err, err), "the log": r.log.Take()} {
 		for _, canary := range canaries() {
 			if i := strings.Index(text, canary); i >= 0 {
 				t.Errorf("%s holds %q: …%s…", what, canary, text[max(0, i-300):min(len(text), i+300)])

@@ -21,6 +21,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/sqsevent"
+	"sluice/internal/testlog"
 	"sluice/models"
 )
 
@@ -81,13 +82,13 @@ func (b *backoff) Return(_ context.Context, messages []message.Message, returned
 	return b.err
 }
 
-func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *buffer) {
+func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *testlog.Log) {
 	t.Helper()
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := &buffer{}
+	log := &testlog.Log{}
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return &handler.Handler{Pipeline: ingest.New(m, store, logger), Keys: handler.Static(mask.Unkeyed()), Log: logger}, log
 }
@@ -133,7 +134,7 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 		if !slices.Contains(b.returned, id(1)) || slices.Contains(b.returned, id(2)) || slices.Contains(b.returned, id(3)) {
 			t.Errorf("backed off: %v", b.returned)
 		}
-		if !strings.Contains(log.take(), "the queue is gone") {
+		if !strings.Contains(log.Take(), "the queue is gone") {
 			t.Error("the log does not say why")
 		}
 	})
@@ -230,7 +231,7 @@ func TestAnOperatorsFaultIsLoud(t *testing.T) {
 	if seen == nil || seen.Count(message.Returned) != 1 {
 		t.Errorf("the metrics saw %+v", seen)
 	}
-	if !strings.Contains(log.take(), `"fault":"operator"`) {
+	if !strings.Contains(log.Take(), `"fault":"operator"`) {
 		t.Error("the log lacks the fault")
 	}
 	h, _ = newHandler(t, func(_ context.Context, b *batch.Batch) (message.Result, error) {
@@ -271,7 +272,7 @@ func TestNoKeys(t *testing.T) {
 		if diff := cmp.Diff(b.returned, ids(1, 2)); diff != "" {
 			t.Errorf("%s: backed off got(-) want(+):\n%s", cause, diff)
 		}
-		if !strings.Contains(log.take(), "no mask keys") {
+		if !strings.Contains(log.Take(), "no mask keys") {
 			t.Errorf("%s: the log does not say why", cause)
 		}
 	}
@@ -324,7 +325,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 			if err == nil || answer != nil || !strings.Contains(err.Error(), "panic") {
 				t.Errorf("got %s, %v", answer, err)
 			}
-			logged := log.take()
+			logged := log.Take()
 			if strings.Contains(fmt.Sprint(err), canary) || strings.Contains(logged, canary) {
 				t.Errorf("the panic's value shows: %v, %s", err, logged)
 			}

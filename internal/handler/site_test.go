@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,6 +18,7 @@ import (
 	"sluice/internal/handler"
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
+	"sluice/internal/testlog"
 	"sluice/models"
 )
 
@@ -78,27 +78,7 @@ type site struct {
 
 type running struct {
 	handler *handler.Handler
-	log     buffer
-}
-
-// buffer is what a handler logs; it may log from several goroutines.
-type buffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-// take returns what was logged since the last call.
-func (b *buffer) take() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	defer b.text.Reset()
-	return b.text.String()
+	log     testlog.Log
 }
 
 // newSite makes the model's tables, with a constraint that no check in Go
@@ -190,9 +170,9 @@ func (s *site) play(t *testing.T, c *testCase) {
 	s.clear(t)
 	r := s.handler(t, c.env)
 	for _, delivery := range []string{"first delivery", "second delivery"} {
-		r.log.take()
+		r.log.Take()
 		answer, err := r.handler.Invoke(t.Context(), c.event)
-		logged := r.log.take()
+		logged := r.log.Take()
 		for _, problem := range c.judge(answer, err) {
 			t.Errorf("%s: %s %s\nlog: %.1000s", delivery, problem, c.why, logged)
 		}

@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"sluice/internal/consume"
 	"sluice/internal/credentials"
 	"sluice/internal/sqsqueue"
+	"sluice/internal/sqsqueue/sqstest"
 )
 
 const flood = 20_000
@@ -65,7 +65,7 @@ func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
 	return got, usage.Maxrss
 }
 
-// receiveAndDelete is a client that does nothing else.
+// receiveAndDelete is what the bare client takes.
 func receiveAndDelete(t *testing.T, s *site) time.Duration {
 	t.Helper()
 	client, err := sqsqueue.NewClient(t.Context(), credentials.Environment(s.settings))
@@ -76,35 +76,9 @@ func receiveAndDelete(t *testing.T, s *site) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	counts := make([]int, consume.Defaults().Receivers)
-	began := time.Now()
-	var wg sync.WaitGroup
-	for w := range counts {
-		wg.Go(func() {
-			for {
-				messages, err := q.Receive(t.Context(), 10, 0)
-				if err != nil || len(messages) == 0 {
-					return
-				}
-				handles := make([]string, len(messages))
-				for i := range messages {
-					handles[i] = messages[i].ReceiptHandle
-				}
-				if undeleted, err := q.Delete(t.Context(), handles); err != nil {
-					t.Errorf("%d undeleted: %v", len(undeleted), err)
-				}
-				counts[w] += len(messages)
-			}
-		})
-	}
-	wg.Wait()
-	took := time.Since(began)
-	total := 0
-	for _, c := range counts {
-		total += c
-	}
-	if total != flood {
-		t.Fatalf("the bare client had %d of %d messages", total, flood)
+	took, err := sqstest.ReceiveAndDelete(t.Context(), q, consume.Defaults().Receivers, flood)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return took
 }
