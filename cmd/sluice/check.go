@@ -81,7 +81,7 @@ func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *crede
 	switch {
 	case keys == nil: // the configuration has said so
 	case keys.Keyed():
-		f.Add(check.OK, "masks", "keys", fmt.Sprintf("personal fields are masked with the key %s; %d keys in all", keys.IDs()[0], len(keys.IDs())), "")
+		f.Add(check.OK, "masks", "keys", fmt.Sprintf("personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs())), "")
 	default:
 		f.Add(check.Warning, "masks", "unkeyed", "masks are unkeyed SHA-256, which anyone can reverse by trying all values",
 			"use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256, unless an existing table needs them")

@@ -18,6 +18,7 @@ import (
 
 	command "sluice/cmd/sluice"
 	"sluice/internal/pgtest"
+	"sluice/internal/sqsqueue/sqstest"
 )
 
 // update rewrites what the scripts compare with: go test ./cmd/sluice -update.
@@ -37,6 +38,8 @@ func (w withPostgres) Run() int { return pgtest.Main(w.m) }
 //
 //	database            makes an empty schema, and DATABASE_URL the URL of it;
 //	                    WRONG_PASSWORD is that URL with another password
+//	queues [.fifo]      starts an SQS with the queue SQS_URL and its dead-letter
+//	                    queue DEAD_LETTER_QUEUE_URL, as the template has them
 //	sql QUERY           prints the rows of a query, with | between the values
 //	exits CODE COMMAND  runs a command and checks its exit code
 //	secret TEXT         holds that TEXT was in no output of exits so far
@@ -60,7 +63,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"database": database, "sql": sql, "exits": exits, "secret": secret,
+			"database": database, "queues": queues, "sql": sql, "exits": exits, "secret": secret,
 		},
 	})
 }
@@ -69,6 +72,7 @@ func TestScripts(t *testing.T) {
 type state struct {
 	t      testscript.T
 	db     *pgtest.DB
+	dead   *sqstest.Queue
 	output bytes.Buffer
 }
 
@@ -97,6 +101,26 @@ func database(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("DATABASE_URL", s.db.URL)
 	u.User = url.UserPassword(u.User.Username(), "canary-password")
 	ts.Setenv("WRONG_PASSWORD", u.String())
+}
+
+func queues(ts *testscript.TestScript, neg bool, args []string) {
+	s := stateOf(ts, neg, args, 0, "queues [.fifo]")
+	sqs := sqstest.New()
+	ts.Defer(sqs.Close)
+	suffix := strings.Join(args, "")
+	if s.dead != nil {
+		ts.Fatalf("there are queues already")
+	}
+	s.dead = sqs.Queue("logins-dead"+suffix, map[string]string{"MessageRetentionPeriod": "1209600"})
+	source := sqs.Queue("logins"+suffix, map[string]string{
+		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":200}`,
+	})
+	for name, value := range map[string]string{
+		"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "AWS_ENDPOINT_URL": sqs.URL, "AWS_REGION": sqstest.Region,
+		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-secret-key", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	} {
+		ts.Setenv(name, value)
+	}
 }
 
 func sql(ts *testscript.TestScript, neg bool, args []string) {
