@@ -78,6 +78,7 @@ func TestLocalWork(t *testing.T) {
 	if look := decode[peeked](t, s, "peek", "--json"); !maps.Equal(look.reasons(), rejected) {
 		t.Errorf("the dead-letter queue has %+v, want %v", look, rejected)
 	}
+	s.sluice(t, "", "check") // finds no error
 	s.emulator.Client = localstack.NewClient(s.settings["AWS_ENDPOINT_URL"])
 	s.wantCount(t, s.settings["SQS_URL"], 0)
 }

@@ -40,6 +40,29 @@ func TestBuilderIsOfGoMod(t *testing.T) {
 	}
 }
 
+// What the last stage says, for machines without an engine to ask: TestImage asks the image itself.
+func TestDockerfile(t *testing.T) {
+	t.Parallel()
+	_, stage, ok := strings.Cut(readFile(t, "Dockerfile"), "\nFROM scratch\n")
+	if !ok {
+		t.Fatal("the last stage is not FROM scratch")
+	}
+	for _, want := range []string{
+		"COPY --from=build /src/bin/sluice /usr/local/bin/", "USER 65532:65532", `ENTRYPOINT ["/usr/local/bin/sluice"]`, `CMD ["consume", "--forever"]`,
+		"COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/",
+	} {
+		if !strings.Contains(stage, "\n"+want+"\n") && !strings.HasPrefix(stage, want+"\n") {
+			t.Errorf("it lacks the line %s", want)
+		}
+	}
+	if n := strings.Count(stage, "COPY ") + strings.Count(stage, "ADD "); n != 2 {
+		t.Errorf("%d instructions put files into the image, want 2", n)
+	}
+	if regexp.MustCompile(`(?m)^RUN `).MatchString(stage) {
+		t.Error("something runs in the image while it is built: there is nothing to run")
+	}
+}
+
 // compose.yaml gives the container as little as it needs, and longer to end than `consume --grace` takes.
 func TestComposeHardensTheService(t *testing.T) {
 	t.Parallel()

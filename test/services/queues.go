@@ -15,10 +15,11 @@ const (
 	deadName  = "logins-dead"
 )
 
-// What local work wants of the queue: a message that fails comes back soon, and is given up soon.
+// What local work wants of the queue: a message that fails comes back soon. As in the template, it may come back often: what is rejected
+// goes to the dead-letter queue at once.
 const (
-	visibilitySeconds = "20"
-	maxReceives       = 3
+	visibilitySeconds = "30"
+	maxReceives       = 200
 )
 
 // createQueues makes both queues, or finds them as they are.
