@@ -181,7 +181,7 @@ func (c *checkCmd) print(a *app, f check.Findings) error {
 	if err := t.print(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\n%d errors, %d warnings, %d not looked at\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
+	fmt.Fprintf(a.stdout, "\nerrors: %d, warnings: %d, not looked at: %d\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
 	return nil
 }
 

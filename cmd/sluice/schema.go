@@ -36,10 +36,13 @@ func (migrateCmd) Run(ctx context.Context, a *app) error {
 	tables, err := a.migrate(ctx, cfg)
 	for _, t := range tables {
 		what := "is there already, and is left as it is"
-		if t.created {
+		if t.Created {
 			what = "created"
 		}
-		fmt.Fprintf(a.stdout, "%s %s\n", t.name, what)
+		fmt.Fprintf(a.stdout, "%s %s\n", t.Name, what)
+		if t.Other != "" {
+			fmt.Fprintf(a.stderr, "sluice: %s is another table, and no row goes there; if it is the one that is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s\n", t.Other, t.Other)
+		}
 	}
 	return err
 }

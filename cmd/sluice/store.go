@@ -33,26 +33,15 @@ func (a *app) keys(ctx context.Context, c *config.Config) (*mask.Keyring, error)
 	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(a.environ), AWS: loadAWS}).MaskKeys.Keyring(ctx)
 }
 
-// migrated is what became of one table.
-type migrated struct {
-	name    string
-	created bool
-}
-
 // migrate creates the missing tables of the configured database.
-func (a *app) migrate(ctx context.Context, c *config.Config) ([]migrated, error) {
-	var all []migrated
+func (a *app) migrate(ctx context.Context, c *config.Config) ([]batch.Migrated, error) {
 	if strings.HasPrefix(c.DatabaseURL, "sqlite:") {
 		s, err := sqlite.Open(c.DatabaseURL, c.Model.Table)
 		if err != nil {
 			return nil, err
 		}
 		defer s.Close()
-		tables, err := s.Migrate(ctx, sqlite.DDL(c.Model.Table))
-		for _, t := range tables {
-			all = append(all, migrated{t.Name, t.Created})
-		}
-		return all, err
+		return s.Migrate(ctx, sqlite.DDL(c.Model.Table))
 	}
 	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(a.environ), AWS: loadAWS})
 	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
@@ -60,9 +49,5 @@ func (a *app) migrate(ctx context.Context, c *config.Config) ([]migrated, error)
 		return nil, err
 	}
 	defer s.Close()
-	tables, err := s.Migrate(ctx, c.Model.DDL())
-	for _, t := range tables {
-		all = append(all, migrated{t.Name, t.Created})
-	}
-	return all, err
+	return s.Migrate(ctx, c.Model.DDL())
 }

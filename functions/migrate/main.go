@@ -6,7 +6,7 @@
 //
 // The event does not matter. The answer lists the tables:
 //
-//	{"model":"user_logins","tables":[{"name":"\"user_logins\"","created":true}]}
+//	{"model":"user_logins","tables":[{"name":"sluice.user_logins","created":true}]}
 package main
 
 import (
@@ -16,20 +16,15 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"sluice/internal/batch"
 	"sluice/internal/config"
 	"sluice/internal/credentials"
 	"sluice/internal/postgres"
 )
 
 type answer struct {
-	Model  string  `json:"model"`
-	Tables []table `json:"tables"`
-}
-
-type table struct {
-	Name string `json:"name"` // as in SQL, with its quotes
-	// Created is false for a table that was there, which is left as it is.
-	Created bool `json:"created"`
+	Model  string           `json:"model"`
+	Tables []batch.Migrated `json:"tables"`
 }
 
 func main() {
@@ -53,10 +48,12 @@ func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	a := &answer{Model: c.Model.Name}
+	a := &answer{Model: c.Model.Name, Tables: migrated}
 	for _, m := range migrated {
 		log.InfoContext(ctx, "table", "name", m.Name, "created", m.Created)
-		a.Tables = append(a.Tables, table{m.Name, m.Created})
+		if m.Other != "" {
+			log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", m.Other)
+		}
 	}
 	return a, nil
 }

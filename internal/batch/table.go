@@ -37,3 +37,14 @@ func QuoteTable(schema, name string) string {
 	}
 	return Quote(schema) + "." + Quote(name)
 }
+
+// Migrated says what became of a table that was to be made.
+type Migrated struct {
+	// Name is the table's, as in SQL, with its schema where there are schemas.
+	Name string `json:"name"`
+	// Created is false for a table that was there, which is left as it is.
+	Created bool `json:"created"`
+	// Other is a table of the same name that no row goes to, because another
+	// schema comes first in the role's search_path; "" for none.
+	Other string `json:"other,omitzero"`
+}

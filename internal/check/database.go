@@ -179,7 +179,8 @@ func (d *database) keyNames() (names []string) {
 }
 
 const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity) AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
-	has_schema_privilege(c.relnamespace, 'USAGE')
+	has_schema_privilege(c.relnamespace, 'USAGE'), (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_namespace n WHERE n.oid = c.relnamespace),
+	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
 const columnsSQL = `SELECT a.attname, t.typname, CASE WHEN own.typtype = 'd' THEN own.typtypmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod),
@@ -203,7 +204,12 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 			"there is no table %s, or the role cannot see its schema", name)
 		return nil
 	}
-	oid, kind := rows[0][0], rows[0][1]
+	oid, kind, other := rows[0][0], rows[0][1], rows[0][5]
+	name = rows[0][4]
+	if other != "" && d.model.Table.Schema == "" {
+		d.add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s", other, other),
+			"rows go to %s, and no row goes to %s", name, other)
+	}
 	if kind != "r" && kind != "p" {
 		d.add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
 		return nil

@@ -6,25 +6,20 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"sluice/internal/batch"
 	"sluice/internal/message"
 )
 
-// Migrated says what became of one table.
-type Migrated struct {
-	Name    string // as in SQL, with its quotes
-	Created bool
-}
-
 // Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one
 // transaction, and says which of the tables were missing.
-func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, error) {
+func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	exists := false
 	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == "42P07" })
 	if err != nil {
 		return nil, err
 	}
 	defer closeConn(c)
-	var tables []Migrated
+	var tables []batch.Migrated
 	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
 		exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
@@ -38,8 +33,31 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, e
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
-			tables = append(tables, Migrated{name, !exists})
+			where := batch.Migrated{Name: name, Created: !exists}
+			if err := s.locate(ctx, c, &where); err != nil {
+				return nil, s.fault("look for the tables", err)
+			}
+			tables = append(tables, where)
 		}
 	}
 	return tables, nil
+}
+
+// locateSQL finds a table, and one of its name in the schema public, where
+// tables usually are: to make a second one beside it is a likely mistake.
+const locateSQL = `SELECT format('%I.%I', n.nspname, c.relname),
+	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
+	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`
+
+// locate completes the name of a table, and looks for another of that name.
+func (s *Store) locate(ctx context.Context, c *conn, t *batch.Migrated) error {
+	result := c.ExecParams(ctx, locateSQL, [][]byte{[]byte(t.Name)}, nil, nil, nil).Read()
+	if result.Err != nil || len(result.Rows) == 0 {
+		return result.Err
+	}
+	t.Name = string(result.Rows[0][0])
+	if s.table.Schema == "" { // else the schema is somebody's wish
+		t.Other = string(result.Rows[0][1])
+	}
+	return nil
 }

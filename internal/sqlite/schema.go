@@ -58,23 +58,17 @@ func createTable(t *batch.Table, name string, ledger, key bool) string {
 	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (\n%s\n) STRICT", batch.Quote(name), strings.Join(lines, ",\n"))
 }
 
-// Migrated says what became of one table.
-type Migrated struct {
-	Name    string // as in SQL, with its quotes
-	Created bool
-}
-
 var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
 
 // Migrate executes statements, those of DDL among them, in one transaction,
 // and says which of the tables were missing.
-func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, error) {
+func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, s.fault(ctx, "begin a transaction", err)
 	}
 	defer tx.Rollback()
-	var tables []Migrated
+	var tables []batch.Migrated
 	for _, text := range statements {
 		if name := createdName.FindStringSubmatch(text); name != nil {
 			missing := false
@@ -82,7 +76,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]Migrated, e
 			if err := tx.QueryRowContext(ctx, query, unquote(name[1])).Scan(&missing); err != nil {
 				return nil, s.fault(ctx, "create the tables", err)
 			}
-			tables = append(tables, Migrated{name[1], missing})
+			tables = append(tables, batch.Migrated{Name: name[1], Created: missing})
 		}
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return nil, s.schemaFault(ctx, "create the tables", err)

@@ -183,7 +183,7 @@ func TestDDL(t *testing.T) {
 	f := newFile(t)
 	for _, created := range []bool{true, false} {
 		got, err := f.other.Migrate(t.Context(), sqlite.DDL(m.Table))
-		if diff := cmp.Diff(got, []sqlite.Migrated{{`"user_logins"`, created}, {`"sluice_ledger"`, created}}); diff != "" || err != nil {
+		if diff := cmp.Diff(got, []batch.Migrated{{Name: `"user_logins"`, Created: created}, {Name: `"sluice_ledger"`, Created: created}}); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
 	}

@@ -79,7 +79,7 @@ func TestLocalWork(t *testing.T) {
 		t.Errorf("the dead-letter queue has %+v, want %v", look, rejected)
 	}
 	s.sluice(t, "", "check") // finds no error
-	s.emulator.Client = localstack.NewClient(s.settings["AWS_ENDPOINT_URL"])
+	s.Client = localstack.NewClient(s.settings["AWS_ENDPOINT_URL"])
 	s.wantCount(t, s.settings["SQS_URL"], 0)
 }
 

@@ -182,6 +182,20 @@ func resolve(source template, given map[string]string) *stack {
 	return s
 }
 
+// refusals are the template's Rules that the parameters break, by name.
+func (s *stack) refusals() (names []string) {
+	rules := object(s.source["Rules"])
+	for _, name := range slices.Sorted(maps.Keys(rules)) {
+		s.where = "rule " + name
+		for _, a := range elements(object(rules[name])["Assertions"]) {
+			if s.eval(object(a)["Assert"]) != true {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 func (s *stack) condition(name string) bool {
 	if v, ok := s.conditions[name]; ok {
 		return v
@@ -264,6 +278,8 @@ func (s *stack) function(name string, argument any) any {
 	}
 	args := elements(s.eval(argument))
 	switch name {
+	case "Fn::Contains":
+		return slices.ContainsFunc(elements(args[0]), func(e any) bool { return fmt.Sprint(e) == fmt.Sprint(args[1]) })
 	case "Fn::Equals":
 		return fmt.Sprint(args[0]) == fmt.Sprint(args[1])
 	case "Fn::Not":

@@ -11,8 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"sluice/internal/batch"
 	"sluice/internal/function"
 	"sluice/internal/localpg"
 	"sluice/internal/model"
@@ -155,6 +157,61 @@ func TestGrants(t *testing.T) {
 		if name == "user_logins" {
 			erase(t, owner)
 		}
+	}
+	existingTable(t, server.URL(), roles, passwords)
+}
+
+// existingTable does what docs/deploy.md says of a table that is in public. It changes where the roles look, in every database.
+func existingTable(t *testing.T, serverURL, roles string, passwords [][]string) {
+	t.Helper()
+	const database, name = "app_public", "user_logins_plain"
+	if err := execute(t, as(t, serverURL, "master", "m", "postgres"), "CREATE DATABASE "+database); err != nil {
+		t.Fatal(err)
+	}
+	master := as(t, serverURL, "master", "m", database)
+	owner := as(t, serverURL, passwords[0][1], passwords[0][2], database)
+	writer := as(t, serverURL, passwords[1][1], passwords[1][2], database)
+	for _, sql := range []string{
+		`CREATE TABLE public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
+			locale varchar(32), app_version integer, create_date date)`,
+		regexp.MustCompile(`(?m)^CREATE ROLE .*\n`).ReplaceAllString(roles, ""),
+		block(t, "docs/deploy.md", "public"),
+	} {
+		if err := execute(t, master, sql); err != nil {
+			t.Fatalf("%v: %s", err, sql)
+		}
+	}
+	m, err := model.Load(name, models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := postgres.Open(owner, m.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, err := s.Migrate(t.Context(), m.DDL())
+	want := []batch.Migrated{{Name: "public.user_logins"}, {Name: "public.sluice_ledger", Created: true}}
+	if diff := cmp.Diff(got, want); err != nil || diff != "" {
+		t.Fatalf("%v; got(-) want(+):\n%s", err, diff)
+	}
+	grants := strings.ReplaceAll(block(t, "docs/deploy.md", "grants "+name), "sluice.", "public.")
+	for url, of := range map[string]string{master: "user_logins", owner: "sluice_ledger"} { // each grants what it owns
+		for statement := range strings.SplitSeq(strings.TrimSpace(grants), "\n") {
+			if strings.Contains(statement, of+" ") {
+				if err := execute(t, url, statement); err != nil {
+					t.Fatalf("%v: %s", err, statement)
+				}
+			}
+		}
+	}
+	for range 2 {
+		if answer, err := store(t, writer, name, sqsEvent(t, 3, `{"user_id":"u-1","ip":"203.0.113.7"}`)); err != nil || answer != `{"batchItemFailures":[]}` {
+			t.Fatalf("%v: %s", err, answer)
+		}
+	}
+	if rows := count(t, master, "SELECT count(*) FROM public.user_logins"); rows != 3 {
+		t.Errorf("%d rows, not 3", rows)
 	}
 }
 

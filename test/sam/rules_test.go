@@ -93,6 +93,34 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// What nobody means to deploy is refused by a rule of the template, before anything is made.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	source := readTemplate(t)
+	for name, given := range scenarios {
+		if refused := resolve(source, given).refusals(); len(refused) > 0 {
+			t.Errorf("%s is refused by %q", name, refused)
+		}
+	}
+	for _, tt := range []struct {
+		rule  string
+		given map[string]string
+	}{
+		{"TheDatabaseIsSaid", map[string]string{}},
+		{"OnePassword", map[string]string{"DatabaseSecretArn": writerSecret, "DatabaseResourceId": "db-ABC", "DatabaseUser": "writer", "DatabaseUrl": "postgres://writer@db/app"}},
+		{"IamSaysWho", map[string]string{"DatabaseUrl": "postgres://writer@db/app", "DatabaseResourceId": "db-ABC"}},
+		{"IamSaysWho", map[string]string{"DatabaseResourceId": "db-ABC", "DatabaseUser": "writer", "DatabaseSecretArn": ""}},
+		{"OneWayToMask", map[string]string{"DatabaseSecretArn": writerSecret, "UnkeyedMasks": "true", "MaskSecretArn": maskSecret}},
+		{"GradualNeedsRevision", map[string]string{"DatabaseSecretArn": writerSecret, "GradualDeployment": "AllAtOnce"}},
+		{"NetworkIsWhole", map[string]string{"DatabaseSecretArn": writerSecret, "SubnetIds": "subnet-1a"}},
+		{"NetworkIsWhole", map[string]string{"DatabaseSecretArn": writerSecret, "SecurityGroupIds": "sg-1a"}},
+	} {
+		if refused := resolve(source, tt.given).refusals(); !slices.Contains(refused, tt.rule) {
+			t.Errorf("%v is refused by %q, not by %s", tt.given, refused, tt.rule)
+		}
+	}
+}
+
 // faults collects what is wrong.
 type faults []string
 
