@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -68,6 +70,9 @@ func errorType(err error) string {
 func (a *app) read(path string) ([]byte, error) {
 	if path == "-" || path == "" {
 		return io.ReadAll(a.stdin)
+	}
+	if strings.HasPrefix(strings.TrimSpace(path), "{") {
+		return nil, errors.New("the argument is the name of a file, and looks like a body; give that on standard input")
 	}
 	return os.ReadFile(path)
 }

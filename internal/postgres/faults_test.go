@@ -434,20 +434,21 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 // TestURLsThatAreNone shows that no complaint quotes a password.
 func TestURLsThatAreNone(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{
-		"postgres://user:" + canary + "@host:port/db",
-		"postgres://user:" + canary + "%zz@host/db",
-		"host=localhost password=" + canary,
-		"mysql://user:" + canary + "@host/db",
-		"postgres://user:" + canary + "@host/db?sslmode=" + "nonsense",
-		"postgres://user:" + canary + "@host/db?connect_timeout=" + "soon",
-		"postgres://user:" + canary + "/@host/db",
+	for url, want := range map[string]string{
+		"postgres://user:" + canary + "@host:port/db":                                "DATABASE_URL is no URL of the form",
+		"postgres://user:" + canary + "%zz@host/db":                                  "DATABASE_URL is no URL of the form",
+		"host=localhost password=" + canary:                                          "DATABASE_URL is no URL of the form",
+		"mysql://user:" + canary + "@host/db":                                        "DATABASE_URL is no URL of the form",
+		"postgres://user:" + canary + "@host/db?sslmode=nonsense":                    "DATABASE_URL: not valid: sslmode (it can be disable, allow, prefer, require, verify-ca or verify-full)",
+		"postgres://user:" + canary + "@host/db?connect_timeout=soon&sslmode=" + "x": "DATABASE_URL: not valid: connect_timeout, sslmode (",
+		"postgres://user:x@host/db?connect_timeout=" + canary:                        "DATABASE_URL: not valid: connect_timeout",
+		"postgres://user:" + canary + "/@host/db":                                    "DATABASE_URL",
 	} {
 		_, err := postgres.Open(url, events)
 		if err == nil {
 			t.Errorf("%s passes", url)
-		} else if !strings.Contains(err.Error(), "DATABASE_URL") || strings.Contains(err.Error(), canary) {
-			t.Errorf("%s: %v", url, err)
+		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v, want %s", url, err, want)
 		}
 	}
 }

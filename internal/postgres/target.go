@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -81,8 +82,24 @@ func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
 	return &t, nil
 }
 
-// parseProblem is pgx's complaint without what it quotes of the URL.
+// parseProblem is pgx's complaint without what it quotes of the URL: the
+// parameters that it refuses, where these are the problem.
 func parseProblem(err error, u *url.URL) string {
+	var bad []string
+	for name, values := range u.Query() {
+		probe := url.URL{Scheme: "postgres", Host: "localhost", Path: "/", RawQuery: url.Values{name: values}.Encode()}
+		if _, err := pgx.ParseConfig(probe.String()); err == nil || name == "sslrootcert" || name == "sslcert" || name == "sslkey" {
+			continue // of files pgx says what is wrong with them
+		}
+		if name == "sslmode" {
+			name += " (it can be disable, allow, prefer, require, verify-ca or verify-full)"
+		}
+		bad = append(bad, name)
+	}
+	if len(bad) > 0 {
+		slices.Sort(bad)
+		return "not valid: " + strings.Join(bad, ", ")
+	}
 	text := err.Error()
 	if i := strings.LastIndex(text, "`: "); i >= 0 {
 		text = text[i+3:]
