@@ -247,7 +247,7 @@ func (s *site) recovered() {
 func TestSixHoursWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, options{name: "-outage"})
-	s.feed(2 * time.Second)
+	s.feed(5 * time.Second)
 	s.sim.At(outageBegins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
 	s.sim.At(outageEnds, func() { s.proxy.Refuse(false) })
 	s.sim.Run(drillEnds)
@@ -302,10 +302,10 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 
 func TestADayWithPoisonInEveryBatch(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{name: "-poison"})
-	const day = 24 * time.Hour
-	stopGood := s.sim.Every(4*time.Second, func() { s.good("") })
-	stopBad := s.sim.Every(5*time.Second, s.bad)
+	const day, window = 24 * time.Hour, 10 * time.Second
+	s := newSite(t, options{name: "-poison", mapping: esmsim.MappingConfig{BatchSize: batchSize, Window: window}})
+	stopGood := s.sim.Every(window*4/5, func() { s.good("") })
+	stopBad := s.sim.Every(window, s.bad)
 	s.sim.At(day, func() { stopGood(); stopBad() })
 	s.sim.Run(day + time.Hour)
 	s.check()
