@@ -105,7 +105,7 @@ func TestDocsNameTheParameters(t *testing.T) {
 	for _, doc := range []string{"docs/deploy.md", "docs/operate.md", "docs/security.md", "docs/cost.md"} {
 		for _, found := range given.FindAllStringSubmatch(readFile(t, doc), -1) {
 			name := found[1]
-			if at(source, "Parameters", name) == nil && !slices.Contains([]string{"Name", "VisibilityTimeout"}, name) {
+			if at(source, "Parameters", name) == nil && !slices.Contains([]string{"Name", "VisibilityTimeout", "AdditionalVersionWeights"}, name) {
 				t.Errorf("%s: the template has no parameter %s", doc, name)
 			}
 		}
