@@ -90,7 +90,7 @@ cover: ## coverage of all tests, as coverage/index.html
 	go tool cover -html=coverage/cover.out -o coverage/index.html
 	@go tool cover -func=coverage/cover.out | tail -n 1
 
-clean: ## remove what these targets made
+clean: ## remove what these targets made; .local stays, with services and tools: make stop ends them, rm -rf .local removes them
 	rm -rf bin coverage dist .aws-sam
 
 # ---------------------------------------------------------------- the container, and what a release has: README, Container
@@ -108,7 +108,7 @@ IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION
 build: ## the container image, as IMAGE:VERSION and IMAGE:latest, by docker or podman
 	@# Podman's own format has no health check.
 	@set -e; engine='$(ENGINE)'; format=; \
-	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers here" >&2; exit 1; }; \
+	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers here: install or start docker or podman" >&2; exit 1; }; \
 	case $$engine in *podman) format='--format docker' ;; esac; \
 	set -x; DOCKER_BUILDKIT=1 $$engine build $$format $(IMAGE_LABELS) --tag "$(IMAGE):$(VERSION)" --tag "$(IMAGE):latest" .
 

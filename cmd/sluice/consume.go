@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"runtime/debug"
 	"slices"
@@ -89,7 +90,7 @@ func (c *consumeCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	if cfg.QueueURL == cfg.DeadLetterQueueURL {
-		return errors.New("SQS_URL and DEAD_LETTER_QUEUE_URL are the same queue: rejected messages would come again and again")
+		return errSameQueue // deadLetterQueue sees it in other spellings too, once SQS can be asked
 	}
 	show := a.watchConsumer(cfg.LogLevel)
 	defer show.end()
@@ -105,6 +106,24 @@ func (c *consumeCmd) Run(ctx context.Context, a *app) error {
 	show.end()
 	return c.report(a, &summary, err)
 }
+
+// deadLetterQueue looks at the dead-letter queue before it is needed. Only to
+// send there is what a role must be allowed, so that it can be looked at is no
+// condition.
+func deadLetterQueue(ctx context.Context, client *sqsqueue.Client, url string, source *sqsqueue.Queue, log *slog.Logger) error {
+	dead, err := sqsqueue.Open(ctx, client, url, "DEAD_LETTER_QUEUE_URL")
+	switch {
+	case err != nil && sqsqueue.Missing(err):
+		return err
+	case err != nil:
+		log.WarnContext(ctx, "the dead-letter queue could not be looked at", "error", err.Error())
+	case dead.Settings.ARN == source.Settings.ARN:
+		return errSameQueue
+	}
+	return nil
+}
+
+var errSameQueue = errors.New("SQS_URL and DEAD_LETTER_QUEUE_URL are the same queue: rejected messages would come again and again")
 
 // consumer puts together what a run needs.
 func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, show *consumerWatch) (_ *consume.Consumer, stop func(), err error) {
@@ -136,6 +155,9 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 	}
 	consumer := &consume.Consumer{Queue: q, Pipeline: h.Pipeline, Keys: h.Keys, Log: log, Observers: []consume.Observer{show}, Options: o}
 	if cfg.DeadLetterQueueURL != "" {
+		if err := deadLetterQueue(ctx, client, cfg.DeadLetterQueueURL, q, log); err != nil {
+			return nil, nil, err
+		}
 		consumer.DeadLetters = client.DeadLetter(cfg.DeadLetterQueueURL, cfg.Model.Name)
 	} else if q.FIFO {
 		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
@@ -146,7 +168,11 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 		m.Process()
 		at, stopPages, err := m.Serve(ctx, address)
 		if err != nil {
-			return nil, nil, err
+			setting := "--metrics-addr"
+			if c.MetricsAddr == "" {
+				setting = "SLUICE_METRICS_ADDR"
+			}
+			return nil, nil, fmt.Errorf("%s: %w", setting, err)
 		}
 		log.InfoContext(ctx, "metrics are served", "metrics", "http://"+at+"/metrics", "health", "http://"+at+"/healthz")
 		consumer.CountEvery = 10 * time.Second

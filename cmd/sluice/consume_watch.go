@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -24,20 +25,24 @@ type consumerWatch struct {
 	lag    time.Duration
 	queued int
 	logged time.Time
+
+	rate      float64 // messages a second, since a second or more before rated
+	rated     time.Time
+	ratedDone int
 }
 
 // logEvery is how often a run that goes on says so.
 const logEvery = time.Minute
 
 func (a *app) watchConsumer(level slog.Level) *consumerWatch {
-	w := &consumerWatch{w: a.stderr, logged: time.Now()}
-	if !terminal(a.stderr) {
+	w := &consumerWatch{w: a.stderr, logged: time.Now(), rated: time.Now()}
+	if !a.animates() {
 		w.log = a.log(a.environ)
 		return w
 	}
 	w.bar = progressbar.NewOptions64(1,
-		progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("consuming"), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("messages"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+		progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("consuming"),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
 		progressbar.OptionSetPredictTime(false),
 	)
 	if level == slog.LevelInfo {
@@ -101,18 +106,24 @@ func (w *consumerWatch) draw() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	text := number(w.sum.Stored) + " stored, " + number(w.sum.Rejected) + " rejected"
+	done := w.sum.Settled()
+	total := max(w.queued, done)
+	text := number(done) + " of " + number(total) + ": " + number(w.sum.Stored) + " stored, " + number(w.sum.Rejected) + " rejected"
 	if w.sum.Returned > 0 {
 		text += ", " + number(w.sum.Returned) + " returned"
 	}
 	if w.lag >= time.Second {
 		text += ", lag " + w.lag.Round(time.Second).String()
 	}
-	done := w.sum.Settled()
-	// It never gets to its end by itself: what has ended draws no more.
-	w.bar.ChangeMax(max(w.queued, done) + 1)
-	w.bar.Describe(text)
-	_ = w.bar.Set(done) // a terminal that is gone
+	if now := time.Now(); now.Sub(w.rated) >= time.Second {
+		w.rate, w.rated, w.ratedDone = float64(done-w.ratedDone)/now.Sub(w.rated).Seconds(), now, done
+	}
+	text += ", " + number(int(math.Round(w.rate))) + "/s"
+	// The bar never gets to its end by itself, since one that has ended draws
+	// no more: it counts thousandths of messages, and has one too many.
+	w.bar.ChangeMax(total*1000 + 1)
+	_ = w.bar.Set(done * 1000) // a terminal that is gone
+	w.bar.Describe(text)       // draws
 }
 
 func (w *consumerWatch) end() {

@@ -43,7 +43,7 @@ func (c *explainCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	body, err := a.read(c.File)
+	body, err := a.read(ctx, c.File)
 	if err != nil {
 		return fmt.Errorf("read the body: %w", err)
 	}

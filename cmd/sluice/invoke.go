@@ -28,7 +28,7 @@ When the handler fails, the answer is Lambda's error JSON and the exit code is 1
 
 // Run implements the command.
 func (c *invokeCmd) Run(ctx context.Context, a *app) error {
-	event, err := a.read(c.Event)
+	event, err := a.read(ctx, c.Event)
 	if err != nil {
 		return fmt.Errorf("read the event: %w", err)
 	}
@@ -67,12 +67,12 @@ func errorType(err error) string {
 }
 
 // read reads a file, or standard input for "-".
-func (a *app) read(path string) ([]byte, error) {
+func (a *app) read(ctx context.Context, path string) ([]byte, error) {
 	if path == "-" || path == "" {
-		return io.ReadAll(a.stdin)
+		return orStopped(ctx, func() ([]byte, error) { return io.ReadAll(a.stdin) })
 	}
 	if strings.HasPrefix(strings.TrimSpace(path), "{") {
 		return nil, errors.New("the argument is the name of a file, and looks like a body; give that on standard input")
 	}
-	return os.ReadFile(path)
+	return orStopped(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 }

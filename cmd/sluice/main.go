@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -70,11 +71,15 @@ const (
 
 // run is main with everything that it touches as a parameter.
 func run(ctx context.Context, args []string, environ map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	out := &output{w: stdout}
+	a := &app{environ: environ, stdin: stdin, stdout: out, stderr: stderr}
+	if terminal(stdout) {
+		a.stdout = stdout // some ask whether it is one; and who looks at it sees what is missing
+	}
 	exited := -1
 	parser, err := kong.New(&cli{},
 		kong.Name("sluice"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.Writers(a.stdout, stderr), kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(a),
 	)
@@ -87,8 +92,8 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	}
 	command, err := parser.Parse(args)
 	switch {
-	case exited >= 0: // --help
-		return exited
+	case exited >= 0, out.err != nil: // --help, and nothing else is printed yet
+		return a.end(nil, out)
 	case err != nil && args[0] == "mask" && strings.HasPrefix(err.Error(), "unexpected argument"):
 		// Not kong's text, which quotes the argument: here it may be a person's.
 		fmt.Fprintln(stderr, "sluice: mask takes the value from standard input, not as an argument; `sluice mask --help` shows how")
@@ -97,13 +102,28 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 		fmt.Fprintf(stderr, "sluice: %v; `sluice --help` shows how to use it\n", err)
 		return exitUsage
 	}
-	if err := command.Run(); err != nil {
-		if !errors.Is(err, errReported) {
-			fmt.Fprintf(stderr, "sluice: %v\n", err)
-		}
-		return exitFailed
+	return a.end(command.Run(), out)
+}
+
+// end says what a command failed with, unless it has done so itself, and
+// returns the exit code. A command whose output is lost has failed.
+func (a *app) end(err error, out *output) int {
+	if out.err != nil && (err == nil || errors.Is(err, errReported) || errors.Is(err, out.err)) {
+		err = fmt.Errorf("write the output: %w", out.err)
 	}
-	return exitDone
+	switch {
+	case err == nil:
+		return exitDone
+	case !errors.Is(err, errReported):
+		fmt.Fprintf(a.stderr, "sluice: %s\n", a.named(err))
+	}
+	return exitFailed
+}
+
+// named is an error's text with the name by which the database's URL was
+// given: most errors know only that there is one, and call it DATABASE_URL.
+func (a *app) named(err error) string {
+	return regexp.MustCompile(`\bDATABASE_URL\b`).ReplaceAllString(err.Error(), config.DatabaseVariable(a.environ))
 }
 
 // errReported fails a command that has said why already.

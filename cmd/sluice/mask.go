@@ -35,7 +35,7 @@ func (c *maskCmd) Run(ctx context.Context, a *app) error {
 		if f.Name != c.Field {
 			continue
 		}
-		text, err := a.read("-")
+		text, err := a.read(ctx, "-")
 		if err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}

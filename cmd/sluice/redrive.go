@@ -29,10 +29,14 @@ type redriveCmd struct {
 // Help says more than one line.
 func (redriveCmd) Help() string {
 	return `Each message is sent with its attributes and its group, and without sluice's note; it is deleted from the dead-letter
-queue when SQS has confirmed that it took it. So none is lost; when an answer is lost on the way, one can be sent twice,
-and a model whose key is in the body (as orders) then still stores it once. Messages that are not meant are given back
-when the command ends, and those that came after its start are left alone. An interrupt ends it after the messages that
-are under way.
+queue when SQS has confirmed that it took it, ten at a time. So none is lost. Two things can leave messages in both
+queues, and the next redrive would send those again: kill -9, which leaves up to 10; and an answer of SQS that is lost,
+after which nothing is repeated and the messages are named. A model whose key is in the body (as orders) still stores
+them once, and a FIFO queue takes them once if that is within 5 minutes.
+
+Messages that are not meant are given back when the command ends, and those that came after its start are left alone.
+Those that are in flight are not seen: repeat it when they are back. An interrupt ends it after the messages that are
+under way.
 
   sluice redrive --dry-run
   sluice redrive --reason refused_by_database --newer-than 48h`
@@ -92,7 +96,15 @@ func (c *redriveCmd) Run(ctx context.Context, a *app) error {
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("stopped; what is left is in the dead-letter queue")
 	}
-	return errors.Join(err, s.Err())
+	return prefixed(errors.Join(err, s.Err()))
+}
+
+// prefixed makes each of several errors that are joined begin as the first does.
+func prefixed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "\nsluice: "))
 }
 
 // errForce refuses to look into a queue that counts receives.
@@ -124,13 +136,15 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to string) erro
 		done = fmt.Sprintf("they would be sent to %s (dry run)", to)
 	}
 	fmt.Fprintf(a.stdout, "%s: %d messages at the start, %d looked at, %d meant; %s.\n", from, s.There, s.Looked, s.Matched, done)
+	inFlight := min(s.InFlight, max(0, s.There-s.Looked))
 	for _, left := range []struct {
 		n    int
 		text string
 	}{
 		{s.OtherQueue, "came from another queue, and stay; --any-source takes them too"},
 		{s.Newer, "came after the start, and were left alone"},
-		{s.There - s.Looked, "were not looked at: in flight, delayed, behind others of their group, or beyond --max"},
+		{inFlight, "are in flight: repeat when they are back"},
+		{s.There - s.Looked - inFlight, "were not looked at: delayed, behind others of their group, or beyond --max"},
 		{s.Unreturned, "could not be given back at once, and are invisible until the queue's visibility ends"},
 	} {
 		if left.n > 0 {
@@ -140,7 +154,7 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to string) erro
 	for _, list := range []struct {
 		what string
 		ids  []string
-	}{{"not sent", s.NotSent}, {"sent, and not deleted", s.Undeleted}} {
+	}{{"not sent", s.NotSent}, {"not known whether it was sent; it may be in both queues", s.MaybeSent}, {"sent, and not deleted", s.Undeleted}} {
 		for i, id := range list.ids {
 			if i == maxNumbers {
 				fmt.Fprintf(a.stderr, "sluice: %s: %d more (--json lists them)\n", list.what, len(list.ids)-i)

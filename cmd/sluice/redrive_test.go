@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +206,52 @@ func TestRedriveFails(t *testing.T) {
 	}
 	if len(source.Messages()) != 1 {
 		t.Errorf("%d arrived", len(source.Messages()))
+	}
+}
+
+// What may have been sent is not called unsent, and each line of an error is one of ours.
+func TestRedriveWithoutAnswers(t *testing.T) {
+	sqs, dead, source, environ := deadLetters(t)
+	for range 6 { // more than two batches
+		for i := range 10 {
+			dead.Put(rejectedMessage(fmt.Sprint(queueCanary, i), sqsqueue.Note{Reason: message.ReasonNotJSON}))
+		}
+	}
+	sqs.Inject(func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Operation == "SendMessageBatch"} })
+	code, stdout, stderr := run(t, environ, "", "redrive")
+	noCanary(t, stdout, stderr)
+	if code != 1 || strings.Count(stderr, "sluice: not known whether it was sent; it may be in both queues: message ") != 20 ||
+		!strings.Contains(stderr, "of 20 messages it is not known whether they were sent") || !strings.Contains(stderr, "45 messages were not sent, and are where they were") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	for line := range strings.Lines(stderr) {
+		if !strings.HasPrefix(line, "sluice: ") {
+			t.Errorf("not a line of ours: %s", line)
+		}
+	}
+	if len(dead.Messages()) != 65 || len(source.Messages()) != 20 || inFlight(dead) != 0 {
+		t.Errorf("%d are left, %d of them invisible; %d arrived", len(dead.Messages()), inFlight(dead), len(source.Messages()))
+	}
+	code, stdout, _ = run(t, environ, "", "redrive", "--json", "--max", "1")
+	if code != 1 || !strings.Contains(stdout, `"unknown":1,`) || !strings.Contains(stdout, `"unknown_ids"`) {
+		t.Errorf("got %d, %s", code, stdout)
+	}
+}
+
+func TestRedriveWhileOthersHoldMessages(t *testing.T) {
+	_, dead, _, environ := deadLetters(t)
+	held := make([]sqstest.Message, 7)
+	for i := range held {
+		held[i] = sqstest.Message{Body: "held", Receives: 1, VisibleAt: time.Now().Add(time.Minute)}
+	}
+	dead.Put(held...)
+	code, stdout, stderr := run(t, environ, "", "redrive")
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "12 messages at the start, 5 looked at") || !strings.Contains(stdout, "\n7 are in flight: repeat when they are back.\n") || strings.Contains(stdout, "not looked at") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	code, stdout, _ = run(t, environ, "", "redrive", "--json")
+	if code != 0 || !strings.Contains(stdout, `"in_flight":7,`) {
+		t.Errorf("got %d, %s", code, stdout)
 	}
 }
 

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -11,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -53,11 +51,11 @@ type sendSummary struct {
 	Complete bool `json:"complete"`
 }
 
-// What is read ahead: so many lines, or so many bytes.
+// What is read ahead: so many lines, so many bytes, or what comes in so long.
 const (
 	sendChunk      = 500
 	sendChunkBytes = 8 << 20
-	maxLineBytes   = 1 << 20 // SQS's limit of a message
+	sendLinger     = 200 * time.Millisecond
 	maxNumbers     = 20
 )
 
@@ -70,38 +68,19 @@ func (c *sendCmd) Run(ctx context.Context, a *app) error {
 	if q.FIFO && c.Group == "" && c.GroupField == "" {
 		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
 	}
-	in, closeIn, err := a.lines(c.File)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", c.File, err)
-	}
-	defer closeIn()
 	s := &sender{sendCmd: c, queue: q, stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
+	in, err := orStopped(ctx, func() (*input, error) { return a.input(c.File) })
+	switch {
+	case errors.Is(err, errStopped):
+		return s.report(a, err)
+	case err != nil:
+		return err
+	}
+	defer in.close()
 	bar := a.progress("sending")
 	err = s.all(ctx, in, bar)
 	bar.end()
 	return s.report(a, err)
-}
-
-// lines opens a file of lines.
-func (a *app) lines(path string) (*bufio.Reader, func(), error) {
-	in, done := a.stdin, func() {}
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, nil, err
-		}
-		in, done = f, func() { _ = f.Close() } // it was only read
-	}
-	buffered := bufio.NewReaderSize(in, 64<<10)
-	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" {
-		unzipped, err := gzip.NewReader(buffered)
-		if err != nil {
-			done()
-			return nil, nil, err
-		}
-		buffered = bufio.NewReaderSize(unzipped, 64<<10)
-	}
-	return buffered, done, nil
 }
 
 // sender sends lines in chunks.
@@ -119,56 +98,56 @@ type sender struct {
 	why []string
 }
 
-var errTooLong = fmt.Errorf("a line is longer than the %d bytes that SQS takes", maxLineBytes)
-
-func (s *sender) all(ctx context.Context, in *bufio.Reader, bar *progress) error {
+// all sends the lines of an input. What has come is sent when a chunk is full,
+// and soon also when it is not: a log that is followed has no end.
+func (s *sender) all(ctx context.Context, in *input, bar *progress) error {
+	wanted, enough := context.WithCancel(ctx)
+	defer enough()
+	lines := in.lines(wanted)
+	var late <-chan time.Time // for what is in the chunk
+	flush := func() error {
+		late = nil
+		err := s.flush(ctx)
+		bar.set(s.sum.Sent, 0)
+		return err
+	}
 	for {
-		line, err := readLine(in)
-		if err != nil && !errors.Is(err, errTooLong) {
-			if !errors.Is(err, io.EOF) {
-				return errors.Join(s.flush(ctx), fmt.Errorf("line %d: %w", s.sum.Lines+1, err))
+		var next line
+		select {
+		case <-ctx.Done():
+			return flush()
+		case <-late:
+			if err := flush(); err != nil {
+				return err
 			}
+			continue
+		case next = <-lines:
+		}
+		switch {
+		case errors.Is(next.err, io.EOF):
 			s.sum.Complete = true
-			err = s.flush(ctx)
-			bar.set(s.sum.Sent, 0)
-			return err
+			return flush()
+		case next.err != nil && !errors.Is(next.err, errTooLong):
+			return errors.Join(flush(), in.problem(s.sum.Lines+1, next.err))
 		}
 		s.sum.Lines++
 		switch {
-		case err != nil:
-			s.refuse(s.sum.Lines, err.Error())
-			s.stopped[s.Group] = s.queue.FIFO && s.Group != ""
-		case len(bytes.TrimSpace(line)) == 0:
+		case next.err != nil:
+			s.refuse(s.sum.Lines, next.err.Error())
+			s.stop(s.Group)
+		case len(bytes.TrimSpace(next.text)) == 0:
 			s.sum.Empty++
 		default:
-			s.add(line)
-		}
-		if len(s.out) == sendChunk || s.bytes >= sendChunkBytes {
-			if err := s.flush(ctx); err != nil {
-				return err
-			}
-			bar.set(s.sum.Sent, 0)
-		}
-	}
-}
-
-// readLine reads a line without its end; io.EOF when there is none.
-func readLine(in *bufio.Reader) (line []byte, err error) {
-	long := false
-	for {
-		part, err := in.ReadSlice('\n')
-		if long = long || len(line)+len(part) > maxLineBytes+2; !long {
-			line = append(line, part...)
+			s.add(next.text)
 		}
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case err != nil && (!errors.Is(err, io.EOF) || len(line) == 0 && !long):
-			return nil, err
-		case long:
-			return nil, errTooLong
+		case len(s.out) == sendChunk || s.bytes >= sendChunkBytes:
+			if err := flush(); err != nil {
+				return err
+			}
+		case len(s.out) > 0 && late == nil:
+			late = time.After(sendLinger)
 		}
-		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
 	}
 }
 
@@ -176,19 +155,31 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 func (s *sender) add(line []byte) {
 	m := sqsqueue.Outgoing{Body: line, Group: s.Group}
 	if s.GroupField != "" {
-		if m.Group = groupOf(line, s.GroupField); m.Group == "" {
-			s.refuse(s.sum.Lines, "the body has no text in the field of --group-field")
-			return
-		}
+		m.Group = groupOf(line, s.GroupField)
+	}
+	switch {
+	case !takes(line):
+		s.refuse(s.sum.Lines, errCharacters.Error())
+		s.stop(m.Group)
+		return
+	case s.GroupField != "" && m.Group == "":
+		s.refuse(s.sum.Lines, "the body has no text in the field of --group-field")
+		return
+	case s.stopped[m.Group]:
+		s.refuse(s.sum.Lines, "an earlier message of the group was not sent")
+		return
 	}
 	if s.queue.FIFO {
 		m.DeduplicationID = s.deduplicationID(line)
 	}
-	if s.stopped[m.Group] {
-		s.refuse(s.sum.Lines, "an earlier message of the group was not sent")
-		return
-	}
 	s.out, s.numbers, s.bytes = append(s.out, m), append(s.numbers, s.sum.Lines), s.bytes+len(line)
+}
+
+// stop sends no more of a group, where its order matters.
+func (s *sender) stop(group string) {
+	if s.queue.FIFO && group != "" {
+		s.stopped[group] = true
+	}
 }
 
 func (s *sender) deduplicationID(line []byte) string {
@@ -222,9 +213,7 @@ func (s *sender) flush(ctx context.Context) error {
 	s.sum.Sent += len(s.out) - len(unsent)
 	for _, i := range unsent {
 		s.refuse(s.numbers[i], "")
-		if s.queue.FIFO {
-			s.stopped[s.out[i].Group] = true
-		}
+		s.stop(s.out[i].Group)
 	}
 	s.out, s.numbers, s.bytes = s.out[:0], s.numbers[:0], 0
 	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseUnsent {
@@ -256,8 +245,8 @@ func (s *sender) because(why string) {
 }
 
 func (s *sender) report(a *app, err error) error {
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("stopped")
+	if errors.Is(err, context.Canceled) || errors.Is(err, errStopped) {
+		err = fmt.Errorf("%w; what follows was not sent", errStopped)
 	}
 	if err != nil {
 		s.sum.Complete = false

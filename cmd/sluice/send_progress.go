@@ -13,7 +13,7 @@ import (
 type progress struct{ bar *progressbar.ProgressBar }
 
 func (a *app) progress(doing string) *progress {
-	if !terminal(a.stderr) {
+	if !a.animates() {
 		return &progress{}
 	}
 	return &progress{progressbar.NewOptions64(-1,
@@ -44,9 +44,13 @@ func terminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// animates says whether a bar can be drawn over and over: on a terminal that
+// can go back to the start of a line.
+func (a *app) animates() bool { return terminal(a.stderr) && a.environ["TERM"] != "dumb" }
+
 // red is a text in red, where colours can be seen and are wanted.
 func (a *app) red(text string) string {
-	if !terminal(a.stderr) || a.environ["NO_COLOR"] != "" {
+	if !a.animates() || a.environ["NO_COLOR"] != "" {
 		return text
 	}
 	return "\x1b[1;31m" + text + "\x1b[0m"

@@ -3,6 +3,8 @@
 //
 //	Database   database.go  reads the catalog, the grants and the clock of a live server
 //	           columns.go   a column of the model beside the live one
+//	           triggers.go  what stands between an INSERT and the table
+//	           partitions.go  where rows of now and of soon go
 //	Queues     queues.go    judges settings that were read already
 //	Functions  queues.go    judges event source mappings that were read already
 //

@@ -230,10 +230,15 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	}
 	d.columns(name, have, want, d.filled)
 	d.grants(name, have, want, key)
-	if key == nil {
-		return nil
+	if key != nil {
+		if err := d.key(ctx, name, oid, key); err != nil {
+			return err
+		}
 	}
-	return d.key(ctx, name, oid, key)
+	if err := d.diverted(ctx, name, oid, key != nil); err != nil {
+		return err
+	}
+	return d.partitions(ctx, name, oid, want)
 }
 
 // filled says whether no row of ours has a NULL in a column.

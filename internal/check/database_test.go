@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,130 @@ func TestWhatIsWrongWithATable(t *testing.T) {
 			}
 		})
 	}
+}
+
+const (
+	returnsNew  = "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.locale := 'x'; RETURN NEW ; END $$; "
+	returnsNull = "CREATE FUNCTION route() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.locale = 'x' THEN RETURN NULL; END IF; return new; END $$; "
+	onlyRaises  = "CREATE FUNCTION closed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'closed'; END $$; "
+)
+
+// before is a trigger that calls a function.
+func before(function string) string {
+	return fmt.Sprintf(`CREATE TRIGGER "The %s" BEFORE INSERT OR UPDATE ON user_logins FOR EACH ROW EXECUTE FUNCTION %s()`, function, function)
+}
+
+func TestWhatStandsBeforeATable(t *testing.T) {
+	for _, tt := range []struct {
+		name, model string
+		// sql is executed after the model's own.
+		sql  string
+		want []string
+		says string
+	}{
+		{"a rule in its place", "user_logins", "CREATE RULE nowhere AS ON INSERT TO user_logins DO INSTEAD NOTHING", []string{"error rule"}, "the rule nowhere of "},
+		{"a rule for some rows", "user_logins", `CREATE RULE "No Where" AS ON INSERT TO user_logins WHERE NEW.locale = 'x' DO INSTEAD NOTHING`, []string{"error rule"}, `DROP RULE \"No Where\" ON`},
+		{"a rule beside", "user_logins", "CREATE TABLE audit (); CREATE RULE audited AS ON INSERT TO user_logins DO ALSO INSERT INTO audit DEFAULT VALUES", []string{"error rule"}, "audited"},
+		{"a rule that is off", "user_logins", "CREATE RULE nowhere AS ON INSERT TO user_logins DO INSTEAD NOTHING; ALTER TABLE user_logins DISABLE RULE nowhere", nil, ""},
+		{"a rule for updates, which is off", "user_logins", "CREATE RULE kept AS ON UPDATE TO user_logins DO INSTEAD NOTHING; ALTER TABLE user_logins DISABLE RULE kept", []string{"error rule"}, "ON CONFLICT"},
+		{"a rule for updates of a table with a ledger", "user_logins_plain", "CREATE RULE kept AS ON UPDATE TO user_logins DO INSTEAD NOTHING", nil, ""},
+		{"a rule for updates of the ledger", "user_logins_plain", "CREATE RULE kept AS ON UPDATE TO sluice_ledger DO INSTEAD NOTHING", []string{"error rule"}, "sluice_ledger"},
+		{"a rule for deletes", "user_logins", "CREATE RULE kept AS ON DELETE TO user_logins DO INSTEAD NOTHING", nil, ""},
+		{"a trigger that sets a column", "user_logins", returnsNew + before("touch"), nil, `The touch\" of `},
+		{"a trigger that may swallow", "user_logins", returnsNull + before("route"), []string{"warning trigger"}, `The route\" of `},
+		{"a trigger that only raises", "user_logins", onlyRaises + before("closed"), []string{"warning trigger"}, ""},
+		{"a trigger that is off", "user_logins", returnsNull + before("route") + `; ALTER TABLE user_logins DISABLE TRIGGER "The route"`, nil, ""},
+		{"a trigger for replicas", "user_logins", returnsNull + before("route") + `; ALTER TABLE user_logins ENABLE REPLICA TRIGGER "The route"`, nil, ""},
+		{"a trigger in another language", "user_logins", before("suppress_redundant_updates_trigger"), []string{"skipped trigger"}, "internal"},
+		{"a trigger afterwards", "user_logins", returnsNull + "CREATE TRIGGER late AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION route()", nil, ""},
+		{"a trigger for updates", "user_logins", returnsNull + "CREATE TRIGGER other BEFORE UPDATE ON user_logins FOR EACH ROW EXECUTE FUNCTION route()", nil, ""},
+		{"a trigger for statements", "user_logins", returnsNull + "CREATE TRIGGER once BEFORE INSERT ON user_logins FOR EACH STATEMENT EXECUTE FUNCTION route()", nil, ""},
+		{"a trigger of the ledger", "user_logins_plain", returnsNull + "CREATE TRIGGER kept BEFORE INSERT ON sluice_ledger FOR EACH ROW EXECUTE FUNCTION route()", []string{"warning trigger"}, "sluice_ledger"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := load(t, tt.model)
+			db := migrated(t, m)
+			db.Exec(t, tt.sql)
+			f := look(t, m, db.URL)
+			want(t, f, tt.want...)
+			if text := fmt.Sprintf("%q", f); !strings.Contains(text, tt.says) {
+				t.Errorf("the findings do not say %q: %s", tt.says, text)
+			}
+		})
+	}
+}
+
+func TestPartitions(t *testing.T) {
+	const (
+		past     = "CREATE TABLE past PARTITION OF user_logins FOR VALUES FROM (MINVALUE) TO ('2026-01-01'); "
+		now      = "DO $$ BEGIN EXECUTE format('CREATE TABLE now PARTITION OF user_logins FOR VALUES FROM (%L) TO (%L)', now() - interval '1 day', now() + interval '3 days'); END $$; "
+		later    = "DO $$ BEGIN EXECUTE format('CREATE TABLE later PARTITION OF user_logins FOR VALUES FROM (%L) TO (%L)', now() + interval '3 days', now() + interval '9 days'); END $$; "
+		days     = "DO $$ BEGIN FOR i IN -1..9 LOOP EXECUTE format('CREATE TABLE d%s PARTITION OF user_logins FOR VALUES IN (%L)', i + 1, (now() AT TIME ZONE 'UTC')::date + i); END LOOP; END $$; "
+		sentAt   = "RANGE (sent_at)"
+		rest     = "CREATE TABLE rest PARTITION OF user_logins DEFAULT; "
+		byUser   = "CREATE TABLE now PARTITION OF user_logins FOR VALUES FROM (MINVALUE) TO (MAXVALUE) PARTITION BY HASH (message_id); "
+		noKey    = "error key"
+		none     = "error partition_none"
+		notNow   = "error partition_now"
+		notSoon  = "warning partition_soon"
+		swallows = "warning trigger"
+	)
+	for _, tt := range []struct {
+		name, by string
+		sql      string
+		want     []string
+		// unsure: the bounds are of something that is not known, so nothing is said of them.
+		unsure bool
+	}{
+		{"none", sentAt, "", []string{none}, false},
+		{"none below", sentAt, byUser, []string{none}, false},
+		{"of the past", sentAt, past, []string{notNow}, false},
+		{"of now", sentAt, past + now, []string{notSoon}, false},
+		{"of now and later", sentAt, past + now + later, nil, false},
+		{"of later", sentAt, past + later, []string{notNow}, false},
+		{"a default alone", sentAt, rest, nil, false},
+		{"a default beside", sentAt, past + rest, nil, false},
+		{"one for all, by something else below", sentAt, byUser + "CREATE TABLE half PARTITION OF now FOR VALUES WITH (MODULUS 2, REMAINDER 0)", nil, true},
+		{"by something else", "HASH (message_id)", "CREATE TABLE half PARTITION OF user_logins FOR VALUES WITH (MODULUS 2, REMAINDER 0)", nil, true},
+		{"by days", "LIST (create_date)", days, []string{noKey}, false},
+		{"by days, without some", "LIST (create_date)", days + "DROP TABLE d8", []string{noKey, notSoon}, false},
+		{"by days, without today", "LIST (create_date)", days + "DROP TABLE d1", []string{noKey, notNow}, false},
+		{"by an expression", "RANGE (date_trunc('day', sent_at AT TIME ZONE 'UTC'))", past, []string{noKey, notNow}, false},
+		{"by a field of the body", "LIST (user_id)", "CREATE TABLE one PARTITION OF user_logins FOR VALUES IN ('u-1')", []string{noKey}, true},
+		{"by two columns", "RANGE (sent_at, user_id)", "CREATE TABLE old PARTITION OF user_logins FOR VALUES FROM (MINVALUE, MINVALUE) TO ('2026-01-01', MINVALUE)", []string{noKey}, true},
+		{"one detached", sentAt, past + now + later + "ALTER TABLE user_logins DETACH PARTITION now", []string{notNow}, false},
+		{"many", sentAt, "DO $$ BEGIN FOR i IN 0..600 LOOP EXECUTE format('CREATE TABLE d%s PARTITION OF user_logins FOR VALUES FROM (%L) TO (%L)', i, '2024-01-01'::date + i, '2024-01-01'::date + i + 1); END LOOP; END $$; " + now, []string{notSoon}, false},
+		{"a trigger of all", sentAt, rest + returnsNull + before("route"), []string{swallows}, false},
+		{"a trigger of one", sentAt, rest + returnsNull + "CREATE TRIGGER own BEFORE INSERT ON rest FOR EACH ROW EXECUTE FUNCTION route()", []string{swallows}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := load(t, "user_logins")
+			db := migrated(t, m)
+			db.Exec(t, "ALTER TABLE user_logins RENAME TO plain; CREATE TABLE user_logins (LIKE plain INCLUDING DEFAULTS) PARTITION BY "+tt.by)
+			if !slices.Contains(tt.want, noKey) {
+				db.Exec(t, "ALTER TABLE user_logins ADD PRIMARY KEY (sent_at, message_id)")
+			}
+			db.Exec(t, tt.sql)
+			f := look(t, m, db.URL)
+			want(t, f, tt.want...)
+			said := slices.ContainsFunc(f, func(x check.Finding) bool { return strings.HasPrefix(x.Rule, "partition") })
+			if said == tt.unsure {
+				t.Errorf("of partitions it says %v: %+v", said, f)
+			}
+		})
+	}
+}
+
+// The model may name one partition, by mistake or on purpose.
+func TestAPartition(t *testing.T) {
+	t.Parallel()
+	m := load(t, "user_logins")
+	db := migrated(t, m)
+	db.Exec(t, `ALTER TABLE user_logins RENAME TO plain; CREATE TABLE whole (LIKE plain, PRIMARY KEY (sent_at, message_id)) PARTITION BY RANGE (sent_at);
+		CREATE TABLE user_logins PARTITION OF whole FOR VALUES FROM (MINVALUE) TO ('2026-01-01')`)
+	want(t, look(t, m, db.URL), "error partition_now")
 }
 
 func TestGrants(t *testing.T) {

@@ -19,6 +19,9 @@ const (
 	mustSurvive, shouldSurvive = time.Hour, 6 * time.Hour
 	// visibilityFactor is AWS's rule for a queue that Lambda reads.
 	visibilityFactor = 6
+	// minVisibility is what a batch may take with a database that is not quite
+	// well. `sluice consume` extends it, for which it needs time as well.
+	minVisibility = 5 * time.Second
 )
 
 // Queues is what there is around the queue that is read.
@@ -43,6 +46,10 @@ func (q *Queues) Check() Findings {
 	f.add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), kept(s))
 	if s.Retention == 0 {
 		f.add(Skipped, "queue", "retention", "", "for how long messages are kept was not looked at: the server does not say, as SQS would")
+	}
+	if s.Visibility < minVisibility {
+		f.add(Warning, "queue", "visibility", "raise the queue's visibility time-out, as to 180 seconds",
+			"the queue's visibility is %s: a message comes again while it is worked on, spends a receive, and can be rejected twice", spell(s.Visibility))
 	}
 	switch {
 	case s.DeadLetterARN == "" && !q.RejectsSet:

@@ -37,6 +37,9 @@ func TestQueues(t *testing.T) {
 		{"one receive", func(q *check.Queues) { q.Source.Settings.MaxReceives = 1 }, []string{"error max_receive_count", "error outage"}},
 		{"no back-off", func(q *check.Queues) { q.Backoff = false }, []string{"warning outage"}},
 		{"no back-off, and a short visibility", func(q *check.Queues) { q.Backoff, q.Source.Settings.Visibility = false, 30*time.Second }, []string{"error outage"}},
+		{"a visibility of seconds", func(q *check.Queues) { q.Source.Settings.Visibility = 5 * time.Second }, nil},
+		{"a shorter one", func(q *check.Queues) { q.Source.Settings.Visibility = 4 * time.Second }, []string{"warning visibility"}},
+		{"none", func(q *check.Queues) { q.Source.Settings.Visibility = 0 }, []string{"warning visibility"}},
 		{"short retention", func(q *check.Queues) { q.Source.Settings.Retention = 2 * time.Hour }, []string{"warning outage"}},
 		{"no redrive policy", func(q *check.Queues) { q.Source.Settings.DeadLetterARN, q.Policy = "", nil }, []string{"warning no_redrive_policy"}},
 		{"no dead-letter queue at all", func(q *check.Queues) {

@@ -119,7 +119,7 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	for _, need := range needs {
 		switch {
 		case need == Database && c.DatabaseURL == "" && v.PGURL == "" && v.DatabaseSecret == "":
-			problems.add("DATABASE_URL is not set; it says where the rows go, as in postgres://user:password@host:5432/database")
+			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); it says where the rows go, as in postgres://user:password@host:5432/database")
 		case need == Masks && v.MaskKeys == "" && v.Mask == "" && v.MaskSecret == "":
 			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can reverse)")
 		case need == Queue && v.Queue == "":
@@ -155,7 +155,7 @@ func (c *Config) database(v variables, problems *ConfigError) {
 	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":
 		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set: the password is a token of IAM or in the secret; unset one")
 	case c.DatabaseIAMAuth && c.DatabaseURL == "":
-		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL with user, host and database, as in postgres://user@host:5432/database")
+		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with user, host and database, as in postgres://user@host:5432/database")
 	}
 }
 
@@ -180,6 +180,15 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 		}
 		c.Keys = keys
 	}
+}
+
+// DatabaseVariable is the name of the variable that the database's URL comes
+// from, for errors about it.
+func DatabaseVariable(environ map[string]string) string {
+	if environ["DATABASE_URL"] == "" && environ["PG_URL"] != "" {
+		return "PG_URL"
+	}
+	return "DATABASE_URL"
 }
 
 // LogLevel is the level that the environment asks for, info when it is wrong.

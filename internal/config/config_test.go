@@ -118,7 +118,7 @@ func TestProblems(t *testing.T) {
 		{"empty variables", map[string]string{"DATABASE_URL": "", "SLUICE_MASK_KEYS": "", "SLUICE_MASK": "", "SQS_URL": ""}, []string{"DATABASE_URL is not set", "nothing says how to mask", "SQS_URL is not set"}},
 		{"two URLs", with("PG_URL", "postgres://localhost/other"), []string{"DATABASE_URL and PG_URL are both set and differ"}},
 		{"a secret and a token", with("DATABASE_SECRET_ARN", "arn:x", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set"}},
-		{"a token without a URL", with("DATABASE_URL", "", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH needs DATABASE_URL", "DATABASE_URL is not set"}},
+		{"a token without a URL", with("DATABASE_URL", "", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with", "DATABASE_URL is not set (nor PG_URL, its other name)"}},
 		{"keys and the word", with("SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
 		{"keys and a secret", with("SLUICE_MASK_SECRET_ARN", "arn:y"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN are set at once"}},
 		{"a secret and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set at once"}},
@@ -218,6 +218,25 @@ func TestEnviron(t *testing.T) {
 	}
 	if environ["LOG_LEVEL"] != "debug=1" {
 		t.Errorf("got %q", environ["LOG_LEVEL"])
+	}
+}
+
+// TestDatabaseVariable is the one that was set.
+func TestDatabaseVariable(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		environ map[string]string
+		want    string
+	}{
+		{nil, "DATABASE_URL"},
+		{good(), "DATABASE_URL"},
+		{with("PG_URL", databaseURL), "DATABASE_URL"},
+		{with("DATABASE_URL", "", "PG_URL", databaseURL), "PG_URL"},
+		{map[string]string{"PG_URL": databaseURL}, "PG_URL"},
+	} {
+		if got := config.DatabaseVariable(tt.environ); got != tt.want {
+			t.Errorf("got %s, want %s", got, tt.want)
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 	if !r.ending {
 		r.ending, r.summary.Ended, r.err = true, why, err
 		r.stopping.Store(true)
+		r.cancelPings()
 		for _, g := range r.gathered {
 			r.giveBack(ctx, g.items, false)
 		}
@@ -34,7 +35,7 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 func (r *run) giveUp(ctx context.Context) {
 	for _, t := range []*trouble{&r.sqs, &r.database} {
 		if !r.ending && r.tired(t) {
-			r.end(ctx, EndedFailed, fmt.Errorf("%s was out of reach for %v: %w", t.what, t.last.Sub(t.since).Round(time.Second), t.err))
+			r.end(ctx, EndedFailed, fmt.Errorf("%s was out of reach for %v: %w", t.what, time.Since(t.since).Round(time.Second), t.err))
 		}
 	}
 }

@@ -21,13 +21,15 @@ type run struct {
 	since   time.Time // when the first message was asked for
 
 	// What is under way.
-	receives  int // receives,
-	asked     int // and how many messages they may bring
-	working   int // batches,
-	worked    int // and how many messages they have
-	returning int // calls that give messages back
-	counting  bool
-	pinging   bool
+	receives    int // receives,
+	asked       int // and how many messages they may bring
+	working     int // batches,
+	worked      int // and how many messages they have
+	returning   int // calls that give messages back
+	counting    bool
+	pinging     bool
+	cancelPings context.CancelFunc
+	answers     bool // the database has answered a ping, and has not failed since
 
 	receivers int // how many receives may run at once, for now
 	gathered  []gathered
@@ -95,12 +97,18 @@ func (r *run) loop(ctx context.Context, stop <-chan struct{}) {
 	defer cancelTransactions()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	pings, cancelPings := context.WithCancel(all)
+	defer cancelPings()
+	r.cancelPings = cancelPings
+	// So that a wrong password is noticed without a message.
+	r.pinging = true
+	go r.ping(pings)
 	for {
 		r.giveUp(all)
 		if r.ending && r.receives+r.working+r.returning == 0 && !r.counting && !r.pinging {
 			return
 		}
-		r.begin(all, transactions)
+		r.begin(all, transactions, pings)
 		r.report()
 		timer.Reset(time.Until(r.next()))
 		select {
@@ -124,7 +132,7 @@ func (r *run) loop(ctx context.Context, stop <-chan struct{}) {
 }
 
 // begin starts receives, batches and counts, as many as may run now.
-func (r *run) begin(all, transactions context.Context) {
+func (r *run) begin(all, transactions, pings context.Context) {
 	for limit := r.room(); limit > 0; limit = r.room() {
 		r.receives++
 		r.asked += limit
@@ -137,7 +145,7 @@ func (r *run) begin(all, transactions context.Context) {
 	}
 	if r.database.down() && !r.pinging && !r.ending && r.idle && r.working+len(r.gathered) == 0 && !time.Now().Before(r.database.next) {
 		r.pinging = true
-		go r.ping(all)
+		go r.ping(pings)
 	}
 	confirm := r.drained()
 	if !r.counting && (confirm || r.CountEvery > 0 && !r.ending && time.Since(r.counted) >= r.CountEvery && !r.sqs.down()) {
@@ -164,7 +172,7 @@ func (r *run) next() time.Time {
 	}
 	at(r.counted.Add(r.CountEvery), r.CountEvery > 0 && !r.counting && !r.sqs.down())
 	for _, t := range []*trouble{&r.sqs, &r.database} {
-		at(t.next, t.down() && time.Now().Before(t.next))
+		at(t.next, time.Now().Before(t.next))
 	}
 	return next
 }
@@ -175,7 +183,12 @@ func (r *run) report() {
 	for _, g := range r.gathered {
 		held += len(g.items)
 	}
-	down := [2]time.Time{r.database.since, r.sqs.since}
+	var down [2]time.Time
+	for i, t := range []*trouble{&r.database, &r.sqs} {
+		if t.down() {
+			down[i] = t.since
+		}
+	}
 	for _, o := range r.Observers {
 		if held != r.held {
 			o.Holds(held)

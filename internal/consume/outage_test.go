@@ -144,6 +144,40 @@ func TestDatabaseBackWithoutMessages(t *testing.T) {
 	}
 }
 
+// A database that answers and takes no rows is as far away as one that does not
+// answer: a ping that is answered between two failures does not begin the
+// outage anew.
+func TestGivesUpOnADatabaseThatOnlyAnswers(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s.db.Exec(t, `CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;
+		CREATE TRIGGER t BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION full()`)
+	s.put(0, 5)
+	seen := &recorder{}
+	got, err := s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.GiveUpAfter = 2 * time.Second
+		c.Observers = []consume.Observer{seen}
+	}).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "the database was out of reach for") || !strings.Contains(err.Error(), "53100") || got.Ended != consume.EndedFailed {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if len(seen.transactions) < 2 {
+		t.Errorf("it ended after %d transactions: no ping was answered between two", len(seen.transactions))
+	}
+}
+
+// What is wrong with the database is noticed without a message.
+func TestAMissingTableIsNoticedWithoutAMessage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.db.Exec(t, "DROP TABLE user_logins")
+	got, err := s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }).Run(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "sluice migrate") || got.Received != 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // What somebody has to mend ends the run, and gives everything back.
 func TestOperatorsFaultEndsTheRun(t *testing.T) {
 	t.Parallel()

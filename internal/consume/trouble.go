@@ -22,15 +22,22 @@ type trouble struct {
 	next  time.Time // when to try again
 	tries int
 	err   error
+	// answered is when a ping was answered, which does not prove that work
+	// will succeed: the next failure goes on from where the outage was.
+	answered time.Time
 
 	logged time.Time
 	silent time.Duration // after logged
 }
 
-func (t *trouble) down() bool { return !t.since.IsZero() }
+func (t *trouble) down() bool { return !t.since.IsZero() && t.answered.IsZero() }
+
+// mostDoubt is how long a ping is doubted. Messages that were given back in
+// the outage are there again by then.
+const mostDoubt = 2 * sqsqueue.MaxDelay
 
 // within says whether it has not gone on for longer than that.
-func (t *trouble) within(d time.Duration) bool { return !t.down() || time.Since(t.since) < d }
+func (t *trouble) within(d time.Duration) bool { return t.since.IsZero() || time.Since(t.since) < d }
 
 // longestSilence is how long an outage goes on without a line in the log.
 const longestSilence = 10 * time.Minute
@@ -42,27 +49,43 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 		return
 	}
 	now := time.Now()
-	if !t.down() {
+	if t.since.IsZero() || !t.answered.IsZero() && now.Sub(t.answered) > mostDoubt {
 		t.since, t.tries, t.silent = now, 0, 0
 	}
+	t.answered = time.Time{}
 	t.last, t.err = now, err
 	pause := min(t.first<<min(t.tries, 16), t.longest)
 	pause = pause/2 + rand.N(pause/2+1) //nolint:gosec // jitter
 	t.next = now.Add(pause)
 	t.tries++
 	if t.tries == 1 || now.Sub(t.logged) >= t.silent {
-		log.WarnContext(ctx, t.what+" is out of reach", "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // one of two constants
+		trouble := " is out of reach"
+		if fault, ok := errors.AsType[interface {
+			error
+			Fault() message.Cause
+		}](err); ok && fault.Fault() == message.CauseOperator {
+			trouble = " refuses the work"
+		}
+		log.WarnContext(ctx, t.what+trouble, "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // of constants
 		t.logged, t.silent = now, min(max(2*t.silent, t.first), longestSilence)
 	}
 }
 
-// over notes that it answers.
+// pinged notes that it answers.
+func (t *trouble) pinged(ctx context.Context, log *slog.Logger) {
+	if t.down() {
+		t.answered = time.Now()
+		log.DebugContext(ctx, t.what+" answers") //nolint:sloglint // one of two constants
+	}
+}
+
+// over notes that it has done what was asked of it.
 func (t *trouble) over(ctx context.Context, log *slog.Logger) {
-	if !t.down() {
+	if t.since.IsZero() {
 		return
 	}
 	log.InfoContext(ctx, t.what+" is back", "after", time.Since(t.since).Round(time.Millisecond).String(), "tries", t.tries) //nolint:sloglint // one of two constants
-	t.since, t.next, t.err = time.Time{}, time.Time{}, nil
+	t.since, t.next, t.answered, t.err = time.Time{}, time.Time{}, time.Time{}, nil
 }
 
 // boundedTries is how often SQS may say that there is no such queue, or that

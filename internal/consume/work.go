@@ -104,6 +104,7 @@ func (r *run) judged(ctx context.Context, p *pass) {
 		r.proven, r.everWorked = true, true
 		r.database.over(ctx, r.Log)
 	case p.err == nil:
+		r.proven = r.proven || r.answers // it was not needed, as when all were malformed
 	default:
 		r.failed(ctx, p.Began, p.Fault, p.err)
 	}
@@ -116,7 +117,7 @@ func (r *run) failed(ctx context.Context, began time.Time, whose message.Cause, 
 	case whose == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
 		r.end(ctx, EndedFailed, err)
 	default:
-		r.proven = false
+		r.proven, r.answers = false, false
 		r.database.met(ctx, r.Log, began, err)
 		for _, g := range r.gathered {
 			r.giveBack(ctx, g.items, true)
@@ -134,11 +135,12 @@ func (r *run) ping(ctx context.Context) {
 	err := r.Pipeline.Ping(ctx)
 	r.events <- func(ctx context.Context) {
 		r.pinging = false
+		r.answers = err == nil
 		if err != nil {
 			r.failed(ctx, began, ingest.FaultOf(err), err)
 			return
 		}
-		r.database.over(ctx, r.Log)
+		r.database.pinged(ctx, r.Log)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -45,6 +46,9 @@ func (e environment) load() (aws.Config, error) {
 			return aws.Config{}, fmt.Errorf("%s %q is neither true nor false", name, value)
 		}
 	}
+	if err := CheckEndpoints(e); err != nil {
+		return aws.Config{}, err
+	}
 	client, err := e.client()
 	if err != nil {
 		return aws.Config{}, err
@@ -59,10 +63,35 @@ func (e environment) load() (aws.Config, error) {
 	if cfg.Region == "" {
 		cfg.Region = e["AWS_DEFAULT_REGION"]
 	}
-	if url := e["AWS_ENDPOINT_URL"]; url != "" && !e.yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
-		cfg.BaseEndpoint = &url
+	if endpoint := e["AWS_ENDPOINT_URL"]; endpoint != "" && !e.yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
+		cfg.BaseEndpoint = &endpoint
 	}
 	return cfg, nil
+}
+
+// CheckEndpoints finds an endpoint that is none, of AWS or of a service that
+// is used here. The SDK takes any text, and then tries and tries to connect.
+func CheckEndpoints(environ map[string]string) error {
+	if environment(environ).yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
+		return nil
+	}
+	for _, service := range []string{"", "_SQS", "_SECRETS_MANAGER", "_LAMBDA", "_STS"} {
+		name := "AWS_ENDPOINT_URL" + service
+		if value := environ[name]; value != "" {
+			if err := CheckEndpoint(name, value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// CheckEndpoint checks one endpoint, of a setting.
+func CheckEndpoint(setting, value string) error {
+	if u, err := url.Parse(value); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("%s %q is no URL; write http://host:port, as in http://localhost:4566", setting, value)
+	}
+	return nil
 }
 
 // client trusts the roots of AWS_CA_BUNDLE, where it is set, in place of the system's.
@@ -93,9 +122,9 @@ func (e environment) GetIgnoreConfiguredEndpoints(context.Context) (value, found
 }
 
 // GetServiceBaseEndpoint is asked by the SDK's clients.
-func (e environment) GetServiceBaseEndpoint(_ context.Context, service string) (url string, found bool, err error) {
-	url = e["AWS_ENDPOINT_URL_"+strings.ReplaceAll(strings.ToUpper(service), " ", "_")]
-	return url, url != "", nil
+func (e environment) GetServiceBaseEndpoint(_ context.Context, service string) (endpoint string, found bool, err error) {
+	endpoint = e["AWS_ENDPOINT_URL_"+strings.ReplaceAll(strings.ToUpper(service), " ", "_")]
+	return endpoint, endpoint != "", nil
 }
 
 // GetUseFIPSEndpoint is asked by the SDK's clients.

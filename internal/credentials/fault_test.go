@@ -3,6 +3,7 @@ package credentials_test
 import (
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http/httptest"
@@ -200,6 +201,28 @@ func TestBadEnvironment(t *testing.T) {
 		c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
 		_, err := c.Database.Fetch(t.Context(), url)
 		check(t, err, message.CauseOperator, tt.want)
+	}
+}
+
+// TestEndpoints: what is no URL is found before anything is tried, unless it is not used.
+func TestEndpoints(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_LAMBDA"} {
+		for _, value := range []string{"127.0.0.1:4566", "localhost:4566", "localhost", "/queue", "ftp://localhost", "http://", "http://localhost:port"} {
+			environ := map[string]string{name: value, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_REGION": region}
+			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
+			_, err := c.Database.Fetch(t.Context(), url)
+			check(t, err, message.CauseOperator, fmt.Sprintf("%s %q is no URL; write http://host:port", name, value))
+			environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
+			if err := credentials.CheckEndpoints(environ); err != nil {
+				t.Errorf("ignored: %v", err)
+			}
+		}
+		for _, value := range []string{"", "http://127.0.0.1:4566", "https://sqs.eu-central-1.amazonaws.com", "http://[::1]:4566/path"} {
+			if err := credentials.CheckEndpoints(map[string]string{name: value}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -275,27 +276,37 @@ func TestRedriveLosesNone(t *testing.T) {
 	}
 	refused := map[int]sqstest.EntryFault{2: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}}
 	broken := map[int]sqstest.EntryFault{1: {Code: "InternalError", Message: canary}}
+	unlisted := "{}"
+	const neither, standard, both = "neither", "", "both" // the standard queue's name has no suffix
 	for _, tt := range []struct {
 		name  string
 		fault func(sqstest.Call) *sqstest.Fault
-		// fails: the run ends with an error, or its summary has one.
-		fails bool
-		// twice is how many may be in both queues, at most.
+		// fails: to which kind of queue the run ends with an error, or its
+		// summary has one.
+		fails string
+		// twice is how many may be in both queues, at most: of a standard
+		// queue, one batch for each of the calls that go wrong.
 		twice int
+		// unknown is how many of a standard queue have no clear outcome.
+		unknown int
 	}{
-		{"an entry is not sent", nth("SendMessageBatch", &sqstest.Fault{Entries: refused}, 1), true, 0},
-		{"an entry fails once", nth("SendMessageBatch", &sqstest.Fault{Entries: broken}, 1), false, 0},
-		{"no send works", nth("SendMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 0},
-		{"sending is forbidden", nth("SendMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), true, 0},
-		{"the answer to a send is lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}, 1), false, 10},
-		{"all answers to sends are lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}), true, 1000},
-		{"an entry is not deleted", nth("DeleteMessageBatch", &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: broken[1]}}), true, 60},
-		{"an entry is not deleted at first", nth("DeleteMessageBatch", &sqstest.Fault{Entries: broken}, 1), false, 0},
-		{"no delete works", nth("DeleteMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 60},
-		{"the answer to a delete is lost", nth("DeleteMessageBatch", &sqstest.Fault{Lost: true}, 1), false, 0},
-		{"deleting is forbidden", nth("DeleteMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), true, 60},
-		{"a receive fails once", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}, 3), false, 0},
-		{"no receive works", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}), true, 0},
+		{"an entry is not sent", nth("SendMessageBatch", &sqstest.Fault{Entries: refused}, 1), both, 0, 0},
+		{"an entry fails once", nth("SendMessageBatch", &sqstest.Fault{Entries: broken}, 1), neither, 0, 0},
+		{"sending is throttled once", nth("SendMessageBatch", &sqstest.Fault{Code: "ThrottlingException"}, 1), neither, 0, 0},
+		{"SQS is not there once", nth("SendMessageBatch", &sqstest.Fault{Code: "ServiceUnavailable", Status: 503}, 1), neither, 0, 0},
+		{"no send works", nth("SendMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), both, 0, 20},
+		{"sending is forbidden", nth("SendMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), both, 0, 0},
+		{"the answer to a send is lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}, 1), standard, 10, 10},
+		{"answers to sends are lost now and then", nth("SendMessageBatch", &sqstest.Fault{Lost: true}, 1, 3, 5), standard, 30, 30},
+		{"all answers to sends are lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}), both, 20, 20},
+		{"the answer to a send says nothing", nth("SendMessageBatch", &sqstest.Fault{Answer: &unlisted}, 2), both, 0, 10},
+		{"an entry is not deleted", nth("DeleteMessageBatch", &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: broken[1]}}), both, 10, 0},
+		{"an entry is not deleted at first", nth("DeleteMessageBatch", &sqstest.Fault{Entries: broken}, 1), neither, 0, 0},
+		{"no delete works", nth("DeleteMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), both, 10, 0},
+		{"the answer to a delete is lost", nth("DeleteMessageBatch", &sqstest.Fault{Lost: true}, 1), neither, 0, 0},
+		{"deleting is forbidden", nth("DeleteMessageBatch", &sqstest.Fault{Code: "AccessDenied", Message: canary}), both, 10, 0},
+		{"a receive fails once", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}, 3), neither, 0, 0},
+		{"no receive works", nth("ReceiveMessage", &sqstest.Fault{Code: "InternalError", Status: 500}), both, 0, 0},
 	} {
 		for _, suffix := range []string{"", ".fifo"} {
 			t.Run(tt.name+suffix, func(t *testing.T) {
@@ -303,7 +314,7 @@ func TestRedriveLosesNone(t *testing.T) {
 				s.sqs.Inject(tt.fault)
 				got, err := s.redrive().Run(t.Context())
 				quiet(t, got, err)
-				if (err != nil || got.Err() != nil) != tt.fails {
+				if (err != nil || got.Err() != nil) != (tt.fails == both || tt.fails == suffix) {
 					t.Errorf("got %v, %v", err, got.Err())
 				}
 				s.sqs.Inject(nil)
@@ -317,13 +328,72 @@ func TestRedriveLosesNone(t *testing.T) {
 					}
 					s.ordered()
 				}
-				if got.Sent != got.Deleted+len(got.Undeleted) || got.Matched != got.Sent+got.Unsent {
+				if got.Sent != got.Deleted+len(got.Undeleted) || got.Matched != got.Sent+got.Unsent+got.Unknown || got.Unsent != len(got.NotSent) || got.Unknown != len(got.MaybeSent) {
 					t.Errorf("the numbers do not add up: %+v", got)
 				}
+				if suffix == "" && got.Unknown != tt.unknown {
+					t.Errorf("%d are not known to be sent, want %d", got.Unknown, tt.unknown)
+				}
+				s.named(got)
 				s.held(got)
 				s.again()
 			})
 		}
+	}
+}
+
+// named holds that what is in both queues is named, and that what is named as not sent is not in the other.
+func (s *site) named(got deadletters.Summary) {
+	s.t.Helper()
+	arrived := map[string]bool{}
+	for _, b := range bodies(s.to) {
+		arrived[b] = true
+	}
+	for _, m := range s.from.Messages() {
+		switch known := slices.Contains(got.MaybeSent, m.ID) || slices.Contains(got.Undeleted, m.ID); {
+		case arrived[m.Body] && !known:
+			s.t.Errorf("message %s is in both queues, and not named", m.ID)
+		case arrived[m.Body] && slices.Contains(got.NotSent, m.ID):
+			s.t.Errorf("message %s is named as not sent, and was", m.ID)
+		}
+	}
+}
+
+// A kill at any moment leaves what is in both queues at that moment there.
+func TestRedriveIsKilled(t *testing.T) {
+	for _, suffix := range []string{"", ".fifo"} {
+		t.Run("logins"+suffix, func(t *testing.T) {
+			s := newSite(t, suffix, grouped(25, many(200, message.ReasonMissing))...)
+			var mu sync.Mutex
+			worst := 0
+			s.sqs.Inject(func(sqstest.Call) *sqstest.Fault {
+				mu.Lock()
+				defer mu.Unlock()
+				worst = max(worst, s.nothingLost(200))
+				return nil
+			})
+			if got, err := s.redrive().Run(t.Context()); err != nil || got.Deleted != 200 {
+				t.Fatalf("got %+v, %v", got, err)
+			}
+			s.sqs.Inject(nil)
+			if worst == 0 || worst > 10 {
+				t.Errorf("up to %d messages are in both queues at a time, want 1 to 10", worst)
+			}
+		})
+	}
+}
+
+func TestRedriveSaysWhatIsInFlight(t *testing.T) {
+	s := newSite(t, "", many(40, message.ReasonMissing)...)
+	for range 3 { // somebody else
+		if _, err := s.fromQ.Receive(t.Context(), 10, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.open()
+	got, err := s.redrive().Run(t.Context())
+	if err != nil || got.Err() != nil || got.There != 40 || got.InFlight != 30 || got.Sent != 10 {
+		t.Errorf("got %+v, %v, %v", got, err, got.Err())
 	}
 }
 

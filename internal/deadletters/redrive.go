@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"sluice/internal/message"
@@ -28,6 +29,8 @@ type Redrive struct {
 type Summary struct {
 	// There is how many there were at the start, as SQS counts: approximately.
 	There int `json:"there"`
+	// InFlight is how many of them somebody else had in hand then.
+	InFlight int `json:"in_flight"`
 	// Looked is how many were looked at; Matched is how many of them were meant.
 	Looked  int `json:"looked_at"`
 	Matched int `json:"matched"`
@@ -35,8 +38,11 @@ type Summary struct {
 	// between are in both queues: their ids are in Undeleted.
 	Sent    int `json:"sent"`
 	Deleted int `json:"deleted"`
-	// Unsent were meant, and are still where they were.
+	// Unsent were meant, and are still where they were, and nowhere else.
 	Unsent int `json:"unsent"`
+	// Unknown are still where they were too; whether To has them as well is
+	// not known, because there was no answer.
+	Unknown int `json:"unknown"`
 	// OtherQueue came from another queue than To, and stay for that reason.
 	OtherQueue int `json:"of_another_queue"`
 	// Newer came after the start, and were left alone.
@@ -46,9 +52,10 @@ type Summary struct {
 	Unreturned int `json:"unreturned"`
 	// Reasons counts those that matched.
 	Reasons map[message.Reason]int `json:"reasons"`
-	// Undeleted and NotSent are ids of messages in From.
+	// Undeleted, NotSent and MaybeSent are ids of messages in From.
 	Undeleted []string `json:"undeleted_ids,omitzero"`
 	NotSent   []string `json:"unsent_ids,omitzero"`
+	MaybeSent []string `json:"unknown_ids,omitzero"`
 }
 
 // ErrSameQueue refuses to send a queue's messages to itself.
@@ -62,7 +69,8 @@ var ErrSameQueue = errors.New("source and destination are the same queue")
 // Of a FIFO queue it passes over at most nine messages of a group that are not
 // meant: SQS gives the tenth and later ones only when these are gone.
 func (r *Redrive) Run(ctx context.Context) (Summary, error) {
-	s := Summary{There: r.From.Counts.Visible + r.From.Counts.InFlight + r.From.Counts.Delayed, Reasons: map[message.Reason]int{}}
+	c := r.From.Counts
+	s := Summary{There: c.Visible + c.InFlight + c.Delayed, InFlight: c.InFlight, Reasons: map[message.Reason]int{}}
 	if r.From.URL == r.To.URL || r.From.Settings.ARN == r.To.Settings.ARN && r.To.Settings.ARN != "" {
 		return s, ErrSameQueue
 	}
@@ -79,7 +87,13 @@ type run struct {
 	*Summary
 	start time.Time
 	sent  map[string]string // handles of what is sent and not deleted, by id
+	lost  int               // batches in a row without a clear answer
 }
+
+// maxLost is how many batches in a row may have no clear answer: one can be a
+// connection that broke, more are a network that breaks them all, and each
+// leaves ten messages that may be there twice.
+const maxLost = 2
 
 func (r *run) all(ctx context.Context) error {
 	r.sent = map[string]string{}
@@ -124,40 +138,79 @@ func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
 	return chosen
 }
 
-// round sends what was chosen, and deletes what is confirmed. Its error says
-// that a next round would fail as well.
+// round takes what was chosen, one batch of ten after another: a process that
+// is killed leaves one batch at most sent and not deleted. (Near SQS that is
+// about as fast as SQS's own redrive, which moves 500 messages a second.) A
+// FIFO queue's round is one batch. Its error says that a next round would fail
+// as well; what it did not come to is unsent.
 func (r *run) round(ctx context.Context, chosen []*sqsqueue.Received) error {
-	if r.DryRun || len(chosen) == 0 {
+	if r.DryRun {
 		return nil
 	}
+	var err error
+	if len(r.sent)+len(r.again) > 0 {
+		err = r.delete(ctx) // left by earlier rounds
+	}
+	for ten := range slices.Chunk(chosen, perCall) {
+		if err == nil {
+			err = r.ten(ctx, ten)
+			continue
+		}
+		for _, m := range ten {
+			r.unsent(m)
+		}
+	}
+	return err
+}
+
+// ten sends one batch, and deletes what is confirmed.
+func (r *run) ten(ctx context.Context, chosen []*sqsqueue.Received) error {
 	out := make([]sqsqueue.Outgoing, len(chosen))
 	for i, m := range chosen {
 		out[i] = m.Resend()
 	}
-	unsent, err := r.To.Send(ctx, out)
-	failed := set(unsent)
+	unsent, unknown, err := r.To.SendOnce(ctx, out)
+	refused, doubtful := set(unsent), set(unknown)
 	for i, m := range chosen {
-		if failed[i] {
-			r.Unsent++
-			r.NotSent = append(r.NotSent, m.ID)
-			h := r.held[m.ID]
-			h.keep = true
-			r.held[m.ID] = h
-			continue
+		switch {
+		case refused[i]:
+			r.unsent(m)
+		case doubtful[i]:
+			r.Unknown++
+			r.MaybeSent = append(r.MaybeSent, m.ID)
+			r.keep(m)
+		default:
+			r.Sent++
+			r.states[m.ID] = stateSent
+			r.sent[m.ID] = m.ReceiptHandle
+			delete(r.held, m.ID)
 		}
-		r.Sent++
-		r.states[m.ID] = stateSent
-		r.sent[m.ID] = m.ReceiptHandle
-		delete(r.held, m.ID)
 	}
 	deleteErr := r.delete(ctx)
-	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseUnsent {
-		err = nil // these entries' own fault
+	if r.lost++; len(unknown) == 0 {
+		r.lost = 0
+	}
+	fault, ok := errors.AsType[*sqsqueue.QueueError](err)
+	if ok && (fault.Cause == message.CauseUnsent || len(unknown) > 0 && r.lost < maxLost) {
+		err = nil // these entries' own fault, or this moment's
 	}
 	return errors.Join(err, deleteErr)
 }
 
-// delete deletes what is sent, those from earlier rounds too.
+func (r *run) unsent(m *sqsqueue.Received) {
+	r.Unsent++
+	r.NotSent = append(r.NotSent, m.ID)
+	r.keep(m)
+}
+
+// keep holds a message that was meant until the end, so that none of its group passes it.
+func (r *run) keep(m *sqsqueue.Received) {
+	h := r.held[m.ID]
+	h.keep = true
+	r.held[m.ID] = h
+}
+
+// delete deletes what is sent, those from earlier batches too.
 func (r *run) delete(ctx context.Context) error {
 	for id, handle := range r.again {
 		if r.states[id] == stateSent || r.states[id] == stateDeleted {
@@ -202,14 +255,18 @@ func (r *run) finish(ctx context.Context) {
 
 // Err is nil when nothing is left to be done about the messages that matched.
 func (s *Summary) Err() error {
-	switch {
-	case len(s.Undeleted) > 0 && s.Unsent > 0:
-		return fmt.Errorf("%d messages were not sent; %d were sent and could not be deleted, and the next redrive would send them again: delete them first", s.Unsent, len(s.Undeleted))
-	case len(s.Undeleted) > 0:
-		return fmt.Errorf("%d messages were sent and could not be deleted, and the next redrive would send them again: delete them first", len(s.Undeleted))
-	case s.Unsent > 0:
-		return fmt.Errorf("%d messages were not sent, and are where they were", s.Unsent)
-	default:
+	var left []string
+	if s.Unsent > 0 {
+		left = append(left, fmt.Sprintf("%d messages were not sent, and are where they were", s.Unsent))
+	}
+	if s.Unknown > 0 {
+		left = append(left, fmt.Sprintf("of %d messages it is not known whether they were sent, for want of an answer: they may be in both queues, and the next redrive would send them again", s.Unknown))
+	}
+	if n := len(s.Undeleted); n > 0 {
+		left = append(left, fmt.Sprintf("%d messages were sent and could not be deleted, and the next redrive would send them again: delete them first", n))
+	}
+	if left == nil {
 		return nil
 	}
+	return errors.New(strings.Join(left, "; "))
 }

@@ -12,7 +12,7 @@ import (
 const (
 	// ReasonReceives: SQS moved it, after as many receives as the queue allows.
 	ReasonReceives message.Reason = "too_many_receives"
-	// ReasonUnknown: somebody sent it.
+	// ReasonUnknown: somebody sent it, or it had no room for a note.
 	ReasonUnknown message.Reason = "unknown"
 )
 
@@ -29,7 +29,7 @@ func Explain(r message.Reason) string {
 	case ReasonReceives:
 		return "SQS moved it here after as many receives as its queue allows"
 	case ReasonUnknown:
-		return "neither sluice nor SQS says why it is here"
+		return "neither sluice nor SQS says why it is here: somebody sent it, or it had no room for the reason"
 	default:
 		return r.Explain()
 	}

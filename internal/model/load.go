@@ -1,6 +1,7 @@
 package model
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
 
 	"sluice/internal/batch"
 	"sluice/internal/mask"
@@ -118,6 +120,9 @@ func Names(builtin fs.FS) []string {
 // line each: file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
 	f, err := decode(text)
+	if err != nil && !mapping(text) {
+		return nil, fmt.Errorf("%s is no model file; one begins with lines such as model: <name> and table: <name>, as models/orders.yaml does", path)
+	}
 	if err != nil {
 		var located yaml.Error
 		if errors.As(err, &located) && located.GetToken() != nil {
@@ -144,6 +149,29 @@ func decode(text []byte) (f file, err error) {
 	}()
 	err = yaml.UnmarshalWithOptions(text, &f, yaml.Strict())
 	return f, err
+}
+
+// mapping says whether a text that is no model could be one with an error in
+// it: text whose syntax is wrong or whose uppermost level is names and values.
+func mapping(text []byte) (is bool) {
+	defer func() {
+		if recover() != nil {
+			is = true // decode has said what is wrong
+		}
+	}()
+	if bytes.IndexByte(text, 0) >= 0 {
+		return false
+	}
+	parsed, err := parser.ParseBytes(text, 0)
+	if err != nil || len(parsed.Docs) == 0 {
+		return true
+	}
+	switch parsed.Docs[0].Body.(type) {
+	case nil, *ast.MappingNode, *ast.MappingValueNode, *ast.AnchorNode, *ast.TagNode:
+		return true
+	default:
+		return false
+	}
 }
 
 type compiler struct {

@@ -321,6 +321,19 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 	}
 }
 
+// TestWhatIsNoModelFile says so, and not what a parser makes of it.
+func TestWhatIsNoModelFile(t *testing.T) {
+	for name, text := range map[string]string{
+		"passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n", "prose": "Not a model.\n", "a number": "5", "a list": "- model: m\n- table: t\n",
+		"JSON lines": "[1]\n", "a program": "\x7fELF\x02\x01\x00|\x00", "UTF-16": "m\x00o\x00d\x00e\x00l\x00",
+	} {
+		_, err := model.Parse("/etc/"+name, []byte(text))
+		if want := "/etc/" + name + " is no model file; one begins with lines such as model: <name>"; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestLoad(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mine.yaml")
 	if err := os.WriteFile(path, []byte(valid), 0o600); err != nil {

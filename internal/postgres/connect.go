@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
 )
 
 // Connect opens a connection as Insert would, with the same login and TLS,
@@ -16,12 +18,15 @@ func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	return c.PgConn, nil
 }
 
-// Ping says whether the database takes a connection, which Insert then uses.
+// Ping asks the database to insert no rows, as Insert asks it to insert some:
+// what is wrong with login, table, grants or key shows, and so does a server
+// that takes no rows.
 func (s *Store) Ping(ctx context.Context) error {
-	c, err := s.connect(ctx, nil)
-	if err != nil {
-		return err
+	for {
+		reused, err := s.attempt(ctx, batch.New(s.table), &Result{})
+		if err == nil || !reused {
+			return err
+		}
+		s.dropIdle() // most likely it died while nobody used it
 	}
-	s.release(c, true)
-	return nil
 }

@@ -209,6 +209,10 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 		return "check the name of the database at the end of DATABASE_URL"
 	case "25006":
 		return "this server is a replica or read only; it passes when the fail-over is done"
+	case "55P03":
+		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
+	case "57014":
+		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	default:

@@ -75,12 +75,10 @@ func Open(databaseURL string, t *batch.Table) (*Store, error) {
 // Close closes the database. One in memory is gone then.
 func (s *Store) Close() { _ = s.db.Close() } // nothing is open but what is committed
 
-// Ping says whether the database can be opened.
+// Ping asks the database to insert no rows, as Insert asks it to insert some.
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.db.PingContext(ctx); err != nil {
-		return s.fault(ctx, "open the database", err)
-	}
-	return nil
+	_, err := s.attempt(ctx, batch.New(s.table))
+	return err
 }
 
 // The whole of a batch is tried this often, and no new try begins later than

@@ -5,13 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"sluice/internal/message"
 )
@@ -34,6 +40,9 @@ type job struct {
 	parallel int
 	// outcomes has why an entry is not done, nil for those that are.
 	outcomes []*QueueError
+	// doubts has which of those that are not done may be done all the same:
+	// the call was made, and its answer does not say.
+	doubts []bool
 
 	worked  atomic.Bool  // some call was answered
 	failed  atomic.Int64 // calls that were not
@@ -41,7 +50,7 @@ type job struct {
 }
 
 func (t *target) job(action string, entries int) *job {
-	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]*QueueError, entries)}
+	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]*QueueError, entries), doubts: make([]bool, entries)}
 	unsettled := &QueueError{Cause: message.CauseMoment, text: action + " on " + t.where() + ": not tried"}
 	for i := range j.outcomes {
 		j.outcomes[i] = unsettled
@@ -52,19 +61,79 @@ func (t *target) job(action string, entries int) *job {
 // result lists the entries that are not done, and the gravest error.
 func (j *job) result() (undone []int, err error) {
 	var worst *QueueError
+	var doubts []int
 	for i, outcome := range j.outcomes {
 		if outcome == nil {
 			continue
 		}
 		undone = append(undone, i)
+		if j.doubts[i] {
+			doubts = append(doubts, i)
+		}
 		if worst == nil || outcome.rank() > worst.rank() {
 			worst = outcome
 		}
 	}
-	if worst == nil {
+	switch {
+	case worst == nil:
 		return nil, nil
+	case doubts != nil:
+		return undone, &doubtError{worst, doubts}
+	default:
+		return undone, worst
 	}
-	return undone, worst
+}
+
+// doubtError is the error of a job of whose entries some may be done.
+type doubtError struct {
+	*QueueError
+	entries []int
+}
+
+// Unwrap gives the error that it would be without them.
+func (e *doubtError) Unwrap() error { return e.QueueError }
+
+// refused says that an error is the answer of a server that has not done what
+// it was asked to. One that failed may have; 503 is one that did not begin.
+func refused(err error) bool {
+	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok {
+		return false
+	}
+	status := answer.HTTPStatusCode()
+	return status >= 300 && status < 500 || status == http.StatusServiceUnavailable
+}
+
+// refusedOnly repeats a call only if it was refused.
+type refusedOnly struct{ aws.Retryer }
+
+// IsErrorRetryable implements aws.Retryer.
+func (r refusedOnly) IsErrorRetryable(err error) bool {
+	return refused(err) && r.Retryer.IsErrorRetryable(err)
+}
+
+// SendOnce is Send for messages that are safe elsewhere while nobody knows
+// whether they were sent: a call that may have been done is not repeated, and
+// its messages are in unknown, not in unsent. To a FIFO queue it is repeated
+// as by Send, since SQS swallows the repetition.
+func (q *Queue) SendOnce(ctx context.Context, messages []Outgoing) (unsent, unknown []int, err error) {
+	once, t := *q, *q.target
+	if once.target = &t; !t.fifo {
+		t.options = func(o *sqs.Options) {
+			q.target.options(o)
+			o.Retryer = refusedOnly{o.Retryer}
+		}
+	}
+	undone, err := once.Send(ctx, messages)
+	if doubt, ok := errors.AsType[*doubtError](err); ok {
+		unknown = doubt.entries
+	}
+	for _, i := range undone {
+		if _, found := slices.BinarySearch(unknown, i); !found {
+			unsent = append(unsent, i)
+		}
+	}
+	return unsent, unknown, err
 }
 
 // run settles the batches, several at a time.
@@ -102,15 +171,16 @@ func tens(n int) [][]int {
 func (j *job) settle(ctx context.Context, entries []int) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.fail(entries, j.panicked(cause))
+			j.fail(entries, j.panicked(cause), true)
 		}
 	}()
 	for try := 1; len(entries) > 0; try++ {
 		if stop := j.stop(ctx); stop != nil {
-			j.fail(entries, stop)
+			j.fail(entries, stop, false)
 			return
 		}
-		outcomes, err := j.call(ctx, entries)
+		var reached atomic.Bool // a server
+		outcomes, err := j.call(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }}), entries)
 		if err != nil {
 			fault := j.fault(ctx, j.action, err)
 			if fault.entries && len(entries) > 1 {
@@ -121,13 +191,14 @@ func (j *job) settle(ctx context.Context, entries []int) {
 				return
 			}
 			j.learn(fault)
-			j.fail(entries, fault)
+			j.fail(entries, fault, reached.Load() && !refused(err))
 			return
 		}
 		j.worked.Store(true)
 		var again []int
 		for k, entry := range entries {
 			j.outcomes[entry] = outcomes[k]
+			j.doubts[entry] = outcomes[k] != nil && outcomes[k].Code == "" // SQS says nothing of it
 			if outcomes[k] != nil && outcomes[k].again {
 				again = append(again, entry)
 			}
@@ -141,9 +212,9 @@ func (j *job) settle(ctx context.Context, entries []int) {
 	}
 }
 
-func (j *job) fail(entries []int, err *QueueError) {
+func (j *job) fail(entries []int, err *QueueError, doubt bool) {
 	for _, entry := range entries {
-		j.outcomes[entry] = err
+		j.outcomes[entry], j.doubts[entry] = err, doubt
 	}
 }
 

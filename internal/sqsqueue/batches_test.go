@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -185,6 +186,13 @@ func TestSendFaults(t *testing.T) {
 			unsent: upTo(25), cause: message.CauseMoment, text: "(HTTP 404) is none of SQS; check AWS_ENDPOINT_URL",
 		},
 		{
+			name: "JSON of somebody else", calls: 3,
+			fault: func(sqstest.Call) *sqstest.Fault {
+				return &sqstest.Fault{Answer: str(`{"error":"` + canary + `"}`), Status: 418}
+			},
+			unsent: upTo(25), cause: message.CauseMoment, text: "answered with HTTP 418, and not as SQS does; check that ",
+		},
+		{
 			name: "another checksum", calls: 3,
 			fault: func(c sqstest.Call) *sqstest.Fault {
 				if !has(c, "20") {
@@ -272,6 +280,110 @@ func upTo(n int) []int {
 		all[i] = i
 	}
 	return all
+}
+
+// TestSendOnce sends 25 messages to a queue that fails in one way: what it may
+// have taken is not sent again, and not called unsent.
+func TestSendOnce(t *testing.T) {
+	str := func(s string) *string { return &s }
+	always := func(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+		return func(sqstest.Call) *sqstest.Fault { return &f }
+	}
+	// each has a batch meet a first fault, and then another.
+	each := func(first, then sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+		var met sync.Map
+		return func(c sqstest.Call) *sqstest.Fault {
+			if _, again := met.LoadOrStore(c.Entries[0], true); again {
+				return &then
+			}
+			return &first
+		}
+	}
+	once := func(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault { return each(f, sqstest.Fault{}) }
+	for _, tt := range []struct {
+		name            string
+		fault           func(sqstest.Call) *sqstest.Fault
+		unsent, unknown int
+		calls           int
+	}{
+		{"nothing fails", always(sqstest.Fault{}), 0, 0, 3},
+		{"connections break", always(sqstest.Fault{Lost: true}), 0, 25, 3},
+		{"silent", always(sqstest.Fault{Delay: time.Minute}), 0, 25, 3},
+		{"the server fails", always(sqstest.Fault{Code: "InternalError", Status: 500}), 0, 25, 3},
+		{"a gateway before SQS gives up", always(sqstest.Fault{Answer: str("<html>"), Status: 504}), 0, 25, 3},
+		{"nothing is listed", always(sqstest.Fault{Answer: str("{}")}), 0, 25, 3},
+		{"not an answer of SQS", always(sqstest.Fault{Answer: str("<html>")}), 0, 25, 3},
+		{"another checksum", always(sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0","MD5OfMessageBody":"x"}]}`)}), 0, 25, 3},
+		{"an answer that makes the SDK panic", always(sqstest.Fault{Answer: str(`{"Successful":[{"MessageId":"x"}]}`)}), 0, 25, 3},
+		{"a page in place of SQS", always(sqstest.Fault{Answer: str("<html>"), Status: 404}), 25, 0, 3},
+		{"not allowed", always(sqstest.Fault{Code: "AccessDenied", Status: 403}), 25, 0, 3},
+		{"throttled once", once(sqstest.Fault{Code: "ThrottlingException"}), 0, 0, 6},
+		{"throttled", always(sqstest.Fault{Code: "ThrottlingException"}), 25, 0, 6},
+		{"not there once", once(sqstest.Fault{Code: "ServiceUnavailable", Status: 503}), 0, 0, 6},
+		{"not there", always(sqstest.Fault{Code: "ServiceUnavailable", Status: 503}), 25, 0, 6},
+		{"entries fail once", once(sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}}}), 0, 0, 6},
+		{"entries fail once, and then connections break", each(
+			sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 1: {Code: "InvalidMessageContents", SenderFault: true}}},
+			sqstest.Fault{Lost: true},
+		), 3, 3, 6},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, c := server(t)
+			q := s.Queue("q", nil)
+			sending := open(t, c, q)
+			s.Inject(tt.fault)
+			unsent, unknown, err := sending.SendOnce(answered(t), outgoing(25))
+			silent(t, err)
+			if len(unsent) != tt.unsent || len(unknown) != tt.unknown || (err != nil) != (tt.unsent+tt.unknown > 0) {
+				t.Errorf("got %v unsent, %v unknown, %v", unsent, unknown, err)
+			}
+			if _, ok := errors.AsType[*sqsqueue.QueueError](err); err != nil && !ok {
+				t.Errorf("got the error %T", err)
+			}
+			if calls := len(s.Calls(sendBatch)); calls != tt.calls {
+				t.Errorf("got %d calls, want %d", calls, tt.calls)
+			}
+			stored := bodies(q)
+			if len(stored) != len(slices.Compact(slices.Sorted(slices.Values(stored)))) {
+				t.Error("a message was sent twice")
+			}
+			for _, i := range unsent {
+				if slices.Contains(stored, fmt.Sprint(i)) || slices.Contains(unknown, i) {
+					t.Errorf("message %d is reported as not sent, and is there, or unknown", i)
+				}
+			}
+		})
+	}
+}
+
+// Nobody can have taken what no server was reached with.
+func TestSendOnceToNobody(t *testing.T) {
+	t.Parallel()
+	s := sqstest.New()
+	q := open(t, s.Client(), s.Queue("q", nil))
+	s.Close()
+	_, _, _ = q.SendOnce(answered(t), outgoing(1)) // by a connection that is gone, perhaps
+	unsent, unknown, err := q.SendOnce(answered(t), outgoing(25))
+	if len(unsent) != 25 || unknown != nil || err == nil {
+		t.Errorf("got %v unsent, %v unknown, %v", unsent, unknown, err)
+	}
+}
+
+// To a FIFO queue what may have been sent is sent again: it is there once.
+func TestSendOnceFIFO(t *testing.T) {
+	t.Parallel()
+	s, c := server(t)
+	q := s.Queue("q.fifo", nil)
+	sending := open(t, c, q)
+	s.Inject(func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Nth%2 == 1} })
+	messages := outgoing(25)
+	for i := range messages {
+		messages[i].Group, messages[i].DeduplicationID = "g", fmt.Sprint("d", i)
+	}
+	if unsent, unknown, err := sending.SendOnce(answered(t), messages); err != nil || len(q.Messages()) != 25 {
+		t.Errorf("got %v unsent, %v unknown, %v; %d are there", unsent, unknown, err, len(q.Messages()))
+	}
 }
 
 // TestSendGivesUp: where no call is answered, the others are not tried.

@@ -106,6 +106,7 @@ type target struct {
 	shown, host string
 	// endpoint is the variable that host comes from.
 	endpoint string
+	region   string
 	options  func(*sqs.Options)
 	// bad is why no call can be made.
 	bad *QueueError
@@ -138,6 +139,7 @@ func (c *Client) target(queueURL, setting string) *target {
 		t.bad = t.operator("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	}
+	t.region = region
 	base := configured.BaseEndpoint
 	// The SDK refuses an endpoint together with these two, which choose one of their own.
 	chosen := configured.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled ||
@@ -158,6 +160,17 @@ func (c *Client) target(queueURL, setting string) *target {
 		o.HTTPClient = c.within(c.timeout)
 	}
 	return t
+}
+
+// isQueue says whether an ARN is the queue's, in whatever form the URL is: its
+// path ends in account and name.
+func (t *target) isQueue(queueARN string) bool {
+	a, err := arn.Parse(queueARN)
+	if err != nil || a.Region != t.region {
+		return false
+	}
+	u, err := url.Parse(t.url)
+	return err == nil && strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/"+a.AccountID+"/"+a.Resource)
 }
 
 var regionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]+$`) })

@@ -41,6 +41,13 @@ func (e *QueueError) Error() string { return e.text }
 // Unwrap gives the context's error, so that a deadline can be told.
 func (e *QueueError) Unwrap() error { return e.err }
 
+// Missing says whether an error is that there is no such queue, or that what is
+// configured can be none.
+func Missing(err error) bool {
+	e, ok := errors.AsType[*QueueError](err)
+	return ok && e.Cause == message.CauseOperator && (e.Code == "" || operatorCodes[e.Code] == "queue")
+}
+
 // Fault is Cause, for those who do not import this package.
 func (e *QueueError) Fault() message.Cause { return e.Cause }
 
@@ -155,6 +162,8 @@ func (t *target) refusal(e *QueueError, action string, refused smithy.APIError, 
 	case status == 403:
 		e.Cause = message.CauseOperator
 		return "refused with HTTP 403, " + what, "check the permissions and the credentials" + t.endpointHint()
+	case refused.ErrorCode() == "UnknownError": // the SDK's word for an answer that is not in SQS's form
+		return fmt.Sprintf("answered with HTTP %d, and not as SQS does", status), "check that " + t.host + " is SQS" + t.endpointHint()
 	default:
 		e.entries = true
 		if action == sendMessage {

@@ -247,5 +247,5 @@ func (q *Queue) ChangeVisibility(ctx context.Context, handles []string, after ti
 // confirmed, with the gravest error. To a FIFO queue they go in order, and a
 // group ends at the first of its messages that is not sent.
 func (q *Queue) Send(ctx context.Context, messages []Outgoing) (unsent []int, err error) {
-	return q.target.send(ctx, len(messages), func(i int) (Outgoing, map[string]types.MessageAttributeValue) { return messages[i], nil })
+	return q.target.send(ctx, len(messages), func(i int) (Outgoing, *types.MessageAttributeValue) { return messages[i], nil })
 }

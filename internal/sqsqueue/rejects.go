@@ -31,14 +31,23 @@ type Rejected struct {
 // one attribute more, a Note. It returns the indexes of those that SQS has not
 // confirmed (which must be returned to their queue), and the gravest error.
 //
-// Not sent are messages without a body, with attributes that cannot be read,
-// or without room for the note: 10 attributes already, or 1 MiB. A message
+// Not sent are messages without a body, or with attributes that cannot be read.
+// A message without room for the note (10 attributes already, or 1 MiB, or an
+// attribute of that name which is the sender's own) is sent without, and one
 // that was rejected before gets its note replaced. To a FIFO queue the
 // messages go in order, group by group, and a group ends at the first that is
 // not sent; one that SQS saw within the last 5 minutes is confirmed and not
 // sent twice.
 func (d *DeadLetter) Send(ctx context.Context, rejected []Rejected) (unsent []int, err error) {
-	return d.target.send(ctx, len(rejected), func(i int) (Outgoing, map[string]types.MessageAttributeValue) {
+	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
+		// They would be received, rejected and sent without end, each time as
+		// new messages.
+		for i := range rejected {
+			unsent = append(unsent, i)
+		}
+		return unsent, d.target.operator("this is the queue that the messages come from", "name another one")
+	}
+	return d.target.send(ctx, len(rejected), func(i int) (Outgoing, *types.MessageAttributeValue) {
 		m, why := rejected[i].Message, rejected[i].Rejection
 		out := Outgoing{Attributes: m.Attributes, Group: m.Group, DeduplicationID: m.ID}
 		if m.HasBody {
@@ -58,8 +67,6 @@ func (d *DeadLetter) Send(ctx context.Context, rejected []Rejected) (unsent []in
 		if err != nil {
 			out.Attributes = []byte("!") // unsent; nothing here is ever no valid UTF-8
 		}
-		return out, map[string]types.MessageAttributeValue{
-			NoteAttribute: {DataType: aws.String("String"), StringValue: aws.String(string(text))},
-		}
+		return out, &types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(string(text))}
 	})
 }

@@ -106,7 +106,7 @@ func TestRejectedUnsent(t *testing.T) {
 		want bool
 	}{
 		{"nine attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: attributes(9)}, true},
-		{"ten attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: attributes(10)}, false},
+		{"ten attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: attributes(10)}, true},
 		{"no body", message.Message{Body: []byte(canary)}, false},
 		{"an empty body", message.Message{HasBody: true}, false},
 		{"a body of no UTF-8", message.Message{Body: []byte(canary + "\xff"), HasBody: true}, false},
@@ -119,11 +119,12 @@ func TestRejectedUnsent(t *testing.T) {
 		{"a list", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringListValues":["` + canary + `"],"stringValue":"x","dataType":"String"}}`)}, false},
 		{"a name twice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringValue":"1","dataType":"String"},"a":{"stringValue":"2","dataType":"String"}}`)}, false},
 		{"attributes of no UTF-8", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte("{\"a\":{\"stringValue\":\"\xff\",\"dataType\":\"String\"}}")}, false},
-		{"the sender's own sluice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"` + canary + `","dataType":"String"}}`)}, false},
+		{"the sender's own sluice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"` + canary + `","dataType":"String"}}`)}, true},
 		{"an older note of ours", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"0\"}","dataType":"String"}}`)}, true},
 		{"no attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{}`)}, true},
 		{"as large as may be", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note)), HasBody: true}, true},
-		{"too large for the note", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note+1)), HasBody: true}, false},
+		{"too large for the note", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note+1)), HasBody: true}, true},
+		{"as large as a message may be", message.Message{Body: []byte(strings.Repeat("x", 1<<20)), HasBody: true}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -138,10 +139,38 @@ func TestRejectedUnsent(t *testing.T) {
 			if sent := len(q.Messages()); tt.want && (err != nil || unsent != nil || sent != 3) || !tt.want && (err == nil || !slices.Equal(unsent, []int{1}) || sent != 2) {
 				t.Errorf("got %v, %v, %d sent, want it sent: %v", unsent, err, sent, tt.want)
 			}
+			if tt.want {
+				// Without room for the note the message goes without; what the sender put there stays.
+				all := q.Messages()
+				got := all[slices.IndexFunc(all, func(m sqstest.Message) bool { return m.Body == string(tt.m.Body) })].Attributes["sluice"].StringValue
+				bare := slices.Contains([]string{"ten attributes", "the sender's own sluice", "too large for the note", "as large as a message may be"}, tt.name)
+				if noted := got != nil && strings.Contains(*got, "too_long"); noted == bare {
+					t.Errorf("it has a note: %v", noted)
+				}
+			}
 			if err != nil && fault(err) != message.CauseUnsent {
 				t.Errorf("got the fault %s", fault(err))
 			}
 		})
+	}
+}
+
+// TestRejectedToWhereTheyComeFrom: a queue that is its own dead-letter queue,
+// in any spelling of its URL, is sent nothing.
+func TestRejectedToWhereTheyComeFrom(t *testing.T) {
+	t.Parallel()
+	s, c := server(t)
+	q := s.Queue("logins", nil)
+	for _, url := range []string{q.URL, q.URL + "/", strings.Replace(q.URL, "127.0.0.1", "localhost", 1)} {
+		m := body("x")
+		m.QueueARN = q.ARN
+		unsent, err := c.DeadLetter(url, "m").Send(t.Context(), rejected(m))
+		if !slices.Equal(unsent, []int{0}) || err == nil || fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "the queue that the messages come from") {
+			t.Errorf("%s: got %v, %v", url, unsent, err)
+		}
+	}
+	if n := len(q.Messages()); n != 0 {
+		t.Errorf("%d messages were sent", n)
 	}
 }
 

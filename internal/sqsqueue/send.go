@@ -3,6 +3,7 @@ package sqsqueue
 import (
 	"context"
 	"errors"
+	"maps"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -49,9 +50,11 @@ var (
 	errRoom = errors.New("it is too large, or has too many attributes")
 )
 
-// prepare checks a message, and adds attributes, in place of a note that it
-// may have from an earlier time.
-func prepare(m *Outgoing, fifo bool, add map[string]types.MessageAttributeValue) prepared {
+// prepare checks a message, and adds a note, in place of one that it may have
+// from an earlier time. Where there is no room for it (10 attributes already,
+// 1 MiB, one of the sender's own by that name), the message goes without:
+// that it gets there matters more.
+func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared {
 	p := prepared{group: m.Group}
 	attributes, err := decodeAttributes(m.Attributes)
 	if err != nil {
@@ -62,15 +65,8 @@ func prepare(m *Outgoing, fifo bool, add map[string]types.MessageAttributeValue)
 		p.err = errBody
 		return p
 	}
-	for name, a := range add {
-		if old, ok := attributes[name]; ok && decodeNote(old) == nil {
-			p.err = errAttributes // the sender's own
-			return p
-		}
-		if attributes == nil {
-			attributes = make(map[string]types.MessageAttributeValue, len(add))
-		}
-		attributes[name] = a
+	if note != nil {
+		attributes = annotated(attributes, note, maxBytes-len(m.Body))
 	}
 	if p.bytes = len(m.Body) + attributesSize(attributes); p.bytes > maxBytes || len(attributes) > maxAttributes {
 		p.err = errRoom
@@ -87,15 +83,33 @@ func prepare(m *Outgoing, fifo bool, add map[string]types.MessageAttributeValue)
 	return p
 }
 
-// send sends messages, each with an attribute of ours where add gives one,
-// and returns the indexes of those that SQS has not confirmed.
-func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, map[string]types.MessageAttributeValue)) (unsent []int, err error) {
+// annotated are the attributes with the note, if so many bytes hold them, else
+// without one.
+func annotated(attributes map[string]types.MessageAttributeValue, note *types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
+	old, ok := attributes[NoteAttribute]
+	if ok && decodeNote(old) == nil {
+		return attributes
+	}
+	with := maps.Clone(attributes)
+	if with == nil {
+		with = make(map[string]types.MessageAttributeValue, 1)
+	}
+	with[NoteAttribute] = *note
+	if len(with) > maxAttributes || attributesSize(with) > room {
+		delete(with, NoteAttribute) // also an old one, which would be wrong
+	}
+	return with
+}
+
+// send sends messages, each with the note that outgoing gives, and returns the
+// indexes of those that SQS has not confirmed.
+func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, *types.MessageAttributeValue)) (unsent []int, err error) {
 	j := t.job(sendMessage, n)
 	j.tries = 3
 	ready := make([]prepared, n)
 	for i := range ready {
-		m, add := outgoing(i)
-		ready[i] = prepare(&m, t.fifo, add)
+		m, note := outgoing(i)
+		ready[i] = prepare(&m, t.fifo, note)
 		if err := ready[i].err; err != nil {
 			j.outcomes[i] = &QueueError{Cause: message.CauseUnsent, text: sendMessage + " on " + t.where() + ": a message cannot be sent: " + err.Error()}
 		}

@@ -291,8 +291,22 @@ func TestServe(t *testing.T) {
 	if text, err := io.ReadAll(response.Body); err != nil || !strings.Contains(string(text), `sluice_build_info{version="v1"} 1`) {
 		t.Errorf("got %s, %v", text, err)
 	}
-	if _, _, err := m.Serve(t.Context(), at); err == nil {
-		t.Error("two servers on one address")
+	for address, want := range map[string]string{
+		at:                      "no metrics can be served on " + at + ": another process listens there; take another port",
+		"nonsense":              `"nonsense" is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 `,
+		":99999":                `":99999" is no address`,
+		"127.0.0.1:":            `"127.0.0.1:" is no address`,
+		"127.0.0.1:http":        `"127.0.0.1:http" is no address`,
+		"http://127.0.0.1:9464": `"http://127.0.0.1:9464" is no address`,
+		"http://localhost":      `"http://localhost" is no address`,
+		"203.0.113.7:9464":      "no metrics can be served on 203.0.113.7:9464: the host is no address of this machine",
+	} {
+		if _, stop, err := m.Serve(t.Context(), address); err == nil {
+			stop()
+			t.Errorf("%s: it serves", address)
+		} else if !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
 	}
 	stop()
 	if _, err := http.DefaultTransport.RoundTrip(request); err == nil { //nolint:bodyclose // there is no answer

@@ -2,9 +2,12 @@ package metrics
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -52,9 +55,9 @@ func (m *Metrics) health() (status int, text string) {
 // Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is
 // called. It listens when it returns, on the address that it returns.
 func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop func(), err error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	listener, err := listen(ctx, address)
 	if err != nil {
-		return "", nil, fmt.Errorf("metrics: %w", err)
+		return "", nil, err
 	}
 	server := &http.Server{
 		Handler: m.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
@@ -69,4 +72,26 @@ func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop fu
 		_ = server.Close() // pages that are being read are of no more use
 		<-done
 	}, nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	_, port, err := net.SplitHostPort(address)
+	if _, numeric := strconv.ParseUint(port, 10, 16); err != nil || numeric != nil {
+		return nil, fmt.Errorf("%q is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err == nil {
+		return listener, nil
+	}
+	why := err
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		why = op.Err // the rest is the address again
+	}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		why = errors.New("another process listens there; take another port")
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		why = errors.New("the host is no address of this machine; leave it out to listen on all that it has")
+	}
+	return nil, fmt.Errorf("no metrics can be served on %s: %w", address, why)
 }

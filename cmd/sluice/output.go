@@ -1,0 +1,29 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+)
+
+// output is standard output. Commands print without asking whether it went
+// well; run asks once, at the end.
+type output struct {
+	w io.Writer
+	// err is why a write failed. Nothing is written after it: a text with a
+	// gap could be taken for a whole one.
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(text []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(text)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		err = failed.Err // "write /dev/stdout" says nothing
+	}
+	o.err = err
+	return n, err
+}

@@ -1,0 +1,283 @@
+package main_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	command "sluice/cmd/sluice"
+	"sluice/internal/sqsqueue/sqstest"
+)
+
+// endless repeats a text for ever.
+type endless string
+
+// Read implements io.Reader.
+func (e endless) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		n += copy(p[n:], e)
+	}
+	return n, nil
+}
+
+// reading is a command that runs in this process, with an input of its own.
+type reading struct {
+	t              *testing.T
+	stdout, stderr bytes.Buffer
+	code           chan int
+	stop           context.CancelFunc
+}
+
+func start(t *testing.T, environ map[string]string, stdin io.Reader, args ...string) *reading {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	r := &reading{t: t, code: make(chan int, 1), stop: stop}
+	go func() { r.code <- command.Run(ctx, args, environ, stdin, &r.stdout, &r.stderr) }()
+	return r
+}
+
+// fails waits for the end, which must be near and say some texts.
+func (r *reading) fails(says ...string) {
+	r.t.Helper()
+	select {
+	case code := <-r.code:
+		text := r.stdout.String() + r.stderr.String()
+		for _, say := range says {
+			if code != 1 || !strings.Contains(text, say) {
+				r.t.Errorf("got %d, without %q: %s", code, say, text)
+			}
+		}
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("it does not end")
+	}
+}
+
+// arrive waits until a queue has so many messages.
+func arrive(t *testing.T, q *sqstest.Queue, n int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); len(q.Messages()) < n; time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d messages arrived, want %d", len(q.Messages()), n)
+		}
+	}
+}
+
+// TestSendFollows an input that pauses: what has come is sent, in its order.
+func TestSendFollows(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins.fifo", nil)
+	in, feed := io.Pipe()
+	r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-", "--group", "g")
+	lines := strings.SplitAfter(strings.TrimSpace(bodyLines(7)), "\n")
+	for i, part := range []string{lines[0] + lines[1], lines[2] + lines[3][:5], lines[3][5:] + lines[4], lines[5]} {
+		if _, err := io.WriteString(feed, part); err != nil {
+			t.Fatal(err)
+		}
+		arrive(t, q, []int{2, 3, 5, 6}[i])
+	}
+	feed.Close()
+	if code := <-r.code; code != 0 || r.stderr.String() != "" || !strings.HasPrefix(r.stdout.String(), "6 of 6 lines") {
+		t.Errorf("got %d, %s%s", code, r.stdout.String(), r.stderr.String())
+	}
+	for i, m := range q.Messages() {
+		if m.Body != strings.TrimSpace(lines[i]) {
+			t.Errorf("message %d is %s", i, m.Body)
+		}
+	}
+}
+
+// TestSendIsInterrupted wherever it waits for its input, or never has to.
+func TestSendIsInterrupted(t *testing.T) {
+	sqs := useSQS(t)
+	for _, tt := range []struct {
+		name, input string
+		says        []string
+		sent        int
+	}{
+		{"before anything came", "", []string{"0 of 0 lines", "sluice: after line 0: stopped; what follows was not sent\n"}, 0},
+		{"in the first line", "{", []string{"0 of 0 lines", "after line 0: stopped"}, 0},
+		{"in what looks like gzip", "\x1f\x8b", []string{"0 of 0 lines", "after line 0: stopped"}, 0},
+		{"between lines", "{\"n\":1}\n\n{\"n\":2}\n", []string{"2 of 3 lines", "after line 3: stopped"}, 2},
+		{"in a later line", "{\"n\":1}\n{", []string{"1 of 1 lines", "after line 1: stopped"}, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := sqs.Queue("logins", nil)
+			in, feed := io.Pipe()
+			defer feed.Close()
+			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
+			if _, err := io.WriteString(feed, tt.input); err != nil {
+				t.Fatal(err)
+			}
+			arrive(t, q, tt.sent)
+			time.Sleep(20 * time.Millisecond) // SQS's answer comes back
+			r.stop()
+			r.fails(tt.says...)
+		})
+	}
+	for name, in := range map[string]io.Reader{"empty lines without end": endless("\n"), "lines without end": endless("{}\n")} {
+		t.Run(name, func(t *testing.T) {
+			q := sqs.Queue("logins", nil)
+			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
+			time.Sleep(50 * time.Millisecond)
+			r.stop()
+			r.fails("stopped")
+		})
+	}
+}
+
+// TestSendSaysWhatWasNotSent of the lines that it has read when it is interrupted.
+func TestSendSaysWhatWasNotSent(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins", nil)
+	sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if c.Operation == "SendMessageBatch" {
+			return &sqstest.Fault{Code: "InternalError", Status: 500, Delay: time.Second}
+		}
+		return nil
+	})
+	for name, after := range map[string]time.Duration{"that wait": 50 * time.Millisecond, "on their way": 300 * time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			in, feed := io.Pipe()
+			defer feed.Close()
+			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
+			if _, err := io.WriteString(feed, "{\"n\":1}\n{\"n\":2}\n{"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(after)
+			r.stop()
+			r.fails("0 of 2 lines", "not sent: line 1, 2\n", "after line 2: stopped")
+		})
+	}
+}
+
+// TestSendEndlessLine ends by itself, after what came before it is sent.
+func TestSendEndlessLine(t *testing.T) {
+	sqs := useSQS(t)
+	zeros := endless("\x00")
+	for name, in := range map[string]io.Reader{
+		"plain":   io.MultiReader(strings.NewReader("{}\n"), zeros),
+		"gzipped": strings.NewReader(zipped(t, "{}\n"+strings.Repeat("\x00", 40<<20))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := sqs.Queue("logins", nil)
+			start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-").fails("1 of 1 lines", "after line 1: line 2: the line has no end within 16777216 bytes")
+			if n := len(q.Messages()); n != 1 {
+				t.Errorf("%d messages arrived", n)
+			}
+		})
+	}
+}
+
+// TestSendBrokenInput: what was read is sent, and what is wrong with the rest is said.
+func TestSendBrokenInput(t *testing.T) {
+	sqs := useSQS(t)
+	whole := zipped(t, bodyLines(5000))
+	damaged := []byte(whole)
+	damaged[len(damaged)-6] ^= 1 // in the checksum
+	for _, tt := range []struct {
+		name string
+		in   io.Reader
+		says string
+	}{
+		{"gzip that is cut off", strings.NewReader(whole[:len(whole)/2]), ": the gzip file is cut off\n"},
+		{"gzip that is cut off in its header", strings.NewReader(whole[:5]), "sluice: standard input: the gzip file is cut off\n"},
+		{"gzip that is damaged", bytes.NewReader(damaged), "after line 5000: the gzip file is damaged\n"},
+		{"not gzip after all", strings.NewReader("\x1f\x8b then text of some length"), "sluice: standard input: the gzip file is damaged\n"},
+		{"a file that breaks", io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("input/output error"))), "after line 1: line 2: input/output error\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := sqs.Queue("logins", nil)
+			r := start(t, map[string]string{"SQS_URL": q.URL}, tt.in, "send", "-")
+			r.fails(tt.says)
+			noCanary(t, r.stdout.String(), r.stderr.String())
+		})
+	}
+	q := sqs.Queue("logins", nil)
+	folder := t.TempDir()
+	start(t, map[string]string{"SQS_URL": q.URL}, nil, "send", folder).fails("sluice: " + folder + " is a directory\n")
+	f, err := os.Open(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	start(t, map[string]string{"SQS_URL": q.URL}, f, "send", "-").fails("sluice: standard input is a directory\n")
+}
+
+// TestReadIsInterrupted: one signal ends the commands that read a single value, too.
+func TestReadIsInterrupted(t *testing.T) {
+	environ := map[string]string{"SLUICE_MASK": "sha256", "DATABASE_URL": "sqlite::memory:"}
+	for _, args := range [][]string{{"explain"}, {"explain", "-"}, {"mask", "ip"}, {"invoke", "-e", "-"}} {
+		in, feed := io.Pipe()
+		r := start(t, environ, in, args...)
+		if _, err := io.WriteString(feed, "{"); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		r.fails(": stopped\n")
+		feed.Close()
+	}
+	if runtime.GOOS == "windows" {
+		return
+	}
+	// A FIFO waits already when it is opened.
+	useSQS(t)
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := exec.CommandContext(t.Context(), "mkfifo", fifo).Run(); err != nil {
+		t.Skip(err)
+	}
+	for _, args := range [][]string{{"explain", fifo}, {"invoke", "-e", fifo}} {
+		r := start(t, environ, nil, args...)
+		time.Sleep(10 * time.Millisecond)
+		r.stop()
+		r.fails(": stopped\n")
+	}
+	// The goroutines that were left behind end here.
+	for range 2 {
+		f, err := os.OpenFile(fifo, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+		f.Close()
+	}
+}
+
+// TestSendObeysTheFirstSignal of a real process, that waits for its input.
+func TestSendObeysTheFirstSignal(t *testing.T) {
+	sqs := useSQS(t)
+	q := sqs.Queue("logins", nil)
+	for i, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.CommandContext(t.Context(), "sluice", "send", "-", "--to", q.URL)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		feed, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(feed, "{}\n"); err != nil {
+			t.Fatal(err)
+		}
+		arrive(t, q, i+1)
+		time.Sleep(20 * time.Millisecond) // SQS's answer comes back
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // below
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.HasPrefix(stdout.String(), "1 of 1 lines sent") || !strings.Contains(stderr.String(), "after line 1: stopped") {
+			t.Errorf("%v: got %v, %s%s", signal, cmd.ProcessState, stdout.String(), stderr.String())
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package main_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"unsafe"
+
+	"sluice/internal/testlog"
+)
+
+// terminal opens a pseudo-terminal of 120 columns, and collects what is
+// written to it until the last who has it open closes it.
+func terminal(t *testing.T) (tty *os.File, shown func() string) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = master.Close() })
+	var unlock, number int32
+	size := [4]uint16{24, 120}
+	ioctl := func(f *os.File, request uintptr, argument unsafe.Pointer) {
+		t.Helper()
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(argument)); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	ioctl(master, syscall.TIOCSPTLCK, unsafe.Pointer(&unlock)) //nolint:gosec // the kernel's interface
+	ioctl(master, syscall.TIOCGPTN, unsafe.Pointer(&number))   //nolint:gosec // the same
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		t.Skip(err)
+	}
+	ioctl(tty, syscall.TIOCSWINSZ, unsafe.Pointer(&size)) //nolint:gosec // the same
+	var log testlog.Log
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		buffer := make([]byte, 4096)
+		for {
+			n, err := master.Read(buffer)
+			_, _ = log.Write(buffer[:n]) // it takes everything
+			if err != nil {              // EIO: nobody has it open
+				return
+			}
+		}
+	}()
+	return tty, func() string {
+		_ = tty.Close() // ours; the command has ended
+		<-ended
+		return log.String()
+	}
+}
+
+// TestProgressOnATerminal: the bar counts what there is, and is drawn only
+// where it can be drawn over.
+func TestProgressOnATerminal(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"xterm", "dumb"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newConsumeSite(t, nil)
+			s.put(5)
+			tty, shown := terminal(t)
+			cmd := exec.CommandContext(t.Context(), "sluice", "consume")
+			cmd.Env, cmd.Stderr = slices.Concat(s.environ, []string{"TERM=" + kind}), tty
+			if err := cmd.Run(); err != nil {
+				t.Errorf("%v: %s", err, shown())
+			}
+			text := shown()
+			if kind == "dumb" {
+				if strings.Contains(text, "5 stored") || strings.Contains(text, "█") || !strings.Contains(text, `"msg":"consuming"`) {
+					t.Errorf("got %q", text)
+				}
+				return
+			}
+			for _, want := range []string{"0 of 5: 0 stored", "5 of 5: 5 stored, 0 rejected"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q: %q", want, text)
+				}
+			}
+			if strings.Contains(text, "/6") || strings.Contains(text, "of 6") {
+				t.Errorf("one too many: %q", text)
+			}
+		})
+	}
+}
+
+// TestOutputToATerminal is printed as to a terminal: the help is as wide.
+func TestOutputToATerminal(t *testing.T) {
+	t.Parallel()
+	tty, shown := terminal(t)
+	cmd := exec.CommandContext(t.Context(), "sluice", "--help")
+	cmd.Stdout = tty
+	if err := cmd.Run(); err != nil {
+		t.Error(err)
+	}
+	widest := 0
+	for line := range strings.Lines(shown()) {
+		widest = max(widest, len(strings.TrimRight(line, "\r\n")))
+	}
+	if widest <= 80 || widest > 120 {
+		t.Errorf("the widest line has %d columns, of 120", widest)
+	}
+}
+
+// TestOutputThatNobodyReads ends a command as it ends others: `sluice schema | head -1`.
+func TestOutputThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close() // nobody reads
+	cmd := exec.CommandContext(t.Context(), "sluice", "schema")
+	cmd.Stdout = w
+	_ = cmd.Run() // below
+	_ = w.Close() // as above
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGPIPE {
+		t.Errorf("it ended with %v, want SIGPIPE", cmd.ProcessState)
+	}
+}

@@ -1,0 +1,153 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/model"
+)
+
+// A plain table is in no tree; one that is itself a partition is in one alone.
+// A constraint is that of the ancestors too, and NULL for a lone default partition.
+const partitionsSQL = `SELECT relid::oid, coalesce(parentrelid::oid::text, ''), isleaf, coalesce(pg_get_partition_constraintdef(relid), 'true')
+	FROM pg_partition_tree($1::oid) ORDER BY level, relid`
+
+// perQuery is how many constraints the server evaluates at once: a SELECT has
+// 1664 columns at most, and a table can have thousands of partitions.
+const perQuery = 500
+
+// ahead is how long before rows are refused somebody should hear of it.
+const ahead = "7 days"
+
+// partition is a node of a table's tree of partitions.
+type partition struct {
+	oid        string
+	leaf       bool
+	constraint string // as SQL, of columns of the table
+}
+
+// tree is a table that is partitioned, or a partition.
+type tree struct {
+	*database
+	columns  []model.Column
+	children map[string][]partition // by the parent's oid
+	// unsure is set when a constraint is of something that is not known.
+	unsure bool
+}
+
+// partitions looks whether rows of now and of soon have a partition. No bound
+// is read here: the server evaluates each partition's constraint on a row.
+func (d *database) partitions(ctx context.Context, name, oid string, columns []model.Column) error {
+	rows, err := d.query(ctx, partitionsSQL, oid)
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	t := tree{database: d, columns: columns, children: map[string][]partition{}}
+	leaves := 0
+	for _, r := range rows {
+		p := partition{oid: r[0], leaf: r[2] == "t", constraint: r[3]}
+		t.children[r[1]] = append(t.children[r[1]], p)
+		if p.leaf {
+			leaves++
+		}
+	}
+	root := partition{oid: oid, leaf: rows[0][2] == "t", constraint: rows[0][3]}
+	who := "no partition of " + name
+	remedy := fmt.Sprintf("make the partitions that come next, and see that what makes them runs; CREATE TABLE … PARTITION OF %s DEFAULT takes every row meanwhile", name)
+	if root.leaf {
+		who, remedy = name+" is itself a partition, and not one that", "name the partitioned table in the model"
+	}
+	if leaves == 0 {
+		d.add(Error, "table", "partition_none", remedy, "%s is partitioned and has no partition: every row is refused", name)
+		return nil
+	}
+	for _, when := range []struct {
+		after, rule, text string
+		severity          Severity
+	}{
+		{"0", "partition_now", "takes a row that is sent now: it is refused", Error},
+		{ahead, "partition_soon", "takes a row that is sent " + ahead + " from now: it will be refused", Warning},
+	} {
+		switch taken, err := t.takes(ctx, []partition{root}, when.after); {
+		case err != nil:
+			return err
+		case !taken:
+			d.add(when.severity, "table", when.rule, remedy, "%s %s", who, when.text)
+			return nil
+		}
+	}
+	if !t.unsure {
+		d.add(OK, "table", "partitions", "", "%s has partitions for rows of now and of %s from now", name, ahead)
+	}
+	return nil
+}
+
+// row is SQL for a table of one row, with the columns whose values are known
+// of a message that is sent so long from now. Its own name is none that a
+// constraint could mean.
+func (t *tree) row(after string) string {
+	var known []string
+	for _, c := range t.columns {
+		switch c.Meta {
+		case model.MetaSentAt:
+			known = append(known, fmt.Sprintf("now() + interval '%s' AS %s", after, batch.Quote(c.Name)))
+		case model.MetaSentDate:
+			known = append(known, fmt.Sprintf("((now() + interval '%s') AT TIME ZONE 'UTC')::date AS %s", after, batch.Quote(c.Name)))
+		case model.MetaMessageID, model.MetaMaskKey: // another for each message, and another with the keys
+		}
+	}
+	return "(SELECT " + strings.Join(known, ", ") + `) AS "a row of sluice's"`
+}
+
+// takes says whether one of these partitions takes the row, or may take it.
+func (t *tree) takes(ctx context.Context, siblings []partition, after string) (bool, error) {
+	for some := range slices.Chunk(siblings, perQuery) {
+		mine, err := t.satisfied(ctx, some, after)
+		if err != nil {
+			return false, err
+		}
+		for i, p := range some {
+			if !mine[i] {
+				continue
+			}
+			if p.leaf {
+				return true, nil
+			}
+			if taken, err := t.takes(ctx, t.children[p.oid], after); taken || err != nil {
+				return taken, err
+			}
+		}
+	}
+	return false, nil
+}
+
+// satisfied evaluates the constraints of siblings, whose keys are the same
+// columns. If the server cannot, as the row has no such column, any may hold.
+func (t *tree) satisfied(ctx context.Context, siblings []partition, after string) ([]bool, error) {
+	mine := make([]bool, len(siblings))
+	constraints := make([]string, len(siblings))
+	for i, p := range siblings {
+		constraints[i] = "(" + p.constraint + ")"
+	}
+	rows, err := t.query(ctx, "SELECT "+strings.Join(constraints, ", ")+" FROM "+t.row(after))
+	if _, ok := errors.AsType[*pgconn.PgError](err); ok {
+		t.unsure = true
+		for i := range mine {
+			mine[i] = true
+		}
+		return mine, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i := range mine {
+		mine[i] = rows[0][i] == "t"
+	}
+	return mine, nil
+}
