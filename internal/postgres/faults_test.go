@@ -471,6 +471,35 @@ func TestTheURLIsTakenAsItIsWritten(t *testing.T) {
 	}
 }
 
+// TestPing: what is wrong for every row shows without one, and what a row
+// might be refused for does not.
+func TestPing(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, sql, want string }{
+		{"as it should be", "SELECT 1", ""},
+		{"no grant", "REVOKE INSERT ON events FROM %s", "42501"},
+		{"a statement that is refused for a value", `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'x' USING ERRCODE = 'check_violation'; END $$;
+			CREATE TRIGGER t BEFORE INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION refuse()`, ""},
+		{"the table is gone", "DROP TABLE events", "42P01"},
+		{"no key", "ALTER TABLE events DROP CONSTRAINT events_pkey", "42P10"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, setup{})
+			writer := s.db.Role(t, func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} })
+			store := openStore(t, writer.URL, events)
+			if err := store.Ping(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			s.db.Exec(t, strings.Replace(tt.sql, "%s", writer.User, 1))
+			err := store.Ping(t.Context())
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 // TestAnEmptyBatchCostsNothing needs no database at all.
 func TestAnEmptyBatchCostsNothing(t *testing.T) {
 	t.Parallel()

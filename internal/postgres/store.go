@@ -213,6 +213,11 @@ func (in *insertion) run(ctx context.Context) error {
 		return err
 	case refusal == nil:
 		return nil
+	case in.batch.Len() == 0: // no row is to blame
+		if in.store.blame(refusal) == blameSuspect {
+			return in.fault("insert into "+table(in.store.table), refusal)
+		}
+		return nil
 	case in.batch.Ordered():
 		return in.isolateOrdered(ctx, refusal)
 	default:
