@@ -146,8 +146,9 @@ func TestFIFOGroupsKeepTheirOrder(t *testing.T) {
 			return ""
 		})
 		eventually(t, time.Minute, func() string {
-			if n := s.count(t, s.queue); n != [3]int{} {
-				return fmt.Sprintf("the queue has %v", n)
+			queue, dead := s.count(t, s.queue), s.count(t, s.dead)
+			if queue != [3]int{} || dead != [3]int{groups} {
+				return fmt.Sprintf("the queue has %v, the dead-letter queue %v", queue, dead)
 			}
 			return ""
 		})
