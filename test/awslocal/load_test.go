@@ -96,7 +96,7 @@ func TestKilled(t *testing.T) {
 	inFlight := 0
 	for range kills {
 		p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
-		time.Sleep(time.Duration(30+rand.IntN(300)) * time.Millisecond)
+		time.Sleep(time.Duration(100+rand.IntN(500)) * time.Millisecond)
 		p.signal(syscall.SIGKILL)
 		<-p.done
 		inFlight += s.count(t, s.queue)[1]
