@@ -285,7 +285,7 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 				})
 				return user
 			}})
-			s.feed(30 * time.Second)
+			s.feed(90 * time.Second)
 			s.sim.At(outageBegins, func() { tt.breakIt(s, role) })
 			s.sim.At(outageEnds, func() { tt.mend(s, role) })
 			s.sim.Run(drillEnds)
