@@ -8,6 +8,9 @@ BENCHTIME ?= 1s
 BENCHRUNS ?= 1# 10 for a comparison by `make benchstat`
 PACKAGES  ?= ./...
 
+# Packages tested at once: two for each processor, since many tests wait for a server or a clock.
+PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))))
+
 # The race detector needs cgo and a C compiler. Without one `make test` says so and runs without it.
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
@@ -41,7 +44,7 @@ unit: ## the tests that need no server and no time
 
 test: ## all tests, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
-	go test $(RACE) -shuffle=on -timeout 10m $(PACKAGES)
+	go test $(RACE) -shuffle=on -timeout 10m -p $(PARALLEL) $(PACKAGES)
 
 drill: ## the drills in full: 1,000 kills of the function between COMMIT and answer
 	SLUICE_KILLS=1000 go test ./internal/drill -v -count=1 -timeout 30m
