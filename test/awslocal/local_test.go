@@ -163,7 +163,9 @@ func TestSecretsManager(t *testing.T) {
 	s.db.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", writer.User)
 	s.sluice(t, logins(n/2, n/2), "send", "-")
 	time.Sleep(2 * time.Second) // it meets the old password, which no longer fits
-	s.call(t, "secretsmanager", "PutSecretValue", map[string]string{"SecretId": loginARN, "SecretString": asJSON(t, secret), "ClientRequestToken": token()}, nil)
+	if err := s.PutSecret(t.Context(), loginARN, secret); err != nil {
+		t.Fatal(err)
+	}
 	s.awaitRows(t, n)
 	p.signal(syscall.SIGTERM)
 	p.exits(0)
@@ -184,22 +186,11 @@ func (s *site) awaitRows(t *testing.T, want int) {
 	})
 }
 
-func (s *site) createSecret(t *testing.T, name string, value map[string]any) (arn string) {
+func (s *site) createSecret(t *testing.T, name string, value any) (arn string) {
 	t.Helper()
-	var secret struct{ ARN string }
-	s.call(t, "secretsmanager", "CreateSecret",
-		map[string]string{"Name": name + "-" + s.db.Schema, "SecretString": asJSON(t, value), "ClientRequestToken": token()}, &secret)
-	return secret.ARN
-}
-
-// token is what the SDK would make: an id of at least 32 characters.
-func token() string { return rand.Text() + rand.Text() }
-
-func asJSON(t *testing.T, v any) string {
-	t.Helper()
-	text, err := json.Marshal(v)
+	arn, err := s.CreateSecret(t.Context(), name+"-"+s.db.Schema, value)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return arn
 }

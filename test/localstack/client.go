@@ -5,6 +5,7 @@ package localstack
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -96,6 +97,28 @@ func (c *Client) CloudFormation(ctx context.Context, action string, in map[strin
 // REST calls Lambda or S3 with a body, nil for none, and returns the answer's.
 func (c *Client) REST(ctx context.Context, service, method, path string, body []byte) (answer []byte, err error) {
 	return c.call(ctx, service, method, path, body, nil)
+}
+
+// CreateSecret makes a secret that holds the JSON of a value.
+func (c *Client) CreateSecret(ctx context.Context, name string, value any) (arn string, err error) {
+	var secret struct{ ARN string }
+	err = c.secret(ctx, "CreateSecret", map[string]string{"Name": name}, value, &secret)
+	return secret.ARN, err
+}
+
+// PutSecret gives a secret the JSON of another value.
+func (c *Client) PutSecret(ctx context.Context, arn string, value any) error {
+	return c.secret(ctx, "PutSecretValue", map[string]string{"SecretId": arn}, value, nil)
+}
+
+func (c *Client) secret(ctx context.Context, action string, in map[string]string, value, out any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	in["SecretString"] = string(text)
+	in["ClientRequestToken"] = rand.Text() + rand.Text() // what the SDK would make: an id of at least 32 characters
+	return c.JSON(ctx, "secretsmanager", action, in, out)
 }
 
 // Healthy says whether a LocalStack answers.

@@ -430,35 +430,27 @@ func login(t *testing.T, databaseURL string) map[string]any {
 	}
 }
 
-func createSecret(t *testing.T, name string, value map[string]any) (arn string) {
+func createSecret(t *testing.T, name string, value any) (arn string) {
 	t.Helper()
-	var secret struct{ ARN string }
-	call(t, "secretsmanager", "CreateSecret", map[string]string{"Name": name, "SecretString": asJSON(t, value), "ClientRequestToken": token()}, &secret)
-	return secret.ARN
+	arn, err := shared.aws.CreateSecret(t.Context(), name, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return arn
 }
 
 func putSecret(t *testing.T, arn string, value any) {
 	t.Helper()
-	call(t, "secretsmanager", "PutSecretValue", map[string]string{"SecretId": arn, "SecretString": asJSON(t, value), "ClientRequestToken": token()}, nil)
+	if err := shared.aws.PutSecret(t.Context(), arn, value); err != nil {
+		t.Fatal(err)
+	}
 }
-
-// token is what the SDK would make: an id of at least 32 characters.
-func token() string { return rand.Text() + rand.Text() }
 
 func call(t *testing.T, service, action string, in, out any) {
 	t.Helper()
 	if err := shared.aws.JSON(t.Context(), service, action, in, out); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func asJSON(t *testing.T, v any) string {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(text)
 }
 
 // eventually waits until nothing is missing any more.
