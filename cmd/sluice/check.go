@@ -157,6 +157,9 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 }
 
 func (c *checkCmd) print(a *app, f check.Findings) error {
+	for i := range f {
+		f[i].What, f[i].Remedy = a.named(f[i].What), a.named(f[i].Remedy)
+	}
 	if c.JSON {
 		return a.printJSON(map[string]any{
 			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),

@@ -48,11 +48,11 @@ func (a *app) watchConsumer(level slog.Level) *consumerWatch {
 	if level == slog.LevelInfo {
 		level = slog.LevelWarn // the bar says the rest
 	}
-	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
+	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, at slog.Attr) slog.Attr {
 		if at.Key == slog.TimeKey {
 			return slog.String(slog.TimeKey, at.Value.Time().Format(time.TimeOnly))
 		}
-		return at
+		return a.namedAttr(groups, at)
 	}}))
 	return w
 }

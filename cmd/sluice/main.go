@@ -115,16 +115,18 @@ func (a *app) end(err error, out *output) int {
 	case err == nil:
 		return exitDone
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(a.stderr, "sluice: %s\n", a.named(err))
+		fmt.Fprintf(a.stderr, "sluice: %s\n", a.named(err.Error()))
 	}
 	return exitFailed
 }
 
-// named is an error's text with the name by which the database's URL was
-// given: most errors know only that there is one, and call it DATABASE_URL.
-func (a *app) named(err error) string {
-	return regexp.MustCompile(`\bDATABASE_URL\b`).ReplaceAllString(err.Error(), config.DatabaseVariable(a.environ))
+// named is a text of ours with the name by which the database's URL was given:
+// most errors know only that there is one, and call it DATABASE_URL.
+func (a *app) named(text string) string {
+	return databaseURL.ReplaceAllLiteralString(text, config.DatabaseVariable(a.environ))
 }
+
+var databaseURL = regexp.MustCompile(`\bDATABASE_URL\b`) // not TEST_DATABASE_URL
 
 // errReported fails a command that has said why already.
 var errReported = errors.New("reported")
@@ -136,5 +138,13 @@ func (a *app) load(needs ...config.Need) (*config.Config, error) {
 
 // log is the logger that the environment asks for, on standard error.
 func (a *app) log(environ map[string]string) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(environ)}))
+	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(environ), ReplaceAttr: a.namedAttr}))
+}
+
+// namedAttr is named for a log's attributes.
+func (a *app) namedAttr(_ []string, at slog.Attr) slog.Attr {
+	if at.Value.Kind() == slog.KindString {
+		at.Value = slog.StringValue(a.named(at.Value.String()))
+	}
+	return at
 }

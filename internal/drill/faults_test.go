@@ -130,6 +130,24 @@ func (f *function) stores(event []byte) {
 	}
 }
 
+// storesAfter holds that an event is stored whole that cannot be until
+// something has been seen and something else is done about it.
+func (f *function) storesAfter(event []byte, seen func() bool, do func()) {
+	f.t.Helper()
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for end := time.Now().Add(plenty); !seen(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				f.t.Errorf("not seen within %v", plenty)
+				break
+			}
+		}
+		do()
+	})
+	defer watching.Wait()
+	f.stores(event)
+}
+
 // rows holds how many rows there are.
 func (f *function) rows(want int64) {
 	f.t.Helper()
@@ -158,18 +176,19 @@ func TestBackendIsTerminatedBetweenInvocations(t *testing.T) {
 func TestBackendIsTerminatedInTheMiddleOfAStatement(t *testing.T) {
 	t.Parallel()
 	f := newFunction(t)
-	f.db.Exec(t, `CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END $$;
-		CREATE TRIGGER slow BEFORE INSERT ON user_logins FOR EACH STATEMENT EXECUTE FUNCTION slow()`)
+	f.db.Exec(t, `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN PERFORM pg_advisory_xact_lock_shared(hashtext(current_schema())); RETURN NEW; END $$;
+		CREATE TRIGGER gate BEFORE INSERT ON user_logins FOR EACH STATEMENT EXECUTE FUNCTION gate()`)
 	f.stores(event(1))
-	go func() {
-		for range 300 {
-			if f.terminate("state = 'active' AND query LIKE 'INSERT%'") > 0 {
-				return
-			}
-			time.Sleep(10 * time.Millisecond)
+	gate := f.db.Conn(t)
+	if _, err := gate.Exec(t.Context(), "SELECT pg_advisory_lock(hashtext(current_schema()))"); err != nil {
+		t.Fatal(err)
+	}
+	f.storesAfter(event(10), func() bool { return f.terminate("wait_event_type = 'Lock'") > 0 }, func() {
+		if _, err := gate.Exec(t.Context(), "SELECT pg_advisory_unlock_all()"); err != nil {
+			t.Error(err)
 		}
-	}()
-	f.stores(event(10))
+	})
 	f.rows(11)
 }
 
@@ -191,16 +210,9 @@ func TestTheCommitsAnswerIsLost(t *testing.T) {
 	f := newFunction(t)
 	f.stores(event(1))
 	f.proxy.DropServerBytes()
-	go func() {
-		for range 500 { // the row is there, the answer is not
-			if f.db.Count(t, "SELECT count(*) FROM user_logins") == 11 {
-				break
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		f.proxy.Cut()
-	}()
-	f.stores(event(10))
+	f.storesAfter(event(10), func() bool { // the rows are there, the answer is not
+		return f.db.Count(t, "SELECT count(*) FROM user_logins") == 11
+	}, f.proxy.Cut)
 	f.rows(11)
 }
 

@@ -117,6 +117,8 @@ type site struct {
 	user  *pgtest.DB // who the store connects as
 	proxy *pgtest.Proxy
 	store *postgres.Store
+
+	watching sync.WaitGroup // of whenItWaits
 }
 
 func newSite(t testing.TB, is setup) *site {
@@ -193,6 +195,7 @@ func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *ou
 	s.Helper()
 	s.proxy.Reset()
 	result, err := s.store.Insert(ctx, b)
+	s.watching.Wait()
 	o := &outcome{TB: s.TB, Result: result, err: err, flights: s.proxy.Flights(), ids: ids}
 	if len(result.Verdicts) != b.Len() {
 		s.Fatalf("got %d verdicts on %d rows", len(result.Verdicts), b.Len())
@@ -368,15 +371,13 @@ func eventually(t testing.TB, what string, holds func() bool) {
 }
 
 // whenItWaits does something once a session of the store waits for a lock.
-// The test does not end before that.
+// The insert that waits returns no sooner than that is done.
 func (s *site) whenItWaits(do func()) {
 	s.Helper()
-	var watching sync.WaitGroup
-	watching.Go(func() {
+	s.watching.Go(func() {
 		eventually(s, "the store waits for a lock", s.waits)
 		do()
 	})
-	s.Cleanup(watching.Wait)
 }
 
 // waits says whether a session of the store waits for a lock.

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -166,7 +167,7 @@ func TestBackoffWithoutTheVisibility(t *testing.T) {
 					t.Fatalf("got %d, %d, %v", set, failed, err)
 				}
 			}
-			if got := q.Messages()[0].VisibleAt.Sub(start).Round(5 * time.Second); got != sqsqueue.DefaultVisibility {
+			if got := q.Messages()[0].VisibleAt.Sub(start); got < sqsqueue.DefaultVisibility || got > sqsqueue.DefaultVisibility+time.Since(start) {
 				t.Errorf("got %v, want %v", got, sqsqueue.DefaultVisibility)
 			}
 			if n := len(s.Calls("GetQueueAttributes")); n != 1+1 {
@@ -176,7 +177,7 @@ func TestBackoffWithoutTheVisibility(t *testing.T) {
 	}
 }
 
-// TestBackoffOfTenThousand: a thousand calls, most of them at the same time.
+// TestBackoffOfTenThousand: a thousand calls, 64 of them at the same time.
 func TestBackoffOfTenThousand(t *testing.T) {
 	s, c := server(t)
 	q := s.Queue("logins", nil)
@@ -184,28 +185,32 @@ func TestBackoffOfTenThousand(t *testing.T) {
 	for i := range messages {
 		messages[i] = sqsqueue.Returned{ReceiptHandle: fmt.Sprintf("handle-%d-1", i+1), ReceiveCount: i % 40}
 	}
+	var underWay atomic.Int64
+	all := make(chan struct{})
 	s.Inject(func(call sqstest.Call) *sqstest.Fault {
-		// As fast as SQS usually is; and the fake's own search through all messages is left out.
+		if underWay.Add(1) == 64 {
+			close(all)
+		}
+		select { // until as many as may be are under way
+		case <-all:
+		case <-time.After(30 * time.Second):
+			t.Error("the calls are made one after the other")
+		}
+		// The fake's own search through all messages is left out.
 		ids := make([]string, len(call.Entries))
 		for k := range ids {
 			ids[k] = fmt.Sprintf(`{"Id":"%d"}`, k)
 		}
 		answer := `{"Successful":[` + strings.Join(ids, ",") + `],"Failed":[]}`
-		return &sqstest.Fault{Delay: 20 * time.Millisecond, Answer: &answer}
+		return &sqstest.Fault{Answer: &answer}
 	})
-	start := time.Now()
-	set, failed, err := c.WithTimeout(10*time.Second).BackoffFor(q.URL, time.Minute).Return(t.Context(), messages)
-	took := time.Since(start)
+	set, failed, err := c.WithTimeout(time.Minute).BackoffFor(q.URL, time.Minute).Return(t.Context(), messages)
 	if set != 10_000 || failed != 0 || err != nil {
 		t.Fatalf("got %d, %d, %v", set, failed, err)
 	}
 	calls := s.Calls(changeBatch)
 	if len(calls) != 1000 {
 		t.Errorf("got %d calls", len(calls))
-	}
-	t.Logf("10,000 messages in %v", took)
-	if took > 10*time.Second {
-		t.Errorf("took %v", took)
 	}
 	seen := map[string]bool{}
 	for _, call := range calls {
