@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,15 +162,11 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
 	}
 	stop = closeStore
-	if address := cmp.Or(c.MetricsAddr, cfg.MetricsAddr); address != "" {
+	if address, setting := metricsAddress(c.MetricsAddr, cfg); address != "" {
 		m := metrics.New(buildVersion(), time.Now)
 		m.Process()
 		at, stopPages, err := m.Serve(ctx, address)
 		if err != nil {
-			setting := "--metrics-addr"
-			if c.MetricsAddr == "" {
-				setting = "SLUICE_METRICS_ADDR"
-			}
 			return nil, nil, fmt.Errorf("%s: %w", setting, err)
 		}
 		log.InfoContext(ctx, "metrics are served", "metrics", "http://"+at+"/metrics", "health", "http://"+at+"/healthz")
@@ -185,6 +180,14 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", cfg.Model.Name, "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
 		"visibility", q.Settings.Visibility.String())
 	return consumer, stop, nil
+}
+
+// metricsAddress is where metrics are served, and the setting that says so.
+func metricsAddress(flag string, cfg *config.Config) (address, setting string) {
+	if flag != "" {
+		return flag, "--metrics-addr"
+	}
+	return cfg.MetricsAddr, "SLUICE_METRICS_ADDR"
 }
 
 func buildVersion() string {

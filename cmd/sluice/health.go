@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"sluice/internal/consume/metrics"
 )
 
 type healthCmd struct {
@@ -28,9 +29,12 @@ container image has it as its health check; the variable is set there, so that b
 func (c *healthCmd) Run(ctx context.Context, a *app) error {
 	// What is wrong with the rest of the configuration is the consumer's to say.
 	cfg, _ := a.load()
-	address := cmp.Or(c.MetricsAddr, cfg.MetricsAddr)
+	address, setting := metricsAddress(c.MetricsAddr, cfg)
 	if address == "" {
 		return errors.New("nothing says where the consumer serves its health; set SLUICE_METRICS_ADDR for both, or give --metrics-addr")
+	}
+	if err := metrics.CheckAddress(address); err != nil {
+		return fmt.Errorf("%s: %w", setting, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

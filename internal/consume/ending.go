@@ -89,6 +89,7 @@ func (r *run) back(ctx context.Context, items []item, later bool) {
 type leftover struct {
 	// cause is why, when it was not rejected.
 	cause    message.Cause
+	group    string // on a FIFO queue
 	receives int
 	until    time.Time // when it is visible again, at the latest
 }
@@ -97,7 +98,7 @@ type leftover struct {
 func (l leftover) behind() bool { return l.cause == message.CauseGroup }
 
 func (r *run) leave(p *pass, m *item, v message.Verdict, until time.Duration) {
-	p.left[m.ID] = leftover{cause: v.Cause, receives: m.ReceiveCount, until: time.Now().Add(until)}
+	p.left[m.ID] = leftover{cause: v.Cause, group: m.Group, receives: m.ReceiveCount, until: time.Now().Add(until)}
 }
 
 // sift takes away what this run has refused before, and on a FIFO queue what
@@ -115,7 +116,7 @@ func (r *run) sift(messages []sqsqueue.Received) []item {
 			continue
 		}
 		if !refused {
-			old.cause = message.CauseGroup
+			old.cause, old.group = message.CauseGroup, m.Group
 		}
 		old.receives, old.until = m.ReceiveCount, time.Now().Add(r.Queue.Settings.Visibility)
 		r.left[m.ID] = old
@@ -224,11 +225,16 @@ var unfinishedWords = map[message.Cause]string{
 // leftovers counts for the summary what is left.
 func (r *run) leftovers() {
 	r.forget()
+	stopped := map[string]bool{}
 	for _, l := range r.left {
-		if l.behind() {
-			r.summary.Behind++
-		} else {
+		if !l.behind() {
 			r.summary.Left++
+			stopped[l.group] = true
+		}
+	}
+	for _, l := range r.left { // the others of their group may be behind an outage
+		if l.behind() && stopped[l.group] {
+			r.summary.Behind++
 		}
 	}
 }

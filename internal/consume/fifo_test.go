@@ -162,6 +162,23 @@ func TestFIFOStuck(t *testing.T) {
 	s.wantRows(t, 30)
 }
 
+// What waits behind an outage is not counted as behind a refused message.
+func TestFIFOBehindAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{fifo: true})
+	for i := range 3 {
+		s.queue.Put(sqstest.Message{Group: "a", Body: body(fmt.Sprint("a-", i))})
+	}
+	s.db.Exec(t, diskFull)
+	got, err := s.consumer(t, func(c *consume.Consumer) {
+		quick(c)
+		c.GiveUpAfter = 300 * time.Millisecond
+	}).Run(t.Context())
+	if err == nil || got.Causes[message.CauseGroup] == 0 || got.Left != 0 || got.Behind != 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // With a receive limit the queue moves it away, and the group goes on.
 func TestFIFOGoesOnWhenTheQueueMovesTheBadMessage(t *testing.T) {
 	t.Parallel()

@@ -144,14 +144,17 @@ func TestDatabaseBackWithoutMessages(t *testing.T) {
 	}
 }
 
+// diskFull makes a server that answers and takes no rows.
+const diskFull = `CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;
+	CREATE TRIGGER t BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION full()`
+
 // A database that answers and takes no rows is as far away as one that does not
 // answer: a ping that is answered between two failures does not begin the
 // outage anew.
 func TestGivesUpOnADatabaseThatOnlyAnswers(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
-	s.db.Exec(t, `CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = 'disk_full'; END $$;
-		CREATE TRIGGER t BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION full()`)
+	s.db.Exec(t, diskFull)
 	s.put(0, 5)
 	seen := &recorder{}
 	got, err := s.consumer(t, func(c *consume.Consumer) {

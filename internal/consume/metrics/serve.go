@@ -74,10 +74,18 @@ func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop fu
 	}, nil
 }
 
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// CheckAddress says what an address needs that Serve is to listen on.
+func CheckAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, numeric := strconv.ParseUint(port, 10, 16); err != nil || numeric != nil {
-		return nil, fmt.Errorf("%q is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
+		return fmt.Errorf("%q is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	if err := CheckAddress(address); err != nil {
+		return nil, err
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err == nil {
