@@ -57,7 +57,7 @@ func (r *run) busy(g gathered) bool {
 
 // workers is how many batches may run at once.
 func (r *run) workers() int {
-	if r.proven {
+	if r.trust == proven {
 		return r.Concurrency
 	}
 	return 1
@@ -124,7 +124,7 @@ func (r *run) ready() []item {
 		return nil
 	}
 	c := r.choose()
-	alone := !r.proven || r.receives == 0 && r.room() == 0
+	alone := r.trust < proven || r.receives == 0 && r.room() == 0
 	if c.size == 0 || !c.full && !alone && time.Now().Before(c.due) {
 		return nil
 	}

@@ -29,15 +29,13 @@ type run struct {
 	counting    bool
 	pinging     bool
 	cancelPings context.CancelFunc
-	answers     bool // the database has answered a ping, and has not failed since
 
 	receivers int // how many receives may run at once, for now
 	gathered  []gathered
 	groups    map[string]bool // the FIFO groups that are in a batch
 
-	// proven: the database has answered, and has not failed since.
-	proven        bool
-	everWorked    bool // the database has answered at least once
+	trust         trust // in the database
+	everWorked    bool  // the database has done what was asked of it at least once
 	database, sqs trouble
 	transactions  int // that ended without a fault
 
@@ -63,16 +61,29 @@ type run struct {
 	down [2]time.Time
 }
 
+// trust is what the database has shown since it failed last.
+type trust int
+
+// What it can have shown.
+const (
+	untried trust = iota // nothing: it gets a few messages to try
+	answers              // that it answers a ping
+	proven               // that it does what is asked of it
+)
+
 // Run consumes until the mode, the context or an error ends it. The context's
 // end is no error.
 func (c *Consumer) Run(ctx context.Context) (Summary, error) {
 	began := time.Now()
 	r := &run{
 		Consumer: c, hand: newHand(c.Queue, c.Log), backoff: c.Queue.Backoff(), events: make(chan func(context.Context)),
-		receivers: 1, groups: map[string]bool{}, proven: c.Mode == Batches,
+		receivers: 1, groups: map[string]bool{},
 		database:  trouble{what: "the database", first: c.FirstPause, longest: c.LongestPause},
 		sqs:       trouble{what: "the queue", first: c.FirstPause, longest: c.LongestPause},
 		undeleted: map[string]bool{}, left: map[string]leftover{},
+	}
+	if c.Mode == Batches {
+		r.trust = proven // a small one to try would be one of the N
 	}
 	// The caller's context ends the run, not what is under way.
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -141,7 +152,7 @@ func (r *run) begin(all, transactions, pings context.Context) {
 	for b := r.ready(); b != nil; b = r.ready() {
 		r.working++
 		r.worked += len(b)
-		go r.work(all, transactions, b, !r.proven)
+		go r.work(all, transactions, b, r.trust < proven)
 	}
 	if r.database.down() && !r.pinging && !r.ending && r.idle && r.working+len(r.gathered) == 0 && !time.Now().Before(r.database.next) {
 		r.pinging = true

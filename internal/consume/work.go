@@ -101,10 +101,12 @@ func (r *run) pipeline(ctx context.Context, messages []message.Message) ingest.R
 func (r *run) judged(ctx context.Context, p *pass) {
 	switch {
 	case p.err == nil && p.asked:
-		r.proven, r.everWorked = true, true
+		r.trust, r.everWorked = proven, true
 		r.database.over(ctx, r.Log)
-	case p.err == nil:
-		r.proven = r.proven || r.answers // it was not needed, as when all were malformed
+	case p.err == nil: // it was not needed, as when all were malformed
+		if r.trust == answers {
+			r.trust = proven
+		}
 	default:
 		r.failed(ctx, p.Began, p.Fault, p.err)
 	}
@@ -117,7 +119,7 @@ func (r *run) failed(ctx context.Context, began time.Time, whose message.Cause, 
 	case whose == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
 		r.end(ctx, EndedFailed, err)
 	default:
-		r.proven, r.answers = false, false
+		r.trust = untried
 		r.database.met(ctx, r.Log, began, err)
 		for _, g := range r.gathered {
 			r.giveBack(ctx, g.items, true)
@@ -135,11 +137,11 @@ func (r *run) ping(ctx context.Context) {
 	err := r.Pipeline.Ping(ctx)
 	r.events <- func(ctx context.Context) {
 		r.pinging = false
-		r.answers = err == nil
 		if err != nil {
 			r.failed(ctx, began, ingest.FaultOf(err), err)
 			return
 		}
+		r.trust = max(r.trust, answers)
 		r.database.pinged(ctx, r.Log)
 	}
 }
