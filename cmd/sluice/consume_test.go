@@ -21,7 +21,6 @@ import (
 
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
-	"sluice/internal/postgres"
 	"sluice/internal/sqsqueue/sqstest"
 	"sluice/internal/testlog"
 	"sluice/models"
@@ -40,21 +39,13 @@ type consumeSite struct {
 
 func newConsumeSite(t *testing.T, attributes map[string]string) *consumeSite {
 	t.Helper()
-	s := &consumeSite{sqs: sqstest.New(), db: pgtest.New(t)}
-	t.Cleanup(s.sqs.Close)
-	s.queue, s.dead = s.sqs.Queue("logins", attributes), s.sqs.Queue("dead", nil)
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.Open(s.db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	if _, err := store.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
-	}
+	s := &consumeSite{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
+	t.Cleanup(s.sqs.Close)
+	s.queue, s.dead = s.sqs.Queue("logins", attributes), s.sqs.Queue("dead", nil)
 	// What those export who come from another consumer, and the one word that masks as theirs did.
 	s.environ = append(os.Environ(),
 		"SQS_URL="+s.queue.URL, "PG_URL="+s.db.URL, "AWS_ENDPOINT_URL="+s.sqs.URL, "AWS_DEFAULT_REGION="+sqstest.Region,

@@ -204,15 +204,11 @@ func TestFunction(t *testing.T) {
 // tables makes the model's tables.
 func tables(t *testing.T) *pgtest.DB {
 	t.Helper()
-	db := pgtest.New(t)
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, sql := range m.DDL() {
-		db.Exec(t, sql)
-	}
-	return db
+	return pgtest.New(t, m.DDL()...)
 }
 
 // application is the application_name of a database's URL.

@@ -26,21 +26,12 @@ func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 	return check.Database(t.Context(), store, m)
 }
 
-func migrated(t *testing.T, m *model.Model) *pgtest.DB {
-	t.Helper()
-	db := pgtest.New(t)
-	for _, sql := range m.DDL() {
-		db.Exec(t, sql)
-	}
-	return db
-}
-
 func TestATableAsTheModelMeansIt(t *testing.T) {
 	for _, name := range model.Names(models.FS) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := load(t, name)
-			db := migrated(t, m)
+			db := pgtest.New(t, m.DDL()...)
 			f := look(t, m, db.URL)
 			want(t, f)
 			if f.Count(check.OK) < 5 {
@@ -109,7 +100,7 @@ func TestWhatIsWrongWithATable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := load(t, tt.model)
-			db := migrated(t, m)
+			db := pgtest.New(t, m.DDL()...)
 			db.Exec(t, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
@@ -161,7 +152,7 @@ func TestWhatStandsBeforeATable(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := load(t, tt.model)
-			db := migrated(t, m)
+			db := pgtest.New(t, m.DDL()...)
 			db.Exec(t, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
@@ -218,7 +209,7 @@ func TestPartitions(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			m := load(t, "user_logins")
-			db := migrated(t, m)
+			db := pgtest.New(t, m.DDL()...)
 			db.Exec(t, "ALTER TABLE user_logins RENAME TO plain; CREATE TABLE user_logins (LIKE plain INCLUDING DEFAULTS) PARTITION BY "+tt.by)
 			if !slices.Contains(tt.want, noKey) {
 				db.Exec(t, "ALTER TABLE user_logins ADD PRIMARY KEY (sent_at, message_id)")
@@ -238,7 +229,7 @@ func TestPartitions(t *testing.T) {
 func TestAPartition(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	db.Exec(t, `ALTER TABLE user_logins RENAME TO plain; CREATE TABLE whole (LIKE plain, PRIMARY KEY (sent_at, message_id)) PARTITION BY RANGE (sent_at);
 		CREATE TABLE user_logins PARTITION OF whole FOR VALUES FROM (MINVALUE) TO ('2026-01-01')`)
 	want(t, look(t, m, db.URL), "error partition_now")
@@ -247,7 +238,7 @@ func TestAPartition(t *testing.T) {
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	for _, tt := range []struct {
 		name   string
 		grants []string
@@ -274,7 +265,7 @@ func TestGrants(t *testing.T) {
 func TestTheServer(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	with := func(change func(*url.URL)) string {
 		u, err := url.Parse(db.URL)
 		if err != nil {
@@ -314,7 +305,7 @@ func TestTheServer(t *testing.T) {
 func TestNoTimeForTheDatabase(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	store, err := postgres.Open(db.URL, m.Table)
 	if err != nil {
 		t.Fatal(err)

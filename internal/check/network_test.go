@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/check"
+	"sluice/internal/pgtest"
 )
 
 // remote connects to a URL, by a connection that says it goes elsewhere.
@@ -39,7 +40,7 @@ func (e elsewhere) RemoteAddr() net.Addr {
 func TestClearTextOverTheNetwork(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	u, err := url.Parse(db.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +57,7 @@ func TestClearTextOverTheNetwork(t *testing.T) {
 func TestClockAndVersion(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
-	db := migrated(t, m)
+	db := pgtest.New(t, m.DDL()...)
 	u, err := url.Parse(db.URL)
 	if err != nil {
 		t.Fatal(err)

@@ -56,7 +56,7 @@ func newSite(t testing.TB, o siteOptions) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{sqs: sqstest.New(), db: pgtest.New(t), model: m, log: &testlog.Log{}}
+	s := &site{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...), model: m, log: &testlog.Log{}}
 	t.Cleanup(s.sqs.Close)
 	suffix := ""
 	if o.fifo {
@@ -67,14 +67,6 @@ func newSite(t testing.TB, o siteOptions) *site {
 	s.queue = s.sqs.Queue("logins"+suffix, attributes)
 	if !o.noDeadLetters {
 		s.dead = s.sqs.Queue("dead"+suffix, nil)
-	}
-	store, err := postgres.Open(s.db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	if _, err := store.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
 	}
 	s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
 	s.proxy = pgtest.NewProxy(t, s.db.URL)

@@ -135,8 +135,8 @@ func TestKeyringWhileOneRereads(t *testing.T) {
 		t.Error("the keyring is lost")
 	}
 	select {
-	case <-reread:
-		t.Error("waited for somebody else's call")
+	case err := <-reread:
+		t.Errorf("waited for somebody else's call, %v", err)
 	default:
 	}
 	i.CloseClientConnections()

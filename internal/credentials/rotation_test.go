@@ -32,8 +32,7 @@ type tenant struct {
 
 func newTenant(t *testing.T) *tenant {
 	t.Helper()
-	db := pgtest.New(t)
-	db.Exec(t, "CREATE TABLE events (id text PRIMARY KEY)")
+	db := pgtest.New(t, "CREATE TABLE events (id text PRIMARY KEY)")
 	role := db.Role(t, func(role string) []string { return []string{"GRANT SELECT, INSERT ON events TO " + role} })
 	u, err := neturl.Parse(role.URL)
 	if err != nil {

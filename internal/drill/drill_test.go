@@ -67,15 +67,7 @@ func newSite(t *testing.T, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, sim: esmsim.New(1), db: pgtest.New(t), poison: map[string]bool{}}
-	migrate, err := postgres.Open(s.db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer migrate.Close()
-	if _, err := migrate.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
-	}
+	s := &site{t: t, sim: esmsim.New(1), db: pgtest.New(t, m.DDL()...), poison: map[string]bool{}}
 	s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
 	user := s.db
 	if o.as != nil {

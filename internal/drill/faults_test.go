@@ -45,19 +45,11 @@ func (b *safeBuilder) Write(p []byte) (int, error) {
 
 func newFunction(t *testing.T, options ...postgres.Option) *function {
 	t.Helper()
-	db := pgtest.New(t)
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	migrate, err := postgres.Open(db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer migrate.Close()
-	if _, err := migrate.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
-	}
+	db := pgtest.New(t, m.DDL()...)
 	f := &function{t: t, db: db, proxy: pgtest.NewProxy(t, db.URL), log: &safeBuilder{}}
 	f.connect(f.proxy.URL, options...)
 	return f

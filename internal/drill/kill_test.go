@@ -11,7 +11,6 @@ import (
 
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
-	"sluice/internal/postgres"
 	"sluice/internal/runtimeapi"
 	"sluice/models"
 )
@@ -28,19 +27,11 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 			t.Fatalf("SLUICE_KILLS: %v", err)
 		}
 	}
-	db := pgtest.New(t)
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.Open(db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	if _, err := store.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
-	}
+	db := pgtest.New(t, m.DDL()...)
 	binary := filepath.Join(t.TempDir(), "bootstrap")
 	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
 		t.Fatal(err)

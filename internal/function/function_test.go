@@ -13,7 +13,6 @@ import (
 	"sluice/internal/handler"
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
-	"sluice/internal/postgres"
 	"sluice/internal/sqsqueue"
 	"sluice/internal/sqsqueue/sqstest"
 	"sluice/models"
@@ -38,22 +37,14 @@ type site struct {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	s := &site{t: t, sqs: sqstest.New(), db: pgtest.New(t)}
-	t.Cleanup(s.sqs.Close)
-	s.source = s.sqs.Queue("logins", map[string]string{"VisibilityTimeout": "180"})
-	s.dead = s.sqs.Queue("logins-dead", nil)
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.Open(s.db.URL, m.Table)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	if _, err := store.Migrate(t.Context(), m.DDL()); err != nil {
-		t.Fatal(err)
-	}
+	s := &site{t: t, sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
+	t.Cleanup(s.sqs.Close)
+	s.source = s.sqs.Queue("logins", map[string]string{"VisibilityTimeout": "180"})
+	s.dead = s.sqs.Queue("logins-dead", nil)
 	s.db.Exec(t, `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx');
 		CREATE FUNCTION chatty() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.locale = 'yy' THEN RAISE EXCEPTION 'refused: `+canary+`' USING DETAIL = '`+canary+`'; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER chatty BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION chatty()`)

@@ -89,10 +89,7 @@ func newSite(t *testing.T, name string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{model: m, db: pgtest.New(t), running: map[string]*running{}}
-	for _, sql := range m.DDL() {
-		s.db.Exec(t, sql)
-	}
+	s := &site{model: m, db: pgtest.New(t, m.DDL()...), running: map[string]*running{}}
 	if slices.Contains(loginModels, name) {
 		s.db.Exec(t, "ALTER TABLE user_logins ADD CONSTRAINT no_xx CHECK (locale <> 'xx')")
 	}

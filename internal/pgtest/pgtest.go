@@ -64,8 +64,9 @@ type DB struct {
 	application string // the application_name of URL, which no other DB has
 }
 
-// New makes an empty schema, or skips the test with -short. It is dropped, with all that is in it, when the test ends.
-func New(t testing.TB) *DB {
+// New makes a schema with what the statements create in it, or skips the test with -short. It is dropped, with all that
+// is in it, when the test ends.
+func New(t testing.TB, statements ...string) *DB {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a real Postgres takes its time: not with -short")
@@ -79,6 +80,9 @@ func New(t testing.TB) *DB {
 		db.endSessions(t)
 		db.Exec(t, "DROP SCHEMA "+schema+" CASCADE")
 	})
+	for _, sql := range statements {
+		db.Exec(t, sql)
+	}
 	return db
 }
 

@@ -123,8 +123,7 @@ type site struct {
 
 func newSite(t testing.TB, is setup) *site {
 	t.Helper()
-	db := pgtest.New(t)
-	db.Exec(t, cmp.Or(is.sql, createEvents))
+	db := pgtest.New(t, cmp.Or(is.sql, createEvents))
 	s := &site{TB: t, db: db, user: db}
 	if is.grants != nil {
 		s.user = db.Role(t, is.grants)
