@@ -13,16 +13,9 @@ type Summary struct {
 	Received  int `json:"received"`
 	GivenBack int `json:"given_back"`
 	Skipped   int `json:"skipped"`
-	// Stored are new rows; Duplicate were there already, or came twice.
-	Stored    int `json:"stored"`
-	Duplicate int `json:"duplicate"`
-	// Rejected can never be stored; DeadLettered of them are in the dead-letter queue.
-	Rejected     int                    `json:"rejected"`
-	Reasons      map[message.Reason]int `json:"reasons"`
-	DeadLettered int                    `json:"dead_lettered"`
-	// Returned went back to the queue through no fault of their own.
-	Returned int                   `json:"returned"`
-	Causes   map[message.Cause]int `json:"causes"`
+	message.Counts
+	// DeadLettered of the rejected are in the dead-letter queue.
+	DeadLettered int `json:"dead_lettered"`
 	// Undeleted are done, and come once more because their deletion failed.
 	Undeleted    int `json:"undeleted"`
 	Transactions int `json:"transactions"`
@@ -51,24 +44,8 @@ const (
 
 // Add counts a transaction.
 func (s *Summary) Add(t *Transaction) {
-	if s.Reasons == nil {
-		s.Reasons, s.Causes = map[message.Reason]int{}, map[message.Cause]int{}
-	}
 	s.Transactions++
-	s.Stored += t.Inserted
-	s.Duplicate -= t.Inserted
-	for _, v := range t.Verdicts {
-		switch v.Outcome {
-		case message.Stored, message.Repeated:
-			s.Duplicate++
-		case message.Rejected:
-			s.Rejected++
-			s.Reasons[v.Rejection.Reason]++
-		default:
-			s.Returned++
-			s.Causes[v.Cause]++
-		}
-	}
+	s.Counts.Add(t.Verdicts, t.Inserted)
 	s.DeadLettered += t.DeadLettered
 	s.Undeleted += t.Undeleted
 }

@@ -92,10 +92,10 @@ type directive struct {
 // Write writes what became of one batch.
 func (w *Writer) Write(messages []message.Message, r *ingest.Report) error {
 	now := w.now()
+	c := r.Counts()
 	l := line{
-		FunctionName: w.function, Received: len(messages), Stored: r.Inserted,
-		Duplicate: r.Count(message.Stored) - r.Inserted + r.Count(message.Repeated),
-		Rejected:  r.Count(message.Rejected), Returned: r.Count(message.Returned),
+		FunctionName: w.function, Received: len(messages),
+		Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned, RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
 		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips,
 	}
 	l.AWS.Timestamp = now.UnixMilli()
@@ -103,21 +103,6 @@ func (w *Writer) Write(messages []message.Message, r *ingest.Report) error {
 	for i := range messages {
 		if messages[i].HasSent {
 			l.OldestMessageAgeMs = max(l.OldestMessageAgeMs, now.UnixMilli()-messages[i].SentMillis)
-		}
-	}
-	for _, v := range r.Verdicts {
-		switch v.Outcome {
-		case message.Rejected:
-			if l.RejectedByReason == nil {
-				l.RejectedByReason = map[message.Reason]int{}
-			}
-			l.RejectedByReason[v.Rejection.Reason]++
-		case message.Returned:
-			if l.ReturnedByCause == nil {
-				l.ReturnedByCause = map[message.Cause]int{}
-			}
-			l.ReturnedByCause[v.Cause]++
-		case message.Stored, message.Repeated:
 		}
 	}
 	w.mu.Lock()

@@ -81,9 +81,6 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	ctx, cancel := before(ctx, margin)
 	defer cancel()
 	report := h.run(ctx, messages)
-	if h.Pipeline != nil {
-		h.Pipeline.Log(ctx, messages, &report)
-	}
 	loud := failure(&report)
 	if loud == nil {
 		h.reject(ctx, messages, report.Verdicts)
@@ -91,6 +88,10 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 		unreject(report.Verdicts)
 	}
 	h.backOff(ctx, messages, &report)
+	// Only now is it certain what became of each message.
+	if h.Pipeline != nil {
+		h.Pipeline.Log(ctx, messages, &report)
+	}
 	if h.Observe != nil {
 		h.Observe(ctx, messages, &report)
 	}
@@ -156,9 +157,10 @@ func (h *Handler) reject(ctx context.Context, messages []message.Message, verdic
 		return
 	}
 	var rejected []int
+	seen := map[string]bool{}
 	for i, v := range verdicts {
-		if v.Outcome == message.Rejected && !repeats(messages, rejected, i) {
-			rejected = append(rejected, i)
+		if v.Outcome == message.Rejected && !seen[messages[i].ID] {
+			rejected, seen[messages[i].ID] = append(rejected, i), true
 		}
 	}
 	if len(rejected) == 0 {
@@ -177,17 +179,6 @@ func (h *Handler) reject(ctx context.Context, messages []message.Message, verdic
 			verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
 		}
 	}
-}
-
-// repeats says whether a message is another delivery of one of the others.
-// There are few: the rejected ones of a batch.
-func repeats(messages []message.Message, others []int, i int) bool {
-	for _, j := range others {
-		if messages[j].ID == messages[i].ID {
-			return true
-		}
-	}
-	return false
 }
 
 // backOff delays what is returned through no fault of its own.

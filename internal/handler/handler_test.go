@@ -134,8 +134,12 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 		if !slices.Contains(b.returned, id(1)) || slices.Contains(b.returned, id(2)) || slices.Contains(b.returned, id(3)) {
 			t.Errorf("backed off: %v", b.returned)
 		}
-		if !strings.Contains(log.Take(), "the queue is gone") {
+		said := log.Take()
+		if !strings.Contains(said, "the queue is gone") {
 			t.Error("the log does not say why")
+		}
+		if strings.Count(said, `"message rejected"`) != 1 || !strings.Contains(said, `"msg":"batch","received":4,"stored":1,"duplicate":0,"rejected":1,"returned":2`) {
+			t.Errorf("the log is about another end: %s", said)
 		}
 	})
 	t.Run("nothing to send", func(t *testing.T) {
@@ -162,7 +166,7 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 	})
 	t.Run("not while the invocation fails", func(t *testing.T) {
 		t.Parallel()
-		h, _ := newHandler(t, storeNone(message.CauseOperator))
+		h, log := newHandler(t, storeNone(message.CauseOperator))
 		d := &deadLetters{}
 		h.DeadLetters = d
 		if answer, err := h.Invoke(t.Context(), event(record(1, "bad"), record(2, body()))); err == nil {
@@ -170,6 +174,9 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 		}
 		if d.sent != nil {
 			t.Errorf("sent %v, which the failed invocation delivers again", d.sent)
+		}
+		if said := log.Take(); strings.Contains(said, `"message rejected"`) || !strings.Contains(said, `"rejected":0,"returned":2`) {
+			t.Errorf("the log is about another end: %s", said)
 		}
 	})
 }

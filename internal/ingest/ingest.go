@@ -64,6 +64,12 @@ type Report struct {
 	Fault message.Cause
 }
 
+// Counts says what became of the messages.
+func (r *Report) Counts() (c message.Counts) {
+	c.Add(r.Verdicts, r.Inserted)
+	return c
+}
+
 // Count returns how many messages have the outcome.
 func (r *Report) Count(o message.Outcome) int {
 	n := 0

@@ -483,7 +483,7 @@ func TestLog(t *testing.T) {
 		`"message_id":"m0","reason":"not_json"}`,
 		fmt.Sprintf(`"msg":"more messages rejected","count":%d}`, bad-ingest.MaxLines),
 		`"msg":"messages returned","fault":"moment","error":"what went wrong"}`,
-		fmt.Sprintf(`"msg":"batch","received":%d,"stored":1,"new":1,"repeated":0,"rejected":%d,"returned":0,"round_trips":1,`, bad+1, bad),
+		fmt.Sprintf(`"msg":"batch","received":%d,"stored":1,"duplicate":0,"rejected":%d,"returned":0,"round_trips":1,`, bad+1, bad),
 	} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %s: %s", want, log)

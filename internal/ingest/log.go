@@ -38,8 +38,8 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 	if r.Err != nil {
 		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", slog.String("fault", string(r.Fault)), slog.String("error", r.Err.Error()))
 	}
-	p.log.LogAttrs(ctx, slog.LevelInfo, "batch",
-		slog.Int("received", len(messages)), slog.Int("stored", r.Count(message.Stored)), slog.Int("new", r.Inserted),
-		slog.Int("repeated", r.Count(message.Repeated)), slog.Int("rejected", r.Count(message.Rejected)), slog.Int("returned", r.Count(message.Returned)),
+	c := r.Counts()
+	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(messages)),
+		slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate), slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
 		slog.Int("round_trips", r.RoundTrips), slog.Float64("database_ms", float64(r.StoreTime.Microseconds())/1000))
 }

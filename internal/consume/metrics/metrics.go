@@ -32,12 +32,13 @@ type Metrics struct {
 	deadLettered prometheus.Counter
 	undeleted    prometheus.Counter
 	held         prometheus.Gauge
-	oldest       prometheus.Gauge
 	queue        *prometheus.GaugeVec
 	up           *prometheus.GaugeVec
 
 	mu                    sync.Mutex
 	databaseDown, sqsDown time.Time
+	oldest                time.Duration // age of the last transaction's oldest message
+	waiting               time.Time     // when the oldest message was sent that an outage sent back, zero without an outage
 }
 
 var _ consume.Observer = (*Metrics)(nil)
@@ -87,9 +88,6 @@ func New(version string, now func() time.Time) *Metrics {
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_in_flight_messages", Help: "Messages that this consumer holds.",
 		}),
-		oldest: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none.",
-		}),
 		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_queue_messages", Help: "Messages in the queue, approximately, by state: visible, in_flight (held by any consumer), delayed.",
 		}, []string{"state"}),
@@ -97,9 +95,12 @@ func New(version string, now func() time.Time) *Metrics {
 			Name: "sluice_reachable", Help: "1 while the part (database, queue) answers, as far as is known.",
 		}, []string{"part"}),
 	}
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none; in an outage, of the messages that it sent back.",
+	}, m.age)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_build_info", Help: "1, with the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.messages, m.receives, m.received, m.batch, m.transactions, m.latency, m.deadLettered, m.undeleted, m.held, m.oldest, m.queue, m.up, build)
+	m.registry.MustRegister(m.messages, m.receives, m.received, m.batch, m.transactions, m.latency, m.deadLettered, m.undeleted, m.held, age, m.queue, m.up, build)
 	m.start()
 	return m
 }
@@ -157,7 +158,7 @@ func (m *Metrics) Received(messages int, err error) {
 		m.receives.WithLabelValues("error").Inc()
 	case messages == 0:
 		m.receives.WithLabelValues("empty").Inc()
-		m.oldest.Set(0)
+		m.setOldest(0)
 	default:
 		m.receives.WithLabelValues("messages").Inc()
 		m.received.Add(float64(messages))
@@ -170,29 +171,54 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 	m.transactions.WithLabelValues(result(t.Fault)).Observe(t.Ended.Sub(t.Began).Seconds())
 	m.deadLettered.Add(float64(t.DeadLettered))
 	m.undeleted.Add(float64(t.Undeleted))
-	oldest := time.Duration(0)
-	there := 0
+	oldest, waiting := time.Duration(0), time.Time{}
 	for i, v := range t.Verdicts {
 		age := time.Duration(0)
 		if t.Messages[i].HasSent {
 			age = max(t.Ended.Sub(time.UnixMilli(t.Messages[i].SentMillis)), 0)
 		}
 		oldest = max(oldest, age)
-		switch v.Outcome {
-		case message.Stored, message.Repeated:
-			there++
-			if t.Messages[i].HasSent {
-				m.latency.Observe(age.Seconds())
-			}
-		case message.Rejected:
-			m.messages.WithLabelValues(outcomeRejected, string(v.Rejection.Reason)).Inc()
-		default:
-			m.messages.WithLabelValues(outcomeReturned, cause(v.Cause)).Inc()
+		if v.Outcome == message.Returned && t.Fault != message.CauseNone && (waiting.IsZero() || waiting.After(t.Ended.Add(-age))) {
+			waiting = t.Ended.Add(-age)
+		}
+		if done := v.Outcome == message.Stored || v.Outcome == message.Repeated; done && t.Messages[i].HasSent {
+			m.latency.Observe(age.Seconds())
 		}
 	}
-	m.messages.WithLabelValues(outcomeStored, "").Add(float64(t.Inserted))
-	m.messages.WithLabelValues(outcomeDuplicate, "").Add(float64(max(there-t.Inserted, 0)))
-	m.oldest.Set(oldest.Seconds())
+	var c message.Counts
+	c.Add(t.Verdicts, t.Inserted)
+	m.messages.WithLabelValues(outcomeStored, "").Add(float64(c.Stored))
+	m.messages.WithLabelValues(outcomeDuplicate, "").Add(float64(c.Duplicate))
+	for reason, n := range c.Reasons {
+		m.messages.WithLabelValues(outcomeRejected, string(reason)).Add(float64(n))
+	}
+	for why, n := range c.Causes {
+		m.messages.WithLabelValues(outcomeReturned, cause(why)).Add(float64(n))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.oldest = oldest
+	if waiting.IsZero() || m.waiting.IsZero() || waiting.Before(m.waiting) {
+		m.waiting = waiting
+	}
+}
+
+func (m *Metrics) setOldest(age time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.oldest = age
+}
+
+// age is how old the oldest message is that is known of, in seconds. What an
+// outage has sent back ages on while no receive brings it.
+func (m *Metrics) age() float64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	age := m.oldest
+	if !m.waiting.IsZero() {
+		age = max(age, m.now().Sub(m.waiting))
+	}
+	return age.Seconds()
 }
 
 // Holds implements consume.Observer.
@@ -203,6 +229,11 @@ func (m *Metrics) Counted(c sqsqueue.Counts) {
 	m.queue.WithLabelValues("visible").Set(float64(c.Visible))
 	m.queue.WithLabelValues("in_flight").Set(float64(c.InFlight))
 	m.queue.WithLabelValues("delayed").Set(float64(c.Delayed))
+	if c.Visible+c.InFlight+c.Delayed == 0 {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.waiting = time.Time{} // others have stored them
+	}
 }
 
 // Unreachable implements consume.Observer.

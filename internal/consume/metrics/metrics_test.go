@@ -313,3 +313,39 @@ func TestServe(t *testing.T) {
 		t.Error("it serves after stop")
 	}
 }
+
+// The age of the queue grows while an outage lasts, also when receives bring
+// nothing because everything is backed off.
+func TestQueueAge(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(1_767_225_600_000)
+	m := metrics.New("v1.0.0", func() time.Time { return now })
+	transact := func(age time.Duration, v message.Verdict, fault message.Cause) {
+		m.Transacted(&consume.Transaction{
+			Messages: []message.Message{{HasSent: true, SentMillis: now.Add(-age).UnixMilli()}}, Verdicts: []message.Verdict{v}, Fault: fault, Ended: now,
+		})
+	}
+	wants := func(when, want string) {
+		t.Helper()
+		if _, page := get(t, m.Handler(), "/metrics"); !strings.Contains(page, "\nsluice_queue_age_seconds "+want+"\n") {
+			t.Errorf("%s the age is not %s", when, want)
+		}
+	}
+	wants("at the start", "0")
+	transact(time.Minute, message.Verdict{Outcome: message.Stored}, message.CauseNone)
+	wants("behind a transaction", "60")
+	m.Received(0, nil)
+	wants("when nothing came", "0")
+	transact(time.Hour, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
+	transact(time.Minute, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
+	now = now.Add(time.Hour)
+	m.Received(0, nil)
+	m.Counted(sqsqueue.Counts{InFlight: 2})
+	wants("in an outage", "7200")
+	transact(time.Hour, message.Verdict{Outcome: message.Stored}, message.CauseNone)
+	wants("after it", "3600")
+	transact(time.Hour, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
+	m.Received(0, nil)
+	m.Counted(sqsqueue.Counts{})
+	wants("when others have stored it", "0")
+}
