@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -35,6 +36,17 @@ func change(root, value any, path ...any) {
 
 func setAny(value any, path ...any) func(template) {
 	return func(t template) { change(t, value, path...) }
+}
+
+// replaced changes a text below Resources.
+func replaced(before, after string, path ...any) func(template) {
+	return func(t template) {
+		was := text(at(t, append([]any{"Resources"}, path...)...))
+		if !strings.Contains(was, before) {
+			panic("no " + before)
+		}
+		change(at(t, "Resources"), strings.Replace(was, before, after, 1), path...)
+	}
 }
 
 func ref(name string) any { return map[string]any{"Ref": name} }
@@ -150,6 +162,16 @@ var mutations = []mutation{
 	{"alarm on a metric that there is not", "alarms", set("Returns", "ReturnedAlarm", "Properties", "MetricName")},
 	{"alarm that tells nobody", "alarms", set(nil, "ErrorsAlarm", "Properties", "AlarmActions")},
 	{"alarm of the wrong queue", "alarms", set(map[string]any{"Fn::GetAtt": []any{"DeadLetterQueue", "QueueName"}}, "OldestMessageAlarm", "Properties", "Dimensions", 0, "Value")},
+	{"alarm that hushes the end", "alarms", set(nil, "DeadLettersAlarm", "Properties", "OKActions")},
+	{"alarm that never rings", "alarms", set("IF(FILL(deleted, 0) > 0, 0, 0)", "ZeroDeletesAlarm", "Properties", "Metrics", 0, "Expression")},
+	{"alarm of another statistic", "alarms", set("Minimum", "ZeroDeletesAlarm", "Properties", "Metrics", 1, "MetricStat", "Stat")},
+	{"alarm out of reach", "alarms", set(1_000_000, "DeadLettersAlarm", "Properties", "Threshold")},
+	{"alarm that takes a month", "alarms", set(30, "ReturnedAlarm", "Properties", "EvaluationPeriods")},
+	{"roll-back by an alarm that takes half an hour", "gradual deployment", set([]any{map[string]any{"Name": ref("ErrorsAlarm")}, map[string]any{"Name": ref("ReturnedAlarm")}}, "DeploymentGroup", "Properties", "AlarmConfiguration", "Alarms")},
+	{"version of what has not changed", "gradual deployment", set("Stores the batches of the queue in Postgres.", "IngestFunction", "Properties", "Description")},
+	{"readers who may not", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 1)},
+	{"expression of a metric that is not there", "dashboard", replaced("(deleted, 0) -", "(deletd, 0) -", "Dashboard", "Properties", "DashboardBody", "Fn::Sub", 0)},
+	{"log query by a field that is not there", "dashboard", replaced("by level, message", "by level, msg", "Dashboard", "Properties", "DashboardBody", "Fn::Sub", 0)},
 	{"dashboard that is no JSON", "dashboard", set("{", "Dashboard", "Properties", "DashboardBody")},
 	{"mapping past the alias", "gradual deployment", set(ref("IngestFunction"), "IngestMapping", "Properties", "FunctionName")},
 	{"no alarm rolls back", "gradual deployment", set(nil, "DeploymentGroup", "Properties", "AlarmConfiguration")},

@@ -368,20 +368,25 @@ func maskKey(s *stack) (f []string) {
 	return f
 }
 
-// deadLetterReaders: nobody receives from the dead-letter queue but who is named.
+// deadLetterReaders: nobody receives from the dead-letter queue but who is named, and who is named may do what a redrive does.
 func deadLetterReaders(s *stack) (f []string) {
-	want := "map[]"
+	want, wantAllowed := "map[]", ""
 	if readers := texts(s.parameters["DeadLetterReaderArns"]); strings.Join(readers, "") != "" {
 		want = fmt.Sprintf("map[ArnNotEquals:map[aws:PrincipalArn:%v]]", readers)
+		wantAllowed = fmt.Sprintf("map[AWS:%v] [sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl] %s", readers, arn("sqs", "DeadLetterQueue"))
 	}
-	found := false
+	found, allowed := false, ""
 	for _, statement := range s.queuePolicy("DeadLetterQueue") {
+		if statement["Effect"] == "Allow" {
+			allowed += fmt.Sprint(statement["Principal"], " ", statement["Action"], " ", statement["Resource"])
+		}
 		found = found || statement["Effect"] == "Deny" && statement["Principal"] == "*" && statement["Action"] == "sqs:ReceiveMessage" &&
 			statement["Resource"] == arn("sqs", "DeadLetterQueue") && fmt.Sprint(object(statement["Condition"])) == want
 	}
 	if !found {
 		(*faults)(&f).add("no statement denies sqs:ReceiveMessage under %s", want)
 	}
+	(*faults)(&f).equal("what is allowed on the dead-letter queue", allowed, wantAllowed)
 	pattern := regexp.MustCompile(text(at(s.source, "Parameters", "DeadLetterReaderArns", "AllowedPattern")) + "|^never$")
 	for _, wide := range []string{"*", "arn:aws:iam::123456789012:role/*", "arn:aws:iam::*:role/x", "arn:aws:iam::123456789012:root"} {
 		if pattern.MatchString(wide) {
@@ -677,25 +682,56 @@ func logs(s *stack) (f []string) {
 	return f
 }
 
-// wantedAlarms are the metric and the dimension of each alarm, by its name.
+// wantedAlarms are when each alarm rings, by its name: in how many periods, of what.
 func wantedAlarms(s *stack) map[string]string {
 	queue := "QueueName:" + s.sourceArn()[strings.LastIndex(s.sourceArn(), ":")+1:]
-	return map[string]string{
-		"mystack-dead-letters":   "AWS/SQS ApproximateNumberOfMessagesVisible QueueName:DeadLetterQueue",
-		"mystack-oldest-message": "AWS/SQS ApproximateAgeOfOldestMessage " + queue,
-		"mystack-errors":         "AWS/Lambda Errors FunctionName:IngestFunction",
-		"mystack-throttles":      "AWS/Lambda Throttles FunctionName:IngestFunction",
-		"mystack-returned":       emf.Namespace + " Returned FunctionName:IngestFunction",
-		"mystack-zero-deletes":   "AWS/SQS NumberOfMessagesReceived " + queue + ", AWS/SQS NumberOfMessagesDeleted " + queue,
+	const function = "FunctionName:IngestFunction"
+	wanted := map[string]string{
+		"mystack-dead-letters":   "1 of 1: Maximum in 60 s of AWS/SQS ApproximateNumberOfMessagesVisible QueueName:DeadLetterQueue > 0",
+		"mystack-oldest-message": "5 of 5: Maximum in 60 s of AWS/SQS ApproximateAgeOfOldestMessage " + queue + " > " + fmt.Sprint(s.parameters["OldestMessageSeconds"]),
+		"mystack-errors":         "2 of 5: Sum in 60 s of AWS/Lambda Errors " + function + " > 0",
+		"mystack-throttles":      "3 of 5: Sum in 60 s of AWS/Lambda Throttles " + function + " > 0",
+		"mystack-returned":       "2 of 2: Sum in 900 s of sluice Returned " + function + " > 0",
+		"mystack-zero-deletes": "2 of 2: IF(FILL(received, 0) > 0 AND FILL(deleted, 0) == 0, 1, 0)" +
+			"; received: Sum in 900 s of AWS/SQS NumberOfMessagesReceived " + queue +
+			"; deleted: Sum in 900 s of AWS/SQS NumberOfMessagesDeleted " + queue + " > 0",
 	}
+	if s.parameters["GradualDeployment"] != "none" {
+		wanted["mystack-rollout-returned"] = "2 of 3: Sum in 60 s of sluice Returned " + function + " > 0"
+		wanted["mystack-rollout-rejected"] = "2 of 3: IF(FILL(rejected, 0) >= 10 AND 20 * FILL(rejected, 0) >= FILL(received, 0), 1, 0)" +
+			"; rejected: Sum in 60 s of sluice Rejected " + function + "; received: Sum in 60 s of sluice Received " + function + " > 0"
+	}
+	return wanted
 }
 
-func describe(metric map[string]any) string {
-	words := []string{text(metric["Namespace"]), text(metric["MetricName"])}
-	for _, d := range elements(metric["Dimensions"]) {
-		words = append(words, text(object(d)["Name"])+":"+text(object(d)["Value"]))
+// describe says when an alarm rings.
+func describe(alarm map[string]any) string {
+	what := describeMetric(alarm, alarm["Statistic"], alarm["Period"])
+	if alarm["Metrics"] != nil {
+		var each []string
+		for _, m := range elements(alarm["Metrics"]) {
+			if expression := text(object(m)["Expression"]); expression != "" {
+				each = append(each, expression)
+			} else {
+				each = append(each, text(object(m)["Id"])+": "+describeMetric(object(at(m, "MetricStat", "Metric")), at(m, "MetricStat", "Stat"), at(m, "MetricStat", "Period")))
+			}
+		}
+		what = strings.Join(each, "; ")
 	}
-	return strings.Join(words, " ")
+	periods := number(alarm["EvaluationPeriods"])
+	of := periods
+	if n := alarm["DatapointsToAlarm"]; n != nil {
+		of = number(n)
+	}
+	return fmt.Sprintf("%v of %v: %s > %v", of, periods, what, number(alarm["Threshold"]))
+}
+
+func describeMetric(metric map[string]any, statistic, period any) string {
+	what := fmt.Sprintf("%v in %v s of %s %s", statistic, number(period), text(metric["Namespace"]), text(metric["MetricName"]))
+	for _, d := range elements(metric["Dimensions"]) {
+		what += " " + text(object(d)["Name"]) + ":" + text(object(d)["Value"])
+	}
+	return what
 }
 
 // alarms: all that are wanted, on metrics that exist, naming their section of the manual, and telling the topic if there is one.
@@ -704,17 +740,7 @@ func alarms(s *stack) (f []string) {
 	got := map[string]string{}
 	for _, a := range s.ofKind("AWS::CloudWatch::Alarm") {
 		name := text(a.properties["AlarmName"])
-		what := describe(a.properties)
-		if a.properties["Metrics"] != nil {
-			var each []string
-			for _, m := range elements(a.properties["Metrics"]) {
-				if metric := object(at(m, "MetricStat", "Metric")); metric != nil {
-					each = append(each, describe(metric))
-				}
-			}
-			what = strings.Join(each, ", ")
-		}
-		got[name] = what
+		got[name] = describe(a.properties)
 		if section := "(docs/operate.md, " + strings.TrimPrefix(name, "mystack-") + ")"; !strings.Contains(text(a.properties["AlarmDescription"]), section) {
 			p.add("the description of %s does not say %s", name, section)
 		}
@@ -723,28 +749,44 @@ func alarms(s *stack) (f []string) {
 			want = "[" + topic + "]"
 		}
 		p.equal(name+": AlarmActions", elements(a.properties["AlarmActions"]), want)
+		p.equal(name+": OKActions", elements(a.properties["OKActions"]), want)
 		p.equal(name+": TreatMissingData", a.properties["TreatMissingData"], "notBreaching")
 		p.equal(name+": ComparisonOperator", a.properties["ComparisonOperator"], "GreaterThanThreshold")
-		if number(a.properties["Threshold"]) < 0 || number(a.properties["EvaluationPeriods"]) < 1 {
-			p.add("%s has no threshold or no number of periods", name)
-		}
 	}
-	p.equal("the alarms", got, wantedAlarms(s))
-	if !slices.Contains(emf.Metrics(), "Returned") {
-		p.add("the function writes no metric Returned")
+	wanted := wantedAlarms(s)
+	for _, name := range slices.Sorted(maps.Keys(union(got, wanted))) {
+		p.equal(name+" rings when", got[name], wanted[name])
+	}
+	for _, metric := range []string{"Received", "Rejected", "Returned"} {
+		if !slices.Contains(emf.Metrics(), metric) {
+			p.add("the function writes no metric %s", metric)
+		}
 	}
 	return f
 }
 
-// dashboard: valid JSON, which shows each of the function's metrics and none that it does not write.
+func union[K comparable, V any](a, b map[K]V) map[K]V {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
+}
+
+// problems is what the dashboard asks of the log, whose lines have a level and a message.
+const problems = "SOURCE 'IngestLogGroup' | filter level in ['WARN', 'ERROR'] | stats count(*) as lines, latest(@timestamp) as last by level, message | sort lines desc | limit 50"
+
+var identifier = regexp.MustCompile(`\b[a-z][a-z_]*\b`)
+
+// dashboard: valid JSON, which shows each of the function's metrics and none that it does not write, in expressions of what is in the same widget.
 func dashboard(s *stack) (f []string) {
 	p := (*faults)(&f)
 	var body struct {
 		Widgets []struct {
+			Type       string
 			Properties struct {
 				Metrics [][]any
 				Region  string
 				Title   string
+				Query   string
 			}
 		}
 	}
@@ -756,8 +798,16 @@ func dashboard(s *stack) (f []string) {
 	shown := map[string]bool{}
 	for _, w := range body.Widgets {
 		p.equal(w.Properties.Title+": region", w.Properties.Region, region)
+		if w.Type == "log" {
+			p.equal(w.Properties.Title, w.Properties.Query, problems)
+		}
 		var last []any
+		var used []string
+		ids := map[string]bool{}
 		for _, line := range w.Properties.Metrics {
+			options := object(line[len(line)-1])
+			ids[text(options["id"])] = true
+			used = append(used, identifier.FindAllString(text(options["expression"]), -1)...)
 			metric := shorthand(last, line)
 			if len(metric) < 4 {
 				continue // an expression
@@ -765,6 +815,11 @@ func dashboard(s *stack) (f []string) {
 			if last = metric; metric[0] == emf.Namespace {
 				shown[fmt.Sprint(metric[1])] = true
 				p.equal(w.Properties.Title+": dimension", metric[2:], "[FunctionName IngestFunction]")
+			}
+		}
+		for _, id := range used {
+			if !ids[id] {
+				p.add("%s: the expression has %s, and no metric of the widget has that id", w.Properties.Title, id)
 			}
 		}
 	}
@@ -804,9 +859,12 @@ func gradualDeployment(s *stack) (f []string) {
 	p.equal("the alias is of", s.get("LiveAlias", "FunctionName"), "IngestFunction")
 	p.equal("the alias shows", s.get("LiveAlias", "FunctionVersion"), "LiveVersion")
 	p.equal("the version is new with", s.get("LiveVersion", "Description"), s.parameters["Revision"])
+	if description := text(s.get("IngestFunction", "Description")); !strings.HasSuffix(description, " Revision "+text(s.parameters["Revision"])) {
+		p.add("the function is the same after a deploy of the same code (%q), and Lambda makes no new version of what has not changed", description)
+	}
 	p.equal("the alias moves by", at(object(s.resources["LiveAlias"].attributes["UpdatePolicy"]), "CodeDeployLambdaAliasUpdate", "DeploymentGroupName"), map[string]any{"Ref": "DeploymentGroup"})
 	p.equal("the way", s.get("DeploymentGroup", "DeploymentConfigName"), fmt.Sprintf("CodeDeployDefault.Lambda%s", s.parameters["GradualDeployment"]))
-	p.equal("rolled back by", s.get("DeploymentGroup", "AlarmConfiguration"), "map[Alarms:[map[Name:ErrorsAlarm] map[Name:ReturnedAlarm]] Enabled:true]")
+	p.equal("rolled back by", s.get("DeploymentGroup", "AlarmConfiguration"), "map[Alarms:[map[Name:ErrorsAlarm] map[Name:RolloutReturnedAlarm] map[Name:RolloutRejectedAlarm]] Enabled:true]")
 	if !slices.Contains(texts(s.get("DeploymentGroup", "AutoRollbackConfiguration", "Events")), "DEPLOYMENT_STOP_ON_ALARM") {
 		p.add("an alarm does not roll back")
 	}
