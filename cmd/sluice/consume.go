@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -188,13 +187,6 @@ func metricsAddress(flag string, cfg *config.Config) (address, setting string) {
 		return flag, "--metrics-addr"
 	}
 	return cfg.MetricsAddr, "SLUICE_METRICS_ADDR"
-}
-
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
-		return info.Main.Version
-	}
-	return version
 }
 
 // consumed is the summary for scripts.

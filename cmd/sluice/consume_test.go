@@ -266,8 +266,14 @@ func TestConsumeStopsNow(t *testing.T) {
 	c.until("it waits for the lock", func() bool { return s.inFlight() == 10 })
 	c.signal(syscall.SIGINT)
 	c.until("it has seen the first", func() bool { return strings.Contains(c.stderr.String(), `"msg":"stopping"`) })
-	c.signal(syscall.SIGINT)
-	<-c.done
+	for ended := false; !ended; { // it says so a moment before it lets go of the signal
+		c.signal(syscall.SIGINT)
+		select {
+		case <-c.done:
+			ended = true
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 	if status, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGINT {
 		t.Errorf("it ended with %s", c.cmd.ProcessState)
 	}

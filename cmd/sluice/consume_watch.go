@@ -37,7 +37,7 @@ const logEvery = time.Minute
 func (a *app) watchConsumer(level slog.Level) *consumerWatch {
 	w := &consumerWatch{w: a.stderr, logged: time.Now(), rated: time.Now()}
 	if !a.animates() {
-		w.log = a.log(a.environ)
+		w.log = a.log()
 		return w
 	}
 	w.bar = progressbar.NewOptions64(1,

@@ -12,7 +12,8 @@ import (
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	m := metrics.New("v1.0.0", time.Now)
+	now := time.Now()
+	m := metrics.New("v1.0.0", func() time.Time { return now })
 	server := httptest.NewServer(m.Handler())
 	defer server.Close()
 	address := strings.TrimPrefix(server.URL, "http://")
@@ -32,7 +33,7 @@ func TestHealth(t *testing.T) {
 		t.Errorf("the flag does not win: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
-	m.Unreachable(time.Now().Add(-time.Hour), time.Time{})
+	m.Unreachable(now.Add(-time.Hour), time.Time{})
 	code, stdout, stderr := run(t, nil, "", "health", "--metrics-addr", address)
 	if want := "sluice: not well: 503 Service Unavailable: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
 		t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
@@ -44,7 +45,7 @@ func TestHealthWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
 	defer server.Close()
-	code, _, stderr := run(t, nil, "", "health", "--timeout", "50ms", "--metrics-addr", strings.TrimPrefix(server.URL, "http://"))
+	code, _, stderr := run(t, nil, "", "health", "--timeout", "500ms", "--metrics-addr", strings.TrimPrefix(server.URL, "http://"))
 	if code != 1 || !strings.Contains(stderr, "context deadline exceeded") {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}

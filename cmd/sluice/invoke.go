@@ -46,7 +46,7 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 }
 
 func (a *app) invoke(ctx context.Context, event []byte) ([]byte, error) {
-	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(a.environ), AWS: loadAWS, Open: openSQLite})
+	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(), AWS: loadAWS, Open: openSQLite})
 	defer stop()
 	return h.Invoke(ctx, event)
 }
@@ -71,8 +71,8 @@ func (a *app) read(ctx context.Context, path string) ([]byte, error) {
 	if path == "-" || path == "" {
 		return orStopped(ctx, func() ([]byte, error) { return io.ReadAll(a.stdin) })
 	}
-	if strings.HasPrefix(strings.TrimSpace(path), "{") {
-		return nil, errors.New("the argument is the name of a file, and looks like a body; give that on standard input")
+	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
+		return nil, errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")
 	}
 	return orStopped(ctx, func() ([]byte, error) { return os.ReadFile(path) })
 }

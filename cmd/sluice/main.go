@@ -137,8 +137,8 @@ func (a *app) load(needs ...config.Need) (*config.Config, error) {
 }
 
 // log is the logger that the environment asks for, on standard error.
-func (a *app) log(environ map[string]string) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(environ), ReplaceAttr: a.namedAttr}))
+func (a *app) log() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(a.environ), ReplaceAttr: a.namedAttr}))
 }
 
 // namedAttr is named for a log's attributes.

@@ -45,7 +45,8 @@ func (c *maskCmd) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(a, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
-	return fmt.Errorf("%q is no personal field of the model %s; there are %s", c.Field, cfg.Model.Name, strings.Join(names, ", "))
+	// Not what was given: here it may be a person's.
+	return fmt.Errorf("the argument is no personal field of the model %s; there are %s, and the value goes to standard input", cfg.Model.Name, strings.Join(names, ", "))
 }
 
 func (c *maskCmd) print(a *app, keys *mask.Keyring, f model.Field, value mask.Personal) error {

@@ -30,7 +30,7 @@ func (a *app) keys(ctx context.Context, c *config.Config) (*mask.Keyring, error)
 	if c.Keys != nil {
 		return c.Keys, nil
 	}
-	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(a.environ), AWS: loadAWS}).MaskKeys.Keyring(ctx)
+	return credentials.New(credentials.Options{MaskSecretARN: c.MaskSecretARN, Log: a.log(), AWS: loadAWS}).MaskKeys.Keyring(ctx)
 }
 
 // migrate creates the missing tables of the configured database.
@@ -43,7 +43,7 @@ func (a *app) migrate(ctx context.Context, c *config.Config) ([]batch.Migrated, 
 		defer s.Close()
 		return s.Migrate(ctx, sqlite.DDL(c.Model.Table))
 	}
-	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(a.environ), AWS: loadAWS})
+	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(), AWS: loadAWS})
 	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database))
 	if err != nil {
 		return nil, err

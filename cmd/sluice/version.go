@@ -9,14 +9,18 @@ import (
 // version is set by the linker.
 var version string
 
+// buildVersion is the version, without a linker's the one that go build has noted.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
+}
+
 type versionCmd struct{}
 
 // Run implements the command.
 func (versionCmd) Run(a *app) error {
-	v := version
-	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
-		v = info.Main.Version
-	}
-	fmt.Fprintf(a.stdout, "sluice %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintf(a.stdout, "sluice %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }

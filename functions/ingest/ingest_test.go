@@ -160,8 +160,9 @@ func TestFunction(t *testing.T) {
 		t.Parallel()
 		proxy := pgtest.NewProxy(t, tables(t).URL)
 		proxy.Silence()
-		const timeout = 3 * time.Second
+		const timeout = 6 * time.Second
 		f, _ := start(t, timeout, "DATABASE_URL="+proxy.URL, keys)
+		<-f.Polled()
 		began := time.Now()
 		a := invoke(t, f, batch)
 		if took := time.Since(began); took >= timeout {

@@ -14,8 +14,8 @@ import (
 	"log/slog"
 
 	"github.com/aws/aws-lambda-go/lambda"
-	"github.com/aws/aws-lambda-go/lambdacontext"
 
+	"sluice/functions/internal/lambdalog"
 	"sluice/internal/batch"
 	"sluice/internal/config"
 	"sluice/internal/credentials"
@@ -28,8 +28,8 @@ type answer struct {
 }
 
 func main() {
-	log := slog.New(lambdacontext.NewLogHandler())
 	environ := config.Environ()
+	log := lambdalog.New(config.LogLevel(environ))
 	lambda.Start(func(ctx context.Context) (*answer, error) { return migrate(ctx, environ, log) })
 }
 

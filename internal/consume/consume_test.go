@@ -117,7 +117,7 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 // visible again while the run goes on is not judged twice.
 func TestUntilEmptyLeavesWhatItHasRefused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newSite(t, siteOptions{noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "4"}})
 	s.put(0, 20)
 	s.queue.Put(sqstest.Message{Body: malformed}, sqstest.Message{Body: refused("x-1")})
 	// One more is held by someone else, so that the run goes on.
@@ -323,7 +323,7 @@ func TestGrace(t *testing.T) {
 	if _, err := lock.Exec(t.Context(), "BEGIN; LOCK TABLE user_logins"); err != nil {
 		t.Fatal(err)
 	}
-	r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode, c.Grace = consume.Forever, 4*time.Second }))
+	r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode, c.Grace = consume.Forever, 12*time.Second }))
 	eventually(t, "a transaction waits for the lock", func() bool {
 		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%user_logins%'") > 0
 	})

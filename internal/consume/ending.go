@@ -21,7 +21,7 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 		r.stopping.Store(true)
 		r.cancelPings()
 		for _, g := range r.gathered {
-			r.giveBack(ctx, g.items, false)
+			r.giveBack(ctx, g.items, r.useless())
 		}
 		r.gathered = nil
 	}
@@ -30,6 +30,10 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 		r.stopped, r.killed = now.Add(r.Grace*3/4), now.Add(r.Grace)
 	}
 }
+
+// useless says that the run ended with an error before anything was done. Who
+// starts it again and again must not spend the receives of the queue.
+func (r *run) useless() bool { return r.err != nil && !r.everWorked }
 
 // giveUp ends a run that has met an outage for too long.
 func (r *run) giveUp(ctx context.Context) {

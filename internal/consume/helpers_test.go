@@ -223,11 +223,9 @@ func (s *site) notes(t testing.TB) []sqsqueue.Note {
 // eventually waits for something that must come, however slow the machine is.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for !is() {
-		select {
-		case <-t.Context().Done():
-			t.Fatalf("the test ended before %s", what)
-		case <-time.After(5 * time.Millisecond):
+	for deadline := time.Now().Add(3 * time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("three minutes have passed, and still not: %s", what)
 		}
 	}
 }

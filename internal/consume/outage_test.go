@@ -87,15 +87,13 @@ func TestConnectionsThatBreak(t *testing.T) {
 		c.BatchSize = 50
 	}))
 	cuts := 0
-	for len(s.queue.Messages()) > 0 {
+	for ended := false; cuts < 20 && !ended; {
 		select {
 		case <-r.done:
+			ended = true
 		case <-time.After(50 * time.Millisecond):
 			s.proxy.Cut()
 			cuts++
-		}
-		if cuts == 20 {
-			break
 		}
 	}
 	got, err := r.wait()
@@ -127,11 +125,11 @@ func TestDatabaseBackWithoutMessages(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
 	seen := &recorder{}
+	s.proxy.Refuse(true)
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
 		c.Mode, c.Observers = consume.Forever, []consume.Observer{seen}
 	}))
-	s.proxy.Refuse(true)
 	s.put(0, 1)
 	down := func() (down bool) { down, _ = seen.down(); return down }
 	eventually(t, "the outage is seen", down)
@@ -159,7 +157,7 @@ func TestGivesUpOnADatabaseThatOnlyAnswers(t *testing.T) {
 	seen := &recorder{}
 	got, err := s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
-		c.GiveUpAfter = 2 * time.Second
+		c.GiveUpAfter = 6 * time.Second
 		c.Observers = []consume.Observer{seen}
 	}).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "the database was out of reach for") || !strings.Contains(err.Error(), "53100") || got.Ended != consume.EndedFailed {
@@ -260,7 +258,7 @@ func changedUnder(t *testing.T, change func(*consume.Consumer)) (*site, *started
 			change(c)
 		}
 	}))
-	eventually(t, "all are stored", func() bool { return s.rows(t) == 100 })
+	eventually(t, "all are stored, and deleted", func() bool { return s.rows(t) == 100 && len(s.queue.Messages()) == 0 })
 	s.db.Exec(t, "ALTER TABLE user_logins DROP COLUMN locale CASCADE")
 	s.put(100, 500)
 	return s, r
@@ -430,7 +428,7 @@ func TestRefusedForGood(t *testing.T) {
 // comes again for it is not stored twice.
 func TestDeletionsThatFail(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
 	const n = 600
 	s.put(0, n)
 	s.queue.Put(sqstest.Message{Body: malformed})
@@ -460,7 +458,7 @@ func TestDeletionsThatFail(t *testing.T) {
 // A dead-lettered message whose deletion fails comes again, and is not sent again.
 func TestDeadLetteredOnce(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
 	s.queue.Put(sqstest.Message{Body: malformed})
 	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
 		if c.Operation == "DeleteMessageBatch" && c.Nth <= 9 {

@@ -102,7 +102,7 @@ func (r *run) received(ctx context.Context, began time.Time, limit int, messages
 	r.idle, r.confirmed, r.elsewhere = false, 0, false
 	switch {
 	case r.ending:
-		r.giveBack(ctx, fresh, false)
+		r.giveBack(ctx, fresh, r.useless())
 	case time.Now().Before(r.database.next):
 		r.giveBack(ctx, fresh, true)
 	default:

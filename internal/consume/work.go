@@ -79,7 +79,7 @@ func (r *run) transact(ctx context.Context, p *pass) {
 		}
 		p.Inserted, p.asked, p.err, p.Fault = report.Inserted, report.StoreTime > 0, report.Err, report.Fault
 		// An outage is logged by who waits for its end.
-		if report.Count(message.Rejected) > 0 || r.Log.Enabled(ctx, slog.LevelDebug) {
+		if c := report.Counts(); c.Rejected+c.Causes[message.CauseSwallowed] > 0 || r.Log.Enabled(ctx, slog.LevelDebug) {
 			r.Pipeline.Log(ctx, fresh, &report)
 		}
 	}
@@ -167,8 +167,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 			leave = append(leave, i)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
 		case v.Cause == message.CauseOperator && p.probe:
-			// Who starts us again and again must not spend the receives of
-			// always the same messages.
+			// As useless: the end of the run may not be known yet.
 			later = append(later, i)
 		case r.stopping.Load():
 			atOnce = append(atOnce, i)

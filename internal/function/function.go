@@ -48,6 +48,14 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 		o.AWS = credentials.Environment(o.Environ)
 	}
 	h = &handler.Handler{Log: o.Log}
+	if o.Metrics != nil {
+		w := emf.NewWriter(o.Metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
+		h.Observe = func(ctx context.Context, messages []message.Message, r *ingest.Report) {
+			if err := w.Write(messages, r); err != nil {
+				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
+			}
+		}
+	}
 	stop = func() {}
 	c, err := config.Load(o.Environ, config.Database, config.Masks)
 	if queueErr := queues(ctx, h, c, o.AWS); queueErr != nil {
@@ -76,14 +84,6 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 		}
 	}
 	h.Pipeline = ingest.New(c.Model, store, o.Log)
-	if o.Metrics != nil {
-		w := emf.NewWriter(o.Metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
-		h.Observe = func(ctx context.Context, messages []message.Message, r *ingest.Report) {
-			if err := w.Write(messages, r); err != nil {
-				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
-			}
-		}
-	}
 	return h, store.Close
 }
 

@@ -272,3 +272,22 @@ func TestNoQueueNoClient(t *testing.T) {
 		t.Errorf("%d calls to SQS, want none", n-before)
 	}
 }
+
+// TestEveryInvocationHasItsLineOfMetrics, also one that can do nothing.
+func TestEveryInvocationHasItsLineOfMetrics(t *testing.T) {
+	s := newSite(t)
+	event := s.receive(bodies()...)
+	line := func(event []byte, want string) {
+		t.Helper()
+		s.output.Reset()
+		_, _ = s.function().Invoke(t.Context(), event)
+		if got := s.output.String(); strings.Count(got, `"_aws":`) != 1 || !strings.Contains(got, want) {
+			t.Errorf("want one line of metrics with %s:\n%s", want, got)
+		}
+	}
+	line(event, `"Received":6,`)
+	line([]byte(`{"Records":[]}`), `"Received":0,`)
+	line([]byte(`{"source":"aws.events"}`), `"Received":0,`)
+	s.environ["SLUICE_MODEL"] = "nosuch"
+	line(event, `"Returned":6,`)
+}

@@ -10,7 +10,6 @@ package handler
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -49,7 +48,8 @@ type Handler struct {
 	DeadLetters DeadLetters
 	// Backoff is nil when the queue's visibility time-out is all the delay.
 	Backoff Backoff
-	// Observe, when set, is given what became of each batch.
+	// Observe, when set, is given what became of each batch, and nothing of
+	// an event that is none.
 	Observe func(context.Context, []message.Message, *ingest.Report)
 	// Broken, when set, is why this installation can do no work. Every event
 	// fails with it, after its messages are backed off: a failed init would
@@ -76,6 +76,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	}()
 	messages, err := sqsevent.Decode(event)
 	if err != nil {
+		h.observe(ctx, nil, &ingest.Report{})
 		return nil, err
 	}
 	ctx, cancel := before(ctx, margin)
@@ -92,13 +93,17 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	if h.Pipeline != nil {
 		h.Pipeline.Log(ctx, messages, &report)
 	}
-	if h.Observe != nil {
-		h.Observe(ctx, messages, &report)
-	}
+	h.observe(ctx, messages, &report)
 	if loud != nil {
 		return nil, loud
 	}
 	return sqsevent.Answer(h.failed(messages, report.Verdicts)), nil
+}
+
+func (h *Handler) observe(ctx context.Context, messages []message.Message, r *ingest.Report) {
+	if h.Observe != nil {
+		h.Observe(ctx, messages, r)
+	}
 }
 
 // before moves the context's deadline forward by d, or by a third of what is
@@ -220,10 +225,5 @@ func (h *Handler) failed(messages []message.Message, verdicts []message.Verdict)
 
 // Static gives always the same keys.
 func Static(keys *mask.Keyring) func(context.Context) (*mask.Keyring, error) {
-	return func(context.Context) (*mask.Keyring, error) {
-		if keys == nil {
-			return nil, errors.New("no mask keys")
-		}
-		return keys, nil
-	}
+	return func(context.Context) (*mask.Keyring, error) { return keys, nil }
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -491,6 +492,23 @@ func TestLog(t *testing.T) {
 	}
 	if strings.Contains(log, "203.0.113.7") {
 		t.Errorf("the log holds a value: %s", log)
+	}
+}
+
+// What the database took and did not keep is in no error: the log names it.
+func TestSwallowedInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, &store{})
+	const n = 3 * ingest.MaxLines
+	all := messages(strings.TrimSpace(strings.Repeat("m ", n)))
+	report := ingest.Report{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseSwallowed}}, n)}
+	s.pipeline.Log(t.Context(), all, &report)
+	log := s.log.String()
+	if got := strings.Count(log, `"message_id":"m","cause":"swallowed"}`); got != ingest.MaxLines {
+		t.Errorf("got %d lines of messages, want %d: %s", got, ingest.MaxLines, log)
+	}
+	if want := fmt.Sprintf(`"msg":"more messages returned","count":%d,"cause":"swallowed"}`, n-ingest.MaxLines); !strings.Contains(log, want) {
+		t.Errorf("the log lacks %s: %s", want, log)
 	}
 }
 

@@ -94,8 +94,15 @@ func fetchInto(ctx context.Context, dir string, version embeddedpostgres.Postgre
 
 	fmt.Fprintf(log, "fetching PostgreSQL %s into %s, once\n", version, dir) //nolint:errcheck // progress only
 	extracted := filepath.Join(stage, "postgresql")
-	if err := download(version, stage, extracted); err != nil {
-		return err
+	for try := 1; ; try++ { // a network may stumble
+		err := download(version, stage, extracted)
+		if err == nil {
+			break
+		}
+		if try == 3 {
+			return err
+		}
+		_ = os.RemoveAll(extracted)
 	}
 	if err := readableByAll(extracted); err != nil {
 		return err

@@ -44,7 +44,7 @@ const (
 
 	// leakGrace is how long a connection may take to end its transaction after the test has: the server notices a
 	// closed connection a moment later.
-	leakGrace = 2 * time.Second
+	leakGrace = 15 * time.Second
 
 	// helperName is the application_name of this package's own connections, to tell them from the test's.
 	helperName = "pgtest"

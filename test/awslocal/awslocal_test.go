@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"sluice/internal/pgtest"
+	"sluice/internal/testlog"
 	"sluice/test/elasticmq"
 	"sluice/test/localstack"
 )
@@ -237,10 +238,11 @@ func decode[T any](t *testing.T, s *site, args ...string) (v T) {
 
 // process is a running command.
 type process struct {
-	t              *testing.T
-	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer // to be read when it has ended
-	done           chan struct{}
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdout bytes.Buffer // to be read when it has ended
+	stderr testlog.Log
+	done   chan struct{}
 }
 
 func (s *site) start(t *testing.T, stdin string, args ...string) *process {
@@ -270,7 +272,17 @@ func (s *site) start(t *testing.T, stdin string, args ...string) *process {
 func (p *process) signal(sig os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(sig); err != nil {
-		p.t.Fatalf("%v\n%s%s", err, p.stdout.String(), p.stderr.String())
+		p.t.Fatalf("%v\n%s", err, p.stderr.String())
+	}
+}
+
+// says waits until it has said something on standard error.
+func (p *process) says(what string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(p.stderr.String(), what); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("it does not say %s within a minute:\n%s", what, p.stderr.String())
+		}
 	}
 }
 

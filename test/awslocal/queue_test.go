@@ -213,7 +213,8 @@ func TestStopped(t *testing.T) {
 		s.sluice(t, logins(0, n), "send", "-")
 		for range stops {
 			p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
-			time.Sleep(time.Duration(50+rand.IntN(400)) * time.Millisecond)
+			p.says(`"msg":"consuming"`) // before that a signal just kills it
+			time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
 			p.signal(syscall.SIGTERM)
 			p.exits(0)
 			// A message that is handed out to a client that has gone stays in flight in an emulator: SQS's answer is then nobody's.

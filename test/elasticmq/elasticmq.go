@@ -34,7 +34,7 @@ rest-sqs { enabled = true, bind-hostname = "127.0.0.1", bind-port = %[1]s, sqs-l
 rest-stats { enabled = false }
 `
 
-const startTimeout = time.Minute
+const startTimeout = 3 * time.Minute
 
 // Missing says what this machine lacks to run it, nil for nothing.
 func Missing() error {
@@ -134,10 +134,16 @@ func install(ctx context.Context, dir string, progress io.Writer) (jars string, 
 	if err := os.WriteFile(filepath.Join(stage, "pom.xml"), pom, 0o600); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "mvn", "--batch-mode", "--quiet", "--strict-checksums", "dependency:copy-dependencies", "-DoutputDirectory=jars")
-	cmd.Dir = stage
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	for try := 1; ; try++ { // a network may stumble
+		cmd := exec.CommandContext(ctx, "mvn", "--batch-mode", "--quiet", "--strict-checksums", "dependency:copy-dependencies", "-DoutputDirectory=jars")
+		cmd.Dir = stage
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			break
+		}
+		if try == 3 || ctx.Err() != nil {
+			return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
+		}
 	}
 	return jars, os.Rename(filepath.Join(stage, "jars"), jars)
 }

@@ -41,7 +41,7 @@ const Version = "4.13.1"
 const services = "sqs,secretsmanager,lambda,iam,sts,logs,s3,cloudformation,cloudwatch"
 
 const (
-	startTimeout = time.Minute
+	startTimeout = 3 * time.Minute
 	stopTimeout  = time.Second
 )
 

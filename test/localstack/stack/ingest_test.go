@@ -64,7 +64,7 @@ func redeliver(t *testing.T, s *stack, tr *traffic) {
 // of 4 s each, a sixth receive would come after 20 s and move them away. With back-off the fifth comes after 32 s or more.
 func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
-	const limit, outage = 5, 28 * time.Second
+	const limit, outage = 5, 25 * time.Second
 	s, tr := orders().deploy(t)
 	s.setReceives(t, limit)
 	tr.send(t, s, 0, 250)
@@ -75,8 +75,8 @@ func TestDatabaseDown(t *testing.T) {
 	tr.send(t, s, 250, 250)
 	time.Sleep(time.Until(end))
 	s.proxy.Refuse(false)
-	if n := s.metrics(t)["Returned"]; n < 500 {
-		t.Errorf("the function returned %d messages, want those of 250 more than once: it has hardly met the outage", n)
+	if n := s.metrics(t)["Returned"]; n <= 250 {
+		t.Errorf("the function returned %d messages, want more than the 250: it has hardly met the outage", n)
 	}
 	tr.wantAllSettled(t, s)
 }

@@ -1,0 +1,26 @@
+package lambdalog_test
+
+import (
+	"log/slog"
+	"testing"
+
+	"sluice/functions/internal/lambdalog"
+)
+
+func TestLevel(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		level, line slog.Level
+		want        bool
+	}{
+		{slog.LevelInfo, slog.LevelDebug, false},
+		{slog.LevelInfo, slog.LevelInfo, true},
+		{slog.LevelWarn, slog.LevelInfo, false},
+		{slog.LevelWarn, slog.LevelWarn, true},
+		{slog.LevelDebug, slog.LevelDebug, false}, // Lambda's own level is INFO here
+	} {
+		if got := lambdalog.New(tt.level).Enabled(t.Context(), tt.line); got != tt.want {
+			t.Errorf("at %v a line of %v is written: %v", tt.level, tt.line, got)
+		}
+	}
+}
