@@ -184,7 +184,7 @@ func TestFIFOGoesOnWhenTheQueueMovesTheBadMessage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteOptions{fifo: true, noDeadLetters: true})
 	dead := s.sqs.Queue("moved.fifo", nil)
-	s.queue = s.sqs.Queue("limited.fifo", map[string]string{"VisibilityTimeout": "1", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":2}`})
+	s.queue = s.sqs.Queue("limited.fifo", map[string]string{"VisibilityTimeout": "4", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":2}`})
 	s.queue.Put(sqstest.Message{Group: "a", Body: malformed})
 	r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }))
 	// Only now is the other one there: both would be received as often.
@@ -195,8 +195,8 @@ func TestFIFOGoesOnWhenTheQueueMovesTheBadMessage(t *testing.T) {
 	if _, err := r.wait(); err != nil {
 		t.Error(err)
 	}
+	s.wantEmpty(t)
 	if moved := dead.Messages(); len(moved) != 1 || moved[0].Body != malformed {
 		t.Errorf("moved: %+v", moved)
 	}
-	s.wantEmpty(t)
 }
