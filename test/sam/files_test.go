@@ -74,7 +74,7 @@ func TestReadmeNamesTheVariables(t *testing.T) {
 func TestEveryAlarmIsExplained(t *testing.T) {
 	t.Parallel()
 	manual := readFile(t, "docs/operate.md")
-	s := resolve(readTemplate(t), scenarios["standard"])
+	s := resolve(readTemplate(t), scenarios["gradual"])
 	for name := range wantedAlarms(s) {
 		slug := strings.TrimPrefix(name, "mystack-")
 		_, section, ok := strings.Cut(manual, "\n### "+slug+"\n")
