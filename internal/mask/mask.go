@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -92,6 +93,12 @@ func ParseSecret(text []byte) (*Keyring, error) {
 		}
 		texts[name] = value
 		order = append(order, name)
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return nil, errors.New("it is no JSON object of strings, each name once")
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("something follows its JSON object")
 	}
 	if primary == "" {
 		return nil, errors.New(`it names no primary key: add "primary":"<id>"`)

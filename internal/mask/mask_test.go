@@ -183,7 +183,7 @@ func TestParseKeys(t *testing.T) {
 	if got := strings.Join(k.IDs(), " "); got != "k2 k1" || k.ID() != "k2" || !k.Keyed() {
 		t.Errorf("ids %q, masks with %q", got, k.ID())
 	}
-	s, err := mask.ParseSecret([]byte(`{"k1":"` + other + `:with:colons","primary":"k2","k2":"` + testKey + `"}`))
+	s, err := mask.ParseSecret([]byte(`{"k1":"` + other + `:with:colons","primary":"k2","k2":"` + testKey + `"}` + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,6 +225,11 @@ func TestBadKeys(t *testing.T) {
 		{"a number", `{"primary":"k1","k1":7}`, "strings"},
 		{"twice", `{"primary":"k1","k1":"` + testKey + `","k1":"` + testKey + `"}`, "once"},
 		{"cut off", `{"primary":"k1","k1":"` + testKey, "strings"},
+		{"no end", `{"primary":"k1","k1":"` + testKey + `"`, "strings"},
+		{"another end", `{"primary":"k1","k1":"` + testKey + `"]`, "strings"},
+		{"a comma behind the last", `{"primary":"k1","k1":"` + testKey + `",}`, "strings"},
+		{"text behind", `{"primary":"k1","k1":"` + testKey + `"} trailing`, "something follows its JSON object"},
+		{"a second object", `{"primary":"k1","k1":"` + testKey + `"}{"k2":"` + testKey + `"}`, "something follows its JSON object"},
 	} {
 		t.Run("secret "+tt.name, func(t *testing.T) {
 			_, err := mask.ParseSecret([]byte(tt.text))
@@ -257,6 +262,90 @@ func FuzzIP(f *testing.F) {
 		again, err := m.AppendIP(nil, mask.PersonalText([]byte(" "+s+" ")))
 		if err != nil || !bytes.Equal(got, again) {
 			t.Errorf("%q: white space changes the mask", s)
+		}
+	})
+}
+
+// FuzzMask gives every masker every text, as it is and as a JSON value: a mask
+// is 64 hex characters, and an error is one of the package's own, which say
+// nothing of the value.
+func FuzzMask(f *testing.F) {
+	for _, s := range []string{"593-47-5928", "Ann@Example.com", "a@b\u00a0", "", " ", "\x00", "\xff", `"ann@example.com"`, `"a\u0000"`, `"\ud800"`, `"\u00e9"`, `7`, `null`} {
+		f.Add(s)
+	}
+	keyed, err := mask.ParseKeys("k1:" + testKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	m := keyed.Masker("d")
+	fromJSON := mask.NewPersonal()
+	f.Fuzz(func(t *testing.T, s string) {
+		values := []mask.Personal{mask.PersonalText([]byte(s))}
+		switch err := fromJSON.SetJSON([]byte(s)); err {
+		case nil:
+			values = append(values, fromJSON)
+		case mask.ErrNotText, mask.ErrNUL: //nolint:errorlint // the very value: one that wraps it could quote
+		default:
+			t.Errorf("%q as JSON: %v", s, err)
+		}
+		for _, v := range values {
+			for name, appendTo := range map[string]appendFunc{"text": (*mask.Masker).AppendText, "email": (*mask.Masker).AppendEmail, "ip": (*mask.Masker).AppendIP} {
+				got, err := appendTo(m, []byte("before"), v)
+				got, kept := bytes.CutPrefix(got, []byte("before"))
+				switch {
+				case !kept:
+					t.Errorf("%q as %s: what was there is gone", s, name)
+				case err == mask.ErrNotEmail && name == "email" || err == mask.ErrNotIP && name == "ip": //nolint:errorlint // as above
+					if len(got) != 0 {
+						t.Errorf("%q as %s: %s beside an error", s, name, got)
+					}
+				case err != nil:
+					t.Errorf("%q as %s: %v", s, name, err)
+				case len(got) != mask.Size || strings.Trim(string(got), "0123456789abcdef") != "":
+					t.Errorf("%q as %s: got %s", s, name, got)
+				}
+			}
+		}
+	})
+}
+
+// FuzzKeys reads keys in both forms, alone and with damage before and behind.
+// A key that is in the text shows in no error and not in the keyring, and a
+// secret that passes is JSON from its first character to its last.
+func FuzzKeys(f *testing.F) {
+	for _, s := range [][2]string{
+		{"k1:", ""},
+		{"k1:", ",k2:"},
+		{"", ""},
+		{"k2:short,k1:", ""},
+		{"sha256:", ""},
+		{"k1:x,", ","},
+		{`{"primary":"k1","k1":"`, `"}`},
+		{`{"primary":"`, `"}`},
+		{`{"k1":7,"`, `":"k1"}`},
+		{`{"primary":"k1","k1":"`, `"} x`},
+		{`{"primary":"k1","k1":"`, `",}`},
+		{`{"primary":"k1","k1":"`, `\ud800"}`},
+		{`[`, `]`},
+	} {
+		f.Add(s[0], s[1])
+	}
+	f.Fuzz(func(t *testing.T, before, behind string) {
+		text := before + testKey + behind
+		list, err1 := mask.ParseKeys(text)
+		secret, err2 := mask.ParseSecret([]byte(text))
+		for _, err := range []error{err1, err2} {
+			if err != nil && strings.Contains(err.Error(), testKey) {
+				t.Errorf("%q: the error shows a key: %v", text, err)
+			}
+		}
+		if err2 == nil && !json.Valid([]byte(text)) {
+			t.Errorf("%q is no JSON, and passes", text)
+		}
+		for _, k := range []*mask.Keyring{list, secret} {
+			if k != nil && (!k.Keyed() || len(k.IDs()) == 0 || strings.Contains(fmt.Sprintf("%v %+v %#v", k, k, *k), testKey)) {
+				t.Errorf("%q: %v", text, k)
+			}
 		}
 	})
 }

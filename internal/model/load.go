@@ -1,7 +1,6 @@
 package model
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,85 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
-
 	"sluice/internal/batch"
 	"sluice/internal/mask"
 )
-
-// The shape of a model file. Every part keeps its line for the errors.
-type file struct {
-	Model   scalar        `yaml:"model"`
-	Table   scalar        `yaml:"table"`
-	Domain  scalar        `yaml:"domain"`
-	Key     []scalar      `yaml:"key"`
-	Ledger  scalar        `yaml:"ledger"`
-	Fields  list[field]   `yaml:"fields"`
-	Columns list[columnY] `yaml:"columns"`
-}
-
-type field struct {
-	Type     scalar `yaml:"type"`
-	Required bool   `yaml:"required"`
-	Personal bool   `yaml:"personal"`
-	Domain   scalar `yaml:"domain"`
-}
-
-type columnY struct {
-	Type   scalar `yaml:"type"`
-	From   scalar `yaml:"from"`
-	Part   scalar `yaml:"part"`
-	Meta   scalar `yaml:"meta"`
-	Masked bool   `yaml:"masked"`
-}
-
-// scalar is a string and the line that it stands in.
-type scalar struct {
-	text string
-	line int
-}
-
-// UnmarshalYAML implements yaml.NodeUnmarshaler.
-func (s *scalar) UnmarshalYAML(n ast.Node) error {
-	s.line = n.GetToken().Position.Line
-	return yaml.NodeToValue(n, &s.text)
-}
-
-// list is a mapping in the order of the file.
-type list[T any] []named[T]
-
-type named[T any] struct {
-	name string
-	line int
-	T    T
-}
-
-// UnmarshalYAML implements yaml.NodeUnmarshaler.
-func (l *list[T]) UnmarshalYAML(n ast.Node) error {
-	var values []*ast.MappingValueNode
-	switch n := n.(type) {
-	case *ast.MappingNode:
-		values = n.Values
-	case *ast.MappingValueNode:
-		values = []*ast.MappingValueNode{n}
-	default:
-		return &yaml.SyntaxError{Message: "want a mapping of names", Token: n.GetToken()}
-	}
-	for _, v := range values {
-		token := v.Key.GetToken()
-		item := named[T]{name: token.Value, line: token.Position.Line}
-		if _, ok := v.Value.(*ast.NullNode); ok {
-			return &yaml.SyntaxError{Message: fmt.Sprintf("%s says nothing", token.Value), Token: token}
-		}
-		if err := yaml.NodeToValue(v.Value, &item.T, yaml.Strict()); err != nil {
-			return err
-		}
-		*l = append(*l, item)
-	}
-	return nil
-}
 
 // Load finds the model with the given name among the builtin ones, or reads
 // the file when it is a path (it has a slash or ends in .yaml or .yml).
@@ -119,59 +42,20 @@ func Names(builtin fs.FS) []string {
 // Parse checks the text of a model file. The error lists every problem, a
 // line each: file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	f, err := decode(text)
-	if err != nil && !mapping(text) {
-		return nil, fmt.Errorf("%s is no model file; one begins with lines such as model: <name> and table: <name>, as models/orders.yaml does", path)
-	}
-	if err != nil {
-		var located yaml.Error
-		if errors.As(err, &located) && located.GetToken() != nil {
-			return nil, fmt.Errorf("%s:%d: %s", path, located.GetToken().Position.Line, located.GetMessage())
-		}
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
 	c := compiler{path: path, m: &Model{Table: &batch.Table{}, fields: map[string]int{}}}
-	c.compile(f)
+	f, err := c.read(text)
+	switch {
+	case errors.Is(err, errNoModel):
+		return nil, fmt.Errorf("%s is no model file; one begins with lines such as model: <name> and table: <name>, as models/orders.yaml does", path)
+	case err != nil:
+		return nil, err
+	case len(c.problems) == 0: // else more of them would follow from those
+		c.compile(f)
+	}
 	if len(c.problems) > 0 {
 		return nil, errors.Join(c.problems...)
 	}
 	return c.m, nil
-}
-
-// decode reads the YAML. The library panics on some texts that no one writes
-// on purpose (a tag in front of the wrong kind of value is one): what its
-// parser can't take is a file with an error in it, not the end of the process.
-func decode(text []byte) (f file, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the YAML cannot be read (%v); a model has no tags: look for a ! in front of a value", p)
-		}
-	}()
-	err = yaml.UnmarshalWithOptions(text, &f, yaml.Strict())
-	return f, err
-}
-
-// mapping says whether a text that is no model could be one with an error in
-// it: text whose syntax is wrong or whose uppermost level is names and values.
-func mapping(text []byte) (is bool) {
-	defer func() {
-		if recover() != nil {
-			is = true // decode has said what is wrong
-		}
-	}()
-	if bytes.IndexByte(text, 0) >= 0 {
-		return false
-	}
-	parsed, err := parser.ParseBytes(text, 0)
-	if err != nil || len(parsed.Docs) == 0 {
-		return true
-	}
-	switch parsed.Docs[0].Body.(type) {
-	case nil, *ast.MappingNode, *ast.MappingValueNode, *ast.AnchorNode, *ast.TagNode:
-		return true
-	default:
-		return false
-	}
 }
 
 type compiler struct {
@@ -252,17 +136,17 @@ func (c *compiler) compile(f file) {
 	}
 }
 
-func (c *compiler) fields(fields list[field], domain string) {
+func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 	if len(fields) == 0 {
 		c.problem(0, "no fields: say which members of the body are read")
 	}
 	for _, f := range fields {
-		out := Field{Name: f.name, Type: FieldType(f.T.Type.text), Required: f.T.Required, Personal: f.T.Personal, Domain: domain + "." + f.name}
-		line := max(f.line, f.T.Type.line)
+		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Personal: f.spec.Personal, Domain: domain + "." + f.name}
+		line := max(f.line, f.spec.Type.line)
 		switch {
 		case f.name == "" || strings.ContainsAny(f.name, "\"\\") || strings.ContainsFunc(f.name, func(r rune) bool { return r < ' ' || r == '\uFFFD' }):
 			c.problem(f.line, "field %q: a name has no quotes, no backslash and no control character", f.name)
-		case f.T.Type.text == "":
+		case f.spec.Type.text == "":
 			c.problem(line, "field %s has no type", f.name)
 		case accepts[out.Type] == nil:
 			c.problem(line, "field %s has the unknown type %q; there are text, ip, email, version, integer, numeric, boolean, timestamp, date, uuid and json", f.name, out.Type)
@@ -270,18 +154,21 @@ func (c *compiler) fields(fields list[field], domain string) {
 			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)
 		case out.Personal && out.Type != TypeText && out.Type != TypeIP && out.Type != TypeEmail:
 			c.problem(line, "field %s is personal, so it is masked, and only text, ip and email can be; it is of type %s", f.name, out.Type)
-		case f.T.Domain.text != "" && !out.Personal:
-			c.problem(f.T.Domain.line, "field %s has a domain, which is for masks, and is not personal", f.name)
-		case f.T.Domain.text != "" && !isDomain(f.T.Domain.text):
-			c.problem(f.T.Domain.line, "field %s: domain %q: use letters, digits, _ . and -", f.name, f.T.Domain.text)
+		case f.spec.Domain.text != "" && !out.Personal:
+			c.problem(f.spec.Domain.line, "field %s has a domain, which is for masks, and is not personal", f.name)
+		case f.spec.Domain.text != "" && !isDomain(f.spec.Domain.text):
+			c.problem(f.spec.Domain.line, "field %s: domain %q: use letters, digits, _ . and -", f.name, f.spec.Domain.text)
 		}
 		for _, other := range c.m.Fields {
-			if strings.EqualFold(other.Name, f.name) {
+			switch {
+			case other.Name == f.name:
+				c.problem(f.line, "field %s is there twice", f.name)
+			case strings.EqualFold(other.Name, f.name):
 				c.problem(f.line, "fields %s and %s differ in upper and lower case only", other.Name, f.name)
 			}
 		}
-		if f.T.Domain.text != "" {
-			out.Domain = f.T.Domain.text
+		if f.spec.Domain.text != "" {
+			out.Domain = f.spec.Domain.text
 		}
 		out.quoted = []byte(`"` + f.name + `"`)
 		c.m.fields[string(out.quoted)] = len(c.m.Fields)
@@ -290,37 +177,37 @@ func (c *compiler) fields(fields list[field], domain string) {
 }
 
 // columns checks the columns and says which fields go to one.
-func (c *compiler) columns(columns list[columnY]) []bool {
+func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 	used := make([]bool, len(c.m.Fields))
 	if len(columns) == 0 {
 		c.problem(0, "no columns: say where the fields go")
 	}
-	for _, y := range columns {
-		line := max(y.line, y.T.Type.line)
-		col := Column{Name: y.name, Field: -1, Masked: y.T.Masked, Meta: Meta(y.T.Meta.text)}
-		c.identifier("column", scalar{y.name, y.line})
+	for _, e := range columns {
+		line := max(e.line, e.spec.Type.line)
+		col := Column{Name: e.name, Field: -1, Masked: e.spec.Masked, Meta: Meta(e.spec.Meta.text)}
+		c.identifier("column", scalar{e.name, e.line})
 		var err error
-		if col.Type, err = parseSQLType(y.T.Type.text); err != nil {
-			c.problem(line, "column %s: %v", y.name, err)
+		if col.Type, err = parseSQLType(e.spec.Type.text); err != nil {
+			c.problem(line, "column %s: %v", e.name, err)
 		}
 		for _, other := range c.m.Columns {
-			if other.Name == y.name {
-				c.problem(y.line, "column %s is there twice", y.name)
+			if other.Name == e.name {
+				c.problem(e.line, "column %s is there twice", e.name)
 			}
 		}
 		switch {
-		case (y.T.From.text == "") == (y.T.Meta.text == ""):
-			c.problem(line, "column %s wants either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", y.name)
-		case y.T.Meta.text != "":
-			c.metaColumn(line, y, col, err == nil)
+		case (e.spec.From.text == "") == (e.spec.Meta.text == ""):
+			c.problem(line, "column %s wants either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", e.name)
+		case e.spec.Meta.text != "":
+			c.metaColumn(line, e, col, err == nil)
 		default:
-			col.Field = slices.IndexFunc(c.m.Fields, func(f Field) bool { return f.Name == y.T.From.text })
+			col.Field = slices.IndexFunc(c.m.Fields, func(f Field) bool { return f.Name == e.spec.From.text })
 			if col.Field < 0 {
-				c.problem(y.T.From.line, "column %s comes from the field %q, which is not among the fields", y.name, y.T.From.text)
+				c.problem(e.spec.From.line, "column %s comes from the field %q, which is not among the fields", e.name, e.spec.From.text)
 				break
 			}
 			used[col.Field] = true
-			col.Major = c.part(y, c.m.Fields[col.Field])
+			col.Major = c.part(e, c.m.Fields[col.Field])
 			c.fieldColumn(line, col, err == nil)
 		}
 		c.m.Columns = append(c.m.Columns, col)
@@ -328,27 +215,27 @@ func (c *compiler) columns(columns list[columnY]) []bool {
 	return used
 }
 
-func (c *compiler) metaColumn(line int, y named[columnY], col Column, typed bool) {
+func (c *compiler) metaColumn(line int, e entry[columnSpec], col Column, typed bool) {
 	types, ok := metaAccepts[col.Meta]
 	switch {
 	case !ok:
-		c.problem(y.T.Meta.line, "column %s: meta %q is not known; there are sent_at, sent_date, message_id and mask_key", y.name, col.Meta)
-	case y.T.Masked || y.T.Part.text != "":
-		c.problem(line, "column %s holds %s, which has neither a mask nor parts", y.name, col.Meta)
+		c.problem(e.spec.Meta.line, "column %s: meta %q is not known; there are sent_at, sent_date, message_id and mask_key", e.name, col.Meta)
+	case e.spec.Masked || e.spec.Part.text != "":
+		c.problem(line, "column %s holds %s, which has neither a mask nor parts", e.name, col.Meta)
 	case typed && !slices.Contains(types, col.Type.Base):
-		c.problem(line, "column %s holds %s, which goes to %s and not to %s", y.name, col.Meta, strings.Join(types, " or "), col.Type)
+		c.problem(line, "column %s holds %s, which goes to %s and not to %s", e.name, col.Meta, strings.Join(types, " or "), col.Type)
 	case typed && col.Meta == MetaMaskKey && col.Type.Base == "varchar" && col.Type.Length < 32:
-		c.problem(line, "column %s is too narrow: ids of keys have up to 32 characters", y.name)
+		c.problem(line, "column %s is too narrow: ids of keys have up to 32 characters", e.name)
 	}
 }
 
-func (c *compiler) part(y named[columnY], f Field) (major bool) {
+func (c *compiler) part(e entry[columnSpec], f Field) (major bool) {
 	switch {
-	case y.T.Part.text == "":
-	case y.T.Part.text != "major":
-		c.problem(y.T.Part.line, "column %s: part %q is not known; there is major", y.name, y.T.Part.text)
+	case e.spec.Part.text == "":
+	case e.spec.Part.text != "major":
+		c.problem(e.spec.Part.line, "column %s: part %q is not known; there is major", e.name, e.spec.Part.text)
 	case f.Type != TypeVersion:
-		c.problem(y.T.Part.line, "column %s: only a version has a major number, and field %s is of type %s", y.name, f.Name, f.Type)
+		c.problem(e.spec.Part.line, "column %s: only a version has a major number, and field %s is of type %s", e.name, f.Name, f.Type)
 	default:
 		return true
 	}
@@ -381,6 +268,9 @@ func (c *compiler) key(f file) {
 		c.problem(f.Ledger.line, "key and ledger are both given; the ledger is for a table without a key")
 	case f.Ledger.text != "":
 		c.identifier("ledger", f.Ledger)
+		if f.Ledger.text == m.Table.Name { // it is in the table's schema
+			c.problem(f.Ledger.line, "the ledger is a table of its own, and %s is the table of the rows; name another, as in ledger: sluice_ledger", f.Ledger.text)
+		}
 		m.Table.Ledger = f.Ledger.text
 		n := len(m.Columns)
 		m.Columns = append(m.Columns,
@@ -407,4 +297,14 @@ func (c *compiler) key(f file) {
 			m.Table.Key = append(m.Table.Key, i)
 		}
 	}
+	if len(f.Key) > 0 && len(m.Table.Key) == len(f.Key) && !slices.ContainsFunc(m.Table.Key, c.tellsMessages) {
+		c.problem(f.Key[0].line, "the key is the sent time alone, and two messages can be sent in the same millisecond; add the column of message_id, as in key: [sent_at, message_id]")
+	}
+}
+
+// tellsMessages says whether a column can differ between two messages that
+// were sent at once: with a key that cannot, the second is lost as a repeat.
+func (c *compiler) tellsMessages(column int) bool {
+	col := c.m.Columns[column]
+	return col.Field >= 0 || col.Meta == MetaMessageID
 }

@@ -183,7 +183,10 @@ func days(millis int64) int32 {
 var MessageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
 
 // MessageUUID is the UUID of a messageId: the id itself where it is a UUID in
-// its canonical form, else a version-5 UUID of it in MessageNamespace.
+// its canonical form, which is lower case, else a version-5 UUID of it in
+// MessageNamespace. A UUID with a letter in upper case is meant to be such an
+// id too: two ids that differ in case only are two messages in an event and in
+// its answer, and as one UUID they would be one row.
 func MessageUUID(id string) uuid.UUID {
 	if len(id) == 36 {
 		if u, err := uuid.Parse(id); err == nil && !hasUpper(id) {

@@ -91,13 +91,21 @@ func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	if v[0] != '-' && !isDigit(v[0]) {
 		return message.ReasonWrongType
 	}
-	mantissa, exponent := v, 0
+	mantissa, exponent, far := v, 0, false
 	if i := bytes.IndexAny(v, "eE"); i >= 0 {
 		n, err := strconv.Atoi(string(v[i+1:]))
-		if err != nil || n > maxExponent || n < -maxExponent {
-			return message.ReasonOutOfRange
-		}
-		mantissa, exponent = v[:i], n
+		mantissa, exponent, far = v[:i], n, err != nil || n > maxExponent || n < -maxExponent
+	}
+	zero := len(bytes.Trim(mantissa, "-0.")) == 0
+	switch {
+	case zero && (far || len(v) > maxNumericDigits):
+		b.String("0") // Postgres refuses 0e-99999
+		return ""
+	case zero: // however it is written
+		b.Bytes(v)
+		return ""
+	case far:
+		return message.ReasonOutOfRange
 	}
 	whole, fraction, _ := bytes.Cut(bytes.TrimPrefix(mantissa, []byte("-")), []byte("."))
 	fraction = bytes.TrimRight(fraction, "0")
@@ -110,9 +118,6 @@ func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	after := len(fraction) - exponent // and behind it
 	if len(fraction) == 0 {
 		after = -(len(whole) - len(bytes.TrimRight(whole, "0"))) - exponent
-	}
-	if len(significant) == 0 && len(fraction) == 0 {
-		before, after = 0, 0 // zero, however it is written
 	}
 	limitBefore, limitAfter := maxNumericDigits, maxNumericDigits
 	if t.Length > 0 {
