@@ -17,17 +17,11 @@ const header = 20
 // oids are the element types of the arrays, from pg_type.
 var oids = map[Kind]uint32{Text: 25, Int4: 23, Int8: 20, Bool: 16, Timestamp: 1184, Date: 1082, UUID: 2950}
 
-// Encode makes the arrays of the rows with the given indexes, of all rows
-// when rows is nil. Every array has the same length, so the server pads none
-// with NULLs. The result is valid until the next call.
+// Encode makes the arrays of the rows with the given indexes, and of no others:
+// without an index they are empty. Every array has the same length, so the
+// server pads none with NULLs. The result is valid until the next call.
 func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
 	a.start(len(b.columns))
-	if rows == nil {
-		for i := range b.rows {
-			a.add(b, i)
-		}
-		return a.end(len(b.rows), func(c int) Kind { return b.columns[c].Kind })
-	}
 	for _, i := range rows {
 		a.add(b, i)
 	}

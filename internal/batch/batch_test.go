@@ -113,9 +113,10 @@ func TestArrays(t *testing.T) {
 		rows []int
 		want string
 	}{
-		{nil, "[first <nil> third] [1 2 3]"},
+		{[]int{0, 1, 2}, "[first <nil> third] [1 2 3]"},
 		{[]int{2, 0}, "[third first] [3 1]"},
 		{[]int{}, "[] []"},
+		{nil, "[] []"}, // no rows, never all
 	} {
 		params := a.Encode(b, tt.rows)
 		var texts []*string

@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -10,8 +13,11 @@ import (
 const (
 	// cancelGrace is how long a flight may take to end after its time is over.
 	cancelGrace = 400 * time.Millisecond
-	// cancelPause is the time between two requests to cancel.
-	cancelPause = 5 * time.Millisecond
+	// cancelPause is the time between two requests to cancel. It doubles up to
+	// maxCancelPause as long as the server does not react: each request costs
+	// it a connection and a process.
+	cancelPause    = 5 * time.Millisecond
+	maxCancelPause = time.Second
 )
 
 // canceller ends the flight that is under way when its context ends: the
@@ -19,7 +25,8 @@ const (
 // lock, and has a moment to say so. A request stops one statement, and the
 // next one of the flight may wait for the same lock: so it is repeated until
 // the flight has ended, in the background when that takes longer than the
-// grace. It is for connections that are dropped afterwards.
+// grace, and at once again when the server has been heard since the last time.
+// It is for connections that are dropped afterwards.
 //
 // Unlike pgconn's own it never breaks a request off when the statement has
 // ended meanwhile: PgBouncer 1.18 does not survive that.
@@ -34,8 +41,10 @@ func (c *canceller) HandleCancel(context.Context) {
 	ended, done := make(chan struct{}), make(chan struct{})
 	c.ended, c.done = ended, done
 	_ = c.conn.Conn().SetDeadline(time.Now().Add(cancelGrace)) // a broken connection fails by itself
-	go func() {                                                //nolint:gosec // not with the context of the call, which has ended
+	ear := earOf(c.conn.Conn())
+	go func() { //nolint:gosec // not with the context of the call, which has ended
 		defer close(done)
+		pause, heard := cancelPause, ear.heard.Load()
 		for {
 			ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
 			_ = c.conn.CancelRequest(ctx) // the deadline is what counts
@@ -43,7 +52,12 @@ func (c *canceller) HandleCancel(context.Context) {
 			select {
 			case <-ended:
 				return
-			case <-time.After(cancelPause):
+			case <-time.After(pause):
+			}
+			if now := ear.heard.Load(); now != heard {
+				pause, heard = cancelPause, now
+			} else {
+				pause = min(2*pause, maxCancelPause)
 			}
 		}
 	}()
@@ -62,4 +76,43 @@ func (c *canceller) HandleUnwatchAfterCancel() {
 	close(ended)
 	<-c.done
 	_ = c.conn.Conn().SetDeadline(time.Time{}) // the connection is dropped
+}
+
+// ear is the network of a connection. It counts how often the server was heard,
+// also when pgconn drains the connection by itself.
+type ear struct {
+	net.Conn
+	heard atomic.Int64
+}
+
+// Read implements net.Conn.
+func (e *ear) Read(b []byte) (int, error) {
+	n, err := e.Conn.Read(b)
+	if n > 0 {
+		e.heard.Add(1)
+	}
+	return n, err
+}
+
+// listening makes connections with an ear. It is below TLS, which pgconn looks
+// at by its type.
+func listening(dial pgconn.DialFunc) pgconn.DialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &ear{Conn: c}, nil
+	}
+}
+
+// earOf is the ear of a connection that dial made.
+func earOf(c net.Conn) *ear {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	if e, ok := c.(*ear); ok {
+		return e
+	}
+	return new(ear) // of another dial: as if the server said nothing
 }

@@ -42,9 +42,15 @@ func (s *Store) acquire(ctx context.Context) (*conn, error) {
 	return s.connect(ctx, nil)
 }
 
+// connecting is what connect does, for its errors.
+const connecting = "connect to the database"
+
 // connect makes a connection. A login that the server refuses is asked for
 // once more: it may have been rotated.
 func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*conn, error) {
+	if err := over(ctx); err != nil {
+		return nil, s.fault(ctx, connecting, err) // and nobody is said not to answer
+	}
 	used := s.target.login()
 	var err error
 	if s.logins != nil {
@@ -61,14 +67,14 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 		c, err = s.dial(ctx, other, onNotice)
 	}
 	if err != nil {
-		return nil, s.fault("connect to the database", err)
+		return nil, s.fault(ctx, connecting, err)
 	}
 	return c, nil
 }
 
 // refused is a login that the server does not take, and why there is no other.
 func refused(server *pgconn.PgError, why error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, text: "connect to the database: " + describe(server) + "; " + why.Error(), err: why}
+	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, text: connecting + ": " + describe(server) + "; " + why.Error(), err: why}
 	if fault, ok := errors.AsType[interface {
 		error
 		Fault() message.Cause
@@ -81,6 +87,7 @@ func refused(server *pgconn.PgError, why error) *DatabaseError {
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
 	config := s.target.config(l, s.roots)
 	config.OnNotice = onNotice
+	config.DialFunc = listening(config.DialFunc)
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
 	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
 	if err != nil {

@@ -8,6 +8,7 @@
 //	       -> ordered.go  the same where nothing may be stored that follows a
 //	                      refused row of its message group
 //	       -> fault.go    whose fault an error is, in one table
+//	       -> network.go  what an error of the network says, and what to do
 //	       -> conn.go     connections, made lazily, dropped after any doubt
 //
 // A flight is one client round trip: what is written without waiting for an

@@ -2,12 +2,10 @@ package postgres
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -37,7 +35,8 @@ const (
 var blames = map[string]blame{
 	// The row's. (Classes 20, 21, 2F, 38, 39 and P0 are what the code of
 	// triggers meets and raises.)
-	"20": blameRow, "21": blameRow, "22": blameRow, "23": blameRow, "2F": blameRow, "38": blameRow, "39": blameRow, "44": blameRow, "54": blameRow, "P0": blameRow,
+	"20": blameRow, "21": blameRow, "22": blameRow, "23": blameRow, "2F": blameRow, "38": blameRow, "39": blameRow, "44": blameRow, "P0": blameRow,
+	"54000": blameRow, // too large for an index
 
 	// The moment's.
 	"08": blameMoment, "40": blameMoment, "53": blameMoment, "57": blameMoment, "58": blameMoment,
@@ -47,7 +46,7 @@ var blames = map[string]blame{
 	"55006": blameMoment, "55P03": blameMoment, // object in use, lock not available
 
 	// The operator's.
-	"0A": blameOperator, "28": blameOperator, "3D": blameOperator, "3F": blameOperator, "42": blameOperator, "55": blameOperator, "F0": blameOperator,
+	"0A": blameOperator, "28": blameOperator, "3D": blameOperator, "3F": blameOperator, "42": blameOperator, "55": blameOperator,
 	"57P04": blameOperator, // database dropped
 
 	// Row-level security, or a missing grant: a grant is missing for all rows.
@@ -105,7 +104,7 @@ type DatabaseError struct {
 	// SQLState is empty for an error that is not the server's.
 	SQLState string
 	text     string
-	err      error
+	err      error // Unwrap gives it, if it is a context's
 }
 
 // Error says what happened and what to do next.
@@ -122,33 +121,53 @@ func (e *DatabaseError) Unwrap() error {
 // Fault is Cause, for those who do not import this package.
 func (e *DatabaseError) Fault() message.Cause { return e.Cause }
 
-// fault wraps an error that ended a batch.
-func (s *Store) fault(doing string, err error) *DatabaseError {
-	if ours, ok := errors.AsType[*DatabaseError](err); ok {
-		return ours
+// fault wraps an error that ended what we were doing. Whether our time is over
+// is asked of the context itself: the time-out of one attempt to connect is a
+// DeadlineExceeded too.
+func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseError {
+	if server := asServer(err); server != nil {
+		return s.refusal(doing, server)
 	}
-	e := &DatabaseError{Cause: message.CauseMoment, err: err}
-	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
-		e.SQLState = server.Code
-		switch b := s.blame(server); {
-		case b == blameOperator, b == blameSuspect && blameAll(server.Code) == blameOperator:
-			e.Cause = message.CauseOperator
-		}
-		e.text = doing + ": " + describe(server)
-		if remedy := s.remedy(server); remedy != "" {
-			e.text += "; " + remedy
-		}
-		return e
+	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
+	var what, remedy string
+	var operator bool
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		what, remedy, operator = unreachable(connect)
+	} else {
+		what = broken(err, e.err)
 	}
-	what, remedy, operator := network(err)
 	if operator {
 		e.Cause = message.CauseOperator
 	}
+	e.say(doing, what, remedy)
+	return e
+}
+
+// over is why the time of a context is over. The network keeps its deadline by
+// a clock of its own, and can be the first to say so.
+func over(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
+}
+
+// refusal wraps an error of the server.
+func (s *Store) refusal(doing string, server *pgconn.PgError) *DatabaseError {
+	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
+	switch b := s.blame(server); {
+	case b == blameOperator, b == blameSuspect && blameAll(server.Code) == blameOperator:
+		e.Cause = message.CauseOperator
+	}
+	e.say(doing, describe(server), s.remedy(server))
+	return e
+}
+
+func (e *DatabaseError) say(doing, what, remedy string) {
 	e.text = doing + ": " + what
 	if remedy != "" {
 		e.text += "; " + remedy
 	}
-	return e
 }
 
 // describe shows of a server's error what never quotes a value.
@@ -217,45 +236,5 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 		return "lower the number of concurrent invocations, or raise max_connections"
 	default:
 		return ""
-	}
-}
-
-// network describes an error that is not the server's and says whether it is
-// the operator's to mend.
-func network(err error) (what, remedy string, operator bool) {
-	var (
-		dns      *net.DNSError
-		op       *net.OpError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-		record   tls.RecordHeaderError
-	)
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
-		return "no time left", "", false
-	case errors.Is(err, context.Canceled):
-		return "stopped", "", false
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the host %s does not resolve", dns.Name), "check the host in DATABASE_URL, and that this network can resolve it", false
-	case errors.As(err, &unknown):
-		return "the server's certificate is signed by an authority that is not trusted here", "name its root certificates in DATABASE_URL with sslrootcert=<file>", true
-	case errors.As(err, &hostname):
-		return "the server's certificate is for another host name", "use in DATABASE_URL the name that the certificate has", true
-	case errors.As(err, &invalid):
-		return "the server's certificate is not valid", "check its dates and its use", true
-	case errors.As(err, &record), strings.Contains(err.Error(), "server refused TLS connection"):
-		return "the server does not speak TLS", "turn TLS on there, or allow clear text with ?sslmode=disable in DATABASE_URL", true
-	case errors.As(err, &op):
-		at := ""
-		if op.Addr != nil {
-			at = " " + op.Addr.String()
-		}
-		if op.Op == "dial" {
-			return fmt.Sprintf("cannot connect to%s: %v", at, op.Err), "check host and port in DATABASE_URL, and that the server runs and lets this network in", false
-		}
-		return fmt.Sprintf("the connection to%s broke: %v", at, op.Err), "", false
-	default:
-		return "the connection broke", "", false
 	}
 }

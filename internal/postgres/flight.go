@@ -34,15 +34,11 @@ func (in *insertion) flight(ctx context.Context) *flight {
 // say adds a statement without parameters.
 func (f *flight) say(sql string) { f.p.SendQueryParams(sql, nil, nil, nil, nil) }
 
-// insert adds the insert of the given rows, of all when rows is nil. Where
-// rows have message groups it fails if one is swallowed: those that follow it
-// must not be committed then.
+// insert adds the insert of the given rows. Where rows have message groups it
+// fails if one is swallowed: those that follow it must not be committed then.
 func (f *flight) insert(rows []int) {
 	f.insertRows(rows)
 	if f.in.batch.Ordered() && f.in.store.table.Ledger == "" { // the ledger's statement fails by itself
-		if rows == nil {
-			rows = all(f.in.batch.Len())
-		}
 		f.p.SendQueryParams(f.in.store.kept, f.in.conn.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
 	}
 }
@@ -152,8 +148,12 @@ func (in *insertion) inserted(a answer) int64 {
 	}
 }
 
-// landed lands a flight and counts it.
-func (in *insertion) landed(f *flight) ([]answer, error) {
+// landed lands a flight and counts it. An error says what it was doing.
+func (in *insertion) landed(ctx context.Context, doing string, f *flight) ([]answer, error) {
 	in.result.RoundTrips++
-	return f.land()
+	answers, err := f.land()
+	if err != nil {
+		return nil, in.store.fault(ctx, doing, err)
+	}
+	return answers, nil
 }

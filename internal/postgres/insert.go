@@ -12,28 +12,27 @@ import (
 // It returns the server's error when a row may be to blame for it.
 func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err error) {
 	f := in.flight(ctx)
-	f.insert(nil)
+	f.insert(in.rows)
 	f.end()
-	answers, err := in.landed(f)
+	answers, err := in.landed(ctx, in.store.inserting, f)
 	if err != nil {
-		return nil, in.fault("insert into "+table(in.store.table), err)
+		return nil, err
 	}
 	a := answers[0]
 	if a.refused != nil {
 		if in.mayBeARows(a.refused) {
 			return a.refused, nil
 		}
-		return nil, in.fault("insert into "+table(in.store.table), a.refused)
+		return nil, in.failed(a.refused)
 	}
-	n := in.batch.Len()
 	in.result.Inserted = int(in.inserted(a))
-	if in.result.Inserted == n {
+	if in.result.Inserted == len(in.rows) {
 		for i := range in.result.Verdicts {
 			in.result.Verdicts[i].Outcome = message.Stored
 		}
 		return nil, nil
 	}
-	return nil, in.duplicates(ctx, all(n))
+	return nil, in.duplicates(ctx, in.rows)
 }
 
 // duplicates settles rows of which the server stored fewer than it was sent:
@@ -42,12 +41,12 @@ func (in *insertion) duplicates(ctx context.Context, rows []int) error {
 	f := in.flight(ctx)
 	f.present(rows)
 	f.end()
-	answers, err := in.landed(f)
-	if err == nil && answers[0].refused != nil {
-		err = answers[0].refused
-	}
+	answers, err := in.landed(ctx, in.store.lookingUp, f)
 	if err != nil {
-		return in.fault("look up keys in "+table(in.store.table), err)
+		return err
+	}
+	if refused := answers[0].refused; refused != nil {
+		return in.fault(in.store.lookingUp, refused)
 	}
 	in.settle(rows, answers[0])
 	return nil

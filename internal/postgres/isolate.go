@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"math"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -15,6 +14,9 @@ import (
 // slows every other session down while it lasts.
 const maxSingles = 64
 
+// searching is what an isolation does, for its errors.
+const searching = "find the refused rows"
+
 // isolate finds the rows that the server refuses and commits all others, in
 // one transaction. Each row, or chunk of rows, is a group of its own:
 //
@@ -26,15 +28,15 @@ const maxSingles = 64
 // flight finds the chunks of about √n rows that fail, and a second one tries
 // their rows one by one in the same transaction.
 func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
-	n := in.batch.Len()
+	n := len(in.rows)
 	f := in.flight(ctx)
 	in.begin(f, refusal)
 	if n <= maxSingles {
-		return in.singles(f, sieve{doubtful: all(n)})
+		return in.singles(ctx, f, sieve{doubtful: in.rows})
 	}
 	size := int(math.Ceil(math.Sqrt(float64(n))))
 	var chunks [][]int
-	for rows := all(n); len(rows) > 0; {
+	for rows := in.rows; len(rows) > 0; {
 		m := min(size, len(rows))
 		chunks = append(chunks, rows[:m:m])
 		rows = rows[m:]
@@ -42,9 +44,9 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	for _, rows := range chunks {
 		in.trial(f, rows)
 	}
-	answers, err := in.landed(f)
+	answers, err := in.landed(ctx, searching, f)
 	if err != nil {
-		return in.fault("find the refused rows", err)
+		return err
 	}
 	answers, err = in.begun(answers)
 	if err != nil {
@@ -69,7 +71,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 			return err
 		}
 	}
-	return in.singles(in.flight(ctx), found)
+	return in.singles(ctx, in.flight(ctx), found)
 }
 
 // sieve is what an isolation has found out. None of it is a verdict before
@@ -90,7 +92,7 @@ func (in *insertion) begin(f *flight, refusal *pgconn.PgError) {
 	f.say("SET LOCAL idle_in_transaction_session_timeout = '10s'")
 	f.say("SET CONSTRAINTS ALL IMMEDIATE")
 	if refusal.Code == "42501" {
-		f.insert([]int{}) // fails for want of a grant, and never for a row
+		f.insert(nil) // no rows: fails for want of a grant, and never for a row
 	}
 	f.say("SAVEPOINT s")
 	f.end()
@@ -99,7 +101,7 @@ func (in *insertion) begin(f *flight, refusal *pgconn.PgError) {
 // begun takes the answer to begin off the front.
 func (in *insertion) begun(answers []answer) ([]answer, error) {
 	if err := answers[0].refused; err != nil {
-		return nil, in.fault("insert into "+table(in.store.table), err)
+		return nil, in.failed(err)
 	}
 	return answers[1:], nil
 }
@@ -119,12 +121,12 @@ func (in *insertion) fatal(err *pgconn.PgError) error {
 	if in.mayBeARows(err) {
 		return nil
 	}
-	return in.fault("insert into "+table(in.store.table), err)
+	return in.failed(err)
 }
 
 func (in *insertion) recovered(a answer) error {
 	if a.refused != nil {
-		return in.fault("find the refused rows", a.refused)
+		return in.fault(searching, a.refused)
 	}
 	return nil
 }
@@ -132,7 +134,7 @@ func (in *insertion) recovered(a answer) error {
 // singles ends the search: it tries doubtful rows one by one, asks which of
 // them and of the short ones are there, and commits. A row that was refused
 // and is there all the same was stored by another delivery of its message.
-func (in *insertion) singles(f *flight, found sieve) error {
+func (in *insertion) singles(ctx context.Context, f *flight, found sieve) error {
 	begins := f.groups // 1 when the transaction begins in this flight
 	for i := range found.doubtful {
 		in.trial(f, found.doubtful[i:i+1])
@@ -142,9 +144,9 @@ func (in *insertion) singles(f *flight, found sieve) error {
 	f.end()
 	f.say("COMMIT")
 	f.end()
-	answers, err := in.landed(f)
+	answers, err := in.landed(ctx, searching, f)
 	if err != nil {
-		return in.fault("find the refused rows", err)
+		return err
 	}
 	if begins == 1 {
 		if answers, err = in.begun(answers); err != nil {
@@ -171,11 +173,11 @@ func (in *insertion) singles(f *flight, found sieve) error {
 	present, commit := answers[len(answers)-2], answers[len(answers)-1]
 	switch {
 	case present.refused != nil:
-		return in.fault("look up keys in "+table(in.store.table), present.refused)
+		return in.fault(in.store.lookingUp, present.refused)
 	case commit.refused != nil:
 		return in.fault("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
-		return in.fault("commit", errors.New("the server rolled the transaction back"))
+		return &DatabaseError{Cause: message.CauseMoment, text: "commit: the server rolled the transaction back"}
 	}
 	in.result.Inserted = found.inserted
 	in.settle(asked, present)
@@ -193,7 +195,7 @@ func (in *insertion) refuse(rows []int, refusals []*pgconn.PgError) error {
 		if err := refusals[i]; err != nil && v.Outcome != message.Stored {
 			*v = in.verdict(err, in.result.Inserted > 0)
 			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
-				ours = in.fault("insert into "+table(in.store.table), err)
+				ours = in.failed(err)
 			}
 		}
 	}

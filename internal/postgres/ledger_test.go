@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,6 +65,11 @@ func newLedgered(t testing.TB, mode, sql string) ledgered {
 // deliver inserts the messages as package ingest does, but for their repeats.
 func (l ledgered) deliver(records ...record) *outcome {
 	l.Helper()
+	return l.deliverBy(l.Context(), records...)
+}
+
+func (l ledgered) deliverBy(ctx context.Context, records ...record) *outcome {
+	l.Helper()
 	b := batch.New(l.m.Table)
 	reader := l.m.Reader(maskKeys(l))
 	for i, one := range records {
@@ -80,7 +86,7 @@ func (l ledgered) deliver(records ...record) *outcome {
 	for i := range ids {
 		ids[i] = records[b.Message(i)].number
 	}
-	return l.insertBatch(l.Context(), b, ids)
+	return l.insertBatch(ctx, b, ids)
 }
 
 // holds checks that the table has these numbers, each once, and the ledger as

@@ -25,17 +25,17 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
 			if server := asServer(err); server != nil && server.Code == "42501" {
 				return nil, &DatabaseError{
-					Cause: message.CauseOperator, SQLState: server.Code, err: err,
+					Cause: message.CauseOperator, SQLState: server.Code,
 					text: "create the tables: " + describe(server) + "; grant the role CREATE and USAGE on the schema, or let the owner of the tables migrate",
 				}
 			}
-			return nil, s.fault("create the tables", err)
+			return nil, s.fault(ctx, "create the tables", err)
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
 			where := batch.Migrated{Name: name, Created: !exists}
 			if err := s.locate(ctx, c, &where); err != nil {
-				return nil, s.fault("look for the tables", err)
+				return nil, s.fault(ctx, "look for the tables", err)
 			}
 			tables = append(tables, where)
 		}

@@ -16,7 +16,7 @@ import (
 // follows a refused one) is proven; those behind are tried again without it.
 // When nothing has to go any more, what is left is stored as one statement.
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
-	left := all(in.batch.Len())
+	left := in.rows
 	var ours error // of a row that the operator can help
 	for again := true; again && len(left) > 0; {
 		tries, err := in.rehearse(ctx, left, refusal)
@@ -33,12 +33,12 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 	f := in.flight(ctx)
 	f.insert(left)
 	f.end()
-	answers, err := in.landed(f)
+	answers, err := in.landed(ctx, in.store.inserting, f)
 	if err == nil && answers[0].refused != nil {
-		err = answers[0].refused
+		err = in.failed(answers[0].refused)
 	}
 	if err != nil {
-		return in.unproven(in.fault("insert into "+table(in.store.table), err))
+		return in.unproven(err)
 	}
 	in.result.Inserted = int(in.inserted(answers[0]))
 	if in.result.Inserted < len(left) {
@@ -76,9 +76,9 @@ func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.P
 	f.end()
 	f.present(rows)
 	f.end()
-	answers, err := in.landed(f)
+	answers, err := in.landed(ctx, searching, f)
 	if err != nil {
-		return nil, in.fault("find the refused rows", err)
+		return nil, err
 	}
 	if answers, err = in.begun(answers); err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.P
 	}
 	last := answers[2*len(rows)+1]
 	if last.refused != nil {
-		return nil, in.fault("look up keys in "+table(in.store.table), last.refused)
+		return nil, in.fault(in.store.lookingUp, last.refused)
 	}
 	for _, n := range last.values {
 		tries[n-1].present = true
@@ -131,7 +131,7 @@ func (in *insertion) sift(rows []int, tries []try) (left []int, again bool, ours
 			in.result.Verdicts[row] = v
 			stopped[group] = group != 0
 			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
-				ours = in.fault("insert into "+table(in.store.table), refused)
+				ours = in.failed(refused)
 			}
 		}
 	}

@@ -28,6 +28,8 @@ type Store struct {
 	insert  string
 	present string
 	kept    string
+	// What the statements do, for errors.
+	inserting, lookingUp string
 
 	mu     sync.Mutex
 	idle   []*conn
@@ -63,6 +65,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 		return nil, err
 	}
 	s := &Store{table: t, target: target, roots: roots, sleep: sleep, insert: insertSQL(t), present: presentSQL(t), kept: keptSQL(t)}
+	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)
 	}
@@ -106,7 +109,9 @@ const (
 
 // Insert stores the rows of a batch, in one transaction, and says of each
 // what became of it. With an error, no row that the result does not call
-// Stored or Rejected is proven to be either.
+// Stored or Rejected is proven to be either. A row counts as inserted when one
+// of its attempts inserted it and it is Stored: what is committed and not yet
+// proven is what the next delivery finds.
 //
 // A row that is there already counts as stored. Faults of the moment are
 // tried again for a few seconds, as far as the context's deadline allows.
@@ -117,10 +122,13 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	}
 	start := time.Now()
 	pause := firstPause
+	fresh := 0 // rows that an attempt has committed, and not always proven
 	for attempt := 1; ; attempt++ {
 		clear(result.Verdicts)
 		result.Inserted = 0
 		reused, err := s.attempt(ctx, b, &result)
+		fresh += result.Inserted
+		result.Inserted = min(fresh, countStored(result.Verdicts))
 		if err == nil || attempt == maxAttempts || !again(err, attempt) || ctx.Err() != nil {
 			return result, err
 		}
@@ -133,6 +141,16 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 			return result, err
 		}
 	}
+}
+
+func countStored(verdicts []message.Verdict) int {
+	n := 0
+	for i := range verdicts {
+		if verdicts[i].Outcome == message.Stored {
+			n++
+		}
+	}
+	return n
 }
 
 // again says whether a new attempt can mend an error.
@@ -169,11 +187,11 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch, result *Result) (re
 		return false, err
 	}
 	reused = c.reused
-	in := &insertion{store: s, conn: c, batch: b, result: result}
+	in := &insertion{store: s, conn: c, batch: b, rows: all(b.Len()), result: result}
 	err = in.run(ctx)
 	stopped := ctx.Err()
 	if server, ok := errors.AsType[*DatabaseError](err); ok && server.SQLState == "57014" && stopped != nil {
-		err = s.fault("insert into "+table(s.table), stopped) // that was us
+		err = s.fault(ctx, s.inserting, stopped) // that was us
 	}
 	s.release(c, (err == nil || harmless(err)) && stopped == nil) // a request to cancel may be under way
 	if stopped == nil && reused && stale(err) {
@@ -203,6 +221,7 @@ type insertion struct {
 	store  *Store
 	conn   *conn
 	batch  *batch.Batch
+	rows   []int // the indexes of all rows of the batch; not to be changed
 	result *Result
 }
 
@@ -213,9 +232,9 @@ func (in *insertion) run(ctx context.Context) error {
 		return err
 	case refusal == nil:
 		return nil
-	case in.batch.Len() == 0: // no row is to blame
+	case len(in.rows) == 0: // no row is to blame
 		if in.store.blame(refusal) == blameSuspect {
-			return in.fault("insert into "+table(in.store.table), refusal)
+			return in.failed(refusal)
 		}
 		return nil
 	case in.batch.Ordered():
@@ -225,8 +244,13 @@ func (in *insertion) run(ctx context.Context) error {
 	}
 }
 
-// fault turns an error of a statement into one of ours.
-func (in *insertion) fault(doing string, err error) error { return in.store.fault(doing, err) }
+// fault turns the server's error of a statement into one of ours.
+func (in *insertion) fault(doing string, err *pgconn.PgError) error {
+	return in.store.refusal(doing, err)
+}
+
+// failed is fault for a statement that inserts.
+func (in *insertion) failed(err *pgconn.PgError) error { return in.fault(in.store.inserting, err) }
 
 // asServer is errors.As for an error of the server.
 func asServer(err error) *pgconn.PgError {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -29,6 +30,13 @@ type target struct {
 // nowhere stands for the host of a URL that names none: pgx would take a Unix
 // socket for it, which has no TLS, and a secret may name a host that needs it.
 const nowhere = "host-is-in-the-secret.invalid"
+
+// connectTimeout is how long an address may take to connect where nobody says.
+// One that is silent would take the whole deadline: the URL's other hosts and
+// the next attempt, which looks the host up anew, would never have their turn.
+// It is shorter than retryBudget for that, and long enough for two packets in a
+// row to be lost, which are sent again after 1 and 3 seconds.
+const connectTimeout = 4 * time.Second
 
 var errForm = errors.New("DATABASE_URL is no URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
 
@@ -60,6 +68,9 @@ func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
 		config, err := pgx.ParseConfig(u.String())
 		if err != nil {
 			return nil, fmt.Errorf("DATABASE_URL: %s", parseProblem(err, u))
+		}
+		if config.ConnectTimeout == 0 && !given.Has("connect_timeout") {
+			config.ConnectTimeout = connectTimeout
 		}
 		// verify-ca: the check that pgx made looks at the roots of this very
 		// configuration, not at those of a copy.

@@ -1,0 +1,71 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+)
+
+// TestAServerThatDoesNotReactIsAskedSeldom has a server that takes requests to
+// cancel and goes on, as one whose disk hangs does. Each costs it a connection
+// and a process, so two seconds of it may not see hundreds.
+func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{sql: createEvents + `
+		CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS $$
+			BEGIN
+				LOOP
+					BEGIN
+						PERFORM pg_advisory_xact_lock_shared(hashtext(current_schema()));
+						RETURN NEW;
+					EXCEPTION WHEN query_canceled THEN NULL;
+					END;
+				END LOOP;
+			END $$;
+		CREATE TRIGGER hang BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION hang()`})
+	release := s.inTransaction(shutGate)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.whenItWaits(cancel)
+	s.insertBy(ctx, goods(1, 1)...).blames(message.CauseMoment).verdicts(verdicts{unproven: "1"})
+	time.Sleep(2 * time.Second)
+	// 8 pauses of 5 ms, 10 ms and so on are 1.3 seconds; pgx asks once more.
+	if got := s.proxy.Cancels(); got < 2 || got > 40 {
+		t.Errorf("%d requests to cancel in two seconds, want about 10", got)
+	}
+	release()
+	eventually(t, "the insert has ended", func() bool { return !s.waits() })
+}
+
+// TestAServerThatReactsIsAskedAtOnce has a flight of statements that all wait
+// for locks which somebody holds. To end each of them takes a request, and
+// with a pause of a second between two they would lock out others for minutes.
+func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
+	t.Parallel()
+	const n = 80
+	s := newSite(t, setup{sql: createEvents + noBadWord})
+	s.warm()
+	rows := inGroups(strings.Repeat("a", n), goods(1, n))
+	badWord(&rows[0])
+	ids := make([]int64, 0, n)
+	for id := range int64(n - 1) {
+		ids = append(ids, id+2)
+	}
+	release := s.hold(ids...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var session string
+	s.whenItWaits(func() {
+		session = s.db.Rows(t, "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema)[0][0]
+		cancel()
+	})
+	s.insertBy(ctx, rows...).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", n)})
+	eventually(t, "the session has come to the end of the flight", func() bool {
+		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1::text::integer", session) == 0
+	})
+	release()
+}

@@ -1,0 +1,174 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// listen is a port of this machine. Nobody has to accept: the system does, and
+// the peer hears nothing.
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener
+}
+
+const checkFirewall = " in time; check host and port in DATABASE_URL, and that its firewall or security group lets this network in"
+
+// TestAHostThatIsSilent: the error names it and what to do, and is the
+// deadline's only if the time of the caller is over.
+func TestAHostThatIsSilent(t *testing.T) {
+	t.Parallel()
+	port := func(l net.Listener) string { return fmt.Sprint(l.Addr().(*net.TCPAddr).Port) }
+	const nobody = "127.0.0.1:1"
+	a, b, called := listen(t), listen(t), listen(t)
+	at, other := a.Addr().String(), b.Addr().String()
+	for _, tt := range []struct {
+		name, host, params string
+		limit              time.Duration // of the caller
+		want               string
+		ended              error
+	}{
+		{name: "until the deadline", host: at, params: "sslmode=disable", limit: 2 * time.Second, want: "no answer from " + at + checkFirewall, ended: context.DeadlineExceeded},
+		{name: "with TLS", host: at, params: "sslmode=require", limit: 2 * time.Second, want: "no answer from " + at + checkFirewall, ended: context.DeadlineExceeded},
+		{name: "for longer than connect_timeout", host: at, params: "sslmode=disable&connect_timeout=1", limit: time.Minute, want: "no answer from " + at + checkFirewall},
+		{name: "for longer than anybody waits", host: at, params: "sslmode=disable", limit: time.Minute, want: "no answer from " + at + checkFirewall},
+		{name: "a name", host: "localhost:" + port(a), params: "sslmode=disable&connect_timeout=1", limit: time.Minute, want: "no answer from localhost:" + port(a) + " (127.0.0.1) in time"},
+		{name: "two hosts", host: at + "," + other, params: "sslmode=prefer&connect_timeout=1", limit: time.Minute, want: "no answer from " + at + " in time, no answer from " + other + checkFirewall},
+		{
+			name: "one of two, and nobody on the other", host: nobody + "," + other, params: "sslmode=disable&connect_timeout=1", limit: time.Minute,
+			want: "cannot connect to " + nobody + ": connect: connection refused, no answer from " + other + " in time; check host and port in DATABASE_URL",
+		},
+		{name: "when we are stopped", host: called.Addr().String() + "," + other, params: "sslmode=disable", want: "stopped before " + called.Addr().String() + ", " + other + " answered", ended: context.Canceled},
+		{name: "and the deadline had passed", host: at, limit: -time.Second, want: "no time left", ended: context.DeadlineExceeded},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store := openStore(t, "postgres://"+canary+"user:"+canary+"password@"+tt.host+"/app?"+tt.params, events)
+			ctx, cancel := context.WithCancel(t.Context())
+			if tt.limit != 0 {
+				ctx, cancel = context.WithTimeout(t.Context(), tt.limit)
+			} else {
+				go func() {
+					if c, err := called.Accept(); err == nil {
+						cancel()
+						_ = c.Close()
+					}
+				}()
+			}
+			defer cancel()
+			_, err := store.Connect(ctx)
+			ours, ok := errors.AsType[*postgres.DatabaseError](err)
+			if !ok || !strings.HasPrefix(err.Error(), "connect to the database: ") || !strings.Contains(err.Error(), tt.want) || ours.Cause != message.CauseMoment {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+			for _, end := range []error{context.DeadlineExceeded, context.Canceled} {
+				if is := errors.Is(err, end); is != errors.Is(tt.ended, end) {
+					t.Errorf("the error is %v: %v; the caller's context says %v", end, is, ctx.Err())
+				}
+			}
+			if strings.Contains(fmt.Sprint(err), canary) {
+				t.Errorf("the error quotes the login: %v", err)
+			}
+		})
+	}
+}
+
+// TestASilentHostDoesNotTakeAllTheTime: who says nothing of a time-out reaches
+// the URL's second host, and the second attempt on the only one.
+func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	u, err := url.Parse(s.proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	database := u.Host
+	for name, host := range map[string]string{
+		"the second host":    listen(t).Addr().String() + "," + database,
+		"the second attempt": silentOnce(t, database),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			there := *u
+			there.Host = host
+			store := openStore(t, there.String(), events)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if result, err := store.Insert(ctx, batchOf(goods(int64(len(name)), 1))); err != nil || result.Inserted != 1 {
+				t.Errorf("got %d rows inserted and error %v, want 1 and none", result.Inserted, err)
+			}
+		})
+	}
+}
+
+// silentOnce is a host in front of another, which leaves its first caller
+// without an answer.
+func silentOnce(t testing.TB, host string) string {
+	t.Helper()
+	listener := listen(t)
+	go func() {
+		calls := 0
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			if calls++; calls == 1 {
+				t.Cleanup(func() { _ = from.Close() })
+				continue
+			}
+			to, err := net.Dial("tcp", host)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
+			go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
+		}
+	}()
+	return listener.Addr().String()
+}
+
+// TestHostsThatAnswerOtherwise: they are named too.
+func TestHostsThatAnswerOtherwise(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	hangsUp := listen(t)
+	go func() {
+		for {
+			c, err := hangsUp.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.Close()
+		}
+	}()
+	u, err := url.Parse(s.proxy.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"postgres://sluice@" + hangsUp.Addr().String() + "/app?sslmode=disable": "connect to the database: the connection to " + hangsUp.Addr().String() + " broke",
+		s.proxy.URL + "&target_session_attrs=read-only":                         "connect to the database: " + u.Host + " is not what target_session_attrs asks for; ",
+		strings.Replace(s.proxy.URL, "sslmode=disable", "sslmode=require", 1):   "connect to the database: " + u.Host + " does not speak TLS; ",
+	} {
+		if _, err := openStore(t, url, events).Connect(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.Contains(err.Error(), "; ") {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
