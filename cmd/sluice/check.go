@@ -35,7 +35,7 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 	var f check.Findings
 	cfg := c.configuration(a, &f)
 	secrets := credentials.New(credentials.Options{
-		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(a.environ), AWS: loadAWS,
+		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(), AWS: loadAWS,
 	})
 	c.masks(ctx, cfg, secrets, &f)
 	c.database(ctx, cfg, secrets, &f)
@@ -65,7 +65,7 @@ func (c *checkCmd) configuration(a *app, f *check.Findings) *config.Config {
 	case err != nil:
 		f.Failure("configuration", "configuration", err)
 	default:
-		f.Add(check.OK, "configuration", "configuration", "the model is "+cfg.Model.Name+", for the table "+cfg.Model.Table.Name, "")
+		f.Add(check.OK, "configuration", "configuration", "", "the model is %s, for the table %s", cfg.Model.Name, cfg.Model.Table.Name)
 	}
 	return cfg
 }
@@ -82,20 +82,20 @@ func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *crede
 	switch {
 	case keys == nil: // the configuration has said so
 	case keys.Keyed():
-		f.Add(check.OK, "masks", "keys", fmt.Sprintf("personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs())), "")
+		f.Add(check.OK, "masks", "keys", "", "personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs()))
 	default:
-		f.Add(check.Warning, "masks", "unkeyed", "masks are unkeyed SHA-256, which anyone can reverse by trying all values",
-			"use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256, unless an existing table needs them")
+		f.Add(check.Warning, "masks", "unkeyed", "use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256, unless an existing table needs them",
+			"masks are unkeyed SHA-256, which anyone can reverse by trying all values")
 	}
 }
 
 func (c *checkCmd) database(ctx context.Context, cfg *config.Config, secrets *credentials.Credentials, f *check.Findings) {
 	switch {
 	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
-		f.Add(check.Skipped, "database", "connect", "the database was not looked at: mend the configuration first", "")
+		f.Add(check.Skipped, "database", "connect", "", "the database was not looked at: mend the configuration first")
 		return
 	case strings.HasPrefix(cfg.DatabaseURL, "sqlite:"):
-		f.Add(check.Skipped, "database", "connect", "an SQLite database has neither roles nor a network; it was not looked at", "")
+		f.Add(check.Skipped, "database", "connect", "", "an SQLite database has neither roles nor a network; it was not looked at")
 		return
 	}
 	store, err := postgres.Open(cfg.DatabaseURL, cfg.Model.Table, postgres.WithLogins(secrets.Database))
@@ -109,7 +109,7 @@ func (c *checkCmd) database(ctx context.Context, cfg *config.Config, secrets *cr
 
 func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *check.Findings) {
 	if cfg.QueueURL == "" {
-		f.Add(check.Skipped, "queue", "queue", "the queues were not looked at: SQS_URL is not set", "set SQS_URL to the URL of the queue")
+		f.Add(check.Skipped, "queue", "queue", "set SQS_URL to the URL of the queue", "the queues were not looked at: SQS_URL is not set")
 		return
 	}
 	client, err := sqsqueue.NewClient(ctx, loadAWS)
@@ -136,7 +136,8 @@ func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *ch
 	*f = append(*f, q.Check()...)
 	functions, err := lambdas(ctx, q.Source.Settings.ARN)
 	if err != nil {
-		f.Add(check.Skipped, "function", "mapping", "the functions that read the queue were not looked at: "+err.Error(), "allow lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration to whoever runs this")
+		f.Add(check.Skipped, "function", "mapping", "allow lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration to whoever runs this",
+			"the functions that read the queue were not looked at: %v", err)
 		return
 	}
 	*f = append(*f, check.Functions(functions, q.Source.Settings.Visibility)...)

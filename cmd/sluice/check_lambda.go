@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
@@ -31,10 +31,12 @@ func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 		return nil, errors.New("the AWS configuration cannot be read")
 	}
 	cfg.Region = where.Region
-	api := lambda.NewFromConfig(cfg, func(o *lambda.Options) {
-		o.RetryMaxAttempts = 2
-		o.HTTPClient = &http.Client{Timeout: lambdaTimeout}
-	})
+	pool, ok := cfg.HTTPClient.(*awshttp.BuildableClient) // it has the roots of AWS_CA_BUNDLE
+	if !ok {
+		pool = awshttp.NewBuildableClient()
+	}
+	cfg.HTTPClient = pool.WithTimeout(lambdaTimeout)
+	api := lambda.NewFromConfig(cfg, func(o *lambda.Options) { o.RetryMaxAttempts = 2 })
 	var all []check.Function
 	pages := lambda.NewListEventSourceMappingsPaginator(api, &lambda.ListEventSourceMappingsInput{EventSourceArn: &queueARN})
 	for pages.HasMorePages() {
@@ -51,6 +53,7 @@ func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 
 func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Function {
 	f := check.Function{Name: value(m.FunctionArn), State: value(m.State), ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures)}
+	f.Filter = lambdaFilter(ctx, api, m)
 	if m.MaximumBatchingWindowInSeconds != nil {
 		f.Window = time.Duration(*m.MaximumBatchingWindowInSeconds) * time.Second
 	}
@@ -62,6 +65,23 @@ func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourc
 		f.Name = name
 	}
 	return f
+}
+
+// lambdaFilter says whether a mapping has filter criteria. A list of mappings
+// does not show those that are encrypted by a key of the account's own.
+func lambdaFilter(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Filter {
+	criteria := m.FilterCriteria
+	if criteria == nil && m.KMSKeyArn != nil {
+		out, err := api.GetEventSourceMapping(ctx, &lambda.GetEventSourceMappingInput{UUID: m.UUID})
+		if err != nil || out.FilterCriteriaError != nil {
+			return check.FilterUnread
+		}
+		criteria = out.FilterCriteria
+	}
+	if criteria == nil || len(criteria.Filters) == 0 {
+		return check.NoFilter
+	}
+	return check.Filtered
 }
 
 func lambdaFailure(err error) error {

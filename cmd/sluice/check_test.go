@@ -2,10 +2,13 @@ package main_test
 
 import (
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +24,7 @@ type fakeLambda struct {
 	sqs      *sqstest.Server
 	status   int
 	mappings string
+	one      string // the answer to a question about one mapping, "" for 403
 	timeout  int
 }
 
@@ -28,10 +32,12 @@ func (f *fakeLambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !strings.HasPrefix(r.URL.Path, "/2015-03-31/"):
 		f.sqs.ServeHTTP(w, r)
-	case f.status != 0:
+	case f.status != 0, strings.HasSuffix(r.URL.Path, "/"+mappingID) && f.one == "":
 		w.Header().Set("X-Amzn-ErrorType", "AccessDeniedException")
-		w.WriteHeader(f.status)
+		w.WriteHeader(max(f.status, http.StatusForbidden))
 		fmt.Fprint(w, `{"Message":"canary"}`)
+	case strings.HasSuffix(r.URL.Path, "/"+mappingID):
+		fmt.Fprint(w, f.one)
 	case strings.Contains(r.URL.Path, "event-source-mappings"):
 		fmt.Fprintf(w, `{"EventSourceMappings":[%s]}`, f.mappings)
 	default:
@@ -39,7 +45,17 @@ func (f *fakeLambda) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-const goodMapping = `{"FunctionArn":"arn:aws:lambda:eu-west-1:000000000000:function:logins-ingest","State":"Enabled","MaximumBatchingWindowInSeconds":5,"FunctionResponseTypes":["ReportBatchItemFailures"]}`
+const mappingID = "14e0db71-5d35-4eb5-b481-8945cf9d10c2"
+
+const goodMapping = `{"UUID":"` + mappingID + `","FunctionArn":"arn:aws:lambda:eu-west-1:000000000000:function:logins-ingest","State":"Enabled","MaximumBatchingWindowInSeconds":5,"FunctionResponseTypes":["ReportBatchItemFailures"]}`
+
+const (
+	ownKey     = `"KMSKeyArn":"arn:aws:kms:eu-west-1:000000000000:key/k"`
+	someFilter = `{"Filters":[{"Pattern":"{\"body\":{\"user_id\":[\"canary\"]}}"}]}`
+)
+
+// with is the good mapping with more to it.
+func with(more string) string { return strings.TrimSuffix(goodMapping, "}") + "," + more + "}" }
 
 // checkedSite is an installation in which nothing is wrong.
 type checkedSite struct {
@@ -137,6 +153,16 @@ func TestCheck(t *testing.T) {
 		{"the answer is ignored", func(s *checkedSite) {
 			s.lambda.mappings = strings.Replace(goodMapping, `"ReportBatchItemFailures"`, "", 1)
 		}, []string{"error report_batch_item_failures"}},
+		{"a filter", func(s *checkedSite) { s.lambda.mappings = with(`"FilterCriteria":` + someFilter) }, []string{"error filter_criteria"}},
+		{"a filter that was removed", func(s *checkedSite) { s.lambda.mappings = with(`"FilterCriteria":{"Filters":[]}`) }, nil},
+		{"a filter that is encrypted", func(s *checkedSite) {
+			s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey+`,"FilterCriteria":`+someFilter)
+		}, []string{"error filter_criteria"}},
+		{"a key, and no filter", func(s *checkedSite) { s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey) }, nil},
+		{"a key that may not be used", func(s *checkedSite) {
+			s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey+`,"FilterCriteriaError":{"ErrorCode":"KMSAccessDenied","Message":"canary"}`)
+		}, []string{"skipped filter_criteria"}},
+		{"a mapping that may not be read", func(s *checkedSite) { s.lambda.mappings = with(ownKey) }, []string{"skipped filter_criteria"}},
 		{"a slow function", func(s *checkedSite) { s.lambda.timeout = 60 }, []string{"warning visibility"}},
 		{"a second function, disabled", func(s *checkedSite) {
 			s.lambda.mappings += "," + strings.Replace(goodMapping, "Enabled", "Disabled", 1)
@@ -170,5 +196,21 @@ func TestCheckTable(t *testing.T) {
 	}
 	if code, _, stderr = run(t, s.environ, "", "check", "--timeout", "soon"); code != 2 || !strings.Contains(stderr, "--timeout") {
 		t.Errorf("got %d, %s", code, stderr)
+	}
+}
+
+// An endpoint of a company's own, whose certificate only AWS_CA_BUNDLE vouches for.
+func TestCheckByACompanysRoots(t *testing.T) {
+	s := newCheckedSite(t)
+	front := httptest.NewTLSServer(s.lambda)
+	t.Cleanup(front.Close)
+	bundle := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL", front.URL)
+	t.Setenv("AWS_CA_BUNDLE", bundle)
+	if got, rules := s.check(); rules != nil {
+		t.Errorf("got %v, %+v", rules, got)
 	}
 }

@@ -30,7 +30,8 @@ func (peekCmd) Help() string {
 	return `Shows how many messages there are and for what reasons, and their bodies as the model would store them: masked. A body
 that the model cannot read shows only its reason and its size. SQS has no way to look without receiving, so messages are
 invisible to others while the command runs; all are given back when it ends, also when it is interrupted. Of a FIFO
-queue it shows ten messages of each group at most.
+queue it shows ten messages of each group at most. A body that another model has rejected is not shown: what is personal
+in it, that model knows.
 
   sluice peek
   sluice peek --json --max 0 | jq .reasons`
@@ -61,6 +62,7 @@ type peekedReason struct {
 	Field      string         `json:"field,omitzero"`
 	SQLState   string         `json:"sqlstate,omitzero"`
 	Constraint string         `json:"constraint,omitzero"`
+	Model      string         `json:"model,omitzero"`
 	Messages   int            `json:"messages"`
 	Means      string         `json:"means"`
 }
@@ -84,7 +86,9 @@ type peekedMessage struct {
 	Receives  int            `json:"receives"`
 	Reason    message.Reason `json:"reason"`
 	Field     string         `json:"field,omitzero"`
-	Bytes     int            `json:"bytes"`
+	// Model is the one that rejected it, "" when nothing says so.
+	Model string `json:"model,omitzero"`
+	Bytes int    `json:"bytes"`
 	// Columns is the row that the body would become, absent when it cannot be read.
 	Columns map[string]string `json:"columns,omitzero"`
 	// Unreadable is why it cannot.
@@ -153,9 +157,12 @@ func (c *peekCmd) read(q *sqsqueue.Queue, seen *deadletters.Seen, m *model.Model
 			out.FirstSent = &at
 		}
 		if in.Note != nil {
-			out.Field = in.Note.Field
+			out.Field, out.Model = in.Note.Field, in.Note.Model
 		}
-		if reader != nil {
+		switch {
+		case out.Model != "" && out.Model != m.Name:
+			out.Unreadable = "the model " + out.Model + " has rejected it: SLUICE_MODEL names another"
+		case reader != nil:
 			rows.Reset()
 			if bad := reader.Append(rows, i, 0, &in.Message); !bad.IsZero() {
 				out.Unreadable = bad.String()
@@ -180,7 +187,7 @@ func (c *peekCmd) read(q *sqsqueue.Queue, seen *deadletters.Seen, m *model.Model
 func (p *peeked) count(in *sqsqueue.Received) {
 	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
 	if n := in.Note; n != nil {
-		r.Field, r.SQLState, r.Constraint = n.Field, n.SQLState, n.Constraint
+		r.Field, r.SQLState, r.Constraint, r.Model = n.Field, n.SQLState, n.Constraint, n.Model
 	}
 	for i := range p.Reasons {
 		r.Messages = p.Reasons[i].Messages
@@ -202,9 +209,9 @@ func (c *peekCmd) print(a *app, p *peeked, m *model.Model, masks bool) error {
 		return nil
 	}
 	fmt.Fprintln(a.stdout)
-	t := a.table("reason", "where", "messages", "which means")
+	t := a.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
-		t.row(string(r.Reason), r.where(), fmt.Sprint(r.Messages), r.Means)
+		t.row(string(r.Reason), r.where(), r.Model, fmt.Sprint(r.Messages), r.Means)
 	}
 	if err := t.print(); err != nil {
 		return err

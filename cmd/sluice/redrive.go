@@ -20,7 +20,7 @@ type redriveCmd struct {
 	OlderThan time.Duration `placeholder:"DURATION" help:"Only messages that were first sent longer ago, as in 36h."`
 	NewerThan time.Duration `placeholder:"DURATION" help:"Only messages that were first sent less long ago."`
 	Max       int           `placeholder:"N" help:"Send this many at most."`
-	AnySource bool          `help:"Also messages that SQS moved from another queue than --to."`
+	AnySource bool          `help:"Also messages that SQS moved from another queue than --to, or that another model than SLUICE_MODEL has rejected."`
 	Force     bool          `help:"Also when --from has a redrive policy of its own: to look at a message costs it a receive."`
 	DryRun    bool          `help:"Look and count, and send nothing."`
 	JSON      bool          `help:"Print JSON in place of a table."`
@@ -33,6 +33,9 @@ queue when SQS has confirmed that it took it, ten at a time. So none is lost. Tw
 queues, and the next redrive would send those again: kill -9, which leaves up to 10; and an answer of SQS that is lost,
 after which nothing is repeated and the messages are named. A model whose key is in the body (as orders) still stores
 them once, and a FIFO queue takes them once if that is within 5 minutes.
+
+A dead-letter queue may be that of several queues. What SQS moved from another queue than --to stays there, and so does
+what was rejected by another model than SLUICE_MODEL; --any-source takes both.
 
 Messages that are not meant are given back when the command ends, and those that came after its start are left alone.
 Those that are in flight are not seen: repeat it when they are back. An interrupt ends it after the messages that are
@@ -74,10 +77,11 @@ func (c *redriveCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
+	model := c.model(a)
 	bar := a.progress("looking at")
 	r := deadletters.Redrive{
 		From: from, To: to, Select: deadletters.Selection{OlderThan: c.OlderThan, NewerThan: c.NewerThan},
-		Max: c.Max, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
+		Max: c.Max, Model: model, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
 	}
 	for _, reason := range c.Reason {
 		r.Select.Reasons = append(r.Select.Reasons, message.Reason(reason))
@@ -90,13 +94,26 @@ func (c *redriveCmd) Run(ctx context.Context, a *app) error {
 	if errors.Is(err, deadletters.ErrSameQueue) {
 		return fmt.Errorf("%w: a message would be sent to the queue that it is in; set DEAD_LETTER_QUEUE_URL (or --from) to the dead-letter queue and SQS_URL (or --to) to the queue that it came from", err)
 	}
-	if printErr := c.print(a, &s, shownURL(from.URL), shownURL(to.URL)); printErr != nil {
+	if printErr := c.print(a, &s, shownURL(from.URL), shownURL(to.URL), model); printErr != nil {
 		return printErr
 	}
 	if errors.Is(err, context.Canceled) {
 		err = errors.New("stopped; what is left is in the dead-letter queue")
 	}
 	return prefixed(errors.Join(err, s.Err()))
+}
+
+// model is the name of the configured model. Without it messages can still be
+// taken back, and those of another model cannot be told from the others.
+func (c *redriveCmd) model(a *app) string {
+	cfg, _ := a.load() // what else is wrong with the configuration is of no matter here
+	switch {
+	case cfg.Model != nil:
+		return cfg.Model.Name
+	case !c.AnySource:
+		fmt.Fprintln(a.stderr, "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model has rejected are not told from the others; `sluice schema` says what is wrong with it")
+	}
+	return ""
 }
 
 // prefixed makes each of several errors that are joined begin as the first does.
@@ -112,7 +129,7 @@ func errForce(queueURL string) error {
 	return fmt.Errorf("%s has a redrive policy: to look at a message costs it one of the receives that the policy allows, and may move it away; give --force if that is meant", shownURL(queueURL))
 }
 
-func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to string) error {
+func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to, model string) error {
 	if c.JSON {
 		return a.printJSON(struct {
 			From   string `json:"from"`
@@ -142,6 +159,7 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to string) erro
 		text string
 	}{
 		{s.OtherQueue, "came from another queue, and stay; --any-source takes them too"},
+		{s.OtherModel, "were rejected by another model than " + model + ", and stay; name theirs in SLUICE_MODEL, or take them by --any-source"},
 		{s.Newer, "came after the start, and were left alone"},
 		{inFlight, "are in flight: repeat when they are back"},
 		{s.There - s.Looked - inFlight, "were not looked at: delayed, behind others of their group, or beyond --max"},

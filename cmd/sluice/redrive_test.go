@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -14,7 +15,7 @@ import (
 
 // rejectedMessage is a message as the function sends it to its dead-letter queue.
 func rejectedMessage(body string, note sqsqueue.Note) sqstest.Message {
-	note.Model, note.MessageID, note.SentTimestamp = "user_logins", "m-1", time.Now().Add(-2*time.Hour).UnixMilli()
+	note.Model, note.MessageID, note.SentTimestamp = cmp.Or(note.Model, "user_logins"), "m-1", time.Now().Add(-2*time.Hour).UnixMilli()
 	text, err := json.Marshal(note)
 	if err != nil {
 		panic(err)
@@ -101,6 +102,27 @@ func TestPeekJSON(t *testing.T) {
 	}
 }
 
+// A body that another model has rejected may have in a field of that name what
+// is personal there.
+func TestPeekAtAnotherModel(t *testing.T) {
+	_, dead, _, environ := deadLetters(t)
+	dead.Clear()
+	dead.Put(
+		rejectedMessage(`{"user_id":"`+queueCanary+`","locale":"en"}`, sqsqueue.Note{Reason: message.ReasonRefused, Model: "orders"}),
+		rejectedMessage(`{"user_id":"u-1","locale":"en"}`, sqsqueue.Note{Reason: message.ReasonRefused}),
+	)
+	code, stdout, stderr := run(t, environ, "", "peek", "--json")
+	noCanary(t, stdout, stderr)
+	if code != 0 || !strings.Contains(stdout, `"model":"orders","bytes":`) || strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "the model orders has rejected it") != 1 {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	code, stdout, stderr = run(t, environ, "", "peek")
+	noCanary(t, stdout, stderr)
+	if code != 0 || !strings.Contains(stdout, " orders ") || !strings.Contains(stdout, " user_logins ") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+}
+
 func TestPeekRaw(t *testing.T) {
 	_, _, _, environ := deadLetters(t)
 	for _, args := range [][]string{{"peek", "--raw"}, {"peek", "--raw", "--json"}} {
@@ -176,6 +198,52 @@ func TestRedrive(t *testing.T) {
 	}
 	if len(source.Messages()) != 5 || len(dead.Messages()) != 0 {
 		t.Errorf("%d arrived, %d were left", len(source.Messages()), len(dead.Messages()))
+	}
+}
+
+// One dead-letter queue of two functions, each with its model.
+func TestRedriveKeepsToTheModel(t *testing.T) {
+	_, dead, source, environ := deadLetters(t)
+	dead.Clear()
+	dead.Put(
+		rejectedMessage(queueCanary+"1", sqsqueue.Note{Reason: message.ReasonNotJSON, Model: "orders"}),
+		rejectedMessage(queueCanary+"2", sqsqueue.Note{Reason: message.ReasonNotJSON}),
+	)
+	const said = "\n1 were rejected by another model than user_logins, and stay; name theirs in SLUICE_MODEL, or take them by --any-source.\n"
+	environ["SLUICE_MASK"] = "nonsense" // of no matter for this
+	for _, args := range [][]string{{"--dry-run"}, nil, nil} {
+		code, stdout, stderr := run(t, environ, "", append([]string{"redrive"}, args...)...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, said) {
+			t.Errorf("got %d, %s, %s", code, stdout, stderr)
+		}
+	}
+	if left, arrived := dead.Messages(), source.Messages(); len(left) != 1 || left[0].Body != queueCanary+"1" || len(arrived) != 1 {
+		t.Errorf("%d are left, %d arrived", len(left), len(arrived))
+	}
+	code, stdout, _ := run(t, environ, "", "redrive", "--json")
+	if code != 0 || !strings.Contains(stdout, `"of_another_model":1,`) {
+		t.Errorf("got %d, %s", code, stdout)
+	}
+	environ["SLUICE_MODEL"] = "orders"
+	if code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 meant") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	environ["SLUICE_MODEL"] = "user_logins"
+	if code, stdout, stderr := run(t, environ, "", "redrive", "--any-source"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 sent to") {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+}
+
+// A model that cannot be read is said, and holds no repair up.
+func TestRedriveWithoutAModel(t *testing.T) {
+	_, _, source, environ := deadLetters(t)
+	environ["SLUICE_MODEL"] = "/nosuch/file.yaml"
+	const said = "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model has rejected are not told from the others; `sluice schema` says what is wrong with it\n"
+	if code, stdout, stderr := run(t, environ, "", "redrive"); code != 0 || stderr != said || len(source.Messages()) != 5 {
+		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	}
+	if code, _, stderr := run(t, environ, "", "redrive", "--any-source"); code != 0 || stderr != "" {
+		t.Errorf("got %d, %s", code, stderr)
 	}
 }
 

@@ -26,7 +26,7 @@ type sendCmd struct {
 	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; SQS_URL when it is not given."`
 	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
 	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
-	Dedup      string `enum:"content,line,unique" default:"content" help:"Deduplication id on a FIFO queue, which takes equal ids once in 5 minutes: a hash of the body (content), of the body and its line number (line), or a new one each time (unique)."`
+	Dedup      string `enum:"line,content,unique" default:"line" help:"Deduplication id on a FIFO queue, which takes equal ids once in 5 minutes: a hash of the body and its line number (line), so that equal lines all arrive, and a file that is sent again does not; of the body (content), so that equal lines arrive once; or a new one each time (unique)."`
 	JSON       bool   `help:"Print JSON in place of a sentence."`
 }
 
@@ -34,6 +34,10 @@ type sendCmd struct {
 func (sendCmd) Help() string {
 	return `Lines are sent as they are; empty lines are skipped. The exit code is 1 when a line was not sent: its number goes to
 standard error, and its text does not.
+
+A FIFO queue keeps every line, equal ones too, and nothing of a file that is sent again within 5 minutes: its lines have
+the same numbers then. --dedup says otherwise. Lines that a queue confirms and does not keep, since one before them was
+equal, are counted.
 
   sluice send bodies.jsonl.gz
   sluice send - --group-field user_id < bodies.jsonl`
@@ -47,6 +51,9 @@ type sendSummary struct {
 	Sent    int    `json:"sent"`
 	Unsent  int    `json:"unsent"`
 	Numbers []int  `json:"unsent_lines,omitzero"` // the first of them
+	// Repeated are those of Sent that a FIFO queue confirmed and did not keep,
+	// since a line before them had the same deduplication id.
+	Repeated int `json:"repeated,omitzero"`
 	// Complete is false when the input was not read to its end.
 	Complete bool `json:"complete"`
 }
@@ -93,6 +100,7 @@ type sender struct {
 	// stopped are the groups of a FIFO queue that a message was not sent of:
 	// what follows must not be ahead of it.
 	stopped map[string]bool
+	repeats sqsqueue.Repeats
 	sum     sendSummary
 	// why has the gravest errors, each once.
 	why []string
@@ -211,6 +219,7 @@ func (s *sender) flush(ctx context.Context) error {
 	}
 	unsent, err := s.queue.Send(ctx, s.out)
 	s.sum.Sent += len(s.out) - len(unsent)
+	s.countRepeats(unsent)
 	for _, i := range unsent {
 		s.refuse(s.numbers[i], "")
 		s.stop(s.out[i].Group)
@@ -221,6 +230,22 @@ func (s *sender) flush(ctx context.Context) error {
 		err = nil
 	}
 	return err
+}
+
+// countRepeats counts what of the chunk SQS has confirmed without keeping it.
+// Only by content do two lines of a run have the same id. They have the same
+// group then, which is that of all lines or comes from the body: so it is of no
+// matter whether the queue tells ids apart by group.
+func (s *sender) countRepeats(unsent []int) {
+	if !s.queue.FIFO || s.Dedup != "content" {
+		return
+	}
+	now := time.Now()
+	for i := range s.out {
+		if !slices.Contains(unsent, i) && s.repeats.Again(s.out[i].DeduplicationID, now) {
+			s.sum.Repeated++
+		}
+	}
 }
 
 func (s *sender) refuseAll() {
@@ -257,6 +282,9 @@ func (s *sender) report(a *app, err error) error {
 		}
 	} else {
 		fmt.Fprintf(a.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
+		if s.sum.Repeated > 0 {
+			fmt.Fprintf(a.stdout, "%d of those sent repeat a line before them, and a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
+		}
 	}
 	if s.sum.Unsent > 0 {
 		numbers := make([]string, len(s.sum.Numbers))

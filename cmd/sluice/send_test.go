@@ -112,20 +112,25 @@ func TestSendToFIFO(t *testing.T) {
 	sqs := useSQS(t)
 	text := bodyLines(30) + bodyLines(3) // the last three are there twice
 	for _, tt := range []struct {
-		name   string
-		args   []string
-		want   int
+		name string
+		args []string
+		want int
+		// again is how many there are when it was sent once more.
+		again  int
 		groups int
+		says   string
 	}{
-		{"one group", []string{"--group", "g"}, 30, 1},
-		{"a field", []string{"--group-field", "user_id"}, 30, 3},
-		{"each line", []string{"--group", "g", "--dedup", "line"}, 33, 1},
-		{"always", []string{"--group", "g", "--dedup", "unique"}, 33, 1},
+		{"one group", []string{"--group", "g"}, 33, 33, 1, ""},
+		{"a field", []string{"--group-field", "user_id"}, 33, 33, 3, ""},
+		{"each line", []string{"--group", "g", "--dedup", "line"}, 33, 33, 1, ""},
+		{"by content", []string{"--group", "g", "--dedup", "content"}, 30, 30, 1, "\n3 of those sent repeat a line before them, and a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n"},
+		{"by content in each group", []string{"--group-field", "user_id", "--dedup", "content"}, 30, 30, 3, "\n3 of those sent repeat "},
+		{"always", []string{"--group", "g", "--dedup", "unique"}, 33, 66, 1, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := sqs.Queue("logins.fifo", nil)
 			code, stdout, stderr := run(t, nil, text, append([]string{"send", "-", "--to", q.URL}, tt.args...)...)
-			if code != 0 {
+			if code != 0 || !strings.HasPrefix(stdout, "33 of 33 lines sent ") || !strings.Contains(stdout, tt.says) || strings.Contains(stdout, "repeat") != (tt.says != "") {
 				t.Errorf("got %d, %s, %s", code, stdout, stderr)
 			}
 			groups, last := map[string]int{}, map[string]int{}
@@ -135,13 +140,44 @@ func TestSendToFIFO(t *testing.T) {
 				if err := json.Unmarshal([]byte(m.Body), &body); err != nil {
 					t.Fatal(err)
 				}
-				if tt.want == 30 && body.N < last[m.Group] {
+				if body.N < last[m.Group] && body.N >= 3 {
 					t.Errorf("%d came after %d", body.N, last[m.Group])
 				}
 				last[m.Group] = body.N
 			}
 			if len(q.Messages()) != tt.want || len(groups) != tt.groups {
 				t.Errorf("%d messages in %d groups", len(q.Messages()), len(groups))
+			}
+			run(t, nil, text, append([]string{"send", "-", "--to", q.URL}, tt.args...)...)
+			if n := len(q.Messages()); n != tt.again {
+				t.Errorf("%d messages after a second time, want %d", n, tt.again)
+			}
+		})
+	}
+}
+
+// TestSendCountsRepeats as the queue counts them.
+func TestSendCountsRepeats(t *testing.T) {
+	sqs := useSQS(t)
+	equal := strings.Repeat("{}\n", 1200) // more than two chunks
+	for _, tt := range []struct {
+		name, queue, text string
+		args              []string
+		want, repeated    int
+	}{
+		{"over several chunks", "logins.fifo", equal, []string{"--group", "g", "--dedup", "content"}, 1, 1199},
+		{"each line", "logins.fifo", equal[:30], []string{"--group", "g"}, 10, 0},
+		{"a standard queue keeps all", "logins", equal[:30], []string{"--dedup", "content"}, 10, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			q := sqs.Queue(tt.queue, nil)
+			code, stdout, stderr := run(t, nil, tt.text, append([]string{"send", "-", "--json", "--to", q.URL}, tt.args...)...)
+			var sum struct{ Sent, Repeated int }
+			if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != 0 {
+				t.Fatalf("got %d, %v: %s %s", code, err, stdout, stderr)
+			}
+			if len(q.Messages()) != tt.want || sum.Repeated != tt.repeated || sum.Sent != tt.want+tt.repeated {
+				t.Errorf("%d messages arrived; %s", len(q.Messages()), stdout)
 			}
 		})
 	}

@@ -53,7 +53,8 @@ type Finding struct {
 // Findings are findings in the order in which they were made.
 type Findings []Finding
 
-func (f *Findings) add(severity Severity, about, rule, remedy, what string, args ...any) {
+// Add adds one finding. What is so comes last, as a format and its values.
+func (f *Findings) Add(severity Severity, about, rule, remedy, what string, args ...any) {
 	*f = append(*f, Finding{severity, about, rule, fmt.Sprintf(what, args...), remedy})
 }
 
@@ -64,12 +65,7 @@ func (f *Findings) Failure(about, rule string, err error) {
 	if !ok && about == "configuration" {
 		remedy = "correct the variable; the README lists them all"
 	}
-	f.add(Error, about, rule, remedy, "%s", what)
-}
-
-// Add adds one finding of the caller's.
-func (f *Findings) Add(severity Severity, about, rule, what, remedy string) {
-	f.add(severity, about, rule, remedy, "%s", what)
+	f.Add(Error, about, rule, remedy, "%s", what)
 }
 
 // Count counts those of a severity.

@@ -22,6 +22,8 @@ const (
 	oldestVersion = 140000
 	// maxSkew between two clocks. AWS refuses signatures that are 5 minutes off.
 	maxSkew = 5 * time.Second
+	// hangUpTime is what taking leave of the server may take.
+	hangUpTime = time.Second
 )
 
 // Connector opens a connection to the database that rows go to.
@@ -37,16 +39,24 @@ func Database(ctx context.Context, c Connector, m *model.Model) Findings {
 		d.Failure("database", "connect", err)
 		return d.Findings
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
 	for _, look := range []func(context.Context) error{d.server, d.tables} {
 		if err := look(ctx); err != nil {
-			d.add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
+			d.Add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
 			break
 		}
 	}
 	d.encryption()
 	return d.Findings
+}
+
+// hangUp ends a session by its own end. A network that has gone silent does not
+// take that: then the connection is closed without.
+func hangUp(ctx context.Context, conn *pgconn.PgConn) {
+	ctx, cancel := context.WithTimeout(ctx, hangUpTime)
+	defer cancel()
+	_ = conn.Close(ctx) // nothing was changed
 }
 
 type database struct {
@@ -97,15 +107,15 @@ func (d *database) server(ctx context.Context) error {
 	}
 	took := time.Since(before)
 	r := rows[0]
-	d.add(OK, "database", "connect", "", "connected as %s to PostgreSQL %s", r[5], r[1])
+	d.Add(OK, "database", "connect", "", "connected as %s to PostgreSQL %s", r[5], r[1])
 	if version, _ := strconv.Atoi(r[0]); version < oldestVersion {
-		d.add(Warning, "database", "version", "upgrade to 14 or newer", "PostgreSQL %s is older than what sluice is tested with", r[1])
+		d.Add(Warning, "database", "version", "upgrade to 14 or newer", "PostgreSQL %s is older than what sluice is tested with", r[1])
 	}
 	switch {
 	case r[3] == "t":
-		d.add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in DATABASE_URL", "the server is a replica, and takes no rows")
+		d.Add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in DATABASE_URL", "the server is a replica, and takes no rows")
 	case r[2] == "on":
-		d.add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row is taken")
+		d.Add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row is taken")
 	}
 	millis, err := strconv.ParseInt(r[4], 10, 64)
 	if err != nil {
@@ -122,11 +132,11 @@ func (d *database) clocks(ahead, took time.Duration) {
 		if ahead < 0 {
 			word = "behind"
 		}
-		d.add(Warning, "database", "clock", "let both follow a time server (chrony or NTP): AWS refuses what is signed 5 minutes off, and IAM tokens of the database live for 15 minutes",
+		d.Add(Warning, "database", "clock", "let both follow a time server (chrony or NTP): AWS refuses what is signed 5 minutes off, and IAM tokens of the database live for 15 minutes",
 			"the server's clock is %v %s this machine's", off.Round(time.Second), word)
 		return
 	}
-	d.add(OK, "database", "clock", "", "the server's clock and this machine's agree")
+	d.Add(OK, "database", "clock", "", "the server's clock and this machine's agree")
 }
 
 func (d *database) encryption() {
@@ -135,14 +145,14 @@ func (d *database) encryption() {
 	case encrypted:
 		secured, _ := d.conn.Conn().(*tls.Conn)
 		if state := secured.ConnectionState(); len(state.VerifiedChains) == 0 {
-			d.add(Warning, "database", "tls", "use sslmode=verify-full in DATABASE_URL, or name no sslmode", "the connection is encrypted, and nobody checks who the server is")
+			d.Add(Warning, "database", "tls", "use sslmode=verify-full in DATABASE_URL, or name no sslmode", "the connection is encrypted, and nobody checks who the server is")
 			return
 		}
-		d.add(OK, "database", "tls", "", "the connection is encrypted, and the server's certificate checked")
+		d.Add(OK, "database", "tls", "", "the connection is encrypted, and the server's certificate checked")
 	case loopback(remote):
-		d.add(OK, "database", "tls", "", "the connection is clear text and stays on this machine")
+		d.Add(OK, "database", "tls", "", "the connection is clear text and stays on this machine")
 	default:
-		d.add(Error, "database", "tls", "remove sslmode from DATABASE_URL, which makes it verify-full, and turn TLS on in the server",
+		d.Add(Error, "database", "tls", "remove sslmode from DATABASE_URL, which makes it verify-full, and turn TLS on in the server",
 			"rows and password go over the network in clear text")
 	}
 }
@@ -193,32 +203,32 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	name := batch.QuoteTable(d.model.Table.Schema, table)
 	rows, err := d.query(ctx, tableSQL, name)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42501" {
-		d.add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
+		d.Add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if len(rows) == 0 {
-		d.add(Error, "table", "table_missing", "`sluice migrate` creates it; `sluice schema` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table",
+		d.Add(Error, "table", "table_missing", "`sluice migrate` creates it; `sluice schema` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table",
 			"there is no table %s, or the role cannot see its schema", name)
 		return nil
 	}
 	oid, kind, other := rows[0][0], rows[0][1], rows[0][5]
 	name = rows[0][4]
 	if other != "" && d.model.Table.Schema == "" {
-		d.add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s", other, other),
+		d.Add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s", other, other),
 			"rows go to %s, and no row goes to %s", name, other)
 	}
 	if kind != "r" && kind != "p" {
-		d.add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
+		d.Add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
 		return nil
 	}
 	if rows[0][2] == "t" {
-		d.add(Warning, "grants", "row_security", "see that its policies let the role INSERT every row and SELECT what it inserted", "%s has row-level security, and it holds for this role", name)
+		d.Add(Warning, "grants", "row_security", "see that its policies let the role INSERT every row and SELECT what it inserted", "%s has row-level security, and it holds for this role", name)
 	}
 	if rows[0][3] != "t" {
-		d.add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
+		d.Add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
 	}
 	if rows, err = d.query(ctx, columnsSQL, oid); err != nil {
 		return err
@@ -258,14 +268,14 @@ func (d *database) grants(name string, have map[string]live, want []model.Column
 		}
 	}
 	if len(insert) > 0 {
-		d.add(Error, "grants", "grant_insert", fmt.Sprintf("GRANT INSERT ON %s TO the role", name), "the role may not INSERT into %s: %s", name, strings.Join(insert, ", "))
+		d.Add(Error, "grants", "grant_insert", fmt.Sprintf("GRANT INSERT ON %s TO the role", name), "the role may not INSERT into %s: %s", name, strings.Join(insert, ", "))
 	}
 	if len(sel) > 0 {
-		d.add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: ON CONFLICT reads them", strings.Join(key, ", "), name),
+		d.Add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: ON CONFLICT reads them", strings.Join(key, ", "), name),
 			"the role may not SELECT the key of %s: %s", name, strings.Join(sel, ", "))
 	}
 	if len(insert)+len(sel) == 0 {
-		d.add(OK, "grants", "grants", "", "the role may INSERT into %s, and read its key", name)
+		d.Add(OK, "grants", "grants", "", "the role may INSERT into %s, and read its key", name)
 	}
 }
 
@@ -288,7 +298,7 @@ func (d *database) key(ctx context.Context, name, oid string, key []string) erro
 		switch {
 		case r[3] != strings.Join(sorted, " "):
 		case r[0] == "t" && r[1] == "t" && r[2] == "t":
-			d.add(OK, "table", "key", "", "%s has the unique key (%s)", name, columns)
+			d.Add(OK, "table", "key", "", "%s has the unique key (%s)", name, columns)
 			return nil
 		case r[0] != "t":
 			found = "deferrable, and ON CONFLICT cannot use it"
@@ -299,9 +309,9 @@ func (d *database) key(ctx context.Context, name, oid string, key []string) erro
 		}
 	}
 	if found != "" {
-		d.add(Error, "table", "key", remedy, "the unique key of %s on (%s) is %s", name, columns, found)
+		d.Add(Error, "table", "key", remedy, "the unique key of %s on (%s) is %s", name, columns, found)
 		return nil
 	}
-	d.add(Error, "table", "key", remedy, "%s has no unique key on (%s): no row can be stored exactly once", name, columns)
+	d.Add(Error, "table", "key", remedy, "%s has no unique key on (%s): no row can be stored exactly once", name, columns)
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"net"
 	"net/url"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -50,6 +52,71 @@ func TestClearTextOverTheNetwork(t *testing.T) {
 	u.RawQuery = q.Encode()
 	want(t, check.Database(t.Context(), remote{u.String(), "203.0.113.7"}, m), "error tls")
 	want(t, check.Database(t.Context(), remote{u.String(), "::1"}, m))
+}
+
+// parting connects to a URL by a network that goes silent when the session is
+// ended: the message for that gets nowhere until a deadline is set.
+type parting struct {
+	url      string
+	deadline chan struct{} // has one, once there was one
+	hung     bool
+}
+
+func (p *parting) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(p.url)
+	if err != nil {
+		return nil, err
+	}
+	var dialer net.Dialer
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		return lastWords{conn, p}, err
+	}
+	return pgconn.ConnectConfig(ctx, config)
+}
+
+type lastWords struct {
+	net.Conn
+	*parting
+}
+
+func (l lastWords) SetDeadline(t time.Time) error {
+	if !t.IsZero() {
+		select {
+		case l.deadline <- struct{}{}:
+		default:
+		}
+	}
+	return l.Conn.SetDeadline(t)
+}
+
+func (l lastWords) Write(b []byte) (int, error) {
+	if b[0] != 'X' { // Terminate
+		return l.Conn.Write(b)
+	}
+	select {
+	case <-l.deadline:
+	case <-time.After(20 * time.Second):
+		l.hung = true
+	}
+	return 0, os.ErrDeadlineExceeded
+}
+
+func TestNetworkGoesSilentAtTheEnd(t *testing.T) {
+	t.Parallel()
+	m := load(t, "user_logins")
+	u, err := url.Parse(pgtest.New(t, m.DDL()...).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("sslmode", "disable")
+	u.RawQuery = q.Encode()
+	p := &parting{url: u.String(), deadline: make(chan struct{}, 1)}
+	want(t, check.Database(t.Context(), p, m))
+	if p.hung {
+		t.Error("it waits without end for a server that does not answer")
+	}
 }
 
 // The server's functions are shadowed, so that it seems to have another clock

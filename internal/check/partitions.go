@@ -64,7 +64,7 @@ func (d *database) partitions(ctx context.Context, name, oid string, columns []m
 		who, remedy = name+" is itself a partition, and not one that", "name the partitioned table in the model"
 	}
 	if leaves == 0 {
-		d.add(Error, "table", "partition_none", remedy, "%s is partitioned and has no partition: every row is refused", name)
+		d.Add(Error, "table", "partition_none", remedy, "%s is partitioned and has no partition: every row is refused", name)
 		return nil
 	}
 	for _, when := range []struct {
@@ -78,12 +78,12 @@ func (d *database) partitions(ctx context.Context, name, oid string, columns []m
 		case err != nil:
 			return err
 		case !taken:
-			d.add(when.severity, "table", when.rule, remedy, "%s %s", who, when.text)
+			d.Add(when.severity, "table", when.rule, remedy, "%s %s", who, when.text)
 			return nil
 		}
 	}
 	if !t.unsure {
-		d.add(OK, "table", "partitions", "", "%s has partitions for rows of now and of %s from now", name, ahead)
+		d.Add(OK, "table", "partitions", "", "%s has partitions for rows of now and of %s from now", name, ahead)
 	}
 	return nil
 }

@@ -43,29 +43,29 @@ func (q *Queues) Check() Findings {
 	var f Findings
 	s := &q.Source.Settings
 	c := q.Source.Counts
-	f.add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), kept(s))
+	f.Add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), kept(s))
 	if s.Retention == 0 {
-		f.add(Skipped, "queue", "retention", "", "for how long messages are kept was not looked at: the server does not say, as SQS would")
+		f.Add(Skipped, "queue", "retention", "", "for how long messages are kept was not looked at: the server does not say, as SQS would")
 	}
 	if s.Visibility < minVisibility {
-		f.add(Warning, "queue", "visibility", "raise the queue's visibility time-out, as to 180 seconds",
+		f.Add(Warning, "queue", "visibility", "raise the queue's visibility time-out, as to 180 seconds",
 			"the queue's visibility is %s: a message comes again while it is worked on, spends a receive, and can be rejected twice", spell(s.Visibility))
 	}
 	switch {
 	case s.DeadLetterARN == "" && !q.RejectsSet:
-		f.add(Error, "queue", "no_dead_letter_queue", "set DEAD_LETTER_QUEUE_URL, and give the queue a redrive policy (template.yaml has both)",
+		f.Add(Error, "queue", "no_dead_letter_queue", "set DEAD_LETTER_QUEUE_URL, and give the queue a redrive policy (template.yaml has both)",
 			"there is no dead-letter queue: a rejected message is delivered again and again until the retention ends, and is then lost")
 	case s.DeadLetterARN == "":
-		f.add(Warning, "queue", "no_redrive_policy", "give the queue a redrive policy (template.yaml has one)",
+		f.Add(Warning, "queue", "no_redrive_policy", "give the queue a redrive policy (template.yaml has one)",
 			"the queue has no redrive policy: a message that makes the function itself fail is delivered again and again until the retention ends, and is then lost")
 	case s.MaxReceives < minReceives:
-		f.add(severityIf(s.MaxReceives < 2), "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceives),
+		f.Add(severityIf(s.MaxReceives < 2), "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceives),
 			"maxReceiveCount is %d: throttling alone can move good messages to the dead-letter queue", s.MaxReceives)
 	case q.Source.FIFO && s.MaxReceives < minReceivesFIFO:
-		f.add(Warning, "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceivesFIFO),
+		f.Add(Warning, "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceivesFIFO),
 			"maxReceiveCount is %d, and on a FIFO queue each delivery settles one bad message of a group: a good one behind nine of them is received ten times", s.MaxReceives)
 	default:
-		f.add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
+		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}
 	q.outage(&f)
 	for _, d := range []struct {
@@ -143,7 +143,7 @@ func (q *Queues) outage(f *Findings) {
 			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true; messages that can never be stored do not need a low one with DEAD_LETTER_QUEUE_URL"
 		}
 	}
-	f.add(severity, "queue", "outage", remedy, "an outage of the database of %s moves no good message away (%s)", spell(survives), how)
+	f.Add(severity, "queue", "outage", remedy, "an outage of the database of %s moves no good message away (%s)", spell(survives), how)
 }
 
 func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
@@ -151,27 +151,27 @@ func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
 	s, dead := &q.Source.Settings, &d.Settings
 	before := len(*f)
 	if dead.ARN == s.ARN {
-		f.add(Error, about, "same_queue", "name another queue", "%s is the queue itself: messages go round in circles", what)
+		f.Add(Error, about, "same_queue", "name another queue", "%s is the queue itself: messages go round in circles", what)
 		return
 	}
 	if dead.Retention > 0 && s.Retention > 0 && dead.Retention <= s.Retention {
-		f.add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, the most that SQS has",
+		f.Add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, the most that SQS has",
 			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so that a message can be gone before somebody looks", what, spell(dead.Retention), spell(s.Retention))
 	}
 	if d.FIFO != q.Source.FIFO {
-		f.add(Warning, about, "kind", "make both of one kind", "%s is %s, and the queue is %s: the order of groups is lost, or made up", what, kind(d), kind(q.Source))
+		f.Add(Warning, about, "kind", "make both of one kind", "%s is %s, and the queue is %s: the order of groups is lost, or made up", what, kind(d), kind(q.Source))
 	}
 	if dead.MaxBytes > 0 && dead.MaxBytes < s.MaxBytes {
-		f.add(Error, about, "size", "raise its MaximumMessageSize", "%s takes messages of %d bytes, and the queue takes %d: larger ones cannot be moved", what, dead.MaxBytes, s.MaxBytes)
+		f.Add(Error, about, "size", "raise its MaximumMessageSize", "%s takes messages of %d bytes, and the queue takes %d: larger ones cannot be moved", what, dead.MaxBytes, s.MaxBytes)
 	}
 	if dead.DeadLetterARN != "" {
-		f.add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: to look into it moves messages on", what)
+		f.Add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: to look into it moves messages on", what)
 	}
 	if n := d.Counts.Visible + d.Counts.InFlight + d.Counts.Delayed; n > 0 {
-		f.add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
+		f.Add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
 	}
 	if len(*f) == before {
-		f.add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), kept(dead))
+		f.Add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), kept(dead))
 	}
 }
 
@@ -182,10 +182,39 @@ type Function struct {
 	State string
 	// ReportsFailures: it has ReportBatchItemFailures.
 	ReportsFailures bool
+	// Filter is whether the mapping has filter criteria.
+	Filter Filter
 	// Window is MaximumBatchingWindowInSeconds.
 	Window time.Duration
 	// Timeout is the function's, 0 when it could not be read.
 	Timeout time.Duration
+}
+
+// Filter is what is known of an event source mapping's filter criteria.
+type Filter int
+
+// What there is to know.
+const (
+	NoFilter Filter = iota
+	Filtered
+	// FilterUnread: they are encrypted, and were not shown.
+	FilterUnread
+)
+
+// filter judges filter criteria: "If an Amazon SQS message doesn't satisfy your
+// filter criteria, Lambda automatically removes the message from the queue"
+// (Lambda Developer Guide), so that nobody ever hears of it.
+func (f *Findings) filter(fn *Function) {
+	const rule = "filter_criteria"
+	switch fn.Filter {
+	case Filtered:
+		f.Add(Error, "function", rule, "remove them: aws lambda update-event-source-mapping --uuid ID --filter-criteria '{}'; what is not meant for the table, the model rejects",
+			"%s: the event source mapping has filter criteria, and Lambda deletes messages that do not match them: they are neither stored nor rejected, and no log has them", fn.Name)
+	case FilterUnread:
+		f.Add(Skipped, "function", rule, "allow lambda:GetEventSourceMapping, and kms:Decrypt with the mapping's key",
+			"%s: the event source mapping has a KMS key, and whether it has filter criteria, which would delete messages, could not be read", fn.Name)
+	case NoFilter:
+	}
 }
 
 // Functions judges the functions that read a queue of that visibility.
@@ -195,26 +224,27 @@ func Functions(all []Function, visibility time.Duration) Findings {
 	for _, fn := range all {
 		before := len(f)
 		if !fn.ReportsFailures {
-			f.add(Error, about, "report_batch_item_failures", "add FunctionResponseTypes: [ReportBatchItemFailures] to its event source mapping",
+			f.Add(Error, about, "report_batch_item_failures", "add FunctionResponseTypes: [ReportBatchItemFailures] to its event source mapping",
 				"%s: the event source mapping ignores the function's answer, and deletes messages that were not stored", fn.Name)
 		}
+		f.filter(&fn)
 		if fn.State != "Enabled" && fn.State != "Enabling" && fn.State != "Creating" && fn.State != "Updating" {
-			f.add(Error, about, "disabled", "enable the event source mapping, or read the queue with `sluice consume`", "%s: the event source mapping is %q, so messages wait", fn.Name, fn.State)
+			f.Add(Error, about, "disabled", "enable the event source mapping, or read the queue with `sluice consume`", "%s: the event source mapping is %q, so messages wait", fn.Name, fn.State)
 		}
 		least := visibilityFactor*fn.Timeout + fn.Window
 		switch {
 		case fn.Timeout == 0:
-			f.add(Skipped, about, "visibility", "allow lambda:GetFunctionConfiguration", "%s: its time-out could not be read, so the queue's visibility was not compared with it", fn.Name)
+			f.Add(Skipped, about, "visibility", "allow lambda:GetFunctionConfiguration", "%s: its time-out could not be read, so the queue's visibility was not compared with it", fn.Name)
 		case visibility < least:
-			f.add(severityIf(visibility < fn.Timeout+fn.Window), about, "visibility", "raise the queue's visibility time-out to "+spell(least),
+			f.Add(severityIf(visibility < fn.Timeout+fn.Window), about, "visibility", "raise the queue's visibility time-out to "+spell(least),
 				"%s: the queue's visibility is %s, less than six times the function's time-out of %s and its window of %s: messages come again while they are being worked on, and spend receives", fn.Name, spell(visibility), spell(fn.Timeout), spell(fn.Window))
 		}
 		if len(f) == before {
-			f.add(OK, about, "mapping", "", "%s reads the queue, reports failures one by one, and has a time-out of %s", fn.Name, spell(fn.Timeout))
+			f.Add(OK, about, "mapping", "", "%s reads the queue without a filter, reports failures one by one, and has a time-out of %s", fn.Name, spell(fn.Timeout))
 		}
 	}
 	if len(all) == 0 {
-		f.add(Skipped, about, "mapping", "", "no Lambda function of this account reads the queue")
+		f.Add(Skipped, about, "mapping", "", "no Lambda function of this account reads the queue")
 	}
 	return f
 }

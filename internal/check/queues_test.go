@@ -111,6 +111,8 @@ func TestFunctions(t *testing.T) {
 	}{
 		{"good", func(*check.Function) {}, nil},
 		{"the answer is ignored", func(f *check.Function) { f.ReportsFailures = false }, []string{"error report_batch_item_failures"}},
+		{"a filter", func(f *check.Function) { f.Filter = check.Filtered }, []string{"error filter_criteria"}},
+		{"a filter that is encrypted", func(f *check.Function) { f.Filter = check.FilterUnread }, []string{"skipped filter_criteria"}},
 		{"disabled", func(f *check.Function) { f.State = "Disabled" }, []string{"error disabled"}},
 		{"less than six times", func(f *check.Function) { f.Timeout = 30 * time.Second }, []string{"warning visibility"}},
 		{"less than once", func(f *check.Function) { f.Timeout = 200 * time.Second }, []string{"error visibility"}},

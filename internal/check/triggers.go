@@ -35,11 +35,11 @@ func (d *database) diverted(ctx context.Context, name, oid string, keyed bool) e
 		remedy := fmt.Sprintf("DROP RULE %s ON %s; what it does beside, an AFTER trigger can do", r[0], name)
 		switch insert, instead := r[1] == "3", r[2] == "t"; {
 		case insert && instead:
-			d.add(Error, "table", "rule", remedy, "the rule %s of %s is ON INSERT DO INSTEAD: rows do not get into the table", r[0], name)
+			d.Add(Error, "table", "rule", remedy, "the rule %s of %s is ON INSERT DO INSTEAD: rows do not get into the table", r[0], name)
 		case insert:
-			d.add(Error, "table", "rule", remedy, "the rule %s of %s is ON INSERT, and Postgres then refuses the statement that stores rows", r[0], name)
+			d.Add(Error, "table", "rule", remedy, "the rule %s of %s is ON INSERT, and Postgres then refuses the statement that stores rows", r[0], name)
 		case keyed:
-			d.add(Error, "table", "rule", remedy, "the rule %s of %s is ON UPDATE, and Postgres then refuses every INSERT with ON CONFLICT", r[0], name)
+			d.Add(Error, "table", "rule", remedy, "the rule %s of %s is ON UPDATE, and Postgres then refuses every INSERT with ON CONFLICT", r[0], name)
 		}
 	}
 	triggers, err := d.query(ctx, triggersSQL, oid)
@@ -50,7 +50,7 @@ func (d *database) diverted(ctx context.Context, name, oid string, keyed bool) e
 		d.trigger(t[0], t[1], t[2], t[3], t[4] == "t")
 	}
 	if len(d.Findings) == before {
-		d.add(OK, "table", "triggers", "", "no rule and no trigger stands before an INSERT into %s", name)
+		d.Add(OK, "table", "triggers", "", "no rule and no trigger stands before an INSERT into %s", name)
 	}
 	return nil
 }
@@ -64,12 +64,12 @@ func (d *database) diverted(ctx context.Context, name, oid string, keyed bool) e
 func (d *database) trigger(trigger, table, function, language string, returnsNew bool) {
 	switch {
 	case returnsNew && language == "plpgsql":
-		d.add(OK, "table", "trigger", "", "the trigger %s of %s is BEFORE INSERT, and %s() returns NEW", trigger, table, function)
+		d.Add(OK, "table", "trigger", "", "the trigger %s of %s is BEFORE INSERT, and %s() returns NEW", trigger, table, function)
 	case language == "plpgsql":
-		d.add(Warning, "table", "trigger",
+		d.Add(Warning, "table", "trigger",
 			fmt.Sprintf("see that %s() returns NEW for each row; what moves rows elsewhere can be a partitioned table or an AFTER trigger", function),
 			"the trigger %s of %s may swallow rows: %s() has a RETURN other than of NEW, and a row for which it returns NULL is not stored, and its message comes again until it is moved to the dead-letter queue", trigger, table, function)
 	default:
-		d.add(Skipped, "table", "trigger", "", "the trigger %s of %s is BEFORE INSERT; whether %s() swallows rows was not looked at, since it is written in %s", trigger, table, function, language)
+		d.Add(Skipped, "table", "trigger", "", "the trigger %s of %s is BEFORE INSERT; whether %s() swallows rows was not looked at, since it is written in %s", trigger, table, function, language)
 	}
 }

@@ -52,12 +52,16 @@ func (s *site) open() {
 }
 
 func (s *site) redrive() *deadletters.Redrive {
-	return &deadletters.Redrive{From: s.fromQ, To: s.toQ}
+	return &deadletters.Redrive{From: s.fromQ, To: s.toQ, Model: "user_logins"}
 }
 
 // rejected is a message as a DeadLetter sends it.
 func rejected(i int, reason message.Reason) sqstest.Message {
-	note, err := json.Marshal(sqsqueue.Note{Reason: reason, Model: "user_logins", MessageID: fmt.Sprint("m-", i), SentTimestamp: time.Now().Add(-time.Hour).UnixMilli()})
+	return rejectedBy("user_logins", i, reason)
+}
+
+func rejectedBy(model string, i int, reason message.Reason) sqstest.Message {
+	note, err := json.Marshal(sqsqueue.Note{Reason: reason, Model: model, MessageID: fmt.Sprint("m-", i), SentTimestamp: time.Now().Add(-time.Hour).UnixMilli()})
 	if err != nil {
 		panic(err)
 	}
@@ -215,6 +219,39 @@ func TestRedriveChooses(t *testing.T) {
 			}
 			if len(s.to.Messages()) != tt.sent || len(s.from.Messages()) != 20-tt.sent || s.nothingLost(20) != 0 {
 				t.Errorf("%d arrived and %d stayed", len(s.to.Messages()), len(s.from.Messages()))
+			}
+			s.allVisible()
+		})
+	}
+}
+
+// Nothing but its note says whose a message is that sluice has sent here.
+func TestRedriveKeepsToItsModel(t *testing.T) {
+	mixed := append(many(15, message.ReasonMissing), rejectedBy("orders", 100, message.ReasonMissing), rejectedBy("orders", 101, message.ReasonRefused), rejectedBy("", 102, message.ReasonMissing), sqstest.Message{Body: `{"n":103}`, Sent: time.Now().Add(-time.Minute)})
+	for _, tt := range []struct {
+		name         string
+		change       func(*deadletters.Redrive)
+		sent, others int
+	}{
+		{"its own, and what says nothing", func(*deadletters.Redrive) {}, 17, 2},
+		{"another model", func(r *deadletters.Redrive) { r.Model = "orders" }, 4, 15},
+		{"any source", func(r *deadletters.Redrive) { r.AnySource = true }, 19, 0},
+		{"no model", func(r *deadletters.Redrive) { r.Model = "" }, 19, 0},
+		{"of what is meant", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{message.ReasonRefused} }, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, "", mixed...)
+			r := s.redrive()
+			tt.change(r)
+			got, err := r.Run(t.Context())
+			if err != nil || got.Err() != nil {
+				t.Fatal(err, got.Err())
+			}
+			if got.Sent != tt.sent || got.Deleted != tt.sent || got.OtherModel != tt.others || got.OtherQueue != 0 {
+				t.Errorf("got %+v", got)
+			}
+			if len(s.to.Messages()) != tt.sent || s.nothingLost(19) != 0 {
+				t.Errorf("%d arrived", len(s.to.Messages()))
 			}
 			s.allVisible()
 		})

@@ -18,7 +18,10 @@ type Redrive struct {
 	Select   Selection
 	// Max is how many are sent at most; 0 is no limit.
 	Max int
-	// AnySource takes messages too that SQS moved from another queue than To.
+	// Model is the one that To's messages are read by; "" when nobody knows.
+	Model string
+	// AnySource takes messages too that SQS moved from another queue than To,
+	// and those that another model than Model has rejected.
 	AnySource bool
 	// DryRun chooses and counts, and sends nothing.
 	DryRun   bool
@@ -45,6 +48,9 @@ type Summary struct {
 	Unknown int `json:"unknown"`
 	// OtherQueue came from another queue than To, and stay for that reason.
 	OtherQueue int `json:"of_another_queue"`
+	// OtherModel were rejected by another model than the Redrive's, and stay
+	// for that reason: they are no messages of To.
+	OtherModel int `json:"of_another_model"`
 	// Newer came after the start, and were left alone.
 	Newer int `json:"newer"`
 	// Unreturned could not be given back at once: they are invisible until
@@ -128,6 +134,8 @@ func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
 		case !r.Select.has(m, r.start):
 		case !r.AnySource && m.SourceARN != "" && m.SourceARN != r.To.Settings.ARN:
 			r.OtherQueue++
+		case !r.AnySource && r.foreign(m):
+			r.OtherModel++
 		case r.Max > 0 && r.Matched == r.Max:
 		default:
 			r.Matched++
@@ -136,6 +144,12 @@ func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
 		}
 	}
 	return chosen
+}
+
+// foreign says whether another model has rejected a message. What sluice sends
+// to a dead-letter queue has no SourceARN: only the note says whose it is.
+func (r *Redrive) foreign(m *sqsqueue.Received) bool {
+	return r.Model != "" && m.Note != nil && m.Note.Model != "" && m.Note.Model != r.Model
 }
 
 // round takes what was chosen, one batch of ten after another: a process that

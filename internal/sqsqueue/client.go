@@ -70,12 +70,6 @@ func FromConfig(cfg aws.Config) *Client {
 	return c
 }
 
-// WithTimeout is the same client with another time-out for each attempt of a
-// call; a long poll has its wait on top.
-func (c *Client) WithTimeout(d time.Duration) *Client {
-	return &Client{api: c.api, transport: c.transport, timeout: d, backoffs: &sync.Map{}}
-}
-
 // URLFromARN is the URL of the queue that an event's eventSourceARN names. It
 // asks nobody: GetQueueUrl would need a permission that the managed policies
 // for Lambda do not have, and SQS reads account and name from the URL's path.
