@@ -119,7 +119,7 @@ func TestSendIsInterrupted(t *testing.T) {
 				t.Fatal(err)
 			}
 			arrive(t, q, tt.sent)
-			time.Sleep(20 * time.Millisecond) // SQS's answer comes back
+			time.Sleep(500 * time.Millisecond) // SQS's answer comes back
 			r.stop()
 			r.fails(tt.says...)
 		})
@@ -127,8 +127,12 @@ func TestSendIsInterrupted(t *testing.T) {
 	for name, in := range map[string]io.Reader{"empty lines without end": endless("\n"), "lines without end": endless("{}\n")} {
 		t.Run(name, func(t *testing.T) {
 			q := sqs.Queue("logins", nil)
+			before := len(sqs.Calls(""))
 			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
-			time.Sleep(50 * time.Millisecond)
+			for len(sqs.Calls("")) == before {
+				time.Sleep(5 * time.Millisecond)
+			}
+			time.Sleep(500 * time.Millisecond) // it reads
 			r.stop()
 			r.fails("stopped")
 		})
@@ -271,7 +275,7 @@ func TestSendObeysTheFirstSignal(t *testing.T) {
 			t.Fatal(err)
 		}
 		arrive(t, q, i+1)
-		time.Sleep(20 * time.Millisecond) // SQS's answer comes back
+		time.Sleep(500 * time.Millisecond) // SQS's answer comes back
 		if err := cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}

@@ -407,9 +407,11 @@ func TestOneWhoLeavesTakesNobodyAlong(t *testing.T) {
 
 func TestHangIsTriedTwice(t *testing.T) {
 	t.Parallel()
-	i := install(t, "", attempt(100*time.Millisecond))
+	i := install(t, "", attempt(2*time.Second))
 	i.set(answer{hang: true})
 	_, err := i.Database.Fetch(t.Context(), url)
+	<-i.hanged
+	<-i.hanged
 	check(t, err, message.CauseMoment, "no answer in time", "VPC endpoint", region)
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Error("a time-out of ours looks like the caller's deadline")

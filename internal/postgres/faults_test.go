@@ -250,7 +250,7 @@ func TestALockIsHeldPastTheDeadline(t *testing.T) {
 			want error
 		}{
 			{name: "deadline", want: context.DeadlineExceeded, when: func(ctx context.Context, _ *site) (context.Context, context.CancelFunc) {
-				return context.WithTimeout(ctx, 300*time.Millisecond)
+				return context.WithTimeout(ctx, 2*time.Second)
 			}},
 			{name: "canceled", want: context.Canceled, when: func(ctx context.Context, s *site) (context.Context, context.CancelFunc) {
 				ctx, cancel := context.WithCancel(ctx)

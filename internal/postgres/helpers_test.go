@@ -374,8 +374,8 @@ func eventually(t testing.TB, what string, holds func() bool) {
 func (s *site) whenItWaits(do func()) {
 	s.Helper()
 	s.watching.Go(func() {
+		defer do() // also when looking fails the test, which ends this goroutine
 		eventually(s, "the store waits for a lock", s.waits)
-		do()
 	})
 }
 

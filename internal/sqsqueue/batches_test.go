@@ -251,6 +251,9 @@ func TestSendFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, c := server(t)
+			if tt.name == "silent" {
+				c = impatient(c)
+			}
 			q := s.Queue("q", nil)
 			sending := open(t, c, q)
 			s.Inject(tt.fault)
@@ -330,6 +333,9 @@ func TestSendOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, c := server(t)
+			if tt.name == "silent" {
+				c = impatient(c)
+			}
 			q := s.Queue("q", nil)
 			sending := open(t, c, q)
 			s.Inject(tt.fault)
@@ -396,7 +402,7 @@ func TestSendGivesUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s, c := server(t)
-			q := open(t, c.WithTimeout(50*time.Millisecond), s.Queue("q", nil))
+			q := open(t, impatient(c), s.Queue("q", nil))
 			s.Inject(func(sqstest.Call) *sqstest.Fault { return injected })
 			unsent, err := q.Send(answered(t), outgoing(3000))
 			if len(unsent) != 3000 || err == nil {

@@ -191,7 +191,7 @@ func TestUnreachable(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c := sqsqueue.FromConfig(aws.Config{Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")})
+			c := sqsqueue.FromConfig(aws.Config{Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}).WithTimeout(15 * time.Second)
 			_, err := sqsqueue.Open(answered(t), c, tt.url, "SQS_URL")
 			if text := silent(t, err); !strings.Contains(text, tt.want) || fault(err) != tt.cause {
 				t.Errorf("got %s by %q, want %q by %q", text, fault(err), tt.want, tt.cause)

@@ -20,8 +20,11 @@ func server(t *testing.T) (*sqstest.Server, *sqsqueue.Client) {
 	t.Helper()
 	s := sqstest.New()
 	t.Cleanup(s.Close)
-	return s, s.Client().WithTimeout(time.Second)
+	return s, s.Client().WithTimeout(15 * time.Second)
 }
+
+// impatient is a client for calls that nobody answers.
+func impatient(c *sqsqueue.Client) *sqsqueue.Client { return c.WithTimeout(time.Second) }
 
 // silent fails the test when an error holds what it must not, and returns its text.
 func silent(t *testing.T, err error) string {
@@ -81,7 +84,7 @@ func bodies(q *sqstest.Queue) []string {
 // answered is a context that a call must end well before.
 func answered(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }

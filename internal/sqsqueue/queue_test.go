@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +185,9 @@ func TestReceiveFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s, c := server(t)
+			if tt.name == "silent" {
+				c = impatient(c)
+			}
 			q := open(t, c, s.Queue("q", nil))
 			s.Inject(func(sqstest.Call) *sqstest.Fault { return tt.fault })
 			got, err := q.Receive(answered(t), 10, 0)
@@ -224,9 +228,9 @@ func TestReceiveLeniently(t *testing.T) {
 func TestReceiveWaits(t *testing.T) {
 	s, c := server(t)
 	fake := s.Queue("q", nil)
-	q := open(t, c.WithTimeout(100*time.Millisecond), fake)
-	time.AfterFunc(400*time.Millisecond, func() { fill(fake, 1, 0) })
-	got, err := q.Receive(t.Context(), 10, 5*time.Second)
+	q := open(t, c.WithTimeout(2*time.Second), fake)
+	time.AfterFunc(2500*time.Millisecond, func() { fill(fake, 1, 0) }) // the wait comes on top of the time-out
+	got, err := q.Receive(t.Context(), 10, 20*time.Second)
 	if len(got) != 1 || err != nil {
 		t.Errorf("got %d messages, %v", len(got), err)
 	}
@@ -242,6 +246,7 @@ func TestReceiveWaits(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
+	var met sync.Map // the batches, by their first handle
 	for _, tt := range []struct {
 		name  string
 		fault func(sqstest.Call) *sqstest.Fault
@@ -267,7 +272,10 @@ func TestDelete(t *testing.T) {
 			}
 			return nil
 		}, []int{12}, "refused, ReceiptHandleIsInvalid"},
-		{"lost answers", func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Nth <= 3} }, nil, ""},
+		{"lost answers", func(c sqstest.Call) *sqstest.Fault {
+			_, again := met.LoadOrStore(c.Entries[0], true)
+			return &sqstest.Fault{Lost: !again}
+		}, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
