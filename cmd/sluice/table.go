@@ -55,16 +55,15 @@ func show(kind batch.Kind, v []byte) string {
 	if v == nil {
 		return "NULL"
 	}
-	epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 	switch kind {
 	case batch.Int4, batch.Int8:
 		return fmt.Sprint(batch.Int(v))
 	case batch.Bool:
 		return fmt.Sprint(v[0] == 1)
 	case batch.Timestamp:
-		return time.UnixMicro(epoch.UnixMicro() + batch.Int(v)).UTC().Format(time.RFC3339Nano)
+		return batch.Time(kind, v).Format(time.RFC3339Nano)
 	case batch.Date:
-		return epoch.AddDate(0, 0, int(batch.Int(v))).Format(time.DateOnly)
+		return batch.Time(kind, v).Format(time.DateOnly)
 	case batch.UUID:
 		return uuid.UUID(v).String()
 	default:

@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Kind is the type of a column's values on the way to the store. The model's
@@ -173,6 +174,17 @@ func Int(v []byte) int64 {
 		return int64(int32(binary.BigEndian.Uint32(v)))
 	}
 	return int64(binary.BigEndian.Uint64(v))
+}
+
+// EpochMillis is 2000-01-01 UTC, where Timestamp and Date count from.
+const EpochMillis = 946684800000
+
+// Time reads a value of one of the kinds Timestamp and Date.
+func Time(k Kind, v []byte) time.Time {
+	if k == Date {
+		return time.UnixMilli(EpochMillis).UTC().AddDate(0, 0, int(Int(v)))
+	}
+	return time.UnixMicro(EpochMillis*1000 + Int(v)).UTC()
 }
 
 // Sort orders the rows by the key's bytes, rows with one key in the order of

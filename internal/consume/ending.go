@@ -72,20 +72,11 @@ func (r *run) back(ctx context.Context, items []item, later bool) {
 		}
 		return
 	}
-	for try := 1; ; try++ {
-		unset, err := r.Queue.ChangeVisibility(ctx, all, 0)
-		if err == nil {
-			return
-		}
-		if try == settleTries || !pause(ctx, try) {
-			r.Log.WarnContext(ctx, "messages come back only when their visibility ends", "count", len(unset), "error", err.Error())
-			return
-		}
-		rest := make([]string, len(unset))
-		for k, i := range unset {
-			rest[k] = all[i]
-		}
-		all = rest
+	rest, err := persist(ctx, all, func(ctx context.Context, handles []string) ([]int, error) {
+		return r.Queue.ChangeVisibility(ctx, handles, 0)
+	}, always)
+	if len(rest) > 0 {
+		r.Log.WarnContext(ctx, "messages come back only when their visibility ends", "count", len(rest), "error", err.Error())
 	}
 }
 

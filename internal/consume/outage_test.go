@@ -119,21 +119,19 @@ func TestGivesUpOnADatabaseThatIsDown(t *testing.T) {
 	}
 }
 
-// When an outage ends while the queue is empty, nobody has to wait for the next
-// message to see it.
+// When an outage begins or ends while the queue is empty, nobody has to wait
+// for the next message to see it.
 func TestDatabaseBackWithoutMessages(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newSite(t, siteOptions{})
 	seen := &recorder{}
 	s.proxy.Refuse(true)
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
 		c.Mode, c.Observers = consume.Forever, []consume.Observer{seen}
 	}))
-	s.put(0, 1)
 	down := func() (down bool) { down, _ = seen.down(); return down }
 	eventually(t, "the outage is seen", down)
-	s.queue.Clear()
 	s.proxy.Refuse(false)
 	eventually(t, "its end is seen", func() bool { return !down() })
 	r.stop()

@@ -60,10 +60,7 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 	t.tries++
 	if t.tries == 1 || now.Sub(t.logged) >= t.silent {
 		trouble := " is out of reach"
-		if fault, ok := errors.AsType[interface {
-			error
-			Fault() message.Cause
-		}](err); ok && fault.Fault() == message.CauseOperator {
+		if cause, _ := message.FaultOf(err); cause == message.CauseOperator {
 			trouble = " refuses the work"
 		}
 		log.WarnContext(ctx, t.what+trouble, "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // of constants

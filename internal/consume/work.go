@@ -232,24 +232,15 @@ func (r *run) deadLetter(ctx context.Context, p *pass) {
 	if len(rejected) == 0 {
 		return
 	}
-	p.DeadLettered = len(rejected)
-	for try := 1; ; try++ {
-		left, err := r.DeadLetters.Send(ctx, rejected)
-		unsent := make([]sqsqueue.Rejected, len(left))
-		for k, i := range left {
-			unsent[k] = rejected[i]
-		}
-		if rejected = unsent; len(left) == 0 {
-			break
-		}
-		fault, _ := errors.AsType[*sqsqueue.QueueError](err)
-		if try == settleTries || fault != nil && fault.Cause != message.CauseMoment || r.stopping.Load() || !pause(ctx, try) {
-			r.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(left), "error", err.Error())
-			break
-		}
+	unsent, err := persist(ctx, rejected, r.DeadLetters.Send, func(err error) bool {
+		fault, ok := errors.AsType[*sqsqueue.QueueError](err)
+		return (!ok || fault.Cause == message.CauseMoment) && !r.stopping.Load()
+	})
+	if len(unsent) > 0 {
+		r.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
 	}
-	p.DeadLettered -= len(rejected)
-	for _, u := range rejected {
+	p.DeadLettered = len(rejected) - len(unsent)
+	for _, u := range unsent {
 		for i := range p.items {
 			if p.items[i].ID == u.Message.ID {
 				p.Verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
@@ -286,6 +277,27 @@ func (r *run) freed(p *pass) []bool {
 // in hand, so it costs only time.
 const settleTries = 3
 
+// persist has a call settle what it can, and after a pause what it has left,
+// as long as its error may pass. It returns what is left in the end, and why.
+func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]T, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	for try := 1; ; try++ {
+		left, err := call(ctx, all)
+		rest := make([]T, len(left))
+		for k, i := range left {
+			rest[k] = all[i]
+		}
+		if len(rest) == 0 || try == settleTries || !mayPass(err) || !pause(ctx, try) {
+			return rest, err
+		}
+		all = rest
+	}
+}
+
+func always(error) bool { return true }
+
 // pause waits before the next try, and says whether the time was there.
 func pause(ctx context.Context, try int) bool {
 	d := time.Duration(try) * 200 * time.Millisecond
@@ -302,22 +314,11 @@ func pause(ctx context.Context, try int) bool {
 // remove deletes what is done. Of several deliveries of a message only the
 // last handle is sure to count, so all are used.
 func (r *run) remove(ctx context.Context, p *pass, which []int) {
-	rest := which
-	for try := 1; len(rest) > 0; try++ {
-		left, err := r.Queue.Delete(ctx, p.handles(rest))
-		unset := make([]int, len(left))
-		for k, i := range left {
-			unset[k] = rest[i]
-		}
-		if rest = unset; len(rest) == 0 {
-			break
-		}
-		if try == settleTries || !pause(ctx, try) {
-			r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
-			if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseOperator {
-				p.fatal = err
-			}
-			break
+	rest, err := persist(ctx, which, func(ctx context.Context, which []int) ([]int, error) { return r.Queue.Delete(ctx, p.handles(which)) }, always)
+	if len(rest) > 0 {
+		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
+		if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseOperator {
+			p.fatal = err
 		}
 	}
 	p.Undeleted = len(rest)

@@ -46,7 +46,8 @@ type site struct {
 	mapping *esmsim.Mapping
 	db      *pgtest.DB
 	proxy   *pgtest.Proxy
-	sent    []string // user ids of the good messages
+	secrets *secretsManager // nil if the URL says who connects
+	sent    []string        // user ids of the good messages
 	poison  map[string]bool
 }
 
@@ -56,6 +57,7 @@ type options struct {
 	queue   esmsim.QueueConfig
 	mapping esmsim.MappingConfig
 	as      func(*pgtest.DB) *pgtest.DB // who connects; the owner if nil
+	secret  bool                        // the login is in a secret, and not in the URL
 }
 
 func newSite(t *testing.T, o options) *site {
@@ -80,10 +82,16 @@ func newSite(t *testing.T, o options) *site {
 	o.queue.Name, o.queue.Visibility, o.queue.DeadLetter, o.queue.MaxReceives = name, visibility, s.dlq, maxReceives
 	s.queue = s.sim.Queue(o.queue)
 
-	store, err := postgres.Open(s.proxy.URL, m.Table, postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
+	url, storeOptions := s.proxy.URL, []postgres.Option{postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
 		esmsim.Spend(ctx, d)
 		return true
-	}))
+	})}
+	if o.secret {
+		s.secrets = newSecretsManager(t, s.sim.Now)
+		url = s.secrets.takeLogin(t, url)
+		storeOptions = append(storeOptions, postgres.WithLogins(s.secrets.credentials().Database))
+	}
+	store, err := postgres.Open(url, m.Table, storeOptions...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,6 +260,7 @@ func TestSixHoursWithoutADatabase(t *testing.T) {
 
 func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 	t.Parallel()
+	const secretWrong = "secret wrong"
 	for _, tt := range []struct {
 		name          string
 		breakIt, mend func(s *site, role string)
@@ -259,25 +268,26 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 		{"grant revoked", func(s *site, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *site, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
 		{"table renamed", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins RENAME TO other") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE other RENAME TO user_logins") }},
 		{"column dropped", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins DROP locale CASCADE") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins ADD locale varchar(32)") }},
-		{"password changed", func(s *site, role string) {
-			s.db.Exec(s.t, "CREATE TABLE passwords AS SELECT rolpassword FROM pg_authid WHERE rolname = '"+role+"'")
+		{secretWrong, func(s *site, role string) {
 			s.db.Exec(s.t, "ALTER ROLE "+role+" PASSWORD 'another'")
 			s.proxy.Cut()
-		}, func(s *site, role string) {
-			s.db.Exec(s.t, "DO $$ BEGIN EXECUTE format('ALTER ROLE "+role+" PASSWORD %L', (SELECT rolpassword FROM passwords)); END $$")
-		}},
+		}, func(s *site, role string) { s.secrets.publish(role, "another") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var role string
-			s := newSite(t, options{name: "-operator", as: func(db *pgtest.DB) *pgtest.DB {
+			period, mapping, secret := 90*time.Second, esmsim.MappingConfig{}, tt.name == secretWrong
+			if secret { // logins that are refused soon after each other, and no more of them in all: each takes its time
+				period, mapping = 4*time.Minute, esmsim.MappingConfig{BatchSize: 10}
+			}
+			s := newSite(t, options{name: "-operator", mapping: mapping, secret: secret, as: func(db *pgtest.DB) *pgtest.DB {
 				user := db.Role(t, func(r string) []string {
 					role = r
 					return []string{"GRANT INSERT, SELECT ON user_logins TO " + r, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA " + db.Schema + " TO " + r}
 				})
 				return user
 			}})
-			s.feed(90 * time.Second)
+			s.feed(period)
 			s.sim.At(outageBegins, func() { tt.breakIt(s, role) })
 			s.sim.At(outageEnds, func() { tt.mend(s, role) })
 			s.sim.Run(drillEnds)
@@ -288,7 +298,29 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 			} else if !strings.Contains(r.LastError.Error(), "; ") {
 				t.Errorf("the error names no remedy: %v", r.LastError)
 			}
+			if s.secrets != nil {
+				s.readSparingly()
+			}
 		})
+	}
+}
+
+// readSparingly holds that a login that is refused for hours has the secret
+// read again, but never more often than internal/credentials promises.
+func (s *site) readSparingly() {
+	s.t.Helper()
+	const pause = 5 * time.Second // refreshPause there
+	reads, refused := s.secrets.times(), s.mapping.Report().Failures
+	least := drillEnds
+	for i := range reads[1:] {
+		least = min(least, reads[i+1].Sub(reads[i]))
+	}
+	s.t.Logf("of %d invocations whose login was refused %d read the secret again, %v after the last time at the least", refused, len(reads)-1, least)
+	if least < pause {
+		s.t.Errorf("the secret was read again after %v, want %v at the least", least, pause)
+	}
+	if len(reads) >= refused {
+		s.t.Errorf("the secret was read %d times for %d refused logins: the drill shows nothing", len(reads), refused)
 	}
 }
 

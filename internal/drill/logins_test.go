@@ -3,15 +3,20 @@ package drill_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
 	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
@@ -96,6 +101,79 @@ func TestThePasswordIsRotated(t *testing.T) {
 			t.Errorf("a password is in the log: %s", f.log)
 		}
 	}
+}
+
+// secretsManager is a fake of it with one secret, which is somebody's login.
+type secretsManager struct {
+	*httptest.Server
+	now func() time.Time
+
+	mu    sync.Mutex
+	login []byte
+	reads []time.Time
+}
+
+// newSecretsManager makes one that lives by a simulation's clock.
+func newSecretsManager(t *testing.T, now func() time.Time) *secretsManager {
+	t.Helper()
+	m := &secretsManager{now: now}
+	m.Server = httptest.NewServer(m)
+	t.Cleanup(m.Close)
+	return m
+}
+
+// ServeHTTP answers GetSecretValue.
+func (m *secretsManager) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if target := r.Header.Get("X-Amz-Target"); target != "secretsmanager.GetSecretValue" {
+		http.Error(w, target, http.StatusNotImplemented)
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reads = append(m.reads, m.now())
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	_ = json.NewEncoder(w).Encode(map[string]string{"SecretString": string(m.login)}) // who hangs up, asks again
+}
+
+// publish writes the secret.
+func (m *secretsManager) publish(user, password string) {
+	text, err := json.Marshal(map[string]string{"username": user, "password": password, "engine": "postgres"})
+	if err != nil {
+		panic(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.login = text
+}
+
+// takeLogin moves the login of a URL into the secret.
+func (m *secretsManager) takeLogin(t *testing.T, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	password, _ := u.User.Password()
+	m.publish(u.User.Username(), password)
+	u.User = nil
+	return u.String()
+}
+
+// times are when the secret was read.
+func (m *secretsManager) times() []time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.reads)
+}
+
+// credentials are those of an installation whose login is in the secret.
+func (m *secretsManager) credentials() *credentials.Credentials {
+	return credentials.New(credentials.Options{
+		DatabaseSecretARN: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice/database-AbCdEf", Now: m.now,
+		AWS: credentials.Environment(map[string]string{
+			"AWS_ENDPOINT_URL_SECRETS_MANAGER": m.URL, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+		}),
+	})
 }
 
 // TestErrorsOfAConnectionNameTheSetting has what a new user meets first.

@@ -255,15 +255,13 @@ func Unable(messages []message.Message, err error, fault message.Cause) Report {
 
 // FaultOf says whose fault an error is, of the store or of the keys.
 func FaultOf(err error) message.Cause {
-	var fault interface{ Fault() message.Cause }
-	switch {
-	case errors.Is(err, context.DeadlineExceeded):
+	if errors.Is(err, context.DeadlineExceeded) {
 		return message.CauseDeadline
-	case errors.As(err, &fault):
-		return fault.Fault()
-	default:
-		return message.CauseMoment
 	}
+	if cause, ok := message.FaultOf(err); ok {
+		return cause
+	}
+	return message.CauseMoment
 }
 
 // call keeps a panic of the store from ending the process.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -462,6 +463,26 @@ func (echo) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
 		}
 	}
 	return r, nil
+}
+
+// TestWhatAPanicCosts states it, for one record of a hundred. Nothing runs
+// beside it, so that what is allocated is the pipeline's.
+func TestWhatAPanicCosts(t *testing.T) {
+	s := newSite(t, &store{})
+	s.pipeline.AfterCheck(panics("one"))
+	all := messages(strings.Repeat("a b c d ", 12) + "e~ f g h")
+	s.pipeline.Run(t.Context(), s.keys, all) // the first one makes the memory that is kept
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	start := time.Now()
+	report := s.pipeline.Run(t.Context(), s.keys, all)
+	took := time.Since(start)
+	runtime.ReadMemStats(&after)
+	allocated := float64(after.TotalAlloc-before.TotalAlloc) / 1e3
+	t.Logf("%v, %.0f kB allocated, the verdict on it %+v", took, allocated, report.Verdicts[48])
+	if c := report.Counts(); c.Returned != 1 || report.Verdicts[48].Cause != message.CausePanic || allocated > 500 {
+		t.Errorf("got %+v, %.0f kB allocated", c, allocated)
+	}
 }
 
 func TestLog(t *testing.T) {

@@ -3,6 +3,8 @@
 // nothing of ours, and it knows neither AWS nor SQL.
 package message
 
+import "errors"
+
 // Message is one SQS message, reduced to what sluice needs. Its byte slices
 // belong to whoever decoded it and are valid for one invocation.
 type Message struct {
@@ -108,4 +110,17 @@ type Result struct {
 	Inserted int
 	// RoundTrips counts how often the store waited for its server.
 	RoundTrips int
+}
+
+// FaultOf returns whose fault an error says that it is, by its method Fault;
+// ok is false when it does not say.
+func FaultOf(err error) (cause Cause, ok bool) {
+	said, ok := errors.AsType[interface {
+		error
+		Fault() Cause
+	}](err)
+	if !ok {
+		return CauseNone, false
+	}
+	return said.Fault(), true
 }

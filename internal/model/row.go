@@ -150,17 +150,14 @@ func rejectSyntax(err error) message.Rejection {
 	return message.Rejection{Reason: message.ReasonNotJSON}
 }
 
-const (
-	epochMillis = 946684800000 // 2000-01-01 UTC, where Postgres counts from
-	dayMillis   = 24 * 60 * 60 * 1000
-)
+const dayMillis = 24 * 60 * 60 * 1000
 
 func (r *Reader) meta(b *batch.Batch, m Meta, msg *message.Message) {
 	switch m {
 	case MetaSentAt:
-		b.Int8((msg.SentMillis - epochMillis) * 1000)
+		b.Int8((msg.SentMillis - batch.EpochMillis) * 1000)
 	case MetaSentDate:
-		b.Int4(days(msg.SentMillis - epochMillis))
+		b.Int4(days(msg.SentMillis - batch.EpochMillis))
 	case MetaMessageID:
 		id := MessageUUID(msg.ID)
 		b.Bytes(id[:])
@@ -317,14 +314,14 @@ func appendText(b *batch.Batch, c *Column, t FieldType, text []byte) message.Rea
 		if !ok {
 			return message.ReasonNotTimestamp
 		}
-		b.Int8(at.UnixMicro() - epochMillis*1000) // Postgres keeps microseconds
+		b.Int8(at.UnixMicro() - batch.EpochMillis*1000) // Postgres keeps microseconds
 		return ""
 	case TypeDate:
 		at, ok := date(text)
 		if !ok {
 			return message.ReasonNotDate
 		}
-		b.Int4(days(at.UnixMilli() - epochMillis))
+		b.Int4(days(at.UnixMilli() - batch.EpochMillis))
 		return ""
 	case TypeUUID:
 		id, ok := parseUUID(text)

@@ -32,7 +32,8 @@ type Proxy struct {
 	delay    time.Duration
 	silent   bool
 	refusing bool
-	cutAfter int // bytes of clients still to be forwarded before a cut; -1: none is planned
+	deafens  bool // new sessions will hear no answer
+	cutAfter int  // bytes of clients still to be forwarded before a cut; -1: none is planned
 }
 
 // NewProxy starts a proxy in front of the server that the URL names. It ends, and cuts its connections, with the test.
@@ -150,6 +151,14 @@ func (p *Proxy) DropServerBytes() {
 	}
 }
 
+// DropAnswers swallows, on connections that are opened from now on, all that the server sends after it has set them up,
+// so that even the first answer of a connection gets lost; (false) lets those that are opened later hear again.
+func (p *Proxy) DropAnswers(drop bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.deafens = drop
+}
+
 func (p *Proxy) close() {
 	p.mu.Lock()
 	p.closed = true
@@ -170,6 +179,7 @@ func (p *Proxy) accept() {
 		if p.refusing || p.closed {
 			s.cut()
 		} else {
+			s.isDeaf = p.deafens
 			p.sessions[s] = true
 			p.running.Go(func() { p.serve(s) })
 		}
@@ -182,9 +192,11 @@ type session struct {
 	client, server net.Conn // server is nil until the client has said what it wants
 	isCut          bool
 	dropping       bool
+	isDeaf         bool // drops when it is set up
 
 	isCancel   bool // it carries one cancel request: not counted among the flights
 	isStarted  bool // the startup message has been counted
+	isReady    bool // the server has been ready for a query
 	fromClient framer
 	fromServer framer
 	owed       int  // answers (each ends with ReadyForQuery) that the client has asked for and has not got
@@ -334,6 +346,9 @@ func (p *Proxy) forward(s *session, b []byte) {
 // is the client's turn then. It is not while the client is still sending: within a message, or with bytes under way.
 func (p *Proxy) deliver(s *session, b []byte) {
 	p.mu.Lock()
+	if s.isDeaf && s.isReady && s.fromServer.between() {
+		s.dropping = true
+	}
 	if s.dropping {
 		p.mu.Unlock()
 		return
@@ -341,6 +356,7 @@ func (p *Proxy) deliver(s *session, b []byte) {
 	s.fromServer.scan(b, func(kind byte) {
 		if kind == 'Z' { // ReadyForQuery; the first one was not asked for
 			s.owed = max(0, s.owed-1)
+			s.isReady = true
 		}
 	})
 	if s.owed == 0 && s.fromClient.between() && !hasUnread(s.client) {

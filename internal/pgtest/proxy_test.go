@@ -278,6 +278,34 @@ func TestLostAnswerOfACommit(t *testing.T) {
 	}
 }
 
+func TestLostAnswerOfAFirstStatement(t *testing.T) {
+	t.Parallel()
+	db, proxy, before := throughProxy(t)
+	proxy.DropAnswers(true)
+	conn := connect(t, proxy.URL) // it is set up, and hears nothing after that
+	proxy.DropAnswers(false)
+	result := make(chan error)
+	go func() {
+		_, err := conn.Exec(context.Background(), insert)
+		result <- err
+	}()
+	for count(t, db) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for name, heard := range map[string]*pgx.Conn{"opened before": before, "opened after": connect(t, proxy.URL)} {
+		if _, err := heard.Exec(t.Context(), insert); err != nil {
+			t.Errorf("on a connection %s: %v", name, err)
+		}
+	}
+	select {
+	case err := <-result:
+		t.Fatalf("the answer came: %v", err)
+	default:
+	}
+	proxy.Cut()
+	wantLost(t, <-result)
+}
+
 func TestRefuse(t *testing.T) {
 	t.Parallel()
 	_, proxy, conn := throughProxy(t)

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -75,11 +74,8 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 // refused is a login that the server does not take, and why there is no other.
 func refused(server *pgconn.PgError, why error) *DatabaseError {
 	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, text: connecting + ": " + describe(server) + "; " + why.Error(), err: why}
-	if fault, ok := errors.AsType[interface {
-		error
-		Fault() message.Cause
-	}](why); ok {
-		e.Cause = fault.Fault()
+	if cause, ok := message.FaultOf(why); ok {
+		e.Cause = cause
 	}
 	return e
 }

@@ -155,11 +155,7 @@ func countStored(verdicts []message.Verdict) int {
 
 // again says whether a new attempt can mend an error.
 func again(err error, attempt int) bool {
-	fault, ok := errors.AsType[interface {
-		error
-		Fault() message.Cause
-	}](err)
-	if ok && fault.Fault() == message.CauseMoment {
+	if cause, _ := message.FaultOf(err); cause == message.CauseMoment {
 		return true
 	}
 	// 0A000 is also "cached plan must not change result type": a table that
