@@ -250,7 +250,7 @@ func TestALockIsHeldPastTheDeadline(t *testing.T) {
 			want error
 		}{
 			{name: "deadline", want: context.DeadlineExceeded, when: func(ctx context.Context, _ *site) (context.Context, context.CancelFunc) {
-				return context.WithTimeout(ctx, 2*time.Second)
+				return context.WithTimeout(ctx, 6*time.Second) // to be at the lock by then, also on a slow machine
 			}},
 			{name: "canceled", want: context.Canceled, when: func(ctx context.Context, s *site) (context.Context, context.CancelFunc) {
 				ctx, cancel := context.WithCancel(ctx)
