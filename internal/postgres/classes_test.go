@@ -1,9 +1,12 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"sluice/internal/message"
+	"sluice/internal/postgres"
 )
 
 // raisingState is a table whose rows are refused with the SQLSTATE that their word
@@ -40,6 +43,7 @@ func TestWhoseFaultAnSQLSTATEIs(t *testing.T) {
 			t.Run(state, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, setup{sql: raisingState})
+				s.store = openStore(t, s.proxy.URL, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return true })) // moments are tried again
 				raise := func(id int64) row { return row{id: id, word: canary + "raise " + state, n: 1} }
 				refused := rejected(state)
 				o := s.insert(good(1), raise(2), good(3))

@@ -154,9 +154,9 @@ func withOption(t testing.TB, text, option string) string {
 	return u.String()
 }
 
-func openStore(t testing.TB, url string, table *batch.Table) *postgres.Store {
+func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(url, table)
+	store, err := postgres.Open(url, table, options...)
 	if err != nil {
 		t.Fatal(err)
 	}
