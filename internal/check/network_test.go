@@ -14,22 +14,26 @@ import (
 	"sluice/internal/pgtest"
 )
 
-// remote connects to a URL, by a connection that says it goes elsewhere.
-type remote struct{ url, address string }
+// by connects to a URL by a network that is another than it seems.
+type by struct {
+	url     string
+	network func(net.Conn) net.Conn
+}
 
-func (r remote) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	config, err := pgconn.ParseConfig(r.url)
+func (b by) Connect(ctx context.Context) (*pgconn.PgConn, error) {
+	config, err := pgconn.ParseConfig(b.url)
 	if err != nil {
 		return nil, err
 	}
 	var dialer net.Dialer
 	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, address)
-		return elsewhere{conn, r.address}, err
+		return b.network(conn), err
 	}
 	return pgconn.ConnectConfig(ctx, config)
 }
 
+// elsewhere is a connection that says it goes to another address.
 type elsewhere struct {
 	net.Conn
 	address string
@@ -50,29 +54,18 @@ func TestClearTextOverTheNetwork(t *testing.T) {
 	q := u.Query()
 	q.Set("sslmode", "disable")
 	u.RawQuery = q.Encode()
-	want(t, check.Database(t.Context(), remote{u.String(), "203.0.113.7"}, m), "error tls")
-	want(t, check.Database(t.Context(), remote{u.String(), "::1"}, m))
+	to := func(address string) by {
+		return by{u.String(), func(c net.Conn) net.Conn { return elsewhere{c, address} }}
+	}
+	want(t, check.Database(t.Context(), to("203.0.113.7"), m), "error tls")
+	want(t, check.Database(t.Context(), to("::1"), m))
 }
 
-// parting connects to a URL by a network that goes silent when the session is
-// ended: the message for that gets nowhere until a deadline is set.
+// parting is of a network that goes silent when the session is ended: the
+// message for that gets nowhere until a deadline is set.
 type parting struct {
-	url      string
 	deadline chan struct{} // has one, once there was one
 	hung     bool
-}
-
-func (p *parting) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	config, err := pgconn.ParseConfig(p.url)
-	if err != nil {
-		return nil, err
-	}
-	var dialer net.Dialer
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dialer.DialContext(ctx, network, address)
-		return lastWords{conn, p}, err
-	}
-	return pgconn.ConnectConfig(ctx, config)
 }
 
 type lastWords struct {
@@ -112,8 +105,8 @@ func TestNetworkGoesSilentAtTheEnd(t *testing.T) {
 	q := u.Query()
 	q.Set("sslmode", "disable")
 	u.RawQuery = q.Encode()
-	p := &parting{url: u.String(), deadline: make(chan struct{}, 1)}
-	want(t, check.Database(t.Context(), p, m))
+	p := &parting{deadline: make(chan struct{}, 1)}
+	want(t, check.Database(t.Context(), by{u.String(), func(c net.Conn) net.Conn { return lastWords{c, p} }}, m))
 	if p.hung {
 		t.Error("it waits without end for a server that does not answer")
 	}
