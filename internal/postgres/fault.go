@@ -201,6 +201,9 @@ var conditions = map[string]string{
 	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
 }
 
+// pooled is what to do when prepared statements are not where they should be.
+const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
+
 // remedy says what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError) string {
 	switch err.Code {
@@ -232,6 +235,13 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
 	case "57014":
 		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
+	case "26000", "42P05":
+		return pooled
+	case "08P01":
+		if strings.Contains(err.Message, "prepared statement") {
+			return pooled
+		}
+		return ""
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	default:

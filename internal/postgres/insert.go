@@ -27,7 +27,7 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	}
 	in.result.Inserted = int(in.inserted(a))
 	if in.result.Inserted == len(in.rows) {
-		for i := range in.result.Verdicts {
+		for _, i := range in.rows {
 			in.result.Verdicts[i].Outcome = message.Stored
 		}
 		return nil, nil
