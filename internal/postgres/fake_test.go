@@ -33,6 +33,7 @@ type fake struct {
 	hold func(ids []int64) time.Duration
 	// refuse, if set, is the SQLSTATE by which such an insert fails; "" for none.
 	refuse func(ids []int64) string
+	says   string // the text of such an error
 	// chatty: something is heard of the server while a statement runs.
 	chatty bool
 	over   chan struct{} // closed when the test is over
@@ -241,7 +242,7 @@ func (f *fake) execute(b *pgproto3.Backend, l *line, ids []int64) bool {
 	}
 	if f.refuse != nil {
 		if state := f.refuse(ids); state != "" {
-			b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: state})
+			b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: state, Message: f.says})
 			return false
 		}
 	}

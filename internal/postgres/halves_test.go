@@ -25,10 +25,18 @@ func redeliver(t *testing.T, store *postgres.Store, given time.Duration, rows []
 	b := batchOf(rows)
 	b.SetRedelivered(true)
 	result, err := store.Insert(ctx, b)
-	if end, _ := ctx.Deadline(); time.Since(end) > graceFor(given) {
-		t.Errorf("the answer is late by %v", time.Since(end))
-	}
 	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
+}
+
+// redeliver is that in time.
+func (f *fake) redeliver(t *testing.T, store *postgres.Store, given time.Duration, rows []row) *outcome {
+	t.Helper()
+	began := time.Now()
+	o := redeliver(t, store, given, rows)
+	if late := time.Since(began) - given; late > graceFor(given) {
+		t.Errorf("the answer is late by %v", late)
+	}
+	return o
 }
 
 // waitsFor makes statements with any of these rows take for ever.
@@ -65,7 +73,7 @@ func TestARowThatTakesForever(t *testing.T) {
 
 					f.dials = nil
 					others, one := split(rows, map[int64]bool{slow: true})
-					o := redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
+					o := f.redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
 					if !errors.Is(o.err, context.DeadlineExceeded) {
 						t.Errorf("the error is not the deadline's: %v", o.err)
 					}
@@ -98,7 +106,7 @@ func TestRowsThatTakeForever(t *testing.T) {
 					t.Fatalf("%d rows are left", len(left))
 				}
 				before := len(f.dials)
-				o := redeliver(t, store, 20*time.Second, left)
+				o := f.redeliver(t, store, 20*time.Second, left)
 				inserted += o.Inserted
 				if cost := len(f.dials) - before; cost > 40 {
 					t.Errorf("delivery %d costs %d connections", delivery, cost)
@@ -125,7 +133,7 @@ func TestALockThatIsReleasedLate(t *testing.T) {
 	bubble(t, "", func(t *testing.T, f *fake) {
 		released := time.Now().Add(20 * time.Second)
 		f.hold = func([]int64) time.Duration { return time.Until(released) }
-		redeliver(t, f.open(), 30*time.Second, goods(1, 100)).must().inserts(100)
+		f.redeliver(t, f.open(), 30*time.Second, goods(1, 100)).must().inserts(100)
 	})
 }
 
@@ -137,7 +145,7 @@ func TestABatchInTimeIsNotDivided(t *testing.T) {
 		store := f.open()
 		for _, connections := range []int{1, 0} { // new ones
 			f.hold = func([]int64) time.Duration { return given/2 - time.Millisecond }
-			redeliver(t, store, given, goods(1, 100)).must().inserts(100)
+			f.redeliver(t, store, given, goods(1, 100)).must().inserts(100)
 			if len(f.inserted) != 2-connections || len(f.dials) != 1 {
 				t.Errorf("%d statements on %d connections", len(f.inserted), len(f.dials))
 			}
@@ -161,9 +169,21 @@ func TestAFaultOfOnePiece(t *testing.T) {
 			}
 			return ""
 		}
-		redeliver(t, f.open(), 10*time.Second, goods(1, 16)).blames(message.CauseOperator, "42P01").inserts(8).
+		f.redeliver(t, f.open(), 10*time.Second, goods(1, 16)).blames(message.CauseOperator, "42P01").inserts(8).
 			verdicts(verdicts{operator: "1-8", stored: "9-16"})
 	})
+}
+
+// TestARedeliveredBatchCostsOneFlight as any other does.
+func TestARedeliveredBatchCostsOneFlight(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	s.warm()
+	b := batchOf(goods(1, 100))
+	b.SetRedelivered(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	s.insertBatch(ctx, b, idsOf(goods(1, 100))).must().inserts(100).costs(1)
 }
 
 // TestHalvesOfAnOrderedBatch has groups and slow rows at random: nothing is
@@ -184,7 +204,7 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 				slow = append(slow, rows[r.IntN(n)].id)
 			}
 			f.waitsFor(slow...)
-			o := redeliver(t, f.open(), 30*time.Second, rows)
+			o := f.redeliver(t, f.open(), 30*time.Second, rows)
 
 			stopped := map[int]bool{}
 			want := verdicts{}
@@ -218,6 +238,45 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 			if strings.Contains(fmt.Sprint(o.err), canary) {
 				t.Errorf("the error quotes a row: %v", o.err)
 			}
+		})
+	}
+}
+
+// TestATriggerThatSleepsOnOneRow is the same on a real server, which may be as
+// slow as it likes: messages are delivered until only what has to is left.
+func TestATriggerThatSleepsOnOneRow(t *testing.T) {
+	t.Parallel()
+	for name, groups := range map[string]string{"unordered": "", "ordered": "bcbacabcbc"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				s := newSite(t, setup{mode: mode, sql: createEvents + `
+					CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n = 2 THEN PERFORM pg_sleep(1000); END IF; RETURN NEW; END $$;
+					CREATE TRIGGER doze BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION doze()`})
+				left, want := goods(1, 10), "1-3 5-10"
+				if groups != "" {
+					left, want = inGroups(groups, left), "1-3 5 7-10"
+				}
+				two(&left[3])
+				inserted := 0
+				for deliveries := 0; s.stored() != want && deliveries < 20; deliveries++ {
+					o := redeliver(t, s.store, 4*time.Second, left)
+					inserted += o.Inserted
+					var again []row
+					for i, v := range o.Verdicts {
+						if v.Outcome != message.Stored {
+							again = append(again, left[i])
+						}
+					}
+					left = again
+				}
+				if got := s.stored(); got != want || inserted != 10-len(left) {
+					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))
+				}
+				eventually(t, "no statement sleeps", func() bool {
+					return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'PgSleep'", s.db.Schema) == 0
+				})
+			})
 		})
 	}
 }
