@@ -21,6 +21,7 @@ type keyFacts struct {
 	Columns []struct {
 		Cast      string `json:"cast"`
 		Scale     *int   `json:"scale"`
+		Equals    string `json:"equals"`
 		Collation string `json:"collation"`
 		Bytes     bool   `json:"bytes"` // equal values have equal bytes
 	} `json:"columns"`
@@ -70,6 +71,19 @@ func (k *keyFacts) typed(column int, expression, otherwise string) string {
 	default:
 		return expression + "::" + k.Columns[column].Cast
 	}
+}
+
+// equal compares columns of the key with expressions, in the columns' own types.
+func (k *keyFacts) equal(prefix string, columns, expressions []string) string {
+	terms := make([]string, len(columns))
+	for i := range columns {
+		equals := "="
+		if k != nil && !k.Columns[i].Bytes && k.Columns[i].Equals != "" {
+			equals = k.Columns[i].Equals
+		}
+		terms[i] = prefix + columns[i] + " " + equals + " " + expressions[i]
+	}
+	return strings.Join(terms, " AND ")
 }
 
 // sorted is typed, for ORDER BY.

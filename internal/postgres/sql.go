@@ -105,7 +105,7 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 		from, durable,
 		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), order, strings.Join(keyNames(t), ", "), strings.Join(keyNames(t), ", "),
 		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
-		equal("fresh.", keyNames(t), typed))
+		k.equal("fresh.", keyNames(t), typed))
 }
 
 // discardedState is invalid_argument_for_power_function.
@@ -137,7 +137,7 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 		typed = append(typed, k.typed(i, fmt.Sprintf("($%d::%s)[1]", c+1, arrayTypes[t.Columns[c].Kind]), cast(t.Columns[c])))
 	}
 	return fmt.Sprintf("INSERT INTO %s AS stored (%s) SELECT %s FROM (SELECT %s) AS input RETURNING (%s)::int::bigint",
-		into, strings.Join(names, ", "), strings.Join(values, ", "), arrays, equal("stored.", keyNames(t), typed))
+		into, strings.Join(names, ", "), strings.Join(values, ", "), arrays, k.equal("stored.", keyNames(t), typed))
 }
 
 // presentSQL asks which of the rows, given as one array for each column of
@@ -173,7 +173,7 @@ func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
 	for i, alias := range aliases {
 		typed = append(typed, k.typed(i, "input."+alias, cast(t.Columns[t.Key[i]])))
 	}
-	return input, fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", keyTable(t), equal("present.", keyNames(t), typed))
+	return input, fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", keyTable(t), k.equal("present.", keyNames(t), typed))
 }
 
 func keysInput(t *batch.Table) (input string, aliases []string) {
@@ -226,13 +226,4 @@ func keyAliases(t *batch.Table) []string {
 		names[i] = fmt.Sprintf("c%d", k+1)
 	}
 	return names
-}
-
-// equal compares columns with expressions.
-func equal(prefix string, columns, expressions []string) string {
-	terms := make([]string, len(columns))
-	for i := range columns {
-		terms[i] = prefix + columns[i] + " = " + expressions[i]
-	}
-	return strings.Join(terms, " AND ")
 }
