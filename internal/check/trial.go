@@ -25,7 +25,11 @@ type trial struct {
 	changed   []string // columns of the key that another row got otherwise
 	discarded bool
 	refused   string // why the last row of those that showed nothing did not
+	end       time.Time
 }
+
+// trialTime is when the last trial row begins at the latest.
+const trialTime = 5 * time.Second
 
 // A trial row is not stored: the statement that inserts it fails by what it
 // says. It says so when the triggers before the row have run and the row is in
@@ -60,6 +64,7 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	if err != nil || len(foreign) > 0 {
 		return t, err
 	}
+	t.end = time.Now().Add(trialTime)
 	for _, full := range []bool{true, false} {
 		again, err := d.tryRows(ctx, r, full, &t)
 		if err != nil || !again || t.kept || t.discarded || t.changed != nil {
@@ -100,7 +105,7 @@ func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial
 }
 
 // tryRow tries one row, whose values are as text. again is false when another
-// row would take as long as this one.
+// row would take too long.
 func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) (again bool, err error) {
 	var names, values, key, returned, equal []string
 	for i, c := range r.want {
@@ -122,14 +127,15 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	if !ok {
 		return false, err
 	}
+	again = time.Now().Before(t.end)
 	said := verdicts.FindStringSubmatch(refused.Message)
 	switch {
 	case said == nil:
 		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code
-		return refused.Code != "57014" && refused.Code != "55P03", nil
+		return again && refused.Code != "57014" && refused.Code != "55P03", nil
 	case said[1] == "0":
 		t.discarded = true
-		return true, nil
+		return again, nil
 	}
 	kept := true
 	for i, n := range strings.Fields(said[2]) {
@@ -142,7 +148,7 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 		}
 	}
 	t.kept = t.kept || kept
-	return true, nil
+	return again, nil
 }
 
 // rewritten says what trial rows showed of the key.
