@@ -114,27 +114,27 @@ func TestTriggersThatChangeTheKey(t *testing.T) {
 }
 
 func TestTriggersThatChangeTheKeyElsewhere(t *testing.T) {
-	const ledgerId = "NEW.message_id := md5(NEW.message_id::text)::uuid"
+	const otherID = "NEW.message_id := md5(NEW.message_id::text)::uuid"
 	for _, tt := range []struct {
 		name, model, sql string
 		want             []string
 		says             string
 	}{
-		{"the message's id", "user_logins", norm("user_logins", ledgerId), []string{rewritten}, "another message_id than"},
+		{"the message's id", "user_logins", norm("user_logins", otherID), []string{rewritten}, "another message_id than"},
 		{"the sent time", "user_logins", norm("user_logins", "NEW.sent_at := date_trunc('second', NEW.sent_at)"), []string{rewritten}, "another sent_at than"},
 		{"the sent time, in milliseconds as it is sent", "user_logins", norm("user_logins", "NEW.sent_at := date_trunc('milliseconds', NEW.sent_at)"), nil, "got the key (sent_at, message_id)"},
-		{"both", "user_logins", norm("user_logins", ledgerId+"; NEW.sent_at := now() - interval '1 day'"), []string{rewritten}, "another sent_at, message_id than"},
-		{"a key that is written the other way round", "user_logins", "ALTER TABLE user_logins DROP CONSTRAINT user_logins_pkey; ALTER TABLE user_logins ADD PRIMARY KEY (message_id, sent_at); " + norm("user_logins", ledgerId), []string{rewritten}, "another message_id than"},
-		{"of the ledger", "user_logins_plain", norm("sluice_ledger", ledgerId), []string{rewritten}, "sluice_ledger changes the key"},
+		{"both", "user_logins", norm("user_logins", otherID+"; NEW.sent_at := now() - interval '1 day'"), []string{rewritten}, "another sent_at, message_id than"},
+		{"a key that is written the other way round", "user_logins", "ALTER TABLE user_logins DROP CONSTRAINT user_logins_pkey; ALTER TABLE user_logins ADD PRIMARY KEY (message_id, sent_at); " + norm("user_logins", otherID), []string{rewritten}, "another message_id than"},
+		{"of the ledger", "user_logins_plain", norm("sluice_ledger", otherID), []string{rewritten}, "sluice_ledger changes the key"},
 		{"of a table with a ledger", "user_logins_plain", norm("user_logins", "NEW.user_id := lower(NEW.user_id)"), nil, "returns NEW"},
 		{"of a table with a ledger, discarding", "user_logins_plain", norm("user_logins", "NEW := NULL"), []string{"warning trigger"}, "a trial row in "},
 		{"of a table with a ledger, refusing", "user_logins_plain", norm("user_logins", "RAISE 'closed'"), nil, "returns NEW"},
-		{"of a partition", "user_logins", partitioned + norm("rest", ledgerId), []string{rewritten}, "the trigger norm of "},
-		{"of a partitioned table", "user_logins", partitioned + norm("user_logins", ledgerId), []string{rewritten}, "user_logins changes"},
-		{"of a partition for the past", "user_logins", partitioned + "CREATE TABLE past PARTITION OF user_logins FOR VALUES FROM ('2000-01-01') TO ('2020-01-01'); " + norm("past", ledgerId), nil, "got the key"},
-		{"of a partitioned table without a partition for now", "user_logins", partitioned + "DROP TABLE rest; CREATE TABLE past PARTITION OF user_logins FOR VALUES FROM ('2000-01-01') TO ('2020-01-01'); " + norm("user_logins", ledgerId), []string{untried, "error partition_now"}, "SQLSTATE 23514"},
-		{"with a column less", "user_logins", norm("user_logins", ledgerId) + "ALTER TABLE user_logins DROP locale", []string{"error column_missing"}, ""},
-		{"with a rule in the table's place", "user_logins", norm("user_logins", ledgerId) + "CREATE RULE nowhere AS ON INSERT TO user_logins DO INSTEAD NOTHING", []string{"error rule"}, ""},
+		{"of a partition", "user_logins", partitioned + norm("rest", otherID), []string{rewritten}, "the trigger norm of "},
+		{"of a partitioned table", "user_logins", partitioned + norm("user_logins", otherID), []string{rewritten}, "user_logins changes"},
+		{"of a partition for the past", "user_logins", partitioned + "CREATE TABLE past PARTITION OF user_logins FOR VALUES FROM ('2000-01-01') TO ('2020-01-01'); " + norm("past", otherID), nil, "got the key"},
+		{"of a partitioned table without a partition for now", "user_logins", partitioned + "DROP TABLE rest; CREATE TABLE past PARTITION OF user_logins FOR VALUES FROM ('2000-01-01') TO ('2020-01-01'); " + norm("user_logins", otherID), []string{untried, "error partition_now"}, "SQLSTATE 23514"},
+		{"with a column less", "user_logins", norm("user_logins", otherID) + "ALTER TABLE user_logins DROP locale", []string{"error column_missing"}, ""},
+		{"with a rule in the table's place", "user_logins", norm("user_logins", otherID) + "CREATE RULE nowhere AS ON INSERT TO user_logins DO INSTEAD NOTHING", []string{"error rule"}, ""},
 		{"of a key that is wide", "orders", norm("orders", "NEW.order_id := gen_random_uuid()"), []string{rewritten}, "another order_id than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
