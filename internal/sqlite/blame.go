@@ -196,10 +196,11 @@ func (f *facts) foreignKeys(keys [][]string) blame {
 	}
 	found := blameOperator
 	for _, columns := range keys {
-		switch b := f.share(columns).blame(); b {
-		case blameRow:
+		b := f.share(columns).blame()
+		if b == blameRow {
 			return b
-		case blameSuspect:
+		}
+		if b == blameSuspect {
 			found = b
 		}
 	}
@@ -240,7 +241,7 @@ func (f *facts) mentioned(text []token) (s share) {
 // listed are the columns in SQLite's "table.column, table.column", none for
 // another table.
 func (f *facts) listed(object string) (columns []string) {
-	for _, c := range strings.Split(object, ", ") {
+	for c := range strings.SplitSeq(object, ", ") {
 		if n := len(f.name); len(c) > n && c[n] == '.' && strings.EqualFold(c[:n], f.name) {
 			columns = append(columns, c[n+1:])
 		}

@@ -216,8 +216,10 @@ func TestForeignKeysThatSQLiteDoesNotTell(t *testing.T) {
 	// The user a:b refers to the user b.
 	const parent = `(
     parent TEXT AS (CASE WHEN instr(user_id, ':') THEN substr(user_id, 1 + instr(user_id, ':')) END) REFERENCES user_logins (user_id),`
-	users := []string{"CREATE TABLE users (id TEXT PRIMARY KEY)", "INSERT INTO users VALUES ('a:b'), ('b'), ('c'), ('d:none')",
-		"CREATE TABLE audit (id TEXT REFERENCES users (id))", trigger("user_logins", "true", "INSERT INTO audit VALUES (NEW.user_id)")}
+	users := []string{
+		"CREATE TABLE users (id TEXT PRIMARY KEY)", "INSERT INTO users VALUES ('a:b'), ('b'), ('c'), ('d:none')",
+		"CREATE TABLE audit (id TEXT REFERENCES users (id))", trigger("user_logins", "true", "INSERT INTO audit VALUES (NEW.user_id)"),
+	}
 	for _, tt := range []struct {
 		name  string
 		table string
