@@ -333,7 +333,6 @@ func TestADoubtfulIsolationStops(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + noBadWord})
 	s.store = openStore(t, s.proxy.URL, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return false }))
-	s.insert(goods(1, 3)...).must()
 	defer s.hold(idsFrom(11, 64)...)()
 	s.whenItWaits(func() {
 		s.db.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema)
