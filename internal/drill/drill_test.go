@@ -147,9 +147,17 @@ type backoff struct {
 
 // Return implements handler.Backoff.
 func (b backoff) Return(ctx context.Context, messages []message.Message, returned []int) error {
-	for _, i := range returned {
-		delay := sqsqueue.Delay(messages[i].ReceiveCount, visibility, b.rand.Float64).Truncate(time.Second)
-		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: messages[i].ReceiptHandle, Timeout: delay}}); err != nil {
+	all := make([]sqsqueue.Returned, len(returned))
+	for k, i := range returned {
+		all[k] = sqsqueue.Returned{ReceiptHandle: messages[i].ReceiptHandle, ReceiveCount: messages[i].ReceiveCount}
+		if messages[i].FIFO {
+			all[k].Group = messages[i].Group
+		}
+	}
+	delays := sqsqueue.Delays(all, func(receiveCount int) time.Duration { return sqsqueue.Delay(receiveCount, b.rand.Float64) })
+	for k, delay := range delays {
+		whole := (delay + time.Second - 1).Truncate(time.Second)
+		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: all[k].ReceiptHandle, Timeout: whole}}); err != nil {
 			return err
 		}
 	}

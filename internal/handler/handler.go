@@ -186,12 +186,15 @@ func (h *Handler) reject(ctx context.Context, messages []message.Message, verdic
 	}
 }
 
-// backOff delays what is returned through no fault of its own.
+// backOff delays what is returned through no fault of its own, and on a FIFO
+// queue what waits behind it: SQS delivers nothing of a group while one of its
+// messages is invisible, so all of it would wait for the visibility timeout.
 func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *ingest.Report) {
 	if h.Backoff == nil {
 		return
 	}
 	var returned []int
+	delayed := map[string]bool{} // FIFO groups whose first returned message is
 	for i, v := range r.Verdicts {
 		if v.Outcome != message.Returned {
 			continue
@@ -199,7 +202,12 @@ func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *in
 		switch v.Cause {
 		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CauseUnsent:
 			returned = append(returned, i)
-		case message.CauseNone, message.CauseGroup, message.CausePanic:
+			delayed[messages[i].Group] = true
+		case message.CauseGroup:
+			if delayed[messages[i].Group] {
+				returned = append(returned, i)
+			}
+		case message.CauseNone, message.CausePanic:
 		}
 	}
 	if len(returned) == 0 {
