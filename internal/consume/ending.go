@@ -71,7 +71,7 @@ func (r *run) back(ctx context.Context, items []item, later bool) {
 			}
 		}
 		if _, failed, err := r.backoff.Return(ctx, returned); err != nil {
-			r.Log.WarnContext(ctx, "messages are returned without a delay", "count", failed, "error", err.Error())
+			r.Log.WarnContext(ctx, "messages are returned without back-off", "count", failed, "error", err.Error())
 		}
 		return
 	}

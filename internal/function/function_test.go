@@ -284,7 +284,7 @@ func TestBackoffThatFailsIsHarmless(t *testing.T) {
 	if err != nil || strings.Count(string(answer), "itemIdentifier") != 1 {
 		t.Errorf("got %s, %v; want the message back", answer, err)
 	}
-	if !strings.Contains(s.output.String(), "without a delay") {
+	if !strings.Contains(s.output.String(), "without back-off") {
 		t.Errorf("the log does not say so:\n%s", &s.output)
 	}
 }

@@ -32,7 +32,8 @@ type DeadLetters interface {
 // Backoff delays the next delivery of messages.
 type Backoff interface {
 	// Return delays the messages with the given indexes by their receive
-	// counts. An error is harmless: they come back sooner.
+	// counts. An error is harmless: they reappear when their visibility timeout
+	// expires.
 	Return(ctx context.Context, messages []message.Message, returned []int) error
 }
 
@@ -214,7 +215,7 @@ func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *in
 		return
 	}
 	if err := h.Backoff.Return(ctx, messages, returned); err != nil {
-		h.Log.WarnContext(ctx, "messages are returned without a delay", "error", err.Error())
+		h.Log.WarnContext(ctx, "messages are returned without back-off", "error", err.Error())
 	}
 }
 
