@@ -77,8 +77,13 @@ func TestDelayInAnOutage(t *testing.T) {
 // the delay of the first, however often the others were received.
 func TestDelaysOfGroups(t *testing.T) {
 	returned := []sqsqueue.Returned{
-		{ReceiveCount: 3, Group: "a"}, {ReceiveCount: 9, Group: "a"}, {ReceiveCount: 5, Group: "b"},
-		{ReceiveCount: 1}, {ReceiveCount: 2}, {ReceiveCount: 1, Group: "a"}, {ReceiveCount: 1, Group: "b"},
+		{ReceiveCount: 3, Group: "a"},
+		{ReceiveCount: 9, Group: "a"},
+		{ReceiveCount: 5, Group: "b"},
+		{ReceiveCount: 1},
+		{ReceiveCount: 2},
+		{ReceiveCount: 1, Group: "a"},
+		{ReceiveCount: 1, Group: "b"},
 	}
 	calls := 0
 	got := sqsqueue.Delays(returned, func(receives int) time.Duration {
