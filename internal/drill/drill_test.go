@@ -299,14 +299,16 @@ func TestADayWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	const begins, ends = time.Hour, 25 * time.Hour
 	s := newSite(t, options{name: "-day"})
-	stop := s.sim.Every(2*time.Minute, func() { s.good("") })
+	often := s.sim.Every(time.Minute, func() { s.good("") })
+	seldom := s.sim.Every(time.Hour, func() { s.good("") })
 	s.sim.At(begins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
-	s.sim.At(ends, func() { s.proxy.Refuse(false); stop() })
+	s.sim.At(begins+10*time.Minute, often)
+	s.sim.At(ends, func() { s.proxy.Refuse(false); seldom() })
 	s.sim.Run(ends + time.Hour)
 	s.check()
 
 	start := s.sim.Now().Add(-s.sim.Elapsed())
-	most := 0 // of a message that has met the whole outage: it is stored by the last of them
+	most := 0 // receives of a message that met the whole outage; the last one stored it
 	for r := range s.queue.All() {
 		if sent := r.Sent.Sub(start); sent >= begins && sent < begins+10*time.Minute {
 			most = max(most, r.Receives)
