@@ -198,7 +198,12 @@ func TestReturnedAreBackedOff(t *testing.T) {
 		{"the deadline", storeNone(message.CauseDeadline), event(record(1, body())), ids(1), ids(1)},
 		{"swallowed", swallow, event(record(1, body())), ids(1), ids(1)},
 		{"the operator's fault", storeNone(message.CauseOperator), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
-		{"not behind another of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+		{"not behind a rejected one of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+		{
+			"behind one of the group that is backed off", storeNone(message.CauseMoment),
+			event(inGroup(1, "a", body()), inGroup(2, "b", "bad"), inGroup(3, "a", "bad"), inGroup(4, "b", body()), inGroup(5, "a", body())), ids(1, 2, 3, 4, 5), ids(1, 3, 5),
+		},
+		{"behind the operator's fault", storeNone(message.CauseOperator), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
