@@ -78,8 +78,7 @@ func TestTheNetworkBreaksAnywhere(t *testing.T) {
 			t.Parallel()
 			next := chances(t)
 			random := next()
-			db, m := k.create(t)
-			b := &breaks{fleet: newFleet(t, db, m), kind: k, struck: map[string]bool{}}
+			b := &breaks{fleet: newFleet(t, pgtest.New(t, k.ddl(t)...), builtin(t, k.model)), kind: k, struck: map[string]bool{}}
 			var rounds sync.WaitGroup
 			atOnce := make(chan struct{}, 5)
 			for _, p := range places {
@@ -153,7 +152,7 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 		if !p.cold {
 			warm := b.send(batchOf(k, 1, func(int) bool { return false }))
 			if back := e.deliver(warm, plenty); len(back) > 0 {
-				t.Errorf("%s: on a sound network %d messages came back; log:\n%s", e.doing, len(back), e.log.String())
+				t.Errorf("%s: on a sound network %d messages came back; log:\n%s", e.doing, len(back), e.tail())
 			}
 		}
 		batch := shuffled(k, messages, random)
@@ -169,7 +168,7 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 		}
 		e.proxy.Mend()
 		if w.timeout == plenty && len(returned[i]) > 0 && !k.fifo {
-			t.Errorf("%s: %d messages came back, want none for one break; log:\n%s", e.doing, len(returned[i]), e.log.String())
+			t.Errorf("%s: %d messages came back, want none for one break; log:\n%s", e.doing, len(returned[i]), e.tail())
 		}
 	}
 	if k.fifo {
@@ -180,7 +179,7 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 		batch := shuffled(k, messages, random)
 		deliveries.Go(func() {
 			if back := e.deliver(batch, plenty); len(back) > 0 {
-				t.Errorf("%s: delivered again over a sound network %d of %d messages came back; log:\n%s", e.doing, len(back), len(batch), e.log.String())
+				t.Errorf("%s: delivered again over a sound network %d of %d messages came back; log:\n%s", e.doing, len(back), len(batch), e.tail())
 			}
 		})
 	}
@@ -195,7 +194,7 @@ func (e *environment) redeliverInOrder(messages, returned []record, random *rand
 	}
 	for deliveries := 0; len(returned) > 0; deliveries++ {
 		if deliveries > len(messages) {
-			e.fleet.t.Errorf("%s: %d messages still come back; log:\n%s", e.doing, len(returned), e.log.String())
+			e.fleet.t.Errorf("%s: %d messages still come back; log:\n%s", e.doing, len(returned), e.tail())
 			return
 		}
 		slices.SortFunc(returned, func(a, b record) int { return place[a.id()] - place[b.id()] })

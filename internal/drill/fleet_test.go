@@ -40,17 +40,17 @@ type kind struct {
 	fifo, partitioned bool
 }
 
-func (k kind) create(t *testing.T) (*pgtest.DB, *model.Model) {
+// ddl makes the tables.
+func (k kind) ddl(t *testing.T) []string {
 	t.Helper()
-	m := builtin(t, k.model)
-	ddl := m.DDL()
+	ddl := builtin(t, k.model).DDL()
 	if k.partitioned {
 		ddl[0] += " PARTITION BY HASH (message_id)"
 		for i := range 3 {
 			ddl = append(ddl, fmt.Sprintf("CREATE TABLE user_logins_%d PARTITION OF user_logins FOR VALUES WITH (MODULUS 3, REMAINDER %d)", i, i))
 		}
 	}
-	return pgtest.New(t, append(ddl, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")...), m
+	return append(ddl, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
 }
 
 func builtin(t *testing.T, name string) *model.Model {
@@ -108,6 +108,12 @@ func (f *fleet) environments(n int, doing string) []*environment {
 	return all
 }
 
+// tail is the end of the environment's log.
+func (e *environment) tail() string {
+	text := e.log.String()
+	return text[max(0, len(text)-1_000):]
+}
+
 // Send implements handler.DeadLetters: it takes everything.
 func (f *fleet) Send(_ context.Context, messages []message.Message, _ []message.Verdict, rejected []int) (unsent []int, err error) {
 	f.mu.Lock()
@@ -131,7 +137,7 @@ func (e *environment) deliver(messages []record, timeout time.Duration) (returne
 	defer cancel()
 	answer, err := e.handler.Invoke(ctx, eventOf(messages))
 	if ctx.Err() != nil {
-		t.Errorf("%s: an invocation was not answered within its %v; log:\n%s", e.doing, timeout, e.log.String())
+		t.Errorf("%s: an invocation was not answered within its %v; log:\n%s", e.doing, timeout, e.tail())
 	}
 	if err != nil {
 		t.Errorf("%s: an invocation failed: %v", e.doing, err)
@@ -157,8 +163,11 @@ func (e *environment) deliver(messages []record, timeout time.Duration) (returne
 			done = append(done, id)
 		}
 	}
+	if e.fleet.model.Table.Name != "user_logins" {
+		return returned // the caller knows what must be there
+	}
 	if got := e.fleet.db.Count(t, "SELECT count(*) FROM user_logins WHERE user_id = ANY($1)", done); got != int64(len(done)) {
-		t.Errorf("%s: %d messages are said to be done, and %d of them have a row; log:\n%s", e.doing, len(done), got, e.log.String())
+		t.Errorf("%s: %d messages are said to be done, and %d of them have a row; log:\n%s", e.doing, len(done), got, e.tail())
 	}
 	return returned
 }
