@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,10 +19,19 @@ type conn struct {
 	// named: statements may be prepared under a name, which a pooler in
 	// transaction mode may not allow.
 	named    bool
-	prepared bool
+	prepared string // the text of the insert
+	asked    bool   // how keys compare
 	reused   bool
-	arrays   batch.Arrays // memory for parameters, kept from batch to batch
+	// unconfirmed: a commit is not confirmed by the synchronous standby.
+	unconfirmed atomic.Bool
+	arrays      batch.Arrays // memory for parameters, kept from batch to batch
 }
+
+// standbyRoutine is where the server gives up the wait for a synchronous
+// standby: the transaction is committed there, and perhaps nowhere else. The
+// client sees a warning and success. The warning's words depend on the
+// server's language, its routine does not.
+const standbyRoutine = "SyncRepWaitForLSN"
 
 // statementName is the insert's name on a connection.
 const statementName = "sluice_insert"
@@ -82,14 +92,22 @@ func refused(server *pgconn.PgError, why error) *DatabaseError {
 
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
 	config := s.target.config(l, s.roots)
-	config.OnNotice = onNotice
+	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Routine == standbyRoutine {
+			c.unconfirmed.Store(true)
+		}
+		if onNotice != nil {
+			onNotice(pc, n)
+		}
+	}
 	config.DialFunc = listening(config.DialFunc)
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
-	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
-	if err != nil {
+	var err error
+	if c.PgConn, err = pgconn.ConnectConfig(ctx, &config.Config); err != nil {
 		return nil, err
 	}
-	return &conn{PgConn: pc, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}, nil
+	return c, nil
 }
 
 // release gives a connection back, or drops it after any doubt about it.
