@@ -22,6 +22,8 @@ type story struct {
 	Story string `yaml:"story"`
 	// Needs is a query that returns a row where the server has what the story takes.
 	Needs string `yaml:"needs"`
+	// Database asks for a database of the story's own, and not only a schema.
+	Database bool `yaml:"database"`
 	// On is what it is played on: keyed, ledger, FIFO or partitioned; keyed if
 	// it does not say. All but the ledger are the model of Builtin or Model.
 	On []string `yaml:"on"`
@@ -32,7 +34,7 @@ type story struct {
 	// Setup is SQL of the table's owner, who is a superuser.
 	Setup string `yaml:"setup"`
 	// Grants, when there are some, are what the role :role gets that sluice
-	// connects as; it is the owner otherwise.
+	// connects as; it is the owner otherwise. :schema is the schema.
 	Grants string `yaml:"grants"`
 	// Group is the message group of all messages on FIFO; each has its own if
 	// it does not say.
@@ -88,7 +90,12 @@ func TestStories(t *testing.T) {
 
 func (s *story) play(t *testing.T, on string) {
 	t.Helper()
-	db := pgtest.NewDatabase(t, "")
+	var db *pgtest.DB
+	if s.Database {
+		db = pgtest.NewDatabase(t, "")
+	} else {
+		db = pgtest.New(t)
+	}
 	if s.Needs != "" && len(db.Rows(t, s.Needs)) == 0 {
 		t.Skipf("this server lacks what the story takes: %s", s.Needs)
 	}
@@ -112,7 +119,7 @@ func (s *story) play(t *testing.T, on string) {
 	if s.Grants != "" {
 		user = db.Role(t, func(name string) []string {
 			role = name
-			return []string{strings.ReplaceAll(s.Grants, ":role", name)}
+			return []string{strings.NewReplacer(":role", name, ":schema", db.Schema).Replace(s.Grants)}
 		})
 	}
 	environ := map[string]string{"DATABASE_URL": user.URL, "SLUICE_MODEL": named, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef"}
