@@ -156,9 +156,12 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
 		},
 		{
-			name:   "a default that is too large for its index",
-			setup:  "ALTER TABLE user_logins ADD note text DEFAULT ''; CREATE INDEX ON user_logins (note)",
-			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT (SELECT_LONG)", mends: "ALTER TABLE user_logins ALTER note SET DEFAULT ''",
+			name: "a default that is too large for its index", setup: "ALTER TABLE user_logins ADD note text DEFAULT ''; CREATE INDEX notes ON user_logins (note)",
+			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(3_200), mends: "ALTER TABLE user_logins ALTER note SET DEFAULT ''", says: "notes",
+		},
+		{
+			name: "a default that is too large for any index", setup: "ALTER TABLE user_logins ADD note text DEFAULT ''; CREATE INDEX ON user_logins (note)",
+			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(9_600), mends: "ALTER TABLE user_logins ALTER note SET DEFAULT ''",
 		},
 
 		// Triggers and functions.
@@ -281,6 +284,16 @@ func faultsOfTheDatabase(codes []string) []blameless {
 	return all
 }
 
+// incompressible is an expression for a text of n characters, that is not
+// short enough for an index when it is compressed.
+func incompressible(n int) string {
+	var parts []string
+	for i := range n / 32 {
+		parts = append(parts, fmt.Sprintf("md5('%d')", i))
+	}
+	return strings.Join(parts, " || ")
+}
+
 // TestAFaultOfTheDatabaseCostsNoMessage breaks a database under batches of a
 // thousand, for a function without a connection and again for the same when it
 // is warm. None of the messages is to blame, so none may go to the dead-letter
@@ -387,16 +400,7 @@ func (s *blamelessSite) url(text string) string {
 }
 
 func (s *blamelessSite) sql(text string) string {
-	return strings.NewReplacer(":schema", s.db.Schema, ":role", s.role, "SELECT_LONG", incompressible()).Replace(text)
-}
-
-// incompressible is an expression for more text than an index takes.
-func incompressible() string {
-	var parts []string
-	for i := range 300 {
-		parts = append(parts, fmt.Sprintf("md5('%d')", i))
-	}
-	return strings.Join(parts, " || ")
+	return strings.NewReplacer(":schema", s.db.Schema, ":role", s.role).Replace(text)
 }
 
 func (s *blamelessSite) exec(sql string) {
