@@ -87,7 +87,7 @@ type facts struct {
 func (s *Store) fresh() facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Since(s.facts.read) > catalogAge {
+	if s.now().Sub(s.facts.read) > catalogAge {
 		return facts{keys: s.facts.keys}
 	}
 	return s.facts
@@ -104,7 +104,7 @@ func (s *Store) learn(a *answer) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.facts.catalog, s.facts.read = &c, time.Now()
+	s.facts.catalog, s.facts.read = &c, s.now()
 }
 
 // ours reports whether an error names the table, the ledger or a part of them.

@@ -23,6 +23,7 @@ type DatabaseError struct {
 	text     string
 	err      error // Unwrap gives it, if it is a context's
 	settled  bool  // it is about rows of a batch whose others are committed
+	inside   bool  // it may have arisen in a trigger or a function
 }
 
 // settled reports whether an error is about some rows, and the verdicts hold.
@@ -86,7 +87,9 @@ func over(ctx context.Context) error {
 // a row met which is not to blame for it.
 func (s *Store) refusal(doing string, server *pgconn.PgError) *DatabaseError {
 	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
-	j := s.judge(server, s.fresh().catalog)
+	c := s.fresh().catalog
+	j := s.judge(server, c)
+	e.inside = j.inside || c == nil && mayBeInside(server)
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
@@ -127,6 +130,9 @@ var conditions = map[string]string{
 	"53200": "out_of_memory", "53300": "too_many_connections", "55000": "object_not_in_prerequisite_state", "55P03": "lock_not_available",
 	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
 }
+
+// pooled is what to do when prepared statements are not where they should be.
+const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
 
 // remedy says what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
@@ -177,6 +183,13 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
 		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
 	case "57014":
 		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
+	case "26000", "42P05":
+		return pooled
+	case "08P01":
+		if strings.Contains(err.Message, "prepared statement") {
+			return pooled
+		}
+		return ""
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	}

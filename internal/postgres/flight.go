@@ -199,8 +199,12 @@ func (f *flight) read() ([]answer, error) {
 // bare is an error of the server without the texts that quote values, of which
 // there can be thousands.
 func bare(err *pgconn.PgError) *pgconn.PgError {
+	text := ""
+	if err.Code == "08P01" {
+		text = err.Message // of a pooler, which sees no rows
+	}
 	return &pgconn.PgError{
-		Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
+		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
 		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: err.Where, Routine: err.Routine,
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -172,9 +171,9 @@ func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 func (in *insertion) examine(ctx context.Context, row int) error {
 	s := in.store
 	s.mu.Lock()
-	due := time.Since(s.examined) > catalogAge
+	due := s.now().Sub(s.examined) > catalogAge
 	if due {
-		s.examined = time.Now()
+		s.examined = s.now()
 	}
 	s.mu.Unlock()
 	if !due {
