@@ -266,8 +266,13 @@ func faultsOfTheDatabase(codes []string) []blameless {
 		{name: "no table", breaks: "ALTER TABLE user_logins RENAME TO other", mends: "ALTER TABLE other RENAME TO user_logins", says: "user_logins"},
 		{name: "a table in another schema", breaks: "ALTER TABLE user_logins SET SCHEMA :schema_elsewhere", mends: "ALTER TABLE :schema_elsewhere.user_logins SET SCHEMA :schema", says: "user_logins"},
 		{
-			name:   "a search_path that is made for the role", // which sessions that are open do not see
-			breaks: "ALTER TABLE user_logins SET SCHEMA :schema_elsewhere; ALTER ROLE :role SET search_path = :schema", mends: "ALTER ROLE :role SET search_path = :schema, :schema_elsewhere", says: "user_logins",
+			name: "a search_path that is made for the role", // which sessions that are open do not see
+			breaks: `DO $$ DECLARE here text := (SELECT schemaname FROM pg_tables WHERE tablename = 'user_logins' AND schemaname IN (':schema', ':schema_elsewhere')); BEGIN
+				EXECUTE format('ALTER TABLE %I.user_logins SET SCHEMA %I', here, CASE here WHEN ':schema' THEN ':schema_elsewhere' ELSE ':schema' END);
+				EXECUTE format('ALTER ROLE :role SET search_path = %I', here); END $$`,
+			mends: `DO $$ BEGIN EXECUTE format('ALTER ROLE :role SET search_path = %I',
+				(SELECT schemaname FROM pg_tables WHERE tablename = 'user_logins' AND schemaname IN (':schema', ':schema_elsewhere'))); END $$`,
+			says: "user_logins",
 		},
 	}
 	for _, code := range codes {
@@ -370,7 +375,11 @@ func newBlamelessSite(t *testing.T, c blameless) *blamelessSite {
 
 	s.dlq = s.sim.Queue(esmsim.QueueConfig{Name: "dead-logins", Retention: 14 * 24 * time.Hour})
 	s.queue = s.sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: visibility, DeadLetter: s.dlq, MaxReceives: maxReceives})
-	store, err := postgres.Open(s.url(user.URL), m.Table, simulated(s.sim)...)
+	// Connections grow old by the simulation's clock.
+	store, err := postgres.Open(s.url(user.URL), m.Table, postgres.WithClock(s.sim.Now), postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
+		esmsim.Spend(ctx, d)
+		return true
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -448,16 +457,4 @@ func (s *blamelessSite) problem() string {
 		}
 	}
 	return last
-}
-
-// simulated has a store live by the clock of a simulation.
-func simulated(_ *esmsim.Sim) []postgres.Option {
-	return []postgres.Option{
-		postgres.WithSleep(sleepIn),
-	}
-}
-
-func sleepIn(ctx context.Context, d time.Duration) bool {
-	esmsim.Spend(ctx, d)
-	return true
 }
