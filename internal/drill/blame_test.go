@@ -32,6 +32,8 @@ type blameless struct {
 	least, most int
 	// says must be in the log or the error, never must not.
 	says, never string
+	// keyed cases are about a table with a key; the others are the same with a ledger.
+	keyed bool
 }
 
 const (
@@ -57,7 +59,7 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
 		},
 		{
-			name: "a CHECK on a default of a partition", table: func(columns string) string {
+			keyed: true, name: "a CHECK on a default of a partition", table: func(columns string) string {
 				return columns + " PARTITION BY RANGE (sent_at); CREATE TABLE user_logins_all PARTITION OF user_logins DEFAULT"
 			},
 			setup:  "ALTER TABLE user_logins ADD tier int DEFAULT 1; ALTER TABLE user_logins_all ADD CONSTRAINT tier_known CHECK (tier > 0)",
@@ -110,7 +112,7 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			most: 1, says: "one_slot",
 		},
 		{
-			name: "no partition", table: func(columns string) string {
+			keyed: true, name: "no partition", table: func(columns string) string {
 				return columns + " PARTITION BY RANGE (sent_at); CREATE TABLE user_logins_all PARTITION OF user_logins DEFAULT"
 			},
 			breaks: "ALTER TABLE user_logins DETACH PARTITION user_logins_all", mends: "ALTER TABLE user_logins ATTACH PARTITION user_logins_all DEFAULT", says: "partition",
@@ -122,7 +124,7 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			breaks: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 2147483647", mends: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 1", most: 1,
 		},
 		{
-			name: "a sequence behind its column", // which goes round among the rows of a restore
+			keyed: true, name: "a sequence behind its column", // which goes round among the rows of a restore
 			setup: `ALTER TABLE user_logins ADD id bigserial UNIQUE; INSERT INTO user_logins (user_id, create_date, mask_key, sent_at, message_id) SELECT 'old', '2020-01-01', 'k1', now() - i * interval '1 s', gen_random_uuid() FROM generate_series(1, 300) AS i;
 				SELECT setval('user_logins_id_seq', 1000)`,
 			breaks: "ALTER SEQUENCE user_logins_id_seq MAXVALUE 300 RESTART WITH 1 CYCLE", mends: "ALTER SEQUENCE user_logins_id_seq NO MAXVALUE NO CYCLE RESTART WITH 2000000", says: "user_logins_id_key",
@@ -252,12 +254,12 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			breaks: "DROP POLICY adding ON user_logins", mends: "CREATE POLICY adding ON user_logins FOR ALL TO :role USING (true)",
 		},
 		{
-			name:   "no policy for SELECT",
+			keyed: true, name: "no policy for SELECT",
 			setup:  "ALTER TABLE user_logins ENABLE ROW LEVEL SECURITY; CREATE POLICY adding ON user_logins FOR INSERT TO :role WITH CHECK (true); CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)",
 			breaks: "DROP POLICY seeing ON user_logins", mends: "CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)", says: "SELECT",
 		},
 		{name: "no grant to insert", breaks: "REVOKE INSERT ON user_logins FROM :role", mends: "GRANT INSERT ON user_logins TO :role", says: "grant"},
-		{name: "no grant to select", breaks: "REVOKE SELECT ON user_logins FROM :role", mends: "GRANT SELECT ON user_logins TO :role", says: "grant"},
+		{keyed: true, name: "no grant to select", breaks: "REVOKE SELECT ON user_logins FROM :role", mends: "GRANT SELECT ON user_logins TO :role", says: "grant"},
 		{
 			name: "no grant on a sequence", setup: "ALTER TABLE user_logins ADD id bigserial",
 			breaks: "REVOKE ALL ON SEQUENCE user_logins_id_seq FROM :role", mends: "GRANT USAGE ON SEQUENCE user_logins_id_seq TO :role", says: "user_logins_id_seq",
@@ -266,7 +268,7 @@ func faultsOfTheDatabase(codes []string) []blameless {
 		{name: "no table", breaks: "ALTER TABLE user_logins RENAME TO other", mends: "ALTER TABLE other RENAME TO user_logins", says: "user_logins"},
 		{name: "a table in another schema", breaks: "ALTER TABLE user_logins SET SCHEMA :schema_elsewhere", mends: "ALTER TABLE :schema_elsewhere.user_logins SET SCHEMA :schema", says: "user_logins"},
 		{
-			name: "a search_path that is made for the role", // which sessions that are open do not see
+			keyed: true, name: "a search_path that is made for the role", // which sessions that are open do not see
 			breaks: `DO $$ DECLARE here text := (SELECT schemaname FROM pg_tables WHERE tablename = 'user_logins' AND schemaname IN (':schema', ':schema_elsewhere')); BEGIN
 				EXECUTE format('ALTER TABLE %I.user_logins SET SCHEMA %I', here, CASE here WHEN ':schema' THEN ':schema_elsewhere' ELSE ':schema' END);
 				EXECUTE format('ALTER ROLE :role SET search_path = %I', here); END $$`,
@@ -311,34 +313,45 @@ func TestAFaultOfTheDatabaseCostsNoMessage(t *testing.T) {
 		codes = append(codes, "22023", "44000", "SL001", "XX000", "42883", "42703", "55000", "28000", "40P01", "55P03", "53100", "25006", "08006")
 	}
 	for _, c := range faultsOfTheDatabase(codes) {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := newBlamelessSite(t, c)
-			for cycle, temperature := range []string{"cold", "warm"} {
-				begin := time.Duration(cycle) * time.Hour
-				s.exec(c.breaks)
-				s.send()
-				s.sim.Run(begin + 3*time.Minute)
-				if got := s.rows() - int64(cycle*thousand); got < int64(c.least) || got > int64(c.most) {
-					t.Errorf("%s: %d rows while it is broken, want %d to %d; log: %s", temperature, got, c.least, c.most, s.problem())
-				}
-				if said := s.said(); !strings.Contains(said, c.says) || c.never != "" && strings.Contains(said, c.never) {
-					t.Errorf("%s: the log is to say %q and not %q: %s", temperature, c.says, c.never, s.problem())
-				}
-				s.exec(c.mends)
-				s.log.Reset()
-				s.sim.Run(begin + 50*time.Minute)
-				if got := s.rows() - int64(cycle*thousand); got != thousand {
-					t.Errorf("%s: %d rows after it was mended, want %d; log: %s", temperature, got, thousand, s.problem())
-				}
-				if n := len(s.dlq.Messages()); n > 0 {
-					t.Errorf("%s: %d good messages are in the dead-letter queue", temperature, n)
-				}
-				if t.Failed() {
-					return
-				}
-			}
-		})
+		models := []string{"user_logins"}
+		if inFull(t) && !c.keyed {
+			models = append(models, "user_logins_plain")
+		}
+		for _, name := range models {
+			t.Run(c.name+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				newBlamelessSite(t, name, c).play()
+			})
+		}
+	}
+}
+
+// play breaks and mends the database of a site twice.
+func (s *blamelessSite) play() {
+	t, c := s.t, s.fault
+	for cycle, temperature := range []string{"cold", "warm"} {
+		begin := time.Duration(cycle) * time.Hour
+		s.exec(c.breaks)
+		s.send()
+		s.sim.Run(begin + 3*time.Minute)
+		if got := s.rows() - int64(cycle*thousand); got < int64(c.least) || got > int64(c.most) {
+			t.Errorf("%s: %d rows while it is broken, want %d to %d; log: %s", temperature, got, c.least, c.most, s.problem())
+		}
+		if said := s.said(); !strings.Contains(said, c.says) || c.never != "" && strings.Contains(said, c.never) {
+			t.Errorf("%s: the log is to say %q and not %q: %s", temperature, c.says, c.never, s.problem())
+		}
+		s.exec(c.mends)
+		s.log.Reset()
+		s.sim.Run(begin + 50*time.Minute)
+		if got := s.rows() - int64(cycle*thousand); got != thousand {
+			t.Errorf("%s: %d rows after it was mended, want %d; log: %s", temperature, got, thousand, s.problem())
+		}
+		if n := len(s.dlq.Messages()); n > 0 {
+			t.Errorf("%s: %d good messages are in the dead-letter queue", temperature, n)
+		}
+		if t.Failed() {
+			return
+		}
 	}
 }
 
@@ -352,12 +365,13 @@ type blamelessSite struct {
 	role       string
 	log        *safeBuilder
 	sent       int
+	fault      blameless
 }
 
-func newBlamelessSite(t *testing.T, c blameless) *blamelessSite {
+func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessSite {
 	t.Helper()
-	m := builtin(t, "user_logins")
-	s := &blamelessSite{t: t, sim: esmsim.New(1), db: pgtest.New(t), log: &safeBuilder{}}
+	m := builtin(t, name)
+	s := &blamelessSite{t: t, sim: esmsim.New(1), db: pgtest.New(t), log: &safeBuilder{}, fault: c}
 	s.exec("CREATE SCHEMA :schema_elsewhere")
 	t.Cleanup(func() { s.exec("DROP SCHEMA :schema_elsewhere CASCADE") })
 	user := s.db.Role(t, func(role string) []string {
