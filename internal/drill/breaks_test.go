@@ -146,9 +146,13 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 	}
 	environments := b.fleet.environments(n, fmt.Sprintf("%s, %s, %d messages", w.name, p.name, size))
 	returned := make([][]record, n)
+	defer func() {
+		for _, e := range environments {
+			e.close()
+		}
+	}()
 	var deliveries sync.WaitGroup
 	for i, e := range environments {
-		defer e.close()
 		if !p.cold {
 			warm := b.send(batchOf(k, 1, func(int) bool { return false }))
 			if back := e.deliver(warm, plenty); len(back) > 0 {

@@ -101,7 +101,7 @@ func TestAbortResets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer conn.Close()
+		t.Cleanup(func() { conn.Close() })
 		proxy.Plan(pgtest.Fault{At: pgtest.AfterClientBytes(0), How: how})
 		if _, err := conn.Write([]byte{0, 0, 0, 8, 0, 3, 0, 0}); err != nil { // a startup message
 			t.Fatal(err)
