@@ -82,7 +82,7 @@ func TestTheNetworkBreaksAnywhere(t *testing.T) {
 			var rounds sync.WaitGroup
 			atOnce := make(chan struct{}, 5)
 			for _, p := range places {
-				drawn := []way{ways[random.IntN(3)], ways[3+random.IntN(2)]}
+				drawn := []way{ways[random.IntN(2)], ways[2+random.IntN(3)]} // the first has time to come to its place on any machine
 				if inFull(t) {
 					drawn = ways
 				}
