@@ -17,7 +17,7 @@
 //	}
 //
 // Tests with schemas of their own may run in parallel. What a server has only once (roles, settings of the database) they
-// share: make a role with Role, and change nothing else.
+// share: make a role with Role, and change nothing else. A database of its own is what NewDatabase makes.
 //
 // When a test ends, pgtest looks for connections that it left in a transaction, which would mean a leak in the code
 // under test, and fails the test for each. It knows them by their application_name, which db.URL sets: code
@@ -80,6 +80,33 @@ func New(t testing.TB, statements ...string) *DB {
 		db.endSessions(t)
 		db.Exec(t, "DROP SCHEMA "+schema+" CASCADE")
 	})
+	for _, sql := range statements {
+		db.Exec(t, sql)
+	}
+	return db
+}
+
+// NewDatabase is New with a database of its own, for what a database has only once: extensions, settings, statistics. The
+// options are those of CREATE DATABASE. The schema is public.
+func NewDatabase(t testing.TB, options string, statements ...string) *DB {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a real Postgres takes its time: not with -short")
+	}
+	server := serverURL(t)
+	name := uniqueName("t_" + identifier(t.Name()))
+	execute(t, with(t, server, nil, "public", helperName), "CREATE DATABASE "+name+" "+options)
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatalf("pgtest: the URL of the server: %v", err)
+	}
+	u.Path = "/" + name
+	db := &DB{URL: with(t, u.String(), nil, "public", name), Schema: "public", admin: u.String(), application: name}
+	t.Cleanup(func() {
+		db.endSessions(t)
+		execute(t, with(t, server, nil, "public", helperName), "DROP DATABASE "+name+" WITH (FORCE)")
+	})
+	db.User = db.Rows(t, "SELECT current_user")[0][0]
 	for _, sql := range statements {
 		db.Exec(t, sql)
 	}
