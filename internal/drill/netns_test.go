@@ -1,8 +1,8 @@
 //go:build netns
 
 // `make netns-test` has a function on the other side of a network whose link is taken down. It needs
-// root and iproute2 (ip): the function runs in a network namespace of its own, at the end of a veth
-// pair. A proxy would not do: behind it the kernel of the same machine goes on answering the server's
+// Linux, root and iproute2 (ip): the server is in one network namespace and the function in another, at
+// the ends of a veth pair. A proxy would not do: behind it the kernel of the same machine goes on answering the server's
 // probes.
 
 package drill_test
@@ -27,52 +27,81 @@ import (
 	"sluice/models"
 )
 
-// link is a network of this machine, where the server is, and a namespace.
-type link struct {
-	t            *testing.T
-	namespace    string
-	inside       string // the name of the namespace's end
-	here, there  netip.Addr
-	subnetPrefix netip.Prefix // of here
-}
+// binaryVariable names the command line to a test process that has a network
+// namespace of its own.
+const binaryVariable = "SLUICE_NETNS_BINARY"
 
-// newLink makes the n-th link of this process. Its addresses are of a range
-// that is for benchmarks of networks (RFC 2544), and differ from process to
-// process. Only a few kilobytes are ever on their way, so that what a
-// function sends is not all with the server while that does not read it.
-func newLink(t *testing.T, n int) *link {
+// inOwnNamespace runs a test once more, in a process with a network of its
+// own, and returns the path of the command line there and "" here. Buffers are
+// small in that network: what a function sends must not all be with the server
+// while that does not read it.
+func inOwnNamespace(t *testing.T) (binary string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("a network namespace needs root")
 	}
-	id := os.Getpid() % 8192
-	base := 198<<24 + 18<<16 + id*16 + n*4
-	address := func(i int) netip.Addr {
-		return netip.AddrFrom4([4]byte{byte((base + i) >> 24), byte((base + i) >> 16), byte((base + i) >> 8), byte(base + i)})
+	if binary := os.Getenv(binaryVariable); binary != "" {
+		ip(t, "link", "set", "lo", "up")
+		for name, value := range map[string]string{"tcp_rmem": "4096 65536 65536", "tcp_wmem": "4096 65536 65536"} {
+			if err := os.WriteFile("/proc/sys/net/ipv4/"+name, []byte(value), 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return binary
 	}
-	l := &link{t: t, namespace: fmt.Sprintf("sluice-%d-%d", id, n), inside: fmt.Sprintf("slu%d.%din", id, n), here: address(1), there: address(2)}
-	outside := fmt.Sprintf("slu%d.%dout", id, n)
-	l.subnetPrefix = netip.PrefixFrom(l.here, 30)
-	l.ip("netns", "add", l.namespace)
-	t.Cleanup(func() { l.ip("netns", "delete", l.namespace) }) // and the link with it
-	l.ip("link", "add", outside, "type", "veth", "peer", "name", l.inside)
-	l.ip("link", "set", l.inside, "netns", l.namespace)
-	l.ip("address", "add", l.subnetPrefix.String(), "dev", outside)
-	l.ip("link", "set", outside, "up")
-	l.ip("route", "add", l.there.String(), "dev", outside, "window", "16384")
-	l.ip("-n", l.namespace, "address", "add", netip.PrefixFrom(l.there, 30).String(), "dev", l.inside)
-	l.ip("-n", l.namespace, "link", "set", l.inside, "up")
-	l.ip("netns", "exec", l.namespace, "sh", "-c", "echo 4096 16384 16384 >/proc/sys/net/ipv4/tcp_wmem")
+	binary = filepath.Join(t.TempDir(), "sluice")
+	if err := runtimeapi.Build(t.Context(), "sluice/cmd/sluice", binary); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.New(t) // so that a Postgres is on this machine, which cannot be fetched there
+	again := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.parallel", "8")
+	again.Env = append(os.Environ(), binaryVariable+"="+binary)
+	again.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	again.Stdout, again.Stderr = t.Output(), t.Output()
+	if err := again.Run(); err != nil {
+		t.Errorf("in a network namespace: %v", err)
+	}
+	return ""
+}
+
+// link is a network between this process, where the server is, and another
+// namespace.
+type link struct {
+	t         *testing.T
+	namespace string
+	far       string       // the name of the far end
+	here      netip.Prefix // our address, and the network
+	there     netip.Addr
+}
+
+// newLink makes the n-th link of this process, of a range of addresses that
+// is for such things (RFC 2544).
+func newLink(t *testing.T, n int) *link {
+	t.Helper()
+	near, far := fmt.Sprintf("near%d", n), fmt.Sprintf("far%d", n)
+	l := &link{
+		t: t, namespace: fmt.Sprintf("sluice-%d-%d", os.Getpid(), n), far: far,
+		here: netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(n), 1}), 24), there: netip.AddrFrom4([4]byte{198, 18, byte(n), 2}),
+	}
+	ip(t, "netns", "add", l.namespace)
+	t.Cleanup(func() { ip(t, "netns", "delete", l.namespace) }) // and the link with it
+	ip(t, "link", "add", near, "type", "veth", "peer", "name", far)
+	ip(t, "link", "set", far, "netns", l.namespace)
+	ip(t, "address", "add", l.here.String(), "dev", near)
+	ip(t, "link", "set", near, "up")
+	ip(t, "-n", l.namespace, "address", "add", l.there.String()+"/24", "dev", far)
+	ip(t, "-n", l.namespace, "link", "set", far, "up")
+	ip(t, "netns", "exec", l.namespace, "sh", "-c", "echo 4096 65536 65536 >/proc/sys/net/ipv4/tcp_wmem")
 	return l
 }
 
 // down makes the network silent: nobody is told.
-func (l *link) down() { l.ip("-n", l.namespace, "link", "set", l.inside, "down") }
+func (l *link) down() { ip(l.t, "-n", l.namespace, "link", "set", l.far, "down") }
 
-func (l *link) ip(args ...string) {
-	l.t.Helper()
+func ip(t *testing.T, args ...string) {
+	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		l.t.Fatalf("ip %s (of iproute2, a package of most systems): %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("ip %s (of iproute2, a package of most systems): %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -112,16 +141,15 @@ func orders(n int) []byte {
 // must not keep out those who deliver them again by another network.
 func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 	t.Parallel()
+	binary := inOwnNamespace(t)
+	if binary == "" {
+		return
+	}
 	m, err := model.Load("orders", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := filepath.Join(t.TempDir(), "sluice")
-	if err := runtimeapi.Build(t.Context(), "sluice/cmd/sluice", binary); err != nil {
-		t.Fatal(err)
-	}
-	cases := 0
-	for _, tt := range []struct {
+	for i, tt := range []struct {
 		name  string
 		quiet bool // nothing of the server's is on its way when the link goes down
 		mode  string
@@ -134,11 +162,10 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 		{"while the server waits for more", true, "exec", 60},
 		{"while the server waits for more", true, "exec", 100},
 	} {
-		l := newLink(t, cases)
-		cases++
 		t.Run(fmt.Sprintf("%s, %d messages, mode=%s", tt.name, tt.n, tt.mode), func(t *testing.T) {
 			t.Parallel()
-			server := pgtest.NewServer(t, pgtest.ServerConfig{Network: l.subnetPrefix})
+			l := newLink(t, i)
+			server := pgtest.NewServer(t, pgtest.ServerConfig{Network: l.here})
 			db := server.New(t, append(m.DDL(), fmt.Sprintf(gate, gateLock))...)
 			event := filepath.Join(t.TempDir(), "event.json")
 			if err := os.WriteFile(event, orders(tt.n), 0o600); err != nil {
@@ -167,7 +194,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			}
 
 			far := exec.Command("ip", "netns", "exec", l.namespace, binary, "invoke", "-e", event)
-			far.Env = environment(t, db, l.here, tt.mode)
+			far.Env = environment(t, db, l.here.Addr(), tt.mode)
 			if err := far.Start(); err != nil {
 				t.Fatal(err)
 			}
