@@ -46,6 +46,8 @@ type Batch struct {
 	open    []int // offsets of the values of the row under construction
 	sorted  bool
 	ordered bool
+
+	redelivered bool
 }
 
 type row struct {
@@ -63,7 +65,7 @@ func New(t *Table) *Batch {
 // Reset removes all rows.
 func (b *Batch) Reset() {
 	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], b.open[:0], true
-	b.ordered = false
+	b.ordered, b.redelivered = false, false
 }
 
 // Columns returns the columns; they must not be changed.
@@ -82,6 +84,13 @@ func (b *Batch) Group(i int) int { return b.rows[i].group }
 // order of arrival, and nothing may be stored that follows a refused row of
 // its group.
 func (b *Batch) Ordered() bool { return b.ordered }
+
+// SetRedelivered says whether some of the messages were received before.
+func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
+
+// Redelivered reports whether some of the messages were received before: then
+// their rows may be what an earlier delivery had too little time for.
+func (b *Batch) Redelivered() bool { return b.redelivered }
 
 // Begin starts a row for the message with the given index and message group.
 // Exactly one value for every column must follow, in order, and then End or
@@ -233,3 +242,6 @@ func (b *Batch) Key(i int, f func(column int, v []byte)) {
 		f(c, b.value(b.keys[b.rows[i].keys+k]))
 	}
 }
+
+// SameKey reports whether two rows have keys of the same bytes.
+func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }

@@ -64,9 +64,13 @@ func TestCancelTakesTheRowBack(t *testing.T) {
 	if diff := cmp.Diff(rows(b), []string{`message 0: "first" 1`, `message 2: "last" 3`}); diff != "" {
 		t.Error(diff)
 	}
+	b.SetRedelivered(true)
+	if !b.Redelivered() {
+		t.Error("the batch does not say that messages were received before")
+	}
 	b.Reset()
-	if b.Len() != 0 {
-		t.Error("rows after a reset")
+	if b.Len() != 0 || b.Redelivered() {
+		t.Error("rows, or a word about their messages, after a reset")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"sluice/internal/batch"
@@ -125,6 +126,7 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 	for i := 0; i < len(messages); i++ {
 		i = p.check(ctx, s, messages, i, report.Verdicts)
 	}
+	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount > 1 }))
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
 	s.stopGroups(messages, report.Verdicts)

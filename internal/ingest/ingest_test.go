@@ -32,6 +32,7 @@ type store struct {
 
 	calls int
 	rows  []string // user_ids, in the order in which they came
+	again bool     // the last batch says that messages were received before
 }
 
 // Ping implements ingest.Store.
@@ -40,6 +41,7 @@ func (*store) Ping(context.Context) error { return nil }
 // Insert implements ingest.Store.
 func (s *store) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
 	s.calls++
+	s.again = b.Redelivered()
 	if s.verdict != nil {
 		return s.verdict(b)
 	}
@@ -141,6 +143,23 @@ func words(all []message.Message, r ingest.Report) string {
 		out = append(out, w)
 	}
 	return strings.Join(out, " ")
+}
+
+// TestTheStoreIsToldOfRedeliveries, one batch after the other.
+func TestTheStoreIsToldOfRedeliveries(t *testing.T) {
+	t.Parallel()
+	st := &store{}
+	s := newSite(t, st)
+	for i, counts := range [][]int{{1, 1}, {1, 2}, {1, 1}, {3, 1}, {0, 0}} {
+		all := messages("a b")
+		for k := range all {
+			all[k].ReceiveCount = counts[k]
+		}
+		s.pipeline.Run(t.Context(), s.keys, all)
+		if want := i%2 == 1; st.calls != i+1 || st.again != want {
+			t.Errorf("receive counts %v: the store is told %v, want %v", counts, st.again, want)
+		}
+	}
 }
 
 func TestVerdicts(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	// cancelGrace is how long a flight may take to end after its time is over.
+	// cancelGrace is how long a flight may take, at most, to end after its
+	// context, and a request to cancel or a farewell in the background.
 	cancelGrace = 400 * time.Millisecond
 	// cancelPause is the time between two requests to cancel. It doubles up to
 	// maxCancelPause as long as the server does not react: each request costs
@@ -19,6 +20,38 @@ const (
 	cancelPause    = 5 * time.Millisecond
 	maxCancelPause = time.Second
 )
+
+// grace is the time in which everything ends that a context has ended.
+type grace struct {
+	length time.Duration
+	until  time.Time // the end in any case; zero if the context has no deadline
+}
+
+// graceOf is a quarter of the time that a context gives, and cancelGrace at
+// most: who has to answer shortly after the deadline has kept little time more.
+func graceOf(ctx context.Context) grace {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return grace{length: cancelGrace}
+	}
+	length := min(cancelGrace, max(0, time.Until(deadline)/4))
+	return grace{length, deadline.Add(length)}
+}
+
+// within is the grace of a part of the time.
+func (g grace) within(d time.Duration) grace {
+	g.length = min(g.length, d/4)
+	return g
+}
+
+// end is when a grace ends that begins now.
+func (g grace) end() time.Time {
+	end := time.Now().Add(g.length)
+	if !g.until.IsZero() && g.until.Before(end) {
+		return g.until
+	}
+	return end
+}
 
 // canceller ends the flight that is under way when its context ends: the
 // server is told to stop, so that abandoned work does not pile up behind a
@@ -32,6 +65,7 @@ const (
 // ended meanwhile: PgBouncer 1.18 does not survive that.
 type canceller struct {
 	conn  *pgconn.PgConn
+	grace grace
 	ended chan struct{} // closed when the flight has ended
 	done  chan struct{} // closed when no request is under way any more
 }
@@ -40,7 +74,7 @@ type canceller struct {
 func (c *canceller) HandleCancel(context.Context) {
 	ended, done := make(chan struct{}), make(chan struct{})
 	c.ended, c.done = ended, done
-	_ = c.conn.Conn().SetDeadline(time.Now().Add(cancelGrace)) // a broken connection fails by itself
+	_ = c.conn.Conn().SetDeadline(c.grace.end()) // a broken connection fails by itself
 	ear := earOf(c.conn.Conn())
 	go func() { //nolint:gosec // not with the context of the call, which has ended
 		defer close(done)
@@ -73,9 +107,8 @@ func (c *canceller) HandleUnwatchAfterCancel() {
 		}()
 		return
 	}
-	close(ended)
-	<-c.done
-	_ = c.conn.Conn().SetDeadline(time.Time{}) // the connection is dropped
+	close(ended) // the caller may have no time to wait for the last request
+	_ = c.conn.Conn().SetDeadline(time.Time{})
 }
 
 // ear is the network of a connection. It counts how often the server was heard,

@@ -2,6 +2,9 @@ package postgres
 
 import (
 	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,27 +21,73 @@ type conn struct {
 	// named: statements may be prepared under a name, which a pooler in
 	// transaction mode may not allow.
 	named    bool
-	prepared bool
+	prepared string // the text of the insert
+	asked    bool   // how keys compare
 	reused   bool
-	arrays   batch.Arrays // memory for parameters, kept from batch to batch
+	// unconfirmed: a commit is not confirmed by the synchronous standby.
+	unconfirmed atomic.Bool
+	// replaceAt is when another connection takes its place; zero for never.
+	replaceAt time.Time
+	canceller *canceller
+	arrays    batch.Arrays // memory for parameters, kept from batch to batch
 }
+
+// standbyRoutine is where the server gives up the wait for a synchronous
+// standby: the transaction is committed there, and perhaps nowhere else. The
+// client sees a warning and success. The warning's words depend on the
+// server's language, its routine does not.
+const standbyRoutine = "SyncRepWaitForLSN"
 
 // statementName is the insert's name on a connection.
 const statementName = "sluice_insert"
 
-// acquire takes an idle connection or makes one. There is no ping: a
-// connection that died meanwhile costs one clean retry.
-func (s *Store) acquire(ctx context.Context) (*conn, error) {
-	s.mu.Lock()
-	if n := len(s.idle); n > 0 {
-		c := s.idle[n-1]
-		s.idle = s.idle[:n-1]
-		s.mu.Unlock()
-		c.reused = true
-		return c, nil
+// acquire takes an idle connection or makes one; with another it always makes
+// one. There is no ping: a connection that died meanwhile costs one clean retry.
+func (s *Store) acquire(ctx context.Context, another bool) (*conn, error) {
+	for !another {
+		c := s.popIdle()
+		if c == nil {
+			break
+		}
+		if c.replaceAt.IsZero() || s.now().Before(c.replaceAt) {
+			c.reused = true
+			return c, nil
+		}
+		s.discard(c)
 	}
-	s.mu.Unlock()
 	return s.connect(ctx, nil)
+}
+
+// popIdle takes the idle connection that was used last, nil if there is none.
+func (s *Store) popIdle() *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.idle)
+	if n == 0 {
+		return nil
+	}
+	c := s.idle[n-1]
+	s.idle = s.idle[:n-1]
+	return c
+}
+
+const (
+	// replaceAfter is how long a connection is kept that has shown a
+	// configuration error, or rows that were discarded. What fixes it may be
+	// invisible to a session that is open: a search_path, a plan. Until then
+	// the connection is used, lest an outage of that kind costs logins.
+	replaceAfter = 30 * time.Second
+	// replaceWithin is what chance adds, lest a thousand functions that have
+	// met the same error log in together.
+	replaceWithin = 15 * time.Second
+)
+
+// replaceLater has the connection replaced, counted from when it showed the
+// first error.
+func (s *Store) replaceLater(c *conn) {
+	if c.replaceAt.IsZero() {
+		c.replaceAt = s.now().Add(replaceAfter + rand.N(replaceWithin)) //nolint:gosec // jitter
+	}
 }
 
 // connecting is what connect does, for its errors.
@@ -82,14 +131,28 @@ func refused(server *pgconn.PgError, why error) *DatabaseError {
 
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
 	config := s.target.config(l, s.roots)
-	config.OnNotice = onNotice
+	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Routine == standbyRoutine {
+			c.unconfirmed.Store(true)
+		}
+		if onNotice != nil {
+			onNotice(pc, n)
+		}
+	}
+	if s.dialer != nil {
+		config.DialFunc = s.dialer
+	}
 	config.DialFunc = listening(config.DialFunc)
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
-	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
-	if err != nil {
+	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
+		c.canceller = &canceller{conn: pc, grace: grace{length: cancelGrace}}
+		return c.canceller
+	}
+	var err error
+	if c.PgConn, err = pgconn.ConnectConfig(ctx, &config.Config); err != nil {
 		return nil, err
 	}
-	return &conn{PgConn: pc, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}, nil
+	return c, nil
 }
 
 // release gives a connection back, or drops it after any doubt about it.
@@ -105,17 +168,40 @@ func (s *Store) release(c *conn, healthy bool) {
 			return
 		}
 	}
-	closeConn(c)
+	s.discard(c)
 }
 
-func closeConns(all []*conn) {
-	for _, c := range all {
-		closeConn(c)
+// dropIdle closes the idle connections in the background.
+func (s *Store) dropIdle() {
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, c := range idle {
+		s.discard(c)
 	}
 }
 
+// discard closes a connection in the background: to take leave of a silent
+// peer can take time, which a batch may not have.
+func (s *Store) discard(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed { // Close waits no more
+		go closeConn(c)
+		return
+	}
+	s.closing.Go(func() { closeConn(c) })
+}
+
+// closeConn takes leave of the server, for no longer than the network may take.
 func closeConn(c *conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
-	defer cancel()
-	_ = c.Close(ctx) // it is gone either way
+	if c.IsClosed() {
+		return
+	}
+	if c.canceller.done != nil {
+		<-c.canceller.done // the last request to cancel
+	}
+	_ = c.Conn().SetDeadline(time.Now().Add(cancelGrace))
+	_ = c.Close(context.Background()) // it is gone either way
 }

@@ -20,13 +20,14 @@ func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 
 // Ping asks the database to insert no rows, as Insert asks it to insert some:
 // what is wrong with login, table, grants or key shows, and so does a server
-// that takes no rows.
+// that takes no rows. It does not wait for a fault to pass: who waits for that
+// asks again.
 func (s *Store) Ping(ctx context.Context) error {
-	for {
-		reused, err := s.attempt(ctx, batch.New(s.table), &Result{})
-		if err == nil || !reused {
-			return err
+	nothing := s.piece(batch.New(s.table), nil, graceOf(ctx))
+	for another := false; ; another = true {
+		a := nothing.attempt(ctx, another)
+		if !a.reused || !a.again && !a.cut || ctx.Err() != nil {
+			return a.err
 		}
-		s.dropIdle() // most likely it died while nobody used it
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -49,6 +50,9 @@ func unreachable(err *pgconn.ConnectError) (what, remedy string, operator bool) 
 	}
 	var came []string
 	for _, try := range tries {
+		if withoutTLS(try) && allowsClearText(err.Config, try) {
+			continue // the attempt without TLS decides
+		}
 		one, next, theirs := missed(try, place(try, all))
 		if !slices.Contains(came, one) {
 			came = append(came, one)
@@ -68,7 +72,6 @@ func missed(err error, at string) (what, remedy string, operator bool) {
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
-		record   tls.RecordHeaderError
 	)
 	switch {
 	case errors.As(err, &dns):
@@ -83,7 +86,7 @@ func missed(err error, at string) (what, remedy string, operator bool) {
 		return "the certificate of " + at + " is for another host name", "use in DATABASE_URL the name that the certificate has", true
 	case errors.As(err, &invalid):
 		return "the certificate of " + at + " is not valid", "check its dates and its use", true
-	case errors.As(err, &record), strings.Contains(err.Error(), "server refused TLS connection"):
+	case withoutTLS(err):
 		return at + " does not speak TLS", "turn TLS on there, or allow clear text with ?sslmode=disable in DATABASE_URL", true
 	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
 		return "no answer from " + at + " in time", "check host and port in DATABASE_URL, and that its firewall or security group lets this network in", false
@@ -100,20 +103,42 @@ func missed(err error, at string) (what, remedy string, operator bool) {
 	}
 }
 
-// place is where an attempt to connect went, as people write it. Only the
-// beginning of pgx's text has it: "10.0.0.5:5432 (db.example.com): dial error".
+// withoutTLS reports whether an attempt found that its host does not speak TLS.
+func withoutTLS(attempt error) bool {
+	var record tls.RecordHeaderError
+	return errors.As(attempt, &record) || strings.Contains(attempt.Error(), "server refused TLS connection")
+}
+
+// allowsClearText reports whether a configuration has the host of an attempt
+// tried without TLS too, as sslmode=prefer does.
+func allowsClearText(c *pgconn.Config, attempt error) bool {
+	host, _, port, ok := peer(attempt)
+	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	return ok && slices.ContainsFunc(all, func(f *pgconn.FallbackConfig) bool {
+		return f.TLSConfig == nil && f.Host == host && strconv.Itoa(int(f.Port)) == port
+	})
+}
+
+// place is where an attempt to connect went, as people write it.
 func place(attempt error, otherwise string) string {
-	address, rest, _ := strings.Cut(attempt.Error(), " (")
-	host, _, ok := strings.Cut(rest, "): ")
-	ip, port, err := net.SplitHostPort(address)
+	host, ip, port, ok := peer(attempt)
 	switch {
-	case !ok || err != nil:
+	case !ok:
 		return otherwise
 	case host == ip:
-		return address
+		return net.JoinHostPort(ip, port)
 	default:
 		return net.JoinHostPort(host, port) + " (" + ip + ")"
 	}
+}
+
+// peer is where an attempt to connect went. Only the beginning of pgx's text
+// has it: "10.0.0.5:5432 (db.example.com): dial error".
+func peer(attempt error) (host, ip, port string, ok bool) {
+	address, rest, _ := strings.Cut(attempt.Error(), " (")
+	host, _, ok = strings.Cut(rest, "): ")
+	ip, port, err := net.SplitHostPort(address)
+	return host, ip, port, ok && err == nil
 }
 
 // hosts are the hosts of a URL, each once: TLS and clear text are two entries.

@@ -2,12 +2,14 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,4 +174,98 @@ func TestHostsThatAnswerOtherwise(t *testing.T) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
+}
+
+// TestAResetIsNotARefusalOfTLS has hosts that refuse TLS, as many do. Where the
+// URL allows clear text that is nobody's fault: what came of the attempt
+// without TLS decides.
+func TestAResetIsNotARefusalOfTLS(t *testing.T) {
+	t.Parallel()
+	const nobody = "127.0.0.1:1"
+	for _, tt := range []struct {
+		name, hosts, params string // $host refuses TLS, and hangs up on clear text
+		fault               message.Cause
+		says, saysNot       string
+	}{
+		{name: "nothing said, as on loopback", hosts: "$host", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer", hosts: "$host", params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "allow", hosts: "$host", params: "sslmode=allow", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer, a name", hosts: "localhost:$port", params: "sslmode=prefer", fault: message.CauseMoment, saysNot: "TLS"},
+		{name: "prefer, and nobody on another host", hosts: "$host," + nobody, params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer, and another one first", hosts: nobody + ",$host", params: "sslmode=prefer", fault: message.CauseMoment, says: "cannot connect to " + nobody, saysNot: "TLS"},
+		{name: "prefer, two of them", hosts: "$host,$other", params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $other broke", saysNot: "TLS"},
+		{name: "require", hosts: "$host", params: "sslmode=require", fault: message.CauseOperator, says: "$host does not speak TLS"},
+		{name: "verify-full", hosts: "$host", params: "sslmode=verify-full", fault: message.CauseOperator, says: "$host does not speak TLS"},
+		{name: "require, two of them", hosts: "$host,$other", params: "sslmode=require", fault: message.CauseOperator, says: "$other does not speak TLS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			host, other := refusesTLS(t, 1000, ""), refusesTLS(t, 1000, "")
+			_, port, _ := net.SplitHostPort(host)
+			fill := strings.NewReplacer("$host", host, "$other", other, "$port", port).Replace
+			store := openStore(t, "postgres://sluice@"+fill(tt.hosts)+"/app?"+tt.params, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return true }))
+			for what, try := range map[string]func() error{
+				"Connect": func() error { _, err := store.Connect(t.Context()); return err },
+				"Insert":  func() error { _, err := store.Insert(t.Context(), batchOf(goods(1, 1))); return err },
+			} {
+				err := try()
+				if cause, _ := message.FaultOf(err); cause != tt.fault || !strings.Contains(err.Error(), fill(tt.says)) || tt.saysNot != "" && strings.Contains(err.Error(), tt.saysNot) {
+					t.Errorf("%s: got a fault of %q: %v", what, cause, err)
+				}
+			}
+		})
+	}
+}
+
+// TestOneReset of the attempt without TLS is tried again like any other.
+func TestOneReset(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	u, err := url.Parse(strings.Replace(s.proxy.URL, "sslmode=disable", "sslmode=prefer", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Host = refusesTLS(t, 2, u.Host)
+	s.store = openStore(t, u.String(), events)
+	s.insert(goods(1, 3)...).must().inserts(3)
+}
+
+// refusesTLS is a host that hangs up on its first callers without TLS, and
+// passes the others on.
+func refusesTLS(t testing.TB, hangsUp int, next string) string {
+	t.Helper()
+	listener := listen(t)
+	var calls atomic.Int64
+	serve := func(from net.Conn) {
+		defer func() { _ = from.Close() }()
+		first := make([]byte, 8)
+		if _, err := io.ReadFull(from, first); err != nil {
+			return
+		}
+		if code := binary.BigEndian.Uint32(first[4:]); code == 80877103 { // a request for TLS
+			_, _ = from.Write([]byte{'N'})
+			return
+		}
+		if calls.Add(1) <= int64(hangsUp) {
+			return
+		}
+		to, err := net.Dial("tcp", next)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = to.Write(first)
+		go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
+		_, _ = io.Copy(from, to)
+	}
+	go func() {
+		for {
+			from, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go serve(from)
+		}
+	}()
+	return listener.Addr().String()
 }

@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+// The least time that a piece of a batch is tried with is leastShare, as it may
+// have to connect first, and one of mostPieces parts of the time in all: each
+// piece that is too slow costs a login.
+const (
+	leastShare = 250 * time.Millisecond
+	mostPieces = 32
+)
+
+// halves is the work on a batch that is too slow for its deadline: it is stored
+// in halves, each by a transaction of its own, and what is too slow again in
+// halves of that. So a row that waits for something, in a trigger or for a
+// lock, does not hold up the others for ever.
+type halves struct {
+	store  *Store
+	batch  *batch.Batch
+	grace  grace
+	least  time.Duration
+	deepAt time.Time // when halves begin to go before other pieces, which are shuffled
+	isDeep bool
+	queue  [][]int // the pieces that are still to be tried, as rows
+	result Result
+	fresh  int
+	// stopped are the message groups with a row that is not stored: nothing
+	// that follows it may be.
+	stopped map[int]bool
+	late    int // rows that took too long
+	err     error
+}
+
+// halve stores a batch that was too slow as a whole.
+func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
+	deadline, _ := ctx.Deadline() // there is one, or nothing were too slow for it
+	left := time.Until(deadline)
+	h := &halves{
+		store: s, batch: whole.batch, grace: whole.grace, least: max(leastShare, left/mostPieces), deepAt: deadline.Add(-left / 2), isDeep: whole.batch.Ordered(),
+		result: Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}, fresh: whole.fresh, stopped: map[int]bool{},
+	}
+	h.divide(h.grouped(whole.rows))
+	for len(h.queue) > 0 {
+		if !h.isDeep && time.Now().After(h.deepAt) {
+			h.isDeep = true
+			rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] })
+		}
+		rows := slices.DeleteFunc(slices.Clone(h.queue[0]), h.follows)
+		share, ok := h.share(ctx)
+		h.queue = h.queue[1:]
+		switch {
+		case len(rows) == 0:
+		case ok:
+			h.try(ctx, rows, share)
+		case errors.Is(ctx.Err(), context.Canceled):
+			h.settle(rows, make([]message.Verdict, h.batch.Len()))
+		default:
+			h.overdue(rows)
+		}
+	}
+	h.result.Inserted = min(h.fresh, countStored(h.result.Verdicts))
+	return h.result, h.why(ctx)
+}
+
+// grouped puts rows with message groups group by group. The order of the groups
+// is random: those that are slow again and again shall not come first each time.
+func (h *halves) grouped(rows []int) []int {
+	if !h.batch.Ordered() {
+		return rows
+	}
+	place := map[int]int{}
+	for _, i := range rows {
+		if group := h.batch.Group(i); place[group] == 0 {
+			place[group] = 1 + rand.Int() //nolint:gosec // a shuffle
+		}
+	}
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(place[h.batch.Group(a)], place[h.batch.Group(b)]) })
+	return rows
+}
+
+// divide puts the halves of a piece into the queue. They come after the other
+// pieces, so that these wait for one share of time only. That finds nothing to
+// store when there are slow rows everywhere: so halves come first when half of
+// the time is over. Where rows have an order they always do: none may overtake.
+func (h *halves) divide(rows []int) {
+	middle := len(rows) / 2
+	both := [][]int{rows[:middle:middle], rows[middle:]}
+	if h.isDeep {
+		h.queue = slices.Concat(both, h.queue)
+	} else {
+		h.queue = append(h.queue, both...)
+	}
+}
+
+// follows reports whether a row follows one of its message group that is not
+// stored, and returns it then.
+func (h *halves) follows(row int) bool {
+	stopped := h.stopped[h.batch.Group(row)]
+	if stopped {
+		h.result.Verdicts[row] = message.Verdict{Cause: message.CauseGroup}
+	}
+	return stopped
+}
+
+// share is the time for the first piece in the queue: each piece gets an equal
+// part of what is left, and so does each halving on its way to a single row. It
+// reports whether that is enough to begin.
+func (h *halves) share(ctx context.Context) (time.Duration, bool) {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	parts := 0
+	for _, rows := range h.queue {
+		parts += 1 + bits.Len(uint(max(len(rows)-1, 0)))
+	}
+	return max(left/time.Duration(parts), h.least), left >= h.least && ctx.Err() == nil
+}
+
+// try stores a piece, or puts its halves into the queue.
+func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
+	limited, stop := context.WithTimeout(ctx, share)
+	defer stop()
+	p := h.store.piece(h.batch, rows, h.grace.within(share))
+	p.part = true
+	_, err := p.persist(limited)
+	h.result.RoundTrips += p.result.RoundTrips
+	h.fresh += p.fresh
+	inTime := err == nil || limited.Err() == nil
+	switch {
+	case !inTime && ctx.Err() == nil && len(rows) > 1:
+		h.divide(rows)
+	case !inTime && !errors.Is(ctx.Err(), context.Canceled):
+		h.overdue(rows)
+	default:
+		cause, _ := message.FaultOf(err)
+		for _, i := range rows {
+			if v := &p.result.Verdicts[i]; v.Outcome == message.Returned && v.Cause == message.CauseNone {
+				v.Cause = cause
+			}
+		}
+		if h.err == nil || cause == message.CauseOperator {
+			h.err = err
+		}
+		h.settle(rows, p.result.Verdicts)
+	}
+}
+
+// overdue returns rows that took too long.
+func (h *halves) overdue(rows []int) {
+	h.late += len(rows)
+	verdicts := make([]message.Verdict, h.batch.Len())
+	for _, i := range rows {
+		verdicts[i] = message.Verdict{Cause: message.CauseDeadline}
+	}
+	h.settle(rows, verdicts)
+}
+
+// settle takes over the verdicts on rows.
+func (h *halves) settle(rows []int, verdicts []message.Verdict) {
+	for _, i := range rows {
+		h.result.Verdicts[i] = verdicts[i]
+		if group := h.batch.Group(i); group != 0 && verdicts[i].Outcome != message.Stored {
+			h.stopped[group] = true
+		}
+	}
+}
+
+// why is the error of the whole: why rows are returned.
+func (h *halves) why(ctx context.Context) error {
+	switch {
+	case h.err != nil:
+		return h.err
+	case errors.Is(ctx.Err(), context.Canceled):
+		return h.store.fault(ctx, h.store.inserting, ctx.Err())
+	case h.late == 0:
+		return nil
+	}
+	e := &DatabaseError{Cause: message.CauseMoment, err: context.DeadlineExceeded}
+	e.say(h.store.inserting, fmt.Sprintf("%d of %d rows took too long, in ever smaller pieces", h.late, h.batch.Len()),
+		"look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches")
+	return e
+}

@@ -1,0 +1,282 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// tooSlow is the verdict on a row that had its own time, and did not end.
+const tooSlow = "returned: deadline"
+
+// redeliver inserts rows of messages that were received before.
+func redeliver(t *testing.T, store *postgres.Store, given time.Duration, rows []row) *outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), given)
+	defer cancel()
+	b := batchOf(rows)
+	b.SetRedelivered(true)
+	result, err := store.Insert(ctx, b)
+	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
+}
+
+// redeliver is that in time.
+func (f *fake) redeliver(t *testing.T, store *postgres.Store, given time.Duration, rows []row) *outcome {
+	t.Helper()
+	began := time.Now()
+	o := redeliver(t, store, given, rows)
+	if late := time.Since(began) - given; late > graceFor(given) {
+		t.Errorf("the answer is late by %v", late)
+	}
+	return o
+}
+
+// waitsFor makes statements with any of these rows take for ever.
+func (f *fake) waitsFor(slow ...int64) {
+	f.hold = func(ids []int64) time.Duration {
+		for _, id := range ids {
+			if slices.Contains(slow, id) {
+				return forever
+			}
+		}
+		return 5 * time.Millisecond
+	}
+}
+
+// TestARowThatTakesForever holds up its batch once: the next delivery stores
+// all others, and costs a connection for each half that was too slow.
+func TestARowThatTakesForever(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2, 3, 10, 1000} {
+		for _, slow := range []int64{1, int64(n+1) / 2, int64(n)} {
+			for _, connections := range []int{0, 1} {
+				bubble(t, fmt.Sprintf("row %d of %d, %d idle connections", slow, n, connections), func(t *testing.T, f *fake) {
+					const given = 8 * time.Second
+					rows := goods(1, n)
+					store := f.open()
+					f.warm(store, connections)
+					f.waitsFor(slow)
+
+					ctx, cancel := context.WithTimeout(t.Context(), given)
+					defer cancel()
+					result, err := store.Insert(ctx, batchOf(rows))
+					first := &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
+					first.blames(message.CauseMoment).inserts(0)
+
+					f.dials = nil
+					others, one := split(rows, map[int64]bool{slow: true})
+					o := f.redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
+					if !errors.Is(o.err, context.DeadlineExceeded) {
+						t.Errorf("the error is not the deadline's: %v", o.err)
+					}
+					if most := 3 + len(fmt.Sprintf("%b", n)); len(f.dials) > most {
+						t.Errorf("%d new connections, want at most %d", len(f.dials), most)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestRowsThatTakeForever are many: each delivery stores some of the others,
+// until all are stored.
+func TestRowsThatTakeForever(t *testing.T) {
+	t.Parallel()
+	for many, deliveries := range map[int]int{2: 2, 5: 10, 20: 100} {
+		bubble(t, fmt.Sprint(many), func(t *testing.T, f *fake) {
+			const n = 1000
+			bad := map[int64]bool{}
+			for i := range many {
+				bad[int64((2*i+1)*n/(2*many))] = true
+			}
+			f.waitsFor(keysOf(bad)...)
+			store := f.open()
+			left := goods(1, n)
+			inserted := 0
+			for delivery := 1; len(left) > many; delivery++ {
+				if delivery > deliveries {
+					t.Fatalf("%d rows are left", len(left))
+				}
+				before := len(f.dials)
+				o := f.redeliver(t, store, 20*time.Second, left)
+				inserted += o.Inserted
+				if cost := len(f.dials) - before; cost > 40 {
+					t.Errorf("delivery %d costs %d connections", delivery, cost)
+				}
+				var again []row
+				for i, v := range o.Verdicts {
+					if v.Outcome != message.Stored {
+						again = append(again, left[i])
+					}
+				}
+				t.Logf("delivery %d: %d rows inserted by %d connections, left %d %v", delivery, o.Inserted, len(f.dials)-before, len(again), o.err)
+				left = again
+			}
+			if inserted != n-many {
+				t.Errorf("%d rows inserted, want %d", inserted, n-many)
+			}
+		})
+	}
+}
+
+// TestALockThatIsReleasedLate ends in time for the pieces that come after.
+func TestALockThatIsReleasedLate(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		released := time.Now().Add(20 * time.Second)
+		f.hold = func([]int64) time.Duration { return time.Until(released) }
+		f.redeliver(t, f.open(), 30*time.Second, goods(1, 100)).must().inserts(100)
+	})
+}
+
+// TestABatchInTimeIsNotDivided, also when its messages were received before.
+func TestABatchInTimeIsNotDivided(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		const given = 10 * time.Second
+		store := f.open()
+		for _, connections := range []int{1, 0} { // new ones
+			f.hold = func([]int64) time.Duration { return given/2 - time.Millisecond }
+			f.redeliver(t, store, given, goods(1, 100)).must().inserts(100)
+			if len(f.inserted) != 2-connections || len(f.dials) != 1 {
+				t.Errorf("%d statements on %d connections", len(f.inserted), len(f.dials))
+			}
+		}
+	})
+}
+
+// TestAFaultOfOnePiece is that of its rows, and the others are stored.
+func TestAFaultOfOnePiece(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		f.hold = func(ids []int64) time.Duration {
+			if len(ids) > 8 {
+				return forever
+			}
+			return 0
+		}
+		f.refuse = func(ids []int64) string {
+			if slices.Contains(ids, 3) {
+				return "42P01"
+			}
+			return ""
+		}
+		f.redeliver(t, f.open(), 10*time.Second, goods(1, 16)).blames(message.CauseOperator, "42P01").inserts(8).
+			verdicts(verdicts{operator: "1-8", stored: "9-16"})
+	})
+}
+
+// TestARedeliveredBatchCostsOneFlight as any other does.
+func TestARedeliveredBatchCostsOneFlight(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	s.warm()
+	b := batchOf(goods(1, 100))
+	b.SetRedelivered(true)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	s.insertBatch(ctx, b, idsOf(goods(1, 100))).must().inserts(100).costs(1)
+}
+
+// TestHalvesOfAnOrderedBatch has groups and slow rows at random: nothing is
+// stored that follows a row of its group which is not, and nothing before it.
+func TestHalvesOfAnOrderedBatch(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(50) {
+		bubble(t, fmt.Sprint(seed), func(t *testing.T, f *fake) {
+			r := rand.New(rand.NewPCG(seed, 1))
+			n := 2 + r.IntN(60)
+			groups := make([]byte, n)
+			for i := range groups {
+				groups[i] = byte('a' + r.IntN(1+n/4))
+			}
+			rows := inGroups(string(groups), goods(1, n))
+			var slow []int64
+			for range 1 + r.IntN(3) {
+				slow = append(slow, rows[r.IntN(n)].id)
+			}
+			f.waitsFor(slow...)
+			o := f.redeliver(t, f.open(), 30*time.Second, rows)
+
+			stopped := map[int]bool{}
+			want := verdicts{}
+			kinds := map[string][]int64{}
+			for _, row := range rows {
+				kind := stored
+				switch {
+				case stopped[row.group]:
+					kind = behind
+				case slices.Contains(slow, row.id):
+					kind = tooSlow
+					stopped[row.group] = true
+				}
+				kinds[kind] = append(kinds[kind], row.id)
+			}
+			for kind, ids := range kinds {
+				want[kind] = ranges(ids)
+			}
+			o.verdicts(want).inserts(len(kinds[stored]))
+			group := map[int64]int{}
+			for _, row := range rows {
+				group[row.id] = row.group
+			}
+			last := map[int]int64{}
+			for _, id := range slices.Concat(f.inserted...) { // ids are in order
+				if id <= last[group[id]] {
+					t.Errorf("row %d of a group is inserted after row %d", id, last[group[id]])
+				}
+				last[group[id]] = id
+			}
+			if strings.Contains(fmt.Sprint(o.err), canary) {
+				t.Errorf("the error quotes a row: %v", o.err)
+			}
+		})
+	}
+}
+
+// TestATriggerThatSleepsOnOneRow is the same on a real server, which may be as
+// slow as it likes: messages are delivered until only what has to is left.
+func TestATriggerThatSleepsOnOneRow(t *testing.T) {
+	t.Parallel()
+	for name, groups := range map[string]string{"unordered": "", "ordered": "bcbacabcbc"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				s := newSite(t, setup{mode: mode, sql: createEvents + `
+					CREATE FUNCTION doze() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.n = 2 THEN PERFORM pg_sleep(1000); END IF; RETURN NEW; END $$;
+					CREATE TRIGGER doze BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION doze()`})
+				left, want := goods(1, 10), "1-3 5-10"
+				if groups != "" {
+					left, want = inGroups(groups, left), "1-3 5 7-10"
+				}
+				two(&left[3])
+				inserted := 0
+				for deliveries := 0; s.stored() != want && deliveries < 20; deliveries++ {
+					o := redeliver(t, s.store, 4*time.Second, left)
+					inserted += o.Inserted
+					var again []row
+					for i, v := range o.Verdicts {
+						if v.Outcome != message.Stored {
+							again = append(again, left[i])
+						}
+					}
+					left = again
+				}
+				if got := s.stored(); got != want || inserted != 10-len(left) {
+					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))
+				}
+				eventually(t, "no statement sleeps", func() bool {
+					return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'PgSleep'", s.db.Schema) == 0
+				})
+			})
+		})
+	}
+}

@@ -1,0 +1,165 @@
+package postgres_test
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// TestAWarmConnectionSeesTheRepair has faults whose repair only new sessions
+// see. The connection that has shown one is used for half a minute more, and
+// then another takes its place.
+func TestAWarmConnectionSeesTheRepair(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, sql   string
+		mends       string // $role is who inserts
+		fault       message.Cause
+		want        verdicts
+		hasNoSchema bool
+	}{
+		{name: "a schema that is not in the search_path", hasNoSchema: true, mends: "ALTER ROLE $role SET search_path = $schema", fault: message.CauseOperator, want: verdicts{unproven: "11-13"}},
+		{
+			name: "a setting by which a trigger discards rows", mends: "ALTER ROLE $role SET sluice.keeps = 'on'", want: verdicts{swallowed: "11-13"},
+			sql: `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE current_setting('sluice.keeps', true) WHEN 'on' THEN NEW END; END $$;
+				CREATE TRIGGER discard BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION discard()`,
+		},
+		{
+			name: "a setting by which a policy lets nothing in", mends: "ALTER ROLE $role SET sluice.tenant = 'ours'", fault: message.CauseOperator, want: verdicts{operator: "11-13"},
+			sql: `ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY see ON events FOR SELECT USING (true);
+				CREATE POLICY ours ON events FOR INSERT WITH CHECK (current_setting('sluice.tenant', true) = 'ours')`,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, setup{sql: createEvents + tt.sql, grants: func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }})
+			now := time.Now()
+			at := s.proxy.URL
+			if tt.hasNoSchema {
+				at = withoutOptions(t, at)
+			}
+			s.store = openStore(t, at, events, postgres.WithClock(func() time.Time { return now }))
+			fails := func() *outcome {
+				o := s.insert(goods(11, 3)...).verdicts(tt.want)
+				if tt.fault != "" {
+					o.blames(tt.fault)
+				}
+				return o
+			}
+			fails()
+			s.db.Exec(t, strings.NewReplacer("$role", s.user.User, "$schema", s.db.Schema).Replace(tt.mends))
+			for range 3 {
+				now = now.Add(29 * time.Second / 3)
+				if o := fails(); o.flights != o.RoundTrips {
+					t.Errorf("%d round trips cost %d flights: the connection was replaced, and need not have been yet", o.RoundTrips, o.flights)
+				}
+			}
+			now = now.Add(16 * time.Second)
+			s.insert(goods(11, 3)...).must().inserts(3)
+			now = now.Add(time.Hour)
+			s.insert(goods(21, 3)...).must().costs(1) // the new one stays
+		})
+	}
+}
+
+// withoutOptions takes the options of the server from a URL.
+func withoutOptions(t *testing.T, text string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Del("options")
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// TestAConfigurationErrorCostsFewLogins has an invocation each second while it
+// lasts. 0A000 alone can be the fault of what is prepared on a connection, and
+// is asked of a new one too.
+func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
+	t.Parallel()
+	for state, each := range map[string]int{"42P01": 1, "42703": 1, "42501": 1, "0A000": 2} {
+		bubble(t, state, func(t *testing.T, f *fake) {
+			store := f.open()
+			f.warm(store, 1)
+			f.refuse = func([]int64) string { return state }
+			const minutes = 10
+			for range minutes * 60 {
+				_, err := store.Insert(t.Context(), batchOf(goods(1, 3)))
+				if cause, _ := message.FaultOf(err); cause != message.CauseOperator {
+					t.Fatalf("got %v", err)
+				}
+				time.Sleep(time.Second)
+			}
+			if got, most := len(f.dials)-1, each*(minutes*2+1); got > most || got < minutes {
+				t.Errorf("%d logins in %d minutes, want at most %d", got, minutes, most)
+			}
+			f.refuse = nil
+			if result, err := store.Insert(t.Context(), batchOf(goods(1, 3))); err != nil || result.Inserted != 3 {
+				t.Errorf("after the repair: %d rows inserted and error %v", result.Inserted, err)
+			}
+		})
+	}
+}
+
+// TestFunctionsDoNotLogInTogether has a thousand that meet an error at once.
+func TestFunctionsDoNotLogInTogether(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		f.refuse = func([]int64) string { return "42P01" }
+		const many = 1000
+		stores := make([]*postgres.Store, many)
+		all := func() {
+			for i := range stores {
+				if stores[i] == nil {
+					stores[i] = f.open()
+				}
+				if _, err := stores[i].Insert(t.Context(), batchOf(goods(1, 1))); err == nil {
+					t.Error("no error")
+				}
+			}
+		}
+		all()
+		time.Sleep(30 * time.Second)
+		began := len(f.dials)
+		for second := 1; second <= 15; second++ {
+			before := len(f.dials)
+			time.Sleep(time.Second)
+			all()
+			if n := len(f.dials) - before; n > many/10 {
+				t.Errorf("%d of %d log in within second %d", n, many, second)
+			}
+		}
+		if began != many || len(f.dials) != 2*many {
+			t.Errorf("%d logins at first, and %d in all; want %d and twice as many", began, len(f.dials), many)
+		}
+	})
+}
+
+// TestARemedyForPoolers: prepared statements that are gone, or there already,
+// come from sessions that change under a connection.
+func TestARemedyForPoolers(t *testing.T) {
+	t.Parallel()
+	for state, says := range map[string]string{"26000": "", "42P05": "", "08P01": "prepared statement did not exist"} {
+		bubble(t, state, func(t *testing.T, f *fake) {
+			f.refuse, f.says = func([]int64) string { return state }, says
+			_, err := f.open().Insert(t.Context(), batchOf(goods(1, 1)))
+			if cause, _ := message.FaultOf(err); cause != message.CauseMoment || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	bubble(t, "08P01 of something else", func(t *testing.T, f *fake) {
+		f.refuse, f.says = func([]int64) string { return "08P01" }, "invalid message format"
+		if _, err := f.open().Insert(t.Context(), batchOf(goods(1, 1))); err == nil || strings.Contains(err.Error(), "default_query_exec_mode") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
