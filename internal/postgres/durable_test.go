@@ -69,6 +69,11 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 
 var impatient = postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil })
 
+// asksFirst reports whether a batch of the kind waits for the standby before
+// it stores anything: an isolation with message groups rehearses first, and
+// asks what is there already.
+func (k kind) asksFirst() bool { return k.fifo && k.bad }
+
 // in is the source in a subtest.
 func (s *source) in(t testing.TB) *source {
 	other := *s
@@ -332,6 +337,9 @@ func TestARedeliveryWaitsLikeTheFirst(t *testing.T) {
 	t.Parallel()
 	pair := pgtest.NewPair(t)
 	for _, k := range kinds {
+		if k.asksFirst() {
+			continue // nothing that another function could wait for
+		}
 		t.Run(k.name, func(t *testing.T) {
 			s := newSource(t, k, pair.Primary, "")
 			pair.StopStandby(t)
@@ -410,7 +418,9 @@ func TestAFailOverLosesNothingThatIsDone(t *testing.T) {
 				o, _ := cuts[0].deliver(s, 1001)
 				o.unconfirmed()
 			}
-			s.holds(s.db, 1, 1001)
+			if !s.asksFirst() {
+				s.holds(s.db, 1, 1001)
+			}
 		})
 	}
 	pair.FailOver(t)
