@@ -109,7 +109,7 @@ func (r *replicated) run(timeout time.Duration, goOn func(batches int) bool) (wa
 	for _, f := range r.functions {
 		working.Go(func() {
 			for n := 0; goOn(n); n++ {
-				r.deliver(f, 100, timeout)
+				r.deliver(f, 50, timeout)
 			}
 		})
 	}
@@ -157,11 +157,11 @@ func (r *replicated) holds(db *pgtest.DB) {
 func TestAStandbyIsStoppedResumedAndPromoted(t *testing.T) {
 	t.Parallel()
 	const (
-		good, refused = 1000, 10
+		good, refused = 2000, 20
 		short         = 3 * time.Second // an invocation whose COMMIT waits for the standby costs all of it
 	)
 	r := newReplicated(t, 5, good, refused)
-	r.run(plenty, r.until(good/4))()
+	r.run(plenty, r.until(good/5))()
 
 	// Without the standby nothing is done, although the primary has the rows.
 	r.pair.StopStandby(t)
@@ -175,7 +175,7 @@ func TestAStandbyIsStoppedResumedAndPromoted(t *testing.T) {
 	}
 
 	// It is back while functions wait for it.
-	wait := r.run(plenty, r.until(good/2))
+	wait := r.run(plenty, r.until(r.count()+1))
 	r.functions[0].eventually(func() bool { return r.waiting() > 0 })
 	r.pair.ResumeStandby(t)
 	wait()
