@@ -19,11 +19,11 @@ type Proxy struct {
 	// URL is the server's URL, by way of the proxy and without TLS.
 	URL string
 
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
+	target   string
 	wake     *sync.Cond // when silent or a session's cut has changed
 	sessions map[*session]bool
 	closed   bool
@@ -40,20 +40,13 @@ type Proxy struct {
 // NewProxy starts a proxy in front of the server that the URL names. It ends, and cuts its connections, with the test.
 func NewProxy(t testing.TB, serverURL string) *Proxy {
 	t.Helper()
-	u, err := url.Parse(serverURL)
-	if err != nil || u.Hostname() == "" {
-		t.Fatalf("pgtest: a proxy needs a URL with a host: %v", err)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "5432"
-	}
+	u, target := parseTarget(t, serverURL)
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("pgtest: a port for the proxy: %v", err)
 	}
 	p := &Proxy{
-		target:   net.JoinHostPort(u.Hostname(), port),
+		target:   target,
 		listener: listener,
 		sessions: map[*session]bool{},
 	}
@@ -67,6 +60,20 @@ func NewProxy(t testing.TB, serverURL string) *Proxy {
 	p.running.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
+}
+
+// parseTarget returns a URL and the address that it names.
+func parseTarget(t testing.TB, serverURL string) (u *url.URL, target string) {
+	t.Helper()
+	u, err := url.Parse(serverURL)
+	if err != nil || u.Hostname() == "" {
+		t.Fatalf("pgtest: a proxy needs a URL with a host: %v", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "5432"
+	}
+	return u, net.JoinHostPort(u.Hostname(), port)
 }
 
 // Flights is the number of times, over all sessions since the last Reset, that a client sent something after
@@ -120,6 +127,16 @@ func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refusing = refuse
+}
+
+// Redirect sends new connections to the server that another URL names, as a fail-over does. Those that are open stay
+// with the old one: Cut them.
+func (p *Proxy) Redirect(t testing.TB, serverURL string) {
+	t.Helper()
+	_, target := parseTarget(t, serverURL)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
 }
 
 // Cut closes both sides of all connections. New ones are accepted, also the one by which pgx, having lost a connection,
@@ -233,7 +250,10 @@ func (p *Proxy) serve(s *session) {
 		p.awaitCut(s)
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
