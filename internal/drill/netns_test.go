@@ -105,11 +105,11 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// gate is a trigger that stops at one row for as long as somebody holds the
-// lock.
+// gated is the SQL of a trigger that stops at one row for as long as somebody
+// holds a lock, and of what refuses another one.
 const (
 	gateLock = 4711
-	gate     = `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
+	gated    = `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
 			PERFORM pg_advisory_xact_lock_shared(%d);
 			RETURN NEW;
@@ -166,7 +166,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			t.Parallel()
 			l := newLink(t, i)
 			server := pgtest.NewServer(t, pgtest.ServerConfig{Network: l.here})
-			db := server.New(t, append(m.DDL(), fmt.Sprintf(gate, gateLock))...)
+			db := server.New(t, append(m.DDL(), fmt.Sprintf(gated, gateLock))...)
 			event := filepath.Join(t.TempDir(), "event.json")
 			if err := os.WriteFile(event, orders(tt.n), 0o600); err != nil {
 				t.Fatal(err)
@@ -194,7 +194,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			}
 
 			far := exec.Command("ip", "netns", "exec", l.namespace, binary, "invoke", "-e", event)
-			far.Env = environment(t, db, l.here.Addr(), tt.mode)
+			far.Env = databaseAt(t, db, l.here.Addr(), tt.mode)
 			if err := far.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			}
 
 			near := exec.CommandContext(t.Context(), binary, "invoke", "-e", event)
-			near.Env = environment(t, db, netip.MustParseAddr("127.0.0.1"), tt.mode)
+			near.Env = databaseAt(t, db, netip.MustParseAddr("127.0.0.1"), tt.mode)
 			answer, err := near.Output()
 			if err != nil {
 				t.Fatalf("delivered by another network: %v", err)
@@ -241,8 +241,9 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 	}
 }
 
-// environment is that of a function which reaches the database at an address.
-func environment(t *testing.T, db *pgtest.DB, at netip.Addr, mode string) []string {
+// databaseAt is the environment of a function that reaches the database at an
+// address.
+func databaseAt(t *testing.T, db *pgtest.DB, at netip.Addr, mode string) []string {
 	t.Helper()
 	u, err := url.Parse(db.URL)
 	if err != nil {

@@ -97,11 +97,16 @@ func (d *workDir) giveTo(as account) error {
 	if !as.switched {
 		return nil
 	}
-	return filepath.WalkDir(d.data(), func(path string, _ fs.DirEntry, err error) error {
+	root, err := os.OpenRoot(d.data())
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(path, as.uid, as.gid)
+		return root.Lchown(path, as.uid, as.gid)
 	})
 }
 

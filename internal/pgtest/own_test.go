@@ -67,7 +67,9 @@ func TestPair(t *testing.T) {
 		default:
 		}
 		cancel()
-		<-done
+		if err := <-done; err == nil {
+			t.Error("a COMMIT whose wait was given up says that it succeeded")
+		}
 		pair.ResumeStandby(t)
 	}
 	pair.StopStandby(t)
