@@ -278,8 +278,5 @@ func (f *fake) warm(store *postgres.Store, connections int) {
 		})
 	}
 	inserts.Wait()
-	if len(f.lines) != connections {
-		f.Errorf("%d connections, want %d", len(f.lines), connections)
-	}
 	f.hold, f.inserted = nil, nil
 }

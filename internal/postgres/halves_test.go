@@ -87,22 +87,39 @@ func TestARowThatTakesForever(t *testing.T) {
 }
 
 // TestRowsThatTakeForever are many: each delivery stores some of the others,
-// until all are stored.
+// until all are stored. Also where they come first, each in a group of its own.
 func TestRowsThatTakeForever(t *testing.T) {
 	t.Parallel()
-	for many, deliveries := range map[int]int{2: 2, 5: 10, 20: 100} {
-		bubble(t, fmt.Sprint(many), func(t *testing.T, f *fake) {
-			const n = 1000
-			bad := map[int64]bool{}
-			for i := range many {
-				bad[int64((2*i+1)*n/(2*many))] = true
-			}
-			f.waitsFor(keysOf(bad)...)
+	spread := func(n, many int) (slow []int64) {
+		for i := range many {
+			slow = append(slow, int64((2*i+1)*n/(2*many)))
+		}
+		return slow
+	}
+	for _, tt := range []struct {
+		name       string
+		n          int
+		slow       []int64
+		isOrdered  bool
+		deliveries int
+	}{
+		{name: "2 of 1,000", n: 1000, slow: spread(1000, 2), deliveries: 2},
+		{name: "5 of 1,000", n: 1000, slow: spread(1000, 5), deliveries: 10},
+		{name: "20 of 1,000", n: 1000, slow: spread(1000, 20), deliveries: 100},
+		{name: "the first 30 of 100, ordered", n: 100, slow: idsOf(goods(1, 30)), isOrdered: true, deliveries: 50},
+	} {
+		bubble(t, tt.name, func(t *testing.T, f *fake) {
+			f.waitsFor(tt.slow...)
 			store := f.open()
-			left := goods(1, n)
+			left := goods(1, tt.n)
+			if tt.isOrdered {
+				for i := range left {
+					left[i].group = i + 1
+				}
+			}
 			inserted := 0
-			for delivery := 1; len(left) > many; delivery++ {
-				if delivery > deliveries {
+			for delivery := 1; len(left) > len(tt.slow); delivery++ {
+				if delivery > tt.deliveries {
 					t.Fatalf("%d rows are left", len(left))
 				}
 				before := len(f.dials)
@@ -111,20 +128,23 @@ func TestRowsThatTakeForever(t *testing.T) {
 				if cost := len(f.dials) - before; cost > 40 {
 					t.Errorf("delivery %d costs %d connections", delivery, cost)
 				}
-				var again []row
-				for i, v := range o.Verdicts {
-					if v.Outcome != message.Stored {
-						again = append(again, left[i])
-					}
-				}
-				t.Logf("delivery %d: %d rows inserted by %d connections, left %d %v", delivery, o.Inserted, len(f.dials)-before, len(again), o.err)
-				left = again
+				left = notStored(left, o)
 			}
-			if inserted != n-many {
-				t.Errorf("%d rows inserted, want %d", inserted, n-many)
+			if want := tt.n - len(tt.slow); inserted != want {
+				t.Errorf("%d rows inserted, want %d", inserted, want)
 			}
 		})
 	}
+}
+
+// notStored are the rows that come again.
+func notStored(rows []row, o *outcome) (again []row) {
+	for i, v := range o.Verdicts {
+		if v.Outcome != message.Stored {
+			again = append(again, rows[i])
+		}
+	}
+	return again
 }
 
 // TestALockThatIsReleasedLate ends in time for the pieces that come after.
@@ -262,13 +282,7 @@ func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 				for deliveries := 0; s.stored() != want && deliveries < 20; deliveries++ {
 					o := redeliver(t, s.store, 4*time.Second, left)
 					inserted += o.Inserted
-					var again []row
-					for i, v := range o.Verdicts {
-						if v.Outcome != message.Stored {
-							again = append(again, left[i])
-						}
-					}
-					left = again
+					left = notStored(left, o)
 				}
 				if got := s.stored(); got != want || inserted != 10-len(left) {
 					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))

@@ -133,9 +133,39 @@ func TestAConnectionThatWentSilent(t *testing.T) {
 				if ctx.Err() != nil || len(f.dials) != connections+1 || len(f.inserted) > 1 {
 					t.Errorf("%v; %d new connections and %d statements, want one of each", ctx.Err(), len(f.dials)-connections, len(f.inserted))
 				}
+				time.Sleep(time.Minute)
+				f.cancels = 0
+				f.warm(store, connections)
+				if newer := len(f.dials) - connections - 1; newer != connections-1 || f.cancels != 0 {
+					t.Errorf("of %d at once %d have new connections and %d are cancelled; want all but one, and none", connections, newer, f.cancels)
+				}
 			})
 		}
 	}
+}
+
+// TestAServerThatIsNotThereYet: who has lost time by a connection that went
+// silent has the whole budget for new ones.
+func TestAServerThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		const given = time.Minute
+		store := f.open()
+		f.warm(store, 1)
+		f.mute(false)
+		back := time.Now().Add(given/2 + 4*time.Second)
+		f.dialing = func(n int) error {
+			if n > 0 && time.Now().Before(back) {
+				return syscall.ECONNREFUSED
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), given)
+		defer cancel()
+		if _, err := store.Insert(ctx, batchOf(goods(10, 10))); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestAStatementThatTakesLong: on a warm connection it has half of the time,
@@ -157,6 +187,7 @@ func TestAStatementThatTakesLong(t *testing.T) {
 		{name: "warm connection, too long", connections: 1, takes: 6 * time.Second, newer: 1, asked: 2},
 		{name: "warm connection that is heard", connections: 1, chatty: true, takes: 9 * time.Second, stored: true},
 		{name: "warm connection, and a lock that is released", connections: 1, takes: -7 * time.Second, stored: true, newer: 1, asked: 1},
+		{name: "warm connections, and a lock that is released", connections: 2, takes: -7 * time.Second, stored: true, newer: 1, asked: 1},
 	} {
 		bubble(t, tt.name, func(t *testing.T, f *fake) {
 			store := f.open()
