@@ -147,6 +147,41 @@ func notStored(rows []row, o *outcome) (again []row) {
 	return again
 }
 
+// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm
+// one it has half of the time only, and must come to an end all the same.
+func TestABatchThatIsSlowAllOver(t *testing.T) {
+	t.Parallel()
+	const given = 20 * time.Second
+	for _, n := range []int{10, 100, 1000} {
+		for _, isOrdered := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("%d rows, ordered %v", n, isOrdered), func(t *testing.T, f *fake) {
+				store := f.open()
+				f.warm(store, 1)
+				f.hold = func(ids []int64) time.Duration { return time.Duration(len(ids)) * given * 9 / 10 / time.Duration(n) }
+				left := goods(1, n)
+				if isOrdered {
+					left = inGroups(strings.Repeat("ab", n/2), left)
+				}
+				for delivery := 1; len(left) > 0; delivery++ {
+					if delivery > 5 {
+						t.Fatalf("%d rows are left", len(left))
+					}
+					left = notStored(left, f.redeliver(t, store, given, left))
+				}
+			})
+		}
+	}
+}
+
+// TestAShortTimeIsNotDivided: there is not enough of it for two attempts.
+func TestAShortTimeIsNotDivided(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		f.hold = func([]int64) time.Duration { return 600 * time.Millisecond }
+		f.redeliver(t, f.open(), 900*time.Millisecond, goods(1, 100)).must().inserts(100)
+	})
+}
+
 // TestALockThatIsReleasedLate ends in time for the pieces that come after.
 func TestALockThatIsReleasedLate(t *testing.T) {
 	t.Parallel()
@@ -178,7 +213,7 @@ func TestAFaultOfOnePiece(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
 		f.hold = func(ids []int64) time.Duration {
-			if len(ids) > 8 {
+			if len(ids) > 2 {
 				return forever
 			}
 			return 0
@@ -189,8 +224,8 @@ func TestAFaultOfOnePiece(t *testing.T) {
 			}
 			return ""
 		}
-		f.redeliver(t, f.open(), 10*time.Second, goods(1, 16)).blames(message.CauseOperator, "42P01").inserts(8).
-			verdicts(verdicts{operator: "1-8", stored: "9-16"})
+		f.redeliver(t, f.open(), 10*time.Second, goods(1, 32)).blames(message.CauseOperator, "42P01").inserts(30).
+			verdicts(verdicts{operator: "3-4", stored: "1-2 5-32"})
 	})
 }
 
