@@ -124,7 +124,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 		err = s.fault(ctx, s.inserting, ended)
 		state, cause = "", message.CauseMoment
 		a.cut = cut.Load() && ctx.Err() == nil
-		a.slow = a.cut && divides && !(a.reused && a.silent)
+		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
 	// 0A000 is also "cached plan must not change result type": a table that
 	// was altered under a prepared statement. On a new connection it passes.

@@ -62,7 +62,7 @@ func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
 	h.queue = sixteenths(h.grouped(whole.rows))
 	if !h.batch.Ordered() {
 		// What is slow again and again must not come first each time.
-		rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] })
+		rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] }) //nolint:gosec // a shuffle
 	}
 	for len(h.queue) > 0 {
 		rows := slices.DeleteFunc(slices.Clone(h.queue[0]), h.follows)
