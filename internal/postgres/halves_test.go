@@ -71,14 +71,14 @@ func TestARowThatTakesForever(t *testing.T) {
 					first := &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
 					first.blames(message.CauseMoment).inserts(0)
 
-					f.dials = nil
+					f.traffic()
 					others, one := split(rows, map[int64]bool{slow: true})
 					o := f.redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
 					if !errors.Is(o.err, context.DeadlineExceeded) {
 						t.Errorf("the error is not the deadline's: %v", o.err)
 					}
-					if most := 3 + len(fmt.Sprintf("%b", n)); len(f.dials) > most {
-						t.Errorf("%d new connections, want at most %d", len(f.dials), most)
+					if most := 3 + len(fmt.Sprintf("%b", n)); len(f.traffic().dials) > most {
+						t.Errorf("more than %d new connections", most)
 					}
 				})
 			}
@@ -122,10 +122,10 @@ func TestRowsThatTakeForever(t *testing.T) {
 				if delivery > tt.deliveries {
 					t.Fatalf("%d rows are left", len(left))
 				}
-				before := len(f.dials)
+				f.traffic()
 				o := f.redeliver(t, store, 20*time.Second, left)
 				inserted += o.Inserted
-				if cost := len(f.dials) - before; cost > 40 {
+				if cost := len(f.traffic().dials); cost > 40 {
 					t.Errorf("delivery %d costs %d connections", delivery, cost)
 				}
 				left = notStored(left, o)
@@ -201,8 +201,8 @@ func TestABatchInTimeIsNotDivided(t *testing.T) {
 		for _, connections := range []int{1, 0} { // new ones
 			f.hold = func([]int64) time.Duration { return given/2 - time.Millisecond }
 			f.redeliver(t, store, given, goods(1, 100)).must().inserts(100)
-			if len(f.inserted) != 2-connections || len(f.dials) != 1 {
-				t.Errorf("%d statements on %d connections", len(f.inserted), len(f.dials))
+			if seen := f.traffic(); len(seen.inserted) != 1 || len(seen.dials) != connections {
+				t.Errorf("%d statements on %d new connections, want 1 on %d", len(seen.inserted), len(seen.dials), connections)
 			}
 		}
 	})
@@ -284,7 +284,7 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 				group[row.id] = row.group
 			}
 			last := map[int]int64{}
-			for _, id := range slices.Concat(f.inserted...) { // ids are in order
+			for _, id := range slices.Concat(f.traffic().inserted...) { // ids are in order
 				if id <= last[group[id]] {
 					t.Errorf("row %d of a group is inserted after row %d", id, last[group[id]])
 				}
