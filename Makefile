@@ -26,7 +26,7 @@ BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X ma
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
 
 all: lint unit ## lint and the unit tests: what `make` alone does
 
@@ -55,6 +55,12 @@ versions-test: ## the store's tests on the oldest and the newest supported Postg
 
 pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/drill
+
+netns-test: ## a network that goes silent while rows are isolated (needs Linux, root and ip of iproute2)
+	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/drill
+
+xidlimit-test: ## a Postgres that has no transaction ids left (needs pg_resetwal, which packaged servers have)
+	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres
 
 demo: build-bin ## the whole job on an example batch, with nothing set up
 	bin/sluice demo

@@ -242,3 +242,6 @@ func (b *Batch) Key(i int, f func(column int, v []byte)) {
 		f(c, b.value(b.keys[b.rows[i].keys+k]))
 	}
 }
+
+// SameKey reports whether two rows have keys of the same bytes.
+func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }

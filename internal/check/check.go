@@ -3,15 +3,20 @@
 //
 //	Database   database.go  reads the catalog, the grants and the clock of a live server
 //	           columns.go   a column of the model beside the live one
+//	           durable.go   what a crash of the server would lose
+//	           policies.go  row-level security
 //	           triggers.go  what stands between an INSERT and the table
+//	           trial.go     whether a trigger changes the key: rows that are not stored
+//	           sent.go      sent times that cannot be
 //	           partitions.go  where rows of now and of soon go
 //	Queues     queues.go    judges settings that were read already
 //	Functions  queues.go    judges event source mappings that were read already
 //
 // Each Finding says what is so and what to do about it. A rule that finds
 // nothing wrong says that too, so that a report shows what was looked at; what
-// could not be looked at is a finding as well. The package changes nothing
-// anywhere, and no finding holds a secret or a row.
+// could not be looked at is a finding as well. The package stores nothing
+// anywhere, and no finding holds a secret or a row. Where a trigger stands before
+// a row it inserts trial rows, and takes them back: sequences may advance.
 //
 // The command line imports it.
 package check

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -41,7 +42,7 @@ func Database(ctx context.Context, c Connector, m *model.Model) Findings {
 	}
 	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
-	for _, look := range []func(context.Context) error{d.server, d.tables} {
+	for _, look := range []func(context.Context) error{d.server, d.commits, d.tables} {
 		if err := look(ctx); err != nil {
 			d.Add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
 			break
@@ -63,6 +64,18 @@ type database struct {
 	Findings
 	model *model.Model
 	conn  *pgconn.PgConn
+	role  string // who connects, quoted for SQL
+	// writable is false on a replica, and where transactions are read only.
+	writable bool
+}
+
+// relation is a live table that rows go to.
+type relation struct {
+	name, oid string // the name is quoted, and has its schema
+	want      []model.Column
+	have      map[string]live
+	// key is the key's columns; nil where a ledger has them instead.
+	key []string
 }
 
 // catalogError is an error of a query on the catalog: it meets no values of rows.
@@ -96,6 +109,21 @@ func (d *database) query(ctx context.Context, sql string, args ...string) ([][]s
 	return rows, nil
 }
 
+// A statement of check that touches rows waits for no lock and works for no
+// longer than this. The last limit is for a network that breaks in between.
+const boundsSQL = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s';
+	SET LOCAL idle_in_transaction_session_timeout = '5s'`
+
+// bounded runs f in a transaction that has limits and is rolled back.
+func (d *database) bounded(ctx context.Context, f func() error) error {
+	_, err := d.conn.Exec(ctx, boundsSQL).ReadAll()
+	if err == nil {
+		err = f()
+	}
+	_, ended := d.conn.Exec(ctx, "ROLLBACK").ReadAll()
+	return cmp.Or(err, ended)
+}
+
 const serverSQL = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('transaction_read_only'),
 	pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_user`
 
@@ -107,6 +135,7 @@ func (d *database) server(ctx context.Context) error {
 	}
 	took := time.Since(before)
 	r := rows[0]
+	d.role, d.writable = batch.Quote(r[5]), r[3] != "t" && r[2] != "on"
 	d.Add(OK, "database", "connect", "", "connected as %s to PostgreSQL %s", r[5], r[1])
 	if version, _ := strconv.Atoi(r[0]); version < oldestVersion {
 		d.Add(Warning, "database", "version", "upgrade to 14 or newer", "PostgreSQL %s is older than what sluice is tested with", r[1])
@@ -224,9 +253,7 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 		d.Add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
 		return nil
 	}
-	if rows[0][2] == "t" {
-		d.Add(Warning, "grants", "row_security", "see that its policies let the role INSERT every row and SELECT what it inserted", "%s has row-level security, and it holds for this role", name)
-	}
+	secured := rows[0][2] == "t"
 	if rows[0][3] != "t" {
 		d.Add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
 	}
@@ -238,17 +265,19 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 		typmod, _ := strconv.Atoi(r[2])
 		have[r[0]] = live{name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", hasValue: r[5] == "t", generated: r[6] == "t", insert: r[7] == "t", sel: r[8] == "t"}
 	}
+	r := &relation{name: name, oid: oid, want: want, have: have, key: key}
 	d.columns(name, have, want, d.filled)
 	d.grants(name, have, want, key)
-	if key != nil {
-		if err := d.key(ctx, name, oid, key); err != nil {
+	looks := []func(context.Context, *relation) error{d.logged, d.key, d.diverted, d.partitions, d.sent}
+	if secured {
+		looks = slices.Insert(looks, 0, d.policies)
+	}
+	for _, look := range looks {
+		if err := look(ctx, r); err != nil {
 			return err
 		}
 	}
-	if err := d.diverted(ctx, name, oid, key != nil); err != nil {
-		return err
-	}
-	return d.partitions(ctx, name, oid, want)
+	return nil
 }
 
 // filled says whether no row of ours has a NULL in a column.
@@ -285,8 +314,12 @@ const keysSQL = `SELECT i.indimmediate, i.indisvalid, i.indpred IS NULL AND i.in
 
 // key looks for the unique index that ON CONFLICT needs: on exactly the key's
 // columns, in any order.
-func (d *database) key(ctx context.Context, name, oid string, key []string) error {
-	rows, err := d.query(ctx, keysSQL, oid)
+func (d *database) key(ctx context.Context, r *relation) error {
+	if r.key == nil {
+		return nil
+	}
+	name, key := r.name, r.key
+	rows, err := d.query(ctx, keysSQL, r.oid)
 	if err != nil {
 		return err
 	}

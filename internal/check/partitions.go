@@ -43,16 +43,17 @@ type tree struct {
 
 // partitions looks whether rows of now and of soon have a partition. No bound
 // is read here: the server evaluates each partition's constraint on a row.
-func (d *database) partitions(ctx context.Context, name, oid string, columns []model.Column) error {
+func (d *database) partitions(ctx context.Context, r *relation) error {
+	name, oid := r.name, r.oid
 	rows, err := d.query(ctx, partitionsSQL, oid)
 	if err != nil || len(rows) == 0 {
 		return err
 	}
-	t := tree{database: d, columns: columns, children: map[string][]partition{}}
+	t := tree{database: d, columns: r.want, children: map[string][]partition{}}
 	leaves := 0
-	for _, r := range rows {
-		p := partition{oid: r[0], leaf: r[2] == "t", constraint: r[3]}
-		t.children[r[1]] = append(t.children[r[1]], p)
+	for _, row := range rows {
+		p := partition{oid: row[0], leaf: row[2] == "t", constraint: row[3]}
+		t.children[row[1]] = append(t.children[row[1]], p)
 		if p.leaf {
 			leaves++
 		}

@@ -113,7 +113,7 @@ func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	mean := func() float64 { return 0.5 } // Delay is linear in it
 	for n := 1; n < s.MaxReceives && survives < retention; n++ {
 		if backoff {
-			survives += sqsqueue.Delay(n, s.Visibility, mean)
+			survives += sqsqueue.Delay(n, mean)
 		} else {
 			survives += s.Visibility
 		}

@@ -31,8 +31,8 @@ func TestQueues(t *testing.T) {
 	}{
 		{"as the template has them", func(*check.Queues) {}, nil},
 		{"three receives", func(q *check.Queues) { q.Source.Settings.MaxReceives = 3 }, []string{"warning max_receive_count", "error outage"}},
-		{"ten receives of groups", func(q *check.Queues) {
-			q.Source.FIFO, q.Policy.FIFO, q.Source.Settings.MaxReceives = true, true, 10
+		{"fifteen receives of groups", func(q *check.Queues) {
+			q.Source.FIFO, q.Policy.FIFO, q.Source.Settings.MaxReceives = true, true, 15
 		}, []string{"warning max_receive_count", "warning outage"}},
 		{"one receive", func(q *check.Queues) { q.Source.Settings.MaxReceives = 1 }, []string{"error max_receive_count", "error outage"}},
 		{"no back-off", func(q *check.Queues) { q.Backoff = false }, []string{"warning outage"}},
@@ -65,13 +65,22 @@ func TestQueues(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	q := queues(t, func(*check.Queues) {})
-	// 3 min, then 4.5 of 6, then 9 of 12, then 11.25 of 15 for each of the 46 left.
-	with := 3*time.Minute + 270*time.Second + 9*time.Minute + 46*675*time.Second
-	if got, limited := q.Outage(true); !limited || got.Round(time.Second) != with {
+	// On average three quarters of 15, 30, 60, 120, 240 and 480 s, then of 900 s for each of the 43 left.
+	with := time.Duration(945*3/4.0*float64(time.Second)) + 43*675*time.Second
+	if got, limited := q.Outage(true); !limited || got != with {
 		t.Errorf("with back-off: got %v, want %v", got, with)
 	}
 	if got, _ := q.Outage(false); got != 49*3*time.Minute {
 		t.Errorf("without: got %v, want %v", got, 49*3*time.Minute)
+	}
+	// The fewest receives that survive an hour, and six, and one less.
+	for receives, outage := range map[int]check.Severity{11: check.Error, 12: check.Warning, 37: check.Warning, 38: check.OK} {
+		q.Source.Settings.MaxReceives = receives
+		for _, finding := range q.Check() {
+			if finding.Rule == "outage" && finding.Severity != outage {
+				t.Errorf("%d receives: %s (%s), want %s", receives, finding.Severity, finding.What, outage)
+			}
+		}
 	}
 	q.Source.Settings.MaxReceives = 1000
 	if got, _ := q.Outage(true); got != q.Source.Settings.Retention {

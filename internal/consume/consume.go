@@ -24,8 +24,8 @@ const (
 	Batches
 )
 
-// Options are what a user chooses. All but Mode and the zero durations of
-// Linger, GiveUpAfter and CountEvery must be set; Defaults has good values.
+// Options are what a user chooses. All but Mode, Delay and the zero durations
+// of Linger, GiveUpAfter and CountEvery must be set; Defaults has good values.
 type Options struct {
 	Mode Mode
 	// Batches is how many transactions a run of that mode makes.
@@ -54,6 +54,9 @@ type Options struct {
 	// FirstPause and LongestPause are how long to wait before what is out of
 	// reach is tried again.
 	FirstPause, LongestPause time.Duration
+	// Delay is how long a returned message stays away that was received so
+	// often; nil is what the function does as well. Tests shorten it.
+	Delay func(receiveCount int) time.Duration
 }
 
 // Defaults are the options that the command has.

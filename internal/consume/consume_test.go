@@ -2,8 +2,10 @@ package consume_test
 
 import (
 	"context"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -403,6 +405,22 @@ func TestCounts(t *testing.T) {
 	r.stop()
 	if _, err := r.wait(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Wrong times of sending are named once for each transaction.
+func TestWrongSentTimes(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	for i := range 20 {
+		s.queue.Put(sqstest.Message{Body: body("u-" + strconv.Itoa(i)), Sent: time.UnixMilli(1767225600 + int64(i))})
+	}
+	c := s.consumer(t, nil)
+	c.Log = slog.New(slog.NewJSONHandler(s.log, nil)) // at this level, transactions without a fault are not logged
+	got := run(t, c)
+	said := s.log.String()
+	if n := strings.Count(said, "SentTimestamp looks like seconds"); got.Stored != 20 || n == 0 || n > got.Transactions || strings.Contains(said, `"msg":"batch"`) {
+		t.Errorf("%d warnings, %+v:\n%s", n, got, said)
 	}
 }
 

@@ -66,9 +66,12 @@ func (r *run) back(ctx context.Context, items []item, later bool) {
 		returned := make([]sqsqueue.Returned, len(items))
 		for i := range items {
 			returned[i] = sqsqueue.Returned{ReceiptHandle: items[i].ReceiptHandle, ReceiveCount: items[i].ReceiveCount}
+			if r.Queue.FIFO {
+				returned[i].Group = items[i].Group
+			}
 		}
 		if _, failed, err := r.backoff.Return(ctx, returned); err != nil {
-			r.Log.WarnContext(ctx, "messages are returned without a delay", "count", failed, "error", err.Error())
+			r.Log.WarnContext(ctx, "messages are returned without back-off", "count", failed, "error", err.Error())
 		}
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 // canary is in every message, in a field that is masked. No log may have it.
 const canary = "canary-593-47-5928"
+
+// shortened is how many times shorter delays are in these tests: a second for
+// the first two.
+const shortened = 15
 
 // site is a queue, a database and what consumes the one into the other.
 type site struct {
@@ -99,6 +104,9 @@ func (s *site) consumer(t testing.TB, change func(*consume.Consumer)) *consume.C
 	c := &consume.Consumer{
 		Queue: q, Pipeline: ingest.New(s.model, store, log), Log: log, Options: consume.Defaults(),
 		Keys: func(context.Context) (*mask.Keyring, error) { return keys, nil },
+	}
+	c.Delay = func(receiveCount int) time.Duration {
+		return sqsqueue.Delay(receiveCount, rand.Float64) / shortened
 	}
 	if s.dead != nil {
 		c.DeadLetters = client.DeadLetter(s.dead.URL, s.model.Name)

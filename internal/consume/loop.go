@@ -75,8 +75,12 @@ const (
 // end is no error.
 func (c *Consumer) Run(ctx context.Context) (Summary, error) {
 	began := time.Now()
+	backoff := c.Queue.Backoff()
+	if c.Delay != nil {
+		backoff.Delay = c.Delay
+	}
 	r := &run{
-		Consumer: c, hand: newHand(c.Queue, c.Log), backoff: c.Queue.Backoff(), events: make(chan func(context.Context)),
+		Consumer: c, hand: newHand(c.Queue, c.Log), backoff: backoff, events: make(chan func(context.Context)),
 		receivers: 1, groups: map[string]bool{},
 		database:  trouble{what: "the database", first: c.FirstPause, longest: c.LongestPause},
 		sqs:       trouble{what: "the queue", first: c.FirstPause, longest: c.LongestPause},

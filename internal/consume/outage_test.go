@@ -3,6 +3,7 @@ package consume_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,56 @@ func TestDatabaseDownAndBack(t *testing.T) {
 		t.Errorf("%d lines of the log are about it, of %d probes", lines, probes)
 	}
 	t.Logf("%d probes, %d receives spent in the outage, %d lines: %+v", probes, received, lines, got)
+}
+
+// What is returned in a blip comes back by its delay, and not when the queue's
+// visibility timeout expires. On a FIFO queue that goes for all of a group:
+// one message that stays invisible would hold up the others.
+func TestABlipCostsSeconds(t *testing.T) {
+	t.Parallel()
+	for name, fifo := range map[string]bool{"standard": false, "fifo": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, siteOptions{fifo: fifo, attributes: map[string]string{"VisibilityTimeout": "43200"}})
+			seen := &recorder{}
+			r := start(t, s.consumer(t, func(c *consume.Consumer) {
+				c.Mode, c.Observers = consume.Forever, []consume.Observer{seen}
+			}))
+			sent := 0
+			put := func(n int) {
+				for range n {
+					m := sqstest.Message{Body: body("u-" + strconv.Itoa(sent))}
+					if fifo {
+						m.Group = "g" + strconv.Itoa(sent%3)
+					}
+					s.queue.Put(m)
+					sent++
+				}
+			}
+			put(5)
+			eventually(t, "the first are stored", func() bool { return s.rows(t) == 5 })
+			s.proxy.Refuse(true)
+			s.proxy.Cut()
+			put(30)
+			eventually(t, "some are returned", func() bool {
+				seen.mu.Lock()
+				defer seen.mu.Unlock()
+				for _, transaction := range seen.transactions {
+					if transaction.Fault == message.CauseMoment {
+						return true
+					}
+				}
+				return false
+			})
+			s.proxy.Refuse(false)
+			put(5)
+			eventually(t, "all are stored", func() bool { return s.rows(t) == sent })
+			r.stop()
+			if got, err := r.wait(); err != nil || got.Causes[message.CauseMoment] == 0 || fifo != (got.Causes[message.CauseGroup] > 0) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
 }
 
 // Connections that break while batches are under way lose and double nothing.

@@ -148,12 +148,15 @@ func (r *run) ping(ctx context.Context) {
 
 const pingTime = 10 * time.Second
 
-// settle does with each message what its verdict says.
+// settle does with each message what its verdict says. On a FIFO queue, what
+// waits behind a message that is backed off is backed off with it: it would
+// hold up the group until its visibility timeout expires.
 func (r *run) settle(ctx context.Context, p *pass) {
 	r.deadLetter(ctx, p)
 	again := r.freed(p)
 	var remove, atOnce, later, leave []int
 	p.left = map[string]leftover{}
+	delayed := map[string]bool{} // FIFO groups whose first returned message is in later
 	for i := range p.items {
 		m, v := &p.items[i], p.Verdicts[i]
 		if again[i] {
@@ -169,16 +172,19 @@ func (r *run) settle(ctx context.Context, p *pass) {
 		case v.Cause == message.CauseOperator && p.probe:
 			// As useless: the end of the run may not be known yet.
 			later = append(later, i)
+			delayed[m.Group] = true
 		case r.stopping.Load():
 			atOnce = append(atOnce, i)
-		case v.Cause == message.CauseGroup, v.Cause == message.CausePanic:
+		case v.Cause == message.CauseGroup && !delayed[m.Group], v.Cause == message.CausePanic:
 			leave = append(leave, i)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
-		case v.Cause == message.CauseSwallowed, v.Cause == message.CauseUnsent:
+		case v.Cause == message.CauseGroup, v.Cause == message.CauseSwallowed, v.Cause == message.CauseUnsent:
 			later = append(later, i)
+			delayed[m.Group] = true
 			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqsqueue.MaxDelay))
 		default: // an outage, or the operator's
 			later = append(later, i)
+			delayed[m.Group] = true
 		}
 	}
 	r.remove(ctx, p, remove)

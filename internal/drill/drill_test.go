@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/check"
 	"sluice/internal/esmsim"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
@@ -28,11 +29,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// The settings that the template has, or that follow from them.
+// The settings that the template has, but for smaller batches.
 const (
 	functionTimeout = 30 * time.Second
 	window          = 5 * time.Second
-	visibility      = 6*functionTimeout + window
+	visibility      = 200 * time.Second
 	maxReceives     = 200
 	batchSize       = 100
 )
@@ -49,6 +50,29 @@ type site struct {
 	secrets *secretsManager // nil if the URL says who connects
 	sent    []string        // user ids of the good messages
 	poison  map[string]bool
+
+	down []period      // when the database is, also for an invocation under way
+	took time.Duration // what that has waited between its attempts
+}
+
+// period is a time of a drill.
+type period struct{ from, to time.Duration }
+
+// reach refuses connections, or not, as the database does at this instant of
+// the invocation under way. A change by sim.At waits for the invocation's end,
+// so all attempts of an invocation meet the same database.
+func (s *site) reach() {
+	if len(s.down) == 0 {
+		return
+	}
+	at, down := s.sim.Elapsed()+s.took, false
+	for _, p := range s.down {
+		down = down || p.from <= at && at < p.to
+	}
+	s.proxy.Refuse(down)
+	if down {
+		s.proxy.Cut()
+	}
 }
 
 // options changes a drill.
@@ -84,6 +108,8 @@ func newSite(t *testing.T, o options) *site {
 
 	url, storeOptions := s.proxy.URL, []postgres.Option{postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
 		esmsim.Spend(ctx, d)
+		s.took += d
+		s.reach()
 		return true
 	})}
 	if o.secret {
@@ -109,7 +135,11 @@ func newSite(t *testing.T, o options) *site {
 		o.mapping.BatchSize, o.mapping.Window = batchSize, window
 	}
 	o.mapping.ReportBatchItemFailures, o.mapping.FunctionTimeout, o.mapping.RealTimeout = true, functionTimeout, time.Minute
-	s.mapping = s.sim.Map(s.queue, h.Invoke, o.mapping)
+	s.mapping = s.sim.Map(s.queue, func(ctx context.Context, event []byte) ([]byte, error) {
+		s.took = 0
+		s.reach()
+		return h.Invoke(ctx, event)
+	}, o.mapping)
 	return s
 }
 
@@ -147,9 +177,17 @@ type backoff struct {
 
 // Return implements handler.Backoff.
 func (b backoff) Return(ctx context.Context, messages []message.Message, returned []int) error {
-	for _, i := range returned {
-		delay := sqsqueue.Delay(messages[i].ReceiveCount, visibility, b.rand.Float64).Truncate(time.Second)
-		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: messages[i].ReceiptHandle, Timeout: delay}}); err != nil {
+	all := make([]sqsqueue.Returned, len(returned))
+	for k, i := range returned {
+		all[k] = sqsqueue.Returned{ReceiptHandle: messages[i].ReceiptHandle, ReceiveCount: messages[i].ReceiveCount}
+		if messages[i].FIFO {
+			all[k].Group = messages[i].Group
+		}
+	}
+	delays := sqsqueue.Delays(all, func(receiveCount int) time.Duration { return sqsqueue.Delay(receiveCount, b.rand.Float64) })
+	for k, delay := range delays {
+		whole := (delay + time.Second - 1).Truncate(time.Second)
+		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: all[k].ReceiptHandle, Timeout: whole}}); err != nil {
 			return err
 		}
 	}
@@ -253,8 +291,99 @@ func TestSixHoursWithoutADatabase(t *testing.T) {
 	s.sim.Run(drillEnds)
 	s.check()
 	s.recovered()
-	if n := s.mapping.Report().MaxReceives; n > maxReceives/2 {
-		t.Errorf("a message was received %d times in six hours; the limit of %d would not last a day", n, maxReceives)
+}
+
+// TestADayWithoutADatabase is what the template's maxReceiveCount is made for.
+// What `sluice check` reckons of an outage is what the simulation shows.
+func TestADayWithoutADatabase(t *testing.T) {
+	t.Parallel()
+	const begins, ends = time.Hour, 25 * time.Hour
+	s := newSite(t, options{name: "-day"})
+	often := s.sim.Every(time.Minute, func() { s.good("") })
+	seldom := s.sim.Every(time.Hour, func() { s.good("") })
+	s.sim.At(begins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
+	s.sim.At(begins+10*time.Minute, often)
+	s.sim.At(ends, func() { s.proxy.Refuse(false); seldom() })
+	s.sim.Run(ends + time.Hour)
+	s.check()
+
+	start := s.sim.Now().Add(-s.sim.Elapsed())
+	most := 0 // receives of a message that met the whole outage; the last one stored it
+	for r := range s.queue.All() {
+		if sent := r.Sent.Sub(start); sent >= begins && sent < begins+10*time.Minute {
+			most = max(most, r.Receives)
+		}
+	}
+	reckoned := check.Queues{Source: &sqsqueue.Queue{Settings: sqsqueue.Settings{DeadLetterARN: "arn", MaxReceives: most}}}
+	survives, _ := reckoned.Outage(true)
+	t.Logf("%d receives; check says that as many survive %v", most, survives)
+	if survives < 23*time.Hour || survives > 26*time.Hour {
+		t.Errorf("a day took %d receives, and check says that as many survive %v", most, survives)
+	}
+	if most > maxReceives*3/4 {
+		t.Errorf("a day took %d receives of %d: too few are to spare", most, maxReceives)
+	}
+}
+
+// TestABlipCostsSeconds restarts the database under steady traffic: nearly all
+// messages that meet that are stored within half a minute after it is back.
+func TestABlipCostsSeconds(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		mapping esmsim.MappingConfig
+		groups  int
+	}{
+		{"-blip", esmsim.MappingConfig{BatchSize: 1000, Window: time.Second}, 0},
+		{"-blip.fifo", esmsim.MappingConfig{BatchSize: 10}, 4}, // few, so that batches have several messages of one
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			const restart, enough = 6 * time.Second, 30 * time.Second
+			s := newSite(t, options{name: tt.name, mapping: tt.mapping})
+			n := 0
+			for i := range 5 { // at other instants of the batching window, and with other jitter
+				begins := time.Duration(i+1) * 10 * time.Minute
+				at := begins + 10*time.Second + time.Duration(i)*217*time.Millisecond
+				s.down = append(s.down, period{at, at + restart})
+				s.sim.At(begins, func() {
+					stop := s.sim.Every(time.Second/50, func() {
+						group := ""
+						if n++; tt.groups > 0 {
+							group = fmt.Sprint("g", n%tt.groups)
+						}
+						s.good(group)
+					})
+					s.sim.At(at+restart+enough, stop)
+				})
+			}
+			s.sim.Run(2 * time.Hour)
+			s.check()
+
+			start := s.sim.Now().Add(-s.sim.Elapsed())
+			for _, p := range s.down {
+				var met, soon int
+				var last time.Duration
+				for r := range s.queue.All() {
+					sent, ended := r.Sent.Sub(start), r.Ended.Sub(start)
+					if sent >= p.to || ended < p.from {
+						continue
+					}
+					met++
+					last = max(last, ended-p.to)
+					if ended < p.to+enough {
+						soon++
+					}
+				}
+				t.Logf("the restart at %v met %d messages; %d were stored within %v after it, the last one after %v", p.from, met, soon, enough, last)
+				if met < 200 {
+					t.Errorf("the restart at %v met %d messages: the drill shows nothing", p.from, met)
+				}
+				if soon*100 < met*95 {
+					t.Errorf("the restart at %v met %d messages, and %d of them were stored within %v after it, want 95 %%", p.from, met, soon, enough)
+				}
+			}
+		})
 	}
 }
 

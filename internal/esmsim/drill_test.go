@@ -55,7 +55,7 @@ func TestDrillOutageOfSixHours(t *testing.T) {
 				if tt.backOff {
 					var entries []esmsim.VisibilityEntry
 					for i, r := range records {
-						wait := min(15*time.Minute, 3*time.Minute<<min(r.receives()-1, 10))
+						wait := min(15*time.Minute, 15*time.Second<<min(r.receives()-1, 10))
 						entries = append(entries, esmsim.VisibilityEntry{ID: fmt.Sprint(i), ReceiptHandle: r.ReceiptHandle, Timeout: wait})
 					}
 					if failed, err := queue.ChangeMessageVisibilityBatch(ctx, entries); err != nil || failed != nil {

@@ -2,12 +2,11 @@ package function_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sluice/internal/function"
 	"sluice/internal/handler"
@@ -68,20 +67,26 @@ func (s *site) receive(bodies ...string) []byte {
 	for _, b := range bodies {
 		s.source.Put(sqstest.Message{Body: b})
 	}
+	return s.take(len(bodies))
+}
+
+// take makes an event of the n messages that there are.
+func (s *site) take(n int) []byte {
+	s.t.Helper()
 	queue, err := sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.source.URL, "SQS_URL")
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	received, err := queue.Receive(s.t.Context(), 10, 0)
-	if err != nil || len(received) != len(bodies) {
-		s.t.Fatalf("received %d of %d: %v", len(received), len(bodies), err)
+	if err != nil || len(received) != n {
+		s.t.Fatalf("received %d of %d: %v", len(received), n, err)
 	}
 	type record map[string]any
 	var records []record
 	for _, r := range received {
 		records = append(records, record{
 			"messageId": r.ID, "receiptHandle": r.ReceiptHandle, "body": string(r.Body), "eventSource": "aws:sqs", "eventSourceARN": s.source.ARN,
-			"attributes": record{"SentTimestamp": fmt.Sprint(r.SentMillis), "ApproximateReceiveCount": fmt.Sprint(r.ReceiveCount)},
+			"attributes": r.System,
 		})
 	}
 	event, err := json.Marshal(record{"Records": records})
@@ -111,18 +116,6 @@ func (s *site) quiet(more ...string) {
 			s.t.Errorf("a personal value shows: %s", text)
 		}
 	}
-}
-
-// delayed counts the messages that stay away for longer than their queue's
-// visibility, or as long.
-func (s *site) delayed(least time.Duration) int {
-	n := 0
-	for _, m := range s.source.Messages() {
-		if time.Until(m.VisibleAt) > least {
-			n++
-		}
-	}
-	return n
 }
 
 func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
@@ -193,13 +186,53 @@ func TestAnOutageBacksOff(t *testing.T) {
 	if err != nil || strings.Count(string(answer), "itemIdentifier") != 3 {
 		t.Errorf("got %s, %v; want the 3 messages that need the database", answer, err)
 	}
-	if n := s.delayed(170 * time.Second); n != 3+3 {
-		t.Errorf("%d messages stay away for the queue's visibility, want all 6", n)
-	}
-	if calls := s.sqs.Calls("ChangeMessageVisibilityBatch"); len(calls) != 1 || len(calls[0].Entries) != 3 {
-		t.Errorf("got %d calls to back off, want 1 with 3 messages", len(calls))
+	// By seconds, whatever the queue's visibility is.
+	if got := s.backedOff(); len(got) != 3 || slices.Min(got) < 7 || slices.Max(got) > 15 {
+		t.Errorf("messages are backed off by %v seconds, want 3 by 7 to 15", got)
 	}
 	s.quiet(string(answer))
+}
+
+// TestAnOutageBacksOffGroups: SQS holds a group back as long as one of its
+// messages is invisible, so they all come back together.
+func TestAnOutageBacksOffGroups(t *testing.T) {
+	s := newSite(t)
+	s.source = s.sqs.Queue("logins.fifo", map[string]string{"VisibilityTimeout": "180"})
+	proxy := pgtest.NewProxy(t, s.db.URL)
+	proxy.Refuse(true)
+	s.environ["DATABASE_URL"] = proxy.URL
+	for i := range 4 {
+		s.source.Put(sqstest.Message{Body: bodies()[0], Group: "g", Receives: 3 - i})
+	}
+	answer, err := s.function().Invoke(t.Context(), s.take(4))
+	if err != nil || strings.Count(string(answer), "itemIdentifier") != 4 {
+		t.Errorf("got %s, %v; want all messages back", answer, err)
+	}
+	got := s.backedOff()
+	if len(got) != 4 || got[0] < 60 || got[0] > 120 || slices.Min(got) != slices.Max(got) {
+		t.Errorf("the messages of the group are backed off by %v seconds, want all 4 by that of the first", got)
+	}
+	s.quiet(string(answer))
+}
+
+// backedOff lists by how many seconds messages are backed off, in one call.
+func (s *site) backedOff() []int {
+	s.t.Helper()
+	calls := s.sqs.Calls("ChangeMessageVisibilityBatch")
+	if len(calls) != 1 {
+		s.t.Fatalf("got %d calls to back off, want 1", len(calls))
+	}
+	var in struct {
+		Entries []struct{ VisibilityTimeout int }
+	}
+	if err := json.Unmarshal(calls[0].Input, &in); err != nil {
+		s.t.Fatal(err)
+	}
+	var all []int
+	for _, e := range in.Entries {
+		all = append(all, e.VisibilityTimeout)
+	}
+	return all
 }
 
 func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
@@ -251,7 +284,7 @@ func TestBackoffThatFailsIsHarmless(t *testing.T) {
 	if err != nil || strings.Count(string(answer), "itemIdentifier") != 1 {
 		t.Errorf("got %s, %v; want the message back", answer, err)
 	}
-	if !strings.Contains(s.output.String(), "without a delay") {
+	if !strings.Contains(s.output.String(), "without back-off") {
 		t.Errorf("the log does not say so:\n%s", &s.output)
 	}
 }

@@ -42,7 +42,11 @@ func (b backoff) Return(ctx context.Context, messages []message.Message, returne
 		if last[m.ID] != i || m.ReceiptHandle == "" {
 			continue
 		}
-		queues[m.QueueARN] = append(queues[m.QueueARN], sqsqueue.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount})
+		r := sqsqueue.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
+		if m.FIFO {
+			r.Group = m.Group
+		}
+		queues[m.QueueARN] = append(queues[m.QueueARN], r)
 	}
 	var problems []error
 	for arn, all := range queues {

@@ -32,7 +32,8 @@ type DeadLetters interface {
 // Backoff delays the next delivery of messages.
 type Backoff interface {
 	// Return delays the messages with the given indexes by their receive
-	// counts. An error is harmless: they come back sooner.
+	// counts. An error is harmless: they reappear when their visibility timeout
+	// expires.
 	Return(ctx context.Context, messages []message.Message, returned []int) error
 }
 
@@ -186,12 +187,15 @@ func (h *Handler) reject(ctx context.Context, messages []message.Message, verdic
 	}
 }
 
-// backOff delays what is returned through no fault of its own.
+// backOff delays what is returned through no fault of its own, and on a FIFO
+// queue what waits behind it: SQS delivers nothing of a group while one of its
+// messages is invisible, so all of it would wait for the visibility timeout.
 func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *ingest.Report) {
 	if h.Backoff == nil {
 		return
 	}
 	var returned []int
+	delayed := map[string]bool{} // FIFO groups whose first returned message is
 	for i, v := range r.Verdicts {
 		if v.Outcome != message.Returned {
 			continue
@@ -199,14 +203,19 @@ func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *in
 		switch v.Cause {
 		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CauseUnsent:
 			returned = append(returned, i)
-		case message.CauseNone, message.CauseGroup, message.CausePanic:
+			delayed[messages[i].Group] = true
+		case message.CauseGroup:
+			if delayed[messages[i].Group] {
+				returned = append(returned, i)
+			}
+		case message.CauseNone, message.CausePanic:
 		}
 	}
 	if len(returned) == 0 {
 		return
 	}
 	if err := h.Backoff.Return(ctx, messages, returned); err != nil {
-		h.Log.WarnContext(ctx, "messages are returned without a delay", "error", err.Error())
+		h.Log.WarnContext(ctx, "messages are returned without back-off", "error", err.Error())
 	}
 }
 

@@ -198,7 +198,12 @@ func TestReturnedAreBackedOff(t *testing.T) {
 		{"the deadline", storeNone(message.CauseDeadline), event(record(1, body())), ids(1), ids(1)},
 		{"swallowed", swallow, event(record(1, body())), ids(1), ids(1)},
 		{"the operator's fault", storeNone(message.CauseOperator), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
-		{"not behind another of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+		{"not behind a rejected one of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+		{
+			"behind one of the group that is backed off", storeNone(message.CauseMoment),
+			event(inGroup(1, "a", body()), inGroup(2, "b", "bad"), inGroup(3, "a", "bad"), inGroup(4, "b", body()), inGroup(5, "a", body())), ids(1, 2, 3, 4, 5), ids(1, 3, 5),
+		},
+		{"behind the operator's fault", storeNone(message.CauseOperator), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -389,6 +394,62 @@ func TestTimeIsLeft(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestAStoreThatIsCutOffAnswersInTime has invocations of about a second: a
+// store that ends with its context, after a grace of a quarter of its time as
+// that of Postgres, leaves time for the calls to SQS and for the answer.
+func TestAStoreThatIsCutOffAnswersInTime(t *testing.T) {
+	t.Parallel()
+	for left := 600 * time.Millisecond; left <= 1200*time.Millisecond; left += 100 * time.Millisecond {
+		for _, queues := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%v, queues=%v", left, queues), func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					ctx, cancel := context.WithTimeout(t.Context(), left)
+					defer cancel()
+					end, _ := ctx.Deadline()
+					var storeEnds, queuesEnd time.Time
+					h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
+						deadline, _ := ctx.Deadline()
+						storeEnds = deadline.Add(min(400*time.Millisecond, time.Until(deadline)/4))
+						<-ctx.Done()
+						return message.Result{}, ctx.Err()
+					})
+					if queues {
+						h.Backoff = returnFunc(func(ctx context.Context) { queuesEnd, _ = ctx.Deadline() })
+					}
+					if _, err := h.Invoke(ctx, event(record(1, body()))); err != nil {
+						t.Fatal(err)
+					}
+					switch slack := left / 10; {
+					case storeEnds.IsZero():
+						t.Error("the store was not asked")
+					case end.Sub(storeEnds) < slack:
+						t.Errorf("the store ends %v before the invocation's deadline, want %v", end.Sub(storeEnds), slack)
+					case queues && (queuesEnd.Sub(storeEnds) < slack || end.Sub(queuesEnd) < slack):
+						t.Errorf("the store leaves %v for the queues, and they %v for the answer, want %v each", queuesEnd.Sub(storeEnds), end.Sub(queuesEnd), slack)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestWrongSentTimes are named by one warning for an invocation.
+func TestWrongSentTimes(t *testing.T) {
+	t.Parallel()
+	h, log := newHandler(t, storeAll)
+	sent := func(n int, at string) string {
+		return record(n, body(), "attributes", attributes("SentTimestamp", at))
+	}
+	if failed := invoke(t, h, event(sent(1, `"1767225600"`), sent(2, `"253402300799999"`), sent(3, `"1767225601"`))); len(failed) > 0 {
+		t.Errorf("%v came back", failed)
+	}
+	const want = `"count":3,"problem":"SentTimestamp looks like seconds, not milliseconds (2); SentTimestamp is in the future (1)"`
+	if said := log.Take(); strings.Count(said, "SentTimestamp looks like") != 1 || !strings.Contains(said, want) {
+		t.Errorf("got the log %s, want one line with %s", said, want)
 	}
 }
 

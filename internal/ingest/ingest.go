@@ -130,6 +130,7 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
 	s.stopGroups(messages, report.Verdicts)
+	p.warnOfSent(ctx, s, messages)
 	for i := range messages {
 		if first := s.first[messages[i].ID]; first != i {
 			report.Verdicts[i] = report.Verdicts[first]

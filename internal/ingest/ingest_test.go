@@ -564,3 +564,54 @@ func TestRejectionsInTheLog(t *testing.T) {
 		t.Errorf("the log lacks %s: %s", want, got)
 	}
 }
+
+// TestWrongSentTimes are stored, with one warning.
+func TestWrongSentTimes(t *testing.T) {
+	t.Parallel()
+	const (
+		seconds = 1767225600
+		day     = 24 * time.Hour
+	)
+	ahead := func(d time.Duration) int64 { return time.Now().Add(d).UnixMilli() }
+	for _, tt := range []struct {
+		name string
+		sent []int64 // of the messages, -1 for none
+		want string  // in the warning
+	}{
+		{"right", []int64{946684800000, 1767225600000, ahead(-day), ahead(day - time.Hour)}, ""},
+		{"absent", []int64{-1}, ""},
+		{"seconds", []int64{1767225600000, seconds, seconds + 1}, `"count":2,"problem":"SentTimestamp looks like seconds, not milliseconds (2)","message_id":"m1",`},
+		{"the first and the last such", []int64{0, 946684799999}, `"count":2,"problem":"SentTimestamp looks like seconds, not milliseconds (2)","message_id":"m0",`},
+		{"future", []int64{ahead(0), ahead(day + time.Hour), message.MaxSentMillis}, `"count":2,"problem":"SentTimestamp is in the future (2)","message_id":"m1",`},
+		{"both", []int64{message.MaxSentMillis, seconds}, `"count":2,"problem":"SentTimestamp looks like seconds, not milliseconds (1); SentTimestamp is in the future (1)","message_id":"m0",`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, &store{})
+			var ids []string
+			for i := range tt.sent {
+				ids = append(ids, fmt.Sprintf("m%d", i))
+			}
+			all := messages(strings.Join(append(ids, ids...), " ")) // repeats do not count
+			for i := range all {
+				all[i].SentMillis = tt.sent[i%len(ids)]
+				all[i].HasSent = all[i].SentMillis >= 0
+			}
+			report := s.pipeline.Run(t.Context(), s.keys, all)
+			s.pipeline.Log(t.Context(), all, &report)
+			if c := report.Counts(); c.Stored != len(ids) && tt.sent[0] >= 0 {
+				t.Errorf("got %+v, want all stored", c)
+			}
+			log, warnings := s.log.String(), 0
+			if tt.want != "" {
+				warnings = 1
+			}
+			if strings.Count(log, "wrong SentTimestamp") != warnings || !strings.Contains(log, tt.want) || warnings == 1 && !strings.Contains(log, `"level":"WARN"`) {
+				t.Errorf("got the log %s, want %d warning with %s", log, warnings, tt.want)
+			}
+			if strings.Contains(log, "203.0.113.7") {
+				t.Errorf("the log holds a value: %s", log)
+			}
+		})
+	}
+}

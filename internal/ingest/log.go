@@ -2,8 +2,12 @@ package ingest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
+	"sluice/internal/batch"
 	"sluice/internal/message"
 )
 
@@ -42,6 +46,44 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(messages)),
 		slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate), slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
 		slog.Int("round_trips", r.RoundTrips), slog.Float64("database_ms", float64(r.StoreTime.Microseconds())/1000))
+}
+
+// maxAhead is how far SentTimestamp may be ahead of this machine's clock.
+const maxAhead = 24 * time.Hour
+
+// warnOfSent warns, once for a batch, of times that no queue can have set. They
+// are stored as they are: a message comes again with the same one.
+func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []message.Message) {
+	seconds, future, first := 0, 0, ""
+	latest := time.Now().Add(maxAhead).UnixMilli()
+	for i := range messages {
+		m := &messages[i]
+		switch {
+		case !m.HasSent || s.first[m.ID] != i:
+			continue
+		case m.SentMillis < batch.EpochMillis:
+			seconds++
+		case m.SentMillis > latest:
+			future++
+		default:
+			continue
+		}
+		if first == "" {
+			first = m.ID
+		}
+	}
+	var problems []string
+	if seconds > 0 {
+		problems = append(problems, fmt.Sprintf("SentTimestamp looks like seconds, not milliseconds (%d)", seconds))
+	}
+	if future > 0 {
+		problems = append(problems, fmt.Sprintf("SentTimestamp is in the future (%d)", future))
+	}
+	if problems != nil {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "messages with a wrong SentTimestamp are stored as they are", slog.Int("count", seconds+future),
+			slog.String("problem", strings.Join(problems, "; ")), slog.String("message_id", first),
+			slog.String("remedy", "SQS sets it in milliseconds since 1970-01-01 UTC: fix what makes or passes on the events, or the clock of this machine"))
+	}
 }
 
 func attrs(r *message.Rejection) []slog.Attr {

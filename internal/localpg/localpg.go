@@ -13,14 +13,16 @@
 //	             cache ◄── fetched once ──┘
 //
 // What holds:
-//   - The server listens on 127.0.0.1 alone, on a port that was free, without a Unix socket, and asks every client for
-//     a password (SCRAM) that was drawn at random and that no command line shows.
+//   - The server listens on 127.0.0.1 alone (and where Config.Network says), on a port that was free, without a Unix
+//     socket, and asks every client for a password (SCRAM) that was drawn at random and that no command line shows.
 //   - It never runs as root: when this process is root, an unprivileged account of the machine runs it.
 //   - It ends with this process. Stop ends it in an orderly way; on Linux the kernel ends it even if this process is
 //     killed, and the next Start removes the directory which that one left behind.
 //   - Two processes may start servers and fetch binaries at the same time.
 //
-// It refuses to reuse data, to upgrade, to be reached from another machine, and to run on Windows.
+// A test of what outlives a server may end it and start it again, and give it a standby: see Crash, Resume and Follow.
+//
+// It refuses to reuse another process's data, to upgrade, and to run on Windows.
 package localpg
 
 import (
@@ -31,6 +33,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +49,9 @@ import (
 const (
 	// superuser is the role that initdb creates; it owns the one database, which has its name.
 	superuser = "postgres"
+
+	// loopback is the address of every server.
+	loopback = "127.0.0.1"
 
 	// startTimeout bounds initdb and the wait for the first connection, each. A busy machine takes seconds.
 	startTimeout = time.Minute
@@ -68,16 +74,24 @@ type Config struct {
 	// Off, a crash of the machine may lose the data, which are temporary anyway.
 	Durable bool
 
+	// Network is one more address of this machine to listen on, with the network whose hosts may connect to it. A
+	// test that takes a link down needs it: nothing takes loopback down for one side alone.
+	Network netip.Prefix
+
 	// Log receives a line when something takes long enough to wonder about. nil discards it.
 	Log io.Writer
 }
 
 // Server is a running server. It lasts until Stop or the end of this process.
 type Server struct {
-	url    string
-	origin string
-	dir    *workDir
-	proc   *process
+	url  string
+	cfg  Config
+	bin  binaries
+	as   account
+	dir  *workDir
+	proc *process
+
+	password string
 
 	stop    sync.Once
 	stopErr error
@@ -96,13 +110,23 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("localpg: %w", err)
 	}
-	dir, err := newWorkDir(as)
+	s := &Server{cfg: cfg, bin: bin, as: as, password: rand.Text()}
+	return s.start(ctx, s.initdb)
+}
+
+// start makes a server's directory, fills it with data and starts the server.
+func (s *Server) start(ctx context.Context, fill func(context.Context) error) (*Server, error) {
+	dir, err := newWorkDir(s.as)
 	if err != nil {
 		return nil, fmt.Errorf("localpg: making a directory for the server: %w", err)
 	}
-	s := &Server{origin: bin.origin(), dir: dir}
-	if err := s.start(ctx, cfg, bin, as); err != nil {
-		return nil, errors.Join(fmt.Errorf("localpg: starting %s: %w", s.origin, err), s.Stop())
+	s.dir = dir
+	err = fill(ctx)
+	if err == nil {
+		err = s.serve(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("localpg: starting %s: %w", s.Origin(), err), s.Stop())
 	}
 	return s, nil
 }
@@ -111,14 +135,14 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 func (s *Server) URL() string { return s.url }
 
 // Origin says which server this is and where its binaries came from, for a person: "PostgreSQL 15.18 of this machine".
-func (s *Server) Origin() string { return s.origin }
+func (s *Server) Origin() string { return s.bin.origin() }
 
 // Stop ends the server at once, whatever its clients are doing, and removes its data. Only the first call does
 // anything; the others return what the first one returned.
 func (s *Server) Stop() error {
 	s.stop.Do(func() {
 		if s.proc != nil {
-			s.proc.end()
+			s.proc.end(immediateShutdown)
 		}
 		if err := s.dir.remove(); err != nil {
 			s.stopErr = fmt.Errorf("localpg: removing the server's directory: %w", err)
@@ -127,19 +151,16 @@ func (s *Server) Stop() error {
 	return s.stopErr
 }
 
-func (s *Server) start(ctx context.Context, cfg Config, bin binaries, as account) error {
-	password := rand.Text()
-	if err := s.initdb(ctx, bin, as, password); err != nil {
-		return err
-	}
+// serve starts postgres on the data that are there, on a port that is free.
+func (s *Server) serve(ctx context.Context) error {
 	var err error
 	for range portTries {
 		var port int
 		if port, err = freePort(); err != nil {
 			return err
 		}
-		s.url = fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/%s?sslmode=disable", superuser, password, port, superuser)
-		if err = s.launch(ctx, cfg, bin, as, port); !errors.Is(err, errPortTaken) {
+		s.url = fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", superuser, s.password, net.JoinHostPort(loopback, strconv.Itoa(port)), superuser)
+		if err = s.launch(ctx, port); !errors.Is(err, errPortTaken) {
 			return err
 		}
 	}
@@ -147,8 +168,8 @@ func (s *Server) start(ctx context.Context, cfg Config, bin binaries, as account
 }
 
 // initdb makes the cluster: UTF-8, the C locale (sorting does not depend on the machine), and a password for everyone.
-func (s *Server) initdb(ctx context.Context, bin binaries, as account, password string) error {
-	passwordFile, err := s.dir.writePrivate("password", password+"\n", as)
+func (s *Server) initdb(ctx context.Context) error {
+	passwordFile, err := s.dir.writePrivate("password", s.password+"\n", s.as)
 	if err != nil {
 		return fmt.Errorf("handing initdb the password: %w", err)
 	}
@@ -156,10 +177,10 @@ func (s *Server) initdb(ctx context.Context, bin binaries, as account, password 
 
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(bin.dir, "initdb"),
+	cmd := exec.CommandContext(ctx, filepath.Join(s.bin.dir, "initdb"),
 		"--pgdata="+s.dir.data(), "--username="+superuser, "--pwfile="+passwordFile, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--locale=C", "--no-sync")
-	s.dir.prepare(cmd, as)
+	s.dir.prepare(cmd, s.as)
 	cmd.WaitDelay = time.Second // its children hold the output open for a moment after it was killed
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
@@ -167,27 +188,30 @@ func (s *Server) initdb(ctx context.Context, bin binaries, as account, password 
 		}
 		return fmt.Errorf("initdb: %w\n%s", err, tail(string(out)))
 	}
-	return nil
+	if !s.cfg.Network.IsValid() {
+		return nil
+	}
+	return s.dir.append("pg_hba.conf", fmt.Sprintf("host all all %s scram-sha-256\n", s.cfg.Network.Masked()))
 }
 
 var errPortTaken = errors.New("another process took the port")
 
 // launch starts postgres and waits for it. After an error no server runs.
-func (s *Server) launch(ctx context.Context, cfg Config, bin binaries, as account, port int) error {
+func (s *Server) launch(ctx context.Context, port int) error {
 	log, err := os.Create(s.dir.log())
 	if err != nil {
 		return fmt.Errorf("opening the server's log: %w", err)
 	}
 	defer log.Close()
 
-	cmd := exec.Command(filepath.Join(bin.dir, "postgres"), s.arguments(cfg, port)...) //nolint:noctx // it lives until Stop
-	s.dir.prepare(cmd, as)
+	cmd := exec.Command(filepath.Join(s.bin.dir, "postgres"), s.arguments(port)...) //nolint:noctx // it lives until Stop
+	s.dir.prepare(cmd, s.as)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.proc, err = startProcess(cmd); err != nil {
 		return err
 	}
 	if err := s.await(ctx); err != nil {
-		s.proc.end()
+		s.proc.end(immediateShutdown)
 		text, _ := os.ReadFile(s.dir.log())
 		if strings.Contains(string(text), "Address already in use") {
 			err = errPortTaken
@@ -197,17 +221,20 @@ func (s *Server) launch(ctx context.Context, cfg Config, bin binaries, as accoun
 	return nil
 }
 
-func (s *Server) arguments(cfg Config, port int) []string {
+func (s *Server) arguments(port int) []string {
 	settings := map[string]string{
 		"max_connections": "200",
 		"timezone":        "UTC",
 	}
-	if !cfg.Durable {
+	if !s.cfg.Durable {
 		settings["fsync"] = "off"
 		settings["full_page_writes"] = "off"
 	}
-	maps.Copy(settings, cfg.Parameters)
-	settings["listen_addresses"] = "127.0.0.1"
+	maps.Copy(settings, s.cfg.Parameters)
+	settings["listen_addresses"] = loopback
+	if s.cfg.Network.IsValid() {
+		settings["listen_addresses"] += "," + s.cfg.Network.Addr().String()
+	}
 	settings["port"] = strconv.Itoa(port)
 	settings["unix_socket_directories"] = "" // the name of a temporary directory can be too long for a socket
 	settings["logging_collector"] = "off"    // so that the log is where launch looks for it
@@ -243,7 +270,7 @@ func (s *Server) await(ctx context.Context) error {
 }
 
 func freePort() (int, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", net.JoinHostPort(loopback, "0"))
 	if err != nil {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}

@@ -44,13 +44,21 @@ func (p *process) err() error {
 	return errors.New("exit status 0")
 }
 
-// end ends a server and its children at once. SIGQUIT is Postgres's immediate shutdown, SIGKILL what is left if it hangs.
-func (p *process) end() {
-	_ = p.cmd.Process.Signal(syscall.SIGQUIT) // an error means that it has ended
+// What Postgres calls its ways to end.
+const (
+	fastShutdown      = syscall.SIGINT  // sessions are ended, and a checkpoint is written
+	immediateShutdown = syscall.SIGQUIT // as by a crash: the next start has to recover
+)
+
+// end ends a server and its children, and reports whether it ended by itself: SIGKILL ends what hangs.
+func (p *process) end(how syscall.Signal) bool {
+	_ = p.cmd.Process.Signal(how) // an error means that it has ended
 	select {
 	case <-p.done:
+		return true
 	case <-time.After(10 * time.Second):
 		_ = p.cmd.Process.Kill()
 		<-p.done
+		return false
 	}
 }

@@ -2,6 +2,7 @@ package localpg
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,6 +79,30 @@ func (d *workDir) writePrivate(name, content string, as account) (string, error)
 	}
 	_, err = f.WriteString(content)
 	return f.Name(), err
+}
+
+// append adds text to a file of the data that is there, which keeps its owner.
+func (d *workDir) append(name, text string) error {
+	f, err := os.OpenFile(filepath.Join(d.data(), name), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
+}
+
+// giveTo makes all data the account's.
+func (d *workDir) giveTo(as account) error {
+	if !as.switched {
+		return nil
+	}
+	return filepath.WalkDir(d.data(), func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, as.uid, as.gid)
+	})
 }
 
 // prepare makes the command one of this server's: its account, its directory, and of our environment only what finds

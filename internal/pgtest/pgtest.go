@@ -17,7 +17,8 @@
 //	}
 //
 // Tests with schemas of their own may run in parallel. What a server has only once (roles, settings of the database) they
-// share: make a role with Role, and change nothing else.
+// share: make a role with Role, and change nothing else. A test that must has a database of its own (NewDatabase), or a
+// server (NewServer), also to end it, or a primary and its synchronous standby (NewPair).
 //
 // When a test ends, pgtest looks for connections that it left in a transaction, which would mean a leak in the code
 // under test, and fails the test for each. It knows them by their application_name, which db.URL sets: code
@@ -62,6 +63,7 @@ type DB struct {
 
 	admin       string // the URL of the server's superuser
 	application string // the application_name of URL, which no other DB has
+	own         bool   // the server is the test's own, and goes with all that is in it
 }
 
 // New makes a schema with what the statements create in it, or skips the test with -short. It is dropped, with all that
@@ -71,18 +73,51 @@ func New(t testing.TB, statements ...string) *DB {
 	if testing.Short() {
 		t.Skip("a real Postgres takes its time: not with -short")
 	}
-	admin := serverURL(t)
-	schema := uniqueName("t_" + identifier(t.Name()))
-	db := &DB{URL: with(t, admin, nil, schema, schema), Schema: schema, admin: admin, application: schema}
-	db.User = db.Rows(t, "SELECT current_user")[0][0]
-	db.Exec(t, "CREATE SCHEMA "+schema)
+	db := newDB(t, serverURL(t), false)
 	t.Cleanup(func() {
 		db.endSessions(t)
-		db.Exec(t, "DROP SCHEMA "+schema+" CASCADE")
+		db.Exec(t, "DROP SCHEMA "+db.Schema+" CASCADE")
 	})
 	for _, sql := range statements {
 		db.Exec(t, sql)
 	}
+	return db
+}
+
+// NewDatabase is New with a database of its own, for what a database has only once: extensions, settings, statistics. The
+// options are those of CREATE DATABASE. The schema is public.
+func NewDatabase(t testing.TB, options string, statements ...string) *DB {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a real Postgres takes its time: not with -short")
+	}
+	server := serverURL(t)
+	name := uniqueName("t_" + identifier(t.Name()))
+	execute(t, with(t, server, nil, "public", helperName), "CREATE DATABASE "+name+" "+options)
+	u, err := url.Parse(server)
+	if err != nil {
+		t.Fatalf("pgtest: the URL of the server: %v", err)
+	}
+	u.Path = "/" + name
+	db := &DB{URL: with(t, u.String(), nil, "public", name), Schema: "public", admin: u.String(), application: name}
+	t.Cleanup(func() {
+		db.endSessions(t)
+		execute(t, with(t, server, nil, "public", helperName), "DROP DATABASE "+name+" WITH (FORCE)")
+	})
+	db.User = db.Rows(t, "SELECT current_user")[0][0]
+	for _, sql := range statements {
+		db.Exec(t, sql)
+	}
+	return db
+}
+
+// newDB makes a schema on the server of a superuser's URL.
+func newDB(t testing.TB, admin string, own bool) *DB {
+	t.Helper()
+	schema := uniqueName("t_" + identifier(t.Name()))
+	db := &DB{URL: with(t, admin, nil, schema, schema), Schema: schema, admin: admin, application: schema, own: own}
+	db.User = db.Rows(t, "SELECT current_user")[0][0]
+	db.Exec(t, "CREATE SCHEMA "+schema)
 	return db
 }
 
@@ -94,7 +129,7 @@ func New(t testing.TB, statements ...string) *DB {
 func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
 	t.Helper()
 	role, password := uniqueName(db.Schema), rand.Text()
-	owner := with(t, db.admin, nil, db.Schema, helperName)
+	owner := db.helperURL(t, db.admin)
 	statements := []string{
 		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, password),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", db.Schema, role),
@@ -108,12 +143,15 @@ func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
 		User:        role,
 		admin:       db.admin,
 		application: role,
+		own:         db.own,
 	}
-	t.Cleanup(func() {
-		as.endSessions(t)
-		execute(t, owner, "DROP OWNED BY "+role+" CASCADE")
-		execute(t, owner, "DROP ROLE "+role)
-	})
+	if !db.own {
+		t.Cleanup(func() {
+			as.endSessions(t)
+			execute(t, owner, "DROP OWNED BY "+role+" CASCADE")
+			execute(t, owner, "DROP ROLE "+role)
+		})
+	}
 	for _, sql := range statements {
 		execute(t, owner, sql)
 	}
@@ -123,19 +161,19 @@ func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
 // Exec executes one statement, or several without arguments.
 func (db *DB) Exec(t testing.TB, sql string, args ...any) {
 	t.Helper()
-	execute(t, with(t, db.URL, nil, db.Schema, helperName), sql, args...)
+	execute(t, db.helperURL(t, db.URL), sql, args...)
 }
 
 // Count returns the one integer that a query answers with.
 func (db *DB) Count(t testing.TB, sql string, args ...any) int64 {
 	t.Helper()
-	return count(t, with(t, db.URL, nil, db.Schema, helperName), sql, args...)
+	return count(t, db.helperURL(t, db.URL), sql, args...)
 }
 
 // Rows returns a query's rows, each value as the text that psql would show, NULL as "NULL".
 func (db *DB) Rows(t testing.TB, sql string, args ...any) [][]string {
 	t.Helper()
-	return rows(t, with(t, db.URL, nil, db.Schema, helperName), sql, args...)
+	return rows(t, db.helperURL(t, db.URL), sql, args...)
 }
 
 // Conn opens a connection, which is closed when the test ends.
@@ -161,10 +199,19 @@ func (db *DB) Version(t testing.TB) int {
 	return int(db.Count(t, versionQuery))
 }
 
+// helperURL is a URL for a connection of this package's own. A standby that is away keeps none of them waiting.
+func (db *DB) helperURL(t testing.TB, base string) string {
+	t.Helper()
+	if db.own {
+		return with(t, base, nil, db.Schema, helperName, "-csynchronous_commit=local")
+	}
+	return with(t, base, nil, db.Schema, helperName)
+}
+
 // endSessions fails the test for each of its connections that is in a transaction and stays in it, and ends them all.
 func (db *DB) endSessions(t testing.TB) {
 	t.Helper()
-	admin := with(t, db.admin, nil, db.Schema, helperName)
+	admin := db.helperURL(t, db.admin)
 	const open = "FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
 	for deadline := time.Now().Add(leakGrace); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if count(t, admin, "SELECT count(*) "+open, db.application) == 0 {
@@ -232,8 +279,8 @@ func do(t testing.TB, url, sql string, work func(context.Context, *pgx.Conn) err
 }
 
 // with returns the URL with another user (nil: the same), schema and application_name. The search_path goes into the
-// options, which both pgx and libpq understand.
-func with(t testing.TB, base string, user *url.Userinfo, schema, application string) string {
+// options, which both pgx and libpq understand, and so do more options.
+func with(t testing.TB, base string, user *url.Userinfo, schema, application string, more ...string) string {
 	t.Helper()
 	u, err := url.Parse(base)
 	if err != nil {
@@ -250,7 +297,8 @@ func with(t testing.TB, base string, user *url.Userinfo, schema, application str
 			options = append(options, option)
 		}
 	}
-	q.Set("options", strings.Join(append(options, "-csearch_path="+schema), " "))
+	options = append(append(options, "-csearch_path="+schema), more...)
+	q.Set("options", strings.Join(options, " "))
 	q.Set("application_name", application)
 	u.RawQuery = encodeQuery(q)
 	return u.String()

@@ -19,11 +19,11 @@ type Proxy struct {
 	// URL is the server's URL, by way of the proxy and without TLS.
 	URL string
 
-	target   string
 	listener net.Listener
 	running  sync.WaitGroup
 
 	mu       sync.Mutex
+	target   string
 	wake     *sync.Cond // when silent or a session's cut has changed
 	sessions map[*session]bool
 	closed   bool
@@ -32,30 +32,23 @@ type Proxy struct {
 	delay    time.Duration
 	silent   bool
 	refusing bool
-	deafens  bool // new sessions will hear no answer
-	cutAfter int  // bytes of clients still to be forwarded before a cut; -1: none is planned
+	deafens  bool   // new sessions will hear no answer
+	fault    *Fault // planned; nil when there is none
+	losing   bool   // new sessions are lost
 }
 
 // NewProxy starts a proxy in front of the server that the URL names. It ends, and cuts its connections, with the test.
 func NewProxy(t testing.TB, serverURL string) *Proxy {
 	t.Helper()
-	u, err := url.Parse(serverURL)
-	if err != nil || u.Hostname() == "" {
-		t.Fatalf("pgtest: a proxy needs a URL with a host: %v", err)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "5432"
-	}
+	u, target := parseTarget(t, serverURL)
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatalf("pgtest: a port for the proxy: %v", err)
 	}
 	p := &Proxy{
-		target:   net.JoinHostPort(u.Hostname(), port),
+		target:   target,
 		listener: listener,
 		sessions: map[*session]bool{},
-		cutAfter: -1,
 	}
 	p.wake = sync.NewCond(&p.mu)
 	q := u.Query()
@@ -67,6 +60,20 @@ func NewProxy(t testing.TB, serverURL string) *Proxy {
 	p.running.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
+}
+
+// parseTarget returns a URL and the address that it names.
+func parseTarget(t testing.TB, serverURL string) (u *url.URL, target string) {
+	t.Helper()
+	u, err := url.Parse(serverURL)
+	if err != nil || u.Hostname() == "" {
+		t.Fatalf("pgtest: a proxy needs a URL with a host: %v", err)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "5432"
+	}
+	return u, net.JoinHostPort(u.Hostname(), port)
 }
 
 // Flights is the number of times, over all sessions since the last Reset, that a client sent something after
@@ -122,6 +129,16 @@ func (p *Proxy) Refuse(refuse bool) {
 	p.refusing = refuse
 }
 
+// Redirect sends new connections to the server that another URL names, as a fail-over does. Those that are open stay
+// with the old one: Cut them.
+func (p *Proxy) Redirect(t testing.TB, serverURL string) {
+	t.Helper()
+	_, target := parseTarget(t, serverURL)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
 // Cut closes both sides of all connections. New ones are accepted, also the one by which pgx, having lost a connection,
 // asks the server to cancel its statement: Refuse them first if the statement is to run to its end.
 func (p *Proxy) Cut() {
@@ -135,11 +152,7 @@ func (p *Proxy) Cut() {
 
 // CutAfterClientBytes makes a Cut when clients' sessions have sent n more bytes, or more than that. Exactly n are
 // forwarded, and no answer to the last of them is.
-func (p *Proxy) CutAfterClientBytes(n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.cutAfter = n
-}
+func (p *Proxy) CutAfterClientBytes(n int) { p.Plan(Fault{At: AfterClientBytes(n)}) }
 
 // DropServerBytes swallows all that the server answers from now on, on the connections that are open now; what clients
 // send is still forwarded. So an answer gets lost: drop, let the client commit, see that the row is there, and Cut.
@@ -179,7 +192,7 @@ func (p *Proxy) accept() {
 		if p.refusing || p.closed {
 			s.cut()
 		} else {
-			s.isDeaf = p.deafens
+			s.isDeaf, s.isLost = p.deafens, p.losing
 			p.sessions[s] = true
 			p.running.Go(func() { p.serve(s) })
 		}
@@ -191,6 +204,7 @@ func (p *Proxy) accept() {
 type session struct {
 	client, server net.Conn // server is nil until the client has said what it wants
 	isCut          bool
+	isLost         bool // both sides stay open, and nothing gets through any more
 	dropping       bool
 	isDeaf         bool // drops when it is set up
 
@@ -199,6 +213,8 @@ type session struct {
 	isReady    bool // the server has been ready for a query
 	fromClient framer
 	fromServer framer
+	toServer   framer
+	isOpened   bool // the startup message has been forwarded
 	owed       int  // answers (each ends with ReadyForQuery) that the client has asked for and has not got
 	turn       bool // the client has got all that it asked for: what it sends next is a new flight
 }
@@ -212,6 +228,16 @@ func (s *session) cut() {
 	}
 }
 
+// reset needs the proxy's mu.
+func (s *session) reset() {
+	for _, c := range []net.Conn{s.client, s.server} {
+		if c, ok := c.(*net.TCPConn); ok {
+			_ = c.SetLinger(0) // a Close sends RST then; one that is closed already stays so
+		}
+	}
+	s.cut()
+}
+
 func (p *Proxy) serve(s *session) {
 	defer func() {
 		p.mu.Lock()
@@ -221,9 +247,13 @@ func (p *Proxy) serve(s *session) {
 	}()
 	startup, err := readStartup(s.client)
 	if err != nil || !p.awaitSound(s) {
+		p.awaitCut(s)
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	p.mu.Lock()
+	target := p.target
+	p.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
@@ -281,6 +311,7 @@ func (p *Proxy) relay(s *session, from io.Reader, to net.Conn, came, send func(*
 	}
 	close(parcels)
 	writer.Wait()
+	p.awaitCut(s)
 }
 
 func (p *Proxy) currentDelay() time.Duration {
@@ -289,14 +320,23 @@ func (p *Proxy) currentDelay() time.Duration {
 	return p.delay
 }
 
-// awaitSound waits while the proxy is silent, and says whether the session is still there.
+// awaitSound waits while the proxy is silent, and reports whether the session still lets anything through.
 func (p *Proxy) awaitSound(s *session) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.silent && !s.isCut {
 		p.wake.Wait()
 	}
-	return !s.isCut
+	return !s.isCut && !s.isLost
+}
+
+// awaitCut waits until a lost session is cut: neither side hears of the other's end before.
+func (p *Proxy) awaitCut(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for s.isLost && !s.isCut {
+		p.wake.Wait()
+	}
 }
 
 // clientSent counts what a client has sent, when it has sent it.
@@ -315,35 +355,30 @@ func (p *Proxy) clientSent(s *session, b []byte) {
 		p.flights++
 	}
 	s.turn = false
-	s.fromClient.scan(b, func(kind byte) {
-		if kind == 'Q' || kind == 'S' || kind == 'F' { // Query, Sync, FunctionCall
+	for _, m := range s.fromClient.scan(b) {
+		if m.kind == 'Q' || m.kind == 'S' || m.kind == 'F' { // Query, Sync, FunctionCall
 			s.owed++
 		}
-	})
+	}
 }
 
-// forward writes to the server, up to a planned cut.
+// forward writes to the server, up to a planned fault.
 func (p *Proxy) forward(s *session, b []byte) {
 	p.mu.Lock()
-	cut := false
-	if p.cutAfter >= 0 && !s.isCancel {
-		if cut = len(b) >= p.cutAfter; cut {
-			b = b[:p.cutAfter]
-			p.cutAfter = -1
-			s.dropping = true // the server may be faster than the cut
-		} else {
-			p.cutAfter -= len(b)
-		}
+	var messages []frame
+	if s.isOpened { // the startup message has no type
+		messages = s.toServer.scan(b)
 	}
+	s.isOpened = true
+	rest, struck := p.strikes(s, true, b, messages)
 	p.mu.Unlock()
-	_, _ = s.server.Write(b) // the reader of that side sees what is wrong with it
-	if cut {
-		p.Cut()
-	}
+	_, _ = s.server.Write(rest) // the reader of that side sees what is wrong with it
+	p.breakBy(struck)
 }
 
-// deliver writes to the client, and notes before it does, so ahead of all that the client may do about it, whether it
-// is the client's turn then. It is not while the client is still sending: within a message, or with bytes under way.
+// deliver writes to the client, up to a planned fault, and notes before it does, so ahead of all that the client may do
+// about it, whether it is the client's turn then. It is not while the client is still sending: within a message, or with
+// bytes under way.
 func (p *Proxy) deliver(s *session, b []byte) {
 	p.mu.Lock()
 	if s.isDeaf && s.isReady && s.fromServer.between() {
@@ -353,48 +388,72 @@ func (p *Proxy) deliver(s *session, b []byte) {
 		p.mu.Unlock()
 		return
 	}
-	s.fromServer.scan(b, func(kind byte) {
-		if kind == 'Z' { // ReadyForQuery; the first one was not asked for
+	messages := s.fromServer.scan(b)
+	for _, m := range messages {
+		if m.kind == 'Z' { // ReadyForQuery; the first one was not asked for
 			s.owed = max(0, s.owed-1)
 			s.isReady = true
 		}
-	})
+	}
 	if s.owed == 0 && s.fromClient.between() && !hasUnread(s.client) {
 		s.turn = true
 	}
+	rest, struck := p.strikes(s, false, b, messages)
 	p.mu.Unlock()
-	_, _ = s.client.Write(b) // as in forward
+	_, _ = s.client.Write(rest) // as in forward
+	p.breakBy(struck)
 }
+
+// frame is a message that is complete, where it lies in the bytes that completed it, and how its body begins.
+type frame struct {
+	kind       byte
+	start, end int // a start before those bytes is 0
+	text       []byte
+}
+
+// maxText is how much of a message's body a framer keeps.
+const maxText = 64
 
 // framer finds the messages in one direction of a session, however they are cut into reads. Each has a byte of type and
 // four of length, which count themselves.
 type framer struct {
 	header [5]byte
-	filled int // bytes of header that have come
-	body   int // bytes of the message's rest that have not
+	filled int    // bytes of header that have come
+	body   int    // bytes of the message's rest that have not
+	text   []byte // the begin of what has come of it
+	start  int    // of the message in the bytes that are scanned
 }
 
-func (f *framer) scan(b []byte, message func(kind byte)) {
-	for len(b) > 0 {
-		if f.body > 0 {
-			skip := min(f.body, len(b))
-			f.body -= skip
-			b = b[skip:]
-			continue
+// scan returns the messages that end in b.
+func (f *framer) scan(b []byte) (ended []frame) {
+	f.start = 0
+	for at := 0; at < len(b); {
+		if f.filled == 0 {
+			f.start, f.text = at, nil
 		}
-		taken := copy(f.header[f.filled:], b)
-		f.filled += taken
-		b = b[taken:]
-		if f.filled == len(f.header) {
-			f.filled = 0
+		if f.filled < len(f.header) {
+			n := copy(f.header[f.filled:], b[at:])
+			f.filled += n
+			at += n
+			if f.filled < len(f.header) {
+				break
+			}
 			f.body = max(0, int(binary.BigEndian.Uint32(f.header[1:]))-4)
-			message(f.header[0])
+		}
+		n := min(f.body, len(b)-at)
+		f.text = append(f.text, b[at:at+min(n, maxText-len(f.text))]...)
+		f.body -= n
+		at += n
+		if f.body == 0 {
+			f.filled = 0
+			ended = append(ended, frame{f.header[0], f.start, at, f.text})
 		}
 	}
+	return ended
 }
 
 // between says that the last message was complete.
-func (f *framer) between() bool { return f.filled == 0 && f.body == 0 }
+func (f *framer) between() bool { return f.filled == 0 }
 
 // terminate is the message by which a client says goodbye; no answer is waited for.
 var terminate = []byte{'X', 0, 0, 0, 4}

@@ -21,6 +21,9 @@ type piece struct {
 	grace grace
 	// divisible: a piece that has used half of the time left is divided.
 	divisible bool
+	// last: there is no time to try it as a whole again. What is transient and
+	// may have arisen in a function is found row by row.
+	last bool
 	// part: the piece has a share of the time, which one attempt may use up.
 	part bool
 
@@ -53,7 +56,10 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			return false, a.err
 		case a.reused && p.attempts == 1: // most likely it died while nobody used it
 		case !retries.wait(ctx):
-			return false, a.err
+			if p.last || !a.inside {
+				return false, a.err
+			}
+			p.last = true
 		}
 	}
 }
@@ -76,6 +82,7 @@ type attempted struct {
 	cut    bool // the attempt was ended before its context
 	slow   bool // and so that the piece is divided
 	again  bool // another attempt may help
+	inside bool // the error may have arisen in a trigger or a function
 }
 
 // attempt tries the piece once, on one connection. With another it is one that
@@ -112,7 +119,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 		defer timer.Stop()
 	}
 
-	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result}
+	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last}
 	err = in.run(limited)
 	ended := limited.Err()
 	a := attempted{reused: c.reused, silent: ear.heard.Load() == began}
@@ -129,7 +136,10 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	// 0A000 is also "cached plan must not change result type": a table that
 	// was altered under a prepared statement. On a new connection it passes.
 	outdated := state == "0A000" && p.attempts == 1 && c.replaceAt.IsZero()
-	a.err, a.again = err, transient(err) || outdated
+	a.err, a.again = err, transient(err) && !settled(err) || outdated
+	if ours, ok := errors.AsType[*DatabaseError](err); ok {
+		a.inside = ours.inside
+	}
 
 	// The server refused a statement for what is in its catalog: there is no
 	// doubt about the connection, and an outage of that kind must not add a
@@ -138,7 +148,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
-	s.release(c, (err == nil || configuration) && ended == nil) // a request to cancel may be under way
+	s.release(c, (err == nil || configuration || settled(err)) && ended == nil) // a request to cancel may be under way
 	if a.reused && (a.cut && a.silent || ended == nil && stale(err)) {
 		s.dropIdle()
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,13 +21,22 @@ type conn struct {
 	// named: statements may be prepared under a name, which a pooler in
 	// transaction mode may not allow.
 	named    bool
-	prepared bool
+	prepared string // the text of the insert
+	asked    bool   // how keys compare
 	reused   bool
+	// unconfirmed: a commit is not confirmed by the synchronous standby.
+	unconfirmed atomic.Bool
 	// replaceAt is when another connection takes its place; zero for never.
 	replaceAt time.Time
 	canceller *canceller
 	arrays    batch.Arrays // memory for parameters, kept from batch to batch
 }
+
+// standbyRoutine is where the server gives up the wait for a synchronous
+// standby: the transaction is committed there, and perhaps nowhere else. The
+// client sees a warning and success. The warning's words depend on the
+// server's language, its routine does not.
+const standbyRoutine = "SyncRepWaitForLSN"
 
 // statementName is the insert's name on a connection.
 const statementName = "sluice_insert"
@@ -121,21 +131,28 @@ func refused(server *pgconn.PgError, why error) *DatabaseError {
 
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
 	config := s.target.config(l, s.roots)
-	config.OnNotice = onNotice
+	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
+		if n.Routine == standbyRoutine {
+			c.unconfirmed.Store(true)
+		}
+		if onNotice != nil {
+			onNotice(pc, n)
+		}
+	}
 	if s.dialer != nil {
 		config.DialFunc = s.dialer
 	}
 	config.DialFunc = listening(config.DialFunc)
-	var k *canceller
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		k = &canceller{conn: c, grace: grace{length: cancelGrace}}
-		return k
+	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
+		c.canceller = &canceller{conn: pc, grace: grace{length: cancelGrace}}
+		return c.canceller
 	}
-	pc, err := pgconn.ConnectConfig(ctx, &config.Config)
-	if err != nil {
+	var err error
+	if c.PgConn, err = pgconn.ConnectConfig(ctx, &config.Config); err != nil {
 		return nil, err
 	}
-	return &conn{PgConn: pc, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement, canceller: k}, nil
+	return c, nil
 }
 
 // release gives a connection back, or drops it after any doubt about it.

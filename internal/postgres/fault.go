@@ -13,89 +13,6 @@ import (
 	"sluice/internal/message"
 )
 
-// blame says whose fault an error of the server is.
-type blame uint8
-
-const (
-	// blameMoment: it passes; the whole batch is tried again.
-	blameMoment blame = iota
-	// blameOperator: somebody has to mend something.
-	blameOperator
-	// blameRow: the row can never be stored.
-	blameRow
-	// blameSuspect: the row's, if other rows of the batch pass; else what
-	// blameAll says.
-	blameSuspect
-)
-
-// blames is the table of SQLSTATEs: a code of five characters goes before its
-// class of two. What is not listed is a suspect: a batch that only some rows
-// make fail must not stand still for ever, and one that all rows make fail
-// is the moment's, and logged.
-var blames = map[string]blame{
-	// The row's. (Classes 20, 21, 2F, 38, 39 and P0 are what the code of
-	// triggers meets and raises.)
-	"20": blameRow, "21": blameRow, "22": blameRow, "23": blameRow, "2F": blameRow, "38": blameRow, "39": blameRow, "44": blameRow, "P0": blameRow,
-	"54000": blameRow, // too large for an index
-
-	// The moment's.
-	"08": blameMoment, "40": blameMoment, "53": blameMoment, "57": blameMoment, "58": blameMoment,
-	"25":    blameMoment,                       // 25006: read only, after a fail-over
-	"26":    blameMoment,                       // a prepared statement is gone: a pooler in between
-	"42P05": blameMoment,                       // or it is there already
-	"55006": blameMoment, "55P03": blameMoment, // object in use, lock not available
-
-	// The operator's.
-	"0A": blameOperator, "28": blameOperator, "3D": blameOperator, "3F": blameOperator, "42": blameOperator, "55": blameOperator,
-	"57P04": blameOperator, // database dropped
-
-	// Row-level security, or a missing grant: a grant is missing for all rows.
-	"42501": blameSuspect,
-}
-
-// blameAll is whose fault a suspect is when no row of a batch passes.
-func blameAll(state string) blame {
-	if state == "42501" {
-		return blameOperator
-	}
-	return blameMoment
-}
-
-// standardClasses are the classes of SQLSTATEs that Postgres has of its own;
-// a code of any other class was raised by a trigger on purpose. Source: the
-// Postgres manual, appendix "PostgreSQL Error Codes".
-const standardClasses = " 00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX "
-
-func (s *Store) blame(err *pgconn.PgError) blame {
-	switch {
-	case err.Code == "23502" && err.ColumnName != "" && !s.fills(err.ColumnName):
-		return blameOperator // a NOT NULL column that the model knows nothing of
-	case err.Code == "23514" && err.ConstraintName == "" && err.TableName != "":
-		return blameOperator // no partition for the row; a trigger that raises 23514 names no table
-	case len(err.Code) != 5:
-		return blameSuspect
-	}
-	if b, ok := blames[err.Code]; ok {
-		return b
-	}
-	if b, ok := blames[err.Code[:2]]; ok {
-		return b
-	}
-	if !strings.Contains(standardClasses, " "+err.Code[:2]+" ") {
-		return blameRow
-	}
-	return blameSuspect
-}
-
-func (s *Store) fills(column string) bool {
-	for _, c := range s.table.Columns {
-		if c.Name == column && !c.Ledger {
-			return true
-		}
-	}
-	return false
-}
-
 // DatabaseError is why a batch, or what is left of it, was not stored. Its text holds
 // names of the database's objects and never a value.
 type DatabaseError struct {
@@ -105,6 +22,20 @@ type DatabaseError struct {
 	SQLState string
 	text     string
 	err      error // Unwrap gives it, if it is a context's
+	settled  bool  // it is about rows of a batch whose others are committed
+	inside   bool  // it may have arisen in a trigger or a function
+}
+
+// settled reports whether an error is about some rows, and the verdicts hold.
+func settled(err error) bool {
+	ours, ok := errors.AsType[*DatabaseError](err)
+	return ok && ours.settled
+}
+
+// settle marks an error as one about some rows.
+func settle(err *DatabaseError) error {
+	err.settled = true
+	return err
 }
 
 // Error says what happened and what to do next.
@@ -152,14 +83,17 @@ func over(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refusal wraps an error of the server.
+// refusal wraps an error of the server that ended what we were doing, or that
+// a row met which is not to blame for it.
 func (s *Store) refusal(doing string, server *pgconn.PgError) *DatabaseError {
 	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
-	switch b := s.blame(server); {
-	case b == blameOperator, b == blameSuspect && blameAll(server.Code) == blameOperator:
+	c := s.fresh().catalog
+	j := s.judge(server, c)
+	e.inside = j.inside || c == nil && mayBeInside(server)
+	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
-	e.say(doing, describe(server), s.remedy(server))
+	e.say(doing, describe(server), s.remedy(server, j))
 	return e
 }
 
@@ -177,7 +111,7 @@ func describe(err *pgconn.PgError) string {
 		parts[0] += " (" + name + ")"
 	}
 	if raised(err) {
-		return parts[0]
+		return parts[0] // the other fields are what the code says
 	}
 	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"table", err.TableName}} {
 		if part[1] != "" {
@@ -186,10 +120,6 @@ func describe(err *pgconn.PgError) string {
 	}
 	return strings.Join(parts, ", ")
 }
-
-// raised says whether the error was raised by PL/pgSQL, where CONSTRAINT,
-// COLUMN and TABLE are whatever the code says, values of the row included.
-func raised(err *pgconn.PgError) bool { return err.Routine == "exec_stmt_raise" }
 
 // conditions names the likeliest codes as the Postgres manual does.
 var conditions = map[string]string{
@@ -205,7 +135,23 @@ var conditions = map[string]string{
 const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
 
 // remedy says what to do about an error of the server.
-func (s *Store) remedy(err *pgconn.PgError) string {
+func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
+	switch {
+	case j.inside && j.function != "":
+		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table(s.table))
+	case j.inside:
+		return fmt.Sprintf("it arose in a trigger or function of %s, not in the table: fix that", table(s.table))
+	case j.policy:
+		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", table(s.table))
+	}
+	switch err.Routine {
+	case "nextval_internal":
+		return fmt.Sprintf("a sequence of %s is used up: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table))
+	case "GetNewTransactionId", "GetNewMultiXactId":
+		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
+	case "PreCommit_Notify", "asyncQueueAddEntries":
+		return "the queue of NOTIFY is full: end the session that listens and does not read, pg_notification_queue_usage() shows how full it is"
+	}
 	switch err.Code {
 	case "42P01", "3F000":
 		return fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
@@ -224,7 +170,9 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 	case "23502":
 		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
 	case "23514":
-		return fmt.Sprintf("no partition of %s takes the row; create it", table(s.table))
+		if err.ConstraintName == "" && err.DataTypeName == "" {
+			return fmt.Sprintf("no partition of %s takes the row; create it", table(s.table))
+		}
 	case "28P01", "28000":
 		return "check the user and the password in DATABASE_URL"
 	case "3D000":
@@ -244,7 +192,10 @@ func (s *Store) remedy(err *pgconn.PgError) string {
 		return ""
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
-	default:
-		return ""
 	}
+	switch err.Code[:min(2, len(err.Code))] {
+	case "22", "23", "54":
+		return fmt.Sprintf("it is about columns of %s that the model does not fill: check their defaults, constraints and sequences", table(s.table))
+	}
+	return ""
 }

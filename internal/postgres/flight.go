@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/message"
 )
 
 // flight sends statements without waiting and then reads all the answers. Its
@@ -15,118 +16,217 @@ import (
 type flight struct {
 	in       *insertion
 	p        *pgconn.Pipeline
+	cancel   context.CancelFunc
 	groups   int
-	prepares bool // the insert, which the connection has once that is answered
+	sized    int    // bytes of parameters since the last flush
+	prepares string // the insert that this flight prepares
+	asks     map[int]func(*answer)
+	// fatal says why the rest of the flight is pointless after an answer.
+	fatal func(*answer) error
 }
 
 // answer is what the server said of one group.
 type answer struct {
 	rows    int64           // of the last insert
-	values  []int64         // of the rows that statements returned, first column
-	refused *pgconn.PgError // the group's error
+	values  []int64         // that statements returned, in rows and columns of 8 bytes
+	text    []byte          // that a statement returned
+	refused *pgconn.PgError // the group's error, without what quotes values
 	tag     string          // of the last statement
 }
 
 func (in *insertion) flight(ctx context.Context) *flight {
-	return &flight{in: in, p: in.conn.StartPipeline(ctx)}
+	ctx, cancel := context.WithCancel(ctx)
+	return &flight{in: in, p: in.conn.StartPipeline(ctx), cancel: cancel}
 }
 
 // say adds a statement without parameters.
 func (f *flight) say(sql string) { f.p.SendQueryParams(sql, nil, nil, nil, nil) }
 
 // insert adds the insert of the given rows. Where rows have message groups it
-// fails if one is swallowed: those that follow it must not be committed then.
+// fails if one is discarded: those that follow it must not be committed then.
 func (f *flight) insert(rows []int) {
 	f.insertRows(rows)
 	if f.in.batch.Ordered() && f.in.store.table.Ledger == "" { // the ledger's statement fails by itself
-		f.p.SendQueryParams(f.in.store.kept, f.in.conn.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
+		f.p.SendQueryParams(f.in.sql.kept, f.size(f.in.conn.arrays.EncodeKeys(f.in.batch, rows)), nil, binary, binary)
 	}
 }
 
 func (f *flight) insertRows(rows []int) {
 	in := f.in
-	params := in.conn.arrays.Encode(in.batch, rows)
+	sql := in.sql.insert
+	if in.batch.Ordered() {
+		sql = in.sql.ordered
+	}
+	params := f.size(in.conn.arrays.Encode(in.batch, rows))
 	if !in.conn.named {
-		f.p.SendQueryParams(in.store.insert, params, nil, binary, binary)
+		f.p.SendQueryParams(sql, params, nil, binary, binary)
 		return
 	}
-	if !in.conn.prepared && !f.prepares {
-		f.p.SendPrepare(statementName, in.store.insert, nil)
-		f.prepares = true
+	if in.conn.prepared != sql && f.prepares != sql {
+		if in.conn.prepared != "" || f.prepares != "" {
+			f.say("DEALLOCATE " + statementName)
+		}
+		f.p.SendPrepare(statementName, sql, nil)
+		f.prepares = sql
 	}
 	f.p.SendQueryPrepared(statementName, params, binary, binary)
 }
 
+// plain adds an insert without ON CONFLICT and RETURNING.
+func (f *flight) plain(rows []int) {
+	f.p.SendQueryParams(f.in.sql.plain, f.size(f.in.conn.arrays.Encode(f.in.batch, rows)), nil, binary, binary)
+}
+
 // present adds the question which of the given rows' keys are there.
-func (f *flight) present(rows []int) {
-	f.p.SendQueryParams(f.in.store.present, f.in.conn.arrays.EncodeKeys(f.in.batch, rows), nil, binary, binary)
+func (f *flight) present(rows []int) { f.keys(f.in.sql.present, rows) }
+
+// keys adds a statement about the keys of rows.
+func (f *flight) keys(sql string, rows []int) {
+	f.p.SendQueryParams(sql, f.size(f.in.conn.arrays.EncodeKeys(f.in.batch, rows)), nil, binary, binary)
+}
+
+// askKeys adds the question how keys compare, as a group of its own.
+func (f *flight) askKeys() {
+	t := f.in.store.table
+	f.p.SendQueryParams(keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t))}, nil, nil, binary)
+	f.ask(func(a *answer) {
+		f.in.store.learnKeys(a)
+		f.in.learn()
+	})
+}
+
+// askCatalog adds the question what the catalog says, as a group of its own.
+func (f *flight) askCatalog() {
+	t := f.in.store.table
+	ledgers := ""
+	if t.Ledger != "" {
+		ledgers = ledger(t)
+	}
+	f.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
+	f.ask(f.in.store.learn)
+}
+
+// ask ends a group whose answer goes to learn, and to nobody else. That it
+// fails is harmless.
+func (f *flight) ask(learn func(*answer)) {
+	if f.asks == nil {
+		f.asks = map[int]func(*answer){}
+	}
+	f.asks[f.groups] = learn
+	f.end()
 }
 
 // binary is the format of all parameters and results.
 var binary = []int16{1}
 
-// end closes a group.
+// flushSize bounds what is kept in memory of a flight before it is sent.
+const flushSize = 64 << 10
+
+// size counts the bytes of parameters.
+func (f *flight) size(params [][]byte) [][]byte {
+	for _, p := range params {
+		f.sized += len(p)
+	}
+	return params
+}
+
+// end closes a group. What has come together by now is sent.
 func (f *flight) end() {
 	f.p.SendPipelineSync()
 	f.groups++
+	if f.sized >= flushSize {
+		f.sized = 0
+		_ = f.p.Flush() // an error stays, and land finds it
+	}
 }
 
-// land sends what is left and reads the answers, one for each group.
+// land sends what is left and reads the answers, one for each group that was
+// not a question of its own.
 func (f *flight) land() ([]answer, error) {
-	answers := make([]answer, f.groups)
-	err := f.read(answers)
+	defer f.cancel()
+	answers, err := f.read()
 	if closeErr := f.p.Close(); err == nil && closeErr != nil && asServer(closeErr) == nil {
 		err = closeErr
 	}
 	return answers, err
 }
 
-func (f *flight) read(answers []answer) error {
+func (f *flight) read() ([]answer, error) {
 	if err := f.p.Flush(); err != nil {
-		return err
+		return nil, err
 	}
-	for at := 0; at < len(answers); {
-		a := &answers[at]
+	answers := make([]answer, 0, f.groups)
+	var a answer
+	for group := 0; group < f.groups; {
 		results, err := f.p.GetResults()
 		if err == nil {
 			switch r := results.(type) {
 			case *pgconn.PipelineSync:
-				at++
+				if learn := f.asks[group]; learn != nil {
+					learn(&a)
+				} else {
+					if f.fatal != nil && a.refused != nil {
+						if err := f.fatal(&a); err != nil {
+							f.cancel() // the server is told to stop: what is left would take locks for nothing
+							return nil, err
+						}
+					}
+					answers = append(answers, a)
+				}
+				a = answer{}
+				group++
 			case *pgconn.StatementDescription:
-				f.in.conn.prepared = true
+				f.in.conn.prepared = f.prepares
 			case *pgconn.ResultReader:
 				err = a.take(r)
 			case nil:
-				return errors.New("the server answered too little")
+				return nil, errors.New("the server answered too little")
 			}
 		}
 		if err != nil {
 			server := asServer(err)
 			if server == nil {
-				return err
+				return nil, err
 			}
 			if a.refused == nil {
-				a.refused = server
+				a.refused = bare(server)
 			}
 		}
 	}
-	return nil
+	return answers, nil
+}
+
+// bare is an error of the server without the texts that quote values, of which
+// there can be thousands.
+func bare(err *pgconn.PgError) *pgconn.PgError {
+	text := ""
+	if err.Code == "08P01" {
+		text = err.Message // of a pooler, which sees no rows
+	}
+	return &pgconn.PgError{
+		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
+		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: err.Where, Routine: err.Routine,
+	}
 }
 
 // take reads the rows and the tag of one statement. The tag comes beside an
 // error when a deferred constraint fails, so the error decides.
 func (a *answer) take(r *pgconn.ResultReader) error {
-	values := a.values
 	for r.NextRow() {
-		if row := r.Values(); len(row) > 0 {
-			values = append(values, batch.Int(row[0]))
+		for _, v := range r.Values() {
+			if len(v) == 8 {
+				a.values = append(a.values, batch.Int(v))
+			} else {
+				a.text = append(a.text[:0], v...)
+			}
 		}
 	}
 	tag, err := r.Close()
 	if err != nil {
+		a.values = nil
 		return err
 	}
-	a.values, a.tag = values, tag.String()
+	a.tag = tag.String()
 	if tag.Insert() {
 		a.rows = tag.RowsAffected()
 	}
@@ -135,14 +235,14 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 
 // inserted is how many rows an insert stored: its tag says so, or with a
 // ledger the one value that it returns.
-func (in *insertion) inserted(a answer) int64 {
+func (in *insertion) inserted(a answer) int {
 	switch {
 	case a.refused != nil:
 		return 0
 	case in.store.table.Ledger == "":
-		return a.rows
+		return int(a.rows)
 	case len(a.values) == 1:
-		return a.values[0]
+		return int(a.values[0])
 	default:
 		return 0
 	}
@@ -153,7 +253,17 @@ func (in *insertion) landed(ctx context.Context, doing string, f *flight) ([]ans
 	in.result.RoundTrips++
 	answers, err := f.land()
 	if err != nil {
+		if ours, ok := errors.AsType[*DatabaseError](err); ok {
+			return nil, ours
+		}
 		return nil, in.store.fault(ctx, doing, err)
+	}
+	if err := over(ctx); err != nil {
+		// The wait for a standby may have been cut short by our own request to cancel.
+		return nil, in.store.fault(ctx, doing, err)
+	}
+	if in.conn.unconfirmed.Swap(false) {
+		return nil, &DatabaseError{Cause: message.CauseMoment, text: doing + ": committed here, and not confirmed by the synchronous standby; check pg_stat_replication, and what cancelled the wait"}
 	}
 	return answers, nil
 }

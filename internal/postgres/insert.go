@@ -8,10 +8,19 @@ import (
 	"sluice/internal/message"
 )
 
-// whole sends the batch as one statement, which is one implicit transaction.
-// It returns the server's error when a row may be to blame for it.
+// whole sends the rows as one statement, which is one implicit transaction.
+// It returns the server's error when rows have to be tried one by one.
 func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err error) {
 	f := in.flight(ctx)
+	if !in.conn.asked {
+		in.conn.asked = true
+		f.askKeys()
+	}
+	if in.ranked = !in.keys.byBytes() && !in.batch.Ordered(); in.ranked {
+		// An isolation needs the order of the keys, and this costs no round trip.
+		f.keys(in.sql.rank, in.rows)
+		f.ask(in.rank)
+	}
 	f.insert(in.rows)
 	f.end()
 	answers, err := in.landed(ctx, in.store.inserting, f)
@@ -20,23 +29,42 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	}
 	a := answers[0]
 	if a.refused != nil {
-		if in.mayBeARows(a.refused) {
+		if in.store.needsIsolation(a.refused, in.store.fresh().catalog, in.last) {
 			return a.refused, nil
 		}
 		return nil, in.failed(a.refused)
 	}
-	in.result.Inserted = int(in.inserted(a))
-	if in.result.Inserted == len(in.rows) {
-		for _, i := range in.rows {
-			in.result.Verdicts[i].Outcome = message.Stored
-		}
-		return nil, nil
+	n := in.inserted(a)
+	in.result.Inserted += n
+	if n < len(in.rows) {
+		return nil, in.duplicates(ctx, in.rows)
 	}
-	return nil, in.duplicates(ctx, in.rows)
+	in.stored(in.rows)
+	return nil, nil
+}
+
+func (in *insertion) stored(rows []int) {
+	for _, row := range rows {
+		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+	}
+}
+
+// rank takes the order of the rows' keys from the answer to rank.
+func (in *insertion) rank(a *answer) {
+	if a.refused != nil || len(a.values) != 2*len(in.rows) {
+		return
+	}
+	rows := make([]int, len(in.rows))
+	in.class = make(map[int]int, len(in.rows))
+	for i := range rows {
+		rows[i] = in.rows[a.values[2*i]-1]
+		in.class[rows[i]] = int(a.values[2*i+1])
+	}
+	in.rows = rows
 }
 
 // duplicates settles rows of which the server stored fewer than it was sent:
-// a row whose key is there is done. One whose key is not was swallowed.
+// a row whose key is there is done. One whose key is not was discarded.
 func (in *insertion) duplicates(ctx context.Context, rows []int) error {
 	f := in.flight(ctx)
 	f.present(rows)
@@ -48,19 +76,13 @@ func (in *insertion) duplicates(ctx context.Context, rows []int) error {
 	if refused := answers[0].refused; refused != nil {
 		return in.fault(in.store.lookingUp, refused)
 	}
-	in.settle(rows, answers[0])
-	return nil
-}
-
-// settle marks the rows that an answer to present names as stored, and the
-// others as swallowed.
-func (in *insertion) settle(rows []int, present answer) {
 	for _, i := range rows {
 		in.result.Verdicts[i] = message.Verdict{Cause: message.CauseSwallowed}
 	}
-	for _, n := range present.values {
+	for _, n := range answers[0].values {
 		in.result.Verdicts[rows[n-1]] = message.Verdict{Outcome: message.Stored}
 	}
+	return nil
 }
 
 func all(n int) []int {

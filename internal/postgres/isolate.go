@@ -1,15 +1,18 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"math"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/message"
 )
 
-// maxSingles is the largest batch that is probed row by row at once. More
+// maxSingles is the largest batch that is tried row by row at once. More
 // savepoints than 64 overflow the server's cache of subtransactions, which
 // slows every other session down while it lasts.
 const maxSingles = 64
@@ -17,85 +20,282 @@ const maxSingles = 64
 // searching is what an isolation does, for its errors.
 const searching = "find the refused rows"
 
-// isolate finds the rows that the server refuses and commits all others, in
-// one transaction. Each row, or chunk of rows, is a group of its own:
+// isolation finds the rows that the server refuses and commits all others, in
+// one transaction. A piece is rows that are tried as one statement:
 //
 //	INSERT, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
-// After a good group the savepoint has moved behind it, and the ROLLBACK TO
+// After a good piece the savepoint has moved behind it, and the ROLLBACK TO
 // undoes nothing. After a refused one the rest of the group was skipped, and
-// the ROLLBACK TO recovers. Up to maxSingles rows cost one flight. Above, one
-// flight finds the chunks of about √n rows that fail, and a second one tries
-// their rows one by one in the same transaction.
+// the ROLLBACK TO recovers. Pieces are in the order of their keys, so that
+// two isolations of the same rows wait for each other instead of a deadlock.
+//
+// Up to maxSingles rows are a piece each, in one round trip. Above, a first
+// round trip tries pieces of about √n rows and rolls all of it back; a second
+// one tries the rows of refused pieces one by one, between the good pieces,
+// and commits.
+type isolation struct {
+	*insertion
+	pieces  [][]int
+	asked   []int // rows whose keys are looked up before the commit
+	refused map[int]*pgconn.PgError
+	isNew   map[int]bool
+	unknown []int // rows of pieces that stored fewer than they have
+	again   []int // rows of pieces that were refused only the second time
+}
+
+// maxIsolations bounds how often rows are isolated anew because a piece that
+// had passed is refused afterwards.
+const maxIsolations = 3
+
 func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
-	n := len(in.rows)
-	f := in.flight(ctx)
-	in.begin(f, refusal)
-	if n <= maxSingles {
-		return in.singles(ctx, f, sieve{doubtful: in.rows})
-	}
-	size := int(math.Ceil(math.Sqrt(float64(n))))
-	var chunks [][]int
-	for rows := in.rows; len(rows) > 0; {
-		m := min(size, len(rows))
-		chunks = append(chunks, rows[:m:m])
-		rows = rows[m:]
-	}
-	for _, rows := range chunks {
-		in.trial(f, rows)
-	}
-	answers, err := in.landed(ctx, searching, f)
-	if err != nil {
+	if err := in.order(ctx); err != nil {
 		return err
 	}
-	answers, err = in.begun(answers)
-	if err != nil {
-		return err
-	}
-	var found sieve
-	for i, rows := range chunks {
-		a := answers[2*i]
-		switch {
-		case a.refused != nil:
-			if err := in.fatal(a.refused); err != nil {
+	var ours error
+	rest := in.rows
+	for range maxIsolations {
+		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}}
+		if err := i.rehearse(ctx, rest, refusal); err != nil {
+			return err
+		}
+		if err := i.commit(ctx, refusal); err != nil {
+			if !settled(err) {
 				return err
 			}
-			found.doubtful = append(found.doubtful, rows...)
-		case in.inserted(a) < int64(len(rows)):
-			found.short = append(found.short, rows...)
-		default:
-			found.passed = append(found.passed, rows...)
+			ours = cmp.Or(ours, err)
 		}
-		found.inserted += int(in.inserted(a))
-		if err := in.recovered(answers[2*i+1]); err != nil {
+		if rest = i.again; len(rest) == 0 {
+			return ours
+		}
+	}
+	return &DatabaseError{Cause: message.CauseMoment, text: searching + ": rows that passed were refused afterwards, again and again"}
+}
+
+// order sorts the rows as the index of the key does, and finds which have the
+// same key.
+func (in *insertion) order(ctx context.Context) error {
+	if in.class != nil {
+		return nil
+	}
+	if in.keys.byBytes() {
+		in.class = classes(in.batch, in.rows)
+		return nil
+	}
+	f := in.flight(ctx)
+	f.keys(in.sql.rank, in.rows)
+	f.end()
+	answers, err := in.landed(ctx, in.store.lookingUp, f)
+	if err != nil {
+		return err
+	}
+	in.rank(&answers[0])
+	if in.class == nil {
+		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, &pgconn.PgError{Code: "XX000"}))
+	}
+	return nil
+}
+
+// rehearse decides on the pieces.
+func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
+	if len(rows) <= maxSingles {
+		for k := range rows {
+			i.pieces = append(i.pieces, rows[k:k+1:k+1])
+		}
+		i.asked = rows
+		return nil
+	}
+	pieces := i.split(rows)
+	f := i.flight(ctx)
+	i.begin(ctx, f, refusal)
+	for _, piece := range pieces {
+		i.trial(f, piece)
+	}
+	f.say("ROLLBACK")
+	f.end()
+	answers, err := i.landed(ctx, searching, f)
+	if err == nil {
+		answers, err = i.begun(answers)
+	}
+	if err != nil {
+		return err
+	}
+	for k, piece := range pieces {
+		switch a := answers[2*k]; {
+		case a.refused != nil:
+			i.suspect = cmp.Or(i.suspect, i.suspicion(a.refused))
+			for r := range piece {
+				i.pieces = append(i.pieces, piece[r:r+1:r+1])
+			}
+			i.asked = append(i.asked, piece...)
+		case i.inserted(a) < len(piece):
+			i.pieces = append(i.pieces, piece)
+			i.asked = append(i.asked, piece...)
+		default:
+			i.pieces = append(i.pieces, piece)
+		}
+		if err := i.recovered(answers[2*k+1]); err != nil {
 			return err
 		}
 	}
-	return in.singles(ctx, in.flight(ctx), found)
+	return nil
 }
 
-// sieve is what an isolation has found out. None of it is a verdict before
-// the transaction is committed.
-type sieve struct {
-	passed   []int // rows that are new
-	short    []int // rows of chunks that stored fewer, without an error
-	doubtful []int // rows of chunks that failed
-	inserted int
+// split makes pieces of about √n rows. Rows with one key stay together.
+func (i *isolation) split(rows []int) (pieces [][]int) {
+	size := int(math.Ceil(math.Sqrt(float64(len(rows)))))
+	for len(rows) > 0 {
+		n := min(size, len(rows))
+		for n < len(rows) && i.class[rows[n-1]] == i.class[rows[n]] {
+			n++
+		}
+		pieces = append(pieces, rows[:n:n])
+		rows = rows[n:]
+	}
+	return pieces
+}
+
+// commit tries the pieces, commits what passes, and gives the verdicts.
+func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
+	f := i.flight(ctx)
+	i.begin(ctx, f, refusal)
+	for _, piece := range i.pieces {
+		i.trial(f, piece)
+	}
+	together := leadsAhead(i.batch, i.rows, links(i.batch, i.keys))
+	if !together {
+		i.close(f)
+	}
+	answers, err := i.landed(ctx, searching, f)
+	if err == nil {
+		answers, err = i.begun(answers)
+	}
+	if err != nil {
+		return err
+	}
+	if answers, err = i.tried(answers, i.pieces); err != nil {
+		return err
+	}
+	if together {
+		if answers, err = i.together(ctx); err != nil {
+			return err
+		}
+	}
+	present, err := i.committed(answers)
+	if err != nil {
+		return err
+	}
+	return i.conclude(ctx, present)
+}
+
+// tried takes the answers to trials off the front.
+func (i *isolation) tried(answers []answer, pieces [][]int) ([]answer, error) {
+	for k, piece := range pieces {
+		a := answers[2*k]
+		n := i.inserted(a)
+		i.result.Inserted += n
+		switch {
+		case a.refused != nil && len(piece) > 1:
+			i.again = append(i.again, piece...)
+		case a.refused != nil:
+			i.refused[piece[0]] = a.refused
+		case n == len(piece):
+			for _, row := range piece {
+				i.isNew[row] = true
+			}
+		default:
+			i.unknown = append(i.unknown, piece...)
+		}
+		if err := i.recovered(answers[2*k+1]); err != nil {
+			return nil, err
+		}
+	}
+	return answers[2*len(pieces):], nil
+}
+
+// together tries rows once more that were refused for a foreign key, with all
+// others in place: first those that may be valid only together, as one
+// statement, and then one by one.
+func (i *isolation) together(ctx context.Context) ([]answer, error) {
+	var rows, passed []int
+	for _, row := range i.rows {
+		if err := i.refused[row]; err == nil {
+			passed = append(passed, row)
+		} else if err.Code == "23503" {
+			rows = append(rows, row)
+		}
+	}
+	rows = closed(i.batch, rows, passed, links(i.batch, i.keys))
+	f := i.flight(ctx)
+	var pieces [][]int
+	if len(rows) > 0 {
+		i.trial(f, rows)
+		for k := range rows {
+			i.trial(f, rows[k:k+1:k+1])
+			pieces = append(pieces, rows[k:k+1:k+1])
+		}
+	}
+	i.close(f)
+	answers, err := i.landed(ctx, searching, f)
+	if err != nil || len(rows) == 0 {
+		return answers, err
+	}
+	first := answers[0]
+	if err := i.recovered(answers[1]); err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		delete(i.refused, row)
+	}
+	if first.refused == nil {
+		n := i.inserted(first)
+		i.result.Inserted += n
+		if n < len(rows) {
+			i.unknown = append(i.unknown, rows...)
+		} else {
+			for _, row := range rows {
+				i.isNew[row] = true
+			}
+		}
+		return answers[2+2*len(rows):], nil
+	}
+	return i.tried(answers[2:], pieces)
 }
 
 // begin opens the transaction. Constraints are checked at once, so that each
-// group meets its own. If we are gone before its end, and the network does not
-// say so, the server ends it: the rows would lock out those who deliver them
-// again.
-func (in *insertion) begin(f *flight, refusal *pgconn.PgError) {
-	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
-	f.say("SET LOCAL idle_in_transaction_session_timeout = '10s'")
-	f.say("SET CONSTRAINTS ALL IMMEDIATE")
-	if refusal.Code == "42501" {
-		f.insert(nil) // no rows: fails for want of a grant, and never for a row
+// piece meets its own.
+func (in *insertion) begin(ctx context.Context, f *flight, refusal *pgconn.PgError) {
+	f.fatal = in.fatal
+	if c := in.store.fresh().catalog; c == nil || !c.knows(refusal) {
+		f.askKeys()
+		f.askCatalog()
 	}
+	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
+	f.say(limits(ctx))
+	f.say("SET CONSTRAINTS ALL IMMEDIATE")
 	f.say("SAVEPOINT s")
 	f.end()
+	in.suspect, in.defaults = cmp.Or(in.suspect, in.suspicion(refusal)), nil
+}
+
+// silence is how long the server waits for a client that the network has lost.
+const silence = 10 * time.Second
+
+// limits bounds the transaction on the server: if this process is gone, or
+// the network silent, its rows would lock out those who deliver them again.
+// The idle timeout does not see a session that waits in the midst of a
+// pipeline; keepalives and, from Postgres 17 on, the transaction's own
+// timeout do. All of it ends with the transaction.
+func limits(ctx context.Context) string {
+	transaction := 15 * time.Minute // a function's longest life
+	if deadline, ok := ctx.Deadline(); ok {
+		transaction = max(time.Until(deadline), 0) + silence
+	}
+	return fmt.Sprintf(`SELECT set_config('idle_in_transaction_session_timeout', '%[1]d', true), set_config('tcp_user_timeout', '%[1]d', true),
+		set_config('tcp_keepalives_idle', '4', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true),
+		CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('transaction_timeout', '%[2]d', true) END,
+		CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`,
+		silence.Milliseconds(), transaction.Milliseconds())
 }
 
 // begun takes the answer to begin off the front.
@@ -116,12 +316,40 @@ func (in *insertion) trial(f *flight, rows []int) {
 	f.end()
 }
 
-// fatal returns an error unless a row may be to blame for the refusal.
-func (in *insertion) fatal(err *pgconn.PgError) error {
-	if in.mayBeARows(err) {
-		return nil
+// close ends the transaction: what the database adds by itself is evaluated if
+// it is under suspicion, keys are looked up, and the rest is committed.
+func (i *isolation) close(f *flight) {
+	i.evaluate(f)
+	f.present(i.asked)
+	f.end()
+	f.say("COMMIT")
+	f.end()
+}
+
+// evaluate adds the evaluation of what the database computes for every row,
+// if that is under suspicion.
+func (in *insertion) evaluate(f *flight) {
+	if in.suspect == nil {
+		return
 	}
-	return in.failed(err)
+	f.say(in.store.defaults)
+	f.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
+	f.say("ROLLBACK TO SAVEPOINT s")
+	f.ask(func(*answer) {})
+}
+
+// committed reads the answers to close.
+func (i *isolation) committed(answers []answer) (present answer, err error) {
+	present, commit := answers[0], answers[1]
+	switch {
+	case present.refused != nil:
+		return answer{}, i.fault(i.store.lookingUp, present.refused)
+	case commit.refused != nil:
+		return answer{}, i.fault("commit", commit.refused)
+	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
+		return answer{}, &DatabaseError{Cause: message.CauseMoment, text: "commit: the server rolled the transaction back"}
+	}
+	return present, nil
 }
 
 func (in *insertion) recovered(a answer) error {
@@ -131,119 +359,59 @@ func (in *insertion) recovered(a answer) error {
 	return nil
 }
 
-// singles ends the search: it tries doubtful rows one by one, asks which of
-// them and of the short ones are there, and commits. A row that was refused
-// and is there all the same was stored by another delivery of its message.
-func (in *insertion) singles(ctx context.Context, f *flight, found sieve) error {
-	begins := f.groups // 1 when the transaction begins in this flight
-	for i := range found.doubtful {
-		in.trial(f, found.doubtful[i:i+1])
+// fatal returns an error unless the answer is about the rows that met it.
+func (in *insertion) fatal(a *answer) error {
+	switch j := in.store.judge(a.refused, in.store.fresh().catalog); {
+	case j.single, j.blame == blameMessage, j.blame == blameOpen:
+		return nil
+	default:
+		return in.failed(a.refused)
 	}
-	asked := append(append([]int{}, found.doubtful...), found.short...)
-	f.present(asked)
-	f.end()
-	f.say("COMMIT")
-	f.end()
-	answers, err := in.landed(ctx, searching, f)
-	if err != nil {
-		return err
+}
+
+// conclude gives the verdicts once the transaction is committed.
+func (i *isolation) conclude(ctx context.Context, present answer) error {
+	asked := make(map[int]bool, len(i.asked))
+	for _, row := range i.asked {
+		asked[row] = true
 	}
-	if begins == 1 {
-		if answers, err = in.begun(answers); err != nil {
+	there := make(map[int]bool, len(present.values))
+	for _, n := range present.values {
+		there[i.asked[n-1]] = true
+	}
+	mine := map[int]bool{} // keys that this transaction has put there
+	for row := range i.isNew {
+		mine[i.class[row]] = true
+		i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+	}
+	var look []int
+	for _, row := range i.unknown {
+		switch {
+		case there[row]:
+			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		case asked[row]:
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseSwallowed}
+		default:
+			look = append(look, row)
+		}
+	}
+	var refused []int
+	for _, row := range i.rows {
+		if i.refused[row] == nil {
+			continue
+		}
+		// A row that this transaction put there proves nothing about one with
+		// the same key that was refused.
+		if there[row] && !mine[i.class[row]] {
+			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		} else {
+			refused = append(refused, row)
+		}
+	}
+	if len(look) > 0 { // a piece of new rows met others meanwhile
+		if err := i.duplicates(ctx, look); err != nil {
 			return err
 		}
 	}
-	refusals := make([]*pgconn.PgError, len(found.doubtful))
-	for i := range found.doubtful {
-		a := answers[2*i]
-		if a.refused != nil {
-			if err := in.fatal(a.refused); err != nil {
-				return err
-			}
-			refusals[i] = a.refused
-		}
-		if in.inserted(a) > 0 {
-			found.passed = append(found.passed, found.doubtful[i])
-			found.inserted++
-		}
-		if err := in.recovered(answers[2*i+1]); err != nil {
-			return err
-		}
-	}
-	present, commit := answers[len(answers)-2], answers[len(answers)-1]
-	switch {
-	case present.refused != nil:
-		return in.fault(in.store.lookingUp, present.refused)
-	case commit.refused != nil:
-		return in.fault("commit", commit.refused)
-	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
-		return &DatabaseError{Cause: message.CauseMoment, text: "commit: the server rolled the transaction back"}
-	}
-	in.result.Inserted = found.inserted
-	in.settle(asked, present)
-	for _, row := range found.passed {
-		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
-	}
-	return in.refuse(found.doubtful, refusals)
-}
-
-// refuse gives the verdict on the rows that the server refused.
-func (in *insertion) refuse(rows []int, refusals []*pgconn.PgError) error {
-	var ours error
-	for i, row := range rows {
-		v := &in.result.Verdicts[row]
-		if err := refusals[i]; err != nil && v.Outcome != message.Stored {
-			*v = in.verdict(err, in.result.Inserted > 0)
-			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
-				ours = in.failed(err)
-			}
-		}
-	}
-	return ours
-}
-
-// verdict says what a refused row has coming. A suspect error is the row's
-// own only if other rows pass: new ones, since one that is there already may
-// never come to what fails.
-func (in *insertion) verdict(err *pgconn.PgError, othersPass bool) message.Verdict {
-	if in.swallowed(err) {
-		return message.Verdict{Cause: message.CauseSwallowed}
-	}
-	b := in.store.blame(err)
-	if b == blameSuspect {
-		b = blameRow
-		if !othersPass {
-			b = blameAll(err.Code)
-		}
-	}
-	switch b {
-	case blameRow:
-		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code}
-		if !raised(err) {
-			rejection.Constraint, rejection.Column = err.ConstraintName, err.ColumnName
-		}
-		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}
-	case blameOperator:
-		return message.Verdict{Cause: message.CauseOperator}
-	default:
-		return message.Verdict{Cause: message.CauseMoment}
-	}
-}
-
-// swallowed says whether a statement of ours found that a trigger had
-// swallowed a row.
-func (in *insertion) swallowed(err *pgconn.PgError) bool {
-	return err.Code == swallowedState && (in.store.table.Ledger != "" || in.batch.Ordered())
-}
-
-// mayBeARows says whether the server may have refused a single row.
-func (in *insertion) mayBeARows(err *pgconn.PgError) bool {
-	switch in.store.blame(err) {
-	case blameRow, blameSuspect:
-		return true
-	case blameOperator: // no partition, or a NULL that a default or a trigger fills for other rows
-		return err.Code == "23514" || err.Code == "23502"
-	default:
-		return false
-	}
+	return i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > 0)
 }

@@ -48,15 +48,15 @@ func TestRowsThatCollideWithEachOther(t *testing.T) {
 	})
 }
 
-// TestOneOfCollidingRowsIsStoredInAnyCase has the first of them in a chunk
-// that fails for another reason, so that a later one gets in before it.
-func TestOneOfCollidingRowsIsStoredInAnyCase(t *testing.T) {
+// TestTheFirstOfCollidingRowsIsStored has the first of them in a piece that is
+// refused for another reason: it is tried before later ones all the same.
+func TestTheFirstOfCollidingRowsIsStored(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: oneWord + noBadWord})
 	rows := goods(1, 1000)
 	rows[2].word, rows[899].word = canary+"same", canary+"same" // ids 3 and 900
 	badWord(&rows[0])
-	s.insert(rows...).want(verdicts{stored: "2 4-1000", rejected(byOneWord): "3", rejected(byNoBadWord): "1"})
+	s.insert(rows...).want(verdicts{stored: "2-899 901-1000", rejected(byOneWord): "900", rejected(byNoBadWord): "1"})
 }
 
 // TestRowsThatNeedEachOther shows that a row which refers to an earlier one of
@@ -208,7 +208,7 @@ func TestSwallowedRowsAreReturned(t *testing.T) {
 			rows := goods(1, n)
 			toSwallow(&rows[4])
 			toSwallow(&rows[n-1])
-			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-4 6-%d", n-1), swallowed: fmt.Sprint("5 ", n)}).inserts(n - 2).costs(2)
+			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-4 6-%d", n-1), swallowed: fmt.Sprint("5 ", n)}).inserts(n - 2).costs(3) // one to find out why
 
 			rows = goods(1001, n)
 			toSwallow(&rows[4])

@@ -3,58 +3,101 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/message"
 )
 
-// isolateOrdered is isolate for a batch with message groups: of a group,
-// nothing that follows a refused row may be stored. Each round tries the rows
-// that are left one by one, in order, and rolls all of it back. What it finds
-// out about the rows up to the first that has to go although it passed (it
-// follows a refused one) is proven; those behind are tried again without it.
-// When nothing has to go any more, what is left is stored as one statement.
+// ordered is the isolation of a batch with message groups: of a group, nothing
+// that follows a refused row may be stored. Each round tries the rows that are
+// left one by one, in order, and rolls all of it back. What it finds out about
+// the rows up to the first that has to go although it passed (it follows a
+// refused one) is certain; those after it are tried again without it. When
+// nothing has to go any more, what is left is stored as one statement.
+type ordered struct {
+	*insertion
+	refused map[int]refusedRow
+	alone   bool // rows that refer to each other have been tried together, in vain
+}
+
+type refusedRow struct {
+	err    *pgconn.PgError
+	passes bool // another row passed in the same round
+}
+
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
+	o := &ordered{insertion: in, refused: map[int]refusedRow{}}
 	left := in.rows
-	var ours error // of a row that the operator can help
-	for again := true; again && len(left) > 0; {
-		tries, err := in.rehearse(ctx, left, refusal)
-		if err != nil {
-			return in.unproven(err)
+	for {
+		var err error
+		if left, err = o.find(ctx, left, refusal); err != nil {
+			return in.unconfirmed(err)
 		}
-		var one error
-		left, again, one = in.sift(left, tries)
-		ours = cmp.Or(ours, one)
+		if len(left) == 0 {
+			break
+		}
+		f := in.flight(ctx)
+		f.insert(left)
+		f.end()
+		answers, err := in.landed(ctx, in.store.inserting, f)
+		if err != nil {
+			return in.unconfirmed(err)
+		}
+		if a := answers[0]; a.refused == nil {
+			n := in.inserted(a)
+			in.result.Inserted += n
+			if n == len(left) {
+				in.stored(left)
+			} else if err := in.duplicates(ctx, left); err != nil {
+				return in.unconfirmed(err)
+			}
+			break
+		} else if o.alone || in.fatal(&a) != nil {
+			return in.unconfirmed(in.failed(a.refused))
+		}
+		// They are not valid together either: all over again, without that hope.
+		_ = in.unconfirmed(nil)
+		o.alone, left = true, in.rows
+		clear(o.refused)
 	}
-	if len(left) == 0 {
-		return ours
-	}
-	f := in.flight(ctx)
-	f.insert(left)
-	f.end()
-	answers, err := in.landed(ctx, in.store.inserting, f)
-	if err == nil && answers[0].refused != nil {
-		err = in.failed(answers[0].refused)
-	}
-	if err != nil {
-		return in.unproven(err)
-	}
-	in.result.Inserted = int(in.inserted(answers[0]))
-	if in.result.Inserted < len(left) {
-		return cmp.Or(in.duplicates(ctx, left), ours)
-	}
-	for _, row := range left {
-		in.result.Verdicts[row].Outcome = message.Stored
+	var ours error
+	for _, passes := range []bool{true, false} {
+		var rows []int
+		for _, row := range in.rows {
+			if r, ok := o.refused[row]; ok && r.passes == passes {
+				rows = append(rows, row)
+			}
+		}
+		err := in.blame(ctx, rows, func(row int) *pgconn.PgError { return o.refused[row].err }, passes)
+		if err != nil && !settled(err) {
+			return err
+		}
+		ours = cmp.Or(ours, err)
 	}
 	return ours
 }
 
-// unproven takes all verdicts back: a row can be refused because of one
+// unconfirmed takes all verdicts back: a row can be refused because of one
 // before it that is not stored now.
-func (in *insertion) unproven(err error) error {
-	clear(in.result.Verdicts)
+func (in *insertion) unconfirmed(err error) error {
+	for _, row := range in.rows {
+		in.result.Verdicts[row] = message.Verdict{}
+	}
 	return err
+}
+
+// find returns the rows that may be stored.
+func (o *ordered) find(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]int, error) {
+	for again := true; again && len(rows) > 0; {
+		tries, err := o.rehearse(ctx, rows, refusal)
+		if err != nil {
+			return nil, err
+		}
+		rows, again = o.sift(rows, tries)
+	}
+	return rows, nil
 }
 
 // try is what a rehearsal shows of a row.
@@ -66,74 +109,85 @@ type try struct {
 
 // rehearse tries rows one by one, each with those before it in place, and
 // rolls back.
-func (in *insertion) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
-	f := in.flight(ctx)
-	in.begin(f, refusal)
+func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
+	f := o.flight(ctx)
+	o.begin(ctx, f, refusal)
 	for i := range rows {
-		in.trial(f, rows[i:i+1])
+		o.trial(f, rows[i:i+1])
 	}
+	o.evaluate(f)
 	f.say("ROLLBACK")
 	f.end()
 	f.present(rows)
 	f.end()
-	answers, err := in.landed(ctx, searching, f)
-	if err != nil {
-		return nil, err
+	answers, err := o.landed(ctx, searching, f)
+	if err == nil {
+		answers, err = o.begun(answers)
 	}
-	if answers, err = in.begun(answers); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	tries := make([]try, len(rows))
 	for i := range rows {
 		a := answers[2*i]
-		tries[i] = try{refused: a.refused, isNew: in.inserted(a) > 0}
-		if a.refused != nil {
-			if err := in.fatal(a.refused); err != nil {
-				return nil, err
-			}
-		}
-		if err := in.recovered(answers[2*i+1]); err != nil {
+		tries[i] = try{refused: a.refused, isNew: o.inserted(a) > 0}
+		if err := o.recovered(answers[2*i+1]); err != nil {
 			return nil, err
 		}
 	}
-	last := answers[2*len(rows)+1]
-	if last.refused != nil {
-		return nil, in.fault(in.store.lookingUp, last.refused)
+	present := answers[2*len(rows)+1]
+	if present.refused != nil {
+		return nil, o.fault(o.store.lookingUp, present.refused)
 	}
-	for _, n := range last.values {
+	for _, n := range present.values {
 		tries[n-1].present = true
+	}
+	if !o.alone {
+		o.hope(rows, tries)
 	}
 	return tries, nil
 }
 
-// sift takes away the rows that a rehearsal settles. It returns what is left,
-// whether that has to be rehearsed again, and an error if the operator can
-// help a row.
-func (in *insertion) sift(rows []int, tries []try) (left []int, again bool, ours error) {
-	stopped := map[int]bool{} // groups with a refused row: what comes from here on has to go
-	pass := false
-	for _, t := range tries {
-		pass = pass || t.isNew
+// hope takes rows for good that may be valid together: they refer to rows of
+// the same batch that follow them.
+func (o *ordered) hope(rows []int, tries []try) {
+	all := links(o.batch, o.keys)
+	if len(all) == 0 {
+		return
 	}
+	var missing, passed []int
+	for i, t := range tries {
+		if t.refused == nil {
+			passed = append(passed, rows[i])
+		} else if t.refused.Code == "23503" {
+			missing = append(missing, rows[i])
+		}
+	}
+	for _, row := range closed(o.batch, missing, passed, all) {
+		tries[slices.Index(rows, row)].refused = nil
+	}
+}
+
+// sift takes away the rows that a rehearsal settles. It returns what is left,
+// and whether that has to be rehearsed again.
+func (o *ordered) sift(rows []int, tries []try) (left []int, again bool) {
+	stopped := map[int]bool{} // groups with a refused row: what comes from here on has to go
+	passes := slices.ContainsFunc(tries, func(t try) bool { return t.isNew })
 	for i, row := range rows {
-		group := in.batch.Group(row)
+		group := o.batch.Group(row)
 		refused := tries[i].refused
 		switch {
 		case stopped[group]:
-			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseGroup}
+			o.result.Verdicts[row] = message.Verdict{Cause: message.CauseGroup}
 			again = again || refused == nil
 		case refused == nil, again:
 			left = append(left, row)
 		case tries[i].present: // stored by another delivery
-			in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+			o.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		default:
-			v := in.verdict(refused, pass)
-			in.result.Verdicts[row] = v
+			o.refused[row] = refusedRow{refused, passes}
 			stopped[group] = group != 0
-			if v.Outcome == message.Returned && v.Cause != message.CauseSwallowed {
-				ours = in.failed(refused)
-			}
 		}
 	}
-	return left, again, ours
+	return left, again
 }

@@ -10,7 +10,7 @@ import (
 // word is unique, and n refers to the id of another row.
 const steps = createEvents + noBadWord + swallowing + `
 	ALTER TABLE events ADD CONSTRAINT one_word UNIQUE (word),
-		ADD u integer GENERATED ALWAYS AS (id) STORED UNIQUE, ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (u);`
+		ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (id);`
 
 // inGroups gives each row the group that stands in its place: "aab-" are two
 // rows of one group, one of another, and one of none.
@@ -80,11 +80,11 @@ func TestOrderedBatches(t *testing.T) {
 		},
 		{
 			name: "a swallowed row holds its group back", groups: "aaabb", spoil: func(rows []row) { toSwallow(&rows[1]) },
-			want: verdicts{stored: "1 4-5", swallowed: "2", behind: "3"}, flights: 4,
+			want: verdicts{stored: "1 4-5", swallowed: "2", behind: "3"}, flights: 5, // one to find out why
 		},
 		{
 			name: "a swallowed row and a refused one", groups: "aabb", spoil: func(rows []row) { toSwallow(&rows[0]); badWord(&rows[2]) },
-			want: verdicts{swallowed: "1", rejected(byNoBadWord): "3", behind: "2 4"}, flights: 3,
+			want: verdicts{swallowed: "1", rejected(byNoBadWord): "3", behind: "2 4"}, flights: 4, // as before
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	_ "embed" // for the block of SQL
 	"fmt"
 	"strings"
 
@@ -26,11 +27,38 @@ func cast(c batch.Column) string {
 	}
 }
 
-// insertSQL is the statement that stores rows given as one array for each
-// column. The conflict target is named: without it the violation of another
-// unique constraint would be taken for a duplicate and lose the row.
-func insertSQL(t *batch.Table) string {
-	var names, values, arrays []string
+// statements are the SQL of one table, as far as its key is known.
+type statements struct {
+	insert  string // of all columns, one array each
+	ordered string // the same in the order of the arrays
+	plain   string // the same without ON CONFLICT and RETURNING, for one row
+	present string // which keys are there
+	kept    string // fails unless all keys are there
+	rank    string // sorts keys in the order of the key's index
+}
+
+func makeStatements(t *batch.Table, k *keyFacts) statements {
+	return statements{
+		insert: insertSQL(t, k, !k.byBytes()), ordered: insertSQL(t, k, false), plain: plainSQL(t),
+		present: presentSQL(t, k), kept: keptSQL(t, k), rank: rankSQL(t, k),
+	}
+}
+
+// durable makes the commit of a statement wait for the disk where the role,
+// the database or the server does not ask for it. It holds until the
+// transaction ends. Other values stay: on would weaken remote_apply. It is true.
+const durable = `(SELECT CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END) IS DISTINCT FROM ''`
+
+// replicated makes the commit of a statement that writes nothing wait for the
+// synchronous standby, where there has to be one: a commit waits only for what
+// its own transaction wrote. What was found may have been committed here
+// alone, when the wait for the standby was cut short.
+// It is true.
+const replicated = `(SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'sluice', '') END) IS DISTINCT FROM '0/0'::pg_lsn`
+
+// input is the arrays as a table, one column c1, c2, … for each.
+func input(t *batch.Table) (from string, names, values []string) {
+	var arrays []string
 	for i, c := range t.Columns {
 		alias := fmt.Sprintf("c%d", i+1)
 		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+1, arrayTypes[c.Kind], alias))
@@ -39,57 +67,146 @@ func insertSQL(t *batch.Table) string {
 			values = append(values, alias+cast(c))
 		}
 	}
-	input := fmt.Sprintf("(SELECT %s) AS input", strings.Join(arrays, ", "))
-	if t.Ledger == "" {
-		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s ON CONFLICT (%s) DO NOTHING",
-			table(t), strings.Join(names, ", "), strings.Join(values, ", "), input, strings.Join(keyNames(t), ", "))
-	}
-	// The ledger and the table in one statement, so that neither is ever
-	// without the other. A trigger that swallows a row would leave its message
-	// in the ledger and out of the table, and a batch with one key twice would
-	// store two rows for it: then the square root fails, with an SQLSTATE that
-	// no constraint has (swallowedState), and nothing is stored.
-	keys := keyAliases(t)
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + sqrt(-abs(count(*) - (SELECT count(*) FROM fresh))::float8)::bigint FROM stored`,
-		input,
-		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), strings.Join(keyNames(t), ", "), strings.Join(prefixed("", keyNames(t)), ", "),
-		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
-		equal("fresh.", keyNames(t), "input.", keys))
+	return strings.Join(arrays, ", "), names, values
 }
 
-// swallowedState is invalid_argument_for_power_function.
-const swallowedState = "2201F"
+// insertSQL is the statement that stores rows given as one array for each
+// column. The conflict target is named: without it the violation of another
+// unique constraint would be taken for a duplicate and lose the row. Sorted
+// is for keys that the server orders otherwise than their bytes: all must lock
+// them in one order.
+func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
+	arrays, names, values := input(t)
+	keys := keyAliases(t)
+	order := ""
+	if sorted {
+		arrays += ", generate_series(1, cardinality($1)) AS n"
+		var terms []string
+		for i, alias := range keys {
+			terms = append(terms, k.sorted(i, alias, ""))
+		}
+		order = " ORDER BY " + strings.Join(append(terms, "n"), ", ")
+	}
+	from := fmt.Sprintf("(SELECT %s) AS input", arrays)
+	if t.Ledger == "" {
+		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s%s ON CONFLICT (%s) DO NOTHING",
+			table(t), strings.Join(names, ", "), strings.Join(values, ", "), from, durable, order, strings.Join(keyNames(t), ", "))
+	}
+	// The ledger and the table in one statement, so that neither is ever
+	// without the other. A trigger that discards a row would leave its message
+	// in the ledger and out of the table, and a batch with one key twice would
+	// store two rows for it: then the square root fails, with an SQLSTATE that
+	// no constraint has (discardedState), and nothing is stored.
+	var typed []string
+	for i, alias := range keys {
+		typed = append(typed, k.typed(i, "input."+alias, ""))
+	}
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s WHERE %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + sqrt(-abs(count(*) - (SELECT count(*) FROM fresh))::float8)::bigint FROM stored`,
+		from, durable,
+		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), order, strings.Join(keyNames(t), ", "), strings.Join(keyNames(t), ", "),
+		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
+		k.equal("fresh.", keyNames(t), typed))
+}
+
+// discardedState is invalid_argument_for_power_function.
+const discardedState = "2201F"
+
+// plainSQL inserts without ON CONFLICT and RETURNING, which need the policies
+// and grants for SELECT too. It is only ever rolled back.
+func plainSQL(t *batch.Table) string {
+	arrays, names, values := input(t)
+	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM input", table(t), strings.Join(names, ", "), strings.Join(values, ", "))
+	with := fmt.Sprintf("WITH input AS MATERIALIZED (SELECT %s)", arrays)
+	if t.Ledger != "" {
+		with += fmt.Sprintf(", fresh AS (INSERT INTO %s (%s) SELECT %s FROM input)", ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keyAliases(t), ", "))
+	}
+	return with + " " + insert
+}
+
+// returningSQL inserts without ON CONFLICT and returns, for each row that the
+// server takes, whether it has the key that was sent. It is only ever rolled
+// back.
+func returningSQL(t *batch.Table, k *keyFacts) string {
+	arrays, names, values := input(t)
+	into := table(t)
+	if t.Ledger != "" {
+		into, names, values = ledger(t), keyNames(t), keyAliases(t)
+	}
+	var typed []string
+	for i, c := range t.Key {
+		typed = append(typed, k.typed(i, fmt.Sprintf("($%d::%s)[1]", c+1, arrayTypes[t.Columns[c].Kind]), cast(t.Columns[c])))
+	}
+	return fmt.Sprintf("INSERT INTO %s AS stored (%s) SELECT %s FROM (SELECT %s) AS input RETURNING (%s)::int::bigint",
+		into, strings.Join(names, ", "), strings.Join(values, ", "), arrays, k.equal("stored.", keyNames(t), typed))
+}
 
 // presentSQL asks which of the rows, given as one array for each column of
 // the key, are in the table (in the ledger where there is one). It answers
 // with their positions, counted from 1.
-func presentSQL(t *batch.Table) string {
-	input, exists := keysSQL(t)
-	return fmt.Sprintf("SELECT n FROM %s WHERE %s", input, exists)
+func presentSQL(t *batch.Table, k *keyFacts) string {
+	input, exists := existsSQL(t, k)
+	return fmt.Sprintf("SELECT n FROM %s WHERE %s AND %s", input, replicated, exists)
 }
 
-// keptSQL fails with swallowedState unless all of these rows are there.
-func keptSQL(t *batch.Table) string {
-	input, exists := keysSQL(t)
+// keptSQL fails with discardedState unless all of these rows are there.
+func keptSQL(t *batch.Table, k *keyFacts) string {
+	input, exists := existsSQL(t, k)
 	return fmt.Sprintf("SELECT sqrt(-count(*)::float8) FROM %s WHERE NOT %s", input, exists)
 }
 
-// keysSQL is the keys of rows as a table with the position n, and the
+// rankSQL sorts rows as the index of the key does. It answers with their
+// positions, each followed by a number that rows with the same key share.
+func rankSQL(t *batch.Table, k *keyFacts) string {
+	input, aliases := keysInput(t)
+	var terms []string
+	for i, alias := range aliases {
+		terms = append(terms, k.sorted(i, alias, cast(t.Columns[t.Key[i]])))
+	}
+	return fmt.Sprintf("SELECT n, dense_rank() OVER (ORDER BY %s) AS rank FROM %s ORDER BY rank, n", strings.Join(terms, ", "), input)
+}
+
+// existsSQL is the keys of rows as a table with the position n, and the
 // condition that such a key is there.
-func keysSQL(t *batch.Table) (input, exists string) {
-	var arrays, aliases, typed []string
+func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
+	input, aliases := keysInput(t)
+	var typed []string
+	for i, alias := range aliases {
+		typed = append(typed, k.typed(i, "input."+alias, cast(t.Columns[t.Key[i]])))
+	}
+	return input, fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", keyTable(t), k.equal("present.", keyNames(t), typed))
+}
+
+func keysInput(t *batch.Table) (input string, aliases []string) {
+	var arrays []string
 	for i, k := range t.Key {
-		alias := fmt.Sprintf("k%d", i+1)
 		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayTypes[t.Columns[k].Kind]))
-		aliases = append(aliases, alias)
-		typed = append(typed, alias+cast(t.Columns[k]))
+		aliases = append(aliases, fmt.Sprintf("k%d", i+1))
 	}
-	where := table(t)
-	if t.Ledger != "" {
-		where = ledger(t)
+	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", strings.Join(arrays, ", "), strings.Join(aliases, ", ")), aliases
+}
+
+//go:embed defaults.sql
+var defaultsBody string
+
+// defaultsSQL evaluates what the database adds to a row of the model by
+// itself: the defaults of other columns, and expressions over those alone. It
+// fails as the insert of any row would, and names the column or constraint.
+func defaultsSQL(t *batch.Table) string {
+	var filled []string
+	for _, c := range t.Columns {
+		if !c.Ledger {
+			filled = append(filled, literal(c.Name))
+		}
 	}
-	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", strings.Join(arrays, ", "), strings.Join(aliases, ", ")),
-		fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", where, equal("present.", keyNames(t), "input.", typed))
+	return "DO " + literal(strings.NewReplacer("$table", literal(table(t)), "$filled", strings.Join(filled, ", ")).Replace(defaultsBody))
+}
+
+// literal quotes a text for SQL.
+func literal(text string) string {
+	if strings.Contains(text, `\`) {
+		return ` E'` + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + `'`
+	}
+	return `'` + strings.ReplaceAll(text, `'`, `''`) + `'`
 }
 
 func table(t *batch.Table) string  { return batch.QuoteTable(t.Schema, t.Name) }
@@ -109,20 +226,4 @@ func keyAliases(t *batch.Table) []string {
 		names[i] = fmt.Sprintf("c%d", k+1)
 	}
 	return names
-}
-
-func prefixed(prefix string, names []string) []string {
-	out := make([]string, len(names))
-	for i, n := range names {
-		out[i] = prefix + n
-	}
-	return out
-}
-
-func equal(leftPrefix string, left []string, rightPrefix string, right []string) string {
-	terms := make([]string, len(left))
-	for i := range left {
-		terms[i] = leftPrefix + left[i] + " = " + rightPrefix + right[i]
-	}
-	return strings.Join(terms, " AND ")
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -18,23 +19,24 @@ import (
 // Store writes the batches of one table. It is safe for concurrent use: every
 // Insert has a connection of its own.
 type Store struct {
-	table   *batch.Table
-	target  *target
-	logins  Logins
-	roots   func() *x509.CertPool // what TLS trusts where the URL names none
-	dialer  pgconn.DialFunc       // nil for what the URL says
-	sleep   func(context.Context, time.Duration) bool
-	now     func() time.Time
-	insert  string
-	present string
-	kept    string
+	table    *batch.Table
+	target   *target
+	logins   Logins
+	roots    func() *x509.CertPool // what TLS trusts where the URL names none
+	dialer   pgconn.DialFunc       // nil for what the URL says
+	sleep    func(context.Context, time.Duration) bool
+	now      func() time.Time
+	defaults string // the SQL that evaluates what the database computes for every row
 	// What the statements do, for errors.
 	inserting, lookingUp string
 
-	mu      sync.Mutex
-	idle    []*conn
-	closed  bool
-	closing sync.WaitGroup // of connections in the background; none is added once closed
+	mu         sync.Mutex
+	idle       []*conn
+	closed     bool
+	closing    sync.WaitGroup // of connections in the background; none is added once closed
+	statements statements
+	facts      facts
+	examined   time.Time // a discarded row
 }
 
 // Logins says who connects, when it is not the URL alone.
@@ -68,7 +70,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, roots: roots, sleep: sleep, now: time.Now, insert: insertSQL(t), present: presentSQL(t), kept: keptSQL(t)}
+	s := &Store{table: t, target: target, roots: roots, sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)
@@ -128,36 +130,61 @@ type insertion struct {
 	store  *Store
 	conn   *conn
 	batch  *batch.Batch
-	rows   []int // the indexes of these rows in the batch; not to be changed
+	rows   []int // the indexes of these rows in the batch, in the order of their keys
 	result *Result
+	last   bool // there is no time for another attempt
+
+	sql      statements
+	keys     *keyFacts
+	ranked   bool        // the server was asked for the order of the keys
+	class    map[int]int // rows with one key have one number
+	suspect  *pgconn.PgError
+	defaults *answer // to the evaluation of what the database computes for every row
 }
 
 func (in *insertion) run(ctx context.Context) error {
+	in.learn()
 	refusal, err := in.whole(ctx)
 	switch {
 	case err != nil:
 		return err
 	case refusal == nil:
-		return nil
 	case len(in.rows) == 0: // no row is to blame
-		if in.store.blame(refusal) == blameSuspect {
+		if j := in.store.judge(refusal, in.store.fresh().catalog); j.blame == blameConfiguration || j.blame == blameOpen && !onPurpose(refusal.Code) {
 			return in.failed(refusal)
 		}
-		return nil
 	case in.batch.Ordered():
-		return in.isolateOrdered(ctx, refusal)
+		err = in.isolateOrdered(ctx, refusal)
 	default:
-		return in.isolate(ctx, refusal)
+		err = in.isolate(ctx, refusal)
 	}
+	if err == nil || settled(err) {
+		for _, row := range in.rows {
+			if in.result.Verdicts[row].Cause == message.CauseSwallowed {
+				return cmp.Or(in.examine(ctx, row), err)
+			}
+		}
+	}
+	return err
+}
+
+// learn takes over what the store knows of the key.
+func (in *insertion) learn() {
+	s := in.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in.sql, in.keys = s.statements, s.facts.keys
 }
 
 // fault turns the server's error of a statement into one of ours.
-func (in *insertion) fault(doing string, err *pgconn.PgError) error {
+func (in *insertion) fault(doing string, err *pgconn.PgError) *DatabaseError {
 	return in.store.refusal(doing, err)
 }
 
 // failed is fault for a statement that inserts.
-func (in *insertion) failed(err *pgconn.PgError) error { return in.fault(in.store.inserting, err) }
+func (in *insertion) failed(err *pgconn.PgError) *DatabaseError {
+	return in.fault(in.store.inserting, err)
+}
 
 // asServer is errors.As for an error of the server.
 func asServer(err error) *pgconn.PgError {

@@ -14,21 +14,23 @@ import (
 )
 
 // conditions are primary result codes that are no row's: whether somebody has
-// to mend something, and what to do. What is not listed is the moment's.
+// to fix something, and what to do. What is not listed is transient.
 var conditions = map[int]struct {
 	operator bool
 	remedy   string
 }{
-	sqlite3.SQLITE_BUSY:     {false, "another process is at work on it"},
-	sqlite3.SQLITE_FULL:     {false, "make room on the disk"},
-	sqlite3.SQLITE_ERROR:    {false, "a trigger or an expression of the table fails for every row"},
-	sqlite3.SQLITE_PERM:     {true, writable},
-	sqlite3.SQLITE_AUTH:     {true, writable},
-	sqlite3.SQLITE_READONLY: {true, writable},
-	sqlite3.SQLITE_CANTOPEN: {true, "check the path in DATABASE_URL: its folder must be there; " + writable},
-	sqlite3.SQLITE_CORRUPT:  {true, "the file is damaged: restore it from a copy"},
-	sqlite3.SQLITE_NOTADB:   {true, "DATABASE_URL names a file that is something else"},
-	sqlite3.SQLITE_MISMATCH: {true, otherType},
+	sqlite3.SQLITE_BUSY:       {false, "another process is at work on it"},
+	sqlite3.SQLITE_FULL:       {false, "make room on the disk"},
+	sqlite3.SQLITE_ERROR:      {false, "a trigger or an expression of the table fails for every row"},
+	sqlite3.SQLITE_PERM:       {true, writable},
+	sqlite3.SQLITE_AUTH:       {true, writable},
+	sqlite3.SQLITE_READONLY:   {true, writable},
+	sqlite3.SQLITE_CANTOPEN:   {true, "check the path in DATABASE_URL: its folder must be there; " + writable},
+	sqlite3.SQLITE_CORRUPT:    {true, "the file is damaged: restore it from a copy"},
+	sqlite3.SQLITE_NOTADB:     {true, "DATABASE_URL names a file that is something else"},
+	sqlite3.SQLITE_MISMATCH:   {true, otherType},
+	sqlite3.SQLITE_TOOBIG:     {true, "a trigger or an expression makes a value that is too large"},
+	sqlite3.SQLITE_CONSTRAINT: {true, "a deferred foreign key does not say which row it refuses; make it immediate"},
 }
 
 const (
@@ -39,88 +41,51 @@ const (
 // kinds are the constraints that SQLite tells apart.
 var kinds = map[int]string{
 	sqlite3.SQLITE_CONSTRAINT_CHECK: "CHECK", sqlite3.SQLITE_CONSTRAINT_NOTNULL: "NOT NULL", sqlite3.SQLITE_CONSTRAINT_UNIQUE: "UNIQUE",
-	sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "PRIMARY KEY", sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "FOREIGN KEY",
+	sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "PRIMARY KEY", sqlite3.SQLITE_CONSTRAINT_ROWID: "PRIMARY KEY", sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "FOREIGN KEY",
 	sqlite3.SQLITE_CONSTRAINT_TRIGGER: "TRIGGER", sqlite3.SQLITE_CONSTRAINT_DATATYPE: "DATATYPE",
 }
 
-// blame says whose fault an error of SQLite is.
-type blame uint8
-
-const (
-	blameMoment   blame = iota // it passes; the whole batch is tried again
-	blameOperator              // somebody has to mend something
-	blameRow                   // the row can never be stored
-	blameSuspect               // the row's, if other rows of the batch pass; else the moment's
-)
-
-func (s *Store) blame(err *sqlite.Error) blame {
-	switch code := err.Code(); {
-	case code == sqlite3.SQLITE_CONSTRAINT_NOTNULL && !s.fills(s.columns(err)):
-		return blameOperator // a NOT NULL column that the model knows nothing of
-	case code == sqlite3.SQLITE_CONSTRAINT_DATATYPE, conditions[code&0xff].operator:
-		return blameOperator
-	case code&0xff == sqlite3.SQLITE_CONSTRAINT, code&0xff == sqlite3.SQLITE_TOOBIG:
-		return blameRow
-	case code&0xff == sqlite3.SQLITE_ERROR:
-		return blameSuspect // what a trigger or a check computes with the row's values
-	default:
-		return blameMoment
-	}
-}
-
-// mayBeARows says whether SQLite may have refused a single row.
-func mayBeARows(err *sqlite.Error) bool {
-	switch err.Code() & 0xff {
-	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_ERROR:
+// unique reports whether a unique key refuses a row.
+func unique(err *sqlite.Error) bool {
+	switch err.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
 		return true
 	default:
 		return false
 	}
 }
 
-func (s *Store) fills(column string) bool {
-	for _, c := range s.table.Columns {
-		if strings.EqualFold(c.Name, column) && !c.Ledger {
-			return true
-		}
-	}
-	return false
-}
-
 // object is what a refusal says of its constraint. Of other errors SQLite's
 // text is not looked at: triggers write it as they like.
 func object(err *sqlite.Error) string {
-	switch code := err.Code(); code {
-	case sqlite3.SQLITE_CONSTRAINT_CHECK, sqlite3.SQLITE_CONSTRAINT_NOTNULL, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		_, text, _ := strings.Cut(err.Error(), " constraint failed: ")
-		return strings.TrimSuffix(text, fmt.Sprintf(" (%d)", code))
-	default:
+	code := err.Code()
+	if code != sqlite3.SQLITE_CONSTRAINT_CHECK && code != sqlite3.SQLITE_CONSTRAINT_NOTNULL && !unique(err) {
 		return ""
 	}
-}
-
-// columns are the columns that a refusal names, those of our table without its name.
-func (s *Store) columns(err *sqlite.Error) string {
-	if err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK {
-		return ""
-	}
-	names := strings.Split(object(err), ", ")
-	for i, name := range names {
-		if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, s.table.Name) {
-			names[i] = column
-		}
-	}
-	return strings.Join(names, ", ")
+	_, text, _ := strings.Cut(err.Error(), " constraint failed: ")
+	return strings.TrimSuffix(text, fmt.Sprintf(" (%d)", code))
 }
 
 // rejection is why a row can never be stored. The constraint is its name or,
-// where SQLite tells none, its expression or its kind.
-func (s *Store) rejection(err *sqlite.Error) message.Rejection {
-	r := message.Rejection{Reason: message.ReasonRefused, Constraint: kinds[err.Code()], Column: s.columns(err)}
-	if err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK {
-		r.Constraint = object(err)
+// where SQLite tells none, its expression or its kind. Columns of our table
+// are without its name.
+func (s *Store) rejection(r *refusal) message.Rejection {
+	rejection := message.Rejection{Reason: message.ReasonRefused, Constraint: kinds[r.err.Code()]}
+	switch {
+	case r.err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK:
+		rejection.Constraint = object(r.err)
+	case len(r.keys) > 0:
+		rejection.Column = strings.Join(r.keys[0], ", ")
+	default:
+		names := strings.Split(object(r.err), ", ")
+		for i, name := range names {
+			if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, s.table.Name) {
+				names[i] = column
+			}
+		}
+		rejection.Column = strings.Join(names, ", ")
 	}
-	return r
+	return rejection
 }
 
 // DatabaseError is why a batch, or what is left of it, was not stored. Its
@@ -157,33 +122,45 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 		e.text = doing + ": the database is closed"
 	default:
 		e.Code = theirs.Code()
-		if b := s.blame(theirs); b == blameOperator || b == blameRow {
+		condition := conditions[theirs.Code()&0xff]
+		if condition.operator {
 			e.Cause = message.CauseOperator
 		}
-		what, remedy := s.describe(theirs)
-		e.text = doing + ": " + what
-		if remedy != "" {
-			e.text += "; " + remedy
+		e.text = doing + ": " + sqlite.ErrorCodeString[e.Code&0xff]
+		if condition.remedy != "" {
+			e.text += "; " + condition.remedy
 		}
 	}
 	return e
 }
 
-// describe says of an error what never quotes a value, and what to do.
-func (s *Store) describe(err *sqlite.Error) (what, remedy string) {
-	code := err.Code()
-	what, remedy = sqlite.ErrorCodeString[code&0xff], conditions[code&0xff].remedy
-	switch code {
-	case sqlite3.SQLITE_CONSTRAINT_NOTNULL:
-		column := s.columns(err)
-		what += ", NOT NULL, column " + column
-		remedy = fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(column))
-	case sqlite3.SQLITE_CONSTRAINT_DATATYPE:
-		remedy = otherType
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		remedy = "a deferred foreign key does not say which row it refuses; make it immediate"
+// refused is the error for a refused row that is not to blame.
+func (s *Store) refused(r *refusal) *DatabaseError {
+	code := r.err.Code()
+	names, remedy := s.rejection(r), conditions[code&0xff].remedy
+	e := &DatabaseError{Cause: message.CauseMoment, Code: code, text: "insert into " + table(s.table) + ": " + sqlite.ErrorCodeString[code&0xff]}
+	if conditions[code&0xff].operator {
+		e.Cause = message.CauseOperator
 	}
-	return what, remedy
+	if names.Constraint != "" {
+		e.text += ", " + names.Constraint
+	}
+	if names.Column != "" {
+		e.text += ", column " + names.Column
+	}
+	switch {
+	case code == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
+		remedy = otherType
+	case code&0xff != sqlite3.SQLITE_CONSTRAINT:
+	case r.blame == blameSuspect:
+		remedy = "no other row is new, so this may be a trigger's fault, or that of columns that the model does not fill"
+	case code == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
+		remedy = fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(names.Column))
+	default:
+		remedy = "it is about columns that the model does not fill; check their defaults, or add them to the model"
+	}
+	e.text += "; " + remedy
+	return e
 }
 
 // schemaFault is fault for a statement that has no values in it, or has not

@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 
 	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
@@ -16,27 +18,43 @@ type insertion struct {
 	store    *Store
 	batch    *batch.Batch
 	result   message.Result
-	refusals map[int]*sqlite.Error // by row
+	refusals map[int]*refusal // by row
+	keys     foreignKeys
+	violated *sqlite.Error // what COMMIT says of foreign keys
+	rowids   map[int64]int // the new rows by rowid, when foreign keys are checked
+	askFirst bool          // for the keys of all rows
+	there    []bool        // whether they were there before the first row
 
 	inserts                     []*sql.Stmt
 	present, set, release, undo *sql.Stmt
 	args                        []any
 }
 
-// errEnded says that a row's refusal rolled the whole transaction back: a
-// trigger's RAISE(ROLLBACK) and a constraint with ON CONFLICT ROLLBACK do.
-var errEnded = errors.New("the transaction has ended")
+// foreignKeys is when foreign keys are checked. A row may need another one
+// that follows it, so SQLite checks them when it commits, but then does not
+// tell which row violates one.
+type foreignKeys uint8
+
+const (
+	byCommit foreignKeys = iota
+	beforeIt             // COMMIT has failed: look for the rows, and begin again without them
+	rowByRow             // it has failed, and no row is found: a trigger's row, or a table without rowids
+)
+
+// errAgain says that the transaction has ended and has to begin again, with
+// what is known by now.
+var errAgain = errors.New("the transaction begins again")
 
 // attempt tries the batch once.
 func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, error) {
-	in := &insertion{store: s, batch: b, refusals: map[int]*sqlite.Error{}}
+	in := &insertion{store: s, batch: b, refusals: map[int]*refusal{}}
 	for {
 		in.result = message.Result{Verdicts: make([]message.Verdict, b.Len())}
 		err := in.transaction(ctx)
 		switch {
 		case err == nil:
-			return in.result, in.refuse(ctx)
-		case !errors.Is(err, errEnded): // else again, without the row that ended it
+			return in.result, in.refuse()
+		case !errors.Is(err, errAgain):
 			return message.Result{Verdicts: make([]message.Verdict, b.Len())}, err
 		}
 	}
@@ -67,8 +85,6 @@ func (in *insertion) transaction(ctx context.Context) error {
 		case err != nil:
 			return err
 		case isNew:
-			in.result.Verdicts[i].Outcome = message.Stored
-			in.result.Inserted++
 		case !in.batch.Ordered():
 			unsettled = append(unsettled, i)
 		default:
@@ -78,21 +94,74 @@ func (in *insertion) transaction(ctx context.Context) error {
 			stopped[group] = group != 0 && in.result.Verdicts[i].Outcome != message.Stored
 		}
 	}
+	if unsettled, err = in.retry(ctx, unsettled); err != nil {
+		return err
+	}
 	for _, i := range unsettled {
 		if err := in.settle(ctx, i); err != nil {
 			return err
 		}
 	}
-	if err := tx.Commit(); err != nil {
-		return in.store.fault(ctx, "commit", err)
+	return in.commit(ctx, tx)
+}
+
+// commit commits if the rows violate no foreign key.
+func (in *insertion) commit(ctx context.Context, tx *sql.Tx) error {
+	if in.keys == beforeIt {
+		if err := in.findViolations(ctx, tx); err != nil {
+			return err
+		}
 	}
-	return nil
+	if err := in.judge(ctx, tx); err != nil {
+		return err
+	}
+	err := tx.Commit()
+	if err == nil {
+		return nil
+	}
+	violated, _ := errors.AsType[*sqlite.Error](err)
+	if violated != nil && violated.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY && in.keys != rowByRow {
+		in.keys, in.violated = in.keys+1, violated
+		return errAgain
+	}
+	return in.store.fault(ctx, "commit", err)
+}
+
+// findViolations finds the new rows that violate a foreign key with all others
+// in place. SQLite reads the whole table for it.
+func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
+	found := false
+	const query = `SELECT c.rowid, (SELECT json_group_array("from") FROM pragma_foreign_key_list(@table) WHERE id = c.fkid)
+		FROM pragma_foreign_key_check(@table) AS c WHERE c.rowid IS NOT NULL`
+	err := each(ctx, tx, query, in.store.table.Name, func(rows *sql.Rows) error {
+		var rowid int64
+		var text []byte
+		var columns []string
+		if err := errors.Join(rows.Scan(&rowid, &text), json.Unmarshal(text, &columns)); err != nil {
+			return err
+		}
+		if i, isNew := in.rowids[rowid]; isNew {
+			if found = true; in.refusals[i] == nil {
+				in.refusals[i] = &refusal{err: in.violated}
+			}
+			in.refusals[i].keys = append(in.refusals[i].keys, columns)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return in.store.fault(ctx, "check foreign keys", err)
+	case found:
+		return errAgain
+	default:
+		return nil
+	}
 }
 
 // prepare compiles the statements. Whatever SQLite says of them is about
 // names: no row is in sight yet.
 func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
-	var err error
+	collations, err := keyCollations(ctx, tx, in.store.table)
 	compile := func(text string) (statement *sql.Stmt) {
 		if err == nil {
 			statement, err = tx.PrepareContext(ctx, text) // the transaction closes it
@@ -103,32 +172,46 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	for _, text := range in.store.inserts {
 		in.inserts = append(in.inserts, compile(text))
 	}
-	in.present = compile(in.store.present)
+	in.present = compile(presentSQL(in.store.table, collations))
 	in.set, in.release, in.undo = compile("SAVEPOINT r"), compile("RELEASE r"), compile("ROLLBACK TO r")
+	if err == nil && in.keys != rowByRow {
+		_, err = tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON") // until the transaction ends
+	}
 	if err != nil {
 		return in.store.schemaFault(ctx, "insert into "+table(in.store.table), err)
+	}
+	in.rowids = map[int64]int{}
+	if in.askFirst {
+		in.there = make([]bool, in.batch.Len())
+		for i := range in.there {
+			if in.there[i], err = in.isThere(ctx, i); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
-// row tries one row, behind a savepoint, and says whether it is new. If not,
+// row tries one row, behind a savepoint, and reports whether it is new. If not,
 // nothing of it is left, and its refusal is kept, if it was one.
 func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
-	if _, known := in.refusals[i]; known {
+	if in.refusals[i] != nil {
 		return false, nil
 	}
 	if _, err := in.set.ExecContext(ctx); err != nil {
 		return false, in.store.fault(ctx, "set a savepoint", err)
 	}
+	var rowid int64
 	for k, s := range in.inserts {
 		done, err := s.ExecContext(ctx, in.values(i, k)...)
-		refusal, _ := errors.AsType[*sqlite.Error](err)
+		refused, _ := errors.AsType[*sqlite.Error](err)
 		switch {
 		case err == nil:
 			n, _ := done.RowsAffected() // SQLite always knows
 			isNew = n == 1
-		case refusal != nil && mayBeARows(refusal):
-			isNew, in.refusals[i] = false, refusal
+			rowid, _ = done.LastInsertId()
+		case refused != nil && mayBeARows(refused):
+			isNew, in.refusals[i] = false, &refusal{err: refused}
 		default:
 			return false, in.store.fault(ctx, "insert into "+table(in.store.table), err)
 		}
@@ -139,7 +222,7 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if !isNew {
 		if _, err := in.undo.ExecContext(ctx); err != nil {
 			if in.refusals[i] != nil && ctx.Err() == nil {
-				return false, errEnded // the savepoint went with the transaction
+				return false, errAgain // RAISE(ROLLBACK) or ON CONFLICT ROLLBACK: the savepoint went with the transaction
 			}
 			return false, in.store.fault(ctx, "undo a row", err)
 		}
@@ -147,44 +230,92 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if _, err := in.release.ExecContext(ctx); err != nil {
 		return false, in.store.fault(ctx, "release a savepoint", err)
 	}
+	if isNew {
+		in.result.Verdicts[i].Outcome = message.Stored
+		in.result.Inserted++
+		in.rowids[rowid] = i
+	}
 	return isNew, nil
 }
 
-// settle gives a row that is not new its verdict, as far as its key says: if
-// it is there, this or another delivery of the message has stored it, even if
-// SQLite refused it now. If it is not, and SQLite did not refuse the row, a
-// trigger has swallowed it.
-func (in *insertion) settle(ctx context.Context, i int) error {
-	in.args = in.args[:0]
-	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(in.batch.Columns()[c].Kind, v)) })
-	there := false
-	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&there); err != nil {
-		return in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
+// retry tries rows again that a foreign key has refused, as long as one more
+// passes: it may be what another one needs. It returns the rows that do not.
+func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
+	for again := true; again; {
+		again = false
+		left := rows[:0:0]
+		for _, i := range rows {
+			refused := in.refusals[i]
+			if refused == nil || refused.keys != nil || refused.err.Code() != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY {
+				left = append(left, i)
+				continue
+			}
+			delete(in.refusals, i)
+			isNew, err := in.row(ctx, i)
+			switch {
+			case err != nil:
+				return nil, err
+			case isNew:
+				again = true
+				continue
+			case in.refusals[i] == nil: // another row has its key by now, which proves nothing for this one
+				in.refusals[i] = refused
+			}
+			left = append(left, i)
+		}
+		rows = left
 	}
+	return rows, nil
+}
+
+// settle gives a row that is not new its verdict, as far as its key says. If
+// the key is there, the row is done. But a row that SQLite refused is done
+// only if its key was there before: one of this batch proves nothing for it.
+// If the key is not there, and SQLite did not refuse the row, a trigger has
+// discarded it.
+func (in *insertion) settle(ctx context.Context, i int) error {
+	there, err := in.isThere(ctx, i)
+	refused := in.refusals[i] != nil
 	switch {
-	case there:
+	case err != nil:
+		return err
+	case there && refused && !in.askFirst:
+		in.askFirst = true
+		return errAgain
+	case there && (!refused || in.there[i]):
 		in.result.Verdicts[i].Outcome = message.Stored
-	case in.refusals[i] == nil:
+	case !refused:
 		in.result.Verdicts[i].Cause = message.CauseSwallowed
 	}
 	return nil
 }
 
+// isThere looks up the key of a row.
+func (in *insertion) isThere(ctx context.Context, i int) (there bool, err error) {
+	in.args = in.args[:0]
+	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(in.batch.Columns()[c].Kind, v)) })
+	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&there); err != nil {
+		return false, in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
+	}
+	return there, nil
+}
+
 // refuse gives the verdicts on the rows that SQLite refused, and an error if
-// not the rows are to blame. A suspect error is the row's own only if other
-// rows pass: new ones, since one that is there may never come to what fails.
-func (in *insertion) refuse(ctx context.Context) (err error) {
+// not the rows are to blame. Rows that are there already are no evidence: they
+// may never come to what fails.
+func (in *insertion) refuse() (err error) {
 	for i := range in.result.Verdicts {
-		refusal := in.refusals[i]
-		if refusal == nil || in.result.Verdicts[i].Outcome == message.Stored {
-			continue
+		v, r := &in.result.Verdicts[i], in.refusals[i]
+		switch {
+		case r == nil || v.Outcome == message.Stored || v.Cause == message.CauseGroup:
+		case r.blame == blameDiscarded:
+			v.Cause = message.CauseSwallowed
+		case r.blame == blameRow || r.blame == blameSuspect && in.result.Inserted > 0:
+			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
+		default:
+			fault := in.store.refused(r)
+			v.Cause, err = fault.Cause, fault
 		}
-		if b := in.store.blame(refusal); b == blameRow || b == blameSuspect && in.result.Inserted > 0 {
-			in.result.Verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(refusal)}
-			continue
-		}
-		fault := in.store.fault(ctx, "insert into "+table(in.store.table), refusal)
-		in.result.Verdicts[i].Cause, err = fault.Cause, fault
 	}
 	return err
 }

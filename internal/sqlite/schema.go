@@ -2,6 +2,9 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -88,10 +91,6 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	return tables, nil
 }
 
-func unquote(name string) string {
-	return strings.ReplaceAll(name[1:len(name)-1], `""`, `"`)
-}
-
 // insertSQL are the statements that store one row: in the table, or in the
 // ledger and then in the table. The conflict target is named: without it the
 // violation of another unique constraint would be taken for a duplicate.
@@ -113,13 +112,49 @@ func insertInto(t *batch.Table, name string, ledger bool) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", batch.Quote(name), strings.Join(names, ", "), strings.Repeat(", ?", len(names)-1))
 }
 
-// presentSQL asks whether a key is in the table, or in the ledger where there is one.
-func presentSQL(t *batch.Table) string {
-	where := t.Name
+// keyTable is the table that has the key: the ledger where there is one.
+func keyTable(t *batch.Table) string {
 	if t.Ledger != "" {
-		where = t.Ledger
+		return t.Ledger
 	}
-	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s = ?)", batch.Quote(where), strings.Join(keyNames(t), " = ? AND "))
+	return t.Name
+}
+
+// keyCollations are the collations of the unique index that ON CONFLICT takes,
+// by column in lower case: those of the first one on the columns of the key.
+func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[string]string, err error) {
+	const query = `SELECT json_group_object(lower(ifnull(x.name, '')), x.coll) FROM pragma_index_list(@table) AS l, pragma_index_xinfo(l.name) AS x
+		WHERE l."unique" AND NOT l.partial AND x.key GROUP BY l.seq ORDER BY l.seq`
+	err = each(ctx, tx, query, keyTable(t), func(rows *sql.Rows) error {
+		var text []byte
+		var collations map[string]string
+		if err := errors.Join(rows.Scan(&text), json.Unmarshal(text, &collations)); err != nil {
+			return err
+		}
+		ofKey := len(collations) == len(t.Key)
+		for _, k := range t.Key {
+			ofKey = ofKey && collations[strings.ToLower(t.Columns[k].Name)] != ""
+		}
+		if ofKey && found == nil {
+			found = collations
+		}
+		return nil
+	})
+	return found, err
+}
+
+// presentSQL asks whether a key is in the table that has it. A column is on the left, so
+// that its type and its collation count; collations has those of the index that ON CONFLICT
+// takes, where they may be others.
+func presentSQL(t *batch.Table, collations map[string]string) string {
+	terms := keyNames(t)
+	for i, k := range t.Key {
+		if c, ok := collations[strings.ToLower(t.Columns[k].Name)]; ok {
+			terms[i] += " COLLATE " + batch.Quote(c)
+		}
+		terms[i] += " = ?"
+	}
+	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s)", batch.Quote(keyTable(t)), strings.Join(terms, " AND "))
 }
 
 func table(t *batch.Table) string { return batch.Quote(t.Name) }

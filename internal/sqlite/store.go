@@ -4,8 +4,10 @@
 //
 //	Insert -> insert.go  one transaction; each row behind a savepoint, so
 //	                     that a refused one undoes itself alone
-//	       -> fault.go   whose fault an error is
-//	DDL    -> schema.go     the model's tables as SQLite has them
+//	       -> blame.go   whose fault a refused row is, from the schema
+//	       -> sql.go     what a CHECK or an index reads, from its SQL
+//	       -> fault.go   the errors, and what to do
+//	DDL    -> schema.go  the model's tables as SQLite has them
 //	       -> values.go  how a value is written there
 //
 // SQLite runs inside the process, so a row's verdict costs no round trip, and
@@ -39,7 +41,6 @@ type Store struct {
 	table   *batch.Table
 	db      *sql.DB
 	inserts []string // for the ledger, if there is one, and for the table
-	present string
 }
 
 // settings of each connection. A transaction takes the write lock when it
@@ -69,7 +70,7 @@ func Open(databaseURL string, t *batch.Table) (*Store, error) {
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
-	return &Store{table: t, db: db, inserts: insertSQL(t), present: presentSQL(t)}, nil
+	return &Store{table: t, db: db, inserts: insertSQL(t)}, nil
 }
 
 // Close closes the database. One in memory is gone then.

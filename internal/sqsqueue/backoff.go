@@ -3,8 +3,6 @@ package sqsqueue
 import (
 	"context"
 	"math/rand/v2"
-	"strconv"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -13,83 +11,92 @@ import (
 	"sluice/internal/message"
 )
 
-// MaxDelay is how long a returned message stays away at most, unless its
-// queue's own visibility is longer.
-const MaxDelay = 15 * time.Minute
+// The first time a message is returned it stays away for FirstDelay at most,
+// and never for longer than MaxDelay.
+const (
+	FirstDelay = 15 * time.Second
+	MaxDelay   = 15 * time.Minute
+)
 
-// Delay is how long a message stays away that was received so many times:
-// the queue's visibility the first time, doubled each time up to MaxDelay,
-// with equal jitter (half of it fixed, half random), and never shorter than
-// the visibility. random gives a number in [0, 1).
-func Delay(receiveCount int, visibility time.Duration, random func() float64) time.Duration {
-	visibility = max(visibility, time.Second)
-	full := visibility
+// Delay returns how long a message stays away that was received so often:
+// FirstDelay, doubled with each further receive up to MaxDelay, with equal
+// jitter (half of it fixed, half random). random gives a number in [0, 1).
+//
+// The first delay is short, so that a blip costs seconds: the queue's
+// visibility timeout, which has to be six times the function's, plays no part.
+// Even half of it is longer than a function goes on after it has set a delay,
+// so no message is delivered again while its batch is still being answered.
+func Delay(receiveCount int, random func() float64) time.Duration {
+	full := FirstDelay
 	for n := 1; n < receiveCount && full < MaxDelay; n++ {
 		full *= 2
 	}
-	full = max(min(full, MaxDelay), visibility)
-	return jitter(max(full/2, visibility), full, random)
+	full = min(full, MaxDelay)
+	return jitter(full/2, full, random)
 }
 
 // Returned is a message that goes back to its queue.
 type Returned struct {
 	ReceiptHandle string
 	ReceiveCount  int
+	// Group is its message group on a FIFO queue, and "" on any other.
+	Group string
+}
+
+// Delays returns how long each message stays away: as delay says, and on a
+// FIFO queue as long as the first of its group. SQS delivers nothing of a
+// group while one of its messages is invisible, so the longest delay of a
+// group would hold up all of it.
+func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []time.Duration {
+	all := make([]time.Duration, len(messages))
+	first := map[string]int{}
+	for i, m := range messages {
+		if k, ok := first[m.Group]; ok {
+			all[i] = all[k]
+			continue
+		}
+		all[i] = delay(m.ReceiveCount)
+		if m.Group != "" {
+			first[m.Group] = i
+		}
+	}
+	return all
 }
 
 // Backoff keeps returned messages of one queue away for a while: Lambda does
 // not slow down when a function reports failures, and an outage would spend
 // the receives that the queue allows within minutes.
 type Backoff struct {
-	target *target
+	// Delay is Delay with random jitter; tests shorten it.
+	Delay func(receiveCount int) time.Duration
 
-	mu         sync.Mutex
-	visibility time.Duration
-	// ask is when to ask SQS for the visibility; never, when it is known.
-	ask    time.Time
-	known  bool
-	random func() float64
+	target *target
 }
 
-// DefaultVisibility is assumed for a queue that does not tell: the least that
-// fits a function of 30 seconds (six times its time-out).
-const DefaultVisibility = 3 * time.Minute
-
-// askAgain is how long a visibility is assumed that SQS did not tell.
-const askAgain = 5 * time.Minute
-
-// Backoff is for the queue that an event's eventSourceARN names, the same one
-// each time, so that what it learns is kept.
+// Backoff is for the queue that an event's eventSourceARN names.
 func (c *Client) Backoff(ctx context.Context, queueARN string) (*Backoff, error) {
-	if b, ok := c.backoffs.Load(queueARN); ok {
-		return b.(*Backoff), nil //nolint:errcheck // nothing else is stored there
-	}
 	queueURL, err := c.URLFromARN(ctx, queueARN)
 	if err != nil {
 		return nil, err
 	}
-	b, _ := c.backoffs.LoadOrStore(queueARN, c.BackoffFor(queueURL, 0))
-	return b.(*Backoff), nil //nolint:errcheck // as above
+	return c.backoff(queueURL), nil
 }
 
-// BackoffFor is for the queue of a URL. Its visibility is asked of SQS when it
-// is 0, at the first need.
-func (c *Client) BackoffFor(queueURL string, visibility time.Duration) *Backoff {
-	return &Backoff{target: c.target(queueURL, ""), visibility: visibility, known: visibility > 0, random: rand.Float64}
+func (c *Client) backoff(queueURL string) *Backoff {
+	return &Backoff{target: c.target(queueURL, ""), Delay: func(receiveCount int) time.Duration { return Delay(receiveCount, rand.Float64) }}
 }
 
 // Return sets for each message how long it stays away, and returns for how
 // many it did, for how many it did not, and the gravest error, for the log.
-// Failing is harmless: such a message comes back when the visibility ends that
-// it was received with. It makes a call for ten messages, up to 64 at once.
+// Failing is harmless: such a message reappears when the visibility timeout
+// expires that it was received with. It makes a call for ten messages, up to
+// 64 at once.
 func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed int, err error) {
-	visibility := b.ownVisibility(ctx)
 	var handles []string
 	var delays []time.Duration
-	for _, m := range messages {
-		if m.ReceiptHandle != "" {
-			handles = append(handles, m.ReceiptHandle)
-			delays = append(delays, Delay(m.ReceiveCount, visibility, b.random))
+	for i, d := range Delays(messages, b.Delay) {
+		if handle := messages[i].ReceiptHandle; handle != "" {
+			handles, delays = append(handles, handle), append(delays, d)
 		}
 	}
 	unset, err := b.target.changeVisibility(ctx, handles, func(i int) time.Duration { return delays[i] })
@@ -98,26 +105,6 @@ func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed 
 	}
 	set = len(handles) - len(unset)
 	return set, len(messages) - set, err
-}
-
-// ownVisibility is the queue's. It is asked for once; while it cannot be had
-// (the role may lack sqs:GetQueueAttributes, the network may be down) a
-// default is assumed, so that asking does not take the time of each invocation.
-func (b *Backoff) ownVisibility(ctx context.Context) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.known || time.Now().Before(b.ask) {
-		return b.visibility
-	}
-	b.visibility, b.ask = DefaultVisibility, time.Now().Add(askAgain)
-	attributes, err := b.target.attributes(ctx, []types.QueueAttributeName{types.QueueAttributeNameVisibilityTimeout}, func(o *sqs.Options) { o.RetryMaxAttempts = 1 })
-	if err != nil {
-		return b.visibility
-	}
-	if seconds, err := strconv.Atoi(attributes[string(types.QueueAttributeNameVisibilityTimeout)]); err == nil && seconds >= 0 {
-		b.visibility, b.known = time.Duration(seconds)*time.Second, true
-	}
-	return b.visibility
 }
 
 const changeVisibility = "ChangeMessageVisibility"

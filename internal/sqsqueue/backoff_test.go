@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,32 +19,24 @@ import (
 const changeBatch = "ChangeMessageVisibilityBatch"
 
 func TestDelay(t *testing.T) {
-	const s, m = time.Second, time.Minute
+	const s = time.Second
 	for _, tt := range []struct {
 		name             string
 		receives         int
-		visibility       time.Duration
 		least, mean, top time.Duration // for random 0, 0.5 and (almost) 1
 	}{
-		{"never received", 0, 30 * s, 30 * s, 30 * s, 30 * s},
-		{"first", 1, 30 * s, 30 * s, 30 * s, 30 * s},
-		{"second", 2, 30 * s, 30 * s, 45 * s, 60 * s},
-		{"third", 3, 30 * s, 60 * s, 90 * s, 120 * s},
-		{"fifth", 5, 30 * s, 240 * s, 360 * s, 480 * s},
-		{"sixth, at the top", 6, 30 * s, 450 * s, 675 * s, 900 * s},
-		{"hundredth", 100, 30 * s, 450 * s, 675 * s, 900 * s},
-		{"as often as can be", 1<<31 - 1, 30 * s, 450 * s, 675 * s, 900 * s},
-		{"first, of a function of a minute", 1, 6 * m, 6 * m, 6 * m, 6 * m},
-		{"second, of a function of a minute", 2, 6 * m, 6 * m, 9 * m, 12 * m},
-		{"third, of a function of a minute", 3, 6 * m, 450 * s, 675 * s, 900 * s},
-		{"a visibility of more than half of the top", 9, 10 * m, 10 * m, 750 * s, 900 * s},
-		{"a visibility over the top", 9, 90 * m, 90 * m, 90 * m, 90 * m},
-		{"no visibility", 1, 0, s, s, s},
-		{"no visibility, second", 2, 0, s, 1500 * time.Millisecond, 2 * s},
+		{"never received", 0, 7500 * time.Millisecond, 11250 * time.Millisecond, 15 * s},
+		{"first", 1, 7500 * time.Millisecond, 11250 * time.Millisecond, 15 * s},
+		{"second", 2, 15 * s, 22500 * time.Millisecond, 30 * s},
+		{"third", 3, 30 * s, 45 * s, 60 * s},
+		{"sixth", 6, 240 * s, 360 * s, 480 * s},
+		{"seventh, at the top", 7, 450 * s, 675 * s, 900 * s},
+		{"hundredth", 100, 450 * s, 675 * s, 900 * s},
+		{"as often as can be", 1<<31 - 1, 450 * s, 675 * s, 900 * s},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for random, want := range map[float64]time.Duration{0: tt.least, 0.5: tt.mean, 1: tt.top} {
-				got := sqsqueue.Delay(tt.receives, tt.visibility, func() float64 { return random })
+				got := sqsqueue.Delay(tt.receives, func() float64 { return random })
 				if got != want {
 					t.Errorf("random %v: got %v, want %v", random, got, want)
 				}
@@ -59,26 +50,49 @@ func TestDelay(t *testing.T) {
 func TestDelayInAnOutage(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2)).Float64
 	for _, tt := range []struct {
-		visibility  time.Duration
+		outage      time.Duration
 		least, most int
 	}{
-		{30 * time.Second, 30, 41},
-		{3 * time.Minute, 30, 40},
-		{6 * time.Minute, 29, 40},
-		{15 * time.Minute, 24, 24},
+		{time.Minute, 3, 5},
+		{time.Hour, 10, 15},
+		{6 * time.Hour, 33, 44},
+		{24 * time.Hour, 125, 145},
 	} {
 		least, most := 1000, 0
 		for range 1000 {
 			receives := 0
-			for at := time.Duration(0); at < 6*time.Hour; at += sqsqueue.Delay(receives, tt.visibility, random) {
+			for at := time.Duration(0); at < tt.outage; at += sqsqueue.Delay(receives, random) {
 				receives++
 			}
 			least, most = min(least, receives), max(most, receives)
 		}
-		t.Logf("6 hours with a visibility of %v: %d to %d receives", tt.visibility, least, most)
+		t.Logf("%v: %d to %d receives", tt.outage, least, most)
 		if least < tt.least || most > tt.most {
-			t.Errorf("visibility %v: got %d to %d receives, want %d to %d", tt.visibility, least, most, tt.least, tt.most)
+			t.Errorf("%v: got %d to %d receives, want %d to %d", tt.outage, least, most, tt.least, tt.most)
 		}
+	}
+}
+
+// TestDelaysOfGroups: the messages of a FIFO group come back together, after
+// the delay of the first, however often the others were received.
+func TestDelaysOfGroups(t *testing.T) {
+	returned := []sqsqueue.Returned{
+		{ReceiveCount: 3, Group: "a"},
+		{ReceiveCount: 9, Group: "a"},
+		{ReceiveCount: 5, Group: "b"},
+		{ReceiveCount: 1},
+		{ReceiveCount: 2},
+		{ReceiveCount: 1, Group: "a"},
+		{ReceiveCount: 1, Group: "b"},
+	}
+	calls := 0
+	got := sqsqueue.Delays(returned, func(receives int) time.Duration {
+		calls++
+		return time.Duration(receives) * time.Second
+	})
+	want := []time.Duration{3 * time.Second, 3 * time.Second, 5 * time.Second, time.Second, 2 * time.Second, 3 * time.Second, 5 * time.Second}
+	if diff := cmp.Diff(got, want); diff != "" || calls != 4 {
+		t.Errorf("after %d calls (-got +want):\n%s", calls, diff)
 	}
 }
 
@@ -112,7 +126,7 @@ func fill(q *sqstest.Queue, n, receives int) {
 
 func TestBackoffByReceiveCount(t *testing.T) {
 	s, c := server(t)
-	q := s.Queue("logins", map[string]string{"VisibilityTimeout": "60"})
+	q := s.Queue("logins", map[string]string{"VisibilityTimeout": "200"})
 	fill(q, 1, 0)
 	fill(q, 1, 3)
 	fill(q, 1, 50)
@@ -126,57 +140,14 @@ func TestBackoffByReceiveCount(t *testing.T) {
 	if set != 3 || failed != 0 || err != nil {
 		t.Fatalf("got %d, %d, %v", set, failed, err)
 	}
-	for i, want := range [][2]time.Duration{{60 * time.Second, 61 * time.Second}, {240 * time.Second, 481 * time.Second}, {450 * time.Second, 901 * time.Second}} {
+	for i, want := range [][2]time.Duration{{8 * time.Second, 15 * time.Second}, {60 * time.Second, 120 * time.Second}, {450 * time.Second, 900 * time.Second}} {
 		if got := q.Messages()[i].VisibleAt.Sub(start); got < want[0] || got > want[1]+time.Since(start) {
 			t.Errorf("message %d stays away for %v, want %v", i, got, want)
 		}
 	}
-	if again, err := c.Backoff(t.Context(), q.ARN); again != backoff || err != nil {
-		t.Error("the second backoff of a queue is another one")
-	}
-	if _, _, err := backoff.Return(t.Context(), returned(received)); err != nil {
-		t.Error(err)
-	}
-	if n := len(s.Calls("GetQueueAttributes")); n != 1+1 { // by open, and by the back-off
-		t.Errorf("the visibility was asked for %d times", n-1)
-	}
-}
-
-func TestBackoffWithoutTheVisibility(t *testing.T) {
-	for name, injected := range map[string]sqstest.Fault{
-		"not allowed": {Code: "AccessDenied", Message: canary, Status: 403},
-		"silent":      {Delay: time.Hour},
-		"nonsense":    {Answer: new(string)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s, c := server(t)
-			if name == "silent" {
-				c = impatient(c)
-			}
-			q := s.Queue("logins", nil)
-			fill(q, 1, 0)
-			received := receive(t, open(t, c, q), 1)
-			s.Inject(func(call sqstest.Call) *sqstest.Fault {
-				if call.Operation == "GetQueueAttributes" {
-					return &injected
-				}
-				return nil
-			})
-			backoff := c.BackoffFor(q.URL, 0)
-			start := time.Now()
-			for range 3 {
-				if set, failed, err := backoff.Return(t.Context(), returned(received)); set != 1 || failed != 0 || err != nil {
-					t.Fatalf("got %d, %d, %v", set, failed, err)
-				}
-			}
-			if got := q.Messages()[0].VisibleAt.Sub(start); got < sqsqueue.DefaultVisibility || got > sqsqueue.DefaultVisibility+time.Since(start) {
-				t.Errorf("got %v, want %v", got, sqsqueue.DefaultVisibility)
-			}
-			if n := len(s.Calls("GetQueueAttributes")); n != 1+1 {
-				t.Errorf("the visibility was asked for %d times", n-1)
-			}
-		})
+	// The queue is not asked for its settings: the delays do not depend on them.
+	if n := len(s.Calls("GetQueueAttributes")); n != 1 { // by open
+		t.Errorf("the settings were asked for %d times", n-1)
 	}
 }
 
@@ -207,7 +178,7 @@ func TestBackoffOfTenThousand(t *testing.T) {
 		answer := `{"Successful":[` + strings.Join(ids, ",") + `],"Failed":[]}`
 		return &sqstest.Fault{Answer: &answer}
 	})
-	set, failed, err := c.WithTimeout(time.Minute).BackoffFor(q.URL, time.Minute).Return(t.Context(), messages)
+	set, failed, err := c.WithTimeout(time.Minute).BackoffTo(q.URL).Return(t.Context(), messages)
 	if set != 10_000 || failed != 0 || err != nil {
 		t.Fatalf("got %d, %d, %v", set, failed, err)
 	}
@@ -233,20 +204,20 @@ func TestBackoffFailureIsHarmless(t *testing.T) {
 	received := receive(t, open(t, c, q), 3)
 	messages := returned(received)
 	messages = append(messages, sqsqueue.Returned{ReceiveCount: 1}, sqsqueue.Returned{ReceiptHandle: canary, ReceiveCount: 1})
-	set, failed, err := c.BackoffFor(q.URL, time.Minute).Return(t.Context(), messages)
+	set, failed, err := c.BackoffTo(q.URL).Return(t.Context(), messages)
 	if set != 3 || failed != 2 || !strings.Contains(silent(t, err), "an entry is refused, ReceiptHandleIsInvalid") {
 		t.Errorf("got %d, %d, %v", set, failed, err)
 	}
-	set, failed, err = c.BackoffFor(q.URL, time.Minute).Return(t.Context(), messages[:4])
+	set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages[:4])
 	if set != 3 || failed != 1 || !strings.Contains(silent(t, err), "without a receiptHandle") {
 		t.Errorf("got %d, %d, %v", set, failed, err)
 	}
 	s.Inject(func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Code: "AccessDenied"} })
-	set, failed, err = c.BackoffFor(q.URL, time.Minute).Return(t.Context(), messages)
+	set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages)
 	if set != 0 || failed != 5 || fault(err) != message.CauseOperator || !strings.Contains(silent(t, err), "allow the role sqs:ChangeMessageVisibility") {
 		t.Errorf("got %d, %d, %v", set, failed, err)
 	}
-	if set, failed, err = c.BackoffFor(q.URL, time.Minute).Return(t.Context(), nil); set != 0 || failed != 0 || err != nil {
+	if set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), nil); set != 0 || failed != 0 || err != nil {
 		t.Errorf("got %d, %d, %v", set, failed, err)
 	}
 }
@@ -288,7 +259,9 @@ func TestURLFromARN(t *testing.T) {
 func TestBackoffSendsWholeSeconds(t *testing.T) {
 	s, c := server(t)
 	q := s.Queue("logins", nil)
-	_, _, _ = c.BackoffFor(q.URL, 1500*time.Millisecond).Return(t.Context(), []sqsqueue.Returned{{"handle-1-1", 1}, {"handle-2-1", 900}})
+	backoff := c.BackoffTo(q.URL)
+	backoff.Delay = func(receiveCount int) time.Duration { return time.Duration(receiveCount) * 1500 * time.Millisecond }
+	_, _, _ = backoff.Return(t.Context(), []sqsqueue.Returned{{ReceiptHandle: "handle-1-1", ReceiveCount: 1}, {ReceiptHandle: "handle-2-1", ReceiveCount: 2}})
 	var in struct {
 		Entries []struct{ VisibilityTimeout int }
 	}
@@ -296,10 +269,7 @@ func TestBackoffSendsWholeSeconds(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []int{in.Entries[0].VisibilityTimeout, in.Entries[1].VisibilityTimeout}
-	if got[0] != 2 || got[1] < 450 || got[1] > 900 {
-		t.Errorf("got %v seconds", got)
-	}
-	if diff := cmp.Diff(slices.Contains(got, 0), false); diff != "" {
-		t.Error(diff)
+	if diff := cmp.Diff(got, []int{2, 3}); diff != "" {
+		t.Errorf("seconds (-got +want):\n%s", diff)
 	}
 }

@@ -35,7 +35,6 @@ type Client struct {
 	api       *sqs.Client
 	transport http.RoundTripper
 	timeout   time.Duration
-	backoffs  *sync.Map // of *Backoff, by the queue's ARN
 }
 
 // NewClient makes a client from the configuration that load finds. It reaches
@@ -50,7 +49,7 @@ func NewClient(ctx context.Context, load func(context.Context) (aws.Config, erro
 
 // FromConfig makes a client from a configuration that is loaded already.
 func FromConfig(cfg aws.Config) *Client {
-	c := &Client{timeout: defaultTimeout, backoffs: &sync.Map{}}
+	c := &Client{timeout: defaultTimeout}
 	if own, ok := cfg.HTTPClient.(*http.Client); ok {
 		c.transport = own.Transport
 	} else {

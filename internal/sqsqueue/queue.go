@@ -85,7 +85,7 @@ func (q *Queue) Count(ctx context.Context) (Counts, error) {
 }
 
 // Backoff is for messages that were received from the queue.
-func (q *Queue) Backoff() *Backoff { return q.target.client.BackoffFor(q.URL, q.Settings.Visibility) }
+func (q *Queue) Backoff() *Backoff { return q.target.client.backoff(q.URL) }
 
 func counts(attributes map[string]string) Counts {
 	return Counts{
@@ -114,11 +114,11 @@ func redrivePolicy(text string) (deadLetterARN string, maxReceives int) {
 	return policy.DeadLetterTargetArn, maxReceives
 }
 
-func (t *target) attributes(ctx context.Context, names []types.QueueAttributeName, options ...func(*sqs.Options)) (map[string]string, error) {
+func (t *target) attributes(ctx context.Context, names []types.QueueAttributeName) (map[string]string, error) {
 	if t.bad != nil {
 		return nil, t.bad
 	}
-	out, err := t.client.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &t.url, AttributeNames: names}, append([]func(*sqs.Options){t.options}, options...)...)
+	out, err := t.client.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &t.url, AttributeNames: names}, t.options)
 	if err != nil {
 		return nil, t.fault(ctx, "GetQueueAttributes", err)
 	}

@@ -32,6 +32,9 @@ const (
 	localeNeeded = "ALTER TABLE user_logins ALTER COLUMN locale SET NOT NULL"
 	oneDevice    = "CREATE UNIQUE INDEX one_device ON user_logins (device_type)"
 	isXX         = "NEW.locale LIKE 'xx%'"
+
+	// tenant is a column that the model does not fill.
+	tenant = "ALTER TABLE user_logins ADD COLUMN tenant text DEFAULT 'none'"
 )
 
 var cases = []struct {
@@ -92,6 +95,60 @@ var cases = []struct {
 		if got := fmt.Sprint(h.Rows(t, "SELECT locale FROM user_logins ORDER BY user_id")); got != "[[de canary] [fr canary]]" {
 			t.Error(got)
 		}
+	}},
+	{"a refused row is not done by another one with its key", func(t *testing.T, h Harness) {
+		m := byUser(t)
+		for _, group := range []int{0, 1} { // a group of its own for each
+			s := create(t, h, m, knownLocale)
+			store(t, s, m, login{n: 1, group: group, locale: "xx"}, login{n: 1, group: 2 * group, locale: "de"}).want(t, 1, rejected, stored)
+			store(t, s, m, login{n: 2, group: group, locale: "de"}, login{n: 2, group: 2 * group, locale: "xx"}).want(t, 1, stored, rejected)
+			store(t, s, m, login{n: 1, group: group, locale: "xx"}, login{n: 2, group: 2 * group, locale: "xx"}, login{n: 3, group: 3 * group}).want(t, 1, stored, stored, stored) // they were there before
+			wantRows(t, h, 1, 2, 3)
+			h.Exec(t, "DROP TABLE user_logins")
+		}
+	}},
+	{"stores rows that are valid only together", related(func(t *testing.T, h Harness, s Store, m *model.Model) {
+		store(t, s, m, login{n: 1, parent: 2}, login{n: 2}).want(t, 2, stored, stored)
+		store(t, s, m, login{n: 3, parent: 4}, login{n: 4}, login{n: 5, locale: "xx"}).want(t, 2, stored, stored, rejected)
+		store(t, s, m, login{n: 6, parent: 7}, login{n: 7, parent: 6}, login{n: 8, locale: "xx"}, login{n: 9, parent: 9}).want(t, 3, stored, stored, rejected, stored)
+		wantRows(t, h, 1, 2, 3, 4, 6, 7, 9)
+	})},
+	{"rejects rows without those that they need", related(func(t *testing.T, h Harness, s Store, m *model.Model) {
+		store(t, s, m, login{n: 1, parent: 99}).want(t, 0, rejected)
+		store(t, s, m, login{n: 2, parent: 3}, login{n: 3, parent: 99}, login{n: 4}).want(t, 1, rejected, rejected, stored)
+		store(t, s, m, login{n: 5, parent: 6}, login{n: 6, locale: "xx"}, login{n: 7, parent: 8}, login{n: 8}, login{n: 9, parent: 4}).want(t, 3, rejected, rejected, stored, stored, stored)
+		wantRows(t, h, 4, 7, 8, 9)
+	})},
+	{"stores rows of a group that are valid only together", related(func(t *testing.T, h Harness, s Store, m *model.Model) {
+		store(t, s, m, login{n: 1, group: 1, parent: 2}, login{n: 2, group: 1}).want(t, 2, stored, stored)
+		store(t, s, m, login{n: 3, group: 1, parent: 4}, login{n: 4, group: 1}, login{n: 5, group: 2, parent: 99}, login{n: 6, group: 2}).want(t, 2, stored, stored, rejected, stopped)
+		wantRows(t, h, 1, 2, 3, 4)
+	})},
+	{"rejects nothing for a constraint of columns that the model does not fill", func(t *testing.T, h Harness) {
+		m := named(t, "user_logins")
+		s := create(t, h, m, tenant, "ALTER TABLE user_logins ADD CONSTRAINT known_tenant CHECK (tenant <> 'none')")
+		wantReturned(t, insert(t.Context(), t, s, m, span(1, 2)...))
+		wantReturned(t, insert(t.Context(), t, s, m, login{n: 1, group: 1}, login{n: 2, group: 2}))
+		wantRows(t, h)
+	}},
+	{"rejects for a constraint of some such columns only when another row passes", func(t *testing.T, h Harness) {
+		m := named(t, "user_logins")
+		s := create(t, h, m, tenant, "ALTER TABLE user_logins ADD CONSTRAINT known_tenant CHECK (tenant <> 'none' OR locale NOT LIKE 'xx%')")
+		store(t, s, m, login{n: 1, locale: "de"}).want(t, 1, stored)
+		wantReturned(t, insert(t.Context(), t, s, m, login{n: 2, locale: "xx"}))
+		o := insert(t.Context(), t, s, m, login{n: 1, locale: "de"}, login{n: 2, locale: "xx"}) // one that is there proves nothing
+		if o.err == nil || o.words[0] != stored || !strings.HasPrefix(o.words[1], "returned") {
+			t.Errorf("got %q, %v", o.words, o.err)
+		}
+		store(t, s, m, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, rejected, stored)
+		wantRows(t, h, 1, 3)
+	}},
+	{"rejects nothing when a trigger refuses every row", func(t *testing.T, h Harness) {
+		m := named(t, "user_logins")
+		s := create(t, h, m, h.Raise("user_logins", "NEW.user_id IS NOT NULL"))
+		wantReturned(t, insert(t.Context(), t, s, m, span(1, 2)...))
+		wantReturned(t, insert(t.Context(), t, s, m, login{n: 1, group: 1}, login{n: 2, group: 2}))
+		wantRows(t, h)
 	}},
 	{"rejects what a CHECK refuses", refusal(knownLocale, login{n: 2, locale: "xx"}, func(r message.Rejection) bool { return r.Constraint == "known_locale" })},
 	{"rejects what NOT NULL refuses", refusal(localeNeeded, login{n: 2}, func(r message.Rejection) bool { return r.Column == "locale" })},
@@ -312,6 +369,36 @@ func refusal(ddl string, bad login, rightly func(message.Rejection) bool) func(*
 		wantRows(t, h, 1, 3)
 		if r := o.verdicts[1].Rejection; r.Reason != message.ReasonRefused || !rightly(r) {
 			t.Errorf("the rejection is %+v", r)
+		}
+	}
+}
+
+// wantReturned wants an error, and every row returned.
+func wantReturned(t testing.TB, o outcome) {
+	t.Helper()
+	if o.err == nil || o.inserted != 0 || slices.ContainsFunc(o.words, func(word string) bool { return !strings.HasPrefix(word, "returned") }) {
+		t.Errorf("got %q, %d of them new, %v; want all returned", o.words, o.inserted, o.err)
+	}
+}
+
+// related is the case of a table whose device_type refers to a user_id of the
+// same table, in each way that it can.
+func related(test func(*testing.T, Harness, Store, *model.Model)) func(*testing.T, Harness) {
+	return func(t *testing.T, h Harness) {
+		const keys = ",\n    CONSTRAINT one_user UNIQUE (user_id), CONSTRAINT known_parent FOREIGN KEY (device_type) REFERENCES user_logins (user_id)"
+		for _, name := range []string{"user_logins", "user_logins_plain"} {
+			for _, when := range []string{"", " DEFERRABLE INITIALLY DEFERRED"} {
+				m := named(t, name)
+				for i, sql := range append(h.DDL(m), knownLocale) {
+					if i == 0 {
+						sql = strings.Replace(sql, "\n)", keys+when+"\n)", 1)
+					}
+					h.Exec(t, sql)
+				}
+				test(t, h, h.Open(t, m), m)
+				h.Exec(t, "DROP TABLE user_logins")
+				h.Exec(t, "DROP TABLE IF EXISTS sluice_ledger")
+			}
 		}
 	}
 }

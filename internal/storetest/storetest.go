@@ -66,6 +66,7 @@ type login struct {
 	group  int
 	locale string // "xx" is what a test makes a database refuse
 	device string
+	parent int // number of the login whose user_id is the device
 }
 
 const bodyForm = `{"user_id": "canary-%d", "app_version": "2.3.0", "device_type": %s, "ip": "203.0.113.7", "locale": %s, "device_id": "canary"}`
@@ -77,9 +78,13 @@ func (l login) message() *message.Message {
 		}
 		return `"` + s + ` canary"`
 	}
+	device := quoted(l.device)
+	if l.parent != 0 {
+		device = fmt.Sprintf(`"canary-%d"`, l.parent)
+	}
 	return &message.Message{
 		ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", l.n), HasSent: true, SentMillis: 1767225600000 + int64(l.n), HasBody: true,
-		Body: fmt.Appendf(nil, bodyForm, l.n, quoted(l.device), quoted(l.locale)),
+		Body: fmt.Appendf(nil, bodyForm, l.n, device, quoted(l.locale)),
 	}
 }
 

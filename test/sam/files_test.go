@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"sluice/internal/config"
+	"sluice/internal/sqsqueue"
 )
 
 func readFile(t testing.TB, path string) string {
@@ -108,6 +109,31 @@ func TestDocsNameTheParameters(t *testing.T) {
 			if at(source, "Parameters", name) == nil && !slices.Contains([]string{"Name", "VisibilityTimeout", "AdditionalVersionWeights"}, name) {
 				t.Errorf("%s: the template has no parameter %s", doc, name)
 			}
+		}
+	}
+}
+
+// What the docs say of outages follows from the template and from the function's back-off.
+func TestDocsSayHowLongAnOutageMayLast(t *testing.T) {
+	t.Parallel()
+	s := resolve(readTemplate(t), scenarios["standard"])
+	receives, visibility := number(s.get("Queue", "RedrivePolicy", "maxReceiveCount")), number(s.get("Queue", "VisibilityTimeout"))
+	expected, most := receivesOfADay()
+	for _, sentence := range []struct{ file, want string }{
+		{"template.yaml", fmt.Sprintf("about %d receives, and %d at most", expected, most)},
+		{"docs/operate.md", fmt.Sprintf("moved it after %d receives", receives)},
+		{"docs/operate.md", fmt.Sprintf("a receive of their %d, and nothing backs them off: %d receives of %d seconds are %d hours", receives, receives, visibility, receives*visibility/3600)},
+		{"docs/operate.md", fmt.Sprintf("their %d receives last for %d hours", receives, receives*visibility/3600)},
+		{"docs/operate.md", fmt.Sprintf("a day of trying is about %d of their %d receives", expected, receives)},
+		{"docs/operate.md", fmt.Sprintf("starts at %g seconds", sqsqueue.FirstDelay.Seconds())},
+		{"docs/deploy.md", fmt.Sprintf("VisibilityTimeout=%d", visibility)},
+		{"docs/deploy.md", fmt.Sprintf(`maxReceiveCount\":\"%d\"`, receives)},
+		{"docs/deploy.md", fmt.Sprintf("the template has %d;", receives)},
+		{"docs/cost.md", fmt.Sprintf("in a day of outage about %d times", expected-1)},
+		{"README.md", fmt.Sprintf("grows from %g seconds to %g minutes", sqsqueue.FirstDelay.Seconds(), sqsqueue.MaxDelay.Minutes())},
+	} {
+		if text := strings.Join(strings.Fields(readFile(t, sentence.file)), " "); !strings.Contains(text, sentence.want) {
+			t.Errorf("%s does not say: %s", sentence.file, sentence.want)
 		}
 	}
 }

@@ -100,7 +100,7 @@ var mutations = []mutation{
 	{"function's time-out raised", "time-outs", setAny(31, "Globals", "Function", "Timeout")},
 	{"function's time-out of 5000", "time-outs", setAny(5000, "Globals", "Function", "Timeout")},
 	{"longer windows allowed", "time-outs", setAny(21, "Parameters", "BatchWindowSeconds", "MaxValue")},
-	{"maxReceiveCount lowered", "redrive", set(100, queueOf, "Properties", "RedrivePolicy", "maxReceiveCount")},
+	{"maxReceiveCount lowered", "redrive", set(197, queueOf, "Properties", "RedrivePolicy", "maxReceiveCount")},
 	{"redrive policy taken away", "redrive", set(nil, queueOf, "Properties", "RedrivePolicy")},
 	{"dead-letter queue dropped", "dead-letter queue", set(nil, "DeadLetterQueue")},
 	{"dead-letter queue dropped", "references", set(nil, "DeadLetterQueue")},

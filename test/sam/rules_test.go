@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/config"
 	"sluice/internal/emf"
+	"sluice/internal/sqsqueue"
 )
 
 // scenarios are stacks that somebody would deploy, by their parameters.
@@ -251,24 +253,30 @@ func timeouts(s *stack) (f []string) {
 	return f
 }
 
-// redrive: a day of outage passes under the back-off, which starts at the visibility time-out, doubles up to 15 minutes and waits at
-// least half of it (equal jitter).
+// redrive: a day of outage passes under the function's back-off, also if chance makes every delay as short as it can be.
 func redrive(s *stack) (f []string) {
 	if !s.ownQueue() {
 		return nil
 	}
 	p := (*faults)(&f)
 	p.equal("deadLetterTargetArn", s.get("Queue", "RedrivePolicy", "deadLetterTargetArn"), arn("sqs", "DeadLetterQueue"))
-	visibility := max(1, number(s.get("Queue", "VisibilityTimeout")))
-	receives := 0
-	for waited, delay := 0, visibility; waited < 24*3600; receives++ {
-		waited += max(visibility, delay/2)
-		delay = min(2*delay, 900)
-	}
-	if count := number(s.get("Queue", "RedrivePolicy", "maxReceiveCount")); count <= receives || count > 1000 {
-		p.add("maxReceiveCount is %d; a day of outage is up to %d receives, and SQS takes up to 1000", count, receives)
+	_, most := receivesOfADay()
+	if count := number(s.get("Queue", "RedrivePolicy", "maxReceiveCount")); count < most || count > 1000 {
+		p.add("maxReceiveCount is %d; a day of outage is up to %d receives, and SQS takes up to 1000", count, most)
 	}
 	return f
+}
+
+// receivesOfADay is how many receives a message must be allowed to outlive a day of outage: as is to be expected, and at most.
+func receivesOfADay() (expected, most int) {
+	receives := func(random float64) int {
+		n := 1
+		for waited := time.Duration(0); waited < 24*time.Hour; n++ {
+			waited += sqsqueue.Delay(n, func() float64 { return random })
+		}
+		return n
+	}
+	return receives(0.5), receives(0)
 }
 
 // deadLetterQueue: there, of the source's kind, and keeping messages longer than the source, whose send time they keep.

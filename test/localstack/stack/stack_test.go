@@ -161,7 +161,7 @@ type stack struct {
 
 // settings of the queue that tests cannot wait for as they are in the template.
 const (
-	visibility = 4 * time.Second // and so the shortest back-off. It must be longer than the function tries by itself
+	visibility = 8 * time.Second // longer than the function tries by itself
 	receives   = 8               // few, so that what is returned too often shows
 )
 

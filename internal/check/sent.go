@@ -1,0 +1,65 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/model"
+)
+
+// An index that begins with a column, by which its least and greatest value are
+// found at once.
+const leadsSQL = `SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
+	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+	WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree' AND a.attname = $2`
+
+// sent looks for rows with a SentTimestamp that cannot be: it is in
+// milliseconds, and one in seconds is stored as January 1970, one in
+// microseconds in a far future. Only an index is looked at, and no value is
+// fetched.
+func (d *database) sent(ctx context.Context, r *relation) error {
+	i := slices.IndexFunc(r.want, func(c model.Column) bool { return c.Meta == model.MetaSentAt })
+	if i < 0 {
+		return nil
+	}
+	column, ok := r.have[r.want[i].Name]
+	if !ok || !column.sel || column.base != "timestamptz" {
+		return nil
+	}
+	if found, err := d.query(ctx, leadsSQL, r.oid, column.name); err != nil || len(found) == 0 {
+		return err
+	}
+	name := batch.Quote(column.name)
+	var rows [][]string
+	err := d.bounded(ctx, func() (err error) {
+		rows, err = d.query(ctx, fmt.Sprintf("SELECT min(%[1]s) < '2000-01-01Z', max(%[1]s) > now() + interval '1 day' FROM %[2]s", name, r.name))
+		return err
+	})
+	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
+		d.Add(Skipped, "table", "sent_time", "", "the sent times of %s were not looked at: %s", r.name, catalogError(err))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var odd []string
+	if rows[0][0] == "t" {
+		odd = append(odd, "before the year 2000")
+	}
+	if rows[0][1] == "t" {
+		odd = append(odd, "more than a day from now")
+	}
+	if len(odd) == 0 {
+		d.Add(OK, "table", "sent_time", "", "no row of %s has a sent time before the year 2000 or after tomorrow", r.name)
+		return nil
+	}
+	d.Add(Warning, "table", "sent_time", fmt.Sprintf("let what sends or bridges the messages write SentTimestamp in milliseconds, see to its clock, and correct %s in these rows", column.name),
+		"%s has rows that were sent %s: something writes SentTimestamp in another unit than milliseconds (seconds are stored as January 1970), or a clock is wrong", r.name, strings.Join(odd, ", and others "))
+	return nil
+}

@@ -1,0 +1,265 @@
+package check
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/model"
+)
+
+// trial is what became of trial rows.
+type trial struct {
+	kept      bool     // a row got the key that was sent
+	changed   []string // columns of the key that another row got otherwise
+	discarded bool
+	refused   string // why the last row of those that showed nothing did not
+	end       time.Time
+}
+
+// trialTime is when the last trial row begins at the latest.
+const trialTime = 5 * time.Second
+
+// A trial row is not stored: the statement that inserts it fails by what it
+// says. It says so when the triggers before the row have run and the row is in
+// the table and its indexes, but before foreign keys are checked and triggers
+// after the row run, which may reach out of the database. What a number cannot
+// be made of is in the error's text, in every language.
+//
+// The keys are compared as UNION does, by the equality that belongs to the
+// column's type: = would be that of text for a citext whose schema is not on
+// the search_path.
+const (
+	verdict  = "the trial row of sluice check ends here:"
+	trialSQL = `WITH stored AS (INSERT INTO %s (%s) VALUES (%s) RETURNING %s)
+		SELECT concat_ws(' ', '` + verdict + `', (SELECT count(*) FROM stored), %s)::integer`
+	equalSQL = `(SELECT count(*) FROM (SELECT k%[1]d FROM stored UNION SELECT %[2]s) AS k)`
+)
+
+var verdicts = regexp.MustCompile(verdict + ` ([01])((?: [12])*)`)
+
+// try inserts trial rows through the triggers of a table, and takes them back.
+// Sequences that defaults and triggers ask for a number advance, and each row
+// leaves an error in the server's log.
+func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
+	for _, c := range r.want {
+		if l, ok := r.have[c.Name]; !ok || l.generated {
+			return t, nil // every row is refused, as another finding says
+		}
+	}
+	// The remote end of a foreign table may not take a row back. It is never a
+	// partition of a table with a key, which would have to be its own too.
+	foreign, err := d.query(ctx, "SELECT FROM pg_partition_tree($1::oid) JOIN pg_class c ON c.oid = relid WHERE c.relkind = 'f'", r.oid)
+	if err != nil || len(foreign) > 0 {
+		return t, err
+	}
+	t.end = time.Now().Add(trialTime)
+	for _, full := range []bool{true, false} {
+		again, err := d.tryRows(ctx, r, full, &t)
+		if err != nil || !again || t.kept || t.discarded || t.changed != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// tryRows tries rows with all that a message must have, or with as little as
+// the table takes: a NULL passes where a value of ours is none that a constraint
+// allows. again is false when more of them would take too long.
+func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) (again bool, err error) {
+	now := time.Now()
+	rows := 1
+	values := make([][]string, len(r.want))
+	for i, c := range r.want {
+		key := slices.Contains(r.key, c.Name)
+		if key || r.have[c.Name].notNull || full && d.filled(c) {
+			values[i] = d.samples(c, r.have[c.Name], now)
+		}
+		if key {
+			rows = max(rows, len(values[i]))
+		}
+	}
+	for n := range rows {
+		params := make([][]byte, len(r.want))
+		for i := range r.want {
+			if v := values[i]; v != nil {
+				params[i] = []byte(v[n%len(v)])
+			}
+		}
+		if again, err := d.tryRow(ctx, r, params, t); err != nil || !again {
+			return again, err
+		}
+	}
+	return true, nil
+}
+
+// tryRow tries one row, whose values are as text. again is false when another
+// row would take too long.
+func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) (again bool, err error) {
+	var names, values, key, returned, equal []string
+	for i, c := range r.want {
+		value := fmt.Sprintf("$%d::%s", i+1, c.Type.Base) // without its length, as an INSERT assigns it
+		names = append(names, batch.Quote(c.Name))
+		values = append(values, value)
+		if slices.Contains(r.key, c.Name) {
+			key = append(key, c.Name)
+			returned = append(returned, fmt.Sprintf("%s AS k%d", batch.Quote(c.Name), len(key)))
+			equal = append(equal, fmt.Sprintf(equalSQL, len(key), value+"::"+r.have[c.Name].shown))
+		}
+	}
+	if r.key == nil {
+		returned, equal = []string{"1"}, []string{"NULL"}
+	}
+	sql := fmt.Sprintf(trialSQL, r.name, strings.Join(names, ", "), strings.Join(values, ", "), strings.Join(returned, ", "), strings.Join(equal, ", "))
+	err = d.bounded(ctx, func() error { return d.conn.ExecParams(ctx, sql, params, nil, nil, nil).Read().Err })
+	refused, ok := errors.AsType[*pgconn.PgError](err)
+	if !ok {
+		return false, err
+	}
+	again = time.Now().Before(t.end)
+	said := verdicts.FindStringSubmatch(refused.Message)
+	switch {
+	case said == nil:
+		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code
+		return again && refused.Code != "57014" && refused.Code != "55P03", nil
+	case said[1] == "0":
+		t.discarded = true
+		return again, nil
+	}
+	kept := true
+	for i, n := range strings.Fields(said[2]) {
+		if n == "1" {
+			continue
+		}
+		kept = false
+		if !slices.Contains(t.changed, key[i]) {
+			t.changed = append(t.changed, key[i])
+		}
+	}
+	t.kept = t.kept || kept
+	return again, nil
+}
+
+// rewritten says what trial rows showed of the key.
+func (d *database) rewritten(r *relation, triggers []trigger, t trial) {
+	if r.key == nil {
+		return
+	}
+	key, who := strings.Join(r.key, ", "), "the trigger "+list(triggers)
+	if len(triggers) > 1 {
+		who = "one of the triggers " + list(triggers)
+	}
+	switch {
+	case len(t.changed) > 0:
+		changed := strings.Join(t.changed, ", ")
+		d.Add(Error, "table", "key_rewritten", fmt.Sprintf("let the trigger leave %s as it is, and write another form of it into a column of its own; or let the sender send that form", changed),
+			"%s changes the key: a trial row got another %s than was sent. A message that is delivered again is then not found by its key, and comes again until it is moved to the dead-letter queue", who, changed)
+	case t.kept:
+		d.Add(OK, "table", "key_rewritten", "", "trial rows, which were rolled back, got the key (%s) that was sent", key)
+	case t.refused != "":
+		d.Add(Warning, "table", "key_untried", fmt.Sprintf("see that no BEFORE trigger changes %s: a row is not found again by a key that was changed", key),
+			"whether %s changes the key (%s) could not be tried: %s", who, key, t.refused)
+	}
+}
+
+// samples returns values of a column, as text, which a row can have: those
+// that a trigger might write in another form.
+func (d *database) samples(c model.Column, l live, now time.Time) []string {
+	switch c.Meta {
+	case model.MetaSentAt: // in milliseconds
+		return []string{sampleTime(now, time.Millisecond)}
+	case model.MetaSentDate:
+		return []string{now.UTC().Format(time.DateOnly)}
+	case model.MetaMessageID:
+		return []string{uuid.NewString()}
+	case model.MetaMaskKey:
+		return []string{"k1"}
+	}
+	if c.Masked {
+		return []string{strings.Repeat("0123456789abcdef", mask.Size/16)}
+	}
+	id := uuid.New()
+	number := int(binary.BigEndian.Uint16(id[:]))>>2 + 1 // fits into each type
+	switch c.Type.Base {
+	case "varchar", "text":
+		if d.model.Fields[c.Field].Type == model.TypeVersion {
+			return []string{"2.3.0-Beta", "2"}
+		}
+		return sampleTexts(id, longest(c.Type, l))
+	case "smallint", "integer", "bigint":
+		return []string{strconv.Itoa(number), strconv.Itoa(-number)}
+	case "numeric":
+		return sampleNumbers(number, c.Type)
+	case "boolean":
+		return []string{"true", "false"}
+	case "timestamptz":
+		return []string{sampleTime(now, time.Microsecond)}
+	case "date":
+		return []string{now.UTC().Format(time.DateOnly)}
+	case "uuid":
+		return []string{id.String()}
+	default: // json and jsonb
+		return []string{`{"b": 1, "a": [2]}`}
+	}
+}
+
+// sampleTime is a time that is not rounded in its last digit.
+func sampleTime(now time.Time, unit time.Duration) string {
+	t := now.UTC().Truncate(unit)
+	if t.UnixNano()/int64(unit)%2 == 0 {
+		t = t.Add(unit)
+	}
+	return t.Format(time.RFC3339Nano)
+}
+
+// sampleTexts are texts in mixed case, with blanks around, as of a UUID, with
+// leading zeros, and with a letter of two code points. A limit of 0 is none.
+func sampleTexts(id uuid.UUID, limit int) (texts []string) {
+	u := id.String()
+	blank := " " + u[:8] + " "
+	if limit > 2 && limit < len(blank) {
+		blank = " " + u[:limit-2] + " "
+	}
+	for _, s := range []string{"aB-c_D" + u[:8], blank, strings.ToUpper(u), "00" + strconv.Itoa(int(id.ID())), "e\u0301" + u[:8]} {
+		if r := []rune(s); limit > 0 && len(r) > limit {
+			s = string(r[:limit])
+		}
+		if strings.TrimSpace(s) != "" {
+			texts = append(texts, s)
+		}
+	}
+	return texts
+}
+
+// sampleNumbers are a number with all the digits after the point that its type
+// has, and its negative.
+func sampleNumbers(number int, t model.SQLType) []string {
+	whole, fraction := strconv.Itoa(number), ".1234567"
+	if t.Length > 0 {
+		whole = whole[:min(len(whole), t.Length-t.Scale)]
+		fraction = "." + strings.Repeat("7", t.Scale)
+	}
+	n := "0" + whole + strings.TrimSuffix(fraction, ".")
+	return []string{n, "-" + n}
+}
+
+// longest is how long a text can be, in the model and in the live column; 0 is
+// without limit.
+func longest(t model.SQLType, l live) int {
+	limit := t.Length
+	if (l.base == "varchar" || l.base == "bpchar") && l.typmod >= 4 && (limit == 0 || l.typmod-4 < limit) {
+		limit = l.typmod - 4
+	}
+	return limit
+}

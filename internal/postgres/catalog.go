@@ -1,0 +1,206 @@
+package postgres
+
+import (
+	_ "embed" // for the queries
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+//go:embed catalog.sql
+var catalogSQL string
+
+// catalogAge is how long the store relies on what the catalog said.
+const catalogAge = time.Minute
+
+// catalog is what the server's catalog says of the table and its ledger. It
+// is the evidence for whose fault an error is.
+type catalog struct {
+	Relations   []relation   `json:"relations"`
+	View        bool         `json:"view"` // the table is one, and relations are also those below it
+	Constraints []constraint `json:"constraints"`
+	Columns     []column     `json:"columns"`
+	Functions   []function   `json:"functions"`
+	Policy      policy       `json:"policy"`
+	Triggers    []string     `json:"triggers"` // those that may change or discard a row
+}
+
+// relation is the table, the ledger, or a partition or child of one.
+type relation struct {
+	Schema string `json:"schema"`
+	Name   string `json:"name"`
+	Ledger bool   `json:"ledger"`
+}
+
+// constraint is a constraint or an index of a relation, with the columns that
+// it uses.
+type constraint struct {
+	Schema  string   `json:"schema"`
+	Table   string   `json:"table"`
+	Name    string   `json:"name"`
+	Ledger  bool     `json:"ledger"`
+	Columns []string `json:"columns"`
+}
+
+type column struct {
+	Name      string   `json:"name"`
+	Ledger    bool     `json:"ledger"`
+	Generated bool     `json:"generated"`
+	Bases     []string `json:"bases"`    // what a generated column is made from
+	Computed  bool     `json:"computed"` // its default is an expression, not a constant
+	Domains   []domain `json:"domains"`
+}
+
+type domain struct {
+	Schema string `json:"schema"`
+	Name   string `json:"name"`
+}
+
+// function can be called while a row is inserted: by a trigger, a default, a
+// CHECK, a generated column, an index or a policy.
+type function struct {
+	Name    string `json:"name"`
+	Quoted  string `json:"quoted"` // as in SQL
+	PLpgSQL bool   `json:"plpgsql"`
+}
+
+// policy is what row-level policies for new rows look at.
+type policy struct {
+	Visible bool     `json:"visible"` // the policies for SELECT let every row be seen
+	Columns []string `json:"columns"`
+	Beyond  bool     `json:"beyond"` // more than the row: settings, roles, other tables
+}
+
+// facts are what the store has learned from the server, with when.
+type facts struct {
+	catalog *catalog
+	keys    *keyFacts
+	read    time.Time
+}
+
+// fresh returns the facts of the last minute.
+func (s *Store) fresh() facts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.now().Sub(s.facts.read) > catalogAge {
+		return facts{keys: s.facts.keys}
+	}
+	return s.facts
+}
+
+// learn notes an answer to a question about the catalog, if it is one.
+func (s *Store) learn(a *answer) {
+	if len(a.text) == 0 {
+		return
+	}
+	var c catalog
+	if json.Unmarshal(a.text, &c) != nil || len(c.Relations) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.facts.catalog, s.facts.read = &c, s.now()
+}
+
+// ours reports whether an error names the table, the ledger or a part of them.
+func (c *catalog) ours(err *pgconn.PgError) bool {
+	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Schema == err.SchemaName && r.Name == err.TableName })
+}
+
+// constraint returns the constraint or index that an error names.
+func (c *catalog) constraint(err *pgconn.PgError) (constraint, bool) {
+	i := slices.IndexFunc(c.Constraints, func(k constraint) bool {
+		return k.Schema == err.SchemaName && k.Table == err.TableName && k.Name == err.ConstraintName
+	})
+	if i < 0 {
+		return constraint{}, false
+	}
+	return c.Constraints[i], true
+}
+
+// inLedger reports whether an error names the ledger or a part of it.
+func (c *catalog) inLedger(err *pgconn.PgError) bool {
+	i := slices.IndexFunc(c.Relations, func(r relation) bool { return r.Schema == err.SchemaName && r.Name == err.TableName })
+	return i >= 0 && c.Relations[i].Ledger
+}
+
+// columns replaces generated columns by those that they are made from.
+func (c *catalog) columns(names []string, ledger bool) []string {
+	var all []string
+	for _, name := range names {
+		i := slices.IndexFunc(c.Columns, func(k column) bool { return k.Name == name && k.Ledger == ledger })
+		if i >= 0 && c.Columns[i].Generated {
+			all = append(all, c.Columns[i].Bases...)
+		} else {
+			all = append(all, name)
+		}
+	}
+	return all
+}
+
+// withDomain returns the columns whose type is the domain that an error
+// names, or is made of it.
+func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) {
+	for _, k := range c.Columns {
+		if slices.Contains(k.Domains, domain{err.SchemaName, err.DataTypeName}) {
+			names = append(names, k.Name)
+			ledger = ledger || k.Ledger
+		}
+	}
+	return names, ledger
+}
+
+// function returns the name of a function of the table that an error's
+// context names. Its words follow the server's lc_messages, names do not.
+func (c *catalog) function(context string) (name string, ok bool) {
+	if context == "" {
+		return "", false
+	}
+	for _, f := range c.Functions {
+		// PL/pgSQL shows a signature, and other languages show the bare name.
+		if contains(context, f.Quoted+"(") || !f.PLpgSQL && contains(context, f.Name) && !c.hasName(f.Name) {
+			return f.Name, true
+		}
+	}
+	return "", false
+}
+
+// hasName reports whether a relation or an index has the name, which contexts
+// name too.
+func (c *catalog) hasName(name string) bool {
+	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Name == name }) ||
+		slices.ContainsFunc(c.Constraints, func(k constraint) bool { return k.Name == name })
+}
+
+// contains reports whether text contains a name that is not a part of a longer one.
+func contains(text, name string) bool {
+	part := func(r rune) bool {
+		return r != utf8.RuneError && (r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r))
+	}
+	for rest := text; ; {
+		i := strings.Index(rest, name)
+		if i < 0 {
+			return false
+		}
+		before, _ := utf8.DecodeLastRuneInString(rest[:i])
+		after, _ := utf8.DecodeRuneInString(rest[i+len(name):])
+		if !part(before) && (strings.HasSuffix(name, "(") || !part(after)) {
+			return true
+		}
+		rest = rest[i+len(name):]
+	}
+}
+
+// knows reports whether the catalog has what an error names. It can be newer.
+func (c *catalog) knows(err *pgconn.PgError) bool {
+	if err.TableName == "" || raised(err) {
+		return true
+	}
+	_, ok := c.constraint(err)
+	return ok || err.ConstraintName == "" && c.ours(err)
+}

@@ -1,0 +1,106 @@
+-- What the catalog says of a table ($1) and of its ledger ($2, '' without one), as one JSON document. Whose fault an
+-- error is depends on it: judge.go. What an expression uses is in pg_depend, but for what is built in.
+WITH RECURSIVE roots AS (
+	SELECT to_regclass($1)::oid AS oid, false AS ledger
+	UNION ALL
+	SELECT to_regclass(nullif($2, ''))::oid, true
+), ours AS (
+	SELECT oid, oid AS root, ledger FROM roots WHERE oid IS NOT NULL
+	UNION
+	-- Partitions and children, and the tables below a view.
+	SELECT below.oid, ours.root, ours.ledger FROM ours CROSS JOIN LATERAL (
+		SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = ours.oid
+		UNION ALL
+		SELECT d.refobjid FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+		WHERE w.ev_class = ours.oid AND w.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> ours.oid
+	) AS below
+), relations AS (
+	SELECT o.oid, o.root, o.ledger, n.nspname AS schema, c.relname AS name
+	FROM ours o JOIN pg_class c ON c.oid = o.oid JOIN pg_namespace n ON n.oid = c.relnamespace
+), uses AS NOT MATERIALIZED (
+	SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid FROM pg_depend WHERE deptype <> 'i'
+), constraints AS (
+	-- The columns of a foreign key are those on its own side. An index can have more than its constraint says:
+	-- expressions and a predicate.
+	SELECT r.*, c.conname AS label, (
+		SELECT array_agg(k) FROM (
+			SELECT unnest(c.conkey) AS k
+			UNION
+			SELECT u.refobjsubid FROM uses u
+			WHERE c.contype <> 'f' AND u.refclassid = 'pg_class'::regclass AND u.refobjid = c.conrelid
+				AND (u.classid = 'pg_constraint'::regclass AND u.objid = c.oid OR u.classid = 'pg_class'::regclass AND u.objid = c.conindid)
+		) AS used) AS attributes
+	FROM relations r JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
+	UNION ALL
+	SELECT r.*, i.relname, (
+		SELECT array_agg(k) FROM (
+			SELECT unnest(x.indkey::int2[]) AS k
+			UNION
+			SELECT u.refobjsubid FROM uses u
+			WHERE u.classid = 'pg_class'::regclass AND u.objid = x.indexrelid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = x.indrelid
+		) AS used)
+	FROM relations r JOIN pg_index x ON x.indrelid = r.oid JOIN pg_class i ON i.oid = x.indexrelid
+	WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = x.indexrelid AND c.contype IN ('p', 'u', 'x'))
+), attributes AS (
+	SELECT r.ledger, a.attrelid, a.attnum, a.attname, a.atttypid, a.attgenerated, d.oid AS value, d.adbin
+	FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+	LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	WHERE r.oid = r.root
+), types AS (
+	-- What the type of a column is made of: of a domain its base, of an array its elements.
+	SELECT a.attrelid, a.attnum, t.oid, t.typbasetype, t.typelem, t.typtype FROM attributes a JOIN pg_type t ON t.oid = a.atttypid
+	UNION
+	SELECT s.attrelid, s.attnum, t.oid, t.typbasetype, t.typelem, t.typtype FROM types s JOIN pg_type t ON t.oid IN (s.typbasetype, s.typelem)
+), domains AS (
+	SELECT s.attrelid, s.attnum, t.oid, n.nspname AS schema, t.typname AS name
+	FROM types s JOIN pg_type t ON t.oid = s.oid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE s.typtype = 'd'
+), policies AS (
+	-- Those that decide on new rows of the current role.
+	SELECT p.oid, p.polrelid, coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid)) AS expression
+	FROM pg_policy p JOIN ours o ON o.oid = p.polrelid
+	WHERE p.polcmd IN ('a', '*') AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))
+), parts AS (
+	-- What can call a function while a row is inserted.
+	SELECT 'pg_class'::regclass AS classid, oid AS objid FROM ours
+	UNION ALL SELECT 'pg_class'::regclass, indexrelid FROM pg_index JOIN ours ON indrelid = ours.oid
+	UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN ours ON d.adrelid = ours.oid
+	UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN ours ON c.conrelid = ours.oid
+	UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN domains ON c.contypid = domains.oid
+	UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN ours ON p.polrelid = ours.oid
+	UNION ALL SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN ours ON w.ev_class = ours.oid
+	UNION ALL SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid WHERE NOT t.tgisinternal
+)
+SELECT json_build_object(
+	'relations', (SELECT json_agg(json_build_object('schema', schema, 'name', name, 'ledger', ledger)) FROM relations),
+	'view', (SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)),
+	'constraints', (SELECT json_agg(json_build_object('schema', schema, 'table', name, 'name', label, 'ledger', ledger, 'columns',
+			(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = oid AND a.attnum = ANY (attributes) AND a.attnum > 0)))
+		FROM constraints),
+	'columns', (SELECT json_agg(json_build_object('name', a.attname, 'ledger', a.ledger,
+			'generated', a.attgenerated <> '', 'bases', (
+				SELECT json_agg(b.attname) FROM attributes b
+				WHERE a.attgenerated <> '' AND b.attrelid = a.attrelid AND b.attnum <> a.attnum AND EXISTS (
+					SELECT FROM uses u WHERE u.refclassid = 'pg_class'::regclass AND u.refobjid = b.attrelid AND u.refobjsubid = b.attnum
+						AND (u.classid = 'pg_attrdef'::regclass AND u.objid = a.value OR u.classid = 'pg_class'::regclass AND u.objid = a.attrelid AND u.objsubid = a.attnum))),
+			'computed', a.attgenerated = '' AND a.value IS NOT NULL AND a.adbin::text NOT LIKE '{CONST %',
+			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name)) FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
+		FROM attributes a),
+	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql'))
+		FROM parts JOIN pg_depend u USING (classid, objid) JOIN pg_proc p ON u.refclassid = 'pg_proc'::regclass AND p.oid = u.refobjid
+		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
+	'policy', json_build_object(
+		-- Every row can be seen: a refused one was refused by a policy for INSERT.
+		'visible', NOT EXISTS (SELECT FROM pg_policy p JOIN ours o ON o.oid = p.polrelid WHERE p.polcmd IN ('r', '*') AND NOT p.polpermissive)
+			AND NOT EXISTS (SELECT FROM ours o JOIN pg_class c ON c.oid = o.oid WHERE c.relrowsecurity AND NOT EXISTS (
+				SELECT FROM pg_policy p WHERE p.polrelid = o.oid AND p.polcmd IN ('r', '*') AND p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'
+					AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))),
+		'columns', (SELECT json_agg(DISTINCT a.attname) FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid
+			JOIN pg_attribute a ON a.attrelid = p.polrelid AND a.attnum = u.refobjsubid AND a.attnum > 0),
+		-- Settings, roles, clocks, other tables, functions of somebody's own: more than the row decides.
+		'beyond', NOT EXISTS (SELECT FROM policies)
+			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
+			OR EXISTS (SELECT FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
+				WHERE u.refclassid = 'pg_proc'::regclass OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
+	'triggers', (SELECT json_agg(DISTINCT t.tgname) FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid AND NOT ours.ledger
+		WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 7 = 7) -- for each row, before, INSERT
+)::text

@@ -1,0 +1,31 @@
+-- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table refer to itself, as one
+-- JSON document.
+SELECT json_build_object(
+	'columns', (SELECT json_agg(json_build_object(
+			-- Not with the type's length (of char it is 1 without -1), which would cut a value in silence. A precision rounds
+			-- it as the insert does.
+			'cast', format_type(b.oid, CASE WHEN b.typname IN ('timestamp', 'timestamptz', 'time', 'timetz') THEN m.typmod ELSE -1 END),
+			'scale', CASE WHEN b.typname = 'numeric' AND m.typmod >= 4 THEN ((m.typmod - 4) & 1023) - ((m.typmod - 4) & 1024) END,
+			-- An operator of an extension may be out of the search_path, and that of text would be taken instead.
+			'equals', (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
+				JOIN pg_amop p ON p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype AND p.amopstrategy = 3
+				JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE k.opcdefault AND k.opcintype = b.oid),
+			'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_namespace n WHERE n.oid = c.collnamespace AND c.collname <> 'default'),
+			'bytes', coalesce(c.collisdeterministic, true) AND (b.typname IN ('int2', 'int4', 'int8', 'bool', 'date', 'uuid', 'text', 'varchar') OR b.typname = 'timestamptz' AND m.typmod < 0)
+		) ORDER BY k.n)
+		FROM unnest($2::text[]) WITH ORDINALITY AS k(name, n)
+		JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attname = k.name AND NOT a.attisdropped
+		CROSS JOIN LATERAL (
+			WITH RECURSIVE chain AS (
+				SELECT t.oid, t.typbasetype, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE a.atttypmod END AS typmod FROM pg_type t WHERE t.oid = a.atttypid
+				UNION ALL
+				SELECT t.oid, t.typbasetype, CASE WHEN t.typtype = 'd' THEN t.typtypmod ELSE chain.typmod END FROM chain JOIN pg_type t ON t.oid = chain.typbasetype
+			) SELECT oid, typmod FROM chain WHERE typbasetype = 0
+		) AS m
+		JOIN pg_type b ON b.oid = m.oid
+		LEFT JOIN pg_collation c ON c.oid = a.attcollation),
+	'references', (SELECT json_agg(json_build_object(
+			'from', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
+			'to', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.confkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
+		FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = to_regclass($3) AND f.confrelid = f.conrelid)
+)::text

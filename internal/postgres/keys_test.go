@@ -1,0 +1,343 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+	"sluice/internal/postgres"
+)
+
+// codes is a table whose key is a text to the model.
+var codes = &batch.Table{
+	Name:    "codes",
+	Columns: []batch.Column{{Name: "code", Kind: batch.Text, Type: "text", NotNull: true}, {Name: "boss", Kind: batch.Text, Type: "text"}},
+	Key:     []int{0},
+}
+
+// numbers is a table whose key is a numeric to the model.
+var numbers = &batch.Table{
+	Name:    "codes",
+	Columns: []batch.Column{{Name: "code", Kind: batch.Text, Type: "numeric", NotNull: true}, {Name: "boss", Kind: batch.Text, Type: "text"}},
+	Key:     []int{0},
+}
+
+// code is a row of codes.
+type code struct {
+	code, boss string // an empty boss is a NULL
+	group      int
+}
+
+func codeBatch(t *batch.Table, rows []code) *batch.Batch {
+	b := batch.New(t)
+	for i, r := range rows {
+		b.Begin(i, r.group)
+		b.String(r.code)
+		if r.boss == "" {
+			b.Null()
+		} else {
+			b.String(r.boss)
+		}
+		b.End()
+	}
+	b.Sort()
+	return b
+}
+
+// deliver inserts codes. The rows are called 1, 2, … as they are given.
+func (s *site) deliver(t *batch.Table, rows ...code) *outcome {
+	s.Helper()
+	b := codeBatch(t, rows)
+	ids := make([]int64, len(rows))
+	for i := range ids {
+		ids[i] = int64(b.Message(i)) + 1
+	}
+	o := s.insertBatch(s.Context(), b, ids)
+	// In the order of the messages, as the tests spell them.
+	byMessage := make([]message.Verdict, len(rows))
+	for i, v := range o.Verdicts {
+		byMessage[ids[i]-1] = v
+	}
+	for i := range ids {
+		o.ids[i] = int64(i) + 1
+	}
+	o.Verdicts = byMessage
+	return o
+}
+
+// TestKeysCompareInTheColumnsOwnType has keys that differ in their bytes and
+// are one key to the server: one row, and both messages are done, however the
+// batch is stored.
+func TestKeysCompareInTheColumnsOwnType(t *testing.T) {
+	t.Parallel()
+	const icu = "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+	for _, tt := range []struct {
+		name, sql string
+		table     *batch.Table
+		same      []string
+		filler    func(int) string
+	}{
+		{name: "char(n)", sql: "CREATE TABLE codes (code char(8) PRIMARY KEY, boss text)", same: []string{"abc", "abc  "}},
+		{name: "domain of char(n)", sql: "CREATE DOMAIN short AS char(8); CREATE TABLE codes (code short PRIMARY KEY, boss text)", same: []string{"abc", "abc  "}},
+		{name: "collation", sql: icu + "CREATE TABLE codes (code text COLLATE any_case PRIMARY KEY, boss text)", same: []string{"Abc", "ABC", "abc"}},
+		{name: "domain with a collation", sql: icu + "CREATE DOMAIN word AS text COLLATE any_case; CREATE TABLE codes (code word PRIMARY KEY, boss text)", same: []string{"Abc", "ABC"}},
+		{name: "numeric", table: numbers, sql: "CREATE TABLE codes (code numeric PRIMARY KEY, boss text)", same: []string{"1.5", "1.50"}, filler: func(i int) string { return fmt.Sprint(i + 10) }},
+		{name: "scale of a numeric", table: numbers, sql: "CREATE TABLE codes (code numeric(10,2) PRIMARY KEY, boss text)", same: []string{"1.501", "1.5"}, filler: func(i int) string { return fmt.Sprint(i + 10) }},
+		{name: "partitions", sql: "CREATE TABLE codes (code char(8) PRIMARY KEY, boss text) PARTITION BY LIST (code); CREATE TABLE rest PARTITION OF codes DEFAULT", same: []string{"abc", "abc  "}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			table := tt.table
+			if table == nil {
+				table = codes
+			}
+			if tt.filler == nil {
+				tt.filler = func(i int) string { return fmt.Sprint("f", i) }
+			}
+			for _, others := range []int{0, 20, 200} {
+				for _, fifo := range []bool{false, true} {
+					if fifo && others > 20 {
+						continue
+					}
+					s := newSite(t, setup{sql: tt.sql + "; ALTER TABLE codes ADD CONSTRAINT no_bad CHECK (boss <> 'canary-bad')", table: table})
+					var rows []code
+					for _, c := range tt.same {
+						rows = append(rows, code{code: c})
+					}
+					for i := range others {
+						rows = append(rows, code{code: tt.filler(i)})
+					}
+					want := verdicts{stored: fmt.Sprintf("1-%d", len(rows))}
+					if others > 0 { // and a refused row, so that rows are isolated
+						rows = append(rows, code{code: tt.filler(others), boss: canary + "bad"})
+						want[rejected("23514 constraint no_bad")] = fmt.Sprint(len(rows))
+					}
+					if fifo {
+						for i := range rows {
+							rows[i].group = i + 1
+						}
+					}
+					for range 2 { // and delivered again
+						s.deliver(table, rows...).want(want)
+						if got := s.db.Count(t, "SELECT count(*) FROM codes"); got != int64(others)+1 {
+							t.Errorf("%d others, FIFO %v: got %d rows, want %d", others, fifo, got, others+1)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestARefusedRowIsNoDuplicateOfALaterOne has messages with one key: the first
+// is refused, and the second is good.
+func TestARefusedRowIsNoDuplicateOfALaterOne(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2, 20, 200} {
+		for _, fifo := range []bool{false, true} {
+			if fifo && n > 20 {
+				continue
+			}
+			s := newSite(t, setup{sql: "CREATE TABLE codes (code char(8) PRIMARY KEY, boss text CONSTRAINT no_bad CHECK (boss <> 'canary-bad'))", table: codes})
+			rows := []code{{code: "b", boss: canary + "bad"}, {code: "b "}}
+			for i := 2; i < n; i++ {
+				rows = append(rows, code{code: fmt.Sprint("f", i)})
+			}
+			for i := range rows {
+				if fifo {
+					rows[i].group = i + 1
+				}
+			}
+			s.deliver(codes, rows...).want(verdicts{rejected("23514 constraint no_bad"): "1", stored: ranges(idsFrom(2, n))}).inserts(n - 1)
+			// The key is there now, stored before: the first is done like any row that is there.
+			s.deliver(codes, rows...).want(verdicts{stored: ranges(idsFrom(1, n))}).inserts(0)
+		}
+	}
+}
+
+func idsFrom(first, last int) (ids []int64) {
+	for i := first; i <= last; i++ {
+		ids = append(ids, int64(i))
+	}
+	return ids
+}
+
+// TestRowsThatAreValidOnlyTogether have references to other rows of their
+// batch. They are stored, also beside rows that are refused for any reason.
+func TestRowsThatAreValidOnlyTogether(t *testing.T) {
+	t.Parallel()
+	const by = "23503 constraint boss"
+	for _, key := range []string{"", "DEFERRABLE INITIALLY DEFERRED"} {
+		for _, tt := range []struct {
+			name string
+			rows []code
+			want verdicts
+			// trips for up to 64 rows.
+			trips int
+		}{
+			{name: "child before parent", rows: []code{{code: "a", boss: "z"}, {code: "z"}}, want: verdicts{stored: "1-2"}, trips: 1},
+			{name: "and a bad row", rows: []code{{code: "a", boss: "z"}, {code: "z"}, {code: "bad"}}, want: verdicts{stored: "1-2", rejected("23514 constraint no_bad"): "3"}, trips: 3},
+			{name: "and a row that refers to nobody", rows: []code{{code: "a", boss: "z"}, {code: "z"}, {code: "b", boss: "nobody"}}, want: verdicts{stored: "1-2", rejected(by): "3"}, trips: 3},
+			{name: "a chain", rows: []code{{code: "a", boss: "c"}, {code: "c", boss: "d"}, {code: "d", boss: "z"}, {code: "z"}, {code: "b", boss: "nobody"}}, want: verdicts{stored: "1-4", rejected(by): "5"}, trips: 3},
+			{name: "a circle", rows: []code{{code: "a", boss: "d"}, {code: "d", boss: "a"}, {code: "b", boss: "nobody"}, {code: "bad"}}, want: verdicts{stored: "1-2", rejected(by): "3", rejected("23514 constraint no_bad"): "4"}, trips: 3},
+			{name: "a chain to nobody", rows: []code{{code: "a", boss: "d"}, {code: "d", boss: "e"}, {code: "e", boss: "nobody"}, {code: "z"}}, want: verdicts{stored: "4", rejected(by): "1-3"}, trips: 3},
+			{name: "the parent is bad", rows: []code{{code: "a", boss: "bad"}, {code: "bad"}, {code: "z"}}, want: verdicts{stored: "3", rejected(by): "1", rejected("23514 constraint no_bad"): "2"}, trips: 3},
+			{name: "parents first", rows: []code{{code: "a"}, {code: "d", boss: "a"}, {code: "zbad", boss: "a"}}, want: verdicts{stored: "1-2", rejected("23514 constraint no_bad"): "3"}, trips: 2},
+		} {
+			for _, shape := range []string{"plain", "partitioned", "FIFO", "large"} {
+				t.Run(tt.name+" "+key+" "+shape, func(t *testing.T) {
+					t.Parallel()
+					sql := "CREATE TABLE codes (code text PRIMARY KEY, boss text, tx xid8 DEFAULT pg_current_xact_id(), CONSTRAINT no_bad CHECK (code NOT LIKE '%bad%'))"
+					if shape == "partitioned" {
+						sql += " PARTITION BY RANGE (code); CREATE TABLE first PARTITION OF codes FOR VALUES FROM (MINVALUE) TO ('c'); CREATE TABLE rest PARTITION OF codes FOR VALUES FROM ('c') TO (MAXVALUE)"
+					}
+					s := newSite(t, setup{sql: sql + "; ALTER TABLE codes ADD CONSTRAINT boss FOREIGN KEY (boss) REFERENCES codes " + key, table: codes})
+					s.deliver(codes, code{code: "warm"}).must()
+					s.db.Exec(t, "DELETE FROM codes")
+					rows, want := tt.rows, tt.want
+					switch shape {
+					case "FIFO":
+						rows = append([]code{}, rows...)
+						for i := range rows {
+							rows[i].group = i + 1
+						}
+					case "large":
+						want = verdicts{}
+						for what, ids := range tt.want {
+							want[what] = ids
+						}
+						want[stored] += fmt.Sprintf(" %d-%d", len(rows)+1, len(rows)+200)
+						for i := range 200 {
+							rows = append(rows[:len(rows):len(rows)], code{code: fmt.Sprint("k", i)})
+						}
+						if want[stored] = strings.TrimSpace(want[stored]); tt.name == "child before parent" {
+							want[stored] = "1-202"
+						}
+					}
+					o := s.deliver(codes, rows...)
+					if shape == "large" {
+						compareLoosely(o, want)
+					} else {
+						o.want(want)
+					}
+					if (shape == "plain" || shape == "partitioned") && o.RoundTrips != tt.trips {
+						t.Errorf("got %d round trips, want %d", o.RoundTrips, tt.trips)
+					}
+					if shape != "FIFO" {
+						if got := s.db.Count(t, "SELECT count(DISTINCT tx) FROM codes"); got != 1 {
+							t.Errorf("%d transactions stored the rows, want one", got)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// compareLoosely compares verdicts of the messages, however their ranges are spelled.
+func compareLoosely(o *outcome, want verdicts) {
+	o.Helper()
+	if o.err != nil {
+		o.Errorf("got error %v, want none", o.err)
+	}
+	expand := func(v verdicts) map[int64]string {
+		all := map[int64]string{}
+		for what, text := range v {
+			for part := range strings.FieldsSeq(text) {
+				var first, last int64
+				if n, _ := fmt.Sscanf(part, "%d-%d", &first, &last); n == 1 {
+					last = first
+				}
+				for id := first; id <= last; id++ {
+					all[id] = what
+				}
+			}
+		}
+		return all
+	}
+	wanted := expand(want)
+	for i, v := range o.Verdicts {
+		if got := spell(v); got != wanted[o.ids[i]] {
+			o.Errorf("row %d: got %s, want %s", o.ids[i], got, wanted[o.ids[i]])
+		}
+	}
+}
+
+// TestAReferenceToAGeneratedColumn cannot be followed by the client; the rows
+// are tried together all the same.
+func TestAReferenceToAGeneratedColumn(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{table: codes, sql: `CREATE TABLE codes (code text PRIMARY KEY, boss text, small text GENERATED ALWAYS AS (lower(code)) STORED UNIQUE, CONSTRAINT no_bad CHECK (code <> 'bad'));
+		ALTER TABLE codes ADD CONSTRAINT boss FOREIGN KEY (boss) REFERENCES codes (small)`})
+	s.deliver(codes, code{code: "A", boss: "z"}, code{code: "Z"}, code{code: "bad"}).want(verdicts{stored: "1-2", rejected("23514 constraint no_bad"): "3"})
+}
+
+// TestAKeyThatATriggerChanges is stored, and its next delivery is not
+// recognised: the error says why, once a minute.
+func TestAKeyThatATriggerChanges(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 5, 200} {
+		s := newSite(t, setup{table: codes, sql: `CREATE TABLE codes (code text PRIMARY KEY, boss text);
+			CREATE FUNCTION norm() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.code := lower(NEW.code); RETURN NEW; END$$;
+			CREATE TRIGGER "Norm it" BEFORE INSERT ON codes FOR EACH ROW EXECUTE FUNCTION norm()`})
+		now := time.Now()
+		s.store = openStore(t, s.proxy.URL, codes, postgres.WithClock(func() time.Time { return now }))
+		var rows []code
+		for i := range n {
+			rows = append(rows, code{code: fmt.Sprint("A", i)})
+		}
+		s.deliver(codes, rows...).must()
+		s.deliver(codes, rows...).verdicts(verdicts{swallowed: ranges(idsFrom(1, n))}).blames(message.CauseOperator, "changes the key", "Norm it")
+		s.deliver(codes, rows...).want(verdicts{swallowed: ranges(idsFrom(1, n))}) // said once
+		now = now.Add(2 * time.Minute)
+		s.deliver(codes, rows...).blames(message.CauseOperator, "changes the key")
+	}
+}
+
+// TestTheServerBoundsAnIsolation looks at the settings of the transaction that
+// isolates rows, and at those of the session afterwards.
+func TestTheServerBoundsAnIsolation(t *testing.T) {
+	t.Parallel()
+	names := []string{"idle_in_transaction_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}
+	columns := ""
+	for _, name := range names {
+		columns += fmt.Sprintf(", ADD %s text DEFAULT current_setting('%s')", name, name)
+	}
+	s := newSite(t, setup{sql: createEvents + noBadWord + "ALTER TABLE events ADD dummy integer" + columns})
+	s.insert(goods(1, 3)...).must()
+	rows := goods(11, 3)
+	badWord(&rows[1])
+	s.insert(rows...).want(verdicts{stored: "11 13", rejected(byNoBadWord): "12"})
+	s.insert(goods(21, 3)...).must()
+	settings := func(id int64) []string {
+		return s.db.Rows(t, "SELECT "+strings.Join(names, ", ")+" FROM events WHERE id = $1", id)[0]
+	}
+	before, isolated, after := settings(1), settings(11), settings(21)
+	for i, name := range names {
+		if before[i] == isolated[i] {
+			t.Errorf("%s is %s, as without an isolation", name, isolated[i])
+		}
+		if before[i] != after[i] {
+			t.Errorf("%s is %s afterwards, and was %s", name, after[i], before[i])
+		}
+	}
+}
+
+// TestADoubtfulIsolationStops has the server cancel one row of an isolation.
+// What comes after it waits for a lock that nobody releases: it is not tried.
+func TestADoubtfulIsolationStops(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{sql: createEvents + noBadWord})
+	s.store = openStore(t, s.proxy.URL, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return false }))
+	defer s.hold(idsFrom(11, 64)...)()
+	s.whenItWaits(func() {
+		s.db.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema)
+	})
+	rows := goods(5, 60)
+	badWord(&rows[0]) // refused before any row waits
+	s.insert(rows...).blames(message.CauseMoment, "57014").verdicts(verdicts{unproven: "5-64"})
+}

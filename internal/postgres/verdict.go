@@ -1,0 +1,222 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+// suspicion returns the error if it may come from what the database computes
+// for every row by itself.
+func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
+	if in.store.judge(err, in.store.fresh().catalog).computed {
+		return err
+	}
+	return nil
+}
+
+// blame gives the verdicts on rows that the server refused, and returns an
+// error if not all of them are to blame. Passes is whether another row was
+// stored in the same isolation; rows that were there before prove nothing
+// about now.
+func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
+	catalog := in.store.fresh().catalog
+	var policies []int
+	for _, row := range rows {
+		if in.store.judge(refusal(row), catalog).policy && (catalog == nil || !catalog.Policy.Visible) {
+			policies = append(policies, row)
+		}
+	}
+	hidden, err := in.withoutSelect(ctx, policies)
+	if err != nil {
+		return err
+	}
+	var ours error
+	for _, row := range rows {
+		err := refusal(row)
+		if hidden[row] {
+			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseOperator}
+			ours = in.selectPolicy(err)
+			continue
+		}
+		v, why := in.verdict(err, catalog, passes)
+		in.result.Verdicts[row] = v
+		if why != nil && ours == nil {
+			ours = why
+		}
+	}
+	return ours
+}
+
+// verdict says what a refused row has coming, and why if it is not the row's fault.
+func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool) (message.Verdict, error) {
+	if in.discarded(err) {
+		return message.Verdict{Cause: message.CauseSwallowed}, nil
+	}
+	j := in.store.judge(err, catalog)
+	blame := j.blame
+	if blame == blameOpen {
+		switch failed, evaluated := in.computes(err, j); {
+		case evaluated && failed != nil:
+			return message.Verdict{Cause: message.CauseOperator}, in.computed(failed)
+		case evaluated, passes:
+			blame = blameMessage
+		default:
+			blame = j.alone
+		}
+	}
+	switch blame {
+	case blameMessage:
+		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code}
+		if !raised(err) {
+			rejection.Constraint, rejection.Column = err.ConstraintName, err.ColumnName
+		}
+		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
+	case blameConfiguration:
+		return message.Verdict{Cause: message.CauseOperator}, settle(in.failed(err))
+	default:
+		return message.Verdict{Cause: message.CauseMoment}, settle(in.failed(err))
+	}
+}
+
+// computes says whether what the database adds to every row was evaluated by
+// itself in this isolation, and whether that failed in the same way.
+func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
+	if !j.computed || in.defaults == nil {
+		return nil, false
+	}
+	failed = in.defaults.refused
+	switch {
+	case failed == nil:
+		return nil, true
+	case failed.ColumnName == "" && failed.ConstraintName == "":
+		return nil, false // the evaluation itself is not possible here: no PL/pgSQL, no grant
+	case failed.Code == err.Code:
+		return failed, true
+	default:
+		return nil, false
+	}
+}
+
+// computed is the error of something that the database adds to every row.
+func (in *insertion) computed(failed *pgconn.PgError) error {
+	name := batch.Quote(failed.ColumnName + failed.ConstraintName)
+	what := "the default of the column " + name
+	if failed.ColumnName == "" {
+		what = "the column, constraint or index " + name
+	}
+	e := &DatabaseError{Cause: message.CauseOperator, SQLState: failed.Code, settled: true}
+	e.say(in.store.inserting, "SQLSTATE "+failed.Code+" from "+what, "it fails for every row, whatever the model fills: fix it")
+	return e
+}
+
+// discarded reports whether a statement of ours found that the database had
+// discarded a row.
+func (in *insertion) discarded(err *pgconn.PgError) bool {
+	return err.Code == discardedState && (in.store.table.Ledger != "" || in.batch.Ordered())
+}
+
+// withoutSelect finds which of the rows that row-level security refuses it
+// takes from a plain INSERT. ON CONFLICT needs the policies for SELECT too,
+// and the server's error does not tell them apart. All of it is rolled back.
+func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]bool, error) {
+	if len(rows) == 0 {
+		return nil, nil
+	}
+	f := in.flight(ctx)
+	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
+	f.say(limits(ctx))
+	f.say("SAVEPOINT s")
+	f.end()
+	for k := range rows {
+		f.plain(rows[k : k+1])
+		f.end()
+		f.say("ROLLBACK TO SAVEPOINT s")
+		f.end()
+	}
+	f.say("ROLLBACK")
+	f.end()
+	answers, err := in.landed(ctx, searching, f)
+	if err != nil {
+		return nil, err
+	}
+	if answers, err = in.begun(answers); err != nil {
+		return nil, err
+	}
+	hidden := map[int]bool{}
+	for k, row := range rows {
+		refused := answers[2*k].refused
+		hidden[row] = refused == nil || refused.Routine != policyRoutine
+	}
+	return hidden, nil
+}
+
+// selectPolicy is the error of rows that only a policy for SELECT refuses.
+func (in *insertion) selectPolicy(err *pgconn.PgError) error {
+	e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
+	e.say(in.store.inserting, describe(err), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", table(in.store.table)))
+	return e
+}
+
+// examine finds out why the database took a row and does not have its key: it
+// discarded the row, or a trigger changed the key, so that the next delivery
+// is not recognised. That is asked once in a while, by an insert that is
+// rolled back.
+func (in *insertion) examine(ctx context.Context, row int) error {
+	s := in.store
+	s.mu.Lock()
+	due := s.now().Sub(s.examined) > catalogAge
+	if due {
+		s.examined = s.now()
+	}
+	s.mu.Unlock()
+	if !due {
+		return nil
+	}
+	f := in.flight(ctx)
+	f.askCatalog()
+	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
+	f.say(limits(ctx))
+	f.p.SendQueryParams(returningSQL(s.table, in.keys), f.size(in.conn.arrays.Encode(in.batch, []int{row})), nil, binary, binary)
+	f.end()
+	f.say("ROLLBACK")
+	f.end()
+	answers, err := in.landed(ctx, searching, f)
+	if err != nil {
+		return err
+	}
+	c := s.fresh().catalog
+	if !in.rewritten(answers[0], c) {
+		return nil
+	}
+	remedy := "let the key be as the message says"
+	if c != nil && len(c.Triggers) > 0 {
+		remedy += "; triggers that may change it: " + strings.Join(c.Triggers, ", ")
+	}
+	e := &DatabaseError{Cause: message.CauseOperator, settled: true}
+	e.say(s.inserting, "the database changes the key of a row, so that its next delivery is not recognised", remedy)
+	return e
+}
+
+// rewritten reports whether the answer to an insert of a row shows another key
+// than the row has: returned, or there already.
+func (in *insertion) rewritten(a answer, c *catalog) bool {
+	if a.refused == nil {
+		return len(a.values) == 1 && a.values[0] == 0
+	}
+	if c == nil || a.refused.Code != "23505" {
+		return false
+	}
+	k, ok := c.constraint(a.refused)
+	var key []string
+	for _, column := range in.store.table.Key {
+		key = append(key, in.store.table.Columns[column].Name)
+	}
+	return ok && slices.Equal(slices.Sorted(slices.Values(key)), slices.Sorted(slices.Values(k.Columns)))
+}
