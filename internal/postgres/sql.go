@@ -145,7 +145,7 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 // with their positions, counted from 1.
 func presentSQL(t *batch.Table, k *keyFacts) string {
 	input, exists := existsSQL(t, k)
-	return fmt.Sprintf("SELECT n FROM %s WHERE %s AND %s", input, replicated, exists)
+	return fmt.Sprintf("SELECT n FROM %s WHERE %s AND %s AND %s", input, durable, replicated, exists)
 }
 
 // keptSQL fails with discardedState unless all of these rows are there.
