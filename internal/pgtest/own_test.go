@@ -67,7 +67,7 @@ func TestPair(t *testing.T) {
 		default:
 		}
 		cancel()
-		<-done
+		_ = <-done // cancelled
 		pair.ResumeStandby(t)
 	}
 	pair.StopStandby(t)

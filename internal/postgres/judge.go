@@ -246,10 +246,10 @@ func (s *Store) adds(c *catalog) bool {
 func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool {
 	j := s.judge(err, c)
 	inside := j.inside || c == nil && mayBeInside(err)
-	switch {
-	case j.blame == blameTransient:
+	switch j.blame {
+	case blameTransient:
 		return inside && last
-	case j.blame == blameConfiguration:
+	case blameConfiguration:
 		return j.single || inside
 	default:
 		return true
