@@ -564,3 +564,25 @@ func TestSwallowedRows(t *testing.T) {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
+
+// A row that a broken trigger refuses is returned. The others are stored, and the
+// run goes on: that is no outage. Once it is fixed the row is stored too.
+func TestARowThatABrokenTriggerRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteOptions{})
+	s.db.Exec(t, `CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN INSERT INTO audit VALUES (NEW.user_id); END IF; RETURN NEW; END $$;
+		CREATE TRIGGER broken AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION broken()`)
+	s.put(0, 20)
+	r := start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }))
+	stored := func() int { return int(s.db.Count(t, "SELECT count(*) FROM user_logins")) }
+	eventually(t, "the others are stored", func() bool { return stored() == 19 })
+	eventually(t, "the log names the function", func() bool { return strings.Contains(s.log.String(), `it arose in the function \"broken\"`) })
+	s.put(20, 20)
+	eventually(t, "later messages are stored", func() bool { return stored() == 39 })
+	s.db.Exec(t, "CREATE TABLE audit (user_id text)")
+	eventually(t, "all are stored", func() bool { return stored() == 40 })
+	r.stop()
+	if got, err := r.wait(); err != nil || got.Stored != 40 || got.Rejected != 0 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}

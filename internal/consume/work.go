@@ -50,6 +50,7 @@ type pass struct {
 	items []item
 	probe bool
 	asked bool // the database was
+	works bool // it stored rows, or found them
 	err   error
 	again []item // for the next pass
 	// What the run has to remember of it, by id.
@@ -78,8 +79,9 @@ func (r *run) transact(ctx context.Context, p *pass) {
 			p.Verdicts[i] = report.Verdicts[k]
 		}
 		p.Inserted, p.asked, p.err, p.Fault = report.Inserted, report.StoreTime > 0, report.Err, report.Fault
+		p.works = p.asked && (p.err == nil || report.Count(message.Stored) > 0)
 		// An outage is logged by who waits for its end.
-		if c := report.Counts(); c.Rejected+c.Causes[message.CauseSwallowed] > 0 || r.Log.Enabled(ctx, slog.LevelDebug) {
+		if c := report.Counts(); c.Rejected+c.Causes[message.CauseSwallowed] > 0 || p.err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
 			r.Pipeline.Log(ctx, fresh, &report)
 		}
 	}
@@ -100,7 +102,7 @@ func (r *run) pipeline(ctx context.Context, messages []message.Message) ingest.R
 // one are settled.
 func (r *run) judged(ctx context.Context, p *pass) {
 	switch {
-	case p.err == nil && p.asked:
+	case p.works: // also when some rows met an error that others did not
 		r.trust, r.everWorked = proven, true
 		r.database.over(ctx, r.Log)
 	case p.err == nil: // it was not needed, as when all were malformed

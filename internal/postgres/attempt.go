@@ -19,13 +19,12 @@ type piece struct {
 	batch *batch.Batch
 	rows  []int
 	grace grace
-	// divisible: when an attempt has used half of the time left, the piece is
-	// given up as too slow.
+	// divisible: a piece that has used half of the time left is divided.
 	divisible bool
 	// last: there is no time to try it as a whole again. What is transient and
 	// may have arisen in a function is found row by row.
 	last bool
-	// part: it has a share of the time, which is not divided further.
+	// part: the piece has a share of the time, which one attempt may use up.
 	part bool
 
 	attempts int
@@ -49,7 +48,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 		switch {
 		case a.err == nil || ctx.Err() != nil:
 			return false, a.err
-		case a.cut && p.divisible && !(a.reused && a.silent):
+		case a.slow:
 			return true, a.err
 		case a.cut: // a new connection gets the rest of the time
 			another, retries = true, newRetries(ctx, p.store.sleep)
@@ -81,6 +80,7 @@ type attempted struct {
 	reused bool // the connection was in use before
 	silent bool // the server was not heard
 	cut    bool // the attempt was ended before its context
+	slow   bool // and so that the piece is divided
 	again  bool // another attempt may help
 	inside bool // the error may have arisen in a trigger or a function
 }
@@ -105,11 +105,13 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	began := ear.heard.Load()
 	var cut atomic.Bool
 	c.canceller.grace = p.grace
-	if deadline, ok := ctx.Deadline(); ok && (p.divisible || c.reused && !p.part) {
-		half := time.Until(deadline) / 2
-		c.canceller.grace = p.grace.within(half)
-		timer := time.AfterFunc(half, func() {
-			if p.divisible || ear.heard.Load() == began {
+	deadline, ok := ctx.Deadline()
+	left := time.Until(deadline)
+	divides := ok && p.divisible && left >= leastDivided
+	if divides || ok && c.reused && !p.part {
+		c.canceller.grace = p.grace.within(left / 2)
+		timer := time.AfterFunc(left/2, func() {
+			if divides || ear.heard.Load() == began {
 				cut.Store(true)
 				stop()
 			}
@@ -129,6 +131,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 		err = s.fault(ctx, s.inserting, ended)
 		state, cause = "", message.CauseMoment
 		a.cut = cut.Load() && ctx.Err() == nil
+		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
 	// 0A000 is also "cached plan must not change result type": a table that
 	// was altered under a prepared statement. On a new connection it passes.

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// cancelGrace is how long a flight may take, at most, to end after its
-	// context, and a request to cancel or a farewell in the background.
+	// cancelGrace is how long a flight may take to end after its context, at
+	// most. In the background it limits a request to cancel, and a disconnect.
 	cancelGrace = 400 * time.Millisecond
 	// cancelPause is the time between two requests to cancel. It doubles up to
 	// maxCancelPause as long as the server does not react: each request costs
@@ -21,14 +21,14 @@ const (
 	maxCancelPause = time.Second
 )
 
-// grace is the time in which everything ends that a context has ended.
+// grace limits what is still to be done when a context has ended.
 type grace struct {
 	length time.Duration
 	until  time.Time // the end in any case; zero if the context has no deadline
 }
 
 // graceOf is a quarter of the time that a context gives, and cancelGrace at
-// most: who has to answer shortly after the deadline has kept little time more.
+// most: a caller that keeps time back to answer keeps little of a short time.
 func graceOf(ctx context.Context) grace {
 	deadline, ok := ctx.Deadline()
 	if !ok {

@@ -28,6 +28,7 @@ type catalog struct {
 	Functions   []function   `json:"functions"`
 	Policy      policy       `json:"policy"`
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
+	Sequences   []string     `json:"sequences"`
 }
 
 // relation is the table, the ledger, or a partition or child of one.

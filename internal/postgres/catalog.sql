@@ -101,6 +101,11 @@ SELECT json_build_object(
 			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
 			OR EXISTS (SELECT FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
 				WHERE u.refclassid = 'pg_proc'::regclass OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
+	'sequences', (SELECT json_agg(DISTINCT q.oid::regclass::text) FROM (
+			SELECT u.refobjid AS oid FROM ours JOIN pg_attrdef d ON d.adrelid = ours.oid
+				JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass
+			UNION SELECT u.objid FROM ours JOIN pg_depend u ON u.refclassid = 'pg_class'::regclass AND u.refobjid = ours.oid AND u.classid = 'pg_class'::regclass
+		) AS used JOIN pg_class q ON q.oid = used.oid AND q.relkind = 'S'),
 	'triggers', (SELECT json_agg(DISTINCT t.tgname) FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid AND NOT ours.ledger
 		WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 7 = 7) -- for each row, before, INSERT
 )::text

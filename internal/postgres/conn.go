@@ -73,12 +73,12 @@ func (s *Store) popIdle() *conn {
 
 const (
 	// replaceAfter is how long a connection is kept that has shown a
-	// configuration error, or rows that were discarded. What fixes it may be
-	// invisible to a session that is open: a search_path, a plan. Until then
-	// the connection is used, lest an outage of that kind costs logins.
+	// configuration error, or rows that were discarded. An open session may
+	// not see what fixes it: a search_path, a plan. Until then the connection
+	// is used, so that such an outage does not add a login to each invocation.
 	replaceAfter = 30 * time.Second
-	// replaceWithin is what chance adds, lest a thousand functions that have
-	// met the same error log in together.
+	// replaceWithin is the jitter on top: a thousand functions that have met
+	// the same error must not log in together.
 	replaceWithin = 15 * time.Second
 )
 
@@ -182,19 +182,19 @@ func (s *Store) dropIdle() {
 	}
 }
 
-// discard closes a connection in the background: to take leave of a silent
-// peer can take time, which a batch may not have.
+// discard closes a connection in the background: with a silent peer that takes
+// time, which a batch may not have.
 func (s *Store) discard(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed { // Close waits no more
-		go closeConn(c)
+	if s.closed {
+		go closeConn(c) // Close may not wait for it any more
 		return
 	}
 	s.closing.Go(func() { closeConn(c) })
 }
 
-// closeConn takes leave of the server, for no longer than the network may take.
+// closeConn disconnects cleanly, or without when that takes too long.
 func closeConn(c *conn) {
 	if c.IsClosed() {
 		return

@@ -48,8 +48,8 @@ type source struct {
 	plain *model.Model // of the ledger
 }
 
-// newSource makes the table, and a store that does not pause between its
-// attempts.
+// newSource makes the table, and a store that does not try again: each attempt
+// would wait for the standby anew.
 func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source {
 	t.Helper()
 	s := &source{kind: k, table: events}
@@ -65,7 +65,7 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 	return s
 }
 
-var impatient = postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil })
+var impatient = postgres.WithSleep(func(context.Context, time.Duration) bool { return false })
 
 // asksFirst reports whether a batch of the kind waits for the standby before
 // it stores anything: an isolation with message groups rehearses first, and

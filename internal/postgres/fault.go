@@ -146,7 +146,14 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
 	}
 	switch err.Routine {
 	case "nextval_internal":
-		return fmt.Sprintf("a sequence of %s is used up: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table))
+		sequences := "its sequences"
+		if c := s.fresh().catalog; c != nil && len(c.Sequences) > 0 {
+			sequences = strings.Join(c.Sequences, ", ")
+		}
+		if err.Code == "42501" {
+			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table(s.table), sequences)
+		}
+		return fmt.Sprintf("a sequence of %s is used up, of %s: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
 	case "GetNewTransactionId", "GetNewMultiXactId":
 		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
 	case "PreCommit_Notify", "asyncQueueAddEntries":

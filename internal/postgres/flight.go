@@ -27,7 +27,7 @@ type flight struct {
 
 // answer is what the server said of one group.
 type answer struct {
-	rows    int64           // of the last insert
+	rows    int64           // of its inserts
 	values  []int64         // that statements returned, in rows and columns of 8 bytes
 	text    []byte          // that a statement returned
 	refused *pgconn.PgError // the group's error, without what quotes values
@@ -93,6 +93,14 @@ func (f *flight) askKeys() {
 		f.in.store.learnKeys(a)
 		f.in.learn()
 	})
+}
+
+// askOnce adds the question how keys compare to the first flight of a connection.
+func (f *flight) askOnce() {
+	if !f.in.conn.asked {
+		f.in.conn.asked = true
+		f.askKeys()
+	}
 }
 
 // askCatalog adds the question what the catalog says, as a group of its own.
@@ -228,24 +236,25 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 	}
 	a.tag = tag.String()
 	if tag.Insert() {
-		a.rows = tag.RowsAffected()
+		a.rows += tag.RowsAffected()
 	}
 	return nil
 }
 
-// inserted is how many rows an insert stored: its tag says so, or with a
-// ledger the one value that it returns.
+// inserted is how many rows the inserts of a group stored: their tags say so,
+// or with a ledger the one value that each returns.
 func (in *insertion) inserted(a answer) int {
 	switch {
 	case a.refused != nil:
 		return 0
 	case in.store.table.Ledger == "":
 		return int(a.rows)
-	case len(a.values) == 1:
-		return int(a.values[0])
-	default:
-		return 0
 	}
+	n := int64(0)
+	for _, v := range a.values {
+		n += v
+	}
+	return int(n)
 }
 
 // landed lands a flight and counts it. An error says what it was doing.

@@ -14,26 +14,30 @@ import (
 	"sluice/internal/message"
 )
 
-// The least time that a piece of a batch is tried with is leastShare, as it may
-// have to connect first, and one of mostPieces parts of the time in all: each
-// piece that is too slow costs a login.
 const (
+	// leastShare is the least time that a piece of a batch is tried with: it may
+	// have to connect first.
 	leastShare = 250 * time.Millisecond
-	mostPieces = 32
+	// mostSlow is how many pieces may be too slow: each costs a login, so none
+	// has less than that part of the time.
+	mostSlow = 32
+	// leastDivided is the least time left for a batch that is divided when it
+	// has used half of that.
+	leastDivided = 4 * leastShare
 )
 
 // halves is the work on a batch that is too slow for its deadline: it is stored
-// in halves, each by a transaction of its own, and what is too slow again in
+// in pieces, each by a transaction of its own, and what is too slow again in
 // halves of that. So a row that waits for something, in a trigger or for a
 // lock, does not hold up the others for ever.
 type halves struct {
 	store  *Store
 	batch  *batch.Batch
 	grace  grace
-	least  time.Duration
-	deepAt time.Time // when halves begin to go before other pieces, which are shuffled
-	isDeep bool
-	queue  [][]int // the pieces that are still to be tried, as rows
+	least  time.Duration // for any piece
+	pace   time.Duration // for each row of it
+	deepAt time.Time     // when halves begin to go before other pieces
+	queue  [][]int       // the pieces that are still to be tried, as rows
 	result Result
 	fresh  int
 	// stopped are the message groups with a row that is not stored: nothing
@@ -44,21 +48,25 @@ type halves struct {
 }
 
 // halve stores a batch that was too slow as a whole.
+//
+// It may be that all rows are a bit slow. Within the time left, which is about
+// what was used, those could be stored that the whole would have come to. So
+// each row gets its part of twice that time, and the first pieces are so small
+// that several can be tried.
 func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
 	deadline, _ := ctx.Deadline() // there is one, or nothing were too slow for it
 	left := time.Until(deadline)
-	h := &halves{
-		store: s, batch: whole.batch, grace: whole.grace, least: max(leastShare, left/mostPieces), deepAt: deadline.Add(-left / 2), isDeep: whole.batch.Ordered(),
-		result: Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}, fresh: whole.fresh, stopped: map[int]bool{},
+	h := &halves{store: s, batch: whole.batch, grace: whole.grace, fresh: whole.fresh, stopped: map[int]bool{}}
+	h.result = Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}
+	h.least, h.pace, h.deepAt = max(leastShare, left/mostSlow), 2*left/time.Duration(len(whole.rows)), deadline.Add(-left/2)
+	h.queue = sixteenths(h.grouped(whole.rows))
+	if !h.batch.Ordered() {
+		// What is slow again and again must not come first each time.
+		rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] }) //nolint:gosec // a shuffle
 	}
-	h.divide(h.grouped(whole.rows))
 	for len(h.queue) > 0 {
-		if !h.isDeep && time.Now().After(h.deepAt) {
-			h.isDeep = true
-			rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] })
-		}
 		rows := slices.DeleteFunc(slices.Clone(h.queue[0]), h.follows)
-		share, ok := h.share(ctx)
+		share, ok := h.share(ctx, len(rows))
 		h.queue = h.queue[1:]
 		switch {
 		case len(rows) == 0:
@@ -74,8 +82,30 @@ func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
 	return h.result, h.why(ctx)
 }
 
+// sixteenths halves rows four times.
+func sixteenths(rows []int) [][]int {
+	pieces := [][]int{rows}
+	for range 4 {
+		var next [][]int
+		for _, piece := range pieces {
+			next = append(next, halved(piece)...)
+		}
+		pieces = next
+	}
+	return pieces
+}
+
+// halved are the two halves of a piece; a single row has one.
+func halved(rows []int) [][]int {
+	middle := len(rows) / 2
+	if middle == 0 {
+		return [][]int{rows}
+	}
+	return [][]int{rows[:middle:middle], rows[middle:]}
+}
+
 // grouped puts rows with message groups group by group. The order of the groups
-// is random: those that are slow again and again shall not come first each time.
+// is random, as that of pieces is where rows have no groups.
 func (h *halves) grouped(rows []int) []int {
 	if !h.batch.Ordered() {
 		return rows
@@ -96,12 +126,10 @@ func (h *halves) grouped(rows []int) []int {
 // store when there are slow rows everywhere: so halves come first when half of
 // the time is over. Where rows have an order they always do: none may overtake.
 func (h *halves) divide(rows []int) {
-	middle := len(rows) / 2
-	both := [][]int{rows[:middle:middle], rows[middle:]}
-	if h.isDeep {
-		h.queue = slices.Concat(both, h.queue)
+	if h.batch.Ordered() || time.Now().After(h.deepAt) {
+		h.queue = slices.Concat(halved(rows), h.queue)
 	} else {
-		h.queue = append(h.queue, both...)
+		h.queue = append(h.queue, halved(rows)...)
 	}
 }
 
@@ -115,17 +143,19 @@ func (h *halves) follows(row int) bool {
 	return stopped
 }
 
-// share is the time for the first piece in the queue: each piece gets an equal
-// part of what is left, and so does each halving on its way to a single row. It
+// share is the time for the first piece in the queue, of n rows: what its rows
+// get, and half of what is left at most; or where that is more an equal part of
+// what is left for each piece and each halving on its way to a single row. It
 // reports whether that is enough to begin.
-func (h *halves) share(ctx context.Context) (time.Duration, bool) {
+func (h *halves) share(ctx context.Context, n int) (time.Duration, bool) {
 	deadline, _ := ctx.Deadline()
 	left := time.Until(deadline)
 	parts := 0
 	for _, rows := range h.queue {
-		parts += 1 + bits.Len(uint(max(len(rows)-1, 0)))
+		parts += 1 + bits.Len(uint(len(rows)-1))
 	}
-	return max(left/time.Duration(parts), h.least), left >= h.least && ctx.Err() == nil
+	share := max(left/time.Duration(parts), min(time.Duration(n)*h.pace, left/2), h.least)
+	return share, left >= h.least && ctx.Err() == nil
 }
 
 // try stores a piece, or puts its halves into the queue.

@@ -71,14 +71,14 @@ func TestARowThatTakesForever(t *testing.T) {
 					first := &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
 					first.blames(message.CauseMoment).inserts(0)
 
-					f.dials = nil
+					f.traffic()
 					others, one := split(rows, map[int64]bool{slow: true})
 					o := f.redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
 					if !errors.Is(o.err, context.DeadlineExceeded) {
 						t.Errorf("the error is not the deadline's: %v", o.err)
 					}
-					if most := 3 + len(fmt.Sprintf("%b", n)); len(f.dials) > most {
-						t.Errorf("%d new connections, want at most %d", len(f.dials), most)
+					if most := 3 + len(fmt.Sprintf("%b", n)); len(f.traffic().dials) > most {
+						t.Errorf("more than %d new connections", most)
 					}
 				})
 			}
@@ -87,44 +87,99 @@ func TestARowThatTakesForever(t *testing.T) {
 }
 
 // TestRowsThatTakeForever are many: each delivery stores some of the others,
-// until all are stored.
+// until all are stored. Also where they come first, each in a group of its own.
 func TestRowsThatTakeForever(t *testing.T) {
 	t.Parallel()
-	for many, deliveries := range map[int]int{2: 2, 5: 10, 20: 100} {
-		bubble(t, fmt.Sprint(many), func(t *testing.T, f *fake) {
-			const n = 1000
-			bad := map[int64]bool{}
-			for i := range many {
-				bad[int64((2*i+1)*n/(2*many))] = true
-			}
-			f.waitsFor(keysOf(bad)...)
+	spread := func(n, many int) (slow []int64) {
+		for i := range many {
+			slow = append(slow, int64((2*i+1)*n/(2*many)))
+		}
+		return slow
+	}
+	for _, tt := range []struct {
+		name       string
+		n          int
+		slow       []int64
+		isOrdered  bool
+		deliveries int
+	}{
+		{name: "2 of 1,000", n: 1000, slow: spread(1000, 2), deliveries: 2},
+		{name: "5 of 1,000", n: 1000, slow: spread(1000, 5), deliveries: 10},
+		{name: "20 of 1,000", n: 1000, slow: spread(1000, 20), deliveries: 100},
+		{name: "the first 30 of 100, ordered", n: 100, slow: idsOf(goods(1, 30)), isOrdered: true, deliveries: 50},
+	} {
+		bubble(t, tt.name, func(t *testing.T, f *fake) {
+			f.waitsFor(tt.slow...)
 			store := f.open()
-			left := goods(1, n)
+			left := goods(1, tt.n)
+			if tt.isOrdered {
+				for i := range left {
+					left[i].group = i + 1
+				}
+			}
 			inserted := 0
-			for delivery := 1; len(left) > many; delivery++ {
-				if delivery > deliveries {
+			for delivery := 1; len(left) > len(tt.slow); delivery++ {
+				if delivery > tt.deliveries {
 					t.Fatalf("%d rows are left", len(left))
 				}
-				before := len(f.dials)
+				f.traffic()
 				o := f.redeliver(t, store, 20*time.Second, left)
 				inserted += o.Inserted
-				if cost := len(f.dials) - before; cost > 40 {
+				if cost := len(f.traffic().dials); cost > 40 {
 					t.Errorf("delivery %d costs %d connections", delivery, cost)
 				}
-				var again []row
-				for i, v := range o.Verdicts {
-					if v.Outcome != message.Stored {
-						again = append(again, left[i])
-					}
-				}
-				t.Logf("delivery %d: %d rows inserted by %d connections, left %d %v", delivery, o.Inserted, len(f.dials)-before, len(again), o.err)
-				left = again
+				left = notStored(left, o)
 			}
-			if inserted != n-many {
-				t.Errorf("%d rows inserted, want %d", inserted, n-many)
+			if want := tt.n - len(tt.slow); inserted != want {
+				t.Errorf("%d rows inserted, want %d", inserted, want)
 			}
 		})
 	}
+}
+
+// notStored are the rows that come again.
+func notStored(rows []row, o *outcome) (again []row) {
+	for i, v := range o.Verdicts {
+		if v.Outcome != message.Stored {
+			again = append(again, rows[i])
+		}
+	}
+	return again
+}
+
+// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm
+// one it has half of the time only, and must come to an end all the same.
+func TestABatchThatIsSlowAllOver(t *testing.T) {
+	t.Parallel()
+	const given = 20 * time.Second
+	for _, n := range []int{10, 100, 1000} {
+		for _, isOrdered := range []bool{false, true} {
+			bubble(t, fmt.Sprintf("%d rows, ordered %v", n, isOrdered), func(t *testing.T, f *fake) {
+				store := f.open()
+				f.warm(store, 1)
+				f.hold = func(ids []int64) time.Duration { return time.Duration(len(ids)) * given * 9 / 10 / time.Duration(n) }
+				left := goods(1, n)
+				if isOrdered {
+					left = inGroups(strings.Repeat("ab", n/2), left)
+				}
+				for delivery := 1; len(left) > 0; delivery++ {
+					if delivery > 5 {
+						t.Fatalf("%d rows are left", len(left))
+					}
+					left = notStored(left, f.redeliver(t, store, given, left))
+				}
+			})
+		}
+	}
+}
+
+// TestAShortTimeIsNotDivided: there is not enough of it for two attempts.
+func TestAShortTimeIsNotDivided(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		f.hold = func([]int64) time.Duration { return 600 * time.Millisecond }
+		f.redeliver(t, f.open(), 900*time.Millisecond, goods(1, 100)).must().inserts(100)
+	})
 }
 
 // TestALockThatIsReleasedLate ends in time for the pieces that come after.
@@ -146,8 +201,8 @@ func TestABatchInTimeIsNotDivided(t *testing.T) {
 		for _, connections := range []int{1, 0} { // new ones
 			f.hold = func([]int64) time.Duration { return given/2 - time.Millisecond }
 			f.redeliver(t, store, given, goods(1, 100)).must().inserts(100)
-			if len(f.inserted) != 2-connections || len(f.dials) != 1 {
-				t.Errorf("%d statements on %d connections", len(f.inserted), len(f.dials))
+			if seen := f.traffic(); len(seen.inserted) != 1 || len(seen.dials) != connections {
+				t.Errorf("%d statements on %d new connections, want 1 on %d", len(seen.inserted), len(seen.dials), connections)
 			}
 		}
 	})
@@ -158,7 +213,7 @@ func TestAFaultOfOnePiece(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
 		f.hold = func(ids []int64) time.Duration {
-			if len(ids) > 8 {
+			if len(ids) > 2 {
 				return forever
 			}
 			return 0
@@ -169,8 +224,8 @@ func TestAFaultOfOnePiece(t *testing.T) {
 			}
 			return ""
 		}
-		f.redeliver(t, f.open(), 10*time.Second, goods(1, 16)).blames(message.CauseOperator, "42P01").inserts(8).
-			verdicts(verdicts{operator: "1-8", stored: "9-16"})
+		f.redeliver(t, f.open(), 10*time.Second, goods(1, 32)).blames(message.CauseOperator, "42P01").inserts(30).
+			verdicts(verdicts{operator: "3-4", stored: "1-2 5-32"})
 	})
 }
 
@@ -229,7 +284,7 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 				group[row.id] = row.group
 			}
 			last := map[int]int64{}
-			for _, id := range slices.Concat(f.inserted...) { // ids are in order
+			for _, id := range slices.Concat(f.traffic().inserted...) { // ids are in order
 				if id <= last[group[id]] {
 					t.Errorf("row %d of a group is inserted after row %d", id, last[group[id]])
 				}
@@ -262,13 +317,7 @@ func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 				for deliveries := 0; s.stored() != want && deliveries < 20; deliveries++ {
 					o := redeliver(t, s.store, 4*time.Second, left)
 					inserted += o.Inserted
-					var again []row
-					for i, v := range o.Verdicts {
-						if v.Outcome != message.Stored {
-							again = append(again, left[i])
-						}
-					}
-					left = again
+					left = notStored(left, o)
 				}
 				if got := s.stored(); got != want || inserted != 10-len(left) {
 					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))

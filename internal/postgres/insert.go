@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"sluice/internal/batch"
 	"sluice/internal/message"
 )
 
@@ -12,10 +14,7 @@ import (
 // It returns the server's error when rows have to be tried one by one.
 func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err error) {
 	f := in.flight(ctx)
-	if !in.conn.asked {
-		in.conn.asked = true
-		f.askKeys()
-	}
+	f.askOnce()
 	if in.ranked = !in.keys.byBytes() && !in.batch.Ordered(); in.ranked {
 		// An isolation needs the order of the keys, and this costs no round trip.
 		f.keys(in.sql.rank, in.rows)
@@ -47,6 +46,20 @@ func (in *insertion) stored(rows []int) {
 	for _, row := range rows {
 		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 	}
+}
+
+// compare asks how keys compare, before the first batch with a key that can
+// compare otherwise than by its bytes: until that is known, batches could lock
+// rows in opposite order.
+func (in *insertion) compare(ctx context.Context) error {
+	text := slices.ContainsFunc(in.store.table.Key, func(k int) bool { return in.store.table.Columns[k].Kind == batch.Text })
+	if in.keys != nil || in.conn.asked || !text || in.batch.Ordered() || len(in.rows) < 2 {
+		return nil
+	}
+	f := in.flight(ctx)
+	f.askOnce()
+	_, err := in.landed(ctx, in.store.lookingUp, f)
+	return err
 }
 
 // rank takes the order of the rows' keys from the answer to rank.

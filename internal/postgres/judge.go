@@ -113,7 +113,11 @@ func mayBeInside(err *pgconn.PgError) bool { return raised(err) || err.Where != 
 // yet: then a constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if nobodys[err.Routine] {
-		return misconfigured
+		j := misconfigured
+		if c != nil {
+			j.function, j.inside = c.function(err.Where)
+		}
+		return j
 	}
 	if j := (judgement{inside: raised(err)}); c != nil {
 		j.function, _ = c.function(err.Where)
@@ -135,7 +139,12 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return fromMessage // text that the server's encoding cannot represent
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
-	case class == "22", err.Code == "54000": // 54000: too large for an index
+	case err.Code == "54000": // too large for an index, which is not named
+		if c != nil && !slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger) }) {
+			return fromMessage
+		}
+		return open
+	case class == "22":
 		j := open
 		j.computed = c == nil || s.adds(c)
 		if !j.computed {
@@ -237,10 +246,10 @@ func (s *Store) adds(c *catalog) bool {
 func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool {
 	j := s.judge(err, c)
 	inside := j.inside || c == nil && mayBeInside(err)
-	switch {
-	case j.blame == blameTransient:
+	switch j.blame {
+	case blameTransient:
 		return inside && last
-	case j.blame == blameConfiguration:
+	case blameConfiguration:
 		return j.single || inside
 	default:
 		return true

@@ -349,7 +349,7 @@ func TestTheDocumentationHasTheJudgements(t *testing.T) {
 		return
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

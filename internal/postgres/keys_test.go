@@ -3,6 +3,8 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -206,13 +208,10 @@ func TestRowsThatAreValidOnlyTogether(t *testing.T) {
 							rows[i].group = i + 1
 						}
 					case "large":
-						want = verdicts{}
-						for what, ids := range tt.want {
-							want[what] = ids
-						}
+						want = maps.Clone(tt.want)
 						want[stored] += fmt.Sprintf(" %d-%d", len(rows)+1, len(rows)+200)
 						for i := range 200 {
-							rows = append(rows[:len(rows):len(rows)], code{code: fmt.Sprint("k", i)})
+							rows = append(slices.Clip(rows), code{code: fmt.Sprint("k", i)})
 						}
 						if want[stored] = strings.TrimSpace(want[stored]); tt.name == "child before parent" {
 							want[stored] = "1-202"
@@ -333,7 +332,8 @@ func TestADoubtfulIsolationStops(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + noBadWord})
 	s.store = openStore(t, s.proxy.URL, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return false }))
-	defer s.hold(idsFrom(11, 64)...)()
+	release := s.hold(idsFrom(11, 64)...)
+	defer release()
 	s.whenItWaits(func() {
 		s.db.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema)
 	})

@@ -19,7 +19,8 @@ import (
 type ordered struct {
 	*insertion
 	refused map[int]refusedRow
-	alone   bool // rows that refer to each other have been tried together, in vain
+	hoped   bool // rows are taken for good that may be valid only together
+	alone   bool // they have been tried together, in vain
 }
 
 type refusedRow struct {
@@ -38,24 +39,15 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		if len(left) == 0 {
 			break
 		}
-		f := in.flight(ctx)
-		f.insert(left)
-		f.end()
-		answers, err := in.landed(ctx, in.store.inserting, f)
+		refused, err := o.commit(ctx, left)
 		if err != nil {
 			return in.unconfirmed(err)
 		}
-		if a := answers[0]; a.refused == nil {
-			n := in.inserted(a)
-			in.result.Inserted += n
-			if n == len(left) {
-				in.stored(left)
-			} else if err := in.duplicates(ctx, left); err != nil {
-				return in.unconfirmed(err)
-			}
+		if refused == nil {
 			break
-		} else if o.alone || in.fatal(&a) != nil {
-			return in.unconfirmed(in.failed(a.refused))
+		}
+		if o.alone || !o.hoped || in.fatal(refused) != nil {
+			return in.unconfirmed(in.failed(refused.refused))
 		}
 		// They are not valid together either: all over again, without that hope.
 		_ = in.unconfirmed(nil)
@@ -77,6 +69,34 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		ours = cmp.Or(ours, err)
 	}
 	return ours
+}
+
+// commit stores rows by one transaction: as one statement, and if that is
+// refused as one statement each, for triggers that refuse sets of rows.
+func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err error) {
+	for _, size := range []int{len(rows), 1} {
+		f := o.flight(ctx)
+		for piece := range slices.Chunk(rows, size) {
+			f.insert(piece) // up to the end of the group they are one transaction
+		}
+		f.end()
+		answers, err := o.landed(ctx, o.store.inserting, f)
+		if err != nil {
+			return nil, err
+		}
+		refused = &answers[0]
+		if refused.refused != nil {
+			continue
+		}
+		n := o.inserted(answers[0])
+		o.result.Inserted += n
+		if n < len(rows) {
+			return nil, o.duplicates(ctx, rows)
+		}
+		o.stored(rows)
+		return nil, nil
+	}
+	return refused, nil
 }
 
 // unconfirmed takes all verdicts back: a row can be refused because of one
@@ -164,6 +184,7 @@ func (o *ordered) hope(rows []int, tries []try) {
 		}
 	}
 	for _, row := range closed(o.batch, missing, passed, all) {
+		o.hoped = true
 		tries[slices.Index(rows, row)].refused = nil
 	}
 }

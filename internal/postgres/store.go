@@ -144,6 +144,9 @@ type insertion struct {
 
 func (in *insertion) run(ctx context.Context) error {
 	in.learn()
+	if err := in.compare(ctx); err != nil {
+		return err
+	}
 	refusal, err := in.whole(ctx)
 	switch {
 	case err != nil:

@@ -125,17 +125,48 @@ func TestAConnectionThatWentSilent(t *testing.T) {
 				store := f.open()
 				f.warm(store, connections)
 				f.mute(false)
+				f.traffic()
 				ctx, cancel := context.WithTimeout(t.Context(), given)
 				defer cancel()
 				if err := try(ctx, store); err != nil {
 					t.Error(err)
 				}
-				if ctx.Err() != nil || len(f.dials) != connections+1 || len(f.inserted) > 1 {
-					t.Errorf("%v; %d new connections and %d statements, want one of each", ctx.Err(), len(f.dials)-connections, len(f.inserted))
+				if seen := f.traffic(); ctx.Err() != nil || len(seen.dials) != 1 || len(seen.inserted) > 1 {
+					t.Errorf("%v; %d new connections and %d statements, want one of each", ctx.Err(), len(seen.dials), len(seen.inserted))
+				}
+				time.Sleep(time.Minute)
+				f.traffic()
+				f.warm(store, connections)
+				if seen := f.traffic(); len(seen.dials) != connections-1 || seen.cancels != 0 {
+					t.Errorf("of %d at once %d have new connections and %d are cancelled; want all but one, and none", connections, len(seen.dials), seen.cancels)
 				}
 			})
 		}
 	}
+}
+
+// TestAServerThatIsNotThereYet: who has lost time by a connection that went
+// silent has the whole budget for new ones.
+func TestAServerThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	bubble(t, "", func(t *testing.T, f *fake) {
+		const given = time.Minute
+		store := f.open()
+		f.warm(store, 1)
+		f.mute(false)
+		back := time.Now().Add(given/2 + 4*time.Second)
+		f.dialing = func(n int) error {
+			if n > 0 && time.Now().Before(back) {
+				return syscall.ECONNREFUSED
+			}
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), given)
+		defer cancel()
+		if _, err := store.Insert(ctx, batchOf(goods(10, 10))); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestAStatementThatTakesLong: on a warm connection it has half of the time,
@@ -157,10 +188,12 @@ func TestAStatementThatTakesLong(t *testing.T) {
 		{name: "warm connection, too long", connections: 1, takes: 6 * time.Second, newer: 1, asked: 2},
 		{name: "warm connection that is heard", connections: 1, chatty: true, takes: 9 * time.Second, stored: true},
 		{name: "warm connection, and a lock that is released", connections: 1, takes: -7 * time.Second, stored: true, newer: 1, asked: 1},
+		{name: "warm connections, and a lock that is released", connections: 2, takes: -7 * time.Second, stored: true, newer: 1, asked: 1},
 	} {
 		bubble(t, tt.name, func(t *testing.T, f *fake) {
 			store := f.open()
 			f.warm(store, tt.connections)
+			f.traffic()
 			f.chatty = tt.chatty
 			began := time.Now()
 			f.hold = func([]int64) time.Duration {
@@ -175,8 +208,8 @@ func TestAStatementThatTakesLong(t *testing.T) {
 			if (err == nil) != tt.stored {
 				t.Errorf("got %v after %v", err, time.Since(began))
 			}
-			if newer := len(f.dials) - tt.connections; newer != tt.newer || f.cancels < tt.asked || tt.asked == 0 && f.cancels > 0 {
-				t.Errorf("%d new connections and %d requests to cancel, want %d and %d", newer, f.cancels, tt.newer, tt.asked)
+			if seen := f.traffic(); len(seen.dials) != tt.newer || seen.cancels < tt.asked || tt.asked == 0 && seen.cancels > 0 {
+				t.Errorf("%d new connections and %d requests to cancel, want %d and %d", len(seen.dials), seen.cancels, tt.newer, tt.asked)
 			}
 		})
 	}
@@ -229,15 +262,16 @@ func TestTheBudgetIsSpent(t *testing.T) {
 				if cause, _ := message.FaultOf(err); cause != message.CauseMoment || ctx.Err() != nil {
 					t.Errorf("got %v, and %v", err, ctx.Err())
 				}
-				if at := f.dials[len(f.dials)-1].Sub(began); at != last {
+				dials := f.traffic().dials
+				if at := dials[len(dials)-1].Sub(began); at != last {
 					t.Errorf("the last attempt is at %v, want %v", at, last)
 				}
-				for i, at := range f.dials[1:] {
-					if pause := at.Sub(f.dials[i]); pause > 1500*time.Millisecond || i < 4 && pause > 3*(50<<i)*time.Millisecond/2 {
+				for i, at := range dials[1:] {
+					if pause := at.Sub(dials[i]); pause > 1500*time.Millisecond || i < 4 && pause > 3*(50<<i)*time.Millisecond/2 {
 						t.Errorf("pause %d is %v", i+1, pause)
 					}
 				}
-				if n := len(f.dials); n > 25 {
+				if n := len(dials); n > 25 {
 					t.Errorf("%d attempts", n)
 				}
 			})

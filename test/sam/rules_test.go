@@ -579,7 +579,7 @@ func runtimeRule(s *stack) (f []string) {
 		p.equal(fn.id+": Architectures", fn.properties["Architectures"], []any{s.parameters["Architecture"]})
 		p.equal(fn.id+": BuildMethod", at(fn.attributes, "Metadata", "BuildMethod"), "makefile")
 		p.equal(fn.id+": CodeUri", fn.properties["CodeUri"], ".")
-		if memory := number(fn.properties["MemorySize"]); memory < 128 || memory > 10_240 {
+		if memory := number(fn.properties["MemorySize"]); memory < 256 || memory > 10_240 {
 			p.add("%s has %d MiB", fn.id, memory)
 		}
 	}
