@@ -159,7 +159,7 @@ func TestConsumeUntilEmpty(t *testing.T) {
 	s.environ = append(s.environ, "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
 	stdout, stderr := s.consume(t).exits(0)
 	for _, want := range []string{
-		"^The queue is empty.\n", `\n  received  1,202 in \d+\.\ds, \d+ transactions, [0-9,]+ a second\n`, `\n  stored    1,200 new, 0 were there already\n`,
+		"^The queue is empty.\n", `\n  received  1,202 in \d+(?:\.\d)?s, \d+ transactions, [0-9,]+ a second\n`, `\n  stored    1,200 new, 0 were there already\n`,
 		`\n  rejected  2 \(1 missing, 1 not_json\); 2 sent to the dead-letter queue\n$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(stdout) {
