@@ -148,7 +148,8 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
-	s.release(c, (err == nil || configuration || settled(err)) && ended == nil) // a request to cancel may be under way
+	asked := ended != nil || c.canceller.done != nil // a request to cancel may be under way
+	s.release(c, (err == nil || configuration || settled(err)) && !asked)
 	if a.reused && (a.cut && a.silent || ended == nil && stale(err)) {
 		s.dropIdle()
 	}

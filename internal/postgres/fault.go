@@ -57,7 +57,7 @@ func (e *DatabaseError) Fault() message.Cause { return e.Cause }
 // DeadlineExceeded too.
 func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseError {
 	if server := asServer(err); server != nil {
-		return s.refusal(doing, server)
+		return s.refusal(doing, server, s.fresh().catalog)
 	}
 	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
 	var what, remedy string
@@ -85,15 +85,14 @@ func over(ctx context.Context) error {
 
 // refusal wraps an error of the server that ended what we were doing, or that
 // a row met which is not to blame for it.
-func (s *Store) refusal(doing string, server *pgconn.PgError) *DatabaseError {
+func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *DatabaseError {
 	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
-	c := s.fresh().catalog
 	j := s.judge(server, c)
 	e.inside = j.inside || c == nil && mayBeInside(server)
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
-	e.say(doing, describe(server), s.remedy(server, j))
+	e.say(doing, describe(server), s.remedy(server, j, c))
 	return e
 }
 
@@ -135,7 +134,7 @@ var conditions = map[string]string{
 const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
 
 // remedy says what to do about an error of the server.
-func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
+func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	switch {
 	case j.inside && j.function != "":
 		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table(s.table))
@@ -147,7 +146,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement) string {
 	switch err.Routine {
 	case "nextval_internal":
 		sequences := "its sequences"
-		if c := s.fresh().catalog; c != nil && len(c.Sequences) > 0 {
+		if c != nil && len(c.Sequences) > 0 {
 			sequences = strings.Join(c.Sequences, ", ")
 		}
 		if err.Code == "42501" {

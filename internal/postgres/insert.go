@@ -28,7 +28,7 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	}
 	a := answers[0]
 	if a.refused != nil {
-		if in.store.needsIsolation(a.refused, in.store.fresh().catalog, in.last) {
+		if in.store.needsIsolation(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
 		return nil, in.failed(a.refused)

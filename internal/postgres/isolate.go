@@ -40,8 +40,9 @@ type isolation struct {
 	asked   []int // rows whose keys are looked up before the commit
 	refused map[int]*pgconn.PgError
 	isNew   map[int]bool
-	unknown []int // rows of pieces that stored fewer than they have
-	again   []int // rows of pieces that were refused only the second time
+	mine    map[int]bool // classes of keys that this transaction has put there
+	unknown []int        // rows of pieces that stored fewer than they have
+	again   []int        // rows of pieces that were refused only the second time
 }
 
 // maxIsolations bounds how often rows are isolated anew because a piece that
@@ -55,7 +56,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	var ours error
 	rest := in.rows
 	for range maxIsolations {
-		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}}
+		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}, mine: map[int]bool{}}
 		if err := i.rehearse(ctx, rest, refusal); err != nil {
 			return err
 		}
@@ -250,6 +251,9 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	if first.refused == nil {
 		n := i.inserted(first)
 		i.result.Inserted += n
+		for _, row := range rows { // none was there before: it would not have been refused
+			i.mine[i.class[row]] = true
+		}
 		if n < len(rows) {
 			i.unknown = append(i.unknown, rows...)
 		} else {
@@ -361,7 +365,7 @@ func (in *insertion) recovered(a answer) error {
 
 // fatal returns an error unless the answer is about the rows that met it.
 func (in *insertion) fatal(a *answer) error {
-	switch j := in.store.judge(a.refused, in.store.fresh().catalog); {
+	switch j := in.store.judge(a.refused, in.catalog); {
 	case j.single, j.blame == blameMessage, j.blame == blameOpen:
 		return nil
 	default:
@@ -379,9 +383,8 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 	for _, n := range present.values {
 		there[i.asked[n-1]] = true
 	}
-	mine := map[int]bool{} // keys that this transaction has put there
 	for row := range i.isNew {
-		mine[i.class[row]] = true
+		i.mine[i.class[row]] = true
 		i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 	}
 	var look []int
@@ -402,7 +405,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		}
 		// A row that this transaction put there proves nothing about one with
 		// the same key that was refused.
-		if there[row] && !mine[i.class[row]] {
+		if there[row] && !i.mine[i.class[row]] {
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		} else {
 			refused = append(refused, row)

@@ -156,24 +156,58 @@ func leadsAhead(b *batch.Batch, rows []int, all []link) bool {
 // closed returns those of the rows that refer to rows that passed or to others
 // of them, and these again, to the end: rows that may be valid together.
 func closed(b *batch.Batch, rows, passed []int, all []link) []int {
-	for {
-		left := rows
-		for _, l := range all {
+	type target struct {
+		link int
+		key  string
+	}
+	have := map[target]int{}    // how many rows have what a link leads to
+	refer := map[target][]int{} // the rows that refer to it
+	for n, l := range all {
+		if l.to == nil {
+			continue
+		}
+		for _, row := range slices.Concat(passed, rows) {
+			if key, ok := values(b, row, l.to); ok {
+				have[target{n, key}]++
+			}
+		}
+		for _, row := range rows {
+			if key, ok := values(b, row, l.from); ok {
+				refer[target{n, key}] = append(refer[target{n, key}], row)
+			}
+		}
+	}
+	gone := map[int]bool{}
+	var last []int // rows that are gone, and not yet missed by others
+	remove := func(rows []int) {
+		for _, row := range rows {
+			if !gone[row] {
+				gone[row] = true
+				last = append(last, row)
+			}
+		}
+	}
+	for t, rows := range refer {
+		if have[t] == 0 {
+			remove(rows)
+		}
+	}
+	for len(last) > 0 {
+		row := last[len(last)-1]
+		last = last[:len(last)-1]
+		for n, l := range all {
 			if l.to == nil {
 				continue
 			}
-			targets := l.targets(b, slices.Concat(passed, rows))
-			left = slices.DeleteFunc(slices.Clone(left), func(row int) bool {
-				target, refers := values(b, row, l.from)
-				_, there := targets[target]
-				return refers && !there
-			})
+			key, ok := values(b, row, l.to)
+			if t := (target{n, key}); ok {
+				if have[t]--; have[t] == 0 {
+					remove(refer[t])
+				}
+			}
 		}
-		if len(left) == len(rows) {
-			return left
-		}
-		rows = left
 	}
+	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return gone[row] })
 }
 
 // values are the values of some columns of a row as one text; ok is false if

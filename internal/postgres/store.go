@@ -136,6 +136,7 @@ type insertion struct {
 
 	sql      statements
 	keys     *keyFacts
+	catalog  *catalog    // the evidence; it stays when it grows old meanwhile
 	ranked   bool        // the server was asked for the order of the keys
 	class    map[int]int // rows with one key have one number
 	suspect  *pgconn.PgError
@@ -144,6 +145,7 @@ type insertion struct {
 
 func (in *insertion) run(ctx context.Context) error {
 	in.learn()
+	in.catalog = in.store.fresh().catalog
 	if err := in.compare(ctx); err != nil {
 		return err
 	}
@@ -153,7 +155,7 @@ func (in *insertion) run(ctx context.Context) error {
 		return err
 	case refusal == nil:
 	case len(in.rows) == 0: // no row is to blame
-		if j := in.store.judge(refusal, in.store.fresh().catalog); j.blame == blameConfiguration || j.blame == blameOpen && !onPurpose(refusal.Code) {
+		if j := in.store.judge(refusal, in.catalog); j.blame == blameConfiguration || j.blame == blameOpen && !onPurpose(refusal.Code) {
 			return in.failed(refusal)
 		}
 	case in.batch.Ordered():
@@ -181,7 +183,7 @@ func (in *insertion) learn() {
 
 // fault turns the server's error of a statement into one of ours.
 func (in *insertion) fault(doing string, err *pgconn.PgError) *DatabaseError {
-	return in.store.refusal(doing, err)
+	return in.store.refusal(doing, err, in.catalog)
 }
 
 // failed is fault for a statement that inserts.

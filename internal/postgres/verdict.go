@@ -15,7 +15,7 @@ import (
 // suspicion returns the error if it may come from what the database computes
 // for every row by itself.
 func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
-	if in.store.judge(err, in.store.fresh().catalog).computed {
+	if in.store.judge(err, in.catalog).computed {
 		return err
 	}
 	return nil
@@ -26,7 +26,7 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 // stored in the same isolation; rows that were there before prove nothing
 // about now.
 func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
-	catalog := in.store.fresh().catalog
+	catalog := in.catalog
 	var policies []int
 	for _, row := range rows {
 		if in.store.judge(refusal(row), catalog).policy && (catalog == nil || !catalog.Policy.Visible) {
@@ -191,7 +191,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if err != nil {
 		return err
 	}
-	c := s.fresh().catalog
+	c := in.catalog
 	if !in.rewritten(answers[0], c) {
 		return nil
 	}
