@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -43,6 +45,8 @@ type isolation struct {
 	mine    map[int]bool // classes of keys that this transaction has put there
 	unknown []int        // rows of pieces that stored fewer than they have
 	again   []int        // rows of pieces that were refused only the second time
+	// spoiled are rows that may be valid together, but for one of them.
+	spoiled []int
 }
 
 // maxIsolations bounds how often rows are isolated anew because a piece that
@@ -218,22 +222,28 @@ func (i *isolation) tried(answers []answer, pieces [][]int) ([]answer, error) {
 // others in place: first those that may be valid only together, as one
 // statement, and then one by one.
 func (i *isolation) together(ctx context.Context) ([]answer, error) {
+	all := links(i.batch, i.keys)
 	var rows, passed []int
 	for _, row := range i.rows {
 		if err := i.refused[row]; err == nil {
 			passed = append(passed, row)
-		} else if err.Code == "23503" {
+		} else if refusing(all, err) != nil {
 			rows = append(rows, row)
 		}
 	}
-	rows = closed(i.batch, rows, passed, links(i.batch, i.keys))
+	rows = closed(i.batch, rows, passed, all, func(row int) *pgconn.PgError { return i.refused[row] })
 	f := i.flight(ctx)
-	var pieces [][]int
+	var singles [][]int
+	for k := range rows {
+		singles = append(singles, rows[k:k+1:k+1])
+	}
+	backwards := slices.Clone(singles)
+	slices.Reverse(backwards)
 	if len(rows) > 0 {
+		// As one statement; and if that is refused one by one, which finds chains in either order.
 		i.trial(f, rows)
-		for k := range rows {
-			i.trial(f, rows[k:k+1:k+1])
-			pieces = append(pieces, rows[k:k+1:k+1])
+		for _, piece := range slices.Concat(singles, backwards) {
+			i.trial(f, piece)
 		}
 	}
 	i.close(f)
@@ -261,9 +271,26 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 				i.isNew[row] = true
 			}
 		}
-		return answers[2+2*len(rows):], nil
+		return answers[2+4*len(rows):], nil
 	}
-	return i.tried(answers[2:], pieces)
+	if answers, err = i.tried(answers[2:], singles); err != nil {
+		return nil, err
+	}
+	before := maps.Clone(i.refused)
+	for _, row := range rows {
+		delete(i.refused, row)
+	}
+	if answers, err = i.tried(answers, backwards); err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if i.isNew[row] || before[row] == nil {
+			delete(i.refused, row)
+		} else if len(rows) > 1 && refusing(all, i.refused[row]) != nil {
+			i.spoiled = append(i.spoiled, row)
+		}
+	}
+	return answers, nil
 }
 
 // begin opens the transaction. Constraints are checked at once, so that each
@@ -399,15 +426,20 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		}
 	}
 	var refused []int
+	var ours error
 	for _, row := range i.rows {
 		if i.refused[row] == nil {
 			continue
 		}
 		// A row that this transaction put there proves nothing about one with
 		// the same key that was refused.
-		if there[row] && !i.mine[i.class[row]] {
+		switch {
+		case there[row] && !i.mine[i.class[row]]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
-		} else {
+		case slices.Contains(i.spoiled, row):
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+			ours = i.spoils(i.refused[row])
+		default:
 			refused = append(refused, row)
 		}
 	}
@@ -416,5 +448,8 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 			return err
 		}
 	}
-	return i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > 0)
+	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > 0); err != nil {
+		return err
+	}
+	return ours
 }

@@ -4,9 +4,12 @@ import (
 	_ "embed" // for the query
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
 )
@@ -23,6 +26,7 @@ type keyFacts struct {
 		Scale     *int   `json:"scale"`
 		Equals    string `json:"equals"`
 		Collation string `json:"collation"`
+		Type      string `json:"type"`  // in pg_type
 		Bytes     bool   `json:"bytes"` // equal values have equal bytes
 	} `json:"columns"`
 	// References are foreign keys of the table to itself.
@@ -31,6 +35,7 @@ type keyFacts struct {
 
 // reference is a foreign key: columns From refer to columns To.
 type reference struct {
+	Name string   `json:"name"`
 	From []string `json:"from"`
 	To   []string `json:"to"`
 }
@@ -40,6 +45,14 @@ func (s *Store) learnKeys(a *answer) {
 	var k keyFacts
 	if json.Unmarshal(a.text, &k) != nil || len(k.Columns) != len(s.table.Key) {
 		return // no such table, or not this key: the insert says so
+	}
+	for i := range k.Columns {
+		c := &k.Columns[i]
+		kind := s.table.Columns[s.table.Key[i]].Kind
+		c.Bytes = c.Bytes && slices.Contains(natural[kind], c.Type)
+		if kind == batch.Text && strings.HasPrefix(c.Type, "int") {
+			c.Scale = new(int) // a numeric that the column rounds
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,6 +73,14 @@ func (k *keyFacts) byBytes() bool {
 	return true
 }
 
+// natural are the types of live columns, as in pg_type, that compare with the
+// values of a kind without a cast.
+var natural = map[batch.Kind][]string{
+	batch.Text: {"text", "varchar"},
+	batch.Int4: {"int2", "int4", "int8"}, batch.Int8: {"int2", "int4", "int8"}, batch.Bool: {"bool"},
+	batch.Timestamp: {"timestamptz"}, batch.Date: {"date"}, batch.UUID: {"uuid"},
+}
+
 // typed is an expression as a value of a key column's own type, for
 // comparisons. It never fails for a value that the column can hold.
 func (k *keyFacts) typed(column int, expression, otherwise string) string {
@@ -68,6 +89,8 @@ func (k *keyFacts) typed(column int, expression, otherwise string) string {
 		return expression + otherwise
 	case k.Columns[column].Scale != nil:
 		return fmt.Sprintf("round(%s::numeric, %d)", expression, *k.Columns[column].Scale)
+	case k.Columns[column].Collation != "":
+		return expression + "::" + k.Columns[column].Cast + " COLLATE " + k.Columns[column].Collation
 	default:
 		return expression + "::" + k.Columns[column].Cast
 	}
@@ -86,15 +109,6 @@ func (k *keyFacts) equal(prefix string, columns, expressions []string) string {
 	return strings.Join(terms, " AND ")
 }
 
-// sorted is typed, for ORDER BY.
-func (k *keyFacts) sorted(column int, expression, otherwise string) string {
-	typed := k.typed(column, expression, otherwise)
-	if k != nil && k.Columns[column].Collation != "" {
-		typed += " COLLATE " + k.Columns[column].Collation
-	}
-	return typed
-}
-
 // classes numbers the rows' keys: rows with one number have the same key. The
 // rows are in the order of their keys.
 func classes(b *batch.Batch, rows []int) map[int]int {
@@ -110,42 +124,71 @@ func classes(b *batch.Batch, rows []int) map[int]int {
 }
 
 // link is a foreign key of the table to itself as positions of columns in the
-// batch: the columns from refer to the columns to.
-type link struct{ from, to []int }
+// batch: the columns from refer to the columns to. Of a pair that the model
+// does not fill all rows have the same values, so it is left out.
+type link struct {
+	names    []string // of the constraint, and of its copies on partitions
+	from, to []int
+	// blind: it cannot be followed here, because it leads to a column that the
+	// database computes.
+	blind bool
+}
 
-// links are the foreign keys of the table to itself. One that cannot be
-// followed here, because it leads to a column that the model does not fill,
-// has no columns to.
-func links(b *batch.Batch, k *keyFacts) (all []link) {
+// links are the foreign keys of the table to itself.
+func links(b *batch.Batch, k *keyFacts) (all []*link) {
 	if k == nil {
 		return nil
 	}
 	for _, r := range k.References {
-		if from := positions(b, r.From); from != nil {
-			all = append(all, link{from, positions(b, r.To)})
+		l := &link{names: []string{r.Name}}
+		for i := range r.From {
+			from, to := position(b, r.From[i]), position(b, r.To[i])
+			switch {
+			case from >= 0 && to >= 0:
+				l.from, l.to = append(l.from, from), append(l.to, to)
+			case to < 0 && from < 0: // the same for all rows, or computed
+			default:
+				l.blind = true
+			}
+		}
+		l.blind = l.blind || len(l.from) == 0
+		i := slices.IndexFunc(all, func(o *link) bool {
+			return o.blind == l.blind && slices.Equal(o.from, l.from) && slices.Equal(o.to, l.to)
+		})
+		if i < 0 {
+			all = append(all, l)
+		} else {
+			all[i].names = append(all[i].names, r.Name)
 		}
 	}
 	return all
 }
 
-// targets are the values of the columns that a link leads to.
-func (l link) targets(b *batch.Batch, rows []int) map[string]int {
-	all := make(map[string]int, len(rows))
-	for i, row := range rows {
-		if target, ok := values(b, row, l.to); ok {
-			all[target] = i
+// refusing returns the link whose constraint an error names, nil if there is none.
+func refusing(all []*link, err *pgconn.PgError) *link {
+	for _, l := range all {
+		if err.Code == "23503" && slices.Contains(l.names, err.ConstraintName) {
+			return l
 		}
 	}
-	return all
+	return nil
 }
 
 // leadsAhead reports whether a row refers to one that follows it, so that it
 // is refused when rows are tried one by one.
-func leadsAhead(b *batch.Batch, rows []int, all []link) bool {
-	return slices.ContainsFunc(all, func(l link) bool {
-		targets := l.targets(b, rows)
+func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
+	return slices.ContainsFunc(all, func(l *link) bool {
+		if l.blind {
+			return true
+		}
+		targets := make(map[string]int, len(rows))
 		for i, row := range rows {
-			if target, refers := values(b, row, l.from); refers && (l.to == nil || targets[target] > i) {
+			if target, ok := values(b, row, l.to); ok {
+				targets[target] = i
+			}
+		}
+		for i, row := range rows {
+			if target, refers := values(b, row, l.from); refers && targets[target] > i {
 				return true
 			}
 		}
@@ -153,30 +196,16 @@ func leadsAhead(b *batch.Batch, rows []int, all []link) bool {
 	})
 }
 
-// closed returns those of the rows that refer to rows that passed or to others
-// of them, and these again, to the end: rows that may be valid together.
-func closed(b *batch.Batch, rows, passed []int, all []link) []int {
+// closed returns those of the rows, which a link refused, that refer to rows
+// that passed or to others of them, and these again, to the end: rows that may
+// be valid together.
+func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row int) *pgconn.PgError) []int {
 	type target struct {
-		link int
+		link *link
 		key  string
 	}
 	have := map[target]int{}    // how many rows have what a link leads to
 	refer := map[target][]int{} // the rows that refer to it
-	for n, l := range all {
-		if l.to == nil {
-			continue
-		}
-		for _, row := range slices.Concat(passed, rows) {
-			if key, ok := values(b, row, l.to); ok {
-				have[target{n, key}]++
-			}
-		}
-		for _, row := range rows {
-			if key, ok := values(b, row, l.from); ok {
-				refer[target{n, key}] = append(refer[target{n, key}], row)
-			}
-		}
-	}
 	gone := map[int]bool{}
 	var last []int // rows that are gone, and not yet missed by others
 	remove := func(rows []int) {
@@ -184,6 +213,23 @@ func closed(b *batch.Batch, rows, passed []int, all []link) []int {
 			if !gone[row] {
 				gone[row] = true
 				last = append(last, row)
+			}
+		}
+	}
+	for _, l := range all {
+		if l.blind {
+			continue
+		}
+		for _, row := range slices.Concat(passed, rows) {
+			if key, ok := values(b, row, l.to); ok {
+				have[target{l, key}]++
+			}
+		}
+		for _, row := range rows {
+			if key, ok := values(b, row, l.from); ok {
+				refer[target{l, key}] = append(refer[target{l, key}], row)
+			} else if refusing(all, refusal(row)) == l {
+				remove([]int{row}) // refused, and refers to nobody: MATCH FULL
 			}
 		}
 	}
@@ -195,12 +241,12 @@ func closed(b *batch.Batch, rows, passed []int, all []link) []int {
 	for len(last) > 0 {
 		row := last[len(last)-1]
 		last = last[:len(last)-1]
-		for n, l := range all {
-			if l.to == nil {
+		for _, l := range all {
+			if l.blind {
 				continue
 			}
 			key, ok := values(b, row, l.to)
-			if t := (target{n, key}); ok {
+			if t := (target{l, key}); ok {
 				if have[t]--; have[t] == 0 {
 					remove(refer[t])
 				}
@@ -211,7 +257,8 @@ func closed(b *batch.Batch, rows, passed []int, all []link) []int {
 }
 
 // values are the values of some columns of a row as one text; ok is false if
-// one is NULL.
+// one is NULL. Values that may be equal to the server have one text: 1 and
+// 1.0, Abc and ABC.
 func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 	parts := make([]string, len(columns))
 	ok = true
@@ -221,28 +268,26 @@ func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 			return
 		}
 		ok = ok && v != nil
-		switch kind := b.Columns()[c].Kind; {
+		column := b.Columns()[c]
+		switch number, isNumber := new(big.Rat), strings.HasPrefix(column.Type, "numeric"); {
 		case v == nil:
-		case kind == batch.Int4, kind == batch.Int8: // an integer can refer to a bigint
+		case column.Kind == batch.Int4, column.Kind == batch.Int8:
 			parts[i] = strconv.FormatInt(batch.Int(v), 10)
+		case isNumber && len(v) < 100: // an exponent could make it large
+			if _, fine := number.SetString(string(v)); fine {
+				parts[i] = number.RatString()
+			}
 		default:
-			parts[i] = strconv.Itoa(len(v)) + ":" + string(v)
+			folded := strings.ToLower(strings.TrimRight(string(v), " "))
+			parts[i] = strconv.Itoa(len(folded)) + ":" + folded
 		}
 	})
 	return strings.Join(parts, ","), ok
 }
 
-// positions are the indexes of columns of the batch; nil if one is not filled.
-func positions(b *batch.Batch, names []string) []int {
-	var all []int
-	for _, name := range names {
-		i := slices.IndexFunc(b.Columns(), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
-		if i < 0 {
-			return nil
-		}
-		all = append(all, i)
-	}
-	return all
+// position is the index of a column of the batch; -1 if the model does not fill it.
+func position(b *batch.Batch, name string) int {
+	return slices.IndexFunc(b.Columns(), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
 }
 
 // keyTable is where the keys are: the ledger, if there is one.

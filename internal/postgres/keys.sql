@@ -1,5 +1,15 @@
--- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table refer to itself, as one
--- JSON document.
+-- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table $3 lead to itself, its
+-- partitions or what is below a view, as one JSON document.
+WITH RECURSIVE ours AS (
+	SELECT to_regclass($3)::oid AS oid
+	UNION
+	SELECT below.oid FROM ours CROSS JOIN LATERAL (
+		SELECT inhrelid AS oid FROM pg_inherits WHERE inhparent = ours.oid
+		UNION ALL
+		SELECT d.refobjid FROM pg_rewrite w JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+		WHERE w.ev_class = ours.oid AND w.ev_type = '1' AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> ours.oid
+	) AS below
+)
 SELECT json_build_object(
 	'columns', (SELECT json_agg(json_build_object(
 			-- Not with the type's length (of char it is 1 without -1), which would cut a value in silence. A precision rounds
@@ -11,6 +21,7 @@ SELECT json_build_object(
 				JOIN pg_amop p ON p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype AND p.amopstrategy = 3
 				JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE k.opcdefault AND k.opcintype = b.oid),
 			'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_namespace n WHERE n.oid = c.collnamespace AND c.collname <> 'default'),
+			'type', b.typname,
 			'bytes', coalesce(c.collisdeterministic, true) AND (b.typname IN ('int2', 'int4', 'int8', 'bool', 'date', 'uuid', 'text', 'varchar') OR b.typname = 'timestamptz' AND m.typmod < 0)
 		) ORDER BY k.n)
 		FROM unnest($2::text[]) WITH ORDINALITY AS k(name, n)
@@ -23,9 +34,16 @@ SELECT json_build_object(
 			) SELECT oid, typmod FROM chain WHERE typbasetype = 0
 		) AS m
 		JOIN pg_type b ON b.oid = m.oid
-		LEFT JOIN pg_collation c ON c.oid = a.attcollation),
-	'references', (SELECT json_agg(json_build_object(
+		-- The collation is the index's, which can differ from the column's.
+		LEFT JOIN LATERAL (
+			SELECT x.indcollation[array_position(x.indkey::int2[], a.attnum)] AS oid FROM pg_index x
+			WHERE x.indrelid = a.attrelid AND x.indisunique AND x.indpred IS NULL AND x.indexprs IS NULL AND x.indnkeyatts = cardinality($2::text[])
+				AND (SELECT array_agg(k.attname::text) FROM pg_attribute k WHERE k.attrelid = x.indrelid AND k.attnum = ANY (x.indkey)) @> $2::text[]
+			LIMIT 1
+		) AS i ON true
+		LEFT JOIN pg_collation c ON c.oid = coalesce(i.oid, a.attcollation)),
+	'references', (SELECT json_agg(json_build_object('name', f.conname,
 			'from', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
 			'to', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.confkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
-		FROM pg_constraint f WHERE f.contype = 'f' AND f.conrelid = to_regclass($3) AND f.confrelid = f.conrelid)
+		FROM pg_constraint f JOIN ours o ON o.oid = f.conrelid JOIN ours p ON p.oid = f.confrelid WHERE f.contype = 'f')
 )::text

@@ -19,8 +19,8 @@ import (
 type ordered struct {
 	*insertion
 	refused map[int]refusedRow
-	hoped   bool // rows are taken for good that may be valid only together
-	alone   bool // they have been tried together, in vain
+	hoped   map[int]bool // rows that may be valid only together
+	alone   bool         // they have been tried together, in vain
 }
 
 type refusedRow struct {
@@ -29,7 +29,7 @@ type refusedRow struct {
 }
 
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
-	o := &ordered{insertion: in, refused: map[int]refusedRow{}}
+	o := &ordered{insertion: in, refused: map[int]refusedRow{}, hoped: map[int]bool{}}
 	left := in.rows
 	for {
 		var err error
@@ -46,7 +46,7 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		if refused == nil {
 			break
 		}
-		if o.alone || !o.hoped || in.fatal(refused) != nil {
+		if o.alone || len(o.hoped) == 0 || in.fatal(refused) != nil {
 			return in.unconfirmed(in.failed(refused.refused))
 		}
 		// They are not valid together either: all over again, without that hope.
@@ -58,7 +58,12 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 	for _, passes := range []bool{true, false} {
 		var rows []int
 		for _, row := range in.rows {
-			if r, ok := o.refused[row]; ok && r.passes == passes {
+			switch r, ok := o.refused[row]; {
+			case !ok || r.passes != passes:
+			case o.hoped[row] && len(o.hoped) > 1:
+				in.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+				ours = cmp.Or(ours, in.spoils(r.err))
+			default:
 				rows = append(rows, row)
 			}
 		}
@@ -162,9 +167,7 @@ func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgEr
 	for _, n := range present.values {
 		tries[n-1].present = true
 	}
-	if !o.alone {
-		o.hope(rows, tries)
-	}
+	o.hope(rows, tries)
 	return tries, nil
 }
 
@@ -179,13 +182,15 @@ func (o *ordered) hope(rows []int, tries []try) {
 	for i, t := range tries {
 		if t.refused == nil {
 			passed = append(passed, rows[i])
-		} else if t.refused.Code == "23503" {
+		} else if refusing(all, t.refused) != nil {
 			missing = append(missing, rows[i])
 		}
 	}
-	for _, row := range closed(o.batch, missing, passed, all) {
-		o.hoped = true
-		tries[slices.Index(rows, row)].refused = nil
+	for _, row := range closed(o.batch, missing, passed, all, func(row int) *pgconn.PgError { return tries[slices.Index(rows, row)].refused }) {
+		o.hoped[row] = true
+		if !o.alone {
+			tries[slices.Index(rows, row)].refused = nil
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 		arrays += ", generate_series(1, cardinality($1)) AS n"
 		var terms []string
 		for i, alias := range keys {
-			terms = append(terms, k.sorted(i, alias, ""))
+			terms = append(terms, k.typed(i, alias, ""))
 		}
 		order = " ORDER BY " + strings.Join(append(terms, "n"), ", ")
 	}
@@ -160,7 +160,7 @@ func rankSQL(t *batch.Table, k *keyFacts) string {
 	input, aliases := keysInput(t)
 	var terms []string
 	for i, alias := range aliases {
-		terms = append(terms, k.sorted(i, alias, cast(t.Columns[t.Key[i]])))
+		terms = append(terms, k.typed(i, alias, cast(t.Columns[t.Key[i]])))
 	}
 	return fmt.Sprintf("SELECT n, dense_rank() OVER (ORDER BY %s) AS rank FROM %s ORDER BY rank, n", strings.Join(terms, ", "), input)
 }

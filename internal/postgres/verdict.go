@@ -164,6 +164,14 @@ func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 	return e
 }
 
+// spoils is the error of rows that refer to others of their batch, and that
+// are not stored because one of them is refused.
+func (in *insertion) spoils(err *pgconn.PgError) error {
+	e := &DatabaseError{Cause: message.CauseMoment, SQLState: err.Code, settled: true}
+	e.say(in.store.inserting, describe(err), "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
+	return e
+}
+
 // examine finds out why the database took a row and does not have its key: it
 // discarded the row, or a trigger changed the key, so that the next delivery
 // is not recognised. That is asked once in a while, by an insert that is
