@@ -29,6 +29,12 @@ type catalog struct {
 	Policy      policy       `json:"policy"`
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
 	Sequences   []string     `json:"sequences"`
+
+	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
+	// constraints, and a batch 10,000 refused rows.
+	named   map[[3]string]int // constraints by schema, table and name
+	adds    bool              // the database computes something for every row
+	outside bool              // a constraint uses columns that the model does not fill
 }
 
 // relation is the table, the ledger, or a partition or child of one.
@@ -103,6 +109,12 @@ func (s *Store) learn(a *answer) {
 	if json.Unmarshal(a.text, &c) != nil || len(c.Relations) == 0 {
 		return
 	}
+	c.named = make(map[[3]string]int, len(c.Constraints))
+	for i, k := range c.Constraints {
+		c.named[[3]string{k.Schema, k.Table, k.Name}] = i
+		c.outside = c.outside || !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
+	}
+	c.adds = s.adds(&c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts.catalog, s.facts.read = &c, s.now()
@@ -115,10 +127,8 @@ func (c *catalog) ours(err *pgconn.PgError) bool {
 
 // constraint returns the constraint or index that an error names.
 func (c *catalog) constraint(err *pgconn.PgError) (constraint, bool) {
-	i := slices.IndexFunc(c.Constraints, func(k constraint) bool {
-		return k.Schema == err.SchemaName && k.Table == err.TableName && k.Name == err.ConstraintName
-	})
-	if i < 0 {
+	i, ok := c.named[[3]string{err.SchemaName, err.TableName, err.ConstraintName}]
+	if !ok {
 		return constraint{}, false
 	}
 	return c.Constraints[i], true

@@ -86,7 +86,8 @@ SELECT json_build_object(
 			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name)) FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
 		FROM attributes a),
 	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql'))
-		FROM parts JOIN pg_depend u USING (classid, objid) JOIN pg_proc p ON u.refclassid = 'pg_proc'::regclass AND p.oid = u.refobjid
+		FROM parts JOIN pg_depend u USING (classid, objid) LEFT JOIN pg_operator o ON u.refclassid = 'pg_operator'::regclass AND o.oid = u.refobjid
+		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
 	'policy', json_build_object(
 		-- Every row can be seen: a refused one was refused by a policy for INSERT.

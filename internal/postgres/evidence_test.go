@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,5 +99,65 @@ func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {
 	s.db.Exec(t, "GRANT INSERT ON events TO "+s.user.User)
 	if o := s.insert(goods(101, 3)...).must(); o.flights == o.RoundTrips {
 		t.Error("the connection was kept")
+	}
+}
+
+// TestManyRefusedRowsOfManyPartitions has 10,000 refused rows and 6,000 constraints that may be to
+// blame: to look through all for each row took minutes.
+func TestManyRefusedRowsOfManyPartitions(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	var sql strings.Builder
+	sql.WriteString("CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer CHECK (10 / n > 0)")
+	for i := range 60 {
+		fmt.Fprintf(&sql, ", CHECK (id > -%d)", i+1)
+	}
+	sql.WriteString(") PARTITION BY HASH (id)")
+	for i := range 100 {
+		fmt.Fprintf(&sql, "; CREATE TABLE events_%d PARTITION OF events FOR VALUES WITH (MODULUS 100, REMAINDER %d)", i, i)
+	}
+	s := newSite(t, setup{sql: sql.String()})
+	rows := goods(1, n)
+	for i := range rows {
+		rows[i].n = 0
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	s.insertBy(ctx, rows...).want(verdicts{rejected("22012"): fmt.Sprintf("1-%d", n)})
+	if ctx.Err() != nil {
+		t.Error("the answer came after the deadline")
+	}
+}
+
+// TestAnErrorInTheFunctionOfAnOperator is like one in any other function that a CHECK calls.
+func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{sql: createEvents + `CREATE FUNCTION near(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+			BEGIN IF $1 LIKE '%bad%' THEN PERFORM * FROM nowhere; END IF; RETURN true; END $$;
+		CREATE OPERATOR ~~~ (FUNCTION = near, LEFTARG = text, RIGHTARG = text);
+		ALTER TABLE events ADD CONSTRAINT nearby CHECK (word OPERATOR(~~~) 'x')`})
+	rows := goods(1, 4)
+	badWord(&rows[1])
+	s.insert(rows...).blames(message.CauseOperator, "function", "near").verdicts(verdicts{stored: "1 3-4", operator: "2"})
+}
+
+// TestAPartitionIsNewerThanTheCatalog has a partition with a constraint on a column that the model
+// does not fill, made after the catalog was read. Another row is refused first, for what it carries.
+func TestAPartitionIsNewerThanTheCatalog(t *testing.T) {
+	t.Parallel()
+	for _, fifo := range []bool{false, true} {
+		s := newSite(t, setup{sql: "CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer, at integer DEFAULT 1) PARTITION BY RANGE (id); CREATE TABLE old PARTITION OF events FOR VALUES FROM (0) TO (100);" + noBadWord})
+		rows := goods(1, 2)
+		badWord(&rows[0])
+		s.insert(rows...).want(verdicts{rejected(byNoBadWord): "1", stored: "2"})
+		s.db.Exec(t, "CREATE TABLE new PARTITION OF events (CONSTRAINT own CHECK (at > 1)) FOR VALUES FROM (100) TO (200)")
+		rows = append(goods(11, 2), goods(101, 2)...)
+		badWord(&rows[0])
+		for i := range rows {
+			if fifo {
+				rows[i].group = i + 1
+			}
+		}
+		s.insert(rows...).blames(message.CauseOperator, "23514").verdicts(verdicts{rejected(byNoBadWord): "11", stored: "12", operator: "101-102"})
 	}
 }

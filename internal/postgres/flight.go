@@ -120,7 +120,7 @@ func (f *flight) askCatalog() {
 	f.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
 	f.ask(func(a *answer) {
 		f.in.store.learn(a)
-		f.in.catalog = f.in.store.fresh().catalog
+		f.in.catalog, f.in.current = f.in.store.fresh().catalog, true
 	})
 }
 

@@ -140,13 +140,13 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
 	case err.Code == "54000": // too large for an index, which is not named
-		if c != nil && !slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger) }) {
+		if c != nil && !c.outside {
 			return fromMessage
 		}
 		return open
 	case class == "22":
 		j := open
-		j.computed = c == nil || s.adds(c)
+		j.computed = c == nil || c.adds
 		if !j.computed {
 			j.blame = blameMessage
 		}

@@ -137,6 +137,7 @@ type insertion struct {
 	sql      statements
 	keys     *keyFacts
 	catalog  *catalog    // the evidence; it stays when it grows old meanwhile
+	current  bool        // this attempt has asked for it
 	ranked   bool        // the server was asked for the order of the keys
 	class    map[int]int // rows with one key have one number
 	suspect  *pgconn.PgError

@@ -26,6 +26,14 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 // stored in the same isolation; rows that were there before prove nothing
 // about now.
 func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
+	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refusal(row)) }) {
+		// A partition or a constraint that is newer than what is known of the table.
+		f := in.flight(ctx)
+		f.askCatalog()
+		if _, err := in.landed(ctx, searching, f); err != nil {
+			return err
+		}
+	}
 	catalog := in.catalog
 	var policies []int
 	for _, row := range rows {
