@@ -3,6 +3,7 @@ package postgres
 import (
 	_ "embed" // for the queries
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -29,11 +30,13 @@ type catalog struct {
 	Policy      policy       `json:"policy"`
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
 	Sequences   []string     `json:"sequences"`
+	Conditions  bool         `json:"conditions"` // triggers, policies or partitions have expressions
 
 	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
 	// constraints, and a batch 10,000 refused rows.
 	named   map[[3]string]int // constraints by schema, table and name
 	adds    bool              // the database computes something for every row
+	mixes   bool              // it evaluates expressions over more than the model fills
 	outside bool              // a constraint uses columns that the model does not fill
 }
 
@@ -52,6 +55,10 @@ type constraint struct {
 	Name    string   `json:"name"`
 	Ledger  bool     `json:"ledger"`
 	Columns []string `json:"columns"`
+	// Expression: it evaluates one, which can fail without naming it. Root: it
+	// is the table's own, and not one of a partition or a child.
+	Expression bool `json:"expression"`
+	Root       bool `json:"root"`
 }
 
 type column struct {
@@ -74,6 +81,7 @@ type function struct {
 	Name    string `json:"name"`
 	Quoted  string `json:"quoted"` // as in SQL
 	PLpgSQL bool   `json:"plpgsql"`
+	SQL     bool   `json:"sql"` // it can call others that the catalog does not name
 }
 
 // policy is what row-level policies for new rows look at.
@@ -114,7 +122,7 @@ func (s *Store) learn(a *answer) {
 		c.named[[3]string{k.Schema, k.Table, k.Name}] = i
 		c.outside = c.outside || !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
 	}
-	c.adds = s.adds(&c)
+	c.adds, c.mixes = s.adds(&c), s.mixes(&c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts.catalog, s.facts.read = &c, s.now()
@@ -178,8 +186,19 @@ func (c *catalog) function(context string) (name string, ok bool) {
 			return f.Name, true
 		}
 	}
+	// What a function of SQL calls is not in the catalog.
+	if i := slices.IndexFunc(c.Functions, func(f function) bool { return f.SQL }); i >= 0 && signature.MatchString(operators.ReplaceAllString(context, "")) {
+		return c.Functions[i].Name, true
+	}
 	return "", false
 }
+
+// signature is how contexts name functions. The queries of foreign keys have
+// operators that look like one.
+var (
+	signature = regexp.MustCompile(`[\w"]\([\w ,."\[\]]*\)`)
+	operators = regexp.MustCompile(`OPERATOR\([^)]*\)`)
+)
 
 // hasName reports whether a relation or an index has the name, which contexts
 // name too.

@@ -22,7 +22,7 @@ WITH RECURSIVE roots AS (
 ), constraints AS (
 	-- The columns of a foreign key are those on its own side. An index can have more than its constraint says:
 	-- expressions and a predicate.
-	SELECT r.*, c.conname AS label, (
+	SELECT r.*, c.conname AS label, c.contype = 'c' OR c.contype = 'x' OR EXISTS (SELECT FROM pg_index x WHERE c.contype IN ('p', 'u') AND x.indexrelid = c.conindid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)) AS expression, (
 		SELECT array_agg(k) FROM (
 			SELECT unnest(c.conkey) AS k
 			UNION
@@ -32,7 +32,7 @@ WITH RECURSIVE roots AS (
 		) AS used) AS attributes
 	FROM relations r JOIN pg_constraint c ON c.conrelid = r.oid AND c.contype IN ('c', 'f', 'p', 'u', 'x')
 	UNION ALL
-	SELECT r.*, i.relname, (
+	SELECT r.*, i.relname, x.indexprs IS NOT NULL OR x.indpred IS NOT NULL, (
 		SELECT array_agg(k) FROM (
 			SELECT unnest(x.indkey::int2[]) AS k
 			UNION
@@ -42,9 +42,9 @@ WITH RECURSIVE roots AS (
 	FROM relations r JOIN pg_index x ON x.indrelid = r.oid JOIN pg_class i ON i.oid = x.indexrelid
 	WHERE NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = x.indexrelid AND c.contype IN ('p', 'u', 'x'))
 ), attributes AS (
-	SELECT r.ledger, a.attrelid, a.attnum, a.attname, a.atttypid, a.attgenerated, d.oid AS value, d.adbin
+	SELECT r.ledger, a.attrelid, a.attnum, a.attname, a.atttypid, a.attgenerated, d.oid AS value, coalesce(d.adbin, t.typdefaultbin)::text AS expression
 	FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
-	LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+	JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	WHERE r.oid = r.root
 ), types AS (
 	-- What the type of a column is made of: of a domain its base, of an array its elements.
@@ -56,7 +56,7 @@ WITH RECURSIVE roots AS (
 	FROM types s JOIN pg_type t ON t.oid = s.oid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE s.typtype = 'd'
 ), policies AS (
 	-- Those that decide on new rows of the current role.
-	SELECT p.oid, p.polrelid, coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid)) AS expression
+	SELECT p.oid, p.polrelid, p.polpermissive, coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid)) AS expression
 	FROM pg_policy p JOIN ours o ON o.oid = p.polrelid
 	WHERE p.polcmd IN ('a', '*') AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))
 ), parts AS (
@@ -66,6 +66,7 @@ WITH RECURSIVE roots AS (
 	UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d JOIN ours ON d.adrelid = ours.oid
 	UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN ours ON c.conrelid = ours.oid
 	UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c JOIN domains ON c.contypid = domains.oid
+	UNION ALL SELECT 'pg_type'::regclass, oid FROM domains
 	UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p JOIN ours ON p.polrelid = ours.oid
 	UNION ALL SELECT 'pg_rewrite'::regclass, w.oid FROM pg_rewrite w JOIN ours ON w.ev_class = ours.oid
 	UNION ALL SELECT 'pg_trigger'::regclass, t.oid FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid WHERE NOT t.tgisinternal
@@ -73,7 +74,7 @@ WITH RECURSIVE roots AS (
 SELECT json_build_object(
 	'relations', (SELECT json_agg(json_build_object('schema', schema, 'name', name, 'ledger', ledger)) FROM relations),
 	'view', (SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)),
-	'constraints', (SELECT json_agg(json_build_object('schema', schema, 'table', name, 'name', label, 'ledger', ledger, 'columns',
+	'constraints', (SELECT json_agg(json_build_object('schema', schema, 'table', name, 'name', label, 'ledger', ledger, 'expression', expression, 'root', oid = root, 'columns',
 			(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = oid AND a.attnum = ANY (attributes) AND a.attnum > 0)))
 		FROM constraints),
 	'columns', (SELECT json_agg(json_build_object('name', a.attname, 'ledger', a.ledger,
@@ -82,10 +83,10 @@ SELECT json_build_object(
 				WHERE a.attgenerated <> '' AND b.attrelid = a.attrelid AND b.attnum <> a.attnum AND EXISTS (
 					SELECT FROM uses u WHERE u.refclassid = 'pg_class'::regclass AND u.refobjid = b.attrelid AND u.refobjsubid = b.attnum
 						AND (u.classid = 'pg_attrdef'::regclass AND u.objid = a.value OR u.classid = 'pg_class'::regclass AND u.objid = a.attrelid AND u.objsubid = a.attnum))),
-			'computed', a.attgenerated = '' AND a.value IS NOT NULL AND a.adbin::text NOT LIKE '{CONST %',
+			'computed', coalesce(a.attgenerated = '' AND a.expression NOT LIKE '{CONST %', false),
 			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name)) FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
 		FROM attributes a),
-	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql'))
+	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql', 'sql', l.lanname = 'sql'))
 		FROM parts JOIN pg_depend u USING (classid, objid) LEFT JOIN pg_operator o ON u.refclassid = 'pg_operator'::regclass AND o.oid = u.refobjid
 		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
@@ -98,10 +99,17 @@ SELECT json_build_object(
 		'columns', (SELECT json_agg(DISTINCT a.attname) FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid
 			JOIN pg_attribute a ON a.attrelid = p.polrelid AND a.attnum = u.refobjsubid AND a.attnum > 0),
 		-- Settings, roles, clocks, other tables, functions of somebody's own: more than the row decides.
-		'beyond', NOT EXISTS (SELECT FROM policies)
-			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
+		'beyond', NOT EXISTS (SELECT FROM policies WHERE polpermissive)
+			OR EXISTS (SELECT FROM policies p WHERE expression <> 'true' AND NOT EXISTS (SELECT FROM uses u
+				WHERE u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid AND u.refobjsubid > 0))
+			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|system_user|age|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
 			OR EXISTS (SELECT FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
 				WHERE u.refclassid = 'pg_proc'::regclass OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
+	-- Expressions that a row meets and that name nothing when they fail: of triggers, policies and partitions.
+	'conditions', EXISTS (SELECT FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid WHERE t.tgqual IS NOT NULL AND t.tgenabled IN ('O', 'A'))
+		OR EXISTS (SELECT FROM pg_partitioned_table p JOIN ours ON p.partrelid = ours.oid WHERE p.partexprs IS NOT NULL)
+		OR EXISTS (SELECT FROM pg_policy p JOIN ours ON p.polrelid = ours.oid JOIN pg_class c ON c.oid = ours.oid AND c.relrowsecurity
+			WHERE pg_get_expr(p.polqual, p.polrelid) <> 'true' OR pg_get_expr(p.polwithcheck, p.polrelid) <> 'true'),
 	'sequences', (SELECT json_agg(DISTINCT q.oid::regclass::text) FROM (
 			SELECT u.refobjid AS oid FROM ours JOIN pg_attrdef d ON d.adrelid = ours.oid
 				JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass

@@ -5,9 +5,10 @@ DECLARE
 	unfilled text;
 BEGIN
 	FOR part IN
-		SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, pg_get_expr(d.adbin, d.adrelid) AS value
-		FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-		WHERE a.attrelid = to_regclass($table) AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> ALL (ARRAY[$filled])
+		SELECT a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0)) AS value
+		FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+		WHERE a.attrelid = to_regclass($table) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> ALL (ARRAY[$filled])
+			AND (d.oid IS NOT NULL OR t.typdefaultbin IS NOT NULL)
 	LOOP
 		BEGIN
 			EXECUTE format('DO %L', format('DECLARE value %s := %s; BEGIN END', part.type, part.value));
@@ -15,7 +16,7 @@ BEGIN
 			RAISE EXCEPTION USING ERRCODE = SQLSTATE, COLUMN = part.name;
 		END;
 	END LOOP;
-	SELECT string_agg(format('%s AS %I', coalesce(pg_get_expr(d.adbin, d.adrelid), format('NULL::%s', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL))), a.attname), ', ') INTO unfilled
+	SELECT string_agg(format('%s AS %I', coalesce(pg_get_expr(d.adbin, d.adrelid), pg_get_expr(t.typdefaultbin, 0), format('NULL::%s', format_type(coalesce(nullif(t.typbasetype, 0), t.oid), NULL))), a.attname), ', ') INTO unfilled
 	FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	WHERE a.attrelid = to_regclass($table) AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attname <> ALL (ARRAY[$filled]);
 	IF unfilled IS NULL THEN RETURN; END IF;
@@ -25,6 +26,8 @@ BEGIN
 			FROM pg_attribute a JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attgenerated <> ''
 			UNION ALL
 			SELECT conname, conrelid, 'pg_constraint'::regclass, oid, pg_get_expr(conbin, conrelid) FROM pg_constraint WHERE contype = 'c'
+			UNION ALL
+			SELECT i.relname, x.indrelid, 'pg_class'::regclass, x.indexrelid, pg_get_expr(x.indpred, x.indrelid) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indpred IS NOT NULL
 			UNION ALL
 			SELECT i.relname, x.indrelid, 'pg_class'::regclass, x.indexrelid, pg_get_expr(x.indexprs, x.indrelid) FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid WHERE x.indexprs IS NOT NULL
 		) AS parts

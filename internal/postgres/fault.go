@@ -112,7 +112,7 @@ func describe(err *pgconn.PgError) string {
 	if raised(err) {
 		return parts[0] // the other fields are what the code says
 	}
-	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"table", err.TableName}} {
+	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"domain", err.DataTypeName}, {"table", err.TableName}} {
 		if part[1] != "" {
 			parts = append(parts, part[0]+" "+part[1])
 		}
@@ -158,6 +158,9 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "PreCommit_Notify", "asyncQueueAddEntries":
 		return "the queue of NOTIFY is full: end the session that listens and does not read, pg_notification_queue_usage() shows how full it is"
 	}
+	if runtime[err.Code] && err.Position == 0 {
+		return fmt.Sprintf("an expression of %s fails: check its defaults, generated columns, constraints and policies, and the settings that they read", table(s.table))
+	}
 	switch err.Code {
 	case "42P01", "3F000":
 		return fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
@@ -171,9 +174,14 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		return fmt.Sprintf("grant the role %sINSERT on %s and SELECT on the columns of its key", schema, table(s.table))
 	case "42P10", "55000":
 		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
+	case "0A000":
+		return fmt.Sprintf("if %s has a rule for INSERT: INSERT … ON CONFLICT does not work with rules, use a trigger instead", table(s.table))
 	case "42804", "428C9":
 		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
 	case "23502":
+		if err.ColumnName == "" {
+			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(err.DataTypeName), table(s.table))
+		}
 		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
 	case "23514":
 		if err.ConstraintName == "" && err.DataTypeName == "" {

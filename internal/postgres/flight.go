@@ -223,7 +223,7 @@ func bare(err *pgconn.PgError) *pgconn.PgError {
 	}
 	return &pgconn.PgError{
 		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
-		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: err.Where, Routine: err.Routine,
+		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: err.Where, Routine: err.Routine, Position: err.Position,
 	}
 }
 

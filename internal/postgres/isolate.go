@@ -45,6 +45,7 @@ type isolation struct {
 	mine    map[int]bool // classes of keys that this transaction has put there
 	unknown []int        // rows of pieces that stored fewer than they have
 	again   []int        // rows of pieces that were refused only the second time
+	before  int          // how many rows were inserted before this isolation
 	// spoiled are rows that may be valid together, but for one of them.
 	spoiled []int
 }
@@ -60,7 +61,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	var ours error
 	rest := in.rows
 	for range maxIsolations {
-		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}, mine: map[int]bool{}}
+		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}, mine: map[int]bool{}, before: in.result.Inserted}
 		if err := i.rehearse(ctx, rest, refusal); err != nil {
 			return err
 		}
@@ -448,7 +449,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 			return err
 		}
 	}
-	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > 0); err != nil {
+	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
 		return err
 	}
 	return ours

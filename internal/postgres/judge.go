@@ -42,6 +42,8 @@ type judgement struct {
 	// computed: the row's values are to blame only if what the database adds
 	// to every row can be evaluated by itself.
 	computed bool
+	// mixed: that proves nothing, as expressions use more than the model fills.
+	mixed bool
 }
 
 var (
@@ -91,6 +93,10 @@ func onPurpose(state string) bool {
 // source, the same in every language of its messages.
 const policyRoutine = "ExecWithCheckOptions"
 
+// runtime are codes of the configuration that functions and casts have for
+// values too. An error in our own statement has a position.
+var runtime = map[string]bool{"42601": true, "42602": true, "42703": true, "42704": true, "42883": true, "42P01": true}
+
 // nobodys are routines whose errors no row is to blame for: sequences, transaction ids, NOTIFY.
 var nobodys = map[string]bool{
 	"nextval_internal": true, "currval_oid": true, "lastval": true, "do_setval": true,
@@ -135,22 +141,20 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 			j.blame = blameMessage
 		}
 		return j
-	case err.Code == "22021", err.Code == "22P05":
-		return fromMessage // text that the server's encoding cannot represent
+	case (err.Code == "22021" || err.Code == "22P05") && strings.Contains(err.Where, "$"):
+		return fromMessage // a parameter that the server's encoding cannot represent
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
-	case err.Code == "54000": // too large for an index, which is not named
-		if c != nil && !c.outside {
-			return fromMessage
-		}
-		return open
-	case class == "22":
+	case class == "22", err.Code == "54000": // 54000: too large for an index that is not named
 		j := open
 		j.computed = c == nil || c.adds
-		if !j.computed {
+		j.mixed = c == nil || c.mixes || err.Code == "54000" && c.outside
+		if !j.computed && !j.mixed {
 			j.blame = blameMessage
 		}
 		return j
+	case runtime[err.Code] && err.Position == 0:
+		return open // a cast to a type such as tsquery or regclass, not a name in our statement
 	case class == "21":
 		return misconfigured // of rows together, or of a subquery
 	case onPurpose(err.Code), class == "20", class == "2F", class == "38", class == "39":
@@ -197,11 +201,7 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 	if !ok {
 		return open
 	}
-	j := s.judgeColumns(c.columns(k.Columns, k.Ledger), k.Ledger)
-	if c.View && j.blame == blameConfiguration {
-		return open // a view can have other names for the columns
-	}
-	return j
+	return s.judgeColumns(c.columns(k.Columns, k.Ledger), k.Ledger)
 }
 
 // judgeColumns judges by whether the model fills all, some or none of columns.
@@ -237,6 +237,20 @@ func (s *Store) adds(c *catalog) bool {
 	return slices.ContainsFunc(c.Columns, func(k column) bool {
 		return !k.Ledger && (k.Computed && !s.fills(k.Name, false) || k.Generated && none(k.Bases))
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && none(c.columns(k.Columns, false)) })
+}
+
+// mixes reports whether the database evaluates expressions that use more than
+// what the model fills, or that the evaluation by itself does not see.
+func (s *Store) mixes(c *catalog) bool {
+	some := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return s.fills(name, false) })
+	}
+	return c.View || c.Conditions || slices.ContainsFunc(c.Columns, func(k column) bool {
+		return k.Generated && some(k.Bases) && !s.fillsAll(k.Bases, false)
+	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool {
+		names := c.columns(k.Columns, k.Ledger)
+		return k.Expression && !k.Ledger && (some(names) || !k.Root) && !s.fillsAll(names, false)
+	})
 }
 
 // needsIsolation reports whether rows have to be tried one by one after an

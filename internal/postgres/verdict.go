@@ -73,7 +73,7 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		switch failed, evaluated := in.computes(err, j); {
 		case evaluated && failed != nil:
 			return message.Verdict{Cause: message.CauseOperator}, in.computed(failed)
-		case evaluated, passes:
+		case evaluated && !j.mixed, passes:
 			blame = blameMessage
 		default:
 			blame = j.alone
