@@ -64,25 +64,6 @@ func TestALongChainToNobody(t *testing.T) {
 	s.insertBatch(ctx, b, idsFrom(1, n)).want(verdicts{rejected("23503 constraint boss"): fmt.Sprintf("1-%d", n)})
 }
 
-// TestTheCatalogIsReadWithoutJIT has a server that compiles every query, as it does the one about
-// the catalog in a database of thousands of tables: that took ten seconds.
-func TestTheCatalogIsReadWithoutJIT(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup{sql: createEvents + noBadWord})
-	at := s.proxy.URL
-	for _, setting := range []string{"jit=on", "jit_above_cost=0", "jit_inline_above_cost=0", "jit_optimize_above_cost=0"} {
-		at = withOption(t, at, "-c "+setting)
-	}
-	s.store = openStore(t, at, events)
-	rows := goods(1, 3)
-	badWord(&rows[1])
-	began := time.Now()
-	s.insert(rows...).want(verdicts{stored: "1 3", rejected(byNoBadWord): "2"})
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("an isolation took %s", took.Round(time.Millisecond))
-	}
-}
-
 // TestAConnectionWithARequestToCancelIsNotKept has an isolation end at an error that is no row's.
 // The server is told to stop, which must not meet what the connection does next.
 func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {

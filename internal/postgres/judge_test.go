@@ -84,6 +84,7 @@ func judgements() []judgement {
 	values := "a value that a type, an index or an expression refuses"
 	unfilled := "a constraint on columns that the model does not fill"
 	added := "what the database adds to a row fails by itself: a default, a sequence, an expression"
+	expression := "a value that such an expression refuses, of other columns too, of a trigger or with a cast"
 	mixed := "a constraint on columns of both kinds"
 	purpose := "a trigger or function refuses the row (P0…, 22…, 23…, 44…, a class of its own)"
 	broken := "a trigger or function fails otherwise (42…, 55…, 0A000, 28…, what is not known)"
@@ -125,6 +126,12 @@ func judgements() []judgement {
 		{group: context, name: "no policy", sql: unseeing, state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
 		{group: context, name: "no policy for SELECT", sql: unseeing + "CREATE POLICY every ON events FOR INSERT WITH CHECK (true)", state: "42501", all: isConfiguration, asRole: true, shapes: "plain partitioned FIFO", says: "FOR SELECT"},
 
+		{group: context, name: "policy that is false", sql: seeing + "CREATE POLICY never ON events FOR INSERT WITH CHECK (false)", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
+		{group: context, name: "restrictive policy that is false", sql: seeing + "CREATE POLICY nice ON events FOR INSERT WITH CHECK (word NOT LIKE '%bad%'); CREATE POLICY never ON events AS RESTRICTIVE FOR INSERT WITH CHECK (false)", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
+		{group: context, name: "restrictive policy alone", sql: seeing + "CREATE POLICY nice ON events AS RESTRICTIVE FOR INSERT WITH CHECK (word NOT LIKE '%bad%')", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
+		{group: context, name: "policy with a clock", sql: seeing + "CREATE POLICY old ON events FOR INSERT WITH CHECK (age(to_timestamp(n)) < interval '-100 years')", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
+		{group: context, name: "policy with a setting that is no number", sql: "ALTER TABLE events ADD tenant integer DEFAULT 1; " + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (tenant = (current_setting('app.tenant', true) || 'none')::integer OR tenant = ('' || coalesce(current_setting('app.tenant', true), ''))::integer)", state: "22P02", all: isConfiguration, asRole: true},
+
 		{group: unfilled, name: "check", sql: "ALTER TABLE events ADD tenant integer DEFAULT 1, ADD CONSTRAINT many CHECK (tenant > 1) NOT VALID", state: "23514", all: isConfiguration, says: "many"},
 		{group: unfilled, name: "check without columns", sql: "ALTER TABLE events ADD CONSTRAINT never CHECK (coalesce(current_setting('app.open', true), '') = 'yes') NOT VALID", state: "23514", all: isConfiguration, says: "never"},
 		{group: unfilled, name: "foreign key of a default", sql: parents + "ALTER TABLE events ADD tenant integer DEFAULT 7, ADD CONSTRAINT tenants FOREIGN KEY (tenant) REFERENCES parents", state: "23503", all: isConfiguration, says: "tenants"},
@@ -140,6 +147,20 @@ func judgements() []judgement {
 		{group: added, name: "default that divides", sql: "ALTER TABLE events ADD tenant integer; ALTER TABLE events ALTER tenant SET DEFAULT 1 / length(current_setting('app.tenant', true) || '')::numeric; ALTER TABLE events ALTER tenant SET DEFAULT 1 / (random() * 0)::integer", state: "22012", all: isConfiguration, says: `"tenant"`},
 		{group: added, name: "generated column", sql: "ALTER TABLE events ADD zero integer; ALTER TABLE events ADD g integer GENERATED ALWAYS AS (1 / zero) STORED; ALTER TABLE events ALTER zero SET DEFAULT 0", state: "22012", all: isConfiguration, says: `"g"`},
 		{group: added, name: "expression of a check", sql: "ALTER TABLE events ADD zero integer, ADD CONSTRAINT share CHECK (1 / zero > 0); ALTER TABLE events ALTER zero SET DEFAULT 0", state: "22012", all: isConfiguration, says: `"share"`},
+
+		{group: added, name: "default of a domain", sql: "CREATE DOMAIN tenant AS integer DEFAULT length(repeat('x', 3)) / 0; ALTER TABLE events ADD tenant integer; ALTER TABLE events ALTER tenant TYPE tenant", state: "22012", all: isConfiguration, says: `"tenant"`},
+		{group: added, name: "predicate of an index", sql: "ALTER TABLE events ADD zero integer; CREATE INDEX shares ON events (zero) WHERE 100 / zero > 1; ALTER TABLE events ALTER zero SET DEFAULT 0", state: "22012", all: isConfiguration, shapes: "plain ledger FIFO", says: `"shares"`},
+		{group: added, name: "default that is no text", sql: `ALTER TABLE events ADD tenant text; ALTER TABLE events ALTER tenant SET DEFAULT convert_from(decode('ff', 'hex'), 'UTF8')`, state: "22021", all: isConfiguration, says: `"tenant"`},
+		{group: added, name: "index of a partition", sql: "ALTER TABLE events ADD zero integer; CREATE INDEX shares ON events_1 ((100 / zero)); CREATE INDEX ON events_3 ((100 / zero)); ALTER TABLE events ALTER zero SET DEFAULT 0", state: "22012", all: isConfiguration, shapes: "partitioned"},
+
+		{group: expression, name: "check", sql: "ALTER TABLE events ADD zero integer; ALTER TABLE events ADD CONSTRAINT share CHECK ((6 + zero) / (2 - n) > 0), ALTER zero SET DEFAULT 0", spoil: two, state: "22012", one: isRejected, all: isConfiguration},
+		{group: expression, name: "generated column", sql: "ALTER TABLE events ADD zero integer DEFAULT 0, ADD g integer GENERATED ALWAYS AS ((6 + zero) / (2 - n)) STORED", spoil: two, state: "22012", one: isRejected, all: isConfiguration},
+		{group: expression, name: "condition of a trigger", sql: "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER sometimes BEFORE INSERT ON events FOR EACH ROW WHEN (6 / (2 - NEW.n) > 0) EXECUTE FUNCTION nothing()", spoil: two, state: "22012", one: isRejected, all: isConfiguration},
+		{group: expression, name: "cast of a generated column", sql: "ALTER TABLE events ADD q tsquery GENERATED ALWAYS AS (to_tsquery('simple', CASE WHEN word LIKE '%bad%' THEN 'a b' END)) STORED", spoil: badWord, state: "42601", one: isRejected, all: isConfiguration, says: "expression"},
+		{group: expression, name: "cast of a check", sql: "ALTER TABLE events ADD CONSTRAINT config CHECK (CASE WHEN word LIKE '%bad%' THEN word ELSE 'simple' END::regconfig IS NOT NULL)", spoil: badWord, state: "42704", one: isRejected, all: isConfiguration, says: "expression"},
+
+		{group: broken, name: "function that a function of SQL calls", sql: `CREATE FUNCTION inner_one(text) RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN IF $1 LIKE '%bad%' THEN PERFORM FROM nowhere; END IF; RETURN true; END $f$;
+			CREATE FUNCTION nice(text) RETURNS boolean LANGUAGE sql AS $f$ SELECT inner_one($1) $f$; ALTER TABLE events ADD CONSTRAINT nice CHECK (nice(word))`, spoil: badWord, state: "42P01", one: isConfiguration, all: isConfiguration, says: "nice"},
 
 		{group: purpose, name: "function of a check", sql: "CREATE FUNCTION nice(text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN IF $1 LIKE '%bad%' THEN RAISE EXCEPTION 'no'; END IF; RETURN true; END $f$; ALTER TABLE events ADD CONSTRAINT nice CHECK (nice(word))", spoil: badWord, state: "P0001", one: isRejected, all: isConfiguration, says: "nice"},
 		{group: purpose, name: "assertion", sql: does("ASSERT false, NEW.word"), spoil: badWord, state: "P0004", one: isRejected, all: isConfiguration, says: "doing"},

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -233,6 +234,52 @@ func TestRowsThatAreValidOnlyTogether(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// TestReferencesOfManyKinds have a child that is tried before its parent, and
+// another row that is refused.
+func TestReferencesOfManyKinds(t *testing.T) {
+	t.Parallel()
+	const noBad = " ALTER TABLE codes ADD CONSTRAINT no_bad CHECK (code <> '99');"
+	for _, tt := range []struct {
+		name, sql string
+		table     *batch.Table
+		child     string
+		bad       string // the boss of the row 99
+		by        string
+	}{
+		{name: "with a column that has a default", sql: "CREATE TABLE codes (code text PRIMARY KEY, boss text, tenant integer DEFAULT 1, UNIQUE (tenant, code), FOREIGN KEY (tenant, boss) REFERENCES codes (tenant, code));" + noBad},
+		{name: "between generated columns", sql: "CREATE TABLE codes (code text PRIMARY KEY, boss text, small text GENERATED ALWAYS AS (lower(code)) STORED UNIQUE, lboss text GENERATED ALWAYS AS (lower(boss)) STORED REFERENCES codes (small));" + noBad},
+		{name: "between partitions", sql: "CREATE TABLE codes (code text PRIMARY KEY, boss text) PARTITION BY RANGE (code); CREATE TABLE one PARTITION OF codes FOR VALUES FROM (MINVALUE) TO ('5'); CREATE TABLE two PARTITION OF codes FOR VALUES FROM ('5') TO (MAXVALUE); ALTER TABLE one ADD FOREIGN KEY (boss) REFERENCES two;" + noBad},
+		{name: "below a view", sql: "CREATE TABLE base (code text PRIMARY KEY CONSTRAINT no_bad CHECK (code <> '99'), boss text REFERENCES base); CREATE VIEW codes AS SELECT * FROM base"},
+		{name: "char", sql: "CREATE TABLE codes (code char(4) PRIMARY KEY, boss char(4) REFERENCES codes);" + noBad, child: "7  "},
+		{name: "numeric", table: numbers, sql: "CREATE TABLE codes (code numeric PRIMARY KEY, boss numeric REFERENCES codes);" + noBad, child: "7.0"},
+		{name: "beside another foreign key", sql: "CREATE TABLE sites (s text PRIMARY KEY); INSERT INTO sites VALUES ('1'), ('7'); CREATE TABLE codes (code text PRIMARY KEY, boss text REFERENCES codes, CONSTRAINT no_bad FOREIGN KEY (code) REFERENCES sites)", by: "23503 constraint no_bad"},
+		{name: "MATCH FULL", sql: "CREATE TABLE codes (code text PRIMARY KEY, boss text, part text GENERATED ALWAYS AS (CASE boss WHEN 'half' THEN NULL WHEN NULL THEN NULL ELSE boss END) STORED, both_code text GENERATED ALWAYS AS (code) STORED, UNIQUE (code, both_code), CONSTRAINT no_bad FOREIGN KEY (boss, part) REFERENCES codes (code, both_code) MATCH FULL)", bad: "half", by: "23503 constraint no_bad"},
+	} {
+		for _, fifo := range []bool{false, true} {
+			t.Run(fmt.Sprint(tt.name, " FIFO ", fifo), func(t *testing.T) {
+				t.Parallel()
+				table := codes
+				if tt.table != nil {
+					table = tt.table
+					if tt.name == "numeric" {
+						table = &batch.Table{Name: "codes", Key: []int{0}, Columns: []batch.Column{numbers.Columns[0], {Name: "boss", Kind: batch.Text, Type: "numeric"}}}
+					}
+				}
+				s := newSite(t, setup{sql: tt.sql, table: table})
+				rows := []code{{code: "1", boss: cmp.Or(tt.child, "7")}, {code: "7"}, {code: "99", boss: tt.bad}}
+				if fifo {
+					for i := range rows {
+						rows[i].group = i + 1
+					}
+				}
+				o := s.deliver(table, rows...)
+				by := cmp.Or(tt.by, "23514 constraint no_bad")
+				o.want(verdicts{stored: "1-2", rejected(by): "3"})
+			})
 		}
 	}
 }
