@@ -46,7 +46,7 @@ test: ## all tests, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
 	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) $(PACKAGES)
 
-drill: ## the drills in full: 1,000 kills of the function between COMMIT and answer, 10,000 rounds of batches with the same keys
+drill: ## the drills in full: every fault of the database, 1,000 kills of the function between COMMIT and answer, 10,000 rounds of batches with the same keys
 	SLUICE_KILLS=1000 go test ./internal/drill -v -count=1 -timeout 30m
 
 versions-test: ## the store's tests on the oldest and the newest supported Postgres
