@@ -313,7 +313,7 @@ func TestAFaultOfTheDatabaseCostsNoMessage(t *testing.T) {
 		codes = append(codes, "22023", "44000", "SL001", "XX000", "42883", "42703", "55000", "28000", "40P01", "55P03", "53100", "25006", "08006")
 	}
 	for i, c := range faultsOfTheDatabase(codes) {
-		few := i%4 == 0 // a thousand messages twice take a second or two: each fault is for `make drill`
+		few := i%8 == 0 // a thousand messages twice take a second or two: each fault is for `make drill`
 		if !few && !inFull(t) {
 			continue
 		}

@@ -34,7 +34,7 @@ func TestTheSameMessagesManyTimes(t *testing.T) {
 			d := newDeadlocks(t, k.ddl(t)...)
 			f := newFleet(t, d.db, builtin(t, k.model))
 			all := f.environments(environments, "the same messages")
-			rounds := 8
+			rounds := 4
 			if inFull(t) {
 				rounds = 40
 			}
@@ -198,7 +198,7 @@ func TestKeysThatDifferInTheirSpelling(t *testing.T) {
 			f := newFleet(t, d.db, m)
 			all := f.environments(2, tt.name)
 			const pairs = 50
-			rounds := 5
+			rounds := 3
 			if inFull(t) {
 				rounds = 40
 			}
