@@ -267,7 +267,11 @@ func (f *fake) execute(b *pgproto3.Backend, l *line, ids []int64) bool {
 	}
 	if f.refuse != nil {
 		if state := f.refuse(ids); state != "" {
-			b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: state, Message: f.says})
+			refused := &pgproto3.ErrorResponse{Severity: "ERROR", Code: state, Message: f.says}
+			if strings.HasPrefix(state, "42") {
+				refused.Position = 13 // of a name in the statement
+			}
+			b.Send(refused)
 			return false
 		}
 	}

@@ -298,7 +298,10 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 // piece meets its own.
 func (in *insertion) begin(ctx context.Context, f *flight, refusal *pgconn.PgError) {
 	f.fatal = in.fatal
-	if c := in.store.fresh().catalog; c == nil || !c.knows(refusal) {
+	if in.catalog == nil {
+		in.catalog = in.store.fresh().catalog // another insertion may have asked meanwhile
+	}
+	if in.catalog == nil || !in.current && !in.catalog.knows(refusal) {
 		f.askKeys()
 		f.askCatalog()
 	}
