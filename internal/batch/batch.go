@@ -85,7 +85,7 @@ func (b *Batch) Group(i int) int { return b.rows[i].group }
 // its group.
 func (b *Batch) Ordered() bool { return b.ordered }
 
-// SetRedelivered says whether some of the messages were received before.
+// SetRedelivered notes whether some of the messages were received before.
 func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
 
 // Redelivered reports whether some of the messages were received before: then

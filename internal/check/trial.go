@@ -75,8 +75,7 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 }
 
 // tryRows tries rows with all that a message must have, or with as little as
-// the table takes: a NULL passes where a value of ours is none that a constraint
-// allows. again is false when more of them would take too long.
+// the table takes: a constraint that refuses a made-up value can allow NULL. again is false when more of them would take too long.
 func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) (again bool, err error) {
 	now := time.Now()
 	rows := 1

@@ -25,8 +25,8 @@ type blameless struct {
 	name  string
 	table func(columns string) string // the whole DDL of the table; nil for the model's own
 	setup string                      // what the table is like when all is well
-	// breaks makes the fault, mends ends it.
-	breaks, mends string
+	// breaks makes the fault, repairs ends it.
+	breaks, repairs string
 	// least and most are how many of a thousand rows are there while the fault
 	// lasts. One message has the locale fr_FR.
 	least, most int
@@ -56,114 +56,114 @@ func faultsOfTheDatabase(codes []string) []blameless {
 		// Constraints on what a default fills.
 		{
 			name: "a CHECK on a default", setup: "ALTER TABLE user_logins ADD tier int DEFAULT 1, ADD CONSTRAINT tier_known CHECK (tier > 0)",
-			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
+			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
 		},
 		{
 			keyed: true, name: "a CHECK on a default of a partition", table: func(columns string) string {
 				return columns + " PARTITION BY RANGE (sent_at); CREATE TABLE user_logins_all PARTITION OF user_logins DEFAULT"
 			},
-			setup:  "ALTER TABLE user_logins ADD tier int DEFAULT 1; ALTER TABLE user_logins_all ADD CONSTRAINT tier_known CHECK (tier > 0)",
-			breaks: "ALTER TABLE user_logins_all ALTER tier SET DEFAULT 0; ALTER TABLE user_logins ALTER tier SET DEFAULT 0",
-			mends:  "ALTER TABLE user_logins ALTER tier SET DEFAULT 1; ALTER TABLE user_logins_all ALTER tier SET DEFAULT 1", says: "tier_known",
+			setup:   "ALTER TABLE user_logins ADD tier int DEFAULT 1; ALTER TABLE user_logins_all ADD CONSTRAINT tier_known CHECK (tier > 0)",
+			breaks:  "ALTER TABLE user_logins_all ALTER tier SET DEFAULT 0; ALTER TABLE user_logins ALTER tier SET DEFAULT 0",
+			repairs: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1; ALTER TABLE user_logins_all ALTER tier SET DEFAULT 1", says: "tier_known",
 		},
 		{
 			name: "a CHECK over a default and what the model fills", setup: "ALTER TABLE user_logins ADD tier int DEFAULT 1, ADD CONSTRAINT tier_known CHECK (tier > length(user_id) - 40)",
-			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT -100", mends: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
+			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT -100", repairs: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
 		},
 		{
 			name: "a default that refers to a missing row", setup: "CREATE TABLE tenants (id int PRIMARY KEY); INSERT INTO tenants VALUES (1); ALTER TABLE user_logins ADD tenant_id int NOT NULL DEFAULT 1 REFERENCES tenants",
-			breaks: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 7", mends: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 1", says: "user_logins_tenant_id_fkey",
+			breaks: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 7", repairs: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 1", says: "user_logins_tenant_id_fkey",
 		},
 		{
 			name: "a foreign key over a default and what the model fills",
 			setup: `CREATE TABLE known (locale varchar(32), tenant int, PRIMARY KEY (locale, tenant)); INSERT INTO known VALUES ('de', 1), ('fr_FR', 1);
 				ALTER TABLE user_logins ADD tenant int NOT NULL DEFAULT 1, ADD CONSTRAINT known_there FOREIGN KEY (locale, tenant) REFERENCES known`,
-			breaks: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 2", mends: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 1", says: "known_there",
+			breaks: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 2", repairs: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 1", says: "known_there",
 		},
 		{
 			name: "a deferred foreign key of a default", setup: "CREATE TABLE tenants (id int PRIMARY KEY); INSERT INTO tenants VALUES (1); ALTER TABLE user_logins ADD tenant_id int NOT NULL DEFAULT 1 REFERENCES tenants DEFERRABLE INITIALLY DEFERRED",
-			breaks: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 7", mends: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 1", says: "user_logins_tenant_id_fkey",
+			breaks: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 7", repairs: "ALTER TABLE user_logins ALTER tenant_id SET DEFAULT 1", says: "user_logins_tenant_id_fkey",
 		},
 		{
 			name: "NOT NULL without a default", setup: "ALTER TABLE user_logins ADD must text NOT NULL DEFAULT 'x'",
-			breaks: "ALTER TABLE user_logins ALTER must DROP DEFAULT", mends: "ALTER TABLE user_logins ALTER must SET DEFAULT 'x'", says: "must",
+			breaks: "ALTER TABLE user_logins ALTER must DROP DEFAULT", repairs: "ALTER TABLE user_logins ALTER must SET DEFAULT 'x'", says: "must",
 		},
 		{
 			name: "a domain's NOT NULL", setup: "CREATE DOMAIN must AS int NOT NULL; ALTER TABLE user_logins ADD m must DEFAULT 1",
-			breaks: "ALTER TABLE user_logins ALTER m DROP DEFAULT", mends: "ALTER TABLE user_logins ALTER m SET DEFAULT 1",
+			breaks: "ALTER TABLE user_logins ALTER m DROP DEFAULT", repairs: "ALTER TABLE user_logins ALTER m SET DEFAULT 1",
 		},
 		{
 			name: "a domain's CHECK", setup: "CREATE DOMAIN positive AS int CONSTRAINT is_positive CHECK (VALUE > 0); ALTER TABLE user_logins ADD score positive DEFAULT 1",
-			breaks: "ALTER TABLE user_logins ALTER score SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER score SET DEFAULT 1", says: "is_positive",
+			breaks: "ALTER TABLE user_logins ALTER score SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER score SET DEFAULT 1", says: "is_positive",
 		},
 		{
 			name: "one value for a unique column", setup: "CREATE SEQUENCE slots; ALTER TABLE user_logins ADD slot bigint DEFAULT nextval('slots') UNIQUE",
-			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", mends: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
+			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", repairs: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
 			most: 1, says: "user_logins_slot_key",
 		},
 		{
 			name: "one value for a unique expression", setup: "CREATE SEQUENCE slots; ALTER TABLE user_logins ADD slot bigint DEFAULT nextval('slots'); CREATE UNIQUE INDEX one_slot ON user_logins ((slot + 0))",
-			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", mends: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
+			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", repairs: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
 			most: 1, says: "one_slot",
 		},
 		{
 			name: "one value for an exclusion", setup: "CREATE SEQUENCE slots; ALTER TABLE user_logins ADD slot bigint DEFAULT nextval('slots'), ADD CONSTRAINT one_slot EXCLUDE USING btree (slot WITH =)",
-			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", mends: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
+			breaks: "ALTER TABLE user_logins ALTER slot SET DEFAULT -1", repairs: "ALTER TABLE user_logins ALTER slot SET DEFAULT nextval('slots'); UPDATE user_logins SET slot = nextval('slots') WHERE slot = -1",
 			most: 1, says: "one_slot",
 		},
 		{
 			keyed: true, name: "no partition", table: func(columns string) string {
 				return columns + " PARTITION BY RANGE (sent_at); CREATE TABLE user_logins_all PARTITION OF user_logins DEFAULT"
 			},
-			breaks: "ALTER TABLE user_logins DETACH PARTITION user_logins_all", mends: "ALTER TABLE user_logins ATTACH PARTITION user_logins_all DEFAULT", says: "partition",
+			breaks: "ALTER TABLE user_logins DETACH PARTITION user_logins_all", repairs: "ALTER TABLE user_logins ATTACH PARTITION user_logins_all DEFAULT", says: "partition",
 		},
 
 		// What has a code and no name.
 		{
 			name: "an identity that is used up", setup: "ALTER TABLE user_logins ADD id integer GENERATED ALWAYS AS IDENTITY",
-			breaks: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 2147483647", mends: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 1", most: 1,
+			breaks: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 2147483647", repairs: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 1", most: 1,
 		},
 		{
 			keyed: true, name: "a sequence behind its column", // which goes round among the rows of a restore
 			setup: `ALTER TABLE user_logins ADD id bigserial UNIQUE; INSERT INTO user_logins (user_id, create_date, mask_key, sent_at, message_id) SELECT 'old', '2020-01-01', 'k1', now() - i * interval '1 s', gen_random_uuid() FROM generate_series(1, 300) AS i;
 				SELECT setval('user_logins_id_seq', 1000)`,
-			breaks: "ALTER SEQUENCE user_logins_id_seq MAXVALUE 300 RESTART WITH 1 CYCLE", mends: "ALTER SEQUENCE user_logins_id_seq NO MAXVALUE NO CYCLE RESTART WITH 2000000", says: "user_logins_id_key",
+			breaks: "ALTER SEQUENCE user_logins_id_seq MAXVALUE 300 RESTART WITH 1 CYCLE", repairs: "ALTER SEQUENCE user_logins_id_seq NO MAXVALUE NO CYCLE RESTART WITH 2000000", says: "user_logins_id_key",
 		},
 		{
 			name: "a sequence beyond its column's type", setup: "CREATE SEQUENCE numbers; ALTER TABLE user_logins ADD number smallint DEFAULT nextval('numbers')",
-			breaks: "SELECT setval('numbers', 32767)", mends: "SELECT setval('numbers', 1)",
+			breaks: "SELECT setval('numbers', 32767)", repairs: "SELECT setval('numbers', 1)",
 		},
 		{
 			name: "a constant default that is too long", setup: "ALTER TABLE user_logins ADD source varchar(8) DEFAULT 'queue'",
-			breaks: "ALTER TABLE user_logins ALTER source SET DEFAULT 'much too long a text'", mends: "ALTER TABLE user_logins ALTER source SET DEFAULT 'queue'",
+			breaks: "ALTER TABLE user_logins ALTER source SET DEFAULT 'much too long a text'", repairs: "ALTER TABLE user_logins ALTER source SET DEFAULT 'queue'",
 		},
 		{
 			name: "a default that is too long", setup: "ALTER TABLE user_logins ADD source varchar(8) DEFAULT 'queue'",
-			breaks: "ALTER TABLE user_logins ALTER source SET DEFAULT md5(random()::text)", mends: "ALTER TABLE user_logins ALTER source SET DEFAULT 'queue'",
+			breaks: "ALTER TABLE user_logins ALTER source SET DEFAULT md5(random()::text)", repairs: "ALTER TABLE user_logins ALTER source SET DEFAULT 'queue'",
 		},
 		{
 			name: "a default that is no number", setup: "ALTER TABLE user_logins ADD tenant int DEFAULT 1",
-			breaks: "ALTER TABLE user_logins ALTER tenant SET DEFAULT left(current_user::text, 1)::int", mends: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 1",
+			breaks: "ALTER TABLE user_logins ALTER tenant SET DEFAULT left(current_user::text, 1)::int", repairs: "ALTER TABLE user_logins ALTER tenant SET DEFAULT 1",
 		},
 		{
 			name: "a generated column", setup: "ALTER TABLE user_logins ADD a int DEFAULT 1, ADD b int DEFAULT 1; ALTER TABLE user_logins ADD ratio int GENERATED ALWAYS AS (a / b) STORED",
-			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
+			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
 		},
 		{
 			name: "an index's expression", setup: "ALTER TABLE user_logins ADD b int DEFAULT 1; CREATE INDEX ON user_logins ((1 / b))",
-			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
+			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
 		},
 		{
 			name: "a CHECK's expression", setup: "ALTER TABLE user_logins ADD b int DEFAULT 1, ADD CHECK (1 / b > 0)",
-			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", mends: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
+			breaks: "ALTER TABLE user_logins ALTER b SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER b SET DEFAULT 1",
 		},
 		{
 			name: "a default that is too large for its index", setup: "ALTER TABLE user_logins ADD note text DEFAULT ''; CREATE INDEX notes ON user_logins (note)",
-			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(3_200), mends: "ALTER TABLE user_logins ALTER note SET DEFAULT ''", says: "notes",
+			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(3_200), repairs: "ALTER TABLE user_logins ALTER note SET DEFAULT ''", says: "notes",
 		},
 		{
 			name: "a default that is too large for any index", setup: "ALTER TABLE user_logins ADD note text DEFAULT ''; CREATE INDEX ON user_logins (note)",
-			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(9_600), mends: "ALTER TABLE user_logins ALTER note SET DEFAULT ''",
+			breaks: "ALTER TABLE user_logins ALTER note SET DEFAULT " + incompressible(9_600), repairs: "ALTER TABLE user_logins ALTER note SET DEFAULT ''",
 		},
 
 		// Triggers and functions.
@@ -172,119 +172,119 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			setup: `CREATE TABLE audit (user_id text);
 				CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (NEW.user_id); RETURN NEW; END $$;
 				CREATE TRIGGER audit AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION audit()`,
-			breaks: "DROP TABLE audit", mends: "CREATE TABLE audit (user_id text)", says: "audit", never: "create the table",
+			breaks: "DROP TABLE audit", repairs: "CREATE TABLE audit (user_id text)", says: "audit", never: "create the table",
 		},
 		{
 			name: "a trigger without its table for one row",
 			setup: `CREATE TABLE audit_de (user_id text); CREATE TABLE audit_fr_fr (user_id text);
 				CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN EXECUTE format('INSERT INTO %I VALUES ($1)', 'audit_' || lower(NEW.locale)) USING NEW.user_id; RETURN NEW; END $$;
 				CREATE TRIGGER audit AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION audit()`,
-			breaks: "DROP TABLE audit_fr_fr", mends: "CREATE TABLE audit_fr_fr (user_id text)", least: butOne, most: butOne, says: "audit", never: "create the table",
+			breaks: "DROP TABLE audit_fr_fr", repairs: "CREATE TABLE audit_fr_fr (user_id text)", least: butOne, most: butOne, says: "audit", never: "create the table",
 		},
 		{
 			name: "a trigger whose own insert is refused",
 			setup: `CREATE TABLE audit (user_id text, CONSTRAINT audit_open CHECK (true));
 				CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (NEW.user_id); RETURN NEW; END $$;
 				CREATE TRIGGER audit AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION audit()`,
-			breaks: "ALTER TABLE audit DROP CONSTRAINT audit_open, ADD CONSTRAINT audit_open CHECK (user_id IS NULL) NOT VALID", mends: "ALTER TABLE audit DROP CONSTRAINT audit_open, ADD CONSTRAINT audit_open CHECK (true)", says: "audit",
+			breaks: "ALTER TABLE audit DROP CONSTRAINT audit_open, ADD CONSTRAINT audit_open CHECK (user_id IS NULL) NOT VALID", repairs: "ALTER TABLE audit DROP CONSTRAINT audit_open, ADD CONSTRAINT audit_open CHECK (true)", says: "audit",
 		},
 		{
 			name: "a trigger without its grant",
 			setup: `CREATE TABLE audit (user_id text);
 				CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO audit VALUES (NEW.user_id); RETURN NEW; END $$;
 				CREATE TRIGGER audit AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION audit()`,
-			breaks: "REVOKE INSERT ON audit FROM :role", mends: "GRANT INSERT ON audit TO :role", says: "audit",
+			breaks: "REVOKE INSERT ON audit FROM :role", repairs: "GRANT INSERT ON audit TO :role", says: "audit",
 		},
 		{
 			name: "a notice that is too long",
 			setup: `CREATE TABLE lengths (n int); INSERT INTO lengths VALUES (10);
 				CREATE FUNCTION tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_notify('logins', repeat('x', (SELECT n FROM lengths))); RETURN NEW; END $$;
 				CREATE TRIGGER tell AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION tell()`,
-			breaks: "UPDATE lengths SET n = 9000", mends: "UPDATE lengths SET n = 10", says: "tell",
+			breaks: "UPDATE lengths SET n = 9000", repairs: "UPDATE lengths SET n = 10", says: "tell",
 		},
 		{
 			name: "a statement-level trigger that takes few rows at once",
 			setup: `CREATE TABLE fewest (n int); INSERT INTO fewest VALUES (10000);
 				CREATE FUNCTION few() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF (SELECT count(*) FROM new_rows) > (SELECT n FROM fewest) THEN RAISE EXCEPTION 'too many at once'; END IF; RETURN NULL; END $$;
 				CREATE TRIGGER few AFTER INSERT ON user_logins REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION few()`,
-			breaks: "UPDATE fewest SET n = 2", mends: "UPDATE fewest SET n = 10000", least: thousand, most: thousand,
+			breaks: "UPDATE fewest SET n = 2", repairs: "UPDATE fewest SET n = 10000", least: thousand, most: thousand,
 		},
 		{
 			name: "a statement-level trigger that takes none",
 			setup: `CREATE TABLE closed (code text);
 				CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF EXISTS (SELECT FROM closed) THEN RAISE EXCEPTION 'closed'; END IF; RETURN NULL; END $$;
 				CREATE TRIGGER gate BEFORE INSERT ON user_logins FOR EACH STATEMENT EXECUTE FUNCTION gate()`,
-			breaks: "INSERT INTO closed VALUES ('now')", mends: "DELETE FROM closed", says: "gate",
+			breaks: "INSERT INTO closed VALUES ('now')", repairs: "DELETE FROM closed", says: "gate",
 		},
 		{
 			name:   "a deferred trigger",
 			setup:  strings.Replace(gate, "TRIGGER gate BEFORE INSERT ON user_logins", "CONSTRAINT TRIGGER gate AFTER INSERT ON user_logins DEFERRABLE INITIALLY DEFERRED", 1),
-			breaks: "INSERT INTO closed VALUES ('P0001', NULL)", mends: "DELETE FROM closed", says: "gate",
+			breaks: "INSERT INTO closed VALUES ('P0001', NULL)", repairs: "DELETE FROM closed", says: "gate",
 		},
 		{
 			name: "a default's function",
 			setup: `CREATE FUNCTION tenant() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$;
 				ALTER TABLE user_logins ADD tenant int DEFAULT tenant()`,
-			breaks: "CREATE OR REPLACE FUNCTION tenant() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no tenant'; END $$",
-			mends:  "CREATE OR REPLACE FUNCTION tenant() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$", says: "tenant",
+			breaks:  "CREATE OR REPLACE FUNCTION tenant() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no tenant'; END $$",
+			repairs: "CREATE OR REPLACE FUNCTION tenant() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RETURN 1; END $$", says: "tenant",
 		},
 		{
 			name: "a CHECK's function without its table",
 			setup: `CREATE TABLE barred (user_id text);
 				CREATE FUNCTION welcome(u text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN NOT EXISTS (SELECT FROM barred WHERE user_id = u); END $$;
 				ALTER TABLE user_logins ADD CHECK (welcome(user_id))`,
-			breaks: "DROP TABLE barred", mends: "CREATE TABLE barred (user_id text)", says: "welcome", never: "create the table",
+			breaks: "DROP TABLE barred", repairs: "CREATE TABLE barred (user_id text)", says: "welcome", never: "create the table",
 		},
 
 		// Row-level policies, grants, rules, and where the table is.
 		{
 			name:   "a policy by a setting",
 			setup:  "ALTER TABLE user_logins ENABLE ROW LEVEL SECURITY; CREATE POLICY adding ON user_logins FOR INSERT TO :role WITH CHECK (true); CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)",
-			breaks: "ALTER POLICY adding ON user_logins WITH CHECK (current_setting('app.tenant', true) = 'a')", mends: "ALTER POLICY adding ON user_logins WITH CHECK (true)",
+			breaks: "ALTER POLICY adding ON user_logins WITH CHECK (current_setting('app.tenant', true) = 'a')", repairs: "ALTER POLICY adding ON user_logins WITH CHECK (true)",
 		},
 		{
 			name:   "a policy by a setting that is made for the role", // which sessions that are open do not see
 			setup:  "ALTER TABLE user_logins ENABLE ROW LEVEL SECURITY; CREATE POLICY adding ON user_logins FOR INSERT TO :role WITH CHECK (coalesce(current_setting('app.closed', true), '') = coalesce((SELECT now FROM settings), '')); CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)",
 			table:  func(columns string) string { return "CREATE TABLE settings (now text); " + columns },
-			breaks: "DELETE FROM settings; INSERT INTO settings SELECT 'tenant ' || count(*) FROM user_logins", mends: "DO $$ BEGIN EXECUTE format('ALTER ROLE :role SET app.closed = %L', (SELECT now FROM settings)); END $$",
+			breaks: "DELETE FROM settings; INSERT INTO settings SELECT 'tenant ' || count(*) FROM user_logins", repairs: "DO $$ BEGIN EXECUTE format('ALTER ROLE :role SET app.closed = %L', (SELECT now FROM settings)); END $$",
 		},
 		{
 			name:   "no policy at all",
 			setup:  "ALTER TABLE user_logins ENABLE ROW LEVEL SECURITY; CREATE POLICY adding ON user_logins FOR ALL TO :role USING (true)",
-			breaks: "DROP POLICY adding ON user_logins", mends: "CREATE POLICY adding ON user_logins FOR ALL TO :role USING (true)",
+			breaks: "DROP POLICY adding ON user_logins", repairs: "CREATE POLICY adding ON user_logins FOR ALL TO :role USING (true)",
 		},
 		{
 			keyed: true, name: "no policy for SELECT",
 			setup:  "ALTER TABLE user_logins ENABLE ROW LEVEL SECURITY; CREATE POLICY adding ON user_logins FOR INSERT TO :role WITH CHECK (true); CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)",
-			breaks: "DROP POLICY seeing ON user_logins", mends: "CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)", says: "SELECT",
+			breaks: "DROP POLICY seeing ON user_logins", repairs: "CREATE POLICY seeing ON user_logins FOR SELECT TO :role USING (true)", says: "SELECT",
 		},
-		{name: "no grant to insert", breaks: "REVOKE INSERT ON user_logins FROM :role", mends: "GRANT INSERT ON user_logins TO :role", says: "grant"},
-		{keyed: true, name: "no grant to select", breaks: "REVOKE SELECT ON user_logins FROM :role", mends: "GRANT SELECT ON user_logins TO :role", says: "grant"},
+		{name: "no grant to insert", breaks: "REVOKE INSERT ON user_logins FROM :role", repairs: "GRANT INSERT ON user_logins TO :role", says: "grant"},
+		{keyed: true, name: "no grant to select", breaks: "REVOKE SELECT ON user_logins FROM :role", repairs: "GRANT SELECT ON user_logins TO :role", says: "grant"},
 		{
 			name: "no grant on a sequence", setup: "ALTER TABLE user_logins ADD id bigserial",
-			breaks: "REVOKE ALL ON SEQUENCE user_logins_id_seq FROM :role", mends: "GRANT USAGE ON SEQUENCE user_logins_id_seq TO :role", says: "user_logins_id_seq",
+			breaks: "REVOKE ALL ON SEQUENCE user_logins_id_seq FROM :role", repairs: "GRANT USAGE ON SEQUENCE user_logins_id_seq TO :role", says: "user_logins_id_seq",
 		},
-		{name: "a rule that discards rows", breaks: "CREATE RULE nothing AS ON INSERT TO user_logins DO INSTEAD NOTHING", mends: "DROP RULE nothing ON user_logins"},
-		{name: "no table", breaks: "ALTER TABLE user_logins RENAME TO other", mends: "ALTER TABLE other RENAME TO user_logins", says: "user_logins"},
-		{name: "a table in another schema", breaks: "ALTER TABLE user_logins SET SCHEMA :schema_elsewhere", mends: "ALTER TABLE :schema_elsewhere.user_logins SET SCHEMA :schema", says: "user_logins"},
+		{name: "a rule that discards rows", breaks: "CREATE RULE nothing AS ON INSERT TO user_logins DO INSTEAD NOTHING", repairs: "DROP RULE nothing ON user_logins"},
+		{name: "no table", breaks: "ALTER TABLE user_logins RENAME TO other", repairs: "ALTER TABLE other RENAME TO user_logins", says: "user_logins"},
+		{name: "a table in another schema", breaks: "ALTER TABLE user_logins SET SCHEMA :schema_elsewhere", repairs: "ALTER TABLE :schema_elsewhere.user_logins SET SCHEMA :schema", says: "user_logins"},
 		{
 			keyed: true, name: "a search_path that is made for the role", // which sessions that are open do not see
 			breaks: `DO $$ DECLARE here text := (SELECT schemaname FROM pg_tables WHERE tablename = 'user_logins' AND schemaname IN (':schema', ':schema_elsewhere')); BEGIN
 				EXECUTE format('ALTER TABLE %I.user_logins SET SCHEMA %I', here, CASE here WHEN ':schema' THEN ':schema_elsewhere' ELSE ':schema' END);
 				EXECUTE format('ALTER ROLE :role SET search_path = %I', here); END $$`,
-			mends: `DO $$ BEGIN EXECUTE format('ALTER ROLE :role SET search_path = %I',
+			repairs: `DO $$ BEGIN EXECUTE format('ALTER ROLE :role SET search_path = %I',
 				(SELECT schemaname FROM pg_tables WHERE tablename = 'user_logins' AND schemaname IN (':schema', ':schema_elsewhere'))); END $$`,
 			says: "user_logins",
 		},
 	}
 	for _, code := range codes {
-		all = append(all, blameless{name: "a trigger raises " + code, setup: gate, breaks: "INSERT INTO closed VALUES ('" + code + "', NULL)", mends: "DELETE FROM closed", says: "gate", never: "create the table"})
+		all = append(all, blameless{name: "a trigger raises " + code, setup: gate, breaks: "INSERT INTO closed VALUES ('" + code + "', NULL)", repairs: "DELETE FROM closed", says: "gate", never: "create the table"})
 		switch code[:2] {
 		case "P0", "22", "23", "44", "SL", "XX": // a row's own when others pass
 			continue
 		}
 		all = append(all, blameless{
-			name: "a trigger raises " + code + " for one row", setup: gate, breaks: "INSERT INTO closed VALUES ('" + code + "', 'fr_FR')", mends: "DELETE FROM closed",
+			name: "a trigger raises " + code + " for one row", setup: gate, breaks: "INSERT INTO closed VALUES ('" + code + "', 'fr_FR')", repairs: "DELETE FROM closed",
 			least: butOne, most: butOne, says: "gate", never: "create the table",
 		})
 	}
@@ -330,7 +330,7 @@ func TestAFaultOfTheDatabaseCostsNoMessage(t *testing.T) {
 	}
 }
 
-// play breaks and mends the database of a site twice.
+// play breaks and repairs the database of a site twice.
 func (s *blamelessSite) play() {
 	t, c := s.t, s.fault
 	for cycle, temperature := range []string{"cold", "warm"} {
@@ -344,7 +344,7 @@ func (s *blamelessSite) play() {
 		if said := s.said(); !strings.Contains(said, c.says) || c.never != "" && strings.Contains(said, c.never) {
 			t.Errorf("%s: the log is to say %q and not %q: %s", temperature, c.says, c.never, s.problem())
 		}
-		s.exec(c.mends)
+		s.exec(c.repairs)
 		s.log.Reset()
 		s.sim.Run(begin + 50*time.Minute)
 		if got := s.rows() - int64(cycle*thousand); got != thousand {
