@@ -289,7 +289,7 @@ func TestTheServerTurnsReadOnlyAndBack(t *testing.T) {
 	f.db.Exec(t, "ALTER ROLE "+role+" SET default_transaction_read_only = on")
 	f.db.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+role+"'")
 	e := event(10)
-	failed, err := f.invoke(e, 5*time.Second)
+	failed, err := f.invoke(e, plenty)
 	if failed != 10 || err != nil {
 		t.Errorf("%d messages came back, %v; want all 10", failed, err)
 	}
@@ -310,7 +310,7 @@ func TestNoConnectionIsFree(t *testing.T) {
 	taken := limited.Conn(t)
 	f.connect(limited.URL)
 	e := event(10)
-	failed, err := f.invoke(e, 5*time.Second)
+	failed, err := f.invoke(e, plenty)
 	if failed != 10 || err != nil || !strings.Contains(f.log.String(), "53300") {
 		t.Errorf("%d messages came back, %v; want all 10 for 53300; log: %s", failed, err, f.log)
 	}
@@ -328,7 +328,7 @@ func TestTheDiskIsFull(t *testing.T) {
 		IF to_regclass('full_disk') IS NOT NULL THEN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER full_disk BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION full_disk()`)
 	e := event(10)
-	failed, err := f.invoke(e, 5*time.Second)
+	failed, err := f.invoke(e, plenty)
 	if failed != 10 || err != nil || !strings.Contains(f.log.String(), "53100") {
 		t.Errorf("%d messages came back, %v; want all 10 for 53100; log: %s", failed, err, f.log)
 	}

@@ -28,6 +28,7 @@ type piece struct {
 	part bool
 
 	attempts int
+	met      error  // what the last attempt met that its time did not end
 	fresh    int    // rows that an attempt has committed, and not always proven
 	result   Result // has a verdict for each row of the batch; others than rows stay zero
 }
@@ -40,6 +41,7 @@ func (s *Store) piece(b *batch.Batch, rows []int, g grace) *piece {
 // until the time for it is used up. It reports whether the piece is divisible
 // and too slow.
 func (p *piece) persist(ctx context.Context) (slow bool, err error) {
+	defer func() { err = outOfTime(err, p.met) }()
 	retries := newRetries(ctx, p.store.sleep)
 	for another := false; ; {
 		a := p.attempt(ctx, another)
@@ -52,6 +54,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			return true, a.err
 		case a.cut: // a new connection gets the rest of the time
 			another, retries = true, newRetries(ctx, p.store.sleep)
+			continue
 		case !a.again:
 			return false, a.err
 		case a.reused && p.attempts == 1: // most likely it died while nobody used it
@@ -61,7 +64,31 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			}
 			p.last = true
 		}
+		if overtime(a.err) == nil {
+			p.met = a.err
+		}
 	}
+}
+
+// overtime is the context's error if that is why an attempt ended, and nil if
+// it has met something.
+func overtime(err error) error {
+	ours, ok := errors.AsType[*DatabaseError](err)
+	if !ok || ours.SQLState != "" {
+		return nil
+	}
+	return ours.Unwrap()
+}
+
+// outOfTime adds to an error that says no more than that the time is over what
+// an earlier attempt met: that is most likely where the time went.
+func outOfTime(err, met error) error {
+	if met == nil || overtime(err) == nil {
+		return err
+	}
+	ours, _ := errors.AsType[*DatabaseError](err)
+	ours.text += "; the attempt before: " + met.Error()
+	return err
 }
 
 func countStored(verdicts []message.Verdict) int {

@@ -43,7 +43,8 @@ type halves struct {
 	// stopped are the message groups with a row that is not stored: nothing
 	// that follows it may be.
 	stopped map[int]bool
-	late    int // rows that took too long
+	late    int   // rows that took too long
+	met     error // by attempts at them that their time did not end
 	err     error
 }
 
@@ -56,7 +57,7 @@ type halves struct {
 func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
 	deadline, _ := ctx.Deadline() // there is one, or nothing were too slow for it
 	left := time.Until(deadline)
-	h := &halves{store: s, batch: whole.batch, grace: whole.grace, fresh: whole.fresh, stopped: map[int]bool{}}
+	h := &halves{store: s, batch: whole.batch, grace: whole.grace, fresh: whole.fresh, met: whole.met, stopped: map[int]bool{}}
 	h.result = Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}
 	h.least, h.pace, h.deepAt = max(leastShare, left/mostSlow), 2*left/time.Duration(len(whole.rows)), deadline.Add(-left/2)
 	h.queue = sixteenths(h.grouped(whole.rows))
@@ -167,6 +168,7 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 	_, err := p.persist(limited)
 	h.result.RoundTrips += p.result.RoundTrips
 	h.fresh += p.fresh
+	h.met = cmp.Or(p.met, h.met)
 	inTime := err == nil || limited.Err() == nil
 	switch {
 	case !inTime && ctx.Err() == nil && len(rows) > 1:
@@ -220,5 +222,5 @@ func (h *halves) why(ctx context.Context) error {
 	e := &DatabaseError{Cause: message.CauseMoment, err: context.DeadlineExceeded}
 	e.say(h.store.inserting, fmt.Sprintf("%d of %d rows took too long, in ever smaller pieces", h.late, h.batch.Len()),
 		"look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches")
-	return e
+	return outOfTime(e, h.met)
 }

@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -285,6 +287,40 @@ func TestTheBudgetIsSpent(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestWhatTheTimeWentTo has attempts that meet a full disk, and a last one that
+// its deadline ends: the error says both.
+func TestWhatTheTimeWentTo(t *testing.T) {
+	t.Parallel()
+	for name, redelivered := range map[string]bool{"once": false, "again": true} {
+		bubble(t, name, func(t *testing.T, f *fake) {
+			var began time.Time
+			full := func() bool { return time.Since(began) < 700*time.Millisecond }
+			f.refuse = func([]int64) string {
+				if full() {
+					return "53100"
+				}
+				return ""
+			}
+			f.hold = func([]int64) time.Duration {
+				if full() {
+					return 5 * time.Millisecond
+				}
+				return forever
+			}
+			store := f.open()
+			began = time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+			defer cancel()
+			b := batchOf(goods(1, 3))
+			b.SetRedelivered(redelivered)
+			_, err := store.Insert(ctx, b)
+			if cause, _ := message.FaultOf(err); cause != message.CauseMoment || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "53100 (disk_full)") {
+				t.Errorf("got %v, want the deadline and the full disk", err)
+			}
+		})
 	}
 }
 
