@@ -52,6 +52,8 @@ type site struct {
 	poison  map[string]bool
 
 	down []period      // when the database is, also for an invocation under way
+	own  *pgtest.Server // shut down and started again for that; nil if connections are refused
+	off  bool           // it is down
 	took time.Duration // what that has waited between its attempts
 }
 
@@ -69,8 +71,19 @@ func (s *site) reach() {
 	for _, p := range s.down {
 		down = down || p.from <= at && at < p.to
 	}
+	if down == s.off {
+		return
+	}
+	s.off = down
+	if !down && s.own != nil {
+		s.own.Resume(s.t)
+		s.db = s.own.Has(s.t, s.db)
+		s.proxy.Redirect(s.t, s.db.URL)
+	}
 	s.proxy.Refuse(down)
-	if down {
+	if down && s.own != nil {
+		s.own.Shutdown(s.t)
+	} else if down {
 		s.proxy.Cut()
 	}
 }
@@ -82,6 +95,7 @@ type options struct {
 	mapping esmsim.MappingConfig
 	as      func(*pgtest.DB) *pgtest.DB // who connects; the owner if nil
 	secret  bool                        // the login is in a secret, and not in the URL
+	own     bool                        // a server of its own, which can go down
 }
 
 func newSite(t *testing.T, o options) *site {
@@ -93,7 +107,13 @@ func newSite(t *testing.T, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, sim: esmsim.New(1), db: pgtest.New(t, m.DDL()...), poison: map[string]bool{}}
+	s := &site{t: t, sim: esmsim.New(1), poison: map[string]bool{}}
+	if o.own {
+		s.own = pgtest.NewServer(t, pgtest.ServerConfig{})
+		s.db = s.own.New(t, m.DDL()...)
+	} else {
+		s.db = pgtest.New(t, m.DDL()...)
+	}
 	s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
 	user := s.db
 	if o.as != nil {
@@ -325,7 +345,7 @@ func TestADayWithoutADatabase(t *testing.T) {
 	}
 }
 
-// TestABlipCostsSeconds restarts the database under steady traffic: nearly all
+// TestABlipCostsSeconds restarts Postgres under steady traffic: nearly all
 // messages that meet that are stored within half a minute after it is back.
 func TestABlipCostsSeconds(t *testing.T) {
 	t.Parallel()
@@ -340,7 +360,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			const restart, enough = 6 * time.Second, 30 * time.Second
-			s := newSite(t, options{name: tt.name, mapping: tt.mapping})
+			s := newSite(t, options{name: tt.name, mapping: tt.mapping, own: true})
 			n := 0
 			for i := range 5 { // at other instants of the batching window, and with other jitter
 				begins := time.Duration(i+1) * 10 * time.Minute

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/internal/pgtest"
 )
 
 func (k kind) deploy(t *testing.T) (*stack, *traffic) {
@@ -90,7 +92,8 @@ func TestDatabaseDown(t *testing.T) {
 func TestABlipCostsSeconds(t *testing.T) {
 	t.Parallel()
 	const restart, enough = 6 * time.Second, 30 * time.Second
-	s, tr := logins().deploy(t)
+	server := pgtest.NewServer(t, pgtest.ServerConfig{})
+	s, tr := deployFor(t, server.New(t), logins(), nil), &traffic{kind: logins()}
 	s.set(t, "VisibilityTimeout", "200")
 	s.db.Exec(t, "ALTER TABLE user_logins ADD stored_at timestamptz NOT NULL DEFAULT clock_timestamp()")
 	now := func() string { return s.db.Rows(t, "SELECT clock_timestamp()::text")[0][0] }
@@ -106,9 +109,12 @@ func TestABlipCostsSeconds(t *testing.T) {
 	steadily(func() bool { return sent < 100 || s.db.Count(t, "SELECT count(*) FROM user_logins") < 50 })
 	began := now()
 	s.proxy.Refuse(true)
-	s.proxy.Cut()
+	server.Shutdown(t)
 	end := time.Now().Add(restart)
 	steadily(func() bool { return time.Now().Before(end) })
+	server.Resume(t)
+	s.db = server.Has(t, s.db)
+	s.proxy.Redirect(t, s.db.URL)
 	s.proxy.Refuse(false)
 	over := now()
 	last := sent + 40

@@ -169,7 +169,13 @@ const (
 // function, the grants. The table gets a constraint that its model knows nothing of.
 func deploy(t *testing.T, k kind, parameters map[string]string) *stack {
 	t.Helper()
-	s := &stack{name: "sluice-" + strings.ToLower(rand.Text()[:8]), db: pgtest.New(t)}
+	return deployFor(t, pgtest.New(t), k, parameters)
+}
+
+// deployFor is deploy for a schema that is there.
+func deployFor(t *testing.T, db *pgtest.DB, k kind, parameters map[string]string) *stack {
+	t.Helper()
+	s := &stack{name: "sluice-" + strings.ToLower(rand.Text()[:8]), db: db}
 	searchPath := func(role string) string { return "ALTER ROLE " + role + " SET search_path = " + s.db.Schema }
 	owner := s.db.Role(t, func(role string) []string {
 		return []string{searchPath(role), "GRANT CREATE ON SCHEMA " + s.db.Schema + " TO " + role}
