@@ -169,7 +169,11 @@ func (s *Server) serve(ctx context.Context) error {
 
 // initdb makes the cluster: UTF-8, the C locale (sorting does not depend on the machine), and a password for everyone.
 func (s *Server) initdb(ctx context.Context) error {
-	passwordFile, err := s.dir.writePrivate("password", s.password+"\n", s.as)
+	secret, err := ScramSecret(s.password)
+	if err != nil {
+		return err
+	}
+	passwordFile, err := s.dir.writePrivate("password", secret+"\n", s.as)
 	if err != nil {
 		return fmt.Errorf("handing initdb the password: %w", err)
 	}

@@ -37,6 +37,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"sluice/internal/localpg"
 )
 
 const (
@@ -129,9 +131,13 @@ func newDB(t testing.TB, admin string, own bool) *DB {
 func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
 	t.Helper()
 	role, password := uniqueName(db.Schema), rand.Text()
+	secret, err := localpg.ScramSecret(password)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
 	owner := db.helperURL(t, db.admin)
 	statements := []string{
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, password),
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", role, secret),
 		fmt.Sprintf("GRANT USAGE ON SCHEMA %s TO %s", db.Schema, role),
 	}
 	if grants != nil {
