@@ -8,8 +8,11 @@ BENCHTIME ?= 1s
 BENCHRUNS ?= 1# 10 for a comparison by `make benchstat`
 PACKAGES  ?= ./...
 
-# Packages tested at once: two for each processor, since many tests wait for a server or a clock.
+# Packages tested at once, and tests of each: two for each processor, since many wait for a server or a clock.
 PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))))
+
+# How often `make drill` kills the function between COMMIT and answer. From 1,000 on the other drills do all that they can, too.
+KILLS ?= 1000
 
 # The race detector needs cgo and a C compiler. Without one `make test` says so and runs without it.
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
@@ -42,12 +45,12 @@ fmt: ## format the code as lint wants it
 unit: ## the tests that need no server and no time
 	go test -short $(PACKAGES)
 
-test: ## all tests, with a real Postgres, the race detector and a random order
+test: ## all tests but the drills, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
-	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) $(PACKAGES)
+	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/drill$$)
 
-drill: ## the drills in full: every fault of the database, 1,000 kills of the function between COMMIT and answer, 10,000 rounds of batches with the same keys
-	SLUICE_KILLS=1000 go test ./internal/drill -v -count=1 -timeout 30m
+drill: ## days of faults, cut networks, kill -9, a standby's promotion (KILLS=1000; fewer, and all of it is shorter)
+	SLUICE_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
 
 versions-test: ## the store's tests on the oldest and the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 ./internal/postgres ./internal/handler

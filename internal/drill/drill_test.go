@@ -51,10 +51,10 @@ type site struct {
 	sent    []string        // user ids of the good messages
 	poison  map[string]bool
 
-	down []period      // when the database is, also for an invocation under way
+	down []period       // when the database is, also for an invocation under way
 	own  *pgtest.Server // shut down and started again for that; nil if connections are refused
 	off  bool           // it is down
-	took time.Duration // what that has waited between its attempts
+	took time.Duration  // what that has waited between its attempts
 }
 
 // period is a time of a drill.

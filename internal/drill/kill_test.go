@@ -15,7 +15,7 @@ import (
 	"sluice/models"
 )
 
-// kills is how often the function is killed. SLUICE_KILLS says so: CI does 200, `make drill` 1,000.
+// kills is how often the function is killed. SLUICE_KILLS says so, which `make drill` sets.
 func kills(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("SLUICE_KILLS")

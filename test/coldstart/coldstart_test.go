@@ -15,6 +15,7 @@ package coldstart_test
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -29,6 +30,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
 
 	"sluice/internal/localpg"
 	"sluice/internal/model"
@@ -103,6 +105,7 @@ func database(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Stop() })
+	loginAsUsual(t, server.URL())
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
@@ -116,6 +119,24 @@ func database(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return server.URL()
+}
+
+// loginAsUsual has a login cost what it costs elsewhere: the server's own account has a password of one
+// iteration, which is cheap.
+func loginAsUsual(t *testing.T, url string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if _, err := conn.Exec(t.Context(), fmt.Sprintf("ALTER ROLE CURRENT_USER PASSWORD '%s'", conn.Config().Password)); err != nil {
+		t.Fatal(err)
+	}
+	var secret string
+	if err := conn.QueryRow(t.Context(), "SELECT rolpassword FROM pg_authid WHERE rolname = current_user").Scan(&secret); err != nil || !strings.HasPrefix(secret, "SCRAM-SHA-256$4096:") {
+		t.Fatalf("the password has another number of iterations than usual; %v", err)
+	}
 }
 
 // begin starts a function and returns when it asks for work.
