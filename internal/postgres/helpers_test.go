@@ -267,10 +267,13 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 }
 
 // costs compares what the proxy counted with what the result says, and both
-// with what it should be.
+// with what it should be. An isolation of a large batch is sent in several
+// writes, and on a machine that is busy all that was sent can be answered
+// between two of them: that looks like a flight more.
 func (o *outcome) costs(flights int) *outcome {
 	o.Helper()
-	if o.RoundTrips != flights || o.flights != flights {
+	oneWrite := flights == 1 || len(o.ids) <= 64
+	if o.RoundTrips != flights || o.flights < flights || o.flights > flights && oneWrite {
 		o.Errorf("got %d round trips in the result and %d flights on the wire, want %d", o.RoundTrips, o.flights, flights)
 	}
 	return o
