@@ -15,7 +15,6 @@ package coldstart_test
 import (
 	"archive/zip"
 	"bytes"
-	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -129,7 +128,7 @@ func loginAsUsual(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(context.Background())
+	defer conn.Close(t.Context())
 	if _, err := conn.Exec(t.Context(), fmt.Sprintf("ALTER ROLE CURRENT_USER PASSWORD '%s'", conn.Config().Password)); err != nil {
 		t.Fatal(err)
 	}
