@@ -189,24 +189,27 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 		return open
 	case err.ColumnName != "" && err.ConstraintName == "":
 		ledger := c.inLedger(err)
-		return s.judgeColumns(c.columns([]string{err.ColumnName}, ledger), ledger)
+		return s.judgeColumns(c, []string{err.ColumnName}, ledger)
 	case err.DataTypeName != "":
 		names, ledger := c.withDomain(err)
 		if len(names) == 0 {
 			return open
 		}
-		return s.judgeColumns(c.columns(names, ledger), ledger)
+		return s.judgeColumns(c, names, ledger)
 	}
 	k, ok := c.constraint(err)
 	if !ok {
 		return open
 	}
-	return s.judgeColumns(c.columns(k.Columns, k.Ledger), k.Ledger)
+	return s.judgeColumns(c, k.Columns, k.Ledger)
 }
 
 // judgeColumns judges by whether the model fills all, some or none of columns.
-func (s *Store) judgeColumns(names []string, ledger bool) judgement {
+func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement {
+	names = c.columns(names, ledger)
 	switch filled := slices.ContainsFunc(names, func(name string) bool { return s.fills(name, ledger) }); {
+	case !filled && c.View:
+		return open // its columns can have other names than those of the table below it
 	case !filled:
 		return misconfigured
 	case s.fillsAll(names, ledger):
