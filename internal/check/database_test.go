@@ -102,14 +102,10 @@ func TestWhatIsWrongWithATable(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, tt.model)
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, tt.sql)
+			m, db := table(t, tt.model, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
-			if text := fmt.Sprintf("%+v", f); !strings.Contains(text, tt.says) {
-				t.Errorf("the findings do not say %q: %s", tt.says, text)
-			}
+			says(t, f, tt.says)
 		})
 	}
 }
@@ -154,9 +150,7 @@ func TestWhatStandsBeforeATable(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, tt.model)
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, tt.sql)
+			m, db := table(t, tt.model, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
 			if text := fmt.Sprintf("%q", f); !strings.Contains(text, tt.says) {
@@ -211,9 +205,7 @@ func TestPartitions(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, "user_logins")
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, "ALTER TABLE user_logins RENAME TO plain; CREATE TABLE user_logins (LIKE plain INCLUDING DEFAULTS) PARTITION BY "+tt.by)
+			m, db := table(t, "user_logins", "ALTER TABLE user_logins RENAME TO plain; CREATE TABLE user_logins (LIKE plain INCLUDING DEFAULTS) PARTITION BY "+tt.by)
 			if !slices.Contains(tt.want, noKey) {
 				db.Exec(t, "ALTER TABLE user_logins ADD PRIMARY KEY (sent_at, message_id)")
 			}

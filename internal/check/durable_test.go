@@ -64,14 +64,10 @@ func TestUnlogged(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, tt.model)
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, tt.sql)
+			m, db := table(t, tt.model, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
-			if text := fmt.Sprintf("%+v", f); !strings.Contains(text, tt.says) {
-				t.Errorf("the findings do not say %q: %s", tt.says, text)
-			}
+			says(t, f, tt.says)
 			if tt.repair != "" {
 				db.Exec(t, tt.repair)
 				want(t, look(t, m, db.URL))

@@ -1,6 +1,7 @@
 package check_test
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -20,6 +21,21 @@ func load(t *testing.T, name string) *model.Model {
 		t.Fatal(err)
 	}
 	return m
+}
+
+// table makes the table of a model, and what is different about it.
+func table(t *testing.T, name, different string) (*model.Model, *pgtest.DB) {
+	t.Helper()
+	m := load(t, name)
+	return m, pgtest.New(t, append(m.DDL(), different)...)
+}
+
+// says holds that the findings have a text.
+func says(t *testing.T, f check.Findings, text string) {
+	t.Helper()
+	if all := fmt.Sprintf("%+v", f); !strings.Contains(all, text) {
+		t.Errorf("the findings do not say %q: %s", text, all)
+	}
 }
 
 // rules lists the findings that are not OK, as "severity rule".

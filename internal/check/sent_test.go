@@ -43,9 +43,7 @@ func TestSentTimes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, tt.model)
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, tt.sql)
+			m, db := table(t, tt.model, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
 			text := fmt.Sprintf("%+v", f)

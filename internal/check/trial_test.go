@@ -139,14 +139,10 @@ func TestTriggersThatChangeTheKeyElsewhere(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m := load(t, tt.model)
-			db := pgtest.New(t, m.DDL()...)
-			db.Exec(t, tt.sql)
+			m, db := table(t, tt.model, tt.sql)
 			f := look(t, m, db.URL)
 			want(t, f, tt.want...)
-			if text := fmt.Sprintf("%+v", f); !strings.Contains(text, tt.says) {
-				t.Errorf("the findings do not say %q: %s", tt.says, text)
-			}
+			says(t, f, tt.says)
 			for _, table := range []string{m.Table.Name, m.Table.Ledger} {
 				if table != "" && db.Count(t, "SELECT count(*) FROM "+table) != 0 {
 					t.Errorf("rows stayed in %s", table)

@@ -67,20 +67,25 @@ func batchOf(rows []row) *batch.Batch {
 	for i, r := range rows {
 		b.Begin(i, r.group)
 		b.Int8(r.id)
-		if word, ok := r.word.(string); ok {
-			b.String(word)
-		} else {
-			b.Null()
-		}
-		if n, ok := r.n.(int); ok {
-			b.Int4(int32(n))
-		} else {
-			b.Null()
-		}
-		b.End()
+		r.end(b)
 	}
 	b.Sort()
 	return b
+}
+
+// end adds what follows the row's keys, and ends it.
+func (r row) end(b *batch.Batch) {
+	if word, ok := r.word.(string); ok {
+		b.String(word)
+	} else {
+		b.Null()
+	}
+	if n, ok := r.n.(int); ok {
+		b.Int4(int32(n))
+	} else {
+		b.Null()
+	}
+	b.End()
 }
 
 // setup says what a site is.

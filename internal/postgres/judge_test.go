@@ -228,17 +228,7 @@ func (s shape) batch(rows []row) *batch.Batch {
 		b.Begin(i, 0)
 		b.Int8(r.id)
 		b.Int8(r.id)
-		if word, ok := r.word.(string); ok {
-			b.String(word)
-		} else {
-			b.Null()
-		}
-		if n, ok := r.n.(int); ok {
-			b.Int4(int32(n))
-		} else {
-			b.Null()
-		}
-		b.End()
+		r.end(b)
 	}
 	b.Sort()
 	return b
