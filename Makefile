@@ -53,8 +53,8 @@ drill: ## days of faults, cut networks, kill -9, a standby's promotion (KILLS=10
 	SLUICE_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
 
 versions-test: ## the store's tests on the oldest and the newest supported Postgres
-	TEST_POSTGRES_VERSION=14 go test -count=1 ./internal/postgres ./internal/handler
-	TEST_POSTGRES_VERSION=18 go test -count=1 ./internal/postgres ./internal/handler
+	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler
+	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler
 
 pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/drill
