@@ -297,15 +297,9 @@ func TestWhatTheTimeWentTo(t *testing.T) {
 	for name, redelivered := range map[string]bool{"once": false, "again": true} {
 		bubble(t, name, func(t *testing.T, f *fake) {
 			var began time.Time
-			full := func() bool { return time.Since(began) < 700*time.Millisecond }
-			f.refuse = func([]int64) string {
-				if full() {
-					return "53100"
-				}
-				return ""
-			}
+			f.refuse = func([]int64) string { return "53100" }
 			f.hold = func([]int64) time.Duration {
-				if full() {
+				if time.Since(began) < 700*time.Millisecond {
 					return 5 * time.Millisecond
 				}
 				return forever
