@@ -4,3 +4,9 @@ import "github.com/jackc/pgx/v5/pgconn"
 
 // WithDialer replaces the network.
 func WithDialer(dial pgconn.DialFunc) Option { return func(s *Store) { s.dialer = dial } }
+
+// WithoutParameters is what is kept of an error's context.
+func WithoutParameters(context string) string { return withoutParameters(context) }
+
+// AtBind reports whether a context is of an error that a parameter meets.
+func AtBind(context string) bool { return atBind.MatchString(context) }

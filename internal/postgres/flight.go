@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -215,7 +217,7 @@ func (f *flight) read() ([]answer, error) {
 }
 
 // bare is an error of the server without the texts that quote values, of which
-// there can be thousands.
+// there can be thousands: they are no evidence, and stay nowhere.
 func bare(err *pgconn.PgError) *pgconn.PgError {
 	text := ""
 	if err.Code == "08P01" {
@@ -223,8 +225,58 @@ func bare(err *pgconn.PgError) *pgconn.PgError {
 	}
 	return &pgconn.PgError{
 		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
-		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: err.Where, Routine: err.Routine, Position: err.Position,
+		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: withoutParameters(err.Where), Routine: err.Routine, Position: err.Position,
 	}
+}
+
+// withoutParameters is a context without the entry that quotes the statement's
+// parameters (log_parameter_max_length_on_error). It is the outermost, hence
+// the last. Its words follow lc_messages, and values can have newlines.
+func withoutParameters(context string) string {
+	const first = "$1 = "
+	for i := 0; ; i += len(first) {
+		found := strings.Index(context[i:], first)
+		if found < 0 {
+			return context
+		}
+		i += found
+		if areParameters(context[i:]) {
+			return strings.Clone(context[:max(strings.LastIndexByte(context[:i], '\n'), 0)])
+		}
+	}
+}
+
+// areParameters reports whether a text is $1 = '…', $2 = NULL, … and so on to
+// its end, where French has a bracket. A statement within a context is
+// followed by a quote or by the next entry.
+func areParameters(text string) bool {
+	for n := 1; ; n++ {
+		rest, ok := strings.CutPrefix(text, fmt.Sprintf("$%d = ", n))
+		if !ok {
+			return false
+		}
+		if rest, ok = strings.CutPrefix(rest, "NULL"); !ok {
+			if rest, ok = afterQuoted(rest); !ok {
+				return false
+			}
+		}
+		if text, ok = strings.CutPrefix(rest, ", "); !ok {
+			return !strings.ContainsAny(rest, "\n\"'")
+		}
+	}
+}
+
+// afterQuoted is what follows a text in single quotes, in which quotes are
+// doubled.
+func afterQuoted(text string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(text, "'")
+	for ok {
+		if _, rest, ok = strings.Cut(rest, "'"); ok && !strings.HasPrefix(rest, "'") {
+			return rest, true
+		}
+		rest = strings.TrimPrefix(rest, "'")
+	}
+	return "", false
 }
 
 // take reads the rows and the tag of one statement. The tag comes beside an

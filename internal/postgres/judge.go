@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -104,6 +105,10 @@ var nobodys = map[string]bool{
 	"Async_Notify": true, "PreCommit_Notify": true, "asyncQueueAddEntries": true,
 }
 
+// atBind is the context of an error that a parameter meets by itself: it has
+// the parameter's number and no name, which any language puts into quotes.
+var atBind = regexp.MustCompile(`^[^\n="'«»„“(]*[0-9][^\n="'«»„“(]*$`)
+
 // raised reports whether a function raised the error by a statement of its
 // own. Its fields are whatever the code says then, values of the row included.
 func raised(err *pgconn.PgError) bool {
@@ -141,7 +146,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 			j.blame = blameMessage
 		}
 		return j
-	case (err.Code == "22021" || err.Code == "22P05") && strings.Contains(err.Where, "$"):
+	case (err.Code == "22021" || err.Code == "22P05") && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)

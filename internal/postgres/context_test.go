@@ -1,0 +1,147 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
+)
+
+// TestParametersInAContext has contexts as the server words them in its languages, with
+// log_parameter_max_length_on_error and without.
+func TestParametersInAContext(t *testing.T) {
+	t.Parallel()
+	const (
+		inside = "SQL statement \"SELECT 1/0 WHERE $1 = 'x'\"\nPL/pgSQL function f(text) line 1 at EXECUTE"
+		list   = "$1 = '{1,2}', $2 = '{\"it''s\",\"\n\nf(x) $1 = ''y'', $2 = NULL\n\"}', $3 = NULL, $4 = '{1...'"
+	)
+	for _, words := range []string{
+		"unnamed portal with parameters: %s", "extended query with parameters: %s", "unbenanntes Portal mit Parametern: %s", "パラメータを持つ無名ポータル: %s",
+		"이름 없는 포탈의 매개 변수: %s", "portal sin nombre con parámetros: %s", "неименованный портал с параметрами: %s", "portail non nommé avec les paramètres : « %s »",
+	} {
+		entry := strings.ReplaceAll(words, "%s", list)
+		for _, before := range []string{"", inside, "SQL function \"f\" statement 1", `SQL statement "SELECT $1 = NULL, '$1 = ''"` + "\nf"} {
+			if got := postgres.WithoutParameters(strings.TrimPrefix(before+"\n"+entry, "\n")); got != before {
+				t.Errorf("of %q before %q is left %q", before, entry, got)
+			}
+		}
+	}
+	for _, kept := range []string{
+		"", inside, `SQL statement "SELECT 1 WHERE $1 = NULL"`, `SQL statement "SELECT $1 = 'x'"` + "\nPL/pgSQL function f() line 1 at EXECUTE", "unnamed portal parameter $1",
+		`SQL statement "SELECT 1 FROM ONLY "s"."parents" x WHERE "n" OPERATOR(pg_catalog.=) $1 FOR KEY SHARE OF x"`, "$1 = ", "$1 = 'open", "a $1 = 1", "$1 = '', $3 = ''",
+	} {
+		if got := postgres.WithoutParameters(kept); got != kept {
+			t.Errorf("of %q is left %q", kept, got)
+		}
+		if kept != "unnamed portal parameter $1" && postgres.AtBind(kept) {
+			t.Errorf("%q is taken for that of a parameter", kept)
+		}
+	}
+	for _, words := range []string{
+		"unnamed portal parameter $2", "unbenanntes Portal Parameter $2", "無名ポータルパラメータ $2", "이름없는 포탈 $2 매개 변수", "portal sin nombre, parámetro 2",
+		"неименованный портал, параметр $2", "paramètre de portail non nommé $2", "parametro portale senza nome $2", "ej namngiven portalparameter $12",
+	} {
+		if !postgres.AtBind(words) {
+			t.Errorf("%q is not taken for that of a parameter", words)
+		}
+	}
+}
+
+// quoting are the settings with which the server quotes the parameters of a statement in the
+// context of its errors: not at all, a part of them, all of them.
+var quoting = map[string]string{"nothing": "0", "a part": "12", "all": "-1"}
+
+// quotes opens a store whose server quotes parameters.
+func (s *site) quotes(much string, table *batch.Table) {
+	s.Helper()
+	s.store = openStore(s, withOption(s, s.proxy.URL, "-c log_parameter_max_length_on_error="+much), table)
+}
+
+// TestQuotedValuesAreNoEvidence has values that look like the functions of a context, in errors
+// that are about something else.
+func TestQuotedValuesAreNoEvidence(t *testing.T) {
+	t.Parallel()
+	looksInside := func(rows []row) []row {
+		for i := range rows {
+			rows[i].word = canary + "Safari(mobile)\n'nice(x)', $1 = 'nice(text)\n"
+		}
+		return rows
+	}
+	for name, much := range quoting {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				for _, n := range []int{3, 70} {
+					s := newSite(t, setup{mode: mode, sql: `CREATE FUNCTION nice(text) RETURNS boolean IMMUTABLE LANGUAGE sql AS 'SELECT length($1) > 0';
+						CREATE TABLE events (id bigint PRIMARY KEY, word text CHECK (nice(word)), n integer) PARTITION BY RANGE (id);
+						CREATE TABLE old PARTITION OF events FOR VALUES FROM (0) TO (1000)`})
+					s.quotes(much, events)
+					rows := looksInside(goods(1, n))
+					rows[1].id = 2000
+					o := s.insert(rows...).blames(message.CauseOperator, "23514", `no partition of "events"`)
+					if o.Rejected() > 0 || o.Inserted != n-1 || strings.Contains(o.err.Error(), "nice") {
+						t.Errorf("got %d inserted of %d, %d rejected: %v", o.Inserted, n, o.Rejected(), o.err)
+					}
+					s.insert(looksInside(goods(3001, 3))...).blames(message.CauseOperator, "23514", `no partition of "events"`)
+
+					s = newSite(t, setup{mode: mode, sql: createEvents + "ALTER TABLE events ADD x text; ALTER TABLE events ALTER x SET DEFAULT convert_from(decode('ff', 'hex'), 'UTF8')"})
+					s.quotes(much, events)
+					if o := s.insert(looksInside(goods(1, n))...).blames(message.CauseOperator, "22021", `the column "x"`); o.Rejected() > 0 {
+						t.Errorf("%d rows are rejected for a default", o.Rejected())
+					}
+				}
+			})
+		})
+	}
+}
+
+// Rejected is how many rows are.
+func (o *outcome) Rejected() int {
+	n := 0
+	for _, v := range o.Verdicts {
+		if v.Outcome == message.Rejected {
+			n++
+		}
+	}
+	return n
+}
+
+// TestTheFunctionIsKnownBesideQuotedValues has a function fail whose statement looks like a list
+// of parameters.
+func TestTheFunctionIsKnownBesideQuotedValues(t *testing.T) {
+	t.Parallel()
+	for name, much := range quoting {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, setup{sql: createEvents + does("EXECUTE 'SELECT * FROM nowhere WHERE $1 = ''x''' USING NEW.word")})
+			s.quotes(much, events)
+			rows := goods(1, 4)
+			badWord(&rows[1])
+			s.insert(rows...).blames(message.CauseOperator, "42P01", `the function "doing"`).verdicts(verdicts{stored: "1 3-4", operator: "2"})
+		})
+	}
+}
+
+// TestAParameterThatTheServerCannotRepresent has a character that the database's encoding lacks:
+// the server refuses the parameter before it executes anything.
+func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
+	t.Parallel()
+	for name, much := range quoting {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewDatabase(t, "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", createEvents+"ALTER TABLE events ADD x timestamptz DEFAULT clock_timestamp()")
+			s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+			s.store = openStore(t, withOption(t, s.proxy.URL, "-c client_encoding=UTF8 -c log_parameter_max_length_on_error="+much), events)
+			rows := goods(1, 4)
+			rows[1].word = canary + "10 €"
+			s.insert(rows...).want(verdicts{stored: "1 3-4", rejected("22P05"): "2"})
+			for i := range rows {
+				rows[i] = row{id: int64(11 + i), word: canary + "10 €"}
+			}
+			s.insert(rows...).want(verdicts{rejected("22P05"): "11-14"})
+		})
+	}
+}
