@@ -86,6 +86,8 @@ type function struct {
 
 // policy is what row-level policies for new rows look at.
 type policy struct {
+	Table   bool     `json:"table"`   // row-level security of the table is in force
+	Ledger  bool     `json:"ledger"`  // and that of the ledger
 	Visible bool     `json:"visible"` // the policies for SELECT let every row be seen
 	Columns []string `json:"columns"`
 	Beyond  bool     `json:"beyond"` // more than the row: settings, roles, other tables

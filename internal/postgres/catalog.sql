@@ -91,6 +91,9 @@ SELECT json_build_object(
 		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
 	'policy', json_build_object(
+		-- The server's error does not say which of them refuses a row.
+		'table', EXISTS (SELECT FROM roots WHERE NOT ledger AND row_security_active(oid)),
+		'ledger', EXISTS (SELECT FROM roots WHERE ledger AND row_security_active(oid)),
 		-- Every row can be seen: a refused one was refused by a policy for INSERT.
 		'visible', NOT EXISTS (SELECT FROM pg_policy p JOIN ours o ON o.oid = p.polrelid WHERE p.polcmd IN ('r', '*') AND NOT p.polpermissive)
 			AND NOT EXISTS (SELECT FROM ours o JOIN pg_class c ON c.oid = o.oid WHERE c.relrowsecurity AND NOT EXISTS (
@@ -98,13 +101,14 @@ SELECT json_build_object(
 					AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))),
 		'columns', (SELECT json_agg(DISTINCT a.attname) FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid
 			JOIN pg_attribute a ON a.attrelid = p.polrelid AND a.attnum = u.refobjsubid AND a.attnum > 0),
-		-- Settings, roles, clocks, other tables, functions of somebody's own: more than the row decides.
+		-- Settings, roles, clocks, other tables, functions and operators of somebody's own: more than the row decides.
 		'beyond', NOT EXISTS (SELECT FROM policies WHERE polpermissive)
+			OR EXISTS (SELECT FROM roots r WHERE row_security_active(r.oid) AND NOT EXISTS (SELECT FROM policies p WHERE p.polrelid = r.oid AND p.polpermissive))
 			OR EXISTS (SELECT FROM policies p WHERE expression <> 'true' AND NOT EXISTS (SELECT FROM uses u
 				WHERE u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid AND u.refobjsubid > 0))
 			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|system_user|age|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
 			OR EXISTS (SELECT FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
-				WHERE u.refclassid = 'pg_proc'::regclass OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
+				WHERE u.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
 	-- Expressions that a row meets and that name nothing when they fail: of triggers, policies and partitions.
 	'conditions', EXISTS (SELECT FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid WHERE t.tgqual IS NOT NULL AND t.tgenabled IN ('O', 'A'))
 		OR EXISTS (SELECT FROM pg_partitioned_table p JOIN ours ON p.partrelid = ours.oid WHERE p.partexprs IS NOT NULL)

@@ -145,3 +145,13 @@ func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
 		})
 	}
 }
+
+// TestAPolicyWithAnOperatorOfSomebodysOwn has one whose function reads a setting: no row is to
+// blame for it.
+func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
+	t.Parallel()
+	grants := func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
+	s := newSite(t, setup{grants: grants, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
+		CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = mine);` + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (word === 'x')"})
+	s.insert(goods(1, 3)...).blames(message.CauseOperator, "42501", "row-level security").verdicts(verdicts{operator: "1-3"})
+}
