@@ -95,21 +95,22 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	// The ledger and the table in one statement, so that neither is ever
 	// without the other. A trigger that discards a row would leave its message
 	// in the ledger and out of the table, and a batch with one key twice would
-	// store two rows for it: then the square root fails, with an SQLSTATE that
-	// no constraint has (discardedState), and nothing is stored.
+	// store two rows for it: then width_bucket fails, with an SQLSTATE that hardly
+	// any table has (discardedState), and nothing is stored. Else it is 0.
 	var typed []string
 	for i, alias := range keys {
 		typed = append(typed, k.typed(i, "input."+alias, ""))
 	}
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s WHERE %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + sqrt(-abs(count(*) - (SELECT count(*) FROM fresh))::float8)::bigint FROM stored`,
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s WHERE %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
 		from, durable,
 		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), order, strings.Join(keyNames(t), ", "), strings.Join(keyNames(t), ", "),
 		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
 		k.equal("fresh.", keyNames(t), typed))
 }
 
-// discardedState is invalid_argument_for_power_function.
-const discardedState = "2201F"
+// discardedState is invalid_argument_for_width_bucket_function: buckets that
+// are not at least one.
+const discardedState = "2201G"
 
 // plainSQL inserts without ON CONFLICT and RETURNING, which need the policies
 // and grants for SELECT too. It is only ever rolled back.
@@ -151,7 +152,7 @@ func presentSQL(t *batch.Table, k *keyFacts) string {
 // keptSQL fails with discardedState unless all of these rows are there.
 func keptSQL(t *batch.Table, k *keyFacts) string {
 	input, exists := existsSQL(t, k)
-	return fmt.Sprintf("SELECT sqrt(-count(*)::float8) FROM %s WHERE NOT %s", input, exists)
+	return fmt.Sprintf("SELECT width_bucket(0, 1, 2, 1 - least(count(*), 1)::int)::bigint FROM %s WHERE NOT %s", input, exists)
 }
 
 // rankSQL sorts rows as the index of the key does. It answers with their
