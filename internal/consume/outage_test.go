@@ -277,7 +277,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 		s := newSite(t, siteOptions{})
 		s.put(0, 100)
 		s.proxy = pgtest.NewProxy(t, s.db.Role(t, nil).URL)
-		if got, err := s.consumer(t, nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "grant the role INSERT") {
+		if got, err := s.consumer(t, nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the role lacks a grant: INSERT") {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})

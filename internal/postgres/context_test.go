@@ -177,6 +177,73 @@ func shaped(t *testing.T, of shape, sql string, grants func(role string) []strin
 	return newSite(t, setup{sql: of.sql + sql, table: table, grants: grants})
 }
 
+// TestRowLevelSecurityOfALedger is named as such, and no row is to blame for a ledger that lets
+// nothing in, whatever the policies of the table are.
+func TestRowLevelSecurityOfALedger(t *testing.T) {
+	t.Parallel()
+	const (
+		open   = "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY every ON events FOR INSERT WITH CHECK (true);"
+		nice   = "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY nice ON events FOR INSERT WITH CHECK (word LIKE 'canary%');"
+		closed = "ALTER TABLE keys ENABLE ROW LEVEL SECURITY;"
+		unseen = closed + "CREATE POLICY every ON keys FOR INSERT WITH CHECK (true);"
+	)
+	for name, tt := range map[string]struct{ sql, says string }{
+		"the ledger's alone":       {closed, `row-level security of the ledger "keys" refuses`},
+		"the table's alone":        {"ALTER TABLE events ENABLE ROW LEVEL SECURITY;", `row-level security of "events" refuses`},
+		"beside the table's":       {open + closed, `of "events" or of its ledger "keys" refuses`},
+		"beside one for the words": {nice + closed, `of "events" or of its ledger "keys" refuses`},
+		"no policy for SELECT":     {unseen, `row-level security of "keys" lets the role insert the row and not see it`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := shaped(t, shapes[2], tt.sql, ledgerGrants)
+			s.insertShaped(shapes[2], goods(1, 3)).blames(message.CauseOperator, "42501", tt.says).verdicts(verdicts{operator: "1-3"})
+		})
+	}
+}
+
+// TestAPartitionOfTheLedgerIsMissing names the ledger.
+func TestAPartitionOfTheLedgerIsMissing(t *testing.T) {
+	t.Parallel()
+	ledger := shape{ledger: true, sql: `CREATE TABLE events (id bigint, word text, n integer);
+		CREATE TABLE keys (key bigint PRIMARY KEY) PARTITION BY RANGE (key); CREATE TABLE keys_1 PARTITION OF keys FOR VALUES FROM (0) TO (3);`}
+	s := shaped(t, ledger, "", nil)
+	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseOperator, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", operator: "3"})
+}
+
+// TestNoGrantOfAFunction has an error that no field tells from one about the table.
+func TestNoGrantOfAFunction(t *testing.T) {
+	t.Parallel()
+	sql := "CREATE FUNCTION one() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'; REVOKE EXECUTE ON FUNCTION one FROM PUBLIC; ALTER TABLE events ADD x integer; ALTER TABLE events ALTER x SET DEFAULT one()"
+	for _, of := range []shape{shapes[0], shapes[2]} {
+		s := shaped(t, of, sql, func(role string) []string {
+			if of.ledger {
+				return ledgerGrants(role)
+			}
+			return []string{"GRANT INSERT, SELECT ON events TO " + role}
+		})
+		s.insertShaped(of, goods(1, 3)).blames(message.CauseOperator, "42501", "lacks a grant", `INSERT on "events"`, "EXECUTE on a function")
+	}
+}
+
+// TestRowSecurityIsOff has a role for which every query fails that a policy would filter.
+func TestRowSecurityIsOff(t *testing.T) {
+	t.Parallel()
+	for of, tt := range map[int]struct{ table, says string }{0: {"events", `"events" is in force`}, 2: {"keys", `its ledger "keys" is in force`}} {
+		s := shaped(t, shapes[of], "ALTER TABLE "+tt.table+" ENABLE ROW LEVEL SECURITY; CREATE POLICY every ON "+tt.table+" USING (true)", func(role string) []string {
+			all := []string{"GRANT INSERT, SELECT ON events TO " + role, "ALTER ROLE " + role + " SET row_security = off"}
+			if shapes[of].ledger {
+				all = append(all, "GRANT INSERT, SELECT ON keys TO "+role)
+			}
+			return all
+		})
+		o := s.insertShaped(shapes[of], goods(1, 3)).blames(message.CauseOperator, "42501", tt.says, "row_security = off")
+		if strings.Contains(o.err.Error(), "grant") {
+			t.Errorf("no grant is missing: %v", o.err)
+		}
+	}
+}
+
 // TestARootIsNoDiscardedRow has generated columns that fail with the code of sqrt and power: the
 // row's fault, with a ledger and in message groups as well, beside rows that are discarded.
 func TestARootIsNoDiscardedRow(t *testing.T) {

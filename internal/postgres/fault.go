@@ -133,6 +133,18 @@ var conditions = map[string]string{
 // pooled is what to do when prepared statements are not where they should be.
 const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
 
+// secured names what row-level security is about. The server's error does not.
+func (s *Store) secured(c *catalog) string {
+	switch {
+	case s.table.Ledger == "" || c != nil && !c.Policy.Ledger:
+		return table(s.table)
+	case c == nil || c.Policy.Table || c.View:
+		return fmt.Sprintf("%s or of its ledger %s", table(s.table), ledger(s.table))
+	default:
+		return "the ledger " + ledger(s.table)
+	}
+}
+
 // remedy says what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	switch {
@@ -141,9 +153,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case j.inside:
 		return fmt.Sprintf("it arose in a trigger or function of %s, not in the table: fix that", table(s.table))
 	case j.policy:
-		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", table(s.table))
+		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", s.secured(c))
 	}
 	switch err.Routine {
+	case "check_enable_rls":
+		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, with which nothing may be filtered: ALTER ROLE … SET row_security = on", s.secured(c))
 	case "nextval_internal":
 		sequences := "its sequences"
 		if c != nil && len(c.Sequences) > 0 {
@@ -171,7 +185,12 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if s.table.Schema != "" {
 			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
 		}
-		return fmt.Sprintf("grant the role %sINSERT on %s and SELECT on the columns of its key", schema, table(s.table))
+		// The server's error has no field that says which it is.
+		tables := "INSERT on " + table(s.table)
+		if s.table.Ledger != "" {
+			tables += ", INSERT on " + ledger(s.table)
+		}
+		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
 	case "42P10", "55000":
 		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
 	case "0A000":
@@ -185,7 +204,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
 	case "23514":
 		if err.ConstraintName == "" && err.DataTypeName == "" {
-			return fmt.Sprintf("no partition of %s takes the row; create it", table(s.table))
+			of := table(s.table)
+			if c != nil && c.inLedger(err) {
+				of = "the ledger " + ledger(s.table)
+			}
+			return fmt.Sprintf("no partition of %s takes the row; create it", of)
 		}
 	case "28P01", "28000":
 		return "check the user and the password in DATABASE_URL"

@@ -168,7 +168,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 // selectPolicy is the error of rows that only a policy for SELECT refuses.
 func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 	e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
-	e.say(in.store.inserting, describe(err), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", table(in.store.table)))
+	e.say(in.store.inserting, describe(err), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
 	return e
 }
 
