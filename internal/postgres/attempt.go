@@ -22,7 +22,7 @@ type piece struct {
 	// divisible: a piece that has used half of the time left is divided.
 	divisible bool
 	// last: there is no time to try it as a whole again. What is transient and
-	// may have arisen in a function is found row by row.
+	// may be about a part of the rows is found row by row.
 	last bool
 	// part: the piece has a share of the time, which one attempt may use up.
 	part bool
@@ -59,7 +59,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			return false, a.err
 		case a.reused && p.attempts == 1: // most likely it died while nobody used it
 		case !retries.wait(ctx):
-			if p.last || !a.inside {
+			if p.last || !a.some {
 				return false, a.err
 			}
 			p.last = true
@@ -109,7 +109,7 @@ type attempted struct {
 	cut    bool // the attempt was ended before its context
 	slow   bool // and so that the piece is divided
 	again  bool // another attempt may help
-	inside bool // the error may have arisen in a trigger or a function
+	some   bool // a part of the rows may meet the error
 }
 
 // attempt tries the piece once, on one connection. With another it is one that
@@ -165,7 +165,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	outdated := state == "0A000" && p.attempts == 1 && c.replaceAt.IsZero()
 	a.err, a.again = err, transient(err) && !settled(err) || outdated
 	if ours, ok := errors.AsType[*DatabaseError](err); ok {
-		a.inside = ours.inside
+		a.some = ours.some
 	}
 
 	// The server refused a statement for what is in its catalog: there is no

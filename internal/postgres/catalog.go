@@ -31,6 +31,7 @@ type catalog struct {
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
 	Sequences   []string     `json:"sequences"`
 	Conditions  bool         `json:"conditions"` // triggers, policies or partitions have expressions
+	Deferred    bool         `json:"deferred"`   // constraints of the database are checked only at COMMIT
 
 	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
 	// constraints, and a batch 10,000 refused rows.

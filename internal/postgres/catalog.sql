@@ -114,6 +114,8 @@ SELECT json_build_object(
 		OR EXISTS (SELECT FROM pg_partitioned_table p JOIN ours ON p.partrelid = ours.oid WHERE p.partexprs IS NOT NULL)
 		OR EXISTS (SELECT FROM pg_policy p JOIN ours ON p.polrelid = ours.oid JOIN pg_class c ON c.oid = ours.oid AND c.relrowsecurity
 			WHERE pg_get_expr(p.polqual, p.polrelid) <> 'true' OR pg_get_expr(p.polwithcheck, p.polrelid) <> 'true'),
+	-- Also of other tables: triggers write to them.
+	'deferred', EXISTS (SELECT FROM pg_constraint WHERE condeferred),
 	'sequences', (SELECT json_agg(DISTINCT q.oid::regclass::text) FROM (
 			SELECT u.refobjid AS oid FROM ours JOIN pg_attrdef d ON d.adrelid = ours.oid
 				JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass

@@ -70,14 +70,14 @@ func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{
 		sql: createEvents + noBadWord + `CREATE FUNCTION revoke() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-				IF NEW.id = 11 THEN EXECUTE format('REVOKE INSERT ON events FROM %I', session_user); END IF; RETURN NEW; END $$;
+				IF NEW.id = 11 THEN EXECUTE format('REVOKE USAGE ON SCHEMA %I FROM %I', current_schema(), session_user); END IF; RETURN NEW; END $$;
 			CREATE TRIGGER revoke BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION revoke();`,
 		grants: func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} },
 	})
 	rows := goods(5, 60)
 	badWord(&rows[0]) // refused before the grant is revoked
-	s.insert(rows...).blames(message.CauseOperator, "42501")
-	s.db.Exec(t, "GRANT INSERT ON events TO "+s.user.User)
+	s.insert(rows...).blames(message.CauseOperator, "42P01")
+	s.db.Exec(t, "GRANT USAGE ON SCHEMA "+s.db.Schema+" TO "+s.user.User)
 	if o := s.insert(goods(101, 3)...).must(); o.flights == o.RoundTrips {
 		t.Error("the connection was kept")
 	}

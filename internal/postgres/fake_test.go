@@ -206,8 +206,8 @@ func (f *fake) serve(c net.Conn, n int) {
 // converse answers statements.
 func (f *fake) converse(b *pgproto3.Backend, l *line) {
 	var ids []int64
-	isInsert := map[string]bool{} // by the names of statements
-	inserts, failed := false, false
+	queries := map[string]string{} // by the names of statements
+	query, failed := "", false
 	for {
 		m, err := b.Receive()
 		if err != nil {
@@ -221,7 +221,7 @@ func (f *fake) converse(b *pgproto3.Backend, l *line) {
 		case *pgproto3.Terminate:
 			return
 		case *pgproto3.Parse:
-			isInsert[m.Name] = strings.HasPrefix(m.Query, "INSERT")
+			queries[m.Name] = m.Query
 			b.Send(&pgproto3.ParseComplete{})
 		case *pgproto3.Describe:
 			if m.ObjectType == 'S' {
@@ -229,14 +229,17 @@ func (f *fake) converse(b *pgproto3.Backend, l *line) {
 			}
 			b.Send(&pgproto3.NoData{})
 		case *pgproto3.Bind:
-			ids, inserts = bigints(m.Parameters), isInsert[m.PreparedStatement]
+			ids, query = bigints(m.Parameters), queries[m.PreparedStatement]
 			b.Send(&pgproto3.BindComplete{})
 		case *pgproto3.Execute:
-			if !inserts {
+			switch {
+			case strings.HasPrefix(query, "INSERT"):
+				failed = !f.execute(b, l, ids)
+			case query == "COMMIT":
+				b.Send(&pgproto3.CommandComplete{CommandTag: []byte(query)})
+			default:
 				b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 0")})
-				continue
 			}
-			failed = !f.execute(b, l, ids)
 		case *pgproto3.Sync:
 			failed = false
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})

@@ -23,7 +23,7 @@ type DatabaseError struct {
 	text     string
 	err      error // Unwrap gives it, if it is a context's
 	settled  bool  // it is about rows of a batch whose others are committed
-	inside   bool  // it may have arisen in a trigger or a function
+	some     bool  // a part of the rows may meet it: it arose in a trigger, or for what they refer to
 }
 
 // settled reports whether an error is about some rows, and the verdicts hold.
@@ -88,7 +88,7 @@ func over(ctx context.Context) error {
 func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *DatabaseError {
 	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
 	j := s.judge(server, c)
-	e.inside = j.inside || c == nil && mayBeInside(server)
+	e.some = j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && ofSome(server)
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
@@ -194,7 +194,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "42P10", "55000":
 		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
 	case "0A000":
-		return fmt.Sprintf("if %s has a rule for INSERT: INSERT … ON CONFLICT does not work with rules, use a trigger instead", table(s.table))
+		return fmt.Sprintf("INSERT … ON CONFLICT does not work where %[1]s has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition", table(s.table))
 	case "42804", "428C9":
 		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
 	case "23502":

@@ -29,11 +29,12 @@ type flight struct {
 
 // answer is what the server said of one group.
 type answer struct {
-	rows    int64           // of its inserts
-	values  []int64         // that statements returned, in rows and columns of 8 bytes
-	text    []byte          // that a statement returned
-	refused *pgconn.PgError // the group's error, without what quotes values
-	tag     string          // of the last statement
+	rows     int64           // of its inserts
+	values   []int64         // that statements returned, in rows and columns of 8 bytes
+	text     []byte          // that a statement returned
+	refused  *pgconn.PgError // the group's error, without what quotes values
+	tag      string          // of the last statement that came to its end
+	inserted bool            // a statement that inserts came to its end
 }
 
 func (in *insertion) flight(ctx context.Context) *flight {
@@ -43,6 +44,14 @@ func (in *insertion) flight(ctx context.Context) *flight {
 
 // say adds a statement without parameters.
 func (f *flight) say(sql string) { f.p.SendQueryParams(sql, nil, nil, nil, nil) }
+
+// statement is the insert of the batch.
+func (in *insertion) statement() string {
+	if in.batch.Ordered() {
+		return in.sql.ordered
+	}
+	return in.sql.insert
+}
 
 // insert adds the insert of the given rows. Where rows have message groups it
 // fails if one is discarded: those that follow it must not be committed then.
@@ -55,10 +64,7 @@ func (f *flight) insert(rows []int) {
 
 func (f *flight) insertRows(rows []int) {
 	in := f.in
-	sql := in.sql.insert
-	if in.batch.Ordered() {
-		sql = in.sql.ordered
-	}
+	sql := in.statement()
 	params := f.size(in.conn.arrays.Encode(in.batch, rows))
 	if !in.conn.named {
 		f.p.SendQueryParams(sql, params, nil, binary, binary)
@@ -292,6 +298,7 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 		}
 	}
 	tag, err := r.Close()
+	a.inserted = a.inserted || tag.Insert() || tag.Select()
 	if err != nil {
 		a.values = nil
 		return err

@@ -301,6 +301,7 @@ const (
 	stored    = "stored"
 	swallowed = "returned: swallowed"
 	operator  = "returned: operator"
+	passing   = "returned: moment"
 	behind    = "returned: group" // a row of its group that was not stored
 	unproven  = "returned: "
 )

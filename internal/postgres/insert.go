@@ -28,7 +28,8 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	}
 	a := answers[0]
 	if a.refused != nil {
-		if in.store.needsIsolation(a.refused, in.catalog, in.last) {
+		// An error of the statement itself is one of all rows.
+		if (!in.conn.named || in.conn.prepared == in.statement()) && in.store.needsIsolation(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
 		return nil, in.failed(a.refused)

@@ -25,7 +25,7 @@ const searching = "find the refused rows"
 // isolation finds the rows that the server refuses and commits all others, in
 // one transaction. A piece is rows that are tried as one statement:
 //
-//	INSERT, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
+//	INSERT, checks, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
 // After a good piece the savepoint has moved behind it, and the ROLLBACK TO
 // undoes nothing. After a refused one the rest of the group was skipped, and
@@ -41,8 +41,9 @@ type isolation struct {
 	pieces  [][]int
 	asked   []int // rows whose keys are looked up before the commit
 	refused map[int]*pgconn.PgError
+	late    map[int]bool // refused by what is checked after the INSERT
 	isNew   map[int]bool
-	mine    map[int]bool // classes of keys that this transaction has put there
+	there   map[int]bool // their keys were there before this transaction
 	unknown []int        // rows of pieces that stored fewer than they have
 	again   []int        // rows of pieces that were refused only the second time
 	before  int          // how many rows were inserted before this isolation
@@ -60,8 +61,11 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	}
 	var ours error
 	rest := in.rows
+	in.mine = map[int]bool{}
 	for range maxIsolations {
-		i := &isolation{insertion: in, refused: map[int]*pgconn.PgError{}, isNew: map[int]bool{}, mine: map[int]bool{}, before: in.result.Inserted}
+		i := &isolation{
+			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, before: in.result.Inserted,
+		}
 		if err := i.rehearse(ctx, rest, refusal); err != nil {
 			return err
 		}
@@ -165,6 +169,10 @@ func (i *isolation) split(rows []int) (pieces [][]int) {
 func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	f := i.flight(ctx)
 	i.begin(ctx, f, refusal)
+	f.present(i.asked)
+	f.end()
+	f.say("ROLLBACK TO SAVEPOINT s") // without a grant for that, a trial says so
+	f.end()
 	for _, piece := range i.pieces {
 		i.trial(f, piece)
 	}
@@ -179,7 +187,13 @@ func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	if err != nil {
 		return err
 	}
-	if answers, err = i.tried(answers, i.pieces); err != nil {
+	if before := answers[0]; before.refused != nil {
+		return i.fault(i.store.lookingUp, before.refused)
+	}
+	for _, n := range answers[0].values {
+		i.there[i.asked[n-1]] = true
+	}
+	if answers, err = i.tried(answers[2:], i.pieces); err != nil {
 		return err
 	}
 	if together {
@@ -204,7 +218,7 @@ func (i *isolation) tried(answers []answer, pieces [][]int) ([]answer, error) {
 		case a.refused != nil && len(piece) > 1:
 			i.again = append(i.again, piece...)
 		case a.refused != nil:
-			i.refused[piece[0]] = a.refused
+			i.refused[piece[0]], i.late[piece[0]] = a.refused, a.inserted
 		case n == len(piece):
 			for _, row := range piece {
 				i.isNew[row] = true
@@ -262,9 +276,6 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	if first.refused == nil {
 		n := i.inserted(first)
 		i.result.Inserted += n
-		for _, row := range rows { // none was there before: it would not have been refused
-			i.mine[i.class[row]] = true
-		}
 		if n < len(rows) {
 			i.unknown = append(i.unknown, rows...)
 		} else {
@@ -294,8 +305,7 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	return answers, nil
 }
 
-// begin opens the transaction. Constraints are checked at once, so that each
-// piece meets its own.
+// begin opens the transaction.
 func (in *insertion) begin(ctx context.Context, f *flight, refusal *pgconn.PgError) {
 	f.fatal = in.fatal
 	if in.catalog == nil {
@@ -307,7 +317,7 @@ func (in *insertion) begin(ctx context.Context, f *flight, refusal *pgconn.PgErr
 	}
 	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
 	f.say(limits(ctx))
-	f.say("SET CONSTRAINTS ALL IMMEDIATE")
+	f.say("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
 	f.say("SAVEPOINT s")
 	f.end()
 	in.suspect, in.defaults = cmp.Or(in.suspect, in.suspicion(refusal)), nil
@@ -333,6 +343,38 @@ func limits(ctx context.Context) string {
 		silence.Milliseconds(), transaction.Milliseconds())
 }
 
+// company tries rows once more that a constraint trigger refuses at the COMMIT:
+// with all others in place, and together. Such a trigger looks at sets of rows,
+// the two sides of a transfer say. It returns the rows that stay refused.
+func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err error) {
+	var rows []int
+	for _, row := range refused {
+		if i.late[row] && i.store.judge(i.refused[row], i.catalog).inside {
+			rows = append(rows, row)
+		} else {
+			rest = append(rest, row)
+		}
+	}
+	if len(rows) == 0 {
+		return refused, nil
+	}
+	f := i.flight(ctx)
+	f.insert(rows)
+	f.end()
+	answers, err := i.landed(ctx, searching, f)
+	if err != nil || answers[0].refused != nil {
+		return refused, err
+	}
+	n := i.inserted(answers[0])
+	i.result.Inserted += n
+	if n < len(rows) {
+		err = i.duplicates(ctx, rows)
+	} else {
+		i.stored(rows)
+	}
+	return rest, err
+}
+
 // begun takes the answer to begin off the front.
 func (in *insertion) begun(answers []answer) ([]answer, error) {
 	if err := answers[0].refused; err != nil {
@@ -341,13 +383,28 @@ func (in *insertion) begun(answers []answer) ([]answer, error) {
 	return answers[1:], nil
 }
 
+// samePath undoes what a trigger of another row may have done to the
+// search_path of the transaction: it would lead elsewhere.
+const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice.search_path'), true) IS NULL"
+
 // trial adds the two groups of a try.
+//
+// Each piece has to meet its own error, also one that is checked only at the
+// COMMIT. So that is checked once behind the INSERT and its other triggers,
+// which may do what the check wants, and is undone: constraints are deferred
+// again as they were, for the triggers of the next piece.
 func (in *insertion) trial(f *flight, rows []int) {
 	f.insert(rows)
+	if in.catalog == nil || in.catalog.Deferred {
+		f.say("SAVEPOINT checked")
+		f.say("SET CONSTRAINTS ALL IMMEDIATE")
+		f.say("ROLLBACK TO SAVEPOINT checked")
+	}
 	f.say("RELEASE SAVEPOINT s")
 	f.say("SAVEPOINT s")
 	f.end()
 	f.say("ROLLBACK TO SAVEPOINT s")
+	f.say(samePath)
 	f.end()
 }
 
@@ -399,6 +456,8 @@ func (in *insertion) fatal(a *answer) error {
 	switch j := in.store.judge(a.refused, in.catalog); {
 	case j.single, j.blame == blameMessage, j.blame == blameOpen:
 		return nil
+	case j.blame == blameTransient && in.last && ofSome(a.refused):
+		return nil // there is no time to try all of it again
 	default:
 		return in.failed(a.refused)
 	}
@@ -410,9 +469,9 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 	for _, row := range i.asked {
 		asked[row] = true
 	}
-	there := make(map[int]bool, len(present.values))
+	found := make(map[int]bool, len(present.values))
 	for _, n := range present.values {
-		there[i.asked[n-1]] = true
+		found[i.asked[n-1]] = true
 	}
 	for row := range i.isNew {
 		i.mine[i.class[row]] = true
@@ -421,7 +480,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 	var look []int
 	for _, row := range i.unknown {
 		switch {
-		case there[row]:
+		case found[row]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		case asked[row]:
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseSwallowed}
@@ -435,10 +494,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		if i.refused[row] == nil {
 			continue
 		}
-		// A row that this transaction put there proves nothing about one with
-		// the same key that was refused.
+		// A row that one of our transactions put there proves nothing about one
+		// with the same key that was refused.
 		switch {
-		case there[row] && !i.mine[i.class[row]]:
+		case i.there[row] && !i.mine[i.class[row]]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		case slices.Contains(i.spoiled, row):
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
@@ -451,6 +510,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		if err := i.duplicates(ctx, look); err != nil {
 			return err
 		}
+	}
+	refused, err := i.company(ctx, refused)
+	if err != nil {
+		return err
 	}
 	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
 		return err

@@ -98,6 +98,11 @@ const policyRoutine = "ExecWithCheckOptions"
 // values too. An error in our own statement has a position.
 var runtime = map[string]bool{"42601": true, "42602": true, "42703": true, "42704": true, "42883": true, "42P01": true}
 
+// some are codes of the configuration that a part of the rows can meet: those
+// with a foreign key to a table that may not be read, of a partition that takes
+// no rows.
+var some = map[string]bool{"0A000": true, "42501": true, "55000": true}
+
 // nobodys are routines whose errors no row is to blame for: sequences, transaction ids, NOTIFY.
 var nobodys = map[string]bool{
 	"nextval_internal": true, "currval_oid": true, "lastval": true, "do_setval": true,
@@ -165,10 +170,11 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	case onPurpose(err.Code), class == "20", class == "2F", class == "38", class == "39":
 		return open
 	}
-	if b, ok := byCode(err.Code); ok {
-		return judgement{blame: b}
+	b, ok := byCode(err.Code)
+	if !ok {
+		b = blameTransient // damaged pages, a lost file, what nobody has thought of: no message's fault
 	}
-	return judgement{blame: blameOpen, alone: blameTransient, single: true}
+	return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && some[err.Code]}
 }
 
 // within judges an error that arose in a function: what it raised on purpose
@@ -261,6 +267,15 @@ func (s *Store) mixes(c *catalog) bool {
 	})
 }
 
+// ofAll are codes and classes of what passes that all rows of a batch meet.
+var ofAll = map[string]bool{"08": true, "25": true, "26": true, "42P05": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true}
+
+// ofSome reports whether a part of the rows can meet an error that passes: a
+// lock on what they refer to, a damaged page.
+func ofSome(err *pgconn.PgError) bool {
+	return len(err.Code) == 5 && !ofAll[err.Code] && !ofAll[err.Code[:2]]
+}
+
 // needsIsolation reports whether rows have to be tried one by one after an
 // error of the whole batch: a row may be to blame, or only some rows may meet
 // it. What is transient is tried again as a whole first, and last says that
@@ -270,7 +285,7 @@ func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool 
 	inside := j.inside || c == nil && mayBeInside(err)
 	switch j.blame {
 	case blameTransient:
-		return inside && last
+		return last && (inside || ofSome(err))
 	case blameConfiguration:
 		return j.single || inside
 	default:

@@ -136,10 +136,11 @@ type insertion struct {
 
 	sql      statements
 	keys     *keyFacts
-	catalog  *catalog    // the evidence; it stays when it grows old meanwhile
-	current  bool        // this attempt has asked for it
-	ranked   bool        // the server was asked for the order of the keys
-	class    map[int]int // rows with one key have one number
+	catalog  *catalog     // the evidence; it stays when it grows old meanwhile
+	current  bool         // this attempt has asked for it
+	ranked   bool         // the server was asked for the order of the keys
+	class    map[int]int  // rows with one key have one number
+	mine     map[int]bool // numbers of keys that this insertion has put there
 	suspect  *pgconn.PgError
 	defaults *answer // to the evaluation of what the database computes for every row
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -53,6 +54,13 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 			ours = in.selectPolicy(err)
 			continue
 		}
+		if in.emptied(row, err, catalog) {
+			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseOperator}
+			e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
+			e.say(in.store.inserting, describe(err), "the message has a value for the column, and a trigger takes it away: fix that")
+			ours = cmp.Or(ours, error(e))
+			continue
+		}
 		v, why := in.verdict(err, catalog, passes)
 		in.result.Verdicts[row] = v
 		if why != nil && ours == nil {
@@ -60,6 +68,20 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 		}
 	}
 	return ours
+}
+
+// emptied reports whether a row is refused for a NULL where it has a value: a
+// trigger has set it.
+func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
+	if err.Code != "23502" || c == nil || !c.ours(err) || raised(err) || c.inLedger(err) {
+		return false
+	}
+	column := position(in.batch, err.ColumnName)
+	if column < 0 {
+		return false
+	}
+	_, ok := values(in.batch, row, []int{column})
+	return ok
 }
 
 // verdict says what a refused row has coming, and why if it is not the row's fault.
