@@ -23,7 +23,8 @@ const catalogAge = time.Minute
 // is the evidence for whose fault an error is.
 type catalog struct {
 	Relations   []relation   `json:"relations"`
-	View        bool         `json:"view"` // the table is one, and relations are also those below it
+	View        bool         `json:"view"`  // the table is one, and relations are also those below it
+	Shown       []string     `json:"shown"` // columns below a view that it shows, perhaps by other names
 	Constraints []constraint `json:"constraints"`
 	Columns     []column     `json:"columns"`
 	Functions   []function   `json:"functions"`

@@ -74,6 +74,10 @@ WITH RECURSIVE roots AS (
 SELECT json_build_object(
 	'relations', (SELECT json_agg(json_build_object('schema', schema, 'name', name, 'ledger', ledger)) FROM relations),
 	'view', (SELECT relkind = 'v' FROM pg_class WHERE oid = to_regclass($1)),
+	-- Columns of the tables below a view that it shows, perhaps by other names.
+	'shown', (SELECT json_agg(DISTINCT a.attname) FROM ours o JOIN pg_rewrite w ON w.ev_class = o.oid AND w.ev_type = '1'
+		JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> o.oid
+		JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attnum > 0),
 	'constraints', (SELECT json_agg(json_build_object('schema', schema, 'table', name, 'name', label, 'ledger', ledger, 'expression', expression, 'root', oid = root, 'columns',
 			(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = oid AND a.attnum = ANY (attributes) AND a.attnum > 0)))
 		FROM constraints),

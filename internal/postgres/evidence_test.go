@@ -117,6 +117,8 @@ func TestAViewHasOtherNamesThanItsTable(t *testing.T) {
 	badWord(&rows[1])
 	rows[2].word = nil
 	s.insert(rows...).want(verdicts{stored: "1 4", rejected("23514 constraint no_bad"): "2", rejected("23502 column text"): "3"})
+	s.db.Exec(t, "ALTER TABLE base ADD CONSTRAINT musts CHECK (must = 1); CREATE FUNCTION third() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.key = 22 THEN NEW.must := 2; END IF; RETURN NEW; END $$; CREATE TRIGGER third BEFORE INSERT ON base FOR EACH ROW EXECUTE FUNCTION third()")
+	s.insert(goods(21, 3)...).blames(message.CauseOperator, "musts").verdicts(verdicts{stored: "21 23", operator: "22"})
 	s.db.Exec(t, "ALTER TABLE base ALTER must DROP DEFAULT")
 	s.insert(goods(11, 3)...).blames(message.CauseOperator, "23502", "must").verdicts(verdicts{operator: "11-13"})
 }

@@ -219,8 +219,8 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement {
 	names = c.columns(names, ledger)
 	switch filled := slices.ContainsFunc(names, func(name string) bool { return s.fills(name, ledger) }); {
-	case !filled && c.View:
-		return open // its columns can have other names than those of the table below it
+	case !filled && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Shown, name) }):
+		return open // a view's columns can have other names than those of the table below it
 	case !filled:
 		return misconfigured
 	case s.fillsAll(names, ledger):
