@@ -20,6 +20,7 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 		f.keys(in.sql.rank, in.rows)
 		f.ask(in.rank)
 	}
+	sql := in.statement() // what is learned of the key changes it
 	f.insert(in.rows)
 	f.end()
 	answers, err := in.landed(ctx, in.store.inserting, f)
@@ -29,7 +30,7 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	a := answers[0]
 	if a.refused != nil {
 		// An error of the statement itself is one of all rows.
-		if (!in.conn.named || in.conn.prepared == in.statement()) && in.store.needsIsolation(a.refused, in.catalog, in.last) {
+		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsIsolation(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
 		return nil, in.failed(a.refused)

@@ -387,3 +387,16 @@ func TestADoubtfulIsolationStops(t *testing.T) {
 	// Had it gone on, the row whose wait was cancelled were returned.
 	s.insert(rows...).want(verdicts{rejected(byNoBadWord): "5", stored: "6-64"})
 }
+
+// TestAColdBatchWithAnotherTypeOfKey learns how keys compare beside its insert, which changes the
+// statements that follow.
+func TestAColdBatchWithAnotherTypeOfKey(t *testing.T) {
+	t.Parallel()
+	inModes(t, func(t *testing.T, mode string) {
+		s := newSite(t, setup{mode: mode, sql: strings.Replace(createEvents, "id bigint", "id numeric", 1) + noBadWord})
+		rows := goods(1, 4)
+		badWord(&rows[1])
+		s.insert(rows...).want(verdicts{stored: "1 3-4", rejected(byNoBadWord): "2"}).inserts(3)
+		s.insert(rows...).want(verdicts{stored: "1 3-4", rejected(byNoBadWord): "2"}).inserts(0)
+	})
+}
