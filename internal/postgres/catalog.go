@@ -32,7 +32,8 @@ type catalog struct {
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
 	Sequences   []string     `json:"sequences"`
 	Conditions  bool         `json:"conditions"` // triggers, policies or partitions have expressions
-	Deferred    bool         `json:"deferred"`   // constraints of the database are checked only at COMMIT
+	Deferrable  bool         `json:"deferrable"` // constraints of the database can be checked only at COMMIT
+	Deferred    string       `json:"deferred"`   // those that are unless somebody says otherwise, as SQL
 
 	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
 	// constraints, and a batch 10,000 refused rows.
@@ -83,7 +84,8 @@ type function struct {
 	Name    string `json:"name"`
 	Quoted  string `json:"quoted"` // as in SQL
 	PLpgSQL bool   `json:"plpgsql"`
-	SQL     bool   `json:"sql"` // it can call others that the catalog does not name
+	SQL     bool   `json:"sql"`   // it can call others that the catalog does not name
+	Reads   bool   `json:"reads"` // it looks at more than its arguments, it seems
 }
 
 // policy is what row-level policies for new rows look at.
@@ -195,6 +197,11 @@ func (c *catalog) function(context string) (name string, ok bool) {
 		return c.Functions[i].Name, true
 	}
 	return "", false
+}
+
+// reads reports whether a function of the table looks at more than its arguments.
+func (c *catalog) reads(name string) bool {
+	return c != nil && slices.ContainsFunc(c.Functions, func(f function) bool { return f.Name == name && f.Reads })
 }
 
 // signature is how contexts name functions. The queries of foreign keys have

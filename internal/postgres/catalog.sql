@@ -90,7 +90,8 @@ SELECT json_build_object(
 			'computed', coalesce(a.attgenerated = '' AND a.expression NOT LIKE '{CONST %', false),
 			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name)) FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
 		FROM attributes a),
-	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql', 'sql', l.lanname = 'sql'))
+	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql', 'sql', l.lanname = 'sql',
+			'reads', p.prosrc ~* '\m(select|perform|from|execute)\M'))
 		FROM parts JOIN pg_depend u USING (classid, objid) LEFT JOIN pg_operator o ON u.refclassid = 'pg_operator'::regclass AND o.oid = u.refobjid
 		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
@@ -118,8 +119,11 @@ SELECT json_build_object(
 		OR EXISTS (SELECT FROM pg_partitioned_table p JOIN ours ON p.partrelid = ours.oid WHERE p.partexprs IS NOT NULL)
 		OR EXISTS (SELECT FROM pg_policy p JOIN ours ON p.polrelid = ours.oid JOIN pg_class c ON c.oid = ours.oid AND c.relrowsecurity
 			WHERE pg_get_expr(p.polqual, p.polrelid) <> 'true' OR pg_get_expr(p.polwithcheck, p.polrelid) <> 'true'),
-	-- Also of other tables: triggers write to them.
-	'deferred', EXISTS (SELECT FROM pg_constraint WHERE condeferred),
+	-- Also of other tables of the schema: triggers write to them. A name that is also one of a constraint that cannot be
+	-- deferred is of no use to SET CONSTRAINTS.
+	'deferrable', EXISTS (SELECT FROM pg_constraint WHERE condeferrable),
+	'deferred', (SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
+		WHERE c.condeferred AND (n.nspname = ANY (current_schemas(false)) OR n.nspname IN (SELECT schema FROM relations)) AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.connamespace = c.connamespace AND o.conname = c.conname AND NOT o.condeferrable)),
 	'sequences', (SELECT json_agg(DISTINCT q.oid::regclass::text) FROM (
 			SELECT u.refobjid AS oid FROM ours JOIN pg_attrdef d ON d.adrelid = ours.oid
 				JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass

@@ -25,8 +25,9 @@ func TestWhatARowMeetsInCompany(t *testing.T) {
 		name, sql string
 		rows      []row
 		want      verdicts
-		large     bool // also among rows with other numbers
-		ordered   bool // also with message groups
+		large     bool   // also among rows with other numbers
+		ordered   bool   // also with message groups
+		says      string // in an error
 	}{
 		{
 			name: "a trigger puts a row with its key there",
@@ -52,6 +53,17 @@ func TestWhatARowMeetsInCompany(t *testing.T) {
 			name: "and a set that it refuses", sql: balanced,
 			rows: []row{{id: 1, word: text("a"), n: 5}, {id: 2, word: text("b"), n: 0}, {id: 4, word: text("bad")}},
 			want: verdicts{stored: "2", rejected("23514"): "1", rejected(byNoBadWord): "4"},
+		},
+		{
+			name: "a set that it refuses for one more row", sql: balanced, // which of them it is nobody knows
+			rows: []row{{id: 1, word: text("a"), n: 5}, {id: 2, word: text("b"), n: 0}, {id: 3, word: text("a"), n: -5}, {id: 4, word: text("c"), n: 1}, {id: 5, word: text("bad")}},
+			want: verdicts{stored: "2", passing: "1 3-4", rejected(byNoBadWord): "5"},
+			says: "23514",
+		},
+		{
+			name: "a row that it refuses, and one with its key", sql: balanced,
+			rows: []row{{id: 1, word: text("a"), n: 5}, {id: 1, word: text("b"), n: 0}, {id: 3, word: text("bad")}},
+			want: verdicts{stored: "1", rejected("23514"): "1", rejected(byNoBadWord): "3"},
 		},
 		{
 			name: "a trigger that changes the search_path",
@@ -87,7 +99,11 @@ func TestWhatARowMeetsInCompany(t *testing.T) {
 							want[verdict] += fmt.Sprintf(" 1001-%d", 1000+n)
 						}
 					}
-					s.insert(rows...).want(want)
+					if o := s.insert(rows...).verdicts(want); tt.says != "" {
+						o.blames(message.CauseMoment, tt.says)
+					} else if o.err != nil {
+						t.Errorf("got error %v, want none", o.err)
+					}
 					if got := s.stored(); got != want[stored] && tt.name != "a trigger puts a row with its key there" {
 						t.Errorf("the table holds %s, want %s", got, want[stored])
 					}

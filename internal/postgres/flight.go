@@ -23,6 +23,7 @@ type flight struct {
 	sized    int    // bytes of parameters since the last flush
 	prepares string // the insert that this flight prepares
 	asks     map[int]func(*answer)
+	musts    map[int]bool // groups that look keys up, without which nothing may go on
 	// fatal says why the rest of the flight is pointless after an answer.
 	fatal func(*answer) error
 }
@@ -142,6 +143,15 @@ func (f *flight) ask(learn func(*answer)) {
 	f.end()
 }
 
+// must ends a group that looks keys up and that the rest depends on.
+func (f *flight) must() {
+	if f.musts == nil {
+		f.musts = map[int]bool{}
+	}
+	f.musts[f.groups] = true
+	f.end()
+}
+
 // binary is the format of all parameters and results.
 var binary = []int16{1}
 
@@ -183,6 +193,7 @@ func (f *flight) read() ([]answer, error) {
 	}
 	answers := make([]answer, 0, f.groups)
 	var a answer
+	var must *pgconn.PgError
 	for group := 0; group < f.groups; {
 		results, err := f.p.GetResults()
 		if err == nil {
@@ -191,6 +202,9 @@ func (f *flight) read() ([]answer, error) {
 				if learn := f.asks[group]; learn != nil {
 					learn(&a)
 				} else {
+					if a.refused != nil && f.musts[group] { // what follows fails for it
+						must, f.fatal = a.refused, nil
+					}
 					if f.fatal != nil && a.refused != nil {
 						if err := f.fatal(&a); err != nil {
 							f.cancel() // the server is told to stop: what is left would take locks for nothing
@@ -218,6 +232,9 @@ func (f *flight) read() ([]answer, error) {
 				a.refused = bare(server)
 			}
 		}
+	}
+	if must != nil {
+		return nil, f.in.fault(f.in.store.lookingUp, must)
 	}
 	return answers, nil
 }

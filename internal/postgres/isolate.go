@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -170,9 +171,7 @@ func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	f := i.flight(ctx)
 	i.begin(ctx, f, refusal)
 	f.present(i.asked)
-	f.end()
-	f.say("ROLLBACK TO SAVEPOINT s") // without a grant for that, a trial says so
-	f.end()
+	f.must()
 	for _, piece := range i.pieces {
 		i.trial(f, piece)
 	}
@@ -187,13 +186,10 @@ func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	if err != nil {
 		return err
 	}
-	if before := answers[0]; before.refused != nil {
-		return i.fault(i.store.lookingUp, before.refused)
-	}
 	for _, n := range answers[0].values {
 		i.there[i.asked[n-1]] = true
 	}
-	if answers, err = i.tried(answers[2:], i.pieces); err != nil {
+	if answers, err = i.tried(answers[1:], i.pieces); err != nil {
 		return err
 	}
 	if together {
@@ -344,12 +340,13 @@ func limits(ctx context.Context) string {
 }
 
 // company tries rows once more that a constraint trigger refuses at the COMMIT:
-// with all others in place, and together. Such a trigger looks at sets of rows,
-// the two sides of a transfer say. It returns the rows that stay refused.
+// with all others in place, and together. A trigger that reads tables may look at
+// sets of rows, the two sides of a transfer say. It returns the rows that stay
+// refused. Rows of a set that is refused are spoiled: it may be one of them.
 func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err error) {
 	var rows []int
 	for _, row := range refused {
-		if i.late[row] && i.store.judge(i.refused[row], i.catalog).inside {
+		if i.late[row] && !i.mine[i.class[row]] && i.catalog.reads(i.store.judge(i.refused[row], i.catalog).function) {
 			rows = append(rows, row)
 		} else {
 			rest = append(rest, row)
@@ -362,17 +359,27 @@ func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err
 	f.insert(rows)
 	f.end()
 	answers, err := i.landed(ctx, searching, f)
-	if err != nil || answers[0].refused != nil {
-		return refused, err
+	if err != nil {
+		return nil, err
+	}
+	switch again := answers[0].refused; {
+	case again != nil && i.store.judge(again, i.catalog).blame == blameTransient:
+		return nil, i.failed(again) // the others are there, which the next attempt finds
+	case again != nil && len(rows) == 1:
+		return refused, nil
+	case again != nil:
+		for _, row := range rows {
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+		}
+		return rest, i.spoils(again)
 	}
 	n := i.inserted(answers[0])
 	i.result.Inserted += n
 	if n < len(rows) {
-		err = i.duplicates(ctx, rows)
-	} else {
-		i.stored(rows)
+		return rest, i.duplicates(ctx, rows)
 	}
-	return rest, err
+	i.stored(rows)
+	return rest, nil
 }
 
 // begun takes the answer to begin off the front.
@@ -391,14 +398,21 @@ const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice
 //
 // Each piece has to meet its own error, also one that is checked only at the
 // COMMIT. So that is checked once behind the INSERT and its other triggers,
-// which may do what the check wants, and is undone: constraints are deferred
-// again as they were, for the triggers of the next piece.
+// which may do what the check wants. Then constraints are deferred again, for
+// the triggers of the next piece. Before their names are known all of it is
+// undone for that, and what has been checked is checked again with each piece.
 func (in *insertion) trial(f *flight, rows []int) {
 	f.insert(rows)
-	if in.catalog == nil || in.catalog.Deferred {
+	switch c := in.catalog; {
+	case c == nil:
 		f.say("SAVEPOINT checked")
 		f.say("SET CONSTRAINTS ALL IMMEDIATE")
 		f.say("ROLLBACK TO SAVEPOINT checked")
+	case c.Deferrable:
+		f.say("SET CONSTRAINTS ALL IMMEDIATE")
+		if c.Deferred != "" {
+			f.say("SET CONSTRAINTS " + c.Deferred + " DEFERRED")
+		}
 	}
 	f.say("RELEASE SAVEPOINT s")
 	f.say("SAVEPOINT s")
@@ -427,6 +441,7 @@ func (in *insertion) evaluate(f *flight) {
 	f.say(in.store.defaults)
 	f.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
 	f.say("ROLLBACK TO SAVEPOINT s")
+	f.say(samePath)
 	f.ask(func(*answer) {})
 }
 
@@ -436,6 +451,10 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 	switch {
 	case present.refused != nil:
 		return answer{}, i.fault(i.store.lookingUp, present.refused)
+	case commit.refused != nil && strings.HasPrefix(commit.refused.Code, "23"):
+		e := &DatabaseError{Cause: message.CauseMoment, SQLState: commit.refused.Code}
+		e.say("commit", describe(commit.refused), "it passed when it was tried: something has changed meanwhile")
+		return answer{}, e
 	case commit.refused != nil:
 		return answer{}, i.fault("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
@@ -451,12 +470,17 @@ func (in *insertion) recovered(a answer) error {
 	return nil
 }
 
+// maxPassing is how many rows of an isolation may meet what passes. Each may wait
+// for a lock, and more of them are no exception any more.
+const maxPassing = 8
+
 // fatal returns an error unless the answer is about the rows that met it.
 func (in *insertion) fatal(a *answer) error {
 	switch j := in.store.judge(a.refused, in.catalog); {
 	case j.single, j.blame == blameMessage, j.blame == blameOpen:
 		return nil
-	case j.blame == blameTransient && in.last && ofSome(a.refused):
+	case j.blame == blameTransient && in.last && ofSome(a.refused) && in.passing < maxPassing:
+		in.passing++
 		return nil // there is no time to try all of it again
 	default:
 		return in.failed(a.refused)
@@ -499,6 +523,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		switch {
 		case i.there[row] && !i.mine[i.class[row]]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
+			// A trigger refused what another delivery stored meanwhile, perhaps for that.
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+			ours = settle(i.failed(i.refused[row]))
 		case slices.Contains(i.spoiled, row):
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
 			ours = i.spoils(i.refused[row])
@@ -512,9 +540,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		}
 	}
 	refused, err := i.company(ctx, refused)
-	if err != nil {
+	if err != nil && !settled(err) {
 		return err
 	}
+	ours = cmp.Or(ours, err)
 	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
 		return err
 	}

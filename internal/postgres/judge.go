@@ -112,7 +112,7 @@ var nobodys = map[string]bool{
 
 // atBind is the context of an error that a parameter meets by itself: it has
 // the parameter's number and no name, which any language puts into quotes.
-var atBind = regexp.MustCompile(`^[^\n="'«»„“(]*[0-9][^\n="'«»„“(]*$`)
+var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
 
 // raised reports whether a function raised the error by a statement of its
 // own. Its fields are whatever the code says then, values of the row included.
@@ -165,16 +165,17 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return j
 	case runtime[err.Code] && err.Position == 0:
 		return open // a cast to a type such as tsquery or regclass, not a name in our statement
+	case class == "F0", err.Code == "XX001", err.Code == "XX002":
+		return judgement{blame: blameTransient} // a lost file, damaged pages
 	case class == "21":
 		return misconfigured // of rows together, or of a subquery
 	case onPurpose(err.Code), class == "20", class == "2F", class == "38", class == "39":
 		return open
 	}
-	b, ok := byCode(err.Code)
-	if !ok {
-		b = blameTransient // damaged pages, a lost file, what nobody has thought of: no message's fault
+	if b, ok := byCode(err.Code); ok {
+		return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && some[err.Code]}
 	}
-	return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && some[err.Code]}
+	return judgement{blame: blameOpen, alone: blameTransient, single: true}
 }
 
 // within judges an error that arose in a function: what it raised on purpose

@@ -90,7 +90,7 @@ func judgements() []judgement {
 	broken := "a trigger or function fails otherwise (42…, 55…, 0A000, 28…, what is not known)"
 	passing := "a trigger or function meets what passes (08…, 25006, 40…, 53…, 55P03, 57…, 58…)"
 	partly := "a grant or a partition that only some rows need (42501, 0A000, 55000)"
-	seldom := "a lock, a timeout, a file or a page, and what is not known (40…, 53…, 55P03, 57014, 58…, F0…, XX…)"
+	seldom := "a lock, a timeout, a file or a page (40…, 53…, 55P03, 57014, 58…, F0…, XX001)"
 	policies := "a row-level policy that looks at nothing but such columns"
 	context := "a row-level policy that looks at more (current_setting, roles, other tables)"
 	all := []judgement{

@@ -46,7 +46,7 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		if refused == nil {
 			break
 		}
-		if o.alone || len(o.hoped) == 0 || in.fatal(refused) != nil {
+		if o.alone || len(o.hoped) == 0 || in.fatal(refused) != nil || in.store.judge(refused.refused, in.catalog).blame == blameTransient {
 			return in.unconfirmed(in.failed(refused.refused))
 		}
 		// They are not valid together either: all over again, without that hope.

@@ -140,6 +140,7 @@ type insertion struct {
 	current  bool         // this attempt has asked for it
 	ranked   bool         // the server was asked for the order of the keys
 	class    map[int]int  // rows with one key have one number
+	passing  int          // how many rows have met what passes
 	mine     map[int]bool // numbers of keys that this insertion has put there
 	suspect  *pgconn.PgError
 	defaults *answer // to the evaluation of what the database computes for every row

@@ -73,7 +73,7 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 // emptied reports whether a row is refused for a NULL where it has a value: a
 // trigger has set it.
 func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
-	if err.Code != "23502" || c == nil || !c.ours(err) || raised(err) || c.inLedger(err) {
+	if err.Code != "23502" || c == nil || !c.ours(err) || in.store.judge(err, c).inside || c.inLedger(err) {
 		return false
 	}
 	column := position(in.batch, err.ColumnName)
