@@ -11,7 +11,7 @@ PACKAGES  ?= ./...
 # Packages tested at once, and tests of each: two for each processor, since many wait for a server or a clock.
 PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))))
 
-# How often `make drill` kills the function between COMMIT and answer. From 1,000 on the other drills do all that they can, too.
+# How often `make drill` kills the function between COMMIT and answer. Below 1,000 the other drills are shorter too.
 KILLS ?= 1000
 
 # The race detector needs cgo and a C compiler. Without one `make test` says so and runs without it.
@@ -49,7 +49,7 @@ test: ## all tests but the drills, with a real Postgres, the race detector and a
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
 	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/drill$$)
 
-drill: ## days of faults, cut networks, kill -9, a standby's promotion (KILLS=1000; fewer, and all of it is shorter)
+drill: ## days of faults, cut networks, kill -9, a standby's promotion (with KILLS below 1000 every drill is shorter)
 	SLUICE_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
 
 versions-test: ## the store's tests on the oldest and the newest supported Postgres

@@ -23,7 +23,7 @@ type flight struct {
 	sized    int    // bytes of parameters since the last flush
 	prepares string // the insert that this flight prepares
 	asks     map[int]func(*answer)
-	musts    map[int]bool // groups that look keys up, without which nothing may go on
+	required map[int]bool // groups whose failure is the failure of the flight
 	// fatal says why the rest of the flight is pointless after an answer.
 	fatal func(*answer) error
 }
@@ -143,12 +143,12 @@ func (f *flight) ask(learn func(*answer)) {
 	f.end()
 }
 
-// must ends a group that looks keys up and that the rest depends on.
-func (f *flight) must() {
-	if f.musts == nil {
-		f.musts = map[int]bool{}
+// endRequired ends a group that looks keys up. If it fails, so does the flight.
+func (f *flight) endRequired() {
+	if f.required == nil {
+		f.required = map[int]bool{}
 	}
-	f.musts[f.groups] = true
+	f.required[f.groups] = true
 	f.end()
 }
 
@@ -193,7 +193,7 @@ func (f *flight) read() ([]answer, error) {
 	}
 	answers := make([]answer, 0, f.groups)
 	var a answer
-	var must *pgconn.PgError
+	var failed *pgconn.PgError
 	for group := 0; group < f.groups; {
 		results, err := f.p.GetResults()
 		if err == nil {
@@ -202,8 +202,8 @@ func (f *flight) read() ([]answer, error) {
 				if learn := f.asks[group]; learn != nil {
 					learn(&a)
 				} else {
-					if a.refused != nil && f.musts[group] { // what follows fails for it
-						must, f.fatal = a.refused, nil
+					if a.refused != nil && f.required[group] { // what follows fails for it
+						failed, f.fatal = a.refused, nil
 					}
 					if f.fatal != nil && a.refused != nil {
 						if err := f.fatal(&a); err != nil {
@@ -233,8 +233,8 @@ func (f *flight) read() ([]answer, error) {
 			}
 		}
 	}
-	if must != nil {
-		return nil, f.in.fault(f.in.store.lookingUp, must)
+	if failed != nil {
+		return nil, f.in.fault(f.in.store.lookingUp, failed)
 	}
 	return answers, nil
 }

@@ -271,10 +271,9 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 	return o
 }
 
-// costs compares what the proxy counted with what the result says, and both
-// with what it should be. An isolation of a large batch is sent in several
-// writes, and on a machine that is busy all that was sent can be answered
-// between two of them: that looks like a flight more.
+// costs checks the number of round trips, as the result and the proxy count
+// them. The proxy can count too many where an isolation of a large batch needs
+// several writes: on a busy machine the server may answer one before the next.
 func (o *outcome) costs(flights int) *outcome {
 	o.Helper()
 	oneWrite := flights == 1 || len(o.ids) <= 64

@@ -35,19 +35,20 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 		}
 		return nil, in.failed(a.refused)
 	}
-	n := in.inserted(a)
-	in.result.Inserted += n
-	if n < len(in.rows) {
-		return nil, in.duplicates(ctx, in.rows)
-	}
-	in.stored(in.rows)
-	return nil, nil
+	return nil, in.accept(ctx, in.rows, a)
 }
 
-func (in *insertion) stored(rows []int) {
+// accept gives the verdicts on rows whose insert is committed.
+func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
+	n := in.inserted(a)
+	in.result.Inserted += n
+	if n < len(rows) {
+		return in.duplicates(ctx, rows)
+	}
 	for _, row := range rows {
 		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 	}
+	return nil
 }
 
 // compare asks how keys compare, before the first batch with a key that can

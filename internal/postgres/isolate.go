@@ -171,7 +171,7 @@ func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	f := i.flight(ctx)
 	i.begin(ctx, f, refusal)
 	f.present(i.asked)
-	f.must()
+	f.endRequired()
 	for _, piece := range i.pieces {
 		i.trial(f, piece)
 	}
@@ -373,13 +373,7 @@ func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err
 		}
 		return rest, i.spoils(again)
 	}
-	n := i.inserted(answers[0])
-	i.result.Inserted += n
-	if n < len(rows) {
-		return rest, i.duplicates(ctx, rows)
-	}
-	i.stored(rows)
-	return rest, nil
+	return rest, i.accept(ctx, rows, answers[0])
 }
 
 // begun takes the answer to begin off the front.

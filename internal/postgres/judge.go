@@ -98,10 +98,10 @@ const policyRoutine = "ExecWithCheckOptions"
 // values too. An error in our own statement has a position.
 var runtime = map[string]bool{"42601": true, "42602": true, "42703": true, "42704": true, "42883": true, "42P01": true}
 
-// some are codes of the configuration that a part of the rows can meet: those
-// with a foreign key to a table that may not be read, of a partition that takes
-// no rows.
-var some = map[string]bool{"0A000": true, "42501": true, "55000": true}
+// partial are codes of the configuration that only some rows may meet: those
+// with a foreign key to a table that the owner may not read, or those of a
+// partition that takes no rows.
+var partial = map[string]bool{"0A000": true, "42501": true, "55000": true}
 
 // nobodys are routines whose errors no row is to blame for: sequences, transaction ids, NOTIFY.
 var nobodys = map[string]bool{
@@ -173,7 +173,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return open
 	}
 	if b, ok := byCode(err.Code); ok {
-		return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && some[err.Code]}
+		return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && partial[err.Code]}
 	}
 	return judgement{blame: blameOpen, alone: blameTransient, single: true}
 }

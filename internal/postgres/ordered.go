@@ -93,13 +93,7 @@ func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err 
 		if refused.refused != nil {
 			continue
 		}
-		n := o.inserted(answers[0])
-		o.result.Inserted += n
-		if n < len(rows) {
-			return nil, o.duplicates(ctx, rows)
-		}
-		o.stored(rows)
-		return nil, nil
+		return nil, o.accept(ctx, rows, answers[0])
 	}
 	return refused, nil
 }
