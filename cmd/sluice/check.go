@@ -81,11 +81,19 @@ func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *crede
 	}
 	switch {
 	case keys == nil: // the configuration has said so
+		return
+	case cfg.Model != nil && !cfg.Model.Masks():
+		f.Add(check.OK, "masks", "keys", "", "the model has no personal field, so nothing is masked and no key is needed")
+		return
 	case keys.Keyed():
 		f.Add(check.OK, "masks", "keys", "", "personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs()))
-	default:
-		f.Add(check.Warning, "masks", "unkeyed", "use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256, unless an existing table needs them",
-			"masks are unkeyed SHA-256, which anyone can reverse by trying all values")
+	}
+	if what, remedy := keys.Warning(); what != "" {
+		name := "published"
+		if !keys.Keyed() {
+			name = "unkeyed"
+		}
+		f.Add(check.Warning, "masks", name, remedy, "%s", what)
 	}
 }
 

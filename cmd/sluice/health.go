@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/config"
 	"sluice/internal/consume/metrics"
 )
 
@@ -31,6 +32,9 @@ func (c *healthCmd) Run(ctx context.Context, a *app) error {
 	cfg, _ := a.load()
 	address, setting := metricsAddress(c.MetricsAddr, cfg)
 	if address == "" {
+		if problems := config.Unknown(a.environ); problems != nil {
+			return &config.ConfigError{Problems: problems}
+		}
 		return errors.New("nothing says where the consumer serves its health; set SLUICE_METRICS_ADDR for both, or give --metrics-addr")
 	}
 	if err := metrics.CheckAddress(address); err != nil {

@@ -12,6 +12,8 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"sluice/internal/function"
+	"sluice/internal/ingest"
+	"sluice/internal/message"
 )
 
 type invokeCmd struct {
@@ -20,8 +22,10 @@ type invokeCmd struct {
 
 // Help says more than one line.
 func (invokeCmd) Help() string {
-	return `The answer goes to standard output, byte for byte what Lambda would return; logs go to standard error.
-When the handler fails, the answer is Lambda's error JSON and the exit code is 1.
+	return `The answer goes to standard output, byte for byte what Lambda would return; logs go to standard error. The exit code is
+1 when the handler fails (the answer is Lambda's error JSON then), and when nothing was stored because the database or
+the configuration failed: the answer returns the messages, and SQS would deliver them again. It is 0 when messages were
+stored, when all were rejected for what they carry, and when the event has none.
 
   sluice invoke -e events/batch.json`
 }
@@ -32,7 +36,7 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("read the event: %w", err)
 	}
-	answer, err := a.invoke(ctx, event)
+	answer, report, err := a.invoke(ctx, event)
 	if err != nil {
 		answer, jsonErr := json.Marshal(lambdaError{err.Error(), errorType(err)}, json.Deterministic(true))
 		if jsonErr != nil {
@@ -42,13 +46,36 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "%s\n", answer)
+	if outage(report) {
+		return fmt.Errorf("nothing was stored (%s returned); the log has the reason", many(report.Count(message.Returned), "message"))
+	}
 	return nil
 }
 
-func (a *app) invoke(ctx context.Context, event []byte) ([]byte, error) {
+// invoke runs the function on one event, and returns what became of its messages as well.
+func (a *app) invoke(ctx context.Context, event []byte) (answer []byte, report *ingest.Report, err error) {
 	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(), AWS: loadAWS, Open: openSQLite})
 	defer stop()
-	return h.Invoke(ctx, event)
+	report = &ingest.Report{}
+	h.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { report = r }
+	answer, err = h.Invoke(ctx, event)
+	return answer, report, err
+}
+
+// outage reports whether nothing was stored, and not for what the messages carry.
+func outage(r *ingest.Report) bool {
+	failed := false
+	for _, v := range r.Verdicts {
+		switch v.Cause {
+		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CausePanic:
+			failed = true
+		case message.CauseNone, message.CauseGroup, message.CauseUnsent:
+		}
+		if v.Outcome == message.Stored {
+			return false
+		}
+	}
+	return failed
 }
 
 // lambdaError is what Lambda makes of a function's error.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,8 @@ func (w withPostgres) Run() int { return pgtest.Main(w.m) }
 //	                    queue DEAD_LETTER_QUEUE_URL, as the template has them
 //	sql QUERY           prints the rows of a query, with | between the values
 //	exits CODE COMMAND  runs a command and checks its exit code
+//	once TEXT COMMAND   runs a command of sluice that fails, and holds that what
+//	                    it prints for people has TEXT, a regular expression, once
 //	secret TEXT         holds that TEXT was in no output of exits so far
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -63,7 +66,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"database": database, "queues": queues, "sql": sql, "exits": exits, "secret": secret,
+			"database": database, "queues": queues, "sql": sql, "exits": exits, "once": once, "secret": secret,
 		},
 	})
 }
@@ -148,6 +151,18 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("the exit code is %d, want %d", got, want)
+	}
+}
+
+func once(ts *testscript.TestScript, neg bool, args []string) {
+	stateOf(ts, neg, args, 2, "once TEXT COMMAND [ARGUMENT …]")
+	exits(ts, false, append([]string{"1", "sluice"}, args[1:]...))
+	text := ts.ReadFile("stderr")
+	if args[1] == "check" { // its findings are its output
+		text += ts.ReadFile("stdout")
+	}
+	if n := len(regexp.MustCompile(args[0]).FindAllString(text, -1)); n != 1 {
+		ts.Fatalf("%q is there %d times, want once", args[0], n)
 	}
 }
 

@@ -45,6 +45,9 @@ func (c *maskCmd) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(a, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
+	if names == nil {
+		return fmt.Errorf("the model %s has no personal field, so nothing of it is masked", cfg.Model.Name)
+	}
 	// Not what was given: here it may be a person's.
 	return fmt.Errorf("the argument is no personal field of the model %s; there are %s, and the value goes to standard input", cfg.Model.Name, strings.Join(names, ", "))
 }

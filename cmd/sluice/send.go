@@ -312,6 +312,9 @@ func (s *sender) report(a *app, err error) error {
 
 // openQueue opens the queue of a flag, or of a variable when that is not given.
 func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqsqueue.Queue, error) {
+	if problems := config.Unknown(a.environ); problems != nil { // what else is wrong with the configuration is of no matter here
+		return nil, &config.ConfigError{Problems: problems}
+	}
 	client, err := sqsqueue.NewClient(ctx, loadAWS)
 	if err != nil {
 		return nil, err

@@ -133,7 +133,13 @@ func TestFunction(t *testing.T) {
 					shown(t, invoke(t, f, batch), "ConfigError", tt.want...)
 				}
 				shown(t, invoke(t, f, []byte(`{"Records":[]}`)), "ConfigError", tt.want...)
-				out.check(t, "this installation can do no work")
+				if err := f.Terminate(); err != nil { // the output is whole then
+					t.Fatal(err)
+				}
+				out.check(t)
+				if got := strings.Count(out.String(), tt.want[0]); got != 3 {
+					t.Errorf("the log has the reason %d times, want once for each of 3 events: %s", got, out)
+				}
 			})
 		}
 	})

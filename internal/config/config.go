@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
@@ -22,20 +23,22 @@ import (
 
 // variables are the environment variables as they come.
 type variables struct {
-	DatabaseURL    string `env:"DATABASE_URL"`
-	PGURL          string `env:"PG_URL"`
-	DatabaseSecret string `env:"DATABASE_SECRET_ARN"`
-	DatabaseIAM    string `env:"DATABASE_IAM_AUTH" envDefault:"false"`
-	Model          string `env:"SLUICE_MODEL" envDefault:"user_logins"`
-	MaskKeys       string `env:"SLUICE_MASK_KEYS"`
-	MaskSecret     string `env:"SLUICE_MASK_SECRET_ARN"`
-	Mask           string `env:"SLUICE_MASK"`
-	Queue          string `env:"SQS_URL"`
-	DeadLetters    string `env:"DEAD_LETTER_QUEUE_URL"`
-	MetricsAddr    string `env:"SLUICE_METRICS_ADDR"`
-	Backoff        string `env:"SLUICE_BACKOFF" envDefault:"false"`
-	LogLevel       string `env:"LOG_LEVEL" envDefault:"info"`
-	LambdaLevel    string `env:"AWS_LAMBDA_LOG_LEVEL"`
+	DatabaseURL     string `env:"DATABASE_URL"`
+	PGURL           string `env:"PG_URL"`
+	DatabaseURLFile string `env:"DATABASE_URL_FILE"`
+	DatabaseSecret  string `env:"DATABASE_SECRET_ARN"`
+	DatabaseIAM     string `env:"DATABASE_IAM_AUTH" envDefault:"false"`
+	Model           string `env:"SLUICE_MODEL" envDefault:"user_logins"`
+	MaskKeys        string `env:"SLUICE_MASK_KEYS"`
+	MaskKeysFile    string `env:"SLUICE_MASK_KEYS_FILE"`
+	MaskSecret      string `env:"SLUICE_MASK_SECRET_ARN"`
+	Mask            string `env:"SLUICE_MASK"`
+	Queue           string `env:"SQS_URL"`
+	DeadLetters     string `env:"DEAD_LETTER_QUEUE_URL"`
+	MetricsAddr     string `env:"SLUICE_METRICS_ADDR"`
+	Backoff         string `env:"SLUICE_BACKOFF" envDefault:"false"`
+	LogLevel        string `env:"LOG_LEVEL" envDefault:"info"`
+	LambdaLevel     string `env:"AWS_LAMBDA_LOG_LEVEL"`
 }
 
 // Config is what sluice is told.
@@ -45,8 +48,10 @@ type Config struct {
 	DatabaseSecretARN string
 	DatabaseIAMAuth   bool
 	Model             *model.Model
-	// Keys is nil when the keys are in a secret, or nothing says how to mask.
-	Keys               *mask.Keyring
+	// Keys is nil when the keys are in a secret, or nothing says how to mask a
+	// model that masks.
+	Keys *mask.Keyring
+	// MaskSecretARN is empty for a model that masks nothing: nobody has to fetch keys.
 	MaskSecretARN      string
 	QueueURL           string
 	DeadLetterQueueURL string
@@ -98,6 +103,7 @@ func Environ() map[string]string {
 // what is right of it, so that the error can be dealt with.
 func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	var problems ConfigError
+	problems.Problems = Unknown(environ)
 	v, err := parse(environ)
 	if err != nil {
 		problems.add("%v", err)
@@ -118,12 +124,12 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	c.LogLevel = logLevel(v, &problems)
 	for _, need := range needs {
 		switch {
-		case need == Database && c.DatabaseURL == "" && v.PGURL == "" && v.DatabaseSecret == "":
-			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); it says where the rows go, as in postgres://user:password@host:5432/database")
-		case need == Masks && v.MaskKeys == "" && v.Mask == "" && v.MaskSecret == "":
+		case need == Database && v.DatabaseURL+v.PGURL+v.DatabaseURLFile+v.DatabaseSecret == "":
+			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); it says where the rows go, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
+		case need == Masks && c.Keys == nil && v.MaskKeys+v.MaskKeysFile+v.Mask+v.MaskSecret == "":
 			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can reverse)")
 		case need == Queue && v.Queue == "":
-			problems.add("SQS_URL is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins")
+			problems.add("SQS_URL is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
 		}
 	}
 	if len(problems.Problems) > 0 {
@@ -145,7 +151,12 @@ func parse(environ map[string]string) (v variables, err error) {
 }
 
 func (c *Config) database(v variables, problems *ConfigError) {
+	set := names("DATABASE_URL", v.DatabaseURL, "PG_URL", v.PGURL, "DATABASE_URL_FILE", v.DatabaseURLFile)
 	switch {
+	case v.DatabaseURLFile != "" && len(set) > 1:
+		problems.add("%s are set at once, and each says where the rows go; unset all but one", strings.Join(set, " and "))
+	case v.DatabaseURLFile != "":
+		c.DatabaseURL = readFile("DATABASE_URL_FILE", v.DatabaseURLFile, problems)
 	case v.DatabaseURL == "":
 		c.DatabaseURL = v.PGURL
 	case v.PGURL != "" && v.PGURL != v.DatabaseURL:
@@ -154,18 +165,13 @@ func (c *Config) database(v variables, problems *ConfigError) {
 	switch {
 	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":
 		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set: the password is a token of IAM or in the secret; unset one")
-	case c.DatabaseIAMAuth && c.DatabaseURL == "":
+	case c.DatabaseIAMAuth && len(set) == 0:
 		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with user, host and database, as in postgres://user@host:5432/database")
 	}
 }
 
 func (c *Config) masks(v variables, problems *ConfigError) {
-	var set []string
-	for _, s := range [][2]string{{"SLUICE_MASK_KEYS", v.MaskKeys}, {"SLUICE_MASK_SECRET_ARN", v.MaskSecret}, {"SLUICE_MASK", v.Mask}} {
-		if s[1] != "" {
-			set = append(set, s[0])
-		}
-	}
+	set := names("SLUICE_MASK_KEYS", v.MaskKeys, "SLUICE_MASK_KEYS_FILE", v.MaskKeysFile, "SLUICE_MASK_SECRET_ARN", v.MaskSecret, "SLUICE_MASK", v.Mask)
 	switch {
 	case len(set) > 1:
 		problems.add("%s are set at once, and each says how to mask; unset all but one", strings.Join(set, " and "))
@@ -174,19 +180,42 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 	case v.Mask != "":
 		problems.add("SLUICE_MASK can only be %s, the unkeyed masks of existing tables; masks with a key come from SLUICE_MASK_KEYS", mask.UnkeyedID)
 	case v.MaskKeys != "":
-		keys, err := mask.ParseKeys(v.MaskKeys)
-		if err != nil {
-			problems.add("SLUICE_MASK_KEYS: %v", err)
+		c.Keys = parseKeys("SLUICE_MASK_KEYS", v.MaskKeys, problems)
+	case v.MaskKeysFile != "":
+		if text := readFile("SLUICE_MASK_KEYS_FILE", v.MaskKeysFile, problems); text != "" {
+			c.Keys = parseKeys("SLUICE_MASK_KEYS_FILE", text, problems)
 		}
-		c.Keys = keys
 	}
+	if c.Model != nil && !c.Model.Masks() { // what is set must be right all the same
+		c.Keys, c.MaskSecretARN = mask.Unkeyed(), ""
+	}
+}
+
+func parseKeys(name, text string, problems *ConfigError) *mask.Keyring {
+	keys, err := mask.ParseKeys(text)
+	if err != nil {
+		problems.add("%s: %v", name, err)
+	}
+	return keys
+}
+
+// names lists the names that have a value, of pairs of a name and a value.
+func names(pairs ...string) (set []string) {
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] != "" {
+			set = append(set, pair[0])
+		}
+	}
+	return set
 }
 
 // DatabaseVariable is the name of the variable that the database's URL comes
 // from, for errors about it.
 func DatabaseVariable(environ map[string]string) string {
-	if environ["DATABASE_URL"] == "" && environ["PG_URL"] != "" {
-		return "PG_URL"
+	for _, name := range []string{"DATABASE_URL", "PG_URL", "DATABASE_URL_FILE"} {
+		if environ[name] != "" {
+			return name
+		}
 	}
 	return "DATABASE_URL"
 }

@@ -59,11 +59,14 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 	t.next = now.Add(pause)
 	t.tries++
 	if t.tries == 1 || now.Sub(t.logged) >= t.silent {
-		trouble := " is out of reach"
+		trouble, level := " is out of reach", slog.LevelWarn
 		if cause, _ := message.FaultOf(err); cause == message.CauseOperator {
 			trouble = " refuses the work"
+			if _, ok := errors.AsType[*sqsqueue.QueueError](err); ok {
+				level = slog.LevelDebug // it ends the run soon, with this error
+			}
 		}
-		log.WarnContext(ctx, t.what+trouble, "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // of constants
+		log.Log(ctx, level, t.what+trouble, "error", err.Error(), "tries", t.tries, "next_try", pause.Round(time.Millisecond).String()) //nolint:sloglint // of constants
 		t.logged, t.silent = now, min(max(2*t.silent, t.first), longestSilence)
 	}
 }

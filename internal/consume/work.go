@@ -80,8 +80,11 @@ func (r *run) transact(ctx context.Context, p *pass) {
 		}
 		p.Inserted, p.asked, p.err, p.Fault = report.Inserted, report.StoreTime > 0, report.Err, report.Fault
 		p.works = p.asked && (p.err == nil || report.Count(message.Stored) > 0)
-		// An outage is logged by who waits for its end.
+		// An outage is logged by who waits for its end, and only there.
 		if c := report.Counts(); c.Rejected+c.Causes[message.CauseSwallowed] > 0 || p.err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
+			if !p.works {
+				report.Err = nil
+			}
 			r.Pipeline.Log(ctx, fresh, &report)
 		}
 	}

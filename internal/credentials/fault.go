@@ -62,7 +62,7 @@ func (s *secret) unusable(err error) *CredentialsError {
 
 // badConfig is a configuration that the SDK does not load.
 func badConfig(err error) *CredentialsError {
-	return operator("the configuration of the AWS SDK: %v; check AWS_PROFILE and the other AWS_ variables", err) // it names variables, profiles and files
+	return operator("the AWS SDK cannot be set up: %v; check AWS_PROFILE and the other AWS_ variables", err) // it names variables, profiles and files
 }
 
 // noCredentials is a process that may not even ask.

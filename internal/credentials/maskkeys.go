@@ -3,6 +3,7 @@ package credentials
 import (
 	"context"
 	"crypto/sha256"
+	"log/slog"
 
 	"sluice/internal/mask"
 )
@@ -23,7 +24,7 @@ func newMaskKeys(o Options, a *account, c *clock) *MaskKeys {
 	}
 	m := &MaskKeys{}
 	s := &secret{account: a, variable: "SLUICE_MASK_SECRET_ARN", id: o.MaskSecretARN}
-	m.kept = newKept(c, func(ctx context.Context) (ring, error) { return m.read(ctx, s) }, s.warn(o.Log))
+	m.kept = newKept(c, func(ctx context.Context) (ring, error) { return m.read(ctx, s, o.Log) }, s.warn(o.Log))
 	return m
 }
 
@@ -41,7 +42,7 @@ func (m *MaskKeys) Keyring(ctx context.Context) (*mask.Keyring, error) {
 	return r.keys, nil
 }
 
-func (m *MaskKeys) read(ctx context.Context, s *secret) (ring, error) {
+func (m *MaskKeys) read(ctx context.Context, s *secret, log *slog.Logger) (ring, error) {
 	text, err := s.read(ctx)
 	if err != nil {
 		return ring{}, err
@@ -53,6 +54,9 @@ func (m *MaskKeys) read(ctx context.Context, s *secret) (ring, error) {
 	keys, err := mask.ParseSecret(text)
 	if err != nil {
 		return ring{}, s.unusable(err)
+	}
+	if what, remedy := keys.Warning(); what != "" {
+		log.WarnContext(ctx, what, "remedy", remedy)
 	}
 	return ring{keys, sum}, nil
 }

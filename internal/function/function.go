@@ -41,8 +41,8 @@ type Store interface {
 }
 
 // New makes the handler, and what ends it. A configuration that is wrong
-// makes a handler that fails every event and says why. It reaches for no
-// network.
+// makes a handler that fails every event with the reason, which is not logged
+// here: whoever runs the handler shows its errors. It reaches for no network.
 func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	if o.AWS == nil {
 		o.AWS = credentials.Environment(o.Environ)
@@ -66,7 +66,7 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 		err = problems
 	}
 	if err != nil {
-		broken(h, err)
+		h.Broken = err
 		return h, stop
 	}
 	secrets := credentials.New(credentials.Options{
@@ -74,13 +74,13 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	})
 	store, err := open(o, c, secrets)
 	if err != nil {
-		broken(h, &config.ConfigError{Problems: []string{err.Error()}})
+		h.Broken = &config.ConfigError{Problems: []string{err.Error()}}
 		return h, stop
 	}
 	if h.Keys = secrets.MaskKeys.Keyring; c.Keys != nil {
 		h.Keys = handler.Static(c.Keys)
-		if !c.Keys.Keyed() {
-			o.Log.WarnContext(ctx, "masks are unkeyed SHA-256, which anyone can reverse by trying all values; use SLUICE_MASK_KEYS in place of SLUICE_MASK=sha256 unless an existing table needs them")
+		if what, remedy := c.Keys.Warning(); what != "" && c.Model.Masks() {
+			o.Log.WarnContext(ctx, what, "remedy", remedy)
 		}
 	}
 	h.Pipeline = ingest.New(c.Model, store, o.Log)
@@ -113,10 +113,4 @@ func queues(ctx context.Context, h *handler.Handler, c *config.Config, load cred
 		h.DeadLetters = deadLetters{client.DeadLetter(c.DeadLetterQueueURL, c.Model.Name)}
 	}
 	return nil
-}
-
-// broken makes a handler that can do no work.
-func broken(h *handler.Handler, err error) {
-	h.Log.Error("this installation can do no work", "error", err.Error())
-	h.Broken = err
 }

@@ -67,7 +67,8 @@ const (
 )
 
 // Invoke answers one event. An error fails the invocation: SQS delivers all
-// its messages again.
+// its messages again. Such an error is not in the log: Lambda's runtime writes
+// it there.
 func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -92,7 +93,11 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	h.backOff(ctx, messages, &report)
 	// Only now is it certain what became of each message.
 	if h.Pipeline != nil {
-		h.Pipeline.Log(ctx, messages, &report)
+		logged := report
+		if loud != nil {
+			logged.Err = nil // whoever gets it shows it
+		}
+		h.Pipeline.Log(ctx, messages, &logged)
 	}
 	h.observe(ctx, messages, &report)
 	if loud != nil {
@@ -131,7 +136,6 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 	}
 	keys, err := h.Keys(ctx)
 	if err != nil {
-		h.Log.ErrorContext(ctx, "no mask keys", "error", err.Error())
 		return ingest.Unable(messages, err, ingest.FaultOf(err))
 	}
 	return h.Pipeline.Run(ctx, keys, messages)

@@ -110,7 +110,7 @@ func TestRecords(t *testing.T) {
 		// masks
 		testCase{name: "two keys: the first masks", event: event(record(1, body())), rows: []row{stored(1,
 			"masked_ip", "b42adbf209538193ee85f7c6b4ccd8f607372f9f27ad6cf8f14eeba6648fc09d", "masked_device_id", keyedD1, "mask_key", "k1")}}.
-			with(map[string]string{"SLUICE_MASK": "", "SLUICE_MASK_KEYS": "k1:" + vectorKey + ",k0:" + repeat("x", 32)}),
+			with(map[string]string{"SLUICE_MASK": "", "SLUICE_MASK_KEYS": "k1:" + vectorKey + ",k0:" + repeat("other-key", 4)}),
 		testCase{name: "a key's vectors", event: event(record(1, body("ip", `"2001:DB8:0::1"`, "device_id", `"593-47-5928"`)), record(2, body("ip", `"::ffff:203.0.113.7"`, "device_id", `"203.0.113.7"`))), rows: []row{
 			stored(1, "masked_ip", "d2a657cb49ef37dd554338462719cfc2e62b79c1f81f481dd82434d452a7675a", "masked_device_id", "a7a43b0e76ecb508f5a9e96a850659732df4fd75c8434e65d6991e88406f0cc7", "mask_key", "k-1_2.3"),
 			stored(2, "masked_ip", "b42adbf209538193ee85f7c6b4ccd8f607372f9f27ad6cf8f14eeba6648fc09d", "masked_device_id", "78ff62cee7049ac0cd8e4dad907dab6a4c6217bf8b1a48773a66157207b68540", "mask_key", "k-1_2.3"),

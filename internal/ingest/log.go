@@ -16,7 +16,8 @@ const maxLines = 20
 
 // Log writes one line for the batch, one for each of the first rejected
 // messages, and one for each of the first that the database took and did not
-// keep. No line holds a value or a key of a body.
+// keep. The report's error is not repeated where it fails the invocation: it has
+// none then, and still its fault. No line holds a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Report) {
 	rejected, swallowed := 0, 0
 	for i := range r.Verdicts {
@@ -39,8 +40,12 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 	if more := swallowed - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseSwallowed)))
 	}
-	if r.Err != nil {
-		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", slog.String("fault", string(r.Fault)), slog.String("error", r.Err.Error()))
+	if r.Fault != message.CauseNone {
+		fault := []slog.Attr{slog.String("fault", string(r.Fault))}
+		if r.Err != nil {
+			fault = append(fault, slog.String("error", r.Err.Error()))
+		}
+		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", fault...)
 	}
 	c := r.Counts()
 	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(messages)),

@@ -30,10 +30,6 @@ import (
 // Size is the length of a pseudonym in characters.
 const Size = 2 * sha256.Size
 
-// MinKeyBytes is the least length of a key: HMAC-SHA256 is as strong as its
-// key, up to 32 bytes.
-const MinKeyBytes = 32
-
 // UnkeyedID is what stands for a key's id on rows that were masked without one.
 const UnkeyedID = "sha256"
 
@@ -68,7 +64,7 @@ func ParseKeys(list string) (*Keyring, error) {
 		if !found {
 			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list can hold no comma", i+1)
 		}
-		if err := k.add(strings.TrimSpace(id), text); err != nil {
+		if err := k.add(id, text); err != nil {
 			return nil, err
 		}
 	}
@@ -123,14 +119,19 @@ func ParseSecret(text []byte) (*Keyring, error) {
 
 func (k *Keyring) add(id, text string) error {
 	if !validID(id) {
-		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . -, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
-	}
-	if len(text) < MinKeyBytes {
-		return fmt.Errorf("key %s has %d bytes, want at least %d; `openssl rand -hex 32` makes one", id, len(text), MinKeyBytes)
+		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . - without white space around them, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
 	}
 	for _, other := range k.keys {
 		if other.id == id {
 			return fmt.Errorf("key %s is there twice", id)
+		}
+	}
+	if wrong := problem(text); wrong != "" {
+		return fmt.Errorf("key %s %s", id, wrong)
+	}
+	for _, other := range k.keys {
+		if string(other.secret.text()) == text {
+			return fmt.Errorf("keys %s and %s are the same; each id needs a key of its own", other.id, id)
 		}
 	}
 	k.keys = append(k.keys, key{id, PersonalText([]byte(text))})
@@ -157,6 +158,20 @@ func (k Keyring) IDs() []string {
 		ids[i] = k.keys[i].id
 	}
 	return ids
+}
+
+// Warning describes what makes the masks weak, and what to do about it. Both
+// are empty when nothing does.
+func (k *Keyring) Warning() (what, remedy string) {
+	if !k.Keyed() {
+		return "masks are unkeyed SHA-256, which anyone can reverse by trying all values", "use SLUICE_MASK_KEYS instead of SLUICE_MASK=sha256, unless an existing table needs them"
+	}
+	for i := range k.keys {
+		if published(string(k.keys[i].secret.text())) {
+			return "the mask key " + k.keys[i].id + " is the one of sluice's published examples, so anyone can check a guess", "replace it, unless these are tests; " + makesKey
+		}
+	}
+	return "", ""
 }
 
 // Masker makes the pseudonyms of one domain under the key that masks.

@@ -175,8 +175,8 @@ func TestKeysNeverShow(t *testing.T) {
 }
 
 func TestParseKeys(t *testing.T) {
-	other := strings.Repeat("x", 32)
-	k, err := mask.ParseKeys("k2:" + testKey + ", k1:" + other + ":with:colons")
+	const other = "3d1f6f0b9a5c47e2836b0fd49c7e215a"
+	k, err := mask.ParseKeys("k2:" + testKey + ",k1:" + other + ":with:colons")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +206,12 @@ func TestBadKeys(t *testing.T) {
 		{"twice", "k1:" + testKey + ",k1:" + testKey, "twice"},
 		{"a comma in a key", "k1:" + testKey + ",tail", "no comma"},
 		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "bad id"},
+		{"white space before an id", "k1:" + testKey + ", k0:" + testKey, "key 2 has a bad id"},
+		{"white space after an id", "k1 :" + testKey, "key 1 has a bad id"},
+		{"a quote before an id", `"k1:` + testKey + `"`, "key 1 has a bad id"},
+		{"a byte order mark before an id", "\ufeffk1:" + testKey, "key 1 has a bad id"},
+		{"one key for two ids", "k2:" + testKey + ",k1:" + testKey, "keys k2 and k1 are the same"},
+		{"one key for the first id and the third", "k3:" + testKey + ",k2:another-" + testKey + ",k1:" + testKey, "keys k3 and k1 are the same"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := mask.ParseKeys(tt.list)
@@ -230,6 +236,10 @@ func TestBadKeys(t *testing.T) {
 		{"a comma behind the last", `{"primary":"k1","k1":"` + testKey + `",}`, "strings"},
 		{"text behind", `{"primary":"k1","k1":"` + testKey + `"} trailing`, "something follows its JSON object"},
 		{"a second object", `{"primary":"k1","k1":"` + testKey + `"}{"k2":"` + testKey + `"}`, "something follows its JSON object"},
+		{"a newline in the key", `{"primary":"k1","k1":"` + testKey + `\n"}`, "key k1 ends with white space"},
+		{"quotes in the quotes", `{"primary":"k1","k1":"\"` + testKey + `\""}`, "key k1 begins with a quote"},
+		{"white space around an id", `{"primary":" k1"," k1":"` + testKey + `"}`, "bad id"},
+		{"one key for two ids", `{"primary":"k1","k2":"` + testKey + `","k1":"` + testKey + `"}`, "keys k1 and k2 are the same"},
 	} {
 		t.Run("secret "+tt.name, func(t *testing.T) {
 			_, err := mask.ParseSecret([]byte(tt.text))

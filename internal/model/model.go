@@ -11,6 +11,8 @@
 package model
 
 import (
+	"slices"
+
 	"sluice/internal/batch"
 )
 
@@ -86,6 +88,12 @@ func (m *Model) Personal() []Field {
 		}
 	}
 	return fields
+}
+
+// Masks reports whether rows depend on the keys that mask: a model without
+// personal fields needs none, unless a column holds the key's id.
+func (m *Model) Masks() bool {
+	return len(m.Personal()) > 0 || slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == MetaMaskKey })
 }
 
 // Rule says in a few words where column i comes from and how it is checked.

@@ -177,7 +177,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	}
 	switch err.Code {
 	case "42P01", "3F000":
-		return fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
+		create := fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
+		if s.table.Schema != "" { // the server says no more than that there is no such table
+			create += "; " + createSchema(s.table)
+		}
+		return create
 	case "42703":
 		return "the table lacks a column of the model: `sluice schema` prints the SQL that it means"
 	case "42501":

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,13 +24,14 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
 		exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
-			if server := asServer(err); server != nil && server.Code == "42501" {
-				return nil, &DatabaseError{
-					Cause: message.CauseOperator, SQLState: server.Code,
-					text: "create the tables: " + describe(server) + "; grant the role CREATE and USAGE on the schema, or let the owner of the tables migrate",
-				}
+			const doing = "create the tables"
+			server := asServer(err)
+			if server == nil || s.migrateRemedy(server.Code) == "" {
+				return nil, s.fault(ctx, doing, err)
 			}
-			return nil, s.fault(ctx, "create the tables", err)
+			e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code}
+			e.say(doing, describe(server), s.migrateRemedy(server.Code))
+			return nil, e
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
@@ -41,6 +43,25 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 		}
 	}
 	return tables, nil
+}
+
+// migrateRemedy is what to do about an error that CREATE TABLE meets in another
+// way than INSERT does, and empty for others.
+func (s *Store) migrateRemedy(code string) string {
+	switch {
+	case code == "42501":
+		return "grant the role CREATE and USAGE on the schema, or let the owner of the tables migrate"
+	case code == "3F000" && s.table.Schema != "":
+		return createSchema(s.table) + "; only tables are created here"
+	case code == "3F000":
+		return "no schema in the role's search_path exists: create one of them, as in CREATE SCHEMA public, change the search_path, or name an existing schema in the model, as in table: public." + s.table.Name
+	}
+	return ""
+}
+
+// createSchema says how to create the schema of a model's table.
+func createSchema(t *batch.Table) string {
+	return fmt.Sprintf("the schema %[1]s must exist: CREATE SCHEMA IF NOT EXISTS %[1]s", batch.Quote(t.Schema))
 }
 
 // locateSQL finds a table, and one of its name in the schema public, where

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// maxFile bounds a file of a setting.
+const maxFile = 64 << 10
+
+// readFile returns the text of the file that a variable names, without one
+// newline at its end, which editors and shells leave there. A problem names
+// the file and shows nothing of its text.
+func readFile(name, path string, problems *ConfigError) string {
+	text, err := readSecret(path)
+	switch {
+	case err == nil:
+		return text
+	case shownPath(path):
+		problems.add("%s: %s: %v", name, path, err)
+	default:
+		problems.add("%s is the path of a file; what it holds is none", name)
+	}
+	return ""
+}
+
+func readSecret(path string) (string, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return "", reason(err)
+	case info.IsDir():
+		return "", errors.New("is a directory")
+	case !info.Mode().IsRegular(): // the configuration is read more than once, and a pipe is empty then
+		return "", errors.New("is not a regular file")
+	}
+	f, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return "", reason(err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return "", reason(err)
+	}
+	if len(content) > maxFile {
+		return "", fmt.Errorf("has more than %d bytes", maxFile)
+	}
+	text := string(content)
+	if line, ok := strings.CutSuffix(text, "\n"); ok {
+		text = strings.TrimSuffix(line, "\r")
+	}
+	if text == "" {
+		return "", errors.New("is empty")
+	}
+	return text, nil
+}
+
+// reason is an error of a file without the path, which the problem has already.
+func reason(err error) error {
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		return failed.Err
+	}
+	return err
+}
+
+// shownPath reports whether a path can be shown. Somebody may have put the
+// secret itself where its path belongs: URLs and lists of keys have a colon.
+func shownPath(path string) bool {
+	const longest = 24 // without a folder; no key is so short
+	return !strings.ContainsAny(path, ":@") && (len(path) <= longest || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "."))
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// prefix begins the names that are sluice's alone.
+const prefix = "SLUICE_"
+
+// Unknown lists problems with the names of variables, each with what to do:
+// those that begin with SLUICE_ and are none of ours, in upper or lower case,
+// and those that differ from one of our long names by a slip. To ignore one
+// would run sluice with another setting than was meant. No problem shows a value.
+func Unknown(environ map[string]string) (problems []string) {
+	known := Variables()
+	for _, name := range slices.Sorted(maps.Keys(environ)) {
+		if environ[name] == "" || slices.Contains(known, name) {
+			continue
+		}
+		switch upper := strings.ToUpper(name); {
+		case strings.HasPrefix(upper, prefix) && !serviceLink.MatchString(name):
+			problems = append(problems, fmt.Sprintf("%s is no variable of sluice; %s", name, suggestion(upper, known)))
+		default:
+			if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 && environ[known[i]] == "" {
+				problems = append(problems, fmt.Sprintf("%s is no variable of sluice; did you mean %s?", name, known[i]))
+			}
+		}
+	}
+	return problems
+}
+
+// serviceLink matches what Kubernetes sets in every container for a service
+// that is named sluice or sluice-…, which is nobody's setting:
+// https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+var serviceLink = regexp.MustCompile(`^SLUICE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$`)
+
+// suggestion names the variable that was most likely meant.
+func suggestion(unknown string, known []string) string {
+	bare := func(name string) string { return strings.TrimPrefix(name, prefix) }
+	nearest := slices.MinFunc(known, func(a, b string) int { return distance(bare(unknown), bare(a)) - distance(bare(unknown), bare(b)) })
+	if extended := slices.IndexFunc(known, func(k string) bool { return strings.HasPrefix(k, unknown+"_") }); extended >= 0 {
+		nearest = known[extended] // SLUICE_MASK_SECRET
+	} else if 2*distance(bare(unknown), bare(nearest)) > len(bare(unknown)) {
+		ours := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(k, prefix) })
+		return "there are " + strings.Join(slices.Sorted(slices.Values(ours)), ", ")
+	}
+	return "did you mean " + nearest + "?"
+}
+
+// slip reports whether a name is one of ours with one edit, or with other
+// underscores. It asks only for names that no other software is likely to
+// have: DATABASE_URI and SNS_URL are somebody's.
+func slip(name, known string) bool {
+	const long = 15
+	bare := func(s string) string { return strings.ReplaceAll(s, "_", "") }
+	return len(bare(known)) >= long && distance(bare(name), bare(known)) <= 1
+}
+
+// insteadOf asks, in a problem about a variable that is not set, for one whose
+// name is nearly the same.
+func insteadOf(environ map[string]string, missing string) string {
+	for _, name := range slices.Sorted(maps.Keys(environ)) {
+		if environ[name] != "" && distance(strings.ToUpper(name), missing) <= 1 {
+			return fmt.Sprintf(" (%s is set: did you mean %s?)", name, missing)
+		}
+	}
+	return ""
+}
+
+// distance counts the edits that turn a into b: a letter more, less or other,
+// or two that changed places (the optimal string alignment distance).
+func distance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			other := 1
+			if a[i-1] == b[j-1] {
+				other = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+other)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(a)][len(b)]
+}
