@@ -41,6 +41,22 @@ func load(environ map[string]string) (*config.Config, error) {
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	link := func(path string) string { // as Kubernetes mounts a secret
+		t.Helper()
+		if err := os.Symlink(path, path+"-link"); err != nil {
+			t.Fatal(err)
+		}
+		return path + "-link"
+	}
 	type result struct {
 		Database, Secret, MaskSecret, Model, Masks, Queue, DeadLetters string
 		IAM, Backoff                                                   bool
@@ -79,6 +95,15 @@ func TestLoad(t *testing.T) {
 		{"Lambda's level TRACE", with("AWS_LAMBDA_LOG_LEVEL", "TRACE"), changed(func(r *result) { r.Level = slog.LevelDebug })},
 		{"Lambda's level FATAL", with("AWS_LAMBDA_LOG_LEVEL", "FATAL"), changed(func(r *result) { r.Level = slog.LevelError })},
 		{"variables of others", with("PATH", "/bin", "PGPASSWORD", "x"), plain},
+		{"names of others that look like ours", with("DATABASE_URI", "x", "DATABASE_HOST", "x", "DATABASE_SECRET", "x", "DATABASE_PASSWORD_FILE", "x", "SNS_URL", "x", "SQS_URLS", "x", "LOGLEVEL", "x", "PGURL", "x", "MODEL", "x", "MASK_KEYS", "x", "DEAD_LETTER_QUEUE_ARN", "x", "SLUICES", "x", "SLUICEGATE_URL", "x"), plain},
+		{"an unknown variable that is empty", with("SLUICE_MODLE", "", "sluice_model", ""), plain},
+		{"a service of Kubernetes that is named sluice", with("SLUICE_SERVICE_HOST", "10.0.0.1", "SLUICE_SERVICE_PORT", "9464", "SLUICE_SERVICE_PORT_METRICS", "9464", "SLUICE_PORT", "tcp://10.0.0.1:9464", "SLUICE_PORT_9464_TCP", "x", "SLUICE_PORT_9464_TCP_PROTO", "tcp", "SLUICE_PORT_9464_TCP_PORT", "9464", "SLUICE_PORT_9464_TCP_ADDR", "10.0.0.1",
+			"SLUICE_LOGINS_METRICS_SERVICE_HOST", "10.0.0.1", "SLUICE_LOGINS_METRICS_PORT_53_UDP", "x"), plain},
+		{"a URL in a file", with("DATABASE_URL", "", "DATABASE_URL_FILE", file("url", databaseURL+"\n")), plain},
+		{"a URL in a file of Windows", with("DATABASE_URL", "", "DATABASE_URL_FILE", file("url-crlf", databaseURL+"\r\n")), plain},
+		{"a URL in a file without a newline", with("DATABASE_URL", "", "DATABASE_URL_FILE", file("url-bare", databaseURL)), plain},
+		{"keys in a file", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", file("keys", "k2:"+key+"2,k1:"+key+"\n")), changed(func(r *result) { r.Masks = "k2 k1" })},
+		{"a file behind a link", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", link(file("linked", "k1:"+key))), plain},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -130,6 +155,22 @@ func TestProblems(t *testing.T) {
 		{"a short second key", with("SLUICE_MASK_KEYS", "k2:"+key+",k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes"}},
 		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
+		{"a misspelt variable", with("SLUICE_MODLE", "canary-key"), []string{"SLUICE_MODLE is no variable of sluice; did you mean SLUICE_MODEL?"}},
+		{"a variable in lower case", with("sluice_model", "orders"), []string{"sluice_model is no variable of sluice; did you mean SLUICE_MODEL?"}},
+		{"the singular", with("SLUICE_MASK_KEY", "canary-key"), []string{"did you mean SLUICE_MASK_KEYS?"}},
+		{"a shorter name", with("SLUICE_MASK_SECRET", "canary-key"), []string{"did you mean SLUICE_MASK_SECRET_ARN?"}},
+		{"an underscore too many", with("SLUICE_BACK_OFF", "true"), []string{"did you mean SLUICE_BACKOFF?"}},
+		{"a prefix too many", with("SLUICE_DATABASE_URL", "canary-key", "SLUICE_SQS_URL", "x", "SLUICE_LOG_LEVEL", "x"), []string{"SLUICE_DATABASE_URL is no variable of sluice; did you mean DATABASE_URL?", "SLUICE_SQS_URL is no variable of sluice; did you mean SQS_URL?", "SLUICE_LOG_LEVEL is no variable of sluice; did you mean LOG_LEVEL?"}},
+		{"a variable of a dream", with("SLUICE_TURBO_ENCABULATOR", "on"), []string{"SLUICE_TURBO_ENCABULATOR is no variable of sluice; there are SLUICE_BACKOFF, SLUICE_MASK, SLUICE_MASK_KEYS, SLUICE_MASK_KEYS_FILE, SLUICE_MASK_SECRET_ARN, SLUICE_METRICS_ADDR, SLUICE_MODEL"}},
+		{"a prefix and nothing", with("SLUICE_", "on"), []string{"SLUICE_ is no variable of sluice; "}},
+		{"slips in other names", with("DATABASE_SECRET_ANR", "arn:x", "DEADLETTERQUEUE_URL", "x", "DATABASE_IAMAUTH", "true", "DATABASE_URLFILE", "x"), []string{"DATABASE_SECRET_ANR is no variable of sluice; did you mean DATABASE_SECRET_ARN?", "DEADLETTERQUEUE_URL is no variable of sluice; did you mean DEAD_LETTER_QUEUE_URL?", "DATABASE_IAMAUTH is no variable of sluice; did you mean DATABASE_IAM_AUTH?", "DATABASE_URLFILE is no variable of sluice; did you mean DATABASE_URL_FILE?"}},
+		{"a name that is nearly the missing one", map[string]string{"DATABASE_URI": "canary-password", "sqs_url": "x", "SLUICE_MASK": "sha256"}, []string{"(DATABASE_URI is set: did you mean DATABASE_URL?)", "(sqs_url is set: did you mean SQS_URL?)"}},
+		{"an unknown variable beside other problems", map[string]string{"SLUICE_MODLE": "x", "LOG_LEVEL": "loud"}, []string{"DATABASE_URL is not set", "SLUICE_MODLE", "nothing says how to mask", "LOG_LEVEL", "SQS_URL is not set"}},
+		{"a key with a mark", with("SLUICE_MASK_KEYS", `k1:"`+key+`"`), []string{"SLUICE_MASK_KEYS: key k1 begins with a quote"}},
+		{"a URL and its file", with("DATABASE_URL_FILE", "x"), []string{"DATABASE_URL and DATABASE_URL_FILE are set at once, and each says where the rows go"}},
+		{"PG_URL and a file", with("DATABASE_URL", "", "PG_URL", databaseURL, "DATABASE_URL_FILE", "x"), []string{"PG_URL and DATABASE_URL_FILE are set at once"}},
+		{"keys and their file", with("SLUICE_MASK_KEYS_FILE", "x"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_KEYS_FILE are set at once"}},
+		{"a file and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", "x", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS_FILE and SLUICE_MASK are set at once"}},
 		{"no queue's URL", with("SQS_URL", "logins"), []string{"SQS_URL is no URL of a queue"}},
 		{"a queue's ARN", with("DEAD_LETTER_QUEUE_URL", "arn:aws:sqs:eu-central-1:123456789012:dead"), []string{"DEAD_LETTER_QUEUE_URL is no URL of a queue"}},
 		{"neither true nor false", with("SLUICE_BACKOFF", "maybe", "DATABASE_IAM_AUTH", "maybe"), []string{`DATABASE_IAM_AUTH "maybe" is neither true nor false`, `SLUICE_BACKOFF "maybe" is neither true nor false`}},
@@ -161,6 +202,89 @@ func TestProblems(t *testing.T) {
 				t.Errorf("%d problems on %d lines: %v", len(got), lines, err)
 			}
 		})
+	}
+}
+
+// TestFiles: an error about a file names the file and what is wrong with it,
+// and nothing of what it holds, nor a secret that stands where its path belongs.
+func TestFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const path = "path" // stands for the path in what is wanted
+	for _, tt := range []struct{ name, file, want string }{
+		{"missing", filepath.Join(dir, "missing"), path + ": no such file or directory"},
+		{"missing, relative", "./missing", path + ": no such file or directory"},
+		{"missing, a name alone", "missing.txt", path + ": no such file or directory"},
+		{"a folder", dir, path + ": is a directory"},
+		{"below a file", filepath.Join(file("plain", "x", 0o600), "url"), path + ": not a directory"},
+		{"empty", file("empty", "", 0o600), path + ": is empty"},
+		{"a newline alone", file("newline", "\n", 0o600), path + ": is empty"},
+		{"huge", file("huge", strings.Repeat("canary-key", 10_000), 0o600), path + ": has more than 65536 bytes"},
+		{"a device", "/dev/null", path + ": is not a regular file"},
+		{"a URL in place of its path", databaseURL, "is the path of a file; what it holds is none"},
+		{"keys in place of their path", "k1:" + key, "is the path of a file; what it holds is none"},
+		{"a short key in place of its path", "k1:canary-key", "is the path of a file; what it holds is none"},
+		{"a key in place of its path", key, "is the path of a file; what it holds is none"},
+	} {
+		for variable, unset := range map[string]string{"DATABASE_URL_FILE": "DATABASE_URL", "SLUICE_MASK_KEYS_FILE": "SLUICE_MASK_KEYS"} {
+			_, err := load(with(unset, "", variable, tt.file))
+			want := variable + " " + tt.want
+			if detail, ok := strings.CutPrefix(tt.want, path); ok {
+				want = variable + ": " + tt.file + detail
+			}
+			if err == nil || err.Error() != "configuration: "+want {
+				t.Errorf("%s, %s: got %v, want %s", tt.name, variable, err, want)
+			}
+		}
+	}
+	// Only the last newline is the editor's: more of them are in the value.
+	for name, text := range map[string]string{"two newlines": "k1:" + key + "\n\n", "a byte order mark": "\ufeffk1:" + key, "a space before the newline": "k1:" + key + " \n", "two lines": "k1:" + key + "\nk2:" + key + "2\n", "quotes": "'k1:" + key + "'"} {
+		_, err := load(with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", file(name, text, 0o600)))
+		if err == nil || !strings.HasPrefix(err.Error(), "configuration: SLUICE_MASK_KEYS_FILE: key ") || strings.Contains(err.Error(), "canary-key") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestAModelThatMasksNothing needs no keys. What is set must be right all the same.
+func TestAModelThatMasksNothing(t *testing.T) {
+	t.Parallel()
+	write := func(column string) string {
+		path := filepath.Join(t.TempDir(), "coupons.yaml")
+		text := "model: coupons\ntable: coupons\nkey: [code]\nfields:\n  code: {type: text, required: true}\ncolumns:\n  code: {type: varchar(40), from: code}\n" + column
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	coupons := write("")
+	for name, environ := range map[string]map[string]string{
+		"nothing":  with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", coupons),
+		"keys":     with("SLUICE_MODEL", coupons),
+		"a secret": with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MODEL", coupons),
+		"the word": with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
+	} {
+		c, err := load(environ)
+		if err != nil || c.Keys == nil || c.MaskSecretARN != "" {
+			t.Errorf("%s: got %v, want keys without fetching any", name, err)
+		}
+	}
+	for want, environ := range map[string]map[string]string{
+		"key k1 has 5 bytes":       with("SLUICE_MASK_KEYS", "k1:short", "SLUICE_MODEL", coupons),
+		"SLUICE_MASK can only be":  with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "md5", "SLUICE_MODEL", coupons),
+		"are set at once":          with("SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
+		"nothing says how to mask": with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", write("  mask_key: {type: varchar(32), meta: mask_key}\n")),
+	} {
+		if _, err := load(environ); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
 	}
 }
 
@@ -230,6 +354,7 @@ func TestDatabaseVariable(t *testing.T) {
 	}{
 		{nil, "DATABASE_URL"},
 		{good(), "DATABASE_URL"},
+		{map[string]string{"DATABASE_URL_FILE": "/run/secrets/url"}, "DATABASE_URL_FILE"},
 		{with("PG_URL", databaseURL), "DATABASE_URL"},
 		{with("DATABASE_URL", "", "PG_URL", databaseURL), "PG_URL"},
 		{map[string]string{"PG_URL": databaseURL}, "PG_URL"},

@@ -25,7 +25,7 @@ func Unknown(environ map[string]string) (problems []string) {
 		case strings.HasPrefix(upper, prefix) && !serviceLink.MatchString(name):
 			problems = append(problems, fmt.Sprintf("%s is no variable of sluice; %s", name, suggestion(upper, known)))
 		default:
-			if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 && environ[known[i]] == "" {
+			if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 {
 				problems = append(problems, fmt.Sprintf("%s is no variable of sluice; did you mean %s?", name, known[i]))
 			}
 		}
@@ -42,9 +42,7 @@ var serviceLink = regexp.MustCompile(`^SLUICE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SE
 func suggestion(unknown string, known []string) string {
 	bare := func(name string) string { return strings.TrimPrefix(name, prefix) }
 	nearest := slices.MinFunc(known, func(a, b string) int { return distance(bare(unknown), bare(a)) - distance(bare(unknown), bare(b)) })
-	if extended := slices.IndexFunc(known, func(k string) bool { return strings.HasPrefix(k, unknown+"_") }); extended >= 0 {
-		nearest = known[extended] // SLUICE_MASK_SECRET
-	} else if 2*distance(bare(unknown), bare(nearest)) > len(bare(unknown)) {
+	if 2*distance(bare(unknown), bare(nearest)) > len(bare(unknown)) {
 		ours := slices.DeleteFunc(slices.Clone(known), func(k string) bool { return !strings.HasPrefix(k, prefix) })
 		return "there are " + strings.Join(slices.Sorted(slices.Values(ours)), ", ")
 	}
