@@ -18,9 +18,9 @@ KILLS ?= 1000
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
 # Tests read a sample of real bodies from this JSON-lines file, if it is set. They run in their package's folder.
-ifdef SLUICE_SAMPLE
-override SLUICE_SAMPLE := $(abspath $(SLUICE_SAMPLE))
-export SLUICE_SAMPLE
+ifdef TEST_SAMPLE
+override TEST_SAMPLE := $(abspath $(TEST_SAMPLE))
+export TEST_SAMPLE
 endif
 
 # The tools have a module of their own, so that they never move a version of the product.
@@ -50,7 +50,7 @@ test: ## all tests but the drills, with a real Postgres, the race detector and a
 	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/drill$$)
 
 drill: ## days of faults, cut networks, kill -9, a standby's promotion (with KILLS below 1000 every drill is shorter)
-	SLUICE_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
+	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
 
 versions-test: ## the store's tests on the oldest and the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler
@@ -153,7 +153,7 @@ stop: ## end what start started; its data are gone
 	@go run ./test/services stop
 
 run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
-	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (README, Configuration)" >&2; }; \
+	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (README, Configuration)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
 awslocal_test: ## the command line on queues of LocalStack (and of ElasticMQ, where Java and Maven are), with a real Postgres

@@ -273,18 +273,18 @@ func (f *fleet) inOrder() {
 }
 
 // chances makes random sources from a seed that shows when the test fails, and
-// which SLUICE_SEED sets.
+// which TEST_SEED sets.
 func chances(t *testing.T) func() *rand.Rand {
 	t.Helper()
 	seed := rand.Uint64()
-	if text := os.Getenv("SLUICE_SEED"); text != "" {
+	if text := os.Getenv("TEST_SEED"); text != "" {
 		n, err := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
 		if err != nil {
-			t.Fatalf("SLUICE_SEED: %v", err)
+			t.Fatalf("TEST_SEED: %v", err)
 		}
 		seed = n
 	}
-	t.Logf("again with SLUICE_SEED=%d", seed)
+	t.Logf("again with TEST_SEED=%d", seed)
 	n := uint64(0)
 	return func() *rand.Rand {
 		n++

@@ -15,16 +15,16 @@ import (
 	"sluice/models"
 )
 
-// kills is how often the function is killed. SLUICE_KILLS says so, which `make drill` sets.
+// kills is how often the function is killed. TEST_KILLS says so, which `make drill` sets.
 func kills(t *testing.T) int {
 	t.Helper()
-	text := os.Getenv("SLUICE_KILLS")
+	text := os.Getenv("TEST_KILLS")
 	if text == "" {
 		return 50
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		t.Fatalf("SLUICE_KILLS: %v", err)
+		t.Fatalf("TEST_KILLS: %v", err)
 	}
 	return n
 }

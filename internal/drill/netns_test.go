@@ -29,7 +29,7 @@ import (
 
 // binaryVariable names the command line to a test process that has a network
 // namespace of its own.
-const binaryVariable = "SLUICE_NETNS_BINARY"
+const binaryVariable = "TEST_NETNS_BINARY"
 
 // inOwnNamespace runs a test once more, in a process with a network of its
 // own, and returns the path of the command line there and "" here. Buffers are

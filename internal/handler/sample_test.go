@@ -14,17 +14,17 @@ import (
 )
 
 // TestSample stores real bodies, which are other people's and so are not in
-// the repository: SLUICE_SAMPLE names a file of them, JSON lines. One of the
+// the repository: TEST_SAMPLE names a file of them, JSON lines. One of the
 // 100 is no login; the rows of the others are known by their hash.
 func TestSample(t *testing.T) {
 	t.Parallel()
-	path := os.Getenv("SLUICE_SAMPLE")
+	path := os.Getenv("TEST_SAMPLE")
 	if path == "" {
-		t.Skip("SLUICE_SAMPLE is not set: it names a JSON-lines file with the 100 sample bodies, which are not in the repository")
+		t.Skip("TEST_SAMPLE is not set: it names a JSON-lines file with the 100 sample bodies, which are not in the repository")
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		t.Fatalf("SLUICE_SAMPLE: %v", err)
+		t.Fatalf("TEST_SAMPLE: %v", err)
 	}
 	const (
 		bodies = 100
@@ -36,7 +36,7 @@ func TestSample(t *testing.T) {
 		records = append(records, record(i, string(line)))
 	}
 	if len(records) != bodies {
-		t.Fatalf("SLUICE_SAMPLE has %d lines, want %d", len(records), bodies)
+		t.Fatalf("TEST_SAMPLE has %d lines, want %d", len(records), bodies)
 	}
 	for _, name := range loginModels {
 		t.Run(name, func(t *testing.T) {

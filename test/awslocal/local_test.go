@@ -34,7 +34,7 @@ func decodeText(t *testing.T, text string, v any) {
 }
 
 // What the README says of local work, with the commands that it names: `make start`, the exports that it prints, `sluice send`, `make
-// run`, `make stop`. SLUICE_SAMPLE names the 100 sample bodies; without them, the README's example is sent.
+// run`, `make stop`. TEST_SAMPLE names the 100 sample bodies; without them, the README's example is sent.
 func TestLocalWork(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".local", "run", "services.json")); err == nil {
 		t.Fatal("`make start` has services running, which this test would use and end: `make stop` first")
@@ -56,7 +56,7 @@ func TestLocalWork(t *testing.T) {
 	makeTarget(t, nil, "build-bin")
 
 	file, stored, rejected, hash := filepath.Join(root, "events", "bodies.jsonl"), 6, map[string]int{"not_json": 1, "missing": 1, "not_an_ip_address": 1, "not_a_version": 1}, ""
-	if path := os.Getenv("SLUICE_SAMPLE"); path != "" {
+	if path := os.Getenv("TEST_SAMPLE"); path != "" {
 		file, stored, rejected, hash = path, 99, map[string]int{"missing": 1}, sampleHash
 	}
 	send := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "sluice"), "send", file)

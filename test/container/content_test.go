@@ -82,7 +82,7 @@ func TestComposeHardensTheService(t *testing.T) {
 
 // TestContent makes the binary as the Dockerfile does, from the files that .dockerignore lets through.
 func TestContent(t *testing.T) {
-	if os.Getenv("SLUICE_CONTAINER_CONTENT") == "" {
+	if os.Getenv("TEST_CONTAINER_CONTENT") == "" {
 		t.Skip("SKIPPED: test/container/run.sh runs it")
 	}
 	const version = "v0.0.0-content"

@@ -32,7 +32,7 @@ type image struct{ engine, name, version string }
 
 // TestImage looks into an image and runs it, on a network that reaches this process: it is the SQS.
 func TestImage(t *testing.T) {
-	im := image{os.Getenv("SLUICE_CONTAINER_ENGINE"), os.Getenv("SLUICE_CONTAINER_IMAGE"), os.Getenv("SLUICE_CONTAINER_VERSION")}
+	im := image{os.Getenv("TEST_CONTAINER_ENGINE"), os.Getenv("TEST_CONTAINER_IMAGE"), os.Getenv("TEST_CONTAINER_VERSION")}
 	if im.name == "" {
 		t.Skip("SKIPPED: test/container/run.sh runs it")
 	}

@@ -25,7 +25,7 @@ step() { # NAME COMMAND…
 }
 
 content() {
-    SLUICE_CONTAINER_CONTENT=1 go test -count=1 -v -run '^TestContent$' ./test/container
+    TEST_CONTAINER_CONTENT=1 go test -count=1 -v -run '^TestContent$' ./test/container
 }
 
 # What the Dockerfile wants of the builder: a shell, make, Go and the CA certificates. The modules come out of this machine's cache, or
@@ -71,7 +71,7 @@ build_image() {
 }
 
 test_image() {
-    SLUICE_CONTAINER_ENGINE=$engine SLUICE_CONTAINER_IMAGE=$image SLUICE_CONTAINER_VERSION=$version \
+    TEST_CONTAINER_ENGINE=$engine TEST_CONTAINER_IMAGE=$image TEST_CONTAINER_VERSION=$version \
         go test -count=1 -v -timeout 10m -run '^TestImage$' ./test/container
 }
 
