@@ -123,6 +123,7 @@ func TestFunction(t *testing.T) {
 			{"a short key", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", "SLUICE_MASK_KEYS=k1:canary"}, []string{"key k1 has 6 bytes, want at least 32"}},
 			{"two masks", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MASK=sha256"}, []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
 			{"an unknown model", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MODEL=nosuch"}, []string{`no model is named \"nosuch\"; there are orders, user_logins`}},
+			{"a misspelt variable", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MODLE=orders"}, []string{"unknown variable SLUICE_MODLE; did you mean SLUICE_MODEL?"}},
 			{"no URL", []string{"DATABASE_URL=user:canary@localhost", keys}, []string{"DATABASE_URL is no URL of the form postgres://"}},
 			{"no level", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "LOG_LEVEL=loud"}, []string{`LOG_LEVEL \"loud\" is no level`}},
 		} {
@@ -133,13 +134,7 @@ func TestFunction(t *testing.T) {
 					shown(t, invoke(t, f, batch), "ConfigError", tt.want...)
 				}
 				shown(t, invoke(t, f, []byte(`{"Records":[]}`)), "ConfigError", tt.want...)
-				if err := f.Terminate(); err != nil { // the output is whole then
-					t.Fatal(err)
-				}
-				out.check(t)
-				if got := strings.Count(out.String(), tt.want[0]); got != 3 {
-					t.Errorf("the log has the reason %d times, want once for each of 3 events: %s", got, out)
-				}
+				out.times(t, 3, tt.want[0]) // once for each event
 			})
 		}
 	})
@@ -251,6 +246,18 @@ func shown(t *testing.T, a runtimeapi.Answer, errorType string, parts ...string)
 
 // output is what the function writes.
 type output struct{ testlog.Log }
+
+// times holds that a part is there n times.
+func (o *output) times(t *testing.T, n int, part string) {
+	t.Helper()
+	count := func() int { return strings.Count(o.String(), part) }
+	for deadline := time.Now().Add(10 * time.Second); count() < n && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	}
+	if got := count(); got != n {
+		t.Errorf("the output has %q %d times, want %d: %s", part, got, n, o)
+	}
+	o.check(t)
+}
 
 // check holds that certain parts are there, and nothing personal or secret.
 // The output may come some time behind the answer.

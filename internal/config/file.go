@@ -23,7 +23,7 @@ func readFile(name, path string, problems *ConfigError) string {
 	case shownPath(path):
 		problems.add("%s: %s: %v", name, path, err)
 	default:
-		problems.add("%s is the path of a file; what it holds is none", name)
+		problems.add("%s must be the path of a file, and its value does not look like one", name)
 	}
 	return ""
 }

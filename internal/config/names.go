@@ -12,8 +12,8 @@ import (
 const prefix = "SLUICE_"
 
 // Unknown lists problems with the names of variables, each with what to do:
-// those that begin with SLUICE_ and are none of ours, in upper or lower case,
-// and those that differ from one of our long names by a slip. To ignore one
+// those that begin with SLUICE_, in upper or lower case, and are not known,
+// and those that differ from one of our longer names by a slip. To ignore one
 // would run sluice with another setting than was meant. No problem shows a value.
 func Unknown(environ map[string]string) (problems []string) {
 	known := Variables()
@@ -21,13 +21,15 @@ func Unknown(environ map[string]string) (problems []string) {
 		if environ[name] == "" || slices.Contains(known, name) {
 			continue
 		}
-		switch upper := strings.ToUpper(name); {
-		case strings.HasPrefix(upper, prefix) && !serviceLink.MatchString(name):
-			problems = append(problems, fmt.Sprintf("%s is no variable of sluice; %s", name, suggestion(upper, known)))
-		default:
-			if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 {
-				problems = append(problems, fmt.Sprintf("%s is no variable of sluice; did you mean %s?", name, known[i]))
-			}
+		upper := strings.ToUpper(name)
+		hint := ""
+		if strings.HasPrefix(upper, prefix) && !serviceLink.MatchString(name) {
+			hint = suggestion(upper, known)
+		} else if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 {
+			hint = "did you mean " + known[i] + "?"
+		}
+		if hint != "" {
+			problems = append(problems, "unknown variable "+name+"; "+hint)
 		}
 	}
 	return problems
@@ -49,7 +51,7 @@ func suggestion(unknown string, known []string) string {
 	return "did you mean " + nearest + "?"
 }
 
-// slip reports whether a name is one of ours with one edit, or with other
+// slip reports whether a name is a known one with one edit, or with other
 // underscores. It asks only for names that no other software is likely to
 // have: DATABASE_URI and SNS_URL are somebody's.
 func slip(name, known string) bool {

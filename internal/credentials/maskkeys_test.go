@@ -65,6 +65,18 @@ func TestKeyringIsRereadAfterMinutes(t *testing.T) {
 	}
 }
 
+// TestPublishedKeyWarns, once for each text of the secret.
+func TestPublishedKeyWarns(t *testing.T) {
+	t.Parallel()
+	i := install(t, `{"primary":"k1","k1":"`+strings.Repeat("0123456789abcdef", 4)+`"}`)
+	keyring(t, i)
+	i.turn(5 * time.Minute)
+	keyring(t, i)
+	if got := strings.Count(i.log.String(), "the mask key k1 is the one of sluice's published examples"); got != 1 || i.count() != 2 {
+		t.Errorf("read %d times, and warned %d times: %s", i.count(), got, i.log)
+	}
+}
+
 func TestRereadThatFailsKeepsTheKeyring(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -601,9 +601,11 @@ func privateNetwork(s *stack) (f []string) {
 
 // notDeclared are variables that the code reads and the template leaves alone, with the reason.
 var notDeclared = map[string]string{
-	"SQS_URL":              "the command line's",
-	"SLUICE_METRICS_ADDR":  "the command line's",
-	"AWS_LAMBDA_LOG_LEVEL": "set by Lambda, from ApplicationLogLevel",
+	"SQS_URL":               "the command line's",
+	"SLUICE_METRICS_ADDR":   "the command line's",
+	"DATABASE_URL_FILE":     "for containers; a function has secrets",
+	"SLUICE_MASK_KEYS_FILE": "for containers; a function has secrets",
+	"AWS_LAMBDA_LOG_LEVEL":  "set by Lambda, from ApplicationLogLevel",
 }
 
 // reserved are the variables that Lambda sets itself; a deploy that declares one fails. From the Lambda Developer Guide, "Defined runtime
