@@ -37,7 +37,7 @@ func TestMigrate(t *testing.T) {
 		want   string
 	}{
 		{"nothing is set", nil, true, `"errorMessage":"configuration: DATABASE_URL is not set`},
-		{"a misspelt variable", []string{url, "SLUICE_MODLE=orders"}, true, `"errorMessage":"configuration: SLUICE_MODLE is no variable of sluice; did you mean SLUICE_MODEL?"`},
+		{"a misspelt variable", []string{url, "SLUICE_MDOEL=orders"}, true, `"errorMessage":"configuration: unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"`},
 		{"a key with a quote", []string{url, `SLUICE_MASK_KEYS=k1:"canary-secret-canary-secret-canary"`}, true, "SLUICE_MASK_KEYS: key k1 begins with a quote"},
 		{"no schema", []string{url, "SLUICE_MODEL=" + model}, true, `CREATE SCHEMA IF NOT EXISTS \"billing\"`},
 		{"no key is needed", []string{url}, false, `"tables":[{"name":"public.user_logins","created":true}]`},

@@ -56,7 +56,7 @@ func (m *MaskKeys) read(ctx context.Context, s *secret, log *slog.Logger) (ring,
 		return ring{}, s.unusable(err)
 	}
 	if what, remedy := keys.Warning(); what != "" {
-		log.WarnContext(ctx, what, "remedy", remedy)
+		log.WarnContext(ctx, "the masks are weak", "problem", what, "remedy", remedy)
 	}
 	return ring{keys, sum}, nil
 }

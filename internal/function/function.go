@@ -80,7 +80,7 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	if h.Keys = secrets.MaskKeys.Keyring; c.Keys != nil {
 		h.Keys = handler.Static(c.Keys)
 		if what, remedy := c.Keys.Warning(); what != "" && c.Model.Masks() {
-			o.Log.WarnContext(ctx, what, "remedy", remedy)
+			o.Log.WarnContext(ctx, "the masks are weak", "problem", what, "remedy", remedy)
 		}
 	}
 	h.Pipeline = ingest.New(c.Model, store, o.Log)
