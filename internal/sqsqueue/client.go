@@ -42,7 +42,7 @@ type Client struct {
 func NewClient(ctx context.Context, load func(context.Context) (aws.Config, error)) (*Client, error) {
 	cfg, err := load(ctx)
 	if err != nil {
-		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS configuration: " + err.Error()}
+		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS SDK cannot be set up: " + err.Error()}
 	}
 	return FromConfig(cfg), nil
 }
