@@ -37,8 +37,10 @@ type token struct {
 
 func (i *iamLogin) fetch(ctx context.Context, url login.Login) (login.Login, error) {
 	switch {
-	case !url.TLS:
-		return login.Login{}, operator("a token of IAM needs TLS (RDS has it sent in clear text inside): take sslmode=disable, allow or prefer out of DATABASE_URL")
+	case url.Several:
+		return login.Login{}, operator("a token of IAM is signed for one host, and DATABASE_URL names several: leave one, as the endpoint of the cluster")
+	case !url.Verified:
+		return login.Login{}, operator("a token of IAM is a password for 15 minutes, and goes to nobody who is not verified: write sslmode=verify-full (or verify-ca) in DATABASE_URL, or nothing, which means that for every host but this machine")
 	case url.Host == "" || url.User == "":
 		return login.Login{}, operator("DATABASE_IAM_AUTH needs DATABASE_URL with user and host, as in postgres://user@host:5432/database")
 	}

@@ -60,17 +60,7 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 		return s.refusal(doing, server, s.fresh().catalog)
 	}
 	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
-	var what, remedy string
-	var operator bool
-	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		what, remedy, operator = unreachable(connect)
-	} else {
-		what = broken(err, e.err)
-	}
-	if operator {
-		e.Cause = message.CauseOperator
-	}
-	e.say(doing, what, remedy)
+	e.say(doing, broken(err, e.err), "")
 	return e
 }
 
@@ -112,6 +102,9 @@ func describe(err *pgconn.PgError) string {
 	if raised(err) {
 		return parts[0] // the other fields are what the code says
 	}
+	if err.Code == "08P01" && fatal(err) {
+		return describeSession(err) // a pooler's, which knows nothing of rows
+	}
 	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"domain", err.DataTypeName}, {"table", err.TableName}} {
 		if part[1] != "" {
 			parts = append(parts, part[0]+" "+part[1])
@@ -122,9 +115,9 @@ func describe(err *pgconn.PgError) string {
 
 // conditions names the likeliest codes as the Postgres manual does.
 var conditions = map[string]string{
-	"0A000": "feature_not_supported", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
+	"08P01": "protocol_violation", "0A000": "feature_not_supported", "22023": "invalid_parameter_value", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
 	"28000": "invalid_authorization_specification", "28P01": "invalid_password", "3D000": "invalid_catalog_name", "3F000": "invalid_schema_name",
-	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42804": "datatype_mismatch",
+	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42704": "undefined_object", "42804": "datatype_mismatch",
 	"42883": "undefined_function", "42P01": "undefined_table", "42P10": "invalid_column_reference", "428C9": "generated_always", "53100": "disk_full",
 	"53200": "out_of_memory", "53300": "too_many_connections", "55000": "object_not_in_prerequisite_state", "55P03": "lock_not_available",
 	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
@@ -210,10 +203,6 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 			}
 			return fmt.Sprintf("no partition of %s takes the row; create it", of)
 		}
-	case "28P01", "28000":
-		return "check the user and the password in DATABASE_URL"
-	case "3D000":
-		return "check the name of the database at the end of DATABASE_URL"
 	case "25006":
 		return "this server is a replica or read only; it passes when the fail-over is done"
 	case "55P03":
@@ -226,7 +215,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if strings.Contains(err.Message, "prepared statement") {
 			return pooled
 		}
-		return ""
+		return s.sessionRemedy(err, &s.target.parsed.Config)
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	}
