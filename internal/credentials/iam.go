@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
 
 	"sluice/internal/credentials/login"
+	"sluice/internal/region"
 )
 
 // tokenFor is how long a token is used. RDS takes it for 15 minutes, by its
@@ -81,15 +83,12 @@ func (i *iamLogin) sign(ctx context.Context, l login.Login) (login.Login, error)
 	if err != nil {
 		return login.Login{}, err
 	}
-	region := regionOf(l.Host)
-	if region == "" {
-		region = cfg.Region
-	}
-	if region == "" {
+	where := cmp.Or(regionOf(l.Host), cfg.Region)
+	if where == "" {
 		return login.Login{}, noRegion("DATABASE_IAM_AUTH")
 	}
 	endpoint := net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
-	text, err := auth.BuildAuthToken(ctx, endpoint, region, l.User, credentials.StaticCredentialsProvider{Value: keys})
+	text, err := auth.BuildAuthToken(ctx, endpoint, where, l.User, credentials.StaticCredentialsProvider{Value: keys})
 	if err != nil {
 		return login.Login{}, operator("no token of IAM could be made for host and user of DATABASE_URL; check them") // not err: it may quote the token
 	}
@@ -117,13 +116,13 @@ func withPath(token string) string {
 }
 
 var endpointRegion = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\.([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
+	return regexp.MustCompile(`\.([a-z0-9-]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
 })
 
 // regionOf reads the region from the name of an endpoint, which knows it
 // better than the function does. It is empty for other names.
 func regionOf(host string) string {
-	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); match != nil {
+	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); match != nil && region.Valid(match[1]) {
 		return match[1]
 	}
 	return ""

@@ -236,8 +236,9 @@ func TestRegionOfAToken(t *testing.T) {
 		"P.PROXY-abc123.EU-WEST-1.RDS.AMAZONAWS.COM":            "eu-west-1",
 		"db.abc123.rds.cn-north-1.amazonaws.com.cn":             region, // another form: the function's own region
 		"db.abc123.cn-north-1.rds.amazonaws.com.cn":             "cn-north-1",
-		"db.example.com": region,
-		"2001:db8::1":    region,
+		"db.abc123.europe.rds.amazonaws.com":                    region, // no region
+		"db.example.com":                                        region,
+		"2001:db8::1":                                           region,
 	} {
 		c, _ := iamInstall()
 		u := iamURL
