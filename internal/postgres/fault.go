@@ -82,7 +82,7 @@ func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *Datab
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
-	e.say(doing, describe(server), s.remedy(server, j, c))
+	e.say(doing, s.shown(server, c), s.remedy(server, j, c))
 	return e
 }
 
@@ -93,24 +93,16 @@ func (e *DatabaseError) say(doing, what, remedy string) {
 	}
 }
 
-// describe shows of a server's error what never quotes a value.
+// describe shows the code of a server's error. Store.shown adds names.
 func describe(err *pgconn.PgError) string {
-	parts := []string{"SQLSTATE " + err.Code}
+	text := "SQLSTATE " + err.Code
 	if name := conditions[err.Code]; name != "" {
-		parts[0] += " (" + name + ")"
-	}
-	if raised(err) {
-		return parts[0] // the other fields are what the code says
+		text += " (" + name + ")"
 	}
 	if err.Code == "08P01" && fatal(err) {
 		return describeSession(err) // a pooler's, which knows nothing of rows
 	}
-	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"domain", err.DataTypeName}, {"table", err.TableName}} {
-		if part[1] != "" {
-			parts = append(parts, part[0]+" "+part[1])
-		}
-	}
-	return strings.Join(parts, ", ")
+	return text
 }
 
 // conditions names the likeliest codes as the Postgres manual does.
@@ -191,10 +183,12 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "42804", "428C9":
 		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
 	case "23502":
-		if err.ColumnName == "" {
-			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(err.DataTypeName), table(s.table))
+		switch own := s.names(err, c); {
+		case own.column != "":
+			return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(own.column))
+		case own.domain != "":
+			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table(s.table))
 		}
-		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
 	case "23514":
 		if err.ConstraintName == "" && err.DataTypeName == "" {
 			of := table(s.table)
