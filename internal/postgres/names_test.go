@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // TestNamesThatAreValues has triggers that name objects after a value of the
@@ -92,6 +94,7 @@ func TestNamesOfTheTable(t *testing.T) {
 		{name: "column that the model does not fill", sql: "ALTER TABLE events ADD tenant integer DEFAULT 1 NOT NULL; ALTER TABLE events ALTER tenant DROP DEFAULT", row: bad, want: operator, says: `column tenant, table events; the table has a NOT NULL column "tenant"`},
 		{name: "domain that the model does not fill", sql: "CREATE DOMAIN tenant AS integer NOT NULL; ALTER TABLE events ADD tenant tenant", row: bad, want: operator, says: "domain tenant"},
 		{name: "column below a view", sql: "ALTER TABLE events RENAME TO base; ALTER TABLE base ADD tenant integer NOT NULL; CREATE VIEW events AS SELECT id, word, n, tx FROM base", row: bad, want: operator, says: "column tenant, table base"},
+		{name: "raised", sql: does("RAISE EXCEPTION USING ERRCODE = '23502', COLUMN = 'word', TABLE = 'events', SCHEMA = TG_TABLE_SCHEMA"), row: bad, want: rejected("23502")}, // perhaps a lie
 		{name: "another table", sql: "CREATE TABLE audit (word text CONSTRAINT audited CHECK (word NOT LIKE '%bad%')); " + does("INSERT INTO audit VALUES (NEW.word)"), row: bad, want: rejected("23514")},
 		{name: "another table, for every row", sql: "CREATE TABLE audit (word text CONSTRAINT audited CHECK (word = 'none')); CREATE FUNCTION audits() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO audit VALUES (NEW.word); RETURN NEW; END $f$; CREATE TRIGGER audits BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION audits()", row: bad, want: operator, says: `SQLSTATE 23514 (check_violation), of another table; it arose in the function "audits"`},
 	} {
@@ -107,5 +110,48 @@ func TestNamesOfTheTable(t *testing.T) {
 			}
 			o.want(verdicts{stored: "1", tt.want: "3"})
 		})
+	}
+}
+
+// TestShown has errors whose fields lie, as functions in any language can make
+// them, before and after the catalog is known.
+func TestShown(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{sql: createEvents + noBadWord + "CREATE DOMAIN small AS integer CONSTRAINT is_small CHECK (value < 10); ALTER TABLE events ADD tenant small"})
+	schema := s.db.Rows(t, "SELECT current_schema()")[0][0]
+	ours := func(e pgconn.PgError) *pgconn.PgError {
+		e.Code, e.SchemaName, e.TableName = "23514", schema, "events"
+		return &e
+	}
+	const code = "SQLSTATE 23514 (check_violation)"
+	errors := []struct {
+		err           *pgconn.PgError
+		before, after string
+	}{
+		{ours(pgconn.PgError{}), ", table events", ", table events"},
+		{ours(pgconn.PgError{ConstraintName: "no_bad_word"}), ", table events", ", constraint no_bad_word, table events"},
+		{ours(pgconn.PgError{ConstraintName: canary}), ", table events", ", table events"},
+		{ours(pgconn.PgError{ColumnName: "word"}), ", column word, table events", ", column word, table events"},
+		{ours(pgconn.PgError{ColumnName: "tenant"}), ", table events", ", column tenant, table events"},
+		{ours(pgconn.PgError{ColumnName: canary}), ", table events", ", table events"},
+		{&pgconn.PgError{Code: "23514", ColumnName: canary, ConstraintName: canary}, "", ""},
+		{&pgconn.PgError{Code: "23514", SchemaName: schema, TableName: canary, ColumnName: "word", ConstraintName: "no_bad_word"}, "", ", of another table"},
+		{&pgconn.PgError{Code: "23514", SchemaName: canary, TableName: "events", ConstraintName: "no_bad_word"}, ", table events", ", of another table"},
+		{&pgconn.PgError{Code: "23514", SchemaName: schema, DataTypeName: "small", ConstraintName: "is_small"}, "", ", constraint is_small, domain small"},
+		{&pgconn.PgError{Code: "23514", SchemaName: schema, DataTypeName: "small", ConstraintName: canary}, "", ", domain small"},
+		{&pgconn.PgError{Code: "23514", SchemaName: schema, DataTypeName: canary, ConstraintName: "is_small"}, "", ""},
+		{&pgconn.PgError{Code: "23514", SchemaName: canary, DataTypeName: "small", ConstraintName: "is_small"}, "", ""},
+		{&pgconn.PgError{Code: "23514", SchemaName: canary, ConstraintName: canary, Message: canary, Detail: canary, Hint: canary, Where: canary, InternalQuery: canary}, "", ""},
+	}
+	for i, e := range errors {
+		if got := s.store.Shown(e.err); got != code+e.before {
+			t.Errorf("%d before: got %q, want %q", i, got, code+e.before)
+		}
+	}
+	s.insert(good(1), row{id: 2, word: canary + "bad"}).want(verdicts{stored: "1", rejected(byNoBadWord): "2"})
+	for i, e := range errors {
+		if got := s.store.Shown(e.err); got != code+e.after {
+			t.Errorf("%d after: got %q, want %q", i, got, code+e.after)
+		}
 	}
 }
