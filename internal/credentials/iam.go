@@ -122,7 +122,7 @@ var endpointRegion = sync.OnceValue(func() *regexp.Regexp {
 // regionOf reads the region from the name of an endpoint, which knows it
 // better than the function does. It is empty for other names.
 func regionOf(host string) string {
-	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); match != nil && region.Valid(match[1]) {
+	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); len(match) > 1 && region.Valid(match[1]) {
 		return match[1]
 	}
 	return ""

@@ -262,7 +262,9 @@ func TestURLFromARN(t *testing.T) {
 // None of it sends a request to another host than SQS's.
 func TestNoHostFromAnEvent(t *testing.T) {
 	bare(t, nil)
-	ours := func(host string) bool { return strings.HasPrefix(host, "sqs.") && strings.HasSuffix(host, ".amazonaws.com") }
+	ours := func(host string) bool {
+		return strings.HasPrefix(host, "sqs.") && strings.HasSuffix(host, ".amazonaws.com")
+	}
 	for _, environment := range []map[string]string{
 		{"AWS_REGION": "eu-west-1"}, {"AWS_REGION": "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, {"AWS_REGION": "eu-west-1", "AWS_USE_FIPS_ENDPOINT": "true"},
 	} {
