@@ -73,7 +73,7 @@ func TestOrders(t *testing.T) {
 	} {
 		good("lines", "lines", value, want)
 	}
-	bad("lines", `"\u0000"`, `{"a\u0000":1}`, `[{"a":"x\u0000"}]`, repeat("[", 201)+repeat("]", 201), `{"a":1,"a":2}`, `"\ud800"`, `[1,]`)
+	bad("lines", `"\u0000"`, `{"a\u0000":1}`, `[{"a":"x\u0000"}]`, repeat("[", 201)+repeat("]", 201), `{"a":1,"a":2}`, `"\ud800"`, `[1,]`, `1e131071`, `{"a":[1e-16383]}`, "["+repeat("1e999,", 99)+"1]")
 	for value, want := range map[string]any{`" Ann.Lee@Example.COM\n"`: sum("ann.lee@example.com"), `"ann+tag@example.com"`: sum("ann+tag@example.com"), `null`: nil, `""`: nil, `" "`: nil} {
 		good("customer_email", "masked_email", value, want)
 	}
