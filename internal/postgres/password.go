@@ -1,6 +1,11 @@
 package postgres
 
-import "github.com/xdg-go/stringprep"
+import (
+	"slices"
+	"sync"
+
+	"github.com/xdg-go/stringprep"
+)
 
 // passwords are the forms of a password to try. SCRAM has it prepared by
 // SASLprep (RFC 4013, section 2), as the server and libpq do: pg_saslprep() in
@@ -9,9 +14,18 @@ import "github.com/xdg-go/stringprep"
 // MD5 and passwords in clear text go as they are written, and which of these a
 // server wants is known only when it asks.
 func passwords(text string) []string {
-	prepared, err := stringprep.SASLprep.Prepare(text)
+	prepared, err := saslprep().Prepare(text)
 	if err != nil || prepared == text {
 		return []string{text} // what SASLprep does not allow is used as it is
 	}
 	return []string{prepared, text}
 }
+
+// saslprep is the library's profile with its two mappings in Postgres's order.
+// One character, U+200B, is in both: a space first, and nothing else.
+var saslprep = sync.OnceValue(func() stringprep.Profile {
+	p := stringprep.SASLprep
+	p.Mappings = slices.Clone(p.Mappings)
+	slices.Reverse(p.Mappings)
+	return p
+})
