@@ -38,6 +38,9 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(), AWS: loadAWS,
 	})
 	c.masks(ctx, cfg, secrets, &f)
+	if cfg.Model != nil {
+		f = append(f, check.Model(cfg.Model)...)
+	}
 	c.database(ctx, cfg, secrets, &f)
 	c.queues(ctx, a, cfg, &f)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -27,23 +27,27 @@ const expressionsSQL = `WITH RECURSIVE here AS (
 ), types AS (
 	SELECT atttypid AS oid FROM attributes
 	UNION
-	SELECT unnest(ARRAY[t.typbasetype, t.typelem]) FROM types s JOIN pg_type t ON t.oid = s.oid WHERE t.typtype = 'd' OR t.typelem <> 0
+	SELECT made.oid FROM types s JOIN pg_type t ON t.oid = s.oid CROSS JOIN unnest(ARRAY[t.typbasetype, t.typelem]) AS made (oid) WHERE made.oid <> 0
 ), parts AS (
-	SELECT 'pg_attrdef'::regclass AS classid, value AS objid, format(CASE attgenerated WHEN '' THEN 'the default of %I' ELSE 'the generated column %I' END, attname) AS what,
-		0::oid AS but, pg_get_expr((SELECT adbin FROM pg_attrdef WHERE oid = value), attrelid) AS text
-	FROM attributes WHERE value IS NOT NULL AND (attgenerated <> '' OR attrelid = $1::oid AND attname NOT IN (SELECT json_array_elements_text($2::json)))
-	UNION ALL SELECT 'pg_type'::regclass, t.oid, format('the default of %I', a.attname), 0, t.typdefault
-		FROM attributes a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = $1::oid AND a.attname NOT IN (SELECT json_array_elements_text($2::json)) AND a.value IS NULL AND t.typtype = 'd' AND t.typdefaultbin IS NOT NULL
-	UNION ALL SELECT 'pg_constraint'::regclass, oid, format('the constraint %I', conname), 0, '' FROM pg_constraint
+	SELECT 'pg_attrdef'::regclass AS classid, value AS objid, 0 AS objsubid, format('the default of %I', attname) AS what, pg_get_expr((SELECT adbin FROM pg_attrdef WHERE oid = value), attrelid) AS text
+		FROM attributes WHERE value IS NOT NULL AND attgenerated = '' AND attrelid = $1::oid AND attname NOT IN (SELECT json_array_elements_text($2::json))
+	UNION ALL SELECT 'pg_type'::regclass, t.oid, 0, format('the default of %I', a.attname), t.typdefault FROM attributes a JOIN pg_type t ON t.oid = a.atttypid
+		WHERE a.attrelid = $1::oid AND a.value IS NULL AND t.typtype = 'd' AND t.typdefaultbin IS NOT NULL AND a.attname NOT IN (SELECT json_array_elements_text($2::json))
+	-- Up to PostgreSQL 14 it is the column that depends on what its value is generated from.
+	UNION ALL SELECT classid, objid, objsubid, format('the generated column %I', attname), '' FROM attributes
+		CROSS JOIN LATERAL (VALUES ('pg_attrdef'::regclass, value, 0), ('pg_class'::regclass, attrelid, attnum::integer)) AS part (classid, objid, objsubid) WHERE attgenerated <> ''
+	UNION ALL SELECT 'pg_constraint'::regclass, oid, 0, format('the constraint %I', conname), '' FROM pg_constraint
 		WHERE contype = 'c' AND (conrelid IN (SELECT oid FROM here) OR contypid IN (SELECT oid FROM types))
-	UNION ALL SELECT 'pg_class'::regclass, indexrelid, format('the index %s', indexrelid::regclass), 0, '' FROM pg_index WHERE indrelid IN (SELECT oid FROM here)
-	UNION ALL SELECT 'pg_class'::regclass, partrelid, 'the partition key', 0, '' FROM pg_partitioned_table WHERE partrelid IN (SELECT oid FROM here)
-	UNION ALL SELECT 'pg_trigger'::regclass, oid, format('the condition of the trigger %I', tgname), tgfoid, '' FROM pg_trigger
+	UNION ALL SELECT 'pg_class'::regclass, indexrelid, 0, format('the index %s', indexrelid::regclass), '' FROM pg_index WHERE indrelid IN (SELECT oid FROM here)
+	UNION ALL SELECT 'pg_class'::regclass, partrelid, 0, 'the partition key', '' FROM pg_partitioned_table WHERE partrelid IN (SELECT oid FROM here)
+	UNION ALL SELECT 'pg_trigger'::regclass, oid, 0, format('the condition of the trigger %I', tgname), '' FROM pg_trigger
 		WHERE tgrelid IN (SELECT oid FROM here) AND NOT tgisinternal AND tgtype & 4 <> 0 AND tgenabled IN ('O', 'A') AND tgqual IS NOT NULL
-	UNION ALL SELECT 'pg_policy'::regclass, oid, format('the policy %I', polname), 0, '' FROM pg_policy
+	UNION ALL SELECT 'pg_policy'::regclass, oid, 0, format('the policy %I', polname), '' FROM pg_policy
 		WHERE polrelid = $1::oid AND row_security_active($1::oid) AND polcmd IN ('a', 'r', '*') AND EXISTS (SELECT FROM unnest(polroles) AS r (oid) WHERE CASE WHEN r.oid = 0 THEN true ELSE pg_has_role(r.oid, 'USAGE') END)
 ), uses AS (
-	SELECT p.what, p.text, u.refclassid, u.refobjid FROM parts p JOIN pg_depend u USING (classid, objid) WHERE u.refobjid <> p.but
+	SELECT p.what, p.text, u.refclassid, u.refobjid FROM parts p JOIN pg_depend u USING (classid, objid, objsubid)
+	-- A trigger's own function runs without asking.
+	WHERE NOT (classid = 'pg_trigger'::regclass AND u.refclassid = 'pg_proc'::regclass AND u.refobjid = (SELECT tgfoid FROM pg_trigger WHERE oid = objid))
 	UNION
 	SELECT s.what, s.text, u.refclassid, u.refobjid FROM uses s JOIN pg_depend u ON u.classid = s.refclassid AND u.objid = s.refobjid
 	WHERE s.refclassid = 'pg_operator'::regclass OR s.refclassid = 'pg_proc'::regclass

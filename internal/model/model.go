@@ -11,6 +11,8 @@
 package model
 
 import (
+	"slices"
+
 	"sluice/internal/batch"
 )
 
@@ -86,6 +88,16 @@ func (m *Model) Personal() []Field {
 		}
 	}
 	return fields
+}
+
+// Raw lists the fields of a type that are stored as they were sent.
+func (m *Model) Raw(kind FieldType) (names []string) {
+	for i, f := range m.Fields {
+		if f.Type == kind && slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // Rule says in a few words where column i comes from and how it is checked.
