@@ -13,7 +13,7 @@ func Model(m *model.Model) (f Findings) {
 		return nil
 	}
 	if raw := m.Raw(model.TypeJSON); raw != nil {
-		f.Add(Warning, "masks", "json_raw", "leave it out of the model, and give what is needed of it fields of their own; or see that it holds nothing personal",
+		f.Add(Warning, "masks", "json_raw", "leave it out of the model, or see that it holds nothing personal; a sender can put what is needed of it into members of their own",
 			"%s is JSON and is stored as it was sent, with all that is personal in it: the model masks fields, and no part of one", strings.Join(raw, ", "))
 	}
 	if raw := m.Raw(model.TypeText); raw != nil {
