@@ -110,9 +110,10 @@ func (d *database) query(ctx context.Context, sql string, args ...string) ([][]s
 }
 
 // A statement of check that touches rows waits for no lock and works for no
-// longer than this. The last limit is for a network that breaks in between.
+// longer than this. The last limit is for a network that breaks in between. To
+// compile a large query takes seconds, and it is run once.
 const boundsSQL = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s';
-	SET LOCAL idle_in_transaction_session_timeout = '5s'`
+	SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL jit = off`
 
 // bounded runs f in a transaction that has limits and is rolled back.
 func (d *database) bounded(ctx context.Context, f func() error) error {

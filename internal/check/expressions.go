@@ -45,11 +45,14 @@ const expressionsSQL = `WITH RECURSIVE here AS (
 	UNION ALL SELECT 'pg_policy'::regclass, oid, 0, format('the policy %I', polname), '' FROM pg_policy
 		WHERE polrelid = $1::oid AND row_security_active($1::oid) AND polcmd IN ('a', 'r', '*') AND EXISTS (SELECT FROM unnest(polroles) AS r (oid) WHERE CASE WHEN r.oid = 0 THEN true ELSE pg_has_role(r.oid, 'USAGE') END)
 ), uses AS (
-	SELECT p.what, p.text, u.refclassid, u.refobjid FROM parts p JOIN pg_depend u USING (classid, objid, objsubid)
+	-- By its index: a table can have thousands of partitions. OFFSET keeps the planner from joining otherwise.
+	SELECT p.what, p.text, u.refclassid, u.refobjid FROM parts p CROSS JOIN LATERAL (
+		SELECT refclassid, refobjid FROM pg_depend d WHERE d.classid = p.classid AND d.objid = p.objid AND d.objsubid = p.objsubid OFFSET 0) AS u
 	-- A trigger's own function runs without asking.
-	WHERE NOT (classid = 'pg_trigger'::regclass AND u.refclassid = 'pg_proc'::regclass AND u.refobjid = (SELECT tgfoid FROM pg_trigger WHERE oid = objid))
+	WHERE NOT (p.classid = 'pg_trigger'::regclass AND u.refclassid = 'pg_proc'::regclass AND u.refobjid = (SELECT tgfoid FROM pg_trigger WHERE oid = p.objid))
 	UNION
-	SELECT s.what, s.text, u.refclassid, u.refobjid FROM uses s JOIN pg_depend u ON u.classid = s.refclassid AND u.objid = s.refobjid
+	SELECT s.what, s.text, u.refclassid, u.refobjid FROM uses s CROSS JOIN LATERAL (
+		SELECT refclassid, refobjid FROM pg_depend d WHERE d.classid = s.refclassid AND d.objid = s.refobjid OFFSET 0) AS u
 	WHERE s.refclassid = 'pg_operator'::regclass OR s.refclassid = 'pg_proc'::regclass
 		AND (SELECT prosqlbody IS NOT NULL AND NOT prosecdef AND has_function_privilege(oid, 'EXECUTE') FROM pg_proc WHERE oid = s.refobjid)
 ), missing AS (
@@ -79,7 +82,11 @@ func (d *database) expressions(ctx context.Context, r *relation) error {
 	if err != nil {
 		return err
 	}
-	rows, err := d.query(ctx, expressionsSQL, r.oid, string(names))
+	var rows [][]string
+	err = d.bounded(ctx, func() error {
+		rows, err = d.query(ctx, expressionsSQL, r.oid, string(names))
+		return err
+	})
 	if err != nil {
 		return err
 	}
