@@ -25,6 +25,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/schollz/progressbar/v3 v3.19.1
+	github.com/xdg-go/stringprep v1.0.4
 	golang.org/x/term v0.48.0
 	modernc.org/sqlite v1.62.0
 )

@@ -22,8 +22,8 @@ type checkCmd struct {
 // Help says more than one line.
 func (checkCmd) Help() string {
 	return `Looks at the configuration, the table and the grants as the model needs them, what keeps rows out of the table (rules,
-triggers, partitions), the queue and its dead-letter queue (SQS_URL, DEAD_LETTER_QUEUE_URL), and the Lambda functions
-that read the queue. Receives nothing and stores nothing: rows that try whether a trigger changes the key are rolled back
+triggers, partitions), what the server's log holds of rows, the queue and its dead-letter queue (SQS_URL,
+DEAD_LETTER_QUEUE_URL), and the Lambda functions that read the queue. Receives nothing and stores nothing: rows that try whether a trigger changes the key are rolled back
 (sequences may advance). Run it with the environment and the role that the function has. The exit code is 1 when
 something would lose messages or keep them waiting; what could not be looked at is said, and does not fail.`
 }
@@ -38,6 +38,9 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(), AWS: loadAWS,
 	})
 	c.masks(ctx, cfg, secrets, &f)
+	if cfg.Model != nil {
+		f = append(f, check.Model(cfg.Model)...)
+	}
 	c.database(ctx, cfg, secrets, &f)
 	c.queues(ctx, a, cfg, &f)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -83,7 +83,8 @@ func newCheckedSite(t *testing.T) *checkedSite {
 		s.db.Exec(t, sql)
 	}
 	s.environ = map[string]string{
-		"DATABASE_URL": s.db.URL, "SQS_URL": s.source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "SLUICE_BACKOFF": "true",
+		// A server whose log is as it comes holds refused rows, and check warns of that.
+		"DATABASE_URL": s.db.URL + "&log_error_verbosity=terse", "SQS_URL": s.source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "SLUICE_BACKOFF": "true",
 		"SLUICE_MASK_KEYS": "k1:canary-0123456789abcdef0123456789abcdef",
 	}
 	return s

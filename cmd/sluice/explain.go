@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"sluice/internal/batch"
+	"sluice/internal/check"
 	"sluice/internal/config"
 	"sluice/internal/message"
 )
@@ -55,6 +56,11 @@ func (c *explainCmd) Run(ctx context.Context, a *app) error {
 			return a.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
 		}
 		return fmt.Errorf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
+	}
+	for _, f := range check.Model(cfg.Model) {
+		if f.Severity == check.Warning {
+			fmt.Fprintf(a.stderr, "sluice: warning: %s; %s\n", f.What, f.Remedy)
+		}
 	}
 	var all []explanation
 	rows.Row(0, func(i int, v []byte) {

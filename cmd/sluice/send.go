@@ -39,6 +39,8 @@ A FIFO queue keeps every line, equal ones too, and nothing of a file that is sen
 the same numbers then. --dedup says otherwise. Lines that a queue confirms and does not keep, since one before them was
 equal, are counted.
 
+The id of a group is in clear in SQS, whatever encrypts the queue: take a field that tells nothing of a person.
+
   sluice send bodies.jsonl.gz
   sluice send - --group-field user_id < bodies.jsonl`
 }

@@ -39,8 +39,9 @@ var may = map[string]struct{ imports, why string }{
 
 	"internal/credentials/login": {"", "who connects; stores and credentials share it"},
 	"internal/rdsroots":          {"", "certificates"},
-	"internal/credentials":       {"internal/credentials/login internal/mask internal/message", "secrets and tokens become logins and keyrings"},
-	"internal/sqsqueue":          {"internal/message", "the calls of SQS"},
+	"internal/region":            {"", "one form, for everybody who calls AWS"},
+	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/region", "secrets and tokens become logins and keyrings"},
+	"internal/sqsqueue":          {"internal/message internal/region", "the calls of SQS"},
 
 	"internal/localpg":    {"", "a server of Postgres, of anybody's"},
 	"internal/esmsim":     {"", "a simulator of AWS that shares no code, and so no mistake, with what it tests"},

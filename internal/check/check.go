@@ -3,12 +3,15 @@
 //
 //	Database   database.go  reads the catalog, the grants and the clock of a live server
 //	           columns.go   a column of the model beside the live one
+//	           expressions.go  rights on what defaults and constraints call
+//	           serverlog.go  what the server cannot store, and what its log holds
 //	           durable.go   what a crash of the server would lose
 //	           policies.go  row-level security
 //	           triggers.go  what stands between an INSERT and the table
 //	           trial.go     whether a trigger changes the key: rows that are not stored
 //	           sent.go      sent times that cannot be
 //	           partitions.go  where rows of now and of soon go
+//	Model      model.go     says what a model stores as it was sent
 //	Queues     queues.go    judges settings that were read already
 //	Functions  queues.go    judges event source mappings that were read already
 //

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"sluice/internal/mask"
 	"sluice/internal/model"
 )
 
@@ -17,6 +18,7 @@ type live struct {
 	// shown is the type as SQL spells it.
 	shown     string
 	notNull   bool
+	domain    bool // a domain refuses NULL
 	hasValue  bool // a default, an identity or a generated value
 	generated bool // it takes no value from outside
 	insert    bool // the role may
@@ -44,6 +46,9 @@ const pads = "pads values with blanks, and does not tell blanks at a value's end
 func misfit(c model.Column, have live) (rule, why string) {
 	switch want := c.Type; want.Base {
 	case "varchar", "text":
+		if c.Masked {
+			return misfitMask(have)
+		}
 		return misfitText(want, have)
 	case "smallint", "integer", "bigint":
 		switch width, ok := integers[have.base]; {
@@ -75,6 +80,18 @@ func misfit(c model.Column, have live) (rule, why string) {
 		}
 		return "", ""
 	}
+}
+
+// misfitMask judges a column of masks, which all have the same length.
+func misfitMask(have live) (rule, why string) {
+	if have.base == "bpchar" && have.typmod-4 == mask.Size {
+		return "", ""
+	}
+	rule, why = misfitText(model.SQLType{Base: "varchar", Length: mask.Size}, have)
+	if rule == ruleNarrower {
+		why = fmt.Sprintf("is narrower than a mask, which has %d characters", mask.Size)
+	}
+	return rule, why
 }
 
 func misfitText(want model.SQLType, have live) (rule, why string) {
@@ -137,7 +154,11 @@ func (d *database) columns(name string, have map[string]live, want []model.Colum
 		case rule != "":
 			d.Add(Error, "table", rule, remedy, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
 		case l.notNull && !notNull(c):
-			d.Add(Error, "table", "column_not_null", fmt.Sprintf("make the field required in the model, or ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", name, c.Name),
+			allow := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", name, strconv.Quote(c.Name))
+			if l.domain {
+				allow = fmt.Sprintf("let its domain %s allow NULL", l.shown)
+			}
+			d.Add(Error, "table", "column_not_null", "make the field required in the model, or "+allow,
 				"%s.%s is NOT NULL, and its field is optional in the model: messages without it are refused", name, c.Name)
 		default:
 			continue

@@ -42,7 +42,7 @@ func Database(ctx context.Context, c Connector, m *model.Model) Findings {
 	}
 	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
-	for _, look := range []func(context.Context) error{d.server, d.commits, d.tables} {
+	for _, look := range []func(context.Context) error{d.server, d.encoding, d.commits, d.serverLog, d.tables} {
 		if err := look(ctx); err != nil {
 			d.Add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
 			break
@@ -110,9 +110,10 @@ func (d *database) query(ctx context.Context, sql string, args ...string) ([][]s
 }
 
 // A statement of check that touches rows waits for no lock and works for no
-// longer than this. The last limit is for a network that breaks in between.
+// longer than this. The last limit is for a network that breaks in between. To
+// compile a large query takes seconds, and it is run once.
 const boundsSQL = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s';
-	SET LOCAL idle_in_transaction_session_timeout = '5s'`
+	SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL jit = off`
 
 // bounded runs f in a transaction that has limits and is rolled back.
 func (d *database) bounded(ctx context.Context, f func() error) error {
@@ -222,11 +223,18 @@ const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role
 	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
-const columnsSQL = `SELECT a.attname, t.typname, CASE WHEN own.typtype = 'd' THEN own.typtypmod ELSE a.atttypmod END, format_type(a.atttypid, a.atttypmod),
-	a.attnotnull OR own.typnotnull, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
+// A domain can be made of another one: its type and length are those of the innermost, and a NULL is
+// refused by each that is NOT NULL. The default is its own.
+const columnsSQL = `WITH RECURSIVE made AS (
+	SELECT attnum, atttypid AS type, atttypmod AS typmod, false AS refuses, 0 AS depth FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
+	UNION ALL
+	SELECT m.attnum, t.typbasetype, t.typtypmod, m.refuses OR t.typnotnull, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.type AND t.typtype = 'd'
+), base AS (SELECT DISTINCT ON (attnum) * FROM made ORDER BY attnum, depth DESC)
+SELECT a.attname, t.typname, b.typmod, format_type(a.atttypid, a.atttypmod),
+	a.attnotnull OR b.refuses, b.refuses, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
 	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT')
-	FROM pg_attribute a JOIN pg_type own ON own.oid = a.atttypid JOIN pg_type t ON t.oid = CASE WHEN own.typtype = 'd' THEN own.typbasetype ELSE own.oid END
-	WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum`
+	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = b.type JOIN pg_type own ON own.oid = a.atttypid
+	WHERE a.attrelid = $1::oid ORDER BY a.attnum`
 
 func (d *database) table(ctx context.Context, table string, want []model.Column, key []string) error {
 	name := batch.QuoteTable(d.model.Table.Schema, table)
@@ -263,12 +271,12 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	have := map[string]live{}
 	for _, r := range rows {
 		typmod, _ := strconv.Atoi(r[2])
-		have[r[0]] = live{name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", hasValue: r[5] == "t", generated: r[6] == "t", insert: r[7] == "t", sel: r[8] == "t"}
+		have[r[0]] = live{name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t"}
 	}
 	r := &relation{name: name, oid: oid, want: want, have: have, key: key}
 	d.columns(name, have, want, d.filled)
 	d.grants(name, have, want, key)
-	looks := []func(context.Context, *relation) error{d.logged, d.key, d.diverted, d.partitions, d.sent}
+	looks := []func(context.Context, *relation) error{d.logged, d.key, d.expressions, d.diverted, d.partitions, d.sent}
 	if secured {
 		looks = slices.Insert(looks, 0, d.policies)
 	}

@@ -38,10 +38,11 @@ func says(t *testing.T, f check.Findings, text string) {
 	}
 }
 
-// rules lists the findings that are not OK, as "severity rule".
+// rules lists the findings that are not OK, as "severity rule", but for the one that every server
+// gives whose log is as it comes: TestTheServersLog has that.
 func rules(f check.Findings) (all []string) {
 	for i := range f {
-		if f[i].Severity != check.OK {
+		if f[i].Severity != check.OK && f[i].Rule != "log_refused_rows" {
 			all = append(all, string(f[i].Severity)+" "+f[i].Rule)
 		}
 	}

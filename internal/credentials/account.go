@@ -1,16 +1,19 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"sluice/internal/region"
 )
 
 // A call is tried twice. callTime is the most that it takes, pauses included.
@@ -94,12 +97,13 @@ func (s *secret) String() string { return "the secret of " + s.variable }
 // idForm is what the id of a secret looks like. What does not may be the
 // secret itself, and is not shown.
 var idForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(arn:[a-z-]+:secretsmanager:[a-z0-9-]+:[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]+$`)
+	return regexp.MustCompile(`^(?:arn:[a-z-]+:secretsmanager:([^:]*):[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]+$`)
 })
 
 // read returns the text of the secret's current version.
 func (s *secret) read(ctx context.Context) ([]byte, error) {
-	if len(s.id) > 640 || !idForm().MatchString(s.id) {
+	form := idForm().FindStringSubmatch(s.id)
+	if len(s.id) > 640 || form == nil || strings.HasPrefix(s.id, "arn:") && !region.Valid(form[1]) {
 		return nil, operator("%s is neither the ARN nor the name of a secret", s.variable)
 	}
 	ctx, cancel := within(ctx, callTime)
@@ -108,9 +112,7 @@ func (s *secret) read(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name, err := arn.Parse(s.id); err == nil {
-		cfg.Region = name.Region
-	}
+	cfg.Region = cmp.Or(form[1], cfg.Region)
 	if cfg.Region == "" {
 		return nil, noRegion(s.variable)
 	}

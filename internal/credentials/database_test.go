@@ -32,7 +32,7 @@ func TestLoginOfTheURL(t *testing.T) {
 
 func TestSecretGoesBeforeTheURL(t *testing.T) {
 	t.Parallel()
-	all := login.Login{Host: "db.example", Port: 5433, User: "sluice", Password: login.NewPassword("p@ss:/?#[] %41\u00e9"), Database: "app", TLS: true}
+	all := login.Login{Host: "db.example", Port: 5433, User: "sluice", Password: login.NewPassword("p@ss:/?#[] %41\u00e9"), Database: "app", Verified: true}
 	with := func(change func(*login.Login)) login.Login {
 		l := all
 		change(&l)
@@ -53,7 +53,7 @@ func TestSecretGoesBeforeTheURL(t *testing.T) {
 		{"as RDS manages it", `{"username":"sluice","password":"p@ss:/?#[] %41\u00e9"}`, url, managed},
 		{"null fields", `{"username":"sluice","password":"p@ss:/?#[] %41\u00e9","host":null,"dbname":null}`, url, managed},
 		{"values of all kinds beside", `{` + rest + `,"port":5433,"a":{"b":[1,2]},"c":true,"d":null}`, url, all},
-		{"no URL", `{` + rest + `,"port":5433}`, login.Login{Port: 5432, TLS: true}, all},
+		{"no URL", `{` + rest + `,"port":5433}`, login.Login{Port: 5432, Verified: true}, all},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -123,7 +123,7 @@ func TestSecretThatIsNone(t *testing.T) {
 func TestNobodyNamesAHost(t *testing.T) {
 	t.Parallel()
 	i := install(t, `{"username":"sluice","password":"`+canary+`"}`)
-	_, err := i.Database.Fetch(t.Context(), login.Login{TLS: true})
+	_, err := i.Database.Fetch(t.Context(), login.Login{Verified: true})
 	check(t, err, message.CauseOperator, "names a host")
 }
 

@@ -211,7 +211,7 @@ func fetch(t *testing.T, c *credentials.Credentials) login.Login {
 }
 
 // url is the login of postgres://from:url@url.example:5432/urldb.
-var url = login.Login{Host: "url.example", Port: 5432, User: "from", Password: login.NewPassword("url-" + canary), Database: "urldb", TLS: true}
+var url = login.Login{Host: "url.example", Port: 5432, User: "from", Password: login.NewPassword("url-" + canary), Database: "urldb", Verified: true}
 
 func secretOf(password string) string {
 	return fmt.Sprintf(`{"username":"sluice","password":"%s-%s","engine":"postgres","host":"db.example","port":5433,"dbname":"app","dbInstanceIdentifier":"x"}`, password, canary)

@@ -111,6 +111,9 @@ func TestBadNames(t *testing.T) {
 		databaseARN + ":password::" + canary,
 		"arn:aws:ssm:eu-central-1:123456789012:parameter/" + canary,
 		canary + " " + canary,
+		strings.Replace(databaseARN, "eu-central-1", "evil", 1),
+		strings.Replace(databaseARN, "eu-central-1", "evil.example.com/", 1),
+		strings.Replace(databaseARN, "eu-central-1", "", 1),
 	} {
 		c := credentials.New(credentials.Options{DatabaseSecretARN: id})
 		_, err := c.Database.Fetch(t.Context(), url)

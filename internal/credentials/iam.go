@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
 
 	"sluice/internal/credentials/login"
+	"sluice/internal/region"
 )
 
 // tokenFor is how long a token is used. RDS takes it for 15 minutes, by its
@@ -37,8 +39,10 @@ type token struct {
 
 func (i *iamLogin) fetch(ctx context.Context, url login.Login) (login.Login, error) {
 	switch {
-	case !url.TLS:
-		return login.Login{}, operator("a token of IAM needs TLS (RDS has it sent in clear text inside): take sslmode=disable, allow or prefer out of DATABASE_URL")
+	case url.Several:
+		return login.Login{}, operator("a token of IAM is signed for one host, and DATABASE_URL names several: leave one, as the endpoint of the cluster")
+	case !url.Verified:
+		return login.Login{}, operator("a token of IAM is a password for 15 minutes, and goes to nobody who is not verified: write sslmode=verify-full (or verify-ca) in DATABASE_URL, or nothing, which means that for every host but this machine")
 	case url.Host == "" || url.User == "":
 		return login.Login{}, operator("DATABASE_IAM_AUTH needs DATABASE_URL with user and host, as in postgres://user@host:5432/database")
 	}
@@ -79,15 +83,12 @@ func (i *iamLogin) sign(ctx context.Context, l login.Login) (login.Login, error)
 	if err != nil {
 		return login.Login{}, err
 	}
-	region := regionOf(l.Host)
-	if region == "" {
-		region = cfg.Region
-	}
-	if region == "" {
+	where := cmp.Or(regionOf(l.Host), cfg.Region)
+	if where == "" {
 		return login.Login{}, noRegion("DATABASE_IAM_AUTH")
 	}
 	endpoint := net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
-	text, err := auth.BuildAuthToken(ctx, endpoint, region, l.User, credentials.StaticCredentialsProvider{Value: keys})
+	text, err := auth.BuildAuthToken(ctx, endpoint, where, l.User, credentials.StaticCredentialsProvider{Value: keys})
 	if err != nil {
 		return login.Login{}, operator("no token of IAM could be made for host and user of DATABASE_URL; check them") // not err: it may quote the token
 	}
@@ -115,13 +116,13 @@ func withPath(token string) string {
 }
 
 var endpointRegion = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\.([a-z]{2}(?:-[a-z]+)+-[0-9]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
+	return regexp.MustCompile(`\.([a-z0-9-]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
 })
 
 // regionOf reads the region from the name of an endpoint, which knows it
 // better than the function does. It is empty for other names.
 func regionOf(host string) string {
-	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); match != nil {
+	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); len(match) > 1 && region.Valid(match[1]) {
 		return match[1]
 	}
 	return ""

@@ -20,7 +20,7 @@ import (
 
 const endpoint = "db.abc123.eu-west-3.rds.amazonaws.com"
 
-var iamURL = login.Login{Host: endpoint, Port: 5432, User: "we@ird us%er", Database: "app", TLS: true}
+var iamURL = login.Login{Host: endpoint, Port: 5432, User: "we@ird us%er", Database: "app", Verified: true}
 
 // signer is a source of AWS credentials. No two that it gives are the same,
 // so that no two tokens are (else they are within one second).
@@ -207,14 +207,15 @@ func TestRefusedToken(t *testing.T) {
 
 func TestTokenThatCannotBe(t *testing.T) {
 	t.Parallel()
-	plain, nobody, nowhere := iamURL, iamURL, iamURL
-	plain.TLS, nobody.User, nowhere.Host = false, "", ""
+	unverified, nobody, nowhere, several := iamURL, iamURL, iamURL, iamURL
+	unverified.Verified, nobody.User, nowhere.Host, several.Several = false, "", "", true
 	for _, test := range []struct {
 		name string
 		url  login.Login
 		want string
 	}{
-		{"in clear text", plain, "needs TLS"},
+		{"to whoever answers", unverified, "sslmode=verify-full"},
+		{"for several hosts", several, "signed for one host"},
 		{"without a user", nobody, "user and host"},
 		{"without a host", nowhere, "user and host"},
 	} {
@@ -235,8 +236,9 @@ func TestRegionOfAToken(t *testing.T) {
 		"P.PROXY-abc123.EU-WEST-1.RDS.AMAZONAWS.COM":            "eu-west-1",
 		"db.abc123.rds.cn-north-1.amazonaws.com.cn":             region, // another form: the function's own region
 		"db.abc123.cn-north-1.rds.amazonaws.com.cn":             "cn-north-1",
-		"db.example.com": region,
-		"2001:db8::1":    region,
+		"db.abc123.europe.rds.amazonaws.com":                    region, // no region
+		"db.example.com":                                        region,
+		"2001:db8::1":                                           region,
 	} {
 		c, _ := iamInstall()
 		u := iamURL
@@ -251,6 +253,6 @@ func TestRegionOfAToken(t *testing.T) {
 		}
 	}
 	c, _ := iamInstall(config.WithRegion(""))
-	_, err := c.Database.Fetch(t.Context(), login.Login{Host: "db.example.com", Port: 5432, User: "u", TLS: true})
+	_, err := c.Database.Fetch(t.Context(), login.Login{Host: "db.example.com", Port: 5432, User: "u", Verified: true})
 	check(t, err, message.CauseOperator, "AWS_REGION")
 }

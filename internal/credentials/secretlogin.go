@@ -5,9 +5,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -121,8 +124,32 @@ func parseLogin(text []byte) (said login.Login, err error) {
 	case engine != "" && !strings.Contains(engine, "postgres"):
 		return login.Login{}, errors.New(`its "engine" is not postgres: it is the secret of another database`)
 	}
+	if err := checkHost(said.Host); err != nil {
+		return login.Login{}, err
+	}
 	said.Password = login.NewPassword(password)
 	return said, nil
+}
+
+func isAddress(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// checkHost finds a host that is none. As a name it would not resolve, which
+// looks like an outage.
+func checkHost(host string) error {
+	switch _, port, err := net.SplitHostPort(host); {
+	case strings.HasPrefix(host, "/") || isAddress(host): // a socket's folder, an address
+		return nil
+	case err == nil && strings.Trim(port, "0123456789") == "":
+		return errors.New(`its "host" has a port in it: write "host":"db.example.com","port":5432`)
+	case strings.Contains(host, ","):
+		return errors.New(`its "host" names several hosts: write one, as the endpoint of the cluster`)
+	case strings.ContainsAny(host, ":/@?#[]%\\\"'") || strings.ContainsFunc(host, unicode.IsSpace) || strings.ContainsFunc(host, unicode.IsControl):
+		return errors.New(`its "host" is not a host name: write "host":"db.example.com"`)
+	}
+	return nil
 }
 
 // readText reads a string; null is an empty one.

@@ -137,6 +137,9 @@ func (s *Server) URL() string { return s.url }
 // Origin says which server this is and where its binaries came from, for a person: "PostgreSQL 15.18 of this machine".
 func (s *Server) Origin() string { return s.bin.origin() }
 
+// Log returns what the server has written to its log.
+func (s *Server) Log() ([]byte, error) { return os.ReadFile(s.dir.log()) }
+
 // Stop ends the server at once, whatever its clients are doing, and removes its data. Only the first call does
 // anything; the others return what the first one returned.
 func (s *Server) Stop() error {

@@ -44,10 +44,10 @@ var explanations = map[Reason]string{
 	ReasonNotEmail:     "the field is not one e-mail address",
 	ReasonNotVersion:   "the field is not a version such as 2.3.0",
 	ReasonNotInteger:   "the field is a number, but no integer",
-	ReasonNotTimestamp: "the field is not an RFC 3339 time with a zone",
+	ReasonNotTimestamp: "the field is not an RFC 3339 time with a zone, in the years 1 to 9999",
 	ReasonNotDate:      "the field is not a date such as 2026-01-31",
 	ReasonNotUUID:      "the field is not a UUID",
-	ReasonOutOfRange:   "the field has more digits than its column can hold",
+	ReasonOutOfRange:   "the field has a number with more digits than its column can hold, or than it may print",
 	ReasonRefused:      "the database refuses the row",
 }
 

@@ -96,6 +96,16 @@ func (m *Model) Masks() bool {
 	return len(m.Personal()) > 0 || slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == MetaMaskKey })
 }
 
+// Raw lists the fields of a type that are stored as they were sent.
+func (m *Model) Raw(kind FieldType) (names []string) {
+	for i, f := range m.Fields {
+		if f.Type == kind && slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
+			names = append(names, f.Name)
+		}
+	}
+	return names
+}
+
 // Rule says in a few words where column i comes from and how it is checked.
 func (m *Model) Rule(i int) string {
 	c := m.Columns[i]

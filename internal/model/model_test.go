@@ -65,7 +65,7 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 		case batch.Date:
 			row[col.Name] = epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
 		case batch.Timestamp:
-			row[col.Name] = epoch.Add(time.Duration(int64(binary.BigEndian.Uint64(v))) * time.Microsecond).Format(time.RFC3339Nano)
+			row[col.Name] = time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
 		case batch.UUID:
 			row[col.Name] = uuid.UUID(v).String()
 		}
@@ -167,9 +167,10 @@ func TestOrders(t *testing.T) {
 		{`"total":1e13`, "total", "1e13"},
 		{`"total":1234500e-6`, "total", "1234500e-6"},
 		{`"total":0e99`, "total", "0e99"},
-		{`"total":-0.00e-10000`, "total", "-0.00e-10000"},
-		{`"total":0e99999`, "total", "0"}, // Postgres refuses such an exponent
-		{`"total":0e-99999`, "total", "0"},
+		{`"total":0e99999`, "total", "0e99999"},
+		{`"total":-0.00e-998`, "total", "-0.00e-998"},
+		{`"total":-0.00e-999`, "total", "0"}, // Postgres would print all of them
+		{`"total":0e-99999`, "total", "0"},   // and refuses such an exponent
 		{`"total":-0.00E-99999`, "total", "0"},
 		{`"total":0e999999999999`, "total", "0"},
 		{`"total":0e-99999999999999999999`, "total", "0"},
@@ -228,7 +229,6 @@ func TestOrders(t *testing.T) {
 		{`"placed_at":"2026-01-31T12:00:00+24:00"`, message.ReasonNotTimestamp},
 		{`"placed_at":"2026-01-31T12:00:00+02:60"`, message.ReasonNotTimestamp},
 		{`"placed_at":"2026-01-31T24:00:00Z"`, message.ReasonNotTimestamp},
-		{`"placed_at":"2026-01-31T23:59:60Z"`, message.ReasonNotTimestamp},
 		{`"placed_at":""`, message.ReasonMissing},
 		{`"placed_at":1767225600`, message.ReasonWrongType},
 		{`"deliver_on":"2026-1-31"`, message.ReasonNotDate},

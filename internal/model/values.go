@@ -79,69 +79,62 @@ func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
 	return ""
 }
 
-// Limits of a numeric without a precision, far inside those of Postgres.
-const (
-	maxNumericDigits = 1000
-	maxExponent      = 10_000
-)
-
 // numeric appends a JSON number digit for digit. More digits before or behind
 // the point than the column has reject; Postgres would round them.
 func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	if v[0] != '-' && !isDigit(v[0]) {
 		return message.ReasonWrongType
 	}
-	mantissa, exponent, far := v, 0, false
-	if i := bytes.IndexAny(v, "eE"); i >= 0 {
-		n, err := strconv.Atoi(string(v[i+1:]))
-		mantissa, exponent, far = v[:i], n, err != nil || n > maxExponent || n < -maxExponent
-	}
-	zero := len(bytes.Trim(mantissa, "-0.")) == 0
+	n := measure(v)
 	switch {
-	case zero && (far || len(v) > maxNumericDigits):
+	case n.zero && !n.bounded():
 		b.String("0") // Postgres refuses 0e-99999
 		return ""
-	case zero: // however it is written
-		b.Bytes(v)
-		return ""
-	case far:
-		return message.ReasonOutOfRange
-	}
-	whole, fraction, _ := bytes.Cut(bytes.TrimPrefix(mantissa, []byte("-")), []byte("."))
-	fraction = bytes.TrimRight(fraction, "0")
-	before := len(whole) + exponent // digits before the point
-	significant := bytes.TrimLeft(whole, "0")
-	if len(significant) == 0 {
-		leading := len(fraction) - len(bytes.TrimLeft(fraction, "0"))
-		before = exponent - leading
-	}
-	after := len(fraction) - exponent // and behind it
-	if len(fraction) == 0 {
-		after = -(len(whole) - len(bytes.TrimRight(whole, "0"))) - exponent
-	}
-	limitBefore, limitAfter := maxNumericDigits, maxNumericDigits
-	if t.Length > 0 {
-		limitBefore, limitAfter = t.Length-t.Scale, t.Scale
-	}
-	if before > limitBefore || after > limitAfter {
+	case n.zero: // however it is written
+	case !n.bounded(), t.Length > 0 && (n.before > t.Length-t.Scale || n.after > t.Scale):
 		return message.ReasonOutOfRange
 	}
 	b.Bytes(v)
 	return ""
 }
 
-// timestamp reads an RFC 3339 time. time.Parse alone takes more than that:
-// hours of one digit, a comma before the fraction, zones beyond a day.
-func timestamp(text []byte) (time.Time, bool) {
-	if len(text) < len("2026-01-31T12:00:00Z") || text[10] != 'T' || text[13] != ':' || text[19] == ',' {
-		return time.Time{}, false
+// timestamp reads an RFC 3339 time: T and Z may be lower case, and a leap
+// second, at 23:59:60 UTC, is the second that follows it. time.Parse alone takes
+// neither, but hours of one digit, a comma before the fraction, and zones beyond
+// a day. Its year is one that every client of Postgres can read.
+func timestamp(text []byte) (at time.Time, ok bool) {
+	const seconds = len("2026-01-31T12:00:")
+	if len(text) < len("2026-01-31T12:00:00Z") || text[13] != ':' || text[19] == ',' {
+		return at, false
 	}
-	if zone := text[len(text)-6:]; text[len(text)-1] != 'Z' && (string(zone[1:3]) > "23" || string(zone[4:6]) > "59") {
-		return time.Time{}, false
+	text = append(make([]byte, 0, 64), text...) // the body stays as it is
+	if text[10] == 't' {
+		text[10] = 'T'
+	}
+	switch zone := text[len(text)-len("+00:00"):]; {
+	case zone[5] == 'z':
+		zone[5] = 'Z'
+	case zone[5] != 'Z' && (string(zone[1:3]) > "23" || string(zone[4:6]) > "59"):
+		return at, false
+	}
+	leap := text[seconds] == '6' && text[seconds+1] == '0'
+	if leap {
+		text[seconds], text[seconds+1] = '5', '9'
 	}
 	at, err := time.Parse(time.RFC3339, string(text))
-	return at, err == nil
+	at = at.UTC()
+	if leap {
+		if at.Hour() != 23 || at.Minute() != 59 {
+			return at, false
+		}
+		at = at.Add(time.Second)
+	}
+	return at, err == nil && readable(at)
 }
+
+// readable reports whether a time has a year from 1 to 9999, which is what many
+// clients can read. Postgres takes others.
+func readable(at time.Time) bool { return 1 <= at.Year() && at.Year() <= 9999 }
 
 // date reads a day as RFC 3339 writes it.
 func date(text []byte) (time.Time, bool) {
@@ -149,7 +142,7 @@ func date(text []byte) (time.Time, bool) {
 		return time.Time{}, false
 	}
 	at, err := time.Parse(time.DateOnly, string(text))
-	return at, err == nil
+	return at, err == nil && readable(at)
 }
 
 // parseUUID reads the form of 36 characters, in upper or lower case.
@@ -159,33 +152,4 @@ func parseUUID(text []byte) (uuid.UUID, bool) {
 	}
 	id, err := uuid.ParseBytes(text)
 	return id, err == nil
-}
-
-// maxJSONDepth bounds the nesting of a json column. Postgres parses it by
-// recursion and gives up somewhere beyond a thousand (54001).
-const maxJSONDepth = 200
-
-// rawJSON appends a JSON value as it was sent; the decoder has checked it.
-func rawJSON(b *batch.Batch, v []byte) message.Reason {
-	depth, quoted := 0, false
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '\\':
-			i++
-			if bytes.HasPrefix(v[i:], []byte("u0000")) {
-				return message.ReasonNUL
-			}
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxJSONDepth {
-				return message.ReasonTooDeep
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	b.Bytes(v)
-	return ""
 }

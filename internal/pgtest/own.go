@@ -92,6 +92,16 @@ func parse(t testing.TB, text string) *url.URL {
 	return u
 }
 
+// Log returns what the server has written to its log.
+func (s *Server) Log(t testing.TB) string {
+	t.Helper()
+	text, err := s.local.Log()
+	if err != nil {
+		t.Fatalf("pgtest: the server's log: %v", err)
+	}
+	return string(text)
+}
+
 // Crash ends the server at once. Resume starts it again.
 func (s *Server) Crash() { s.local.Crash() }
 

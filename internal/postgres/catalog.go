@@ -27,6 +27,7 @@ type catalog struct {
 	Shown       []string     `json:"shown"` // columns below a view that it shows, perhaps by other names
 	Constraints []constraint `json:"constraints"`
 	Columns     []column     `json:"columns"`
+	Attributes  []string     `json:"attributes"` // names of the columns of all relations
 	Functions   []function   `json:"functions"`
 	Policy      policy       `json:"policy"`
 	Triggers    []string     `json:"triggers"` // those that may change or discard a row
@@ -74,8 +75,14 @@ type column struct {
 }
 
 type domain struct {
-	Schema string `json:"schema"`
-	Name   string `json:"name"`
+	Schema      string   `json:"schema"`
+	Name        string   `json:"name"`
+	Constraints []string `json:"constraints"`
+}
+
+// named reports whether an error names the domain.
+func (d domain) named(err *pgconn.PgError) bool {
+	return d.Schema == err.SchemaName && d.Name == err.DataTypeName
 }
 
 // function can be called while a row is inserted: by a trigger, a default, a
@@ -172,7 +179,7 @@ func (c *catalog) columns(names []string, ledger bool) []string {
 // names, or is made of it.
 func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) {
 	for _, k := range c.Columns {
-		if slices.Contains(k.Domains, domain{err.SchemaName, err.DataTypeName}) {
+		if slices.ContainsFunc(k.Domains, func(d domain) bool { return d.named(err) }) {
 			names = append(names, k.Name)
 			ledger = ledger || k.Ledger
 		}

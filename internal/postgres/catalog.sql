@@ -88,8 +88,10 @@ SELECT json_build_object(
 					SELECT FROM uses u WHERE u.refclassid = 'pg_class'::regclass AND u.refobjid = b.attrelid AND u.refobjsubid = b.attnum
 						AND (u.classid = 'pg_attrdef'::regclass AND u.objid = a.value OR u.classid = 'pg_class'::regclass AND u.objid = a.attrelid AND u.objsubid = a.attnum))),
 			'computed', coalesce(a.attgenerated = '' AND a.expression NOT LIKE '{CONST %', false),
-			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name)) FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
+			'domains', (SELECT json_agg(json_build_object('schema', d.schema, 'name', d.name, 'constraints', (SELECT json_agg(c.conname) FROM pg_constraint c WHERE c.contypid = d.oid)))
+				FROM domains d WHERE d.attrelid = a.attrelid AND d.attnum = a.attnum)))
 		FROM attributes a),
+	'attributes', (SELECT json_agg(DISTINCT a.attname) FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
 	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql', 'sql', l.lanname = 'sql',
 			'reads', p.prosrc ~* '\m(select|perform|from|execute)\M'))
 		FROM parts JOIN pg_depend u USING (classid, objid) LEFT JOIN pg_operator o ON u.refclassid = 'pg_operator'::regclass AND o.oid = u.refobjid

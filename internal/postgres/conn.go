@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -107,30 +109,48 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 		}
 	}
 	c, err := s.dial(ctx, used, onNotice)
-	if server := asServer(err); s.logins != nil && server != nil && (server.Code == "28P01" || server.Code == "28000") {
+	if server := asServer(err); s.logins != nil && server != nil && loginRefused(server) {
 		other, why := s.logins.Refresh(ctx, used)
 		if why != nil {
 			return nil, refused(server, why)
 		}
 		c, err = s.dial(ctx, other, onNotice)
 	}
-	if err != nil {
-		return nil, s.fault(ctx, connecting, err)
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return nil, s.unconnected(ctx, connect)
 	}
-	return c, nil
+	return c, err
 }
 
 // refused is a login that the server does not take, and why there is no other.
 func refused(server *pgconn.PgError, why error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, text: connecting + ": " + describe(server) + "; " + why.Error(), err: why}
+	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, err: why}
+	e.say(connecting, describeSession(server), why.Error())
 	if cause, ok := message.FaultOf(why); ok {
 		e.Cause = cause
 	}
 	return e
 }
 
-func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (*conn, error) {
-	config := s.target.config(l, s.roots)
+// dial connects with each form of the password, until one is taken.
+func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
+	config, err := s.target.config(l)
+	if err != nil {
+		return nil, &DatabaseError{Cause: message.CauseOperator, text: connecting + ": " + err.Error()}
+	}
+	if says := s.target.unverified(config); says != "" && s.warn != nil {
+		s.warned.Do(func() { s.warn(says) })
+	}
+	for _, config.Password = range passwords(l.Password.Reveal()) {
+		c, err = s.dialOnce(ctx, config.Copy(), onNotice)
+		if server := asServer(err); server == nil || server.Code != "28P01" {
+			break
+		}
+	}
+	return c, err
+}
+
+func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice pgconn.NoticeHandler) (*conn, error) {
 	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
 	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == standbyRoutine {
@@ -151,6 +171,13 @@ func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeH
 	var err error
 	if c.PgConn, err = pgconn.ConnectConfig(ctx, &config.Config); err != nil {
 		return nil, err
+	}
+	if encoding := c.ParameterStatus("client_encoding"); encoding != "" && encoding != "UTF8" {
+		closeConn(c)
+		return nil, &DatabaseError{
+			Cause: message.CauseOperator,
+			text:  fmt.Sprintf("%s: the session has client_encoding %s although UTF8 was asked for; check the pooler in between", connecting, oneLine(encoding)),
+		}
 	}
 	return c, nil
 }

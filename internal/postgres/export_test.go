@@ -5,6 +5,9 @@ import "github.com/jackc/pgx/v5/pgconn"
 // WithDialer replaces the network.
 func WithDialer(dial pgconn.DialFunc) Option { return func(s *Store) { s.dialer = dial } }
 
+// Shown is what is shown of an error of the server, by what is known of the table now.
+func (s *Store) Shown(err *pgconn.PgError) string { return s.shown(err, s.fresh().catalog) }
+
 // WithoutParameters is what is kept of an error's context.
 func WithoutParameters(context string) string { return withoutParameters(context) }
 

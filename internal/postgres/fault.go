@@ -60,17 +60,7 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 		return s.refusal(doing, server, s.fresh().catalog)
 	}
 	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
-	var what, remedy string
-	var operator bool
-	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
-		what, remedy, operator = unreachable(connect)
-	} else {
-		what = broken(err, e.err)
-	}
-	if operator {
-		e.Cause = message.CauseOperator
-	}
-	e.say(doing, what, remedy)
+	e.say(doing, broken(err, e.err), "")
 	return e
 }
 
@@ -92,7 +82,7 @@ func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *Datab
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
 		e.Cause = message.CauseOperator
 	}
-	e.say(doing, describe(server), s.remedy(server, j, c))
+	e.say(doing, s.shown(server, c), s.remedy(server, j, c))
 	return e
 }
 
@@ -103,28 +93,23 @@ func (e *DatabaseError) say(doing, what, remedy string) {
 	}
 }
 
-// describe shows of a server's error what never quotes a value.
+// describe shows the code of a server's error. Store.shown adds names.
 func describe(err *pgconn.PgError) string {
-	parts := []string{"SQLSTATE " + err.Code}
+	text := "SQLSTATE " + err.Code
 	if name := conditions[err.Code]; name != "" {
-		parts[0] += " (" + name + ")"
+		text += " (" + name + ")"
 	}
-	if raised(err) {
-		return parts[0] // the other fields are what the code says
+	if err.Code == "08P01" && fatal(err) {
+		return describeSession(err) // a pooler's, which knows nothing of rows
 	}
-	for _, part := range [][2]string{{"constraint", err.ConstraintName}, {"column", err.ColumnName}, {"domain", err.DataTypeName}, {"table", err.TableName}} {
-		if part[1] != "" {
-			parts = append(parts, part[0]+" "+part[1])
-		}
-	}
-	return strings.Join(parts, ", ")
+	return text
 }
 
 // conditions names the likeliest codes as the Postgres manual does.
 var conditions = map[string]string{
-	"0A000": "feature_not_supported", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
+	"08P01": "protocol_violation", "0A000": "feature_not_supported", "22023": "invalid_parameter_value", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
 	"28000": "invalid_authorization_specification", "28P01": "invalid_password", "3D000": "invalid_catalog_name", "3F000": "invalid_schema_name",
-	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42804": "datatype_mismatch",
+	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42704": "undefined_object", "42804": "datatype_mismatch",
 	"42883": "undefined_function", "42P01": "undefined_table", "42P10": "invalid_column_reference", "428C9": "generated_always", "53100": "disk_full",
 	"53200": "out_of_memory", "53300": "too_many_connections", "55000": "object_not_in_prerequisite_state", "55P03": "lock_not_available",
 	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
@@ -202,10 +187,12 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "42804", "428C9":
 		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
 	case "23502":
-		if err.ColumnName == "" {
-			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(err.DataTypeName), table(s.table))
+		switch own := s.names(err, c); {
+		case own.column != "":
+			return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(own.column))
+		case own.domain != "":
+			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table(s.table))
 		}
-		return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(err.ColumnName))
 	case "23514":
 		if err.ConstraintName == "" && err.DataTypeName == "" {
 			of := table(s.table)
@@ -214,10 +201,6 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 			}
 			return fmt.Sprintf("no partition of %s takes the row; create it", of)
 		}
-	case "28P01", "28000":
-		return "check the user and the password in DATABASE_URL"
-	case "3D000":
-		return "check the name of the database at the end of DATABASE_URL"
 	case "25006":
 		return "this server is a replica or read only; it passes when the fail-over is done"
 	case "55P03":
@@ -230,7 +213,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if strings.Contains(err.Message, "prepared statement") {
 			return pooled
 		}
-		return ""
+		return s.sessionRemedy(err, &s.target.parsed.Config)
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	}

@@ -449,14 +449,30 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 func TestURLsThatAreNone(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
-		"postgres://user:" + canary + "@host:port/db":                                "DATABASE_URL is no URL of the form",
-		"postgres://user:" + canary + "%zz@host/db":                                  "DATABASE_URL is no URL of the form",
-		"host=localhost password=" + canary:                                          "DATABASE_URL is no URL of the form",
-		"mysql://user:" + canary + "@host/db":                                        "DATABASE_URL is no URL of the form",
-		"postgres://user:" + canary + "@host/db?sslmode=nonsense":                    "DATABASE_URL: not valid: sslmode (it can be disable, allow, prefer, require, verify-ca or verify-full)",
-		"postgres://user:" + canary + "@host/db?connect_timeout=soon&sslmode=" + "x": "DATABASE_URL: not valid: connect_timeout, sslmode (",
-		"postgres://user:x@host/db?connect_timeout=" + canary:                        "DATABASE_URL: not valid: connect_timeout",
-		"postgres://user:" + canary + "/@host/db":                                    "DATABASE_URL",
+		"postgres://user:" + canary + "@host:port/db":                                "DATABASE_URL is not a URL of the form",
+		"postgres://user:" + canary + "%zz@host/db":                                  "DATABASE_URL is not a URL of the form",
+		"host=localhost password=" + canary:                                          "DATABASE_URL is not a URL of the form",
+		"mysql://user:" + canary + "@host/db":                                        "DATABASE_URL is not a URL of the form",
+		"postgres://user:" + canary + "@host/db?sslmode=nonsense":                    "DATABASE_URL: sslmode is not valid: it can be disable, allow, prefer, require, verify-ca or verify-full",
+		"postgres://user:" + canary + "@host/db?connect_timeout=soon&sslmode=" + "x": "DATABASE_URL: connect_timeout is not valid: it can be a number of seconds, and DATABASE_URL: sslmode is not valid",
+		"postgres://user:x@host/db?connect_timeout=" + canary:                        "DATABASE_URL: connect_timeout is not valid",
+		"postgres://user:" + canary + "/@host/db":                                    "DATABASE_URL is not a URL of the form",
+		"postgres://user:x@" + canary + ":y@host/db":                                 "DATABASE_URL is not a URL of the form",
+		"postgres://u@host/db?sslrootcert=/nowhere/ca.pem":                           "DATABASE_URL: sslrootcert: /nowhere/ca.pem: no such file or directory",
+		"postgres://u@host/db?sslcert=/nowhere/c&sslkey=/nowhere/k":                  "DATABASE_URL: sslkey: /nowhere/k: no such file or directory",
+		"postgres://u@host/db?sslcert=/nowhere/c":                                    "DATABASE_URL: sslcert is not valid",
+		"postgres://u@host/db?target_session_attrs=" + canary:                        "DATABASE_URL: target_session_attrs is not valid: it can be any, read-write",
+		"postgres://u@host/db?channel_binding=" + canary:                             "DATABASE_URL: channel_binding is not valid: it can be disable, prefer or require",
+		"postgres://u@host/db?require_auth=" + canary:                                "DATABASE_URL: require_auth is not valid",
+		"postgres://u@host/db?sslcertmode=" + canary:                                 "DATABASE_URL: sslcertmode is not valid",
+		"postgres://u@host/db?default_query_exec_mode=" + canary:                     "DATABASE_URL: default_query_exec_mode is not valid: it can be cache_statement",
+		"postgres://u@host/db?statement_cache_capacity=" + canary:                    "DATABASE_URL: statement_cache_capacity is not valid",
+		"postgres://u@host/db?min_protocol_version=3.2&max_protocol_version=3.0":     "DATABASE_URL: min_protocol_version is not valid",
+		"postgres://u@host/db?service=" + canary:                                     "DATABASE_URL: service is not valid",
+		"postgres://u@a:1,b:2/db?port=1,2,3":                                         "DATABASE_URL",
+		"postgres://u@host/db?sslnegotiation=" + canary:                              "DATABASE_URL: sslnegotiation is not valid: it can be postgres or direct",
+		"postgres://u@host/db?application_name=a;sslmode=disable":                    "DATABASE_URL is not a URL of the form",
+		"postgres://u@host/db?sslsni=" + canary:                                      "DATABASE_URL: sslsni is not valid: it can be 0 or 1",
 	} {
 		_, err := postgres.Open(url, events)
 		if err == nil {
@@ -464,6 +480,27 @@ func TestURLsThatAreNone(t *testing.T) {
 		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}
+	}
+}
+
+// TestVariablesThatAreNotValid: pgx reads the variables of libpq, and an error
+// names the variable, not the URL.
+func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // variables of the process
+	for name, value := range map[string]string{
+		"PGSSLROOTCERT": "/nowhere/ca.pem", "PGSSLMODE": "nonsense", "PGSSLCERT": "/nowhere/c", "PGSSLKEY": "/nowhere/k", "PGCONNECT_TIMEOUT": "soon",
+		"PGTARGETSESSIONATTRS": "nonsense", "PGPORT": "none", "PGSERVICE": "nowhere", "PGCHANNELBINDING": "nonsense", "PGREQUIREAUTH": "nonsense",
+		"PGMINPROTOCOLVERSION": "1", "PGMAXPROTOCOLVERSION": "1", "PGSSLCERTMODE": "nonsense", "PGSSLNEGOTIATION": "nonsense", "PGSSLSNI": "nonsense",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			if name == "PGSSLKEY" {
+				t.Setenv("PGSSLCERT", "/nowhere/c")
+			}
+			_, err := postgres.Open("postgres://user@db.example.com/app", events)
+			if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "DATABASE_URL") {
+				t.Errorf("got %v, want an error that begins with %s", err, name)
+			}
+		})
 	}
 }
 

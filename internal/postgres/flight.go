@@ -225,7 +225,7 @@ func (f *flight) read() ([]answer, error) {
 		}
 		if err != nil {
 			server := asServer(err)
-			if server == nil {
+			if server == nil || fatal(server) { // nothing follows it
 				return nil, err
 			}
 			if a.refused == nil {

@@ -447,7 +447,7 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 		return answer{}, i.fault(i.store.lookingUp, present.refused)
 	case commit.refused != nil && strings.HasPrefix(commit.refused.Code, "23"):
 		e := &DatabaseError{Cause: message.CauseMoment, SQLState: commit.refused.Code}
-		e.say("commit", describe(commit.refused), "it passed when it was tried: something has changed meanwhile")
+		e.say("commit", i.store.shown(commit.refused, i.catalog), "it passed when it was tried: something has changed meanwhile")
 		return answer{}, e
 	case commit.refused != nil:
 		return answer{}, i.fault("commit", commit.refused)

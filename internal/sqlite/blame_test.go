@@ -70,6 +70,8 @@ func TestBlame(t *testing.T) {
 
 		{"RAISE", []string{trigger("user_logins", "NEW.user_id LIKE 'bad%'", "SELECT RAISE(ABORT, 'no')")}, "", "", rejected, operator},
 		{"RAISE(ROLLBACK)", []string{trigger("user_logins", "NEW.user_id LIKE 'bad%'", "SELECT RAISE(ROLLBACK, 'no')")}, "", "", rejected, operator},
+		{"RAISE in the words of a CHECK", []string{trigger("user_logins", "NEW.user_id LIKE 'bad%'", "SELECT RAISE(ABORT, 'CHECK constraint failed: ' || NEW.user_id)")}, "", "", rejected, operator},
+		{"RAISE in the words of a NOT NULL", []string{trigger("user_logins", "NEW.user_id LIKE 'bad%'", "SELECT RAISE(FAIL, 'NOT NULL constraint failed: user_logins.' || NEW.user_id)")}, "", "", rejected, operator},
 		{"an expression fails", []string{trigger("user_logins", "NEW.user_id LIKE 'bad%'", "SELECT json(NEW.user_id)")}, "", "", rejected, moment},
 		{"CHECK of a trigger's table", []string{"CREATE TABLE audit (x TEXT CONSTRAINT user_id CHECK (x NOT LIKE 'bad%'))", logs}, "", "", rejected, operator},
 		{"NOT NULL of a trigger's table", []string{"CREATE TABLE audit (x TEXT, user_id TEXT AS (nullif(substr(x, 1, 3), 'bad')) NOT NULL)", logs}, "", "", rejected, operator},
@@ -108,6 +110,9 @@ func TestBlame(t *testing.T) {
 							messages[i].FIFO, messages[i].Group = fifo, messages[i].ID
 						}
 						_, r := run(t.Context(), s, m, messages)
+						if text := fmt.Sprint(r.Verdicts); strings.Contains(text, "bad1") {
+							t.Errorf("a value got into the verdicts: %s", text)
+						}
 						for i, v := range r.Verdicts {
 							got := strings.TrimSpace(v.Outcome.String() + " " + string(v.Cause))
 							if users[i] == "good" && got != "stored" && want != operator || users[i] != "good" && got != want {

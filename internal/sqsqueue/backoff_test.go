@@ -235,7 +235,9 @@ func TestURLFromARN(t *testing.T) {
 		{"AWS", aws, "arn:aws:sqs:eu-west-1:123456789012:logins", "https://sqs.eu-west-1.amazonaws.com/123456789012/logins"},
 		{"FIFO", aws, "arn:aws:sqs:us-east-1:123456789012:logins.fifo", "https://sqs.us-east-1.amazonaws.com/123456789012/logins.fifo"},
 		{"China", aws, "arn:aws-cn:sqs:cn-north-1:123456789012:logins", "https://sqs.cn-north-1.amazonaws.com.cn/123456789012/logins"},
+		{"Europe of its own", aws, "arn:aws-eusc:sqs:eusc-de-east-1:123456789012:logins", "https://sqs.eusc-de-east-1.amazonaws.eu/123456789012/logins"},
 		{"an emulator", c, "arn:aws:sqs:eu-west-1:000000000000:logins", s.URL + "/000000000000/logins"},
+		{"an emulator's region", c, "arn:aws:sqs:elasticmq:000000000000:logins", s.URL + "/000000000000/logins"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := tt.c.URLFromARN(t.Context(), tt.arn)
@@ -252,6 +254,47 @@ func TestURLFromARN(t *testing.T) {
 		silent(t, err)
 		if _, err := aws.Backoff(t.Context(), arn); err == nil {
 			t.Errorf("%q: a back-off", arn)
+		}
+	}
+}
+
+// TestNoHostFromAnEvent: whoever invokes the function writes eventSourceARN.
+// None of it sends a request to another host than SQS's.
+func TestNoHostFromAnEvent(t *testing.T) {
+	bare(t, nil)
+	ours := func(host string) bool {
+		return strings.HasPrefix(host, "sqs.") && strings.HasSuffix(host, ".amazonaws.com")
+	}
+	for _, environment := range []map[string]string{
+		{"AWS_REGION": "eu-west-1"}, {"AWS_REGION": "eu-west-1", "AWS_USE_DUALSTACK_ENDPOINT": "true"}, {"AWS_REGION": "eu-west-1", "AWS_USE_FIPS_ENDPOINT": "true"},
+	} {
+		for _, region := range []string{
+			"evil.example.com/x", "evil.example.com", "evil.example.com#", "evil.example.com?", "evil.example.com:443/", "@evil.example.com/", "eu-west-1.evil.example.com/", `evil.example.com\`, "..", "eu-west-1/../", "eu-west-1%2e", "EU-WEST-1", "evil", "",
+		} {
+			w := &wire{}
+			c := inLambda(t, w, environment)
+			backoff, err := c.Backoff(t.Context(), "arn:aws:sqs:"+region+":123456789012:logins")
+			if err == nil {
+				_, _, err = backoff.Return(t.Context(), []sqsqueue.Returned{{ReceiptHandle: "handle-1-1"}})
+				t.Errorf("%q: a back-off, %v", region, err)
+			} else if fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "eventSourceARN") || region != "" && strings.Contains(err.Error(), region) {
+				t.Errorf("%q: %v", region, err)
+			}
+			for _, r := range w.requests {
+				t.Errorf("%q: a request to %s", region, r.URL)
+			}
+		}
+		for _, rest := range []string{"123456789012@evil.example.com:logins", "@evil.example.com:logins", "..:logins", "123456789012:..", "123456789012:logins?x", "123456789012:logins#x", "//evil.example.com:logins", `\\evil.example.com:logins`} {
+			w := &wire{}
+			c := inLambda(t, w, environment)
+			if backoff, err := c.Backoff(t.Context(), "arn:aws:sqs:eu-west-1:"+rest); err == nil {
+				_, _, _ = backoff.Return(t.Context(), []sqsqueue.Returned{{ReceiptHandle: "handle-1-1"}})
+			}
+			for _, r := range w.requests {
+				if !ours(r.URL.Hostname()) && !strings.HasPrefix(r.URL.Hostname(), "sqs-fips.eu-west-1.") && r.URL.Hostname() != "sqs.eu-west-1.api.aws" {
+					t.Errorf("%q: a request to %s", rest, r.URL)
+				}
+			}
 		}
 	}
 }

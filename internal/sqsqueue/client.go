@@ -6,9 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"sluice/internal/message"
+	"sluice/internal/region"
 )
 
 // defaultTimeout bounds one attempt of a call. SQS answers within some tens of
@@ -80,6 +79,9 @@ func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error
 	if base := c.api.Options().BaseEndpoint; base != nil {
 		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
 	}
+	if !region.Valid(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
+		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN names no region of AWS: its messages are not backed off"}
+	}
 	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
 	if err != nil {
 		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN has no region that the AWS SDK knows"}
@@ -124,15 +126,15 @@ func (c *Client) target(queueURL, setting string) *target {
 	t.shown, t.host = u.Scheme+"://"+u.Host+u.Path, u.Host
 	t.fifo = strings.HasSuffix(u.Path, ".fifo")
 	configured := c.api.Options()
-	region, legacy := regionOf(u.Hostname())
-	if region == "" {
-		region = configured.Region
+	name, legacy := regionOf(u.Hostname())
+	if name == "" {
+		name = configured.Region
 	}
-	if region == "" {
+	if name == "" {
 		t.bad = t.operator("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	}
-	t.region = region
+	t.region = name
 	base := configured.BaseEndpoint
 	// The SDK refuses an endpoint together with these two, which choose one of their own.
 	chosen := configured.EndpointOptions.UseFIPSEndpoint == aws.FIPSEndpointStateEnabled ||
@@ -143,13 +145,16 @@ func (c *Client) target(queueURL, setting string) *target {
 		if at, err := url.Parse(*base); err == nil {
 			t.host = at.Host
 		}
+	case (legacy || chosen) && !region.Valid(name):
+		t.bad = t.operator("its region is no region of AWS", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		return t
 	case legacy || chosen:
-		t.host = "sqs." + region
+		t.host = "sqs." + name
 	default:
 		base = aws.String(u.Scheme + "://" + u.Host)
 	}
 	t.options = func(o *sqs.Options) {
-		o.Region, o.BaseEndpoint = region, base
+		o.Region, o.BaseEndpoint = name, base
 		o.HTTPClient = c.within(c.timeout)
 	}
 	return t
@@ -166,18 +171,16 @@ func (t *target) isQueue(queueARN string) bool {
 	return err == nil && strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/"+a.AccountID+"/"+a.Resource)
 }
 
-var regionPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z]{2,3}(-[a-z]+)+-[0-9]+$`) })
-
 // regionOf reads the region from a queue URL's host; legacy says that the host
 // is one of the old ones, which newer clients should not talk to.
-func regionOf(host string) (region string, legacy bool) {
+func regionOf(host string) (name string, legacy bool) {
 	labels := strings.Split(host, ".")
 	for i, label := range labels[1:] {
 		before := labels[i]
 		switch {
-		case (before == "sqs" || before == "sqs-fips") && regionPattern().MatchString(label):
+		case (before == "sqs" || before == "sqs-fips") && region.Valid(label):
 			return label, false
-		case label == "queue" && regionPattern().MatchString(before) && strings.HasSuffix(host, ".amazonaws.com"):
+		case label == "queue" && region.Valid(before) && strings.HasSuffix(host, ".amazonaws.com"):
 			return before, true
 		}
 	}

@@ -23,5 +23,5 @@
 // It does not decide: which messages are rejected or returned, and what then
 // becomes of those that could not be sent, is its callers' business.
 //
-// It imports message; only the mains, what they wire, and tests import it.
+// It imports message and region; only the mains, what they wire, and tests import it.
 package sqsqueue

@@ -69,6 +69,18 @@ func as(t *testing.T, databaseURL, user, password, database string) string {
 	return u.String()
 }
 
+// setPassword does what \password of psql does: the server gets a verifier.
+func setPassword(t *testing.T, databaseURL, role, password string) {
+	t.Helper()
+	verifier, err := localpg.ScramSecret(password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := execute(t, databaseURL, fmt.Sprintf("ALTER USER %s PASSWORD '%s'", role, verifier)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestGrants does what docs/deploy.md says, word for word, as an administrator who is no superuser, as on RDS. Then the owner can
 // migrate and the writer can store, and neither can do more.
 func TestGrants(t *testing.T) {
@@ -86,9 +98,12 @@ func TestGrants(t *testing.T) {
 	}
 
 	roles := block(t, "docs/deploy.md", "roles")
-	passwords := regexp.MustCompile(`CREATE ROLE (\w+) LOGIN PASSWORD '([^']+)'`).FindAllStringSubmatch(roles, -1)
-	if len(passwords) != 2 || passwords[0][1] != "sluice_owner" || passwords[1][1] != "sluice_writer" {
-		t.Fatalf("the roles are %v", passwords)
+	logins := regexp.MustCompile(`CREATE ROLE (\w+) LOGIN;`).FindAllStringSubmatch(roles, -1)
+	if len(logins) != 2 || logins[0][1] != "sluice_owner" || logins[1][1] != "sluice_writer" {
+		t.Fatalf("the roles are %v", logins)
+	}
+	if strings.Contains(roles, "PASSWORD") {
+		t.Error("a password in SQL stays in histories and logs")
 	}
 	bodies := map[string]string{
 		"user_logins":       `{"user_id":"u-1","ip":"203.0.113.7","device_id":"d-1","app_version":"2.3.0"}`,
@@ -101,14 +116,23 @@ func TestGrants(t *testing.T) {
 			t.Fatal(err)
 		}
 		master := as(t, server.URL(), "master", "m", database)
-		owner := as(t, server.URL(), passwords[0][1], passwords[0][2], database)
-		writer := as(t, server.URL(), passwords[1][1], passwords[1][2], database)
+		owner := as(t, server.URL(), "sluice_owner", "o", database)
+		writer := as(t, server.URL(), "sluice_writer", "w", database)
 		setUp := roles
 		if i > 0 { // the roles are there already
 			setUp = regexp.MustCompile(`(?m)^CREATE ROLE .*\n`).ReplaceAllString(roles, "")
 		}
 		if err := execute(t, master, setUp); err != nil {
 			t.Fatalf("%s: the roles: %v", name, err)
+		}
+		if i == 0 {
+			setPassword(t, master, "sluice_owner", "o")
+			setPassword(t, master, "sluice_writer", "w")
+			for block, who := range map[string]string{block(t, "docs/deploy.md", "log"): server.URL(), block(t, "docs/deploy.md", "idle"): master} {
+				if err := execute(t, who, block); err != nil {
+					t.Fatalf("%s: %v", block, err)
+				}
+			}
 		}
 		m, err := model.Load(name, models.FS)
 		if err != nil {
@@ -158,19 +182,19 @@ func TestGrants(t *testing.T) {
 			erase(t, owner)
 		}
 	}
-	existingTable(t, server.URL(), roles, passwords)
+	existingTable(t, server.URL(), roles)
 }
 
 // existingTable does what docs/deploy.md says of a table that is in public. It changes where the roles look, in every database.
-func existingTable(t *testing.T, serverURL, roles string, passwords [][]string) {
+func existingTable(t *testing.T, serverURL, roles string) {
 	t.Helper()
 	const database, name = "app_public", "user_logins_plain"
 	if err := execute(t, as(t, serverURL, "master", "m", "postgres"), "CREATE DATABASE "+database); err != nil {
 		t.Fatal(err)
 	}
 	master := as(t, serverURL, "master", "m", database)
-	owner := as(t, serverURL, passwords[0][1], passwords[0][2], database)
-	writer := as(t, serverURL, passwords[1][1], passwords[1][2], database)
+	owner := as(t, serverURL, "sluice_owner", "o", database)
+	writer := as(t, serverURL, "sluice_writer", "w", database)
 	for _, sql := range []string{
 		`CREATE TABLE public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
 			locale varchar(32), app_version integer, create_date date)`,

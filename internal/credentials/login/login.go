@@ -16,15 +16,17 @@ type Login struct {
 	Password Password
 	// Database is empty when the server is to choose.
 	Database string
-	// TLS says that whatever goes to the host is encrypted. False also when
-	// the connection falls back to clear text (sslmode=prefer).
-	TLS bool
+	// Verified: whatever goes to the host is encrypted, and its certificate
+	// proves that it is the host.
+	Verified bool
+	// Several: the URL names more hosts than this one.
+	Several bool
 }
 
 // Equal reports whether two logins are the same, passwords included.
 func (l Login) Equal(other Login) bool {
 	return l.Host == other.Host && l.Port == other.Port && l.User == other.User && l.Database == other.Database &&
-		l.TLS == other.TLS && l.Password.Reveal() == other.Password.Reveal()
+		l.Verified == other.Verified && l.Several == other.Several && l.Password.Reveal() == other.Password.Reveal()
 }
 
 // redacted is what a password prints as.

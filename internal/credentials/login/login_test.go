@@ -70,7 +70,7 @@ func TestPassword(t *testing.T) {
 
 func TestEqual(t *testing.T) {
 	t.Parallel()
-	l := login.Login{Host: "db", Port: 5432, User: "sluice", Password: login.NewPassword("one"), Database: "app", TLS: true}
+	l := login.Login{Host: "db", Port: 5432, User: "sluice", Password: login.NewPassword("one"), Database: "app", Verified: true}
 	same := l
 	same.Password = login.NewPassword("one")
 	if !l.Equal(same) {
@@ -83,7 +83,8 @@ func TestEqual(t *testing.T) {
 		"password": func(l *login.Login) { l.Password = login.NewPassword("two") },
 		"none":     func(l *login.Login) { l.Password = login.Password{} },
 		"database": func(l *login.Login) { l.Database = "other" },
-		"TLS":      func(l *login.Login) { l.TLS = false },
+		"verified": func(l *login.Login) { l.Verified = false },
+		"several":  func(l *login.Login) { l.Several = true },
 	} {
 		other := l
 		change(&other)

@@ -1,0 +1,151 @@
+package check
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The settings that decide what of a row is written to the server's own log. Those with a dot are
+// of extensions, and are there only where the extension is loaded.
+const logSQL = `SELECT name, setting FROM pg_settings WHERE name LIKE 'log\_%' OR name LIKE 'auto\_explain.%' OR name LIKE 'pgaudit.%'`
+
+// encodingSQL: the names of encodings are those of Postgres.
+const encodingSQL = `SELECT current_setting('server_encoding')`
+
+// encoding says what the database cannot store.
+func (d *database) encoding(ctx context.Context) error {
+	rows, err := d.query(ctx, encodingSQL)
+	if err != nil {
+		return err
+	}
+	switch encoding := rows[0][0]; encoding {
+	case "UTF8":
+		d.Add(OK, "database", "encoding", "", "the database stores every character (UTF8)")
+	case "SQL_ASCII":
+		d.Add(Warning, "database", "encoding", "move the table to a database with ENCODING 'UTF8'",
+			"the database has no encoding (SQL_ASCII): text is stored as UTF-8 and read as anything, and the lengths of columns count bytes")
+	default:
+		d.Add(Warning, "database", "encoding", "move the table to a database with ENCODING 'UTF8', or accept that such messages are rejected",
+			"the database's encoding is %s: text with characters that it lacks is rejected, with 22P05 or 22021", encoding)
+	}
+	return nil
+}
+
+// serverLog judges what the server writes to its own log of rows: of those that it refuses, and of
+// every batch. The log is outside of what the grants on the table protect.
+func (d *database) serverLog(ctx context.Context) error {
+	rows, err := d.query(ctx, logSQL)
+	if err != nil {
+		return err
+	}
+	s := logSettings{}
+	for _, row := range rows {
+		s[row[0]] = row[1]
+	}
+	if unread := s.missing("log_min_messages", "log_error_verbosity", "log_destination", "log_statement", "log_min_duration_statement", "log_parameter_max_length", "log_parameter_max_length_on_error"); len(unread) > 0 {
+		d.Add(Skipped, "database", "server_log", "", "what the server's log holds of rows was not looked at: this role cannot read %s", strings.Join(unread, ", "))
+		return nil
+	}
+	before := len(d.Findings)
+	if why, setting := s.refused(); why != "" {
+		d.Add(Warning, "database", "log_refused_rows", d.set(setting),
+			"the server's log holds each row that it refuses (%s), with all values as they would be stored: only personal fields are masked", why)
+	}
+	whys, settings := s.batches()
+	if whys != nil {
+		d.Add(Warning, "database", "log_batches", d.set(settings...),
+			"the server's log holds whole batches (%s), with all values as they are stored: only personal fields are masked", strings.Join(whys, "; "))
+	}
+	if len(d.Findings) == before {
+		d.Add(OK, "database", "server_log", "", "the server's settings keep the values of rows out of its own log, but for what a trigger writes there")
+	}
+	return nil
+}
+
+// set is SQL that gives settings to the role.
+func (d *database) set(settings ...string) string {
+	all := make([]string, len(settings))
+	for i, s := range settings {
+		all[i] = fmt.Sprintf("ALTER ROLE %s SET %s", d.role, s)
+	}
+	return strings.Join(all, "; ") + " (as an administrator), or so in the server's configuration"
+}
+
+// logSettings are settings of the server, name to value.
+type logSettings map[string]string
+
+// missing lists those of the names that could not be read.
+func (s logSettings) missing(names ...string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { _, ok := s[name]; return ok })
+}
+
+// errors reports whether errors get into the log. It takes what is at least as grave as
+// log_min_messages, where log goes before fatal.
+func (s logSettings) errors() bool {
+	return !slices.Contains([]string{"log", "fatal", "panic"}, s["log_min_messages"])
+}
+
+// statements reports whether messages of the level LOG do, which statements are written with.
+func (s logSettings) statements() bool {
+	return !slices.Contains([]string{"fatal", "panic"}, s["log_min_messages"])
+}
+
+// structured reports whether there is a log in CSV or JSON, which has the details of a message
+// whatever log_error_verbosity says.
+func (s logSettings) structured() bool {
+	return strings.Contains(s["log_destination"], "csvlog") || strings.Contains(s["log_destination"], "jsonlog")
+}
+
+// details reports whether the DETAIL and the CONTEXT of a message are written. Rows and parameters are there.
+func (s logSettings) details() bool { return s["log_error_verbosity"] != "terse" || s.structured() }
+
+// refused says why rows that the server refuses get into its log, and the setting that keeps them out.
+func (s logSettings) refused() (why, setting string) {
+	switch {
+	case !s.errors() || !s.details():
+		return "", ""
+	case s.structured():
+		return "log_destination = " + s["log_destination"], "log_min_messages = log"
+	default:
+		return "log_error_verbosity = " + s["log_error_verbosity"], "log_error_verbosity = terse"
+	}
+}
+
+// batches says why the parameters of statements get into the log, and the settings that keep them out.
+func (s logSettings) batches() (whys, settings []string) {
+	var logged []string
+	for name, off := range map[string][]string{
+		"log_statement": {"none", "ddl"}, "log_min_duration_statement": {"-1"}, "log_min_duration_sample": {"-1"}, "log_transaction_sample_rate": {"0"},
+	} {
+		if v, ok := s[name]; ok && !slices.Contains(off, v) {
+			logged = append(logged, name+" = "+v)
+		}
+	}
+	if s["log_statement_sample_rate"] == "0" {
+		logged = slices.DeleteFunc(logged, func(l string) bool { return strings.HasPrefix(l, "log_min_duration_sample ") })
+	}
+	if slices.Sort(logged); len(logged) > 0 && s.statements() && s.details() && s["log_parameter_max_length"] != "0" {
+		whys, settings = append(whys, strings.Join(logged, ", ")), append(settings, "log_parameter_max_length = 0")
+	}
+	if s["log_parameter_max_length_on_error"] != "0" && s.errors() && s.details() {
+		whys, settings = append(whys, "log_parameter_max_length_on_error = "+s["log_parameter_max_length_on_error"]), append(settings, "log_parameter_max_length_on_error = 0")
+	}
+	// A plan and an audited statement are messages, not details of one.
+	if v, ok := s["auto_explain.log_min_duration"]; ok && v != "-1" && s.statements() {
+		// From PostgreSQL 16 on it writes parameters; where it is verbose, plans have them in every version.
+		if n, ok := s["auto_explain.log_parameter_max_length"]; ok && n != "0" {
+			whys, settings = append(whys, "auto_explain.log_parameter_max_length = "+n), append(settings, "auto_explain.log_parameter_max_length = 0")
+		}
+		if s["auto_explain.log_verbose"] == "on" {
+			whys, settings = append(whys, "auto_explain.log_verbose = on"), append(settings, "auto_explain.log_verbose = off")
+		}
+	}
+	audited := strings.ToLower(s["pgaudit.log"])
+	audits := s["pgaudit.role"] != "" || (strings.Contains(audited, "write") || strings.Contains(audited, "all")) && !strings.Contains(audited, "-write")
+	if s["pgaudit.log_parameter"] == "on" && audits && s.statements() {
+		whys, settings = append(whys, "pgaudit.log_parameter = on"), append(settings, "pgaudit.log_parameter = off")
+	}
+	return whys, settings
+}

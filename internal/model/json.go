@@ -1,0 +1,67 @@
+package model
+
+import (
+	"bytes"
+
+	"sluice/internal/batch"
+	"sluice/internal/message"
+)
+
+// maxJSONDepth bounds the nesting of a json column. Postgres parses it by
+// recursion and gives up somewhere beyond a thousand (54001).
+const maxJSONDepth = 200
+
+// What a json value prints is bounded, by its size: jsonb keeps 1e131071 in a
+// few bytes and prints 131,072 characters, and some thousands of them make a row
+// that can be neither read nor dumped. A value's numbers with an exponent have
+// at most these many characters without it, and so many times those of the value.
+const (
+	maxExpanded      = 16 * 1024
+	maxExpandedTimes = 4
+)
+
+// rawJSON appends a JSON value as it was sent; the decoder has checked it. A
+// json column gets the bounds of a jsonb column: it may become one.
+func rawJSON(b *batch.Batch, v []byte) message.Reason {
+	depth, expanded := 0, 0
+	for i := 0; i < len(v); i++ {
+		switch c := v[i]; {
+		case c == '"':
+			for i++; v[i] != '"'; i++ {
+				if v[i] != '\\' {
+					continue
+				}
+				if i++; bytes.HasPrefix(v[i:], []byte("u0000")) {
+					return message.ReasonNUL
+				}
+			}
+		case c == '-' || isDigit(c):
+			start, exponent := i, false
+			for ; i+1 < len(v) && inNumber(v[i+1]); i++ {
+				exponent = exponent || v[i+1]|0x20 == 'e'
+			}
+			text := v[start : i+1]
+			if !exponent && len(text) <= maxNumericDigits {
+				continue
+			}
+			n := measure(text)
+			if !n.bounded() {
+				return message.ReasonOutOfRange
+			}
+			if exponent {
+				expanded += n.length()
+			}
+		case c == '{' || c == '[':
+			if depth++; depth > maxJSONDepth {
+				return message.ReasonTooDeep
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	if expanded > maxExpanded+maxExpandedTimes*len(v) {
+		return message.ReasonOutOfRange
+	}
+	b.Bytes(v)
+	return ""
+}

@@ -1,0 +1,67 @@
+package postgres_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
+)
+
+// TestEveryServersText: the table has what the messages say, on a server of
+// any encoding and whatever the role, the database or the URL has set. A text
+// that the server cannot represent is rejected, also alone in its batch.
+func TestEveryServersText(t *testing.T) {
+	t.Parallel()
+	const emoji = "\U0001f600"
+	for _, tt := range []struct {
+		options  string // of CREATE DATABASE
+		set, url string // more that is set: SQL, with $db; and the URL's parameters
+		keeps    []string
+		cannot   []string
+	}{
+		{options: "ENCODING 'LATIN1'", keeps: []string{"Müller", "Ægir"}, cannot: []string{emoji, "Łódź", "€"}},
+		{options: "ENCODING 'WIN1252'", keeps: []string{"Müller", "5 €"}, cannot: []string{emoji, "Łódź"}},
+		{options: "ENCODING 'EUC_JP'", keeps: []string{"日本語"}, cannot: []string{emoji}},
+		{options: "ENCODING 'UTF8'", set: "ALTER DATABASE $db SET client_encoding = 'LATIN1'", keeps: []string{"Müller", emoji, "Łódź"}},
+		{options: "ENCODING 'UTF8'", url: "client_encoding=LATIN1", keeps: []string{"Müller", emoji}},
+		{options: "ENCODING 'UTF8'", url: "Client_Encoding=LATIN1", keeps: []string{"Müller", emoji}},
+		{options: "ENCODING 'UTF8'", url: "options=-cclient_encoding%3DLATIN1", keeps: []string{"Müller", emoji}},
+		{options: "ENCODING 'SQL_ASCII'", keeps: []string{"Müller", emoji}},
+	} {
+		t.Run(tt.options+tt.set+tt.url, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.NewDatabase(t, tt.options+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", createEvents)
+			if tt.set != "" {
+				db.Exec(t, strings.ReplaceAll(tt.set, "$db", db.Rows(t, "SELECT quote_ident(current_database())")[0][0]))
+			}
+			url := db.URL
+			if tt.url != "" {
+				url += "&" + tt.url
+			}
+			store := openStore(t, url, events)
+			id := int64(0)
+			next := func(word string) row { id++; return row{id: id, word: word} }
+			for _, word := range tt.keeps {
+				insertInto(t, store, next(word)).must().inserts(1)
+				hex, length := fmt.Sprintf("%x", word), fmt.Sprint(len([]rune(word)))
+				got := db.Rows(t, "SELECT encode(CASE WHEN getdatabaseencoding() = 'SQL_ASCII' THEN word::bytea ELSE convert_to(word, 'UTF8') END, 'hex'), length(word)::text FROM events WHERE id = $1", id)[0]
+				if got[0] != hex || got[1] != length && !strings.Contains(tt.options, "SQL_ASCII") { // which knows no characters
+					t.Errorf("%q is stored as %s with %s characters, want %s with %s", word, got[0], got[1], hex, length)
+				}
+			}
+			for _, word := range tt.cannot {
+				insertInto(t, store, next(word)).want(verdicts{rejected("22P05"): fmt.Sprint(id)})
+				good, bad := next("good"), next(word)
+				insertInto(t, store, good, bad, next("good")).inserts(2).want(verdicts{stored: fmt.Sprintf("%d %d", good.id, id), rejected("22P05"): fmt.Sprint(bad.id)})
+			}
+		})
+	}
+}
+
+func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
+	t.Helper()
+	result, err := store.Insert(t.Context(), batchOf(rows))
+	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
+}

@@ -1,0 +1,73 @@
+package postgres
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// names are the objects that an error of the server names and that may be
+// shown: the table's own. A trigger can write to tables that are named after a
+// value, or raise an error that names what it likes.
+type names struct {
+	constraint, column, domain, table string
+	// elsewhere: the error is about another table.
+	elsewhere bool
+}
+
+// names returns which of the names in an error are the table's own, or its
+// ledger's, partitions', children's, domains'. The catalog has them all; as long
+// as it is not known (nil), the model has the tables and the columns.
+func (s *Store) names(err *pgconn.PgError, c *catalog) (own names) {
+	switch {
+	case raised(err): // all of them are what the code says
+		return own
+	case err.TableName == "":
+	case c != nil && !c.ours(err), c == nil && !s.isOurs(err):
+		return names{elsewhere: c != nil}
+	default:
+		own.table = err.TableName
+	}
+	if s.fills(err.ColumnName, false) || s.fills(err.ColumnName, true) || c != nil && slices.Contains(c.Attributes, err.ColumnName) {
+		own.column = err.ColumnName
+	}
+	if c == nil {
+		return own
+	}
+	if k, ok := c.constraint(err); ok {
+		own.constraint = k.Name
+	}
+	for _, k := range c.Columns {
+		if !slices.ContainsFunc(k.Domains, func(d domain) bool { return d.named(err) }) {
+			continue
+		}
+		own.domain = err.DataTypeName
+		// A domain has the constraints of the domain that it is made of.
+		if slices.ContainsFunc(k.Domains, func(d domain) bool { return slices.Contains(d.Constraints, err.ConstraintName) }) {
+			own.constraint = err.ConstraintName
+		}
+	}
+	return own
+}
+
+// isOurs reports whether an error names the table or its ledger, by what the
+// model says.
+func (s *Store) isOurs(err *pgconn.PgError) bool {
+	return (err.TableName == s.table.Name || err.TableName == s.table.Ledger) && (s.table.Schema == "" || err.SchemaName == s.table.Schema)
+}
+
+// shown shows of a server's error what never quotes a value.
+func (s *Store) shown(err *pgconn.PgError, c *catalog) string {
+	own := s.names(err, c)
+	parts := []string{describe(err)}
+	for _, part := range [][2]string{{"constraint", own.constraint}, {"column", own.column}, {"domain", own.domain}, {"table", own.table}} {
+		if part[1] != "" {
+			parts = append(parts, part[0]+" "+part[1])
+		}
+	}
+	if own.elsewhere {
+		parts = append(parts, "of another table")
+	}
+	return strings.Join(parts, ", ")
+}

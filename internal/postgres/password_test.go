@@ -1,0 +1,97 @@
+package postgres_test
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	"sluice/internal/pgtest"
+)
+
+// TestPasswordsAsPsqlTakesThem has the server make the secrets of SCRAM.
+func TestPasswordsAsPsqlTakesThem(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, createEvents)
+	for name, password := range map[string]string{
+		"ASCII":                         "secret",
+		"a letter that NFKC changes":    "x²",
+		"a ligature":                    "ﬁsh",
+		"full width":                    "ｐａｓｓ",
+		"composed and not":              "cafe\u0301 and caf\u00e9",
+		"a space that is not ASCII":     "two\u00a0words\u2003more",
+		"what is mapped to nothing":     "soft\u00adhyphen",
+		"what is nothing and a space":   "zero\u200bwidth",
+		"a character that is forbidden": "bell\u0007",
+		"unassigned in Unicode 3.2":     "x²\U0001f600",
+		"right to left":                 "שלום",
+		"of both directions":            "שלום abc ²",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var role string
+			user := db.Role(t, func(r string) []string {
+				role = r
+				return []string{"GRANT INSERT, SELECT ON events TO " + r}
+			})
+			db.Exec(t, "ALTER ROLE "+role+" PASSWORD '"+password+"'")
+			u, err := url.Parse(user.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.User = url.UserPassword(role, password)
+			if err := openStore(t, u.String(), events).Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+			u.User = url.UserPassword(role, password+"x")
+			if err := openStore(t, u.String(), events).Ping(t.Context()); err == nil {
+				t.Error("another password is taken")
+			}
+		})
+	}
+}
+
+// TestPasswordsThatAreNotPrepared: a server that asks for a password in clear
+// text, as for LDAP, is given it as it is written too, and no more than that.
+func TestPasswordsThatAreNotPrepared(t *testing.T) {
+	t.Parallel()
+	for password, want := range map[string][]string{"x²": {"x2", "x²"}, "plain": {"plain"}, "x²\U0001f600": {"x²\U0001f600"}} {
+		t.Run(password, func(t *testing.T) {
+			t.Parallel()
+			listener := listen(t)
+			heard := make(chan string, 10)
+			go func() {
+				for {
+					c, err := listener.Accept()
+					if err != nil {
+						return
+					}
+					b := pgproto3.NewBackend(c, c)
+					_, _ = b.ReceiveStartupMessage() // who hangs up is not heard
+					b.Send(&pgproto3.AuthenticationCleartextPassword{})
+					_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+					_ = b.Flush()
+					if m, err := b.Receive(); err == nil {
+						heard <- m.(*pgproto3.PasswordMessage).Password
+					}
+					b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"})
+					_ = b.Flush()
+					_ = c.Close()
+				}
+			}()
+			u := url.URL{Scheme: "postgres", User: url.UserPassword("user", password), Host: listener.Addr().String(), Path: "/app", RawQuery: "sslmode=disable"}
+			if _, err := openStore(t, u.String(), events).Connect(t.Context()); err == nil {
+				t.Fatal("connected")
+			}
+			close(heard)
+			var got []string
+			for p := range heard {
+				got = append(got, p)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("the server heard %q, want %q", got, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
+
+var errForm = errors.New("DATABASE_URL is not a URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
+
+// connURL is a connection URL. It is taken apart no further than is needed:
+// pgx reads it as it is written, and net/url knows no URL with several hosts.
+type connURL struct {
+	text       string // up to the query
+	parameters []parameter
+}
+
+// parameter is one of the query: its name, and how it is written.
+type parameter struct{ name, value, raw string }
+
+func splitURL(text string) (u connURL, err error) {
+	if text == "" {
+		return u, nil
+	}
+	scheme, rest, _ := strings.Cut(text, "://")
+	if scheme != "postgres" && scheme != "postgresql" {
+		return u, errForm
+	}
+	hosts := 0
+	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' { // a password may have a question mark
+		hosts = i
+	}
+	query := ""
+	if i := strings.IndexByte(rest[hosts:], '?'); i >= 0 {
+		rest, query = rest[:hosts+i], rest[hosts+i+1:]
+	}
+	u.text = scheme + "://" + rest
+	for pair := range strings.SplitSeq(query, "&") {
+		key, value, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(key)
+		if err != nil {
+			return u, errForm
+		}
+		if value, err = url.PathUnescape(value); err != nil {
+			return u, errForm
+		}
+		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
+			u.parameters = append(u.parameters, parameter{name, value, pair})
+		}
+	}
+	return u, nil
+}
+
+// with is the URL with more parameters, each after an ampersand.
+func (u *connURL) with(more string) string {
+	var text strings.Builder
+	text.WriteString(u.text)
+	if u.text == "" {
+		text.WriteString("postgres://")
+	}
+	text.WriteByte('?')
+	for i, p := range u.parameters {
+		if i > 0 {
+			text.WriteByte('&')
+		}
+		text.WriteString(p.raw)
+	}
+	if len(u.parameters) == 0 {
+		more = strings.TrimPrefix(more, "&")
+	}
+	return text.String() + more
+}
+
+// has reports whether the URL itself says something of a parameter.
+func (u *connURL) has(name string) bool {
+	if name == "port" {
+		hosts := u.text[strings.LastIndexByte(u.text, '@')+1:]
+		hosts, _, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(hosts, "postgres://"), "postgresql://"), "/")
+		if i := strings.LastIndexByte(hosts, ']'); strings.Contains(hosts[i+1:], ":") {
+			return true
+		}
+	}
+	return slices.ContainsFunc(u.parameters, func(p parameter) bool { return p.name == name })
+}
+
+// setting is the value of a parameter, or of the environment variable that
+// stands for it.
+func (u *connURL) setting(name string) string {
+	for _, p := range slices.Backward(u.parameters) {
+		if p.name == name {
+			return p.value
+		}
+	}
+	for _, k := range known {
+		if k.name == name && k.variable != "" {
+			return os.Getenv(k.variable) //nolint:forbidigo // pgx reads it too
+		}
+	}
+	return ""
+}
+
+func (u *connURL) sslmode() string { return u.setting("sslmode") }
+
+// source says where a parameter comes from.
+func (u *connURL) source(name string) string {
+	for _, k := range known {
+		if k.name == name && k.variable != "" && !u.has(name) && os.Getenv(k.variable) != "" { //nolint:forbidigo // pgx reads it too
+			return k.variable
+		}
+	}
+	return "DATABASE_URL"
+}
+
+// known are the parameters that pgx checks or sends, and the variables that it
+// takes where the URL says nothing.
+var known = []struct {
+	name, variable string
+	harmless       string // a value that is valid
+	want           string // what is valid, for errors
+}{
+	{"sslmode", "PGSSLMODE", "require", "disable, allow, prefer, require, verify-ca or verify-full"},
+	{"sslrootcert", "PGSSLROOTCERT", "", "a file of certificates in PEM, or system"},
+	{"sslcert", "PGSSLCERT", "&sslkey=", "a file of a certificate in PEM, and sslkey the file of its key (with sslpassword if that is encrypted)"},
+	{"sslcertmode", "PGSSLCERTMODE", "allow", "disable, allow or require"},
+	{"sslnegotiation", "PGSSLNEGOTIATION", "postgres", "postgres or direct"},
+	{"sslsni", "PGSSLSNI", "1", "0 or 1"},
+	{"channel_binding", "PGCHANNELBINDING", "prefer", "disable, prefer or require"},
+	{"require_auth", "PGREQUIREAUTH", "", "a list such as scram-sha-256,md5 or !password"},
+	{"connect_timeout", "PGCONNECT_TIMEOUT", "0", "a number of seconds"},
+	{"target_session_attrs", "PGTARGETSESSIONATTRS", "any", "any, read-write, read-only, primary, standby or prefer-standby"},
+	{"min_protocol_version", "PGMINPROTOCOLVERSION", "3.0", "3.0, 3.2 or latest, and no more than max_protocol_version"},
+	{"max_protocol_version", "PGMAXPROTOCOLVERSION", "latest", "3.0, 3.2 or latest, and no less than min_protocol_version"},
+	{"port", "PGPORT", "5432", "a number from 1 to 65535, or one for each host"},
+	{"default_query_exec_mode", "", "cache_statement", "cache_statement, cache_describe, describe_exec, exec or simple_protocol"},
+	{"statement_cache_capacity", "", "512", "a number"},
+	{"description_cache_capacity", "", "512", "a number"},
+	// These are not checked alone, or by the server.
+	{name: "sslkey", variable: "PGSSLKEY"},
+	{name: "service", variable: "PGSERVICE"},
+	{name: "timezone", variable: "PGTZ"},
+	{name: "options", variable: "PGOPTIONS"},
+	{name: "application_name", variable: "PGAPPNAME"},
+}
+
+// problem says which settings pgx does not take, and why. It shows no value:
+// one can be a password in the wrong place. To find them, one after the other
+// gets a value that is valid, until nothing is wrong or something else is.
+func (u *connURL) problem(more string) error {
+	var bad []string
+	complaint, err := u.complaint(more)
+	for complaint != "" {
+		found := false
+		for _, k := range known {
+			repaired := more + "&" + k.name + "=" + k.harmless
+			next, nextErr := u.complaint(repaired)
+			if k.want == "" || next == complaint {
+				continue
+			}
+			bad = append(bad, u.invalid(k.name, k.want, err))
+			more, complaint, err, found = repaired, next, nextErr, true
+			break
+		}
+		switch {
+		case found:
+		case strings.Contains(complaint, "failed to read service"): // no other value repairs it
+			bad = append(bad, u.invalid("service", "the name of a service in the file of PGSERVICEFILE", err))
+			complaint = ""
+		default:
+			return errForm
+		}
+	}
+	return errors.New(strings.Join(bad, ", and "))
+}
+
+// read is pgx's reading of the URL with more parameters, and what it forgets to
+// check.
+func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
+	config, err := pgx.ParseConfig(u.with(more))
+	if err != nil {
+		return nil, err
+	}
+	with := connURL{text: u.text, parameters: u.parameters}
+	for pair := range strings.SplitSeq(more, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		with.parameters = append(with.parameters, parameter{name: name, value: value})
+	}
+	for _, check := range []struct {
+		name  string
+		valid []string
+	}{{"sslnegotiation", []string{"", "postgres", "direct"}}, {"sslsni", []string{"", "0", "1"}}} {
+		if !slices.Contains(check.valid, with.setting(check.name)) {
+			return nil, errors.New(check.name + " is not valid")
+		}
+	}
+	return config, nil
+}
+
+// complaint is what is wrong with the URL and more parameters, without what pgx
+// quotes of it.
+func (u *connURL) complaint(more string) (string, error) {
+	_, err := u.read(more)
+	if err == nil {
+		return "", nil
+	}
+	text := err.Error()
+	return text[strings.LastIndex(text, "`: ")+1:], err
+}
+
+// invalid says what is wrong with one setting.
+func (u *connURL) invalid(name, want string, err error) string {
+	file, ok := errors.AsType[*fs.PathError](err)
+	if ok && name == "sslcert" && file.Path == u.setting("sslkey") {
+		name = "sslkey"
+	}
+	where := u.source(name)
+	if where == "DATABASE_URL" {
+		where += ": " + name
+	}
+	if name == "port" && where == "DATABASE_URL: port" {
+		return errForm.Error() // most likely something of the password
+	}
+	if ok {
+		return fmt.Sprintf("%s: %s: %v", where, file.Path, file.Err)
+	}
+	return fmt.Sprintf("%s is not valid: it can be %s", where, want)
+}
