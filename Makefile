@@ -175,8 +175,8 @@ PARAMETERS ?=# more of the template's parameters for deploy, as in PARAMETERS='M
 
 # sam build runs these two. It does not tell them the architecture: they tell it, in a file of parameters beside the build that
 # samconfig.toml names. So the template always has the architecture of the binaries.
-MACHINE         = $(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(shell uname -m)))
-FUNCTION_ARCH   = $(or $(SAM_ARCH),$(MACHINE))
+MACHINE         = $(shell uname -m)
+FUNCTION_ARCH   = $(or $(SAM_ARCH),$(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(MACHINE))))
 PARAMETERS_FILE = .aws-sam/build/parameters.yaml
 
 .PHONY: build-IngestFunction build-MigrateFunction sam-test deploy migrate logs invoke coldstart

@@ -27,23 +27,15 @@ func Environ(environ map[string]string, log *slog.Logger) map[string]string {
 	}
 	environ = maps.Clone(environ)
 	var skipped []string
-	for _, s := range []struct {
-		name string
-		why  func(value string) string
-	}{
-		{"DEAD_LETTER_QUEUE_URL", unusableQueue},
-		{"SLUICE_MASK_SECRET_ARN", unusableSecret},
-		{"SLUICE_BACKOFF", func(string) string { return "the event's messages are in no queue" }},
-	} {
-		value := environ[s.name]
-		if value == "" {
-			continue
-		}
-		if why := s.why(value); why != "" {
-			skipped = append(skipped, s.name+": "+why)
-			delete(environ, s.name)
+	skip := func(name, why string) {
+		if environ[name] != "" && why != "" {
+			skipped = append(skipped, name+": "+why)
+			delete(environ, name)
 		}
 	}
+	skip("DEAD_LETTER_QUEUE_URL", unusableQueue(environ["DEAD_LETTER_QUEUE_URL"]))
+	skip("SLUICE_MASK_SECRET_ARN", unusableSecret(environ["SLUICE_MASK_SECRET_ARN"]))
+	skip("SLUICE_BACKOFF", "the event's messages are in no queue")
 	if len(skipped) > 0 {
 		log.Info("sam local: skipped what is not here", "settings", skipped)
 	}
@@ -56,6 +48,7 @@ func Environ(environ map[string]string, log *slog.Logger) map[string]string {
 	return environ
 }
 
+// unusableQueue reports why a queue's URL cannot be used, if it cannot.
 func unusableQueue(value string) string {
 	u, err := url.Parse(value)
 	switch {
@@ -67,6 +60,7 @@ func unusableQueue(value string) string {
 	return ""
 }
 
+// unusableSecret reports why a secret's ARN cannot be used, if it cannot.
 func unusableSecret(value string) string {
 	if strings.HasPrefix(value, "arn:") {
 		return ""
