@@ -107,6 +107,23 @@ other_build() {
     sam_build "$other" "$work/machine"
 }
 
+# What make deploy gives sam deploy beside samconfig.toml, as SAM reads it.
+deploy_parameters() {
+    make --silent -C "$work/clone" deploy SAM=: STAGE=dev PARAMETERS="BatchSize=500 LogLevel=INFO DatabaseUrl='postgres://u@h/d?a=b&c=d' MaskSecretArn='\"\"'"
+    (cd "$work/clone" && "$venv/bin/python" -) <<'PYTHON'
+from samcli.cli.types import CfnParameterOverridesType
+from samcli.lib.config.samconfig import SamConfig
+
+given = SamConfig(".", "samconfig.toml").get_all(["deploy"], "parameters", "dev")["parameter_overrides"]
+got = CfnParameterOverridesType().convert(given, None, None)
+want = {
+    "Stage": "dev", "LogLevel": "INFO", "LogRetentionDays": "7", "MaximumConcurrency": "2", "BatchSize": "500",
+    "DatabaseUrl": "postgres://u@h/d?a=b&c=d", "MaskSecretArn": "", "Architecture": "arm64", "Revision": got.get("Revision"),
+}
+assert got == want and got["Revision"], got
+PYTHON
+}
+
 # ---------------------------------------------------------------- a Docker engine
 
 mode=''
@@ -173,6 +190,7 @@ step "sam build" sam_build "$host"
 [ -x bin/sluice ] || make build-bin
 step "as it is typed, against Postgres" local_invoke
 step "sam build, as on $other" other_build
+step "parameters of make deploy" deploy_parameters
 if [ -n "$mode" ]; then
     echo "*** sam build, sam local invoke and sam local start-lambda RAN as they are typed, in $mode"
 else

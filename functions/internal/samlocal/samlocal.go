@@ -42,7 +42,7 @@ func Environ(environ map[string]string, log *slog.Logger) map[string]string {
 	for _, name := range []string{"DATABASE_URL", "PG_URL"} {
 		if there := onHost(environ[name]); there != environ[name] {
 			environ[name] = there
-			log.Info("sam local: the database on this machine is "+Host+" to the container", "variable", name)
+			log.Info("sam local: the database on this machine is "+Host+" to the container; on Linux it must listen on more than loopback", "variable", name)
 		}
 	}
 	return environ
