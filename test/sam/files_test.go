@@ -246,7 +246,9 @@ func TestMakeDeploy(t *testing.T) {
 	}{
 		{"as it is", nil, "default", "arm64", nil},
 		{
-			"told", []string{"STAGE=dev", "SAM_ARCH=x86_64", "PARAMETERS=BatchSize=500 DatabaseUrl='postgres://it'\\''s?a=b&c=d' MaskSecretArn='\"\"'"}, "dev", "x86_64",
+			"told",
+			[]string{"STAGE=dev", "SAM_ARCH=x86_64", "PARAMETERS=BatchSize=500 DatabaseUrl='postgres://it'\\''s?a=b&c=d' MaskSecretArn='\"\"'"},
+			"dev", "x86_64",
 			[]string{"- 'BatchSize=500'", "- 'DatabaseUrl=postgres://it''s?a=b&c=d'", `- 'MaskSecretArn=""'`},
 		},
 		{"another architecture than built", []string{"PARAMETERS=Architecture=x86_64"}, "default", "arm64", []string{"- 'Architecture=x86_64'"}},
@@ -258,7 +260,7 @@ func TestMakeDeploy(t *testing.T) {
 			if !strings.HasPrefix(out, want) {
 				t.Errorf("got\n%s\nwant\n%s", out, want)
 			}
-			file, err := os.ReadFile(filepath.Join(dir, ".aws-sam/build/parameters.yaml"))
+			file, err := os.ReadFile(filepath.Join(dir, ".aws-sam", "build", "parameters.yaml"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -88,7 +88,11 @@ func TestLocal(t *testing.T) {
 				}
 			}
 		}
-		t.Logf("%s: %d new rows, answer %s", strings.Join(tt.command, " "), len(after)-len(before), bytes.TrimSpace(got))
+		by := "the emulator, not " + strings.Join(tt.command, " ")
+		if l.bridge != "" {
+			by = strings.Join(tt.command, " ")
+		}
+		t.Logf("%s: %d new rows, answer %s", by, len(after)-len(before), bytes.TrimSpace(got))
 	}
 
 	var failure struct{ ErrorType, ErrorMessage string }
@@ -245,7 +249,7 @@ func (l *local) startLambda(t *testing.T) {
 		_ = cmd.Process.Signal(os.Interrupt)
 		<-ended
 	}()
-	event, err := os.ReadFile(filepath.Join(l.clone, "events/batch.json"))
+	event, err := os.ReadFile(filepath.Join(l.clone, "events", "batch.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +300,7 @@ func (l *local) emulate(t *testing.T, migrate bool, event string) []byte {
 		}
 	}
 	at, api := freeAddress(t), freeAddress(t)
-	task := filepath.Join(l.clone, ".aws-sam/build", function)
+	task := filepath.Join(l.clone, ".aws-sam", "build", function)
 	cmd := exec.CommandContext(t.Context(), l.emulator, "--log-level", "error", "--runtime-interface-emulator-address", at, "--runtime-api-address", api, filepath.Join(task, "bootstrap"))
 	cmd.Env = []string{
 		"PATH=/usr/bin:/bin", "AWS_LAMBDA_FUNCTION_NAME=" + function, "AWS_LAMBDA_FUNCTION_TIMEOUT=30", "AWS_REGION=" + region, "LAMBDA_TASK_ROOT=" + task,

@@ -188,7 +188,7 @@ step "SAM's transform" transformed
 step "a fresh clone" fresh_clone
 step "sam build" sam_build "$host"
 [ -x bin/sluice ] || make build-bin
-step "as it is typed, against Postgres" local_invoke
+step "both functions against Postgres" local_invoke
 step "sam build, as on $other" other_build
 step "parameters of make deploy" deploy_parameters
 if [ -n "$mode" ]; then

@@ -18,22 +18,20 @@ func adapt(environ map[string]string) (local map[string]string, logged string) {
 
 // passed is what SAM passes of the template's variables, where the shell has
 // DATABASE_URL and SLUICE_MASK_KEYS.
-func passed(more ...string) map[string]string {
+func passed(more map[string]string) map[string]string {
 	environ := map[string]string{
 		"AWS_SAM_LOCAL": "true", "DATABASE_URL": "postgres://u:p@db.example.com/app", "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef",
 		"DEAD_LETTER_QUEUE_URL": "DeadLetterQueue", "SLUICE_MASK_SECRET_ARN": "MaskSecret", "SLUICE_BACKOFF": "true",
 		"SLUICE_MODEL": "user_logins", "DATABASE_IAM_AUTH": "false", "LOG_LEVEL": "INFO",
 	}
-	for i := 0; i < len(more); i += 2 {
-		environ[more[i]] = more[i+1]
-	}
+	maps.Copy(environ, more)
 	return environ
 }
 
 func TestOutsideOfSamLocalNothingChanges(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{"", "false", "TRUE"} {
-		environ := passed("AWS_SAM_LOCAL", value, "DATABASE_URL", "postgres://localhost/app", "PG_URL", "postgres://127.0.0.1/app")
+		environ := passed(map[string]string{"AWS_SAM_LOCAL": value, "DATABASE_URL": "postgres://localhost/app", "PG_URL": "postgres://127.0.0.1/app"})
 		local, logged := adapt(environ)
 		if !maps.Equal(local, environ) || logged != "" {
 			t.Errorf("AWS_SAM_LOCAL=%q: got %v and the log %q", value, local, logged)
@@ -43,7 +41,7 @@ func TestOutsideOfSamLocalNothingChanges(t *testing.T) {
 
 func TestUnresolvedNamesAreSkipped(t *testing.T) {
 	t.Parallel()
-	environ := passed()
+	environ := passed(nil)
 	local, logged := adapt(environ)
 	want := maps.Clone(environ)
 	for _, name := range []string{"DEAD_LETTER_QUEUE_URL", "SLUICE_MASK_SECRET_ARN", "SLUICE_BACKOFF"} {
@@ -65,10 +63,11 @@ func TestUnresolvedNamesAreSkipped(t *testing.T) {
 
 func TestRealNamesAreKept(t *testing.T) {
 	t.Parallel()
-	environ := passed(
-		"DEAD_LETTER_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/123456789012/logins-dead",
-		"SLUICE_MASK_SECRET_ARN", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:masks-AbCdEf", "SLUICE_BACKOFF", "",
-	)
+	environ := passed(map[string]string{
+		"DEAD_LETTER_QUEUE_URL":  "https://sqs.eu-central-1.amazonaws.com/123456789012/logins-dead",
+		"SLUICE_MASK_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:masks-AbCdEf",
+		"SLUICE_BACKOFF":         "",
+	})
 	if local, logged := adapt(environ); !maps.Equal(local, environ) || logged != "" {
 		t.Errorf("got %v and the log %q", local, logged)
 	}
@@ -77,7 +76,7 @@ func TestRealNamesAreKept(t *testing.T) {
 func TestAQueueOnThisMachineIsSkipped(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []string{"http://localhost:4566/000000000000/dead", "http://127.0.0.1:9324/queue/dead", "http://[::1]:9324/queue/dead"} {
-		if local, logged := adapt(passed("DEAD_LETTER_QUEUE_URL", queue)); local["DEAD_LETTER_QUEUE_URL"] != "" || !strings.Contains(logged, "DEAD_LETTER_QUEUE_URL") {
+		if local, logged := adapt(passed(map[string]string{"DEAD_LETTER_QUEUE_URL": queue})); local["DEAD_LETTER_QUEUE_URL"] != "" || !strings.Contains(logged, "DEAD_LETTER_QUEUE_URL") {
 			t.Errorf("%s: got %v and the log %q", queue, local, logged)
 		}
 	}
@@ -136,7 +135,7 @@ func TestADatabaseOnThisMachine(t *testing.T) {
 
 func TestTheLogHoldsNoPassword(t *testing.T) {
 	t.Parallel()
-	_, logged := adapt(passed("DATABASE_URL", "postgres://u:secret@localhost/app", "SLUICE_MASK_SECRET_ARN", "secret", "DEAD_LETTER_QUEUE_URL", "secret"))
+	_, logged := adapt(passed(map[string]string{"DATABASE_URL": "postgres://u:secret@localhost/app", "SLUICE_MASK_SECRET_ARN": "secret", "DEAD_LETTER_QUEUE_URL": "secret"}))
 	if logged == "" || strings.Contains(logged, "secret@") || strings.Contains(logged, " secret") || strings.Contains(logged, ":secret") {
 		t.Errorf("the log is %q", logged)
 	}
