@@ -26,6 +26,7 @@ endif
 # The tools have a module of their own, so that they never move a version of the product.
 TOOL    = go tool -modfile=tools/go.mod
 BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
+LAMBDA  = GOOS=linux $(BUILD) -tags lambda.norpc
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
@@ -72,7 +73,7 @@ build-bin: ## the command line, as bin/sluice
 	$(BUILD) -o bin/sluice ./cmd/sluice
 
 function: ## the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
-	GOOS=linux GOARCH=$(ARCH) $(BUILD) -tags lambda.norpc -o bin/bootstrap ./functions/ingest
+	GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
 
 cases: build-bin ## black-box cases against a Postgres of their own (CASES=path of their runner; needs psql and python3)
 	go run ./test/withpg python3 $(CASES) bin/sluice
@@ -136,9 +137,9 @@ dist: ## what a release has, in dist/: the command line for Linux and macOS, the
 	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \
 		echo "sluice for $$os/$$arch"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/sluice_$(VERSION)_$${os}_$$arch" ./cmd/sluice; \
 	done; done
-	@set -e; for function in Ingest Migrate; do for arch in arm64 x86_64; do \
-		echo "$$function for $$arch"; $(MAKE) build-$${function}Function SAM_ARCH=$$arch ARTIFACTS_DIR=dist >/dev/null; \
-		zip -qjXm "dist/sluice_$(VERSION)_lambda_$$(echo $$function | tr IM im)_$$arch.zip" dist/bootstrap; \
+	@set -e; for function in ingest migrate; do for arch in arm64 x86_64; do \
+		echo "$$function for $$arch"; GOARCH=$$(echo $$arch | sed s/x86_64/amd64/) $(LAMBDA) -o dist/bootstrap "./functions/$$function"; \
+		zip -qjXm "dist/sluice_$(VERSION)_lambda_$${function}_$$arch.zip" dist/bootstrap; \
 	done; done
 	cd dist && sha256sum sluice_* >SHA256SUMS
 
@@ -168,36 +169,38 @@ STAGE      ?= default# section of samconfig.toml: default, dev, staging, prod
 STACK      ?= sluice# name of the stack that migrate and logs look at
 EVENT      ?= events/batch.json
 SAM        ?= sam# `make sam-test` installs one of its own under .local
-SAM_ARCH   ?= arm64# of the functions: arm64 or x86_64
+SAM_ARCH   ?=# of the functions: arm64 or x86_64. Without it `sam build` builds for this machine, `make deploy` for arm64
 MODEL_FILES ?=# model files that go beside the function, for SLUICE_MODEL=/var/task/NAME.yaml
 PARAMETERS ?=# more of the template's parameters for deploy, as in PARAMETERS='MaximumConcurrency=20'
 
-# sam build runs these two, and does not say for which architecture: SAM_ARCH does, arm64 as in the template.
-SAM_BUILD = CGO_ENABLED=0 GOOS=linux GOARCH=$(subst x86_64,amd64,$(SAM_ARCH)) $(BUILD) -tags lambda.norpc -o "$(ARTIFACTS_DIR)/bootstrap"
+# sam build runs these two. It does not tell them the architecture: they tell it, in a file of parameters beside the build that
+# samconfig.toml names. So the template always has the architecture of the binaries.
+MACHINE         = $(shell uname -m)
+FUNCTION_ARCH   = $(or $(SAM_ARCH),$(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(MACHINE))))
+PARAMETERS_FILE = .aws-sam/build/parameters.yaml
 
-.PHONY: build-IngestFunction build-MigrateFunction sam-test sam-build deploy migrate logs invoke coldstart
+.PHONY: build-IngestFunction build-MigrateFunction sam-test deploy migrate logs invoke coldstart
 
-build-IngestFunction:
-	$(SAM_BUILD) ./functions/ingest
+build-IngestFunction: MAIN = ./functions/ingest
+build-MigrateFunction: MAIN = ./functions/migrate
+build-IngestFunction build-MigrateFunction:
+	GOARCH=$(subst x86_64,amd64,$(FUNCTION_ARCH)) $(LAMBDA) -o "$(ARTIFACTS_DIR)/bootstrap" $(MAIN)
 	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
-
-build-MigrateFunction:
-	$(SAM_BUILD) ./functions/migrate
-	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
+	@echo "- Architecture=$(FUNCTION_ARCH)" >"$(ARTIFACTS_DIR)/../$(notdir $(PARAMETERS_FILE))"
 
 sam-test: build-bin ## the template's rules, the linters, sam build, sam local invoke against a real Postgres
 	test/sam/run.sh
 
-sam-build: ## both functions under .aws-sam (SAM_ARCH=arm64 or x86_64)
-	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE) --parameter-overrides Architecture=$(SAM_ARCH)
-
-deploy: sam-build ## build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
-	@# Parameters on the command line replace those of samconfig.toml: so the section's are given too, and ours win.
-	@overrides=$$(awk -v section='[$(STAGE).deploy.parameters]' '/^\[/ { on = $$0 == section } on && sub(/^parameter_overrides *= */, "")' samconfig.toml); \
-	case $$overrides in '' | '"'*'"') ;; *) echo "samconfig.toml: parameter_overrides of $(STAGE) must be a string on one line" >&2; exit 1 ;; esac; \
-	overrides=$$(printf %s "$$overrides" | sed 's/^"//; s/"$$//; s/\\"/"/g'); \
-	$(SAM) deploy --config-env $(STAGE) --parameter-overrides $${overrides:+"$$overrides"} \
-		Architecture=$(SAM_ARCH) Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS)
+deploy: SAM_ARCH := $(or $(SAM_ARCH),arm64)
+deploy: ## sam build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
+	@awk -v section='[$(STAGE).deploy.parameters]' -v file='file://$(PARAMETERS_FILE)' \
+		'/^\[/ { on = $$0 == section } on && index($$0, file) { found = 1 } END { exit !found }' samconfig.toml || \
+		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
+	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE)
+	@# Into the file: on the command line of sam deploy they would replace those of samconfig.toml.
+	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(SAM_ARCH) | \
+		sed "s/'/''/g; s/.*/- '&'/" >>$(PARAMETERS_FILE)
+	$(SAM) deploy --config-env $(STAGE)
 
 migrate: ## create missing tables by the stack's migrate function (STACK=name)
 	$(SAM) remote invoke MigrateFunction --stack-name $(STACK)
@@ -205,8 +208,9 @@ migrate: ## create missing tables by the stack's migrate function (STACK=name)
 logs: ## follow the function's logs (STACK=name)
 	$(SAM) logs --stack-name $(STACK) --name IngestFunction --tail
 
-invoke: ## sam local invoke of the function in a container (EVENT=file; set DATABASE_URL and SLUICE_MASK_KEYS or SLUICE_MASK)
-	SAM_ARCH=$(SAM_ARCH) SAM=$(SAM) test/sam/invoke.sh $(EVENT)
+invoke: ## sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK)
+	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE) >&2
+	$(SAM) local invoke --config-env $(STAGE) --event $(EVENT)
 
 coldstart: ## measure cold starts beside a hello-world function, and warm batches by size
 	go test -count=1 -v -run '^TestColdStart$$' ./test/coldstart -args -runs 41 -warm 41

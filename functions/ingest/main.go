@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"sluice/functions/internal/lambdalog"
+	"sluice/functions/internal/samlocal"
 	"sluice/internal/config"
 	"sluice/internal/function"
 )
@@ -16,6 +17,7 @@ import (
 func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
+	environ = samlocal.Environ(environ, log)
 	h, stop := function.New(context.Background(), function.Options{Environ: environ, Log: log, Metrics: os.Stdout})
 	lambda.StartWithOptions(h, lambda.WithEnableSIGTERM(stop))
 }

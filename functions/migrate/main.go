@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 
 	"sluice/functions/internal/lambdalog"
+	"sluice/functions/internal/samlocal"
 	"sluice/internal/batch"
 	"sluice/internal/config"
 	"sluice/internal/credentials"
@@ -30,6 +31,7 @@ type answer struct {
 func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
+	environ = samlocal.Environ(environ, log)
 	lambda.Start(func(ctx context.Context) (*answer, error) { return migrate(ctx, environ, log) })
 }
 

@@ -3,8 +3,11 @@
 package drill_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,8 +21,9 @@ import (
 
 // bounced starts PgBouncer in transaction mode in front of a database and
 // returns the URL through it. PgBouncer knows no options of a session, so it
-// sets the search_path of the test's schema itself.
-func bounced(t *testing.T, db *pgtest.DB) string {
+// sets the search_path of the test's schema itself. Changes are pairs of what
+// its configuration has and what is there instead.
+func bounced(t *testing.T, db *pgtest.DB, changes ...string) string {
 	t.Helper()
 	u, err := url.Parse(db.URL)
 	if err != nil {
@@ -49,7 +53,7 @@ default_pool_size = 2
 ignore_startup_parameters = extra_float_digits,options
 `, u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/"), u.User.Username(), password, db.Schema, port)
 	path := filepath.Join(dir, "pgbouncer.ini")
-	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(strings.NewReplacer(changes...).Replace(config)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(dir, 0o755); err != nil {
@@ -128,4 +132,71 @@ func TestBehindPgBouncer(t *testing.T) {
 	if n := f.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sluice' AND state LIKE 'idle in transaction%'"); n != 0 {
 		t.Errorf("%d transactions were left open in the pool", n)
 	}
+}
+
+// TestFaultsOfPgBouncer are what it says for itself: all of it has the code
+// 08P01, and not all of it passes.
+func TestFaultsOfPgBouncer(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		changes []string
+		url     string // what becomes of the URL
+		says    string
+		fails   bool
+	}{
+		{name: "no such database", url: "/nowhere?", says: "the pooler refuses it", fails: true},
+		{name: "a parameter that it does not know", url: "/sluice?pool_max_conns=2&", says: "take it out of DATABASE_URL", fails: true},
+		{name: "it wants TLS", changes: []string{"auth_type = any", "auth_type = any\nclient_tls_sslmode = require\nclient_tls_key_file = $key\nclient_tls_cert_file = $cert"}, says: "wants TLS", fails: true},
+		{name: "its own password is wrong", changes: []string{"password=", "password=wrong"}, says: "SQLSTATE 08P01", fails: true},
+		{name: "its server does not answer", changes: []string{"host=127.0.0.1 ", "host=127.0.0.2 "}, says: " in time"},
+		{name: "it takes no more clients", changes: []string{"pool_mode", "max_client_conn = 0\npool_mode"}, says: "raise the limit"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFunction(t)
+			key, cert := certificate(t)
+			for i := range tt.changes {
+				tt.changes[i] = strings.NewReplacer("$key", key, "$cert", cert).Replace(tt.changes[i])
+			}
+			url := bounced(t, f.db, tt.changes...)
+			if tt.url != "" {
+				url = strings.Replace(url, "/sluice?", tt.url, 1)
+			}
+			f.connect(url)
+			failed, err := f.invoke(event(1), plenty)
+			said := f.log.String()
+			if err != nil {
+				said += err.Error()
+			}
+			if tt.fails != (err != nil) || err == nil && failed != 1 || !strings.Contains(said, tt.says) {
+				t.Errorf("%d came back, the invocation ended with %v: %s", failed, err, said)
+			}
+		})
+	}
+}
+
+// certificate is one for tests, as two files in PEM.
+func certificate(t *testing.T) (keyFile, certFile string) {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "certificate") // t.TempDir is nobody's else
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	keyFile, certFile = filepath.Join(dir, "key.pem"), filepath.Join(dir, "cert.pem")
+	for file, block := range map[string]*pem.Block{keyFile: {Type: "PRIVATE KEY", Bytes: key}, certFile: {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return keyFile, certFile
 }

@@ -123,19 +123,30 @@ func obstacles() []obstacle {
 		{noName, "a name that is none", at("db..example.com"), []string{"the host db..example.com does not resolve", "check the host in DATABASE_URL"}, true},
 		{noName, "in a secret", secret(http.StatusOK, `{"username":"u","password":"`+canary+`","host":"db..example.com"}`), []string{"db..example.com does not resolve"}, true},
 
-		{tlsFault, "an unknown authority", func(r *rig) { r.certified("localhost", time.Now().Add(time.Hour), nil); parameters("sslmode=verify-full")(r) }, []string{"signed by an authority that is not trusted here", "sslrootcert"}, true},
-		{tlsFault, "an unknown authority, and verify-ca", func(r *rig) { r.certified("localhost", time.Now().Add(time.Hour), nil); parameters("sslmode=verify-ca")(r) }, []string{"signed by an authority that is not trusted here", "sslrootcert"}, true},
+		{tlsFault, "an unknown authority", func(r *rig) {
+			r.certified("localhost", time.Now().Add(time.Hour), nil)
+			parameters("sslmode=verify-full")(r)
+		}, []string{"signed by an authority that is not trusted here", "sslrootcert"}, true},
+		{tlsFault, "an unknown authority, and verify-ca", func(r *rig) {
+			r.certified("localhost", time.Now().Add(time.Hour), nil)
+			parameters("sslmode=verify-ca")(r)
+		}, []string{"signed by an authority that is not trusted here", "sslrootcert"}, true},
 		{tlsFault, "another name", func(r *rig) { r.trusted(r.certified("db.example.com", time.Now().Add(time.Hour), nil)) }, []string{"is for another host name", "the name that the certificate has"}, true},
 		{tlsFault, "expired", func(r *rig) { r.trusted(r.certified("localhost", time.Now().Add(-time.Hour), nil)) }, []string{"is not valid", "check its dates"}, true},
 		{tlsFault, "a client certificate", func(r *rig) {
 			r.trusted(r.certified("localhost", time.Now().Add(time.Hour), &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}))
 		}, []string{"ended the TLS handshake", "sslcert and sslkey"}, true},
 		{tlsFault, "not spoken, on this machine", parameters("sslmode=verify-full"), []string{"does not speak TLS", "sslmode=disable"}, true},
-		{tlsFault, "not spoken", func(r *rig) { r.change(func(u *url.URL) { u.Host = "0.0.0.0:" + u.Port() }); parameters("sslmode=verify-full")(r) }, []string{"does not speak TLS", "turn TLS on there"}, true},
+		{tlsFault, "not spoken", func(r *rig) {
+			r.change(func(u *url.URL) { u.Host = "0.0.0.0:" + u.Port() })
+			parameters("sslmode=verify-full")(r)
+		}, []string{"does not speak TLS", "turn TLS on there"}, true},
 
 		{policy, "another method", parameters("require_auth=md5"), []string{"require_auth", "check the parameters in DATABASE_URL"}, true},
 		{policy, "no channel binding", parameters("channel_binding=require"), []string{"channel binding", "check the parameters in DATABASE_URL"}, true},
-		{policy, "not a Postgres", serves(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nwhat is this?") }), []string{"no session with", "that a Postgres answers there"}, true},
+		{policy, "not a Postgres", serves(func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nwhat is this?")
+		}), []string{"no session with", "that a Postgres answers there"}, true},
 
 		{badSecret, "missing", secret(http.StatusBadRequest, "ResourceNotFoundException"), []string{"DATABASE_SECRET_ARN", "ResourceNotFoundException", "check DATABASE_SECRET_ARN"}, true},
 		{badSecret, "forbidden", secret(http.StatusBadRequest, "AccessDeniedException"), []string{"allow secretsmanager:GetSecretValue"}, true},
@@ -232,7 +243,9 @@ func parameters(more string) func(*rig) {
 
 // at moves the database to another address.
 func at(address string) func(*rig) {
-	return func(r *rig) { r.change(func(u *url.URL) { u.Host, u.RawQuery = address, "sslmode=disable&connect_timeout=1" }) }
+	return func(r *rig) {
+		r.change(func(u *url.URL) { u.Host, u.RawQuery = address, "sslmode=disable&connect_timeout=1" })
+	}
 }
 
 // serves puts something else where the database should be.

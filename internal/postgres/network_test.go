@@ -269,3 +269,41 @@ func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	}()
 	return listener.Addr().String()
 }
+
+// TestWhatTheResolverSays: a name that does not exist has to be corrected, and a
+// resolver that fails passes.
+func TestWhatTheResolverSays(t *testing.T) { //nolint:paralleltest // the resolver of the process
+	for name, tt := range map[string]struct {
+		code  byte
+		fault message.Cause
+	}{"no such name": {3, message.CauseOperator}, "server failure": {2, message.CauseMoment}, "refused": {5, message.CauseMoment}} {
+		t.Run(name, func(t *testing.T) {
+			server, err := net.ListenPacket("udp4", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = server.Close() }()
+			go func() {
+				question := make([]byte, 512)
+				for {
+					n, from, err := server.ReadFrom(question)
+					if err != nil {
+						return
+					}
+					answer := append([]byte(nil), question[:n]...)
+					answer[2], answer[3] = answer[2]|0x80, answer[3]&0xf0|tt.code // an answer, and how it ended
+					_, _ = server.WriteTo(answer, from)
+				}
+			}()
+			before := net.DefaultResolver
+			defer func() { net.DefaultResolver = before }()
+			net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "udp4", server.LocalAddr().String())
+			}}
+			_, err = openStore(t, "postgres://user@db.example.com/app", events).Connect(t.Context())
+			if cause, _ := message.FaultOf(err); cause != tt.fault || !strings.Contains(err.Error(), "the host db.example.com does not resolve") {
+				t.Errorf("got a fault of %q: %v", cause, err)
+			}
+		})
+	}
+}

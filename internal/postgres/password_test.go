@@ -28,8 +28,7 @@ func TestPasswordsAsPsqlTakesThem(t *testing.T) {
 		"right to left":                 "שלום",
 		"of both directions":            "שלום abc ²",
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		t.Run(name, func(t *testing.T) { //nolint:paralleltest // the roles share a schema, and so its grants
 			var role string
 			user := db.Role(t, func(r string) []string {
 				role = r

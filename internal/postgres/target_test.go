@@ -67,11 +67,14 @@ func (r *recorder) hear(c net.Conn) {
 		r.heard[n] += string(buffer[:read])
 		whole := r.heard[n]
 		r.mu.Unlock()
+		if err != nil {
+			return
+		}
 		if len(whole) == 8 && binary.BigEndian.Uint32([]byte(whole[4:])) == sslRequest {
 			_, _ = c.Write([]byte("N"))
 			continue
 		}
-		if err != nil || len(whole) > 8 {
+		if len(whole) > 8 {
 			return
 		}
 	}

@@ -25,11 +25,23 @@ func needs(t *testing.T, name string) string {
 	return value
 }
 
-// TestBuilt: the binaries of `sam build` run where the template says: machine, static, no cgo.
+// TestBuilt: the binaries of `sam build` run where the template says, with the parameters that the build wrote: machine, static, no
+// cgo. SLUICE_SAM_ARCH is what they must be for.
 func TestBuilt(t *testing.T) {
 	build, architecture := needs(t, "SLUICE_SAM_BUILD"), needs(t, "SLUICE_SAM_ARCH")
 	machine := map[string]elf.Machine{"arm64": elf.EM_AARCH64, "x86_64": elf.EM_X86_64}[architecture]
-	built := resolve(readTemplate(t), map[string]string{"DatabaseSecretArn": writerSecret, "Architecture": architecture})
+	parameters, err := os.ReadFile(filepath.Join(build, "parameters.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written, ok := strings.CutPrefix(strings.TrimSpace(string(parameters)), "- Architecture=")
+	if !ok {
+		t.Fatalf("parameters.yaml is %s", parameters)
+	}
+	built := resolve(readTemplateFile(t, filepath.Join(build, "template.yaml")), map[string]string{"DatabaseSecretArn": writerSecret, "Architecture": written})
+	if n := len(built.ofKind("AWS::Serverless::Function")); n != 2 {
+		t.Fatalf("the built template has %d functions", n)
+	}
 	for _, fn := range built.ofKind("AWS::Serverless::Function") {
 		path := filepath.Join(build, fn.id, text(fn.properties["Handler"]))
 		binary, err := os.ReadFile(path)
@@ -41,7 +53,10 @@ func TestBuilt(t *testing.T) {
 			t.Fatalf("%s: %v", path, err)
 		}
 		if f.Machine != machine || f.Class != elf.ELFCLASS64 {
-			t.Errorf("%s is for %s, the template says %v", fn.id, f.Machine, fn.properties["Architectures"])
+			t.Errorf("%s is for %s, not for %s", fn.id, f.Machine, architecture)
+		}
+		if said := texts(fn.properties["Architectures"]); !slices.Equal(said, []string{architecture}) {
+			t.Errorf("%s is for %s, the template says %v", fn.id, f.Machine, said)
 		}
 		if libraries, _ := f.ImportedLibraries(); len(libraries) > 0 || f.Section(".interp") != nil {
 			t.Errorf("%s is not static: it needs %v", fn.id, libraries)

@@ -20,7 +20,12 @@ type template = map[string]any
 
 func readTemplate(t testing.TB) template {
 	t.Helper()
-	text, err := os.ReadFile("../../template.yaml")
+	return readTemplateFile(t, "../../template.yaml")
+}
+
+func readTemplateFile(t testing.TB, path string) template {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +34,7 @@ func readTemplate(t testing.TB) template {
 		t.Fatal(err)
 	}
 	if len(file.Docs) != 1 {
-		t.Fatalf("template.yaml has %d documents", len(file.Docs))
+		t.Fatalf("%s has %d documents", path, len(file.Docs))
 	}
 	return plain(t, file.Docs[0].Body).(template)
 }
@@ -126,7 +131,11 @@ func resolve(source template, given map[string]string) *stack {
 	for name, p := range declared {
 		value, ok := given[name]
 		if !ok {
-			value = fmt.Sprint(object(p)["Default"])
+			preset, ok := object(p)["Default"]
+			if !ok {
+				s.problems = append(s.problems, "parameter "+name+" has no value")
+			}
+			value = fmt.Sprint(preset)
 		}
 		if pattern, ok := object(p)["AllowedPattern"].(string); ok {
 			for part := range strings.SplitSeq(value, ",") {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -141,7 +142,7 @@ func TestDocsSayHowLongAnOutageMayLast(t *testing.T) {
 // samconfig.toml is read line by line: it has nothing that needs more.
 func TestSamconfig(t *testing.T) {
 	t.Parallel()
-	settings := map[string]map[string]string{}
+	settings := map[string]map[string][]string{}
 	section := ""
 	for i, line := range strings.Split(readFile(t, "samconfig.toml"), "\n") {
 		line = strings.TrimSpace(line)
@@ -150,94 +151,182 @@ func TestSamconfig(t *testing.T) {
 		}
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			section = strings.TrimSuffix(name, "]")
-			settings[section] = map[string]string{}
+			settings[section] = map[string][]string{}
 			continue
 		}
 		key, value, ok := strings.Cut(line, " = ")
 		if !ok {
 			t.Fatalf("samconfig.toml:%d: %s", i+1, line)
 		}
-		if section != "" {
-			settings[section][key] = strings.Trim(value, `"`)
+		if section == "" {
+			continue
+		}
+		for _, word := range regexp.MustCompile(`"([^"]*)"|([^\[\], ]+)`).FindAllStringSubmatch(value, -1) {
+			settings[section][key] = append(settings[section][key], word[1]+word[2])
 		}
 	}
 	source := readTemplate(t)
 	stacks := map[string]string{}
 	for _, stage := range []string{"default", "dev", "staging", "prod"} {
-		stack := settings[stage+".global.parameters"]["stack_name"]
+		stack := strings.Join(settings[stage+".global.parameters"]["stack_name"], ",")
 		if stack == "" || stacks[stack] != "" {
 			t.Errorf("%s: stack_name is %q, as of %q", stage, stack, stacks[stack])
 		}
 		stacks[stack] = stage
-		for key, want := range map[string]string{"build_in_source": "true", "parallel": "true", "cached": ""} {
-			if got := settings[stage+".build.parameters"][key]; got != want {
-				t.Errorf("%s.build: %s is %q, not %q", stage, key, got, want)
+		for key, want := range map[string]string{
+			"global: add_host": "host.docker.internal:host-gateway", "global: skip_pull_image": "true",
+			"build: build_in_source": "true", "build: parallel": "true", "build: cached": "", "build: parameter_overrides": "",
+			"deploy: capabilities": "CAPABILITY_IAM", "deploy: resolve_s3": "true", "deploy: fail_on_empty_changeset": "false",
+			"local_invoke: function_logical_id": "IngestFunction",
+		} {
+			command, name, _ := strings.Cut(key, ": ")
+			if got := strings.Join(settings[stage+"."+command+".parameters"][name], ","); got != want {
+				t.Errorf("%s.%s is %q, not %q", stage, key, got, want)
 			}
 		}
-		deploy := settings[stage+".deploy.parameters"]
-		for key, want := range map[string]string{"capabilities": "CAPABILITY_IAM", "resolve_s3": "true", "fail_on_empty_changeset": "false"} {
-			if deploy[key] != want {
-				t.Errorf("%s.deploy: %s is %q, not %q", stage, key, deploy[key], want)
+		for _, command := range []string{"deploy", "local_invoke", "local_start_lambda"} {
+			overrides := settings[stage+"."+command+".parameters"]["parameter_overrides"]
+			if len(overrides) == 0 || overrides[len(overrides)-1] != "file://.aws-sam/build/parameters.yaml" {
+				t.Errorf("%s.%s: the last of parameter_overrides is not what the build says of itself: %q", stage, command, overrides)
+				continue
 			}
-		}
-		given := map[string]string{"DatabaseSecretArn": writerSecret}
-		for pair := range strings.FieldsSeq(deploy["parameter_overrides"]) {
-			name, value, _ := strings.Cut(pair, "=")
-			given[name] = value
-			if allowed := texts(at(source, "Parameters", name, "AllowedValues")); allowed != nil && !slices.Contains(allowed, value) {
-				t.Errorf("%s.deploy: %s=%s is not one of %v", stage, name, value, allowed)
+			given := map[string]string{"DatabaseSecretArn": writerSecret, "Architecture": "arm64"}
+			for pair := range strings.FieldsSeq(strings.Join(overrides[:len(overrides)-1], " ")) {
+				name, value, _ := strings.Cut(pair, "=")
+				given[name] = value
+				if allowed := texts(at(source, "Parameters", name, "AllowedValues")); allowed != nil && !slices.Contains(allowed, value) {
+					t.Errorf("%s.%s: %s=%s is not one of %v", stage, command, name, value, allowed)
+				}
 			}
-		}
-		s := resolve(source, given)
-		if stage != "default" && s.parameters["Stage"] != stage {
-			t.Errorf("%s.deploy: Stage is %v", stage, s.parameters["Stage"])
-		}
-		if problems := references(s); len(problems) > 0 {
-			t.Errorf("%s.deploy: %v", stage, problems)
+			s := resolve(source, given)
+			if command == "deploy" && stage != "default" && s.parameters["Stage"] != stage {
+				t.Errorf("%s.deploy: Stage is %v", stage, s.parameters["Stage"])
+			}
+			if problems := references(s); len(problems) > 0 {
+				t.Errorf("%s.%s: %v", stage, command, problems)
+			}
 		}
 	}
-	if settings["default.validate.parameters"]["lint"] != "true" {
+	if !slices.Equal(settings["default.validate.parameters"]["lint"], []string{"true"}) {
 		t.Error("sam validate does not lint")
 	}
 }
 
-// make deploy gives sam the parameters of samconfig.toml and its own: on the command line alone, SAM would forget the file's.
-func TestMakeDeploy(t *testing.T) {
-	t.Parallel()
+// runMake runs make in a folder that has the Makefile and samconfig.toml alone, with a stand-in for SAM that prints its arguments.
+func runMake(t *testing.T, arguments ...string) (dir, output string) {
+	t.Helper()
 	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("SKIPPED: make deploy was not looked at, since there is no make")
+		t.Skip("SKIPPED: there is no make")
 	}
-	sam := t.TempDir() + "/sam"
-	if err := os.WriteFile(sam, []byte("#!/bin/sh\nfor a; do echo \"<$a>\"; done\n"), 0o755); err != nil {
-		t.Fatal(err)
+	dir = t.TempDir()
+	sam := "#!/bin/sh\nprintf '<%s>' \"$@\"; echo \" SAM_ARCH=$SAM_ARCH\"\n" +
+		"if [ \"$1\" = build ]; then mkdir -p .aws-sam/build && echo \"- Architecture=$SAM_ARCH\" >.aws-sam/build/parameters.yaml; fi\n"
+	for name, text := range map[string]string{"Makefile": readFile(t, "Makefile"), "samconfig.toml": readFile(t, "samconfig.toml"), "sam": sam} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
-	cmd := exec.CommandContext(t.Context(), "make", "-C", "../..", "deploy", "STAGE=dev", "SAM="+sam, "SAM_ARCH=x86_64", "PARAMETERS=BatchSize=500")
+	cmd := exec.CommandContext(t.Context(), "make", append([]string{"--silent", "--directory", dir, "SAM=./sam", "VERSION=v1.2.3"}, arguments...)...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "MAKE") || strings.HasPrefix(pair, "SAM_ARCH=") })
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out)
+		t.Fatalf("make %q: %v: %s", arguments, err, out)
 	}
-	for _, want := range []string{
-		"<build>", "<--config-env>\n<dev>", "<deploy>", "<Stage=dev LogLevel=DEBUG LogRetentionDays=7 MaximumConcurrency=2>", "<Architecture=x86_64>", "<Revision=", "<BatchSize=500>",
+	return dir, string(out)
+}
+
+// make deploy gives sam its parameters by the file that samconfig.toml names: on the command line SAM would forget those of samconfig.toml.
+func TestMakeDeploy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name                string
+		arguments           []string
+		stage, architecture string
+		want                []string
+	}{
+		{"as it is", nil, "default", "arm64", nil},
+		{
+			"told",
+			[]string{"STAGE=dev", "SAM_ARCH=x86_64", "PARAMETERS=BatchSize=500 DatabaseUrl='postgres://it'\\''s?a=b&c=d' MaskSecretArn='\"\"'"},
+			"dev", "x86_64",
+			[]string{"- 'BatchSize=500'", "- 'DatabaseUrl=postgres://it''s?a=b&c=d'", `- 'MaskSecretArn=""'`},
+		},
+		{"another architecture than built", []string{"PARAMETERS=Architecture=x86_64"}, "default", "arm64", []string{"- 'Architecture=x86_64'"}},
 	} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %s in\n%s", want, out)
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			dir, out := runMake(t, append([]string{"deploy"}, tt.arguments...)...)
+			want := fmt.Sprintf("<build><--config-env><%[1]s> SAM_ARCH=%[2]s\n<deploy><--config-env><%[1]s>", tt.stage, tt.architecture)
+			if !strings.HasPrefix(out, want) {
+				t.Errorf("got\n%s\nwant\n%s", out, want)
+			}
+			file, err := os.ReadFile(filepath.Join(dir, ".aws-sam", "build", "parameters.yaml"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(string(file)), "\n")
+			if first, last := lines[0], lines[len(lines)-1]; first != "- Architecture="+tt.architecture || last != "- 'Architecture="+tt.architecture+"'" || !strings.HasPrefix(lines[1], "- 'Revision=v1.2.3-2") {
+				t.Errorf("the parameters are\n%s", file)
+			}
+			if got := lines[2 : len(lines)-1]; !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// A samconfig.toml that does not name the file, as `sam deploy --guided` writes it, would deploy without these parameters.
+func TestMakeDeployNeedsTheFile(t *testing.T) {
+	t.Parallel()
+	dir, _ := runMake(t, "help")
+	config := filepath.Join(dir, "samconfig.toml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	guided := strings.Replace(string(text), `MaximumConcurrency=2", "file://.aws-sam/build/parameters.yaml"]`, `MaximumConcurrency=2"]`, 1)
+	if err := os.WriteFile(config, []byte(guided), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for stage, fails := range map[string]bool{"dev": true, "prod": false} {
+		out, err := exec.CommandContext(t.Context(), "make", "--silent", "--directory", dir, "deploy", "SAM=./sam", "STAGE="+stage).CombinedOutput()
+		if (err != nil) != fails || strings.Contains(string(out), "<build>") == fails {
+			t.Errorf("%s: %v: %s", stage, err, out)
 		}
 	}
 }
 
-// The makefile has a target for each function, which builds it for the architecture that the template has by default.
+func TestMakeInvoke(t *testing.T) {
+	t.Parallel()
+	if _, out := runMake(t, "invoke"); out != "<build><--config-env><default> SAM_ARCH=\n<local><invoke><--config-env><default><--event><events/batch.json> SAM_ARCH=\n" {
+		t.Errorf("got %s", out)
+	}
+	if _, out := runMake(t, "invoke", "EVENT=events/fifo.json", "STAGE=dev", "SAM_ARCH=arm64"); out != "<build><--config-env><dev> SAM_ARCH=arm64\n<local><invoke><--config-env><dev><--event><events/fifo.json> SAM_ARCH=arm64\n" {
+		t.Errorf("got %s", out)
+	}
+}
+
+// The makefile has a target for each function, which builds it for this machine unless it is told, and writes down which it was.
 func TestMakefileBuildsTheFunctions(t *testing.T) {
 	t.Parallel()
-	makefile := readFile(t, "Makefile")
-	source := readTemplate(t)
-	for id, r := range object(source["Resources"]) {
-		if object(r)["Type"] == "AWS::Serverless::Function" && !strings.Contains(makefile, "\nbuild-"+id+":\n") {
-			t.Errorf("Makefile: no target build-%s", id)
+	for id, r := range object(readTemplate(t)["Resources"]) {
+		if object(r)["Type"] != "AWS::Serverless::Function" {
+			continue
 		}
-	}
-	found := regexp.MustCompile(`(?m)^SAM_ARCH +\?= ([a-z0-9_]+)`).FindStringSubmatch(makefile)
-	if want := at(source, "Parameters", "Architecture", "Default"); len(found) != 2 || found[1] != want {
-		t.Errorf("Makefile: SAM_ARCH is %v, the template's Architecture %v", found, want)
+		for _, tt := range []struct{ machine, told, goarch, architecture string }{
+			{"x86_64", "", "amd64", "x86_64"},
+			{"amd64", "", "amd64", "x86_64"},
+			{"aarch64", "", "arm64", "arm64"},
+			{"arm64", "", "arm64", "arm64"},
+			{"x86_64", "arm64", "arm64", "arm64"},
+			{"aarch64", "x86_64", "amd64", "x86_64"},
+		} {
+			_, out := runMake(t, "--dry-run", "build-"+id, "MACHINE="+tt.machine, "SAM_ARCH="+tt.told, "ARTIFACTS_DIR=built")
+			main := "./functions/" + strings.ToLower(strings.TrimSuffix(id, "Function"))
+			if !strings.Contains(out, "GOARCH="+tt.goarch+" ") || !strings.Contains(out, `-o "built/bootstrap" `+main+"\n") || !strings.Contains(out, `echo "- Architecture=`+tt.architecture+`" >"built/../parameters.yaml"`) {
+				t.Errorf("%s on %s, SAM_ARCH=%s: %s", id, tt.machine, tt.told, out)
+			}
+		}
 	}
 	if !regexp.MustCompile(`(?m)^/\.aws-sam/$`).MatchString(readFile(t, ".gitignore")) {
 		t.Error(".gitignore does not name .aws-sam")

@@ -2,7 +2,6 @@ package sam_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,16 +27,20 @@ const localKeys = "k1:0123456789abcdef0123456789abcdef0123456789abcdef0123456789
 // localConstraint refuses one message of events/batch.json in the database.
 const localConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
 
-// TestLocal runs both built functions as Lambda would, against a real Postgres: in a container by `sam local invoke` when there is an
-// engine (SLUICE_SAM_BRIDGE is where its containers reach this machine), else by the emulator that ships with SAM, on this machine. The
-// answers must be those of `sluice invoke`.
+// TestLocal runs the commands that users type, in a clone with what `sam build` built there, against a real Postgres. In the environment
+// are DATABASE_URL, with localhost in it, and SLUICE_MASK_KEYS. Answers and rows must be those of `sluice invoke`.
+//
+// SLUICE_SAM_BRIDGE is where containers reach this machine. Without it there is no Docker engine, and the emulator that ships with SAM
+// runs the functions on this machine instead.
 func TestLocal(t *testing.T) {
-	local := &local{
-		sam: needs(t, "SLUICE_SAM"), build: needs(t, "SLUICE_SAM_BUILD"), bridge: os.Getenv("SLUICE_SAM_BRIDGE"),
-		emulator: os.Getenv("SLUICE_SAM_EMULATOR"), overrides: "Architecture=" + needs(t, "SLUICE_SAM_ARCH"),
+	db, reference := pgtest.NewDatabase(t, ""), pgtest.NewDatabase(t, "")
+	l := &local{
+		sam: needs(t, "SLUICE_SAM"), clone: needs(t, "SLUICE_SAM_CLONE"), bridge: os.Getenv("SLUICE_SAM_BRIDGE"),
+		emulator: os.Getenv("SLUICE_SAM_EMULATOR"), databaseURL: plainURL(t, db.URL),
 	}
-	db := pgtest.New(t)
-	databaseURL := local.reach(t, db.URL)
+	if l.bridge != "" {
+		l.letContainersIn(t)
+	}
 
 	for i, want := range []bool{true, false} {
 		var answer struct {
@@ -46,45 +50,83 @@ func TestLocal(t *testing.T) {
 				Created bool
 			}
 		}
-		out := local.invoke(t, "MigrateFunction", []byte("{}"), databaseURL)
+		out, _ := l.invoke(t, "", "sam", "local", "invoke", "MigrateFunction")
 		if err := json.Unmarshal(out, &answer); err != nil || len(answer.Tables) != 1 || answer.Model != "user_logins" || answer.Tables[0].Created != want {
 			t.Fatalf("migrate, time %d: %v: %s", i+1, err, out)
 		}
 	}
+	sluice(t, reference.URL, "migrate")
 	db.Exec(t, localConstraint)
+	reference.Exec(t, localConstraint)
 
-	for _, name := range []string{"batch", "empty", "fifo", "pipes"} {
-		event, err := os.ReadFile("../../events/" + name + ".json")
-		if err != nil {
-			t.Fatal(err)
+	for _, tt := range []struct {
+		event   string
+		rows    int // new ones
+		command []string
+	}{
+		{"batch", 4, []string{"sam", "local", "invoke", "-e", "events/batch.json"}},
+		{"batch", 0, []string{"sam", "local", "invoke", "IngestFunction", "-e", "events/batch.json"}},
+		{"empty", 0, []string{"sam", "local", "invoke", "--config-env", "dev", "-e", "events/empty.json"}},
+		{"fifo", 2, []string{"sam", "local", "invoke", "--config-env", "staging", "-e", "events/fifo.json"}},
+		{"pipes", 0, []string{"sam", "local", "invoke", "--config-env", "prod", "-e", "events/pipes.json"}},
+	} {
+		before := allRows(t, db)
+		got, stderr := l.invoke(t, tt.event, tt.command...)
+		want := sluice(t, reference.URL, "invoke", "-e", "events/"+tt.event+".json")
+		equalJSON(t, tt.event, got, want)
+		after := allRows(t, db)
+		if len(after)-len(before) != tt.rows {
+			t.Errorf("%s: %d rows became %d, not %d more", tt.event, len(before), len(after), tt.rows)
 		}
-		before := db.Count(t, "SELECT count(*) FROM user_logins")
-		got := local.invoke(t, "IngestFunction", event, databaseURL)
-		after := db.Count(t, "SELECT count(*) FROM user_logins")
-		want := sluiceInvoke(t, event, db.URL)
-		equalJSON(t, name, got, want)
-		if name == "batch" && (before != 0 || after != 4) {
-			t.Errorf("%s: %d rows became %d, not 4", name, before, after)
+		if rows := allRows(t, reference); !slices.Equal(after, rows) {
+			t.Errorf("%s: the rows are\n%s\nafter sluice invoke\n%s", tt.event, strings.Join(after, "\n"), strings.Join(rows, "\n"))
 		}
-		if again := db.Count(t, "SELECT count(*) FROM user_logins"); again != after {
-			t.Errorf("%s: the second delivery made %d rows of %d", name, again, after)
+		if l.bridge != "" {
+			for _, line := range []string{"sam local: skipped what is not here", "sam local: the database on this machine is host.docker.internal"} {
+				if n := strings.Count(stderr, line); n != 1 {
+					t.Errorf("%s: the log has %d lines %q:\n%s", tt.event, n, line, stderr)
+				}
+			}
 		}
-		t.Logf("%s: %d new rows, answer %s", name, after-before, bytes.TrimSpace(got))
-	}
-	if masked := db.Count(t, "SELECT count(*) FROM user_logins WHERE masked_ip = 'b42adbf209538193ee85f7c6b4ccd8f607372f9f27ad6cf8f14eeba6648fc09d'"); masked == 0 {
-		t.Error("no row has the pseudonym of 203.0.113.7")
+		by := "the emulator, not " + strings.Join(tt.command, " ")
+		if l.bridge != "" {
+			by = strings.Join(tt.command, " ")
+		}
+		t.Logf("%s: %d new rows, answer %s", by, len(after)-len(before), bytes.TrimSpace(got))
 	}
 
-	foreign, err := os.ReadFile("../../events/foreign.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var failure struct{ ErrorType, ErrorMessage string }
-	if out := local.invoke(t, "IngestFunction", foreign, databaseURL); json.Unmarshal(out, &failure) != nil || failure.ErrorType == "" || failure.ErrorMessage == "" {
+	if out, _ := l.invoke(t, "foreign", "make", "--silent", "invoke", "EVENT=events/foreign.json"); json.Unmarshal(out, &failure) != nil || failure.ErrorType == "" || failure.ErrorMessage == "" {
 		t.Errorf("foreign: a foreign event is no error: %s", out)
 	} else {
 		t.Logf("foreign: %s: %s", failure.ErrorType, failure.ErrorMessage)
 	}
+	if l.bridge != "" {
+		l.startLambda(t)
+	}
+}
+
+// allRows are the rows of the table, a text each.
+func allRows(t *testing.T, db *pgtest.DB) (all []string) {
+	t.Helper()
+	for _, row := range db.Rows(t, "SELECT user_logins::text FROM user_logins ORDER BY 1") {
+		all = append(all, row[0])
+	}
+	return all
+}
+
+// plainURL is the URL as somebody would type it.
+func plainURL(t *testing.T, databaseURL string) string {
+	t.Helper()
+	u, err := url.Parse(databaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.RawQuery = ""
+	if u.Hostname() == "127.0.0.1" {
+		u.Host = net.JoinHostPort("localhost", u.Port())
+	}
+	return u.String()
 }
 
 func equalJSON(t *testing.T, name string, got, want []byte) {
@@ -101,54 +143,46 @@ func equalJSON(t *testing.T, name string, got, want []byte) {
 	}
 }
 
-func sluiceInvoke(t *testing.T, event []byte, databaseURL string) []byte {
+// sluice runs the command line.
+func sluice(t *testing.T, databaseURL string, arguments ...string) []byte {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "../../bin/sluice", "invoke", "-e", "-")
+	cmd := exec.CommandContext(t.Context(), "bin/sluice", arguments...)
+	cmd.Dir = "../.."
 	cmd.Env = []string{"DATABASE_URL=" + databaseURL, "SLUICE_MASK_KEYS=" + localKeys}
-	cmd.Stdin = bytes.NewReader(event)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("sluice invoke: %v: %s", err, stderr.String())
+		t.Fatalf("sluice %q: %v: %s", arguments, err, stderr.String())
 	}
 	return out
 }
 
 type local struct {
-	sam, build, bridge, emulator, overrides string
+	sam, clone, bridge, emulator, databaseURL string
 }
 
-// reach is the database's URL as the function sees it. Containers do not see loopback: a forwarder listens on the bridge for them.
-func (l *local) reach(t *testing.T, databaseURL string) string {
+// letContainersIn makes a server on loopback one that listens on the bridge too, as docs/deploy.md asks of Postgres.
+func (l *local) letContainersIn(t *testing.T) {
 	t.Helper()
-	if l.bridge == "" {
-		return databaseURL
-	}
-	u, err := url.Parse(databaseURL)
+	u, err := url.Parse(l.databaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(l.bridge, "0"))
+	listener, err := net.Listen("tcp", net.JoinHostPort(l.bridge, u.Port()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = listener.Close() })
-	target := u.Host
 	go func() {
 		for {
 			c, err := listener.Accept()
 			if err != nil {
 				return
 			}
-			go forward(c, target)
+			go forward(c, u.Host)
 		}
 	}()
-	u.Host = net.JoinHostPort("host.docker.internal", fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
-	q := u.Query()
-	q.Set("sslmode", "disable") // it is loopback behind the forwarder
-	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20")
-	return u.String()
 }
 
 func forward(c net.Conn, target string) {
@@ -165,90 +199,128 @@ func forward(c net.Conn, target string) {
 	_, _ = io.Copy(c, d)
 }
 
-func (l *local) environ(databaseURL string) map[string]string {
-	return map[string]string{
-		"DATABASE_URL": databaseURL, "DATABASE_SECRET_ARN": "", "SLUICE_MASK_KEYS": localKeys, "SLUICE_MASK_SECRET_ARN": "",
-		"SLUICE_BACKOFF": "false", "DEAD_LETTER_QUEUE_URL": "",
+// command is a command as it is typed in the clone, with the two variables in the environment and nothing else of sluice or AWS.
+func (l *local) command(t *testing.T, typed ...string) *exec.Cmd {
+	t.Helper()
+	path := filepath.Dir(l.sam) + string(os.PathListSeparator) + os.Getenv("PATH")
+	name := typed[0]
+	if name == "sam" {
+		name = l.sam
 	}
+	cmd := exec.CommandContext(t.Context(), name, typed[1:]...)
+	cmd.Dir = l.clone
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(pair string) bool {
+		return strings.HasPrefix(pair, "AWS_") || strings.HasPrefix(pair, "SLUICE_") || strings.HasPrefix(pair, "MAKE") || strings.HasPrefix(pair, "PATH=")
+	}), "PATH="+path, "SAM_CLI_TELEMETRY=0", "DATABASE_URL="+l.databaseURL, "SLUICE_MASK_KEYS="+localKeys)
+	return cmd
 }
 
-func (l *local) invoke(t *testing.T, function string, event []byte, databaseURL string) []byte {
+// invoke runs a command that invokes a function, or without an engine its function on an event.
+func (l *local) invoke(t *testing.T, event string, typed ...string) (answer []byte, stderr string) {
 	t.Helper()
 	if l.bridge == "" {
-		return l.emulate(t, function, event, databaseURL)
+		return l.emulate(t, slices.Contains(typed, "MigrateFunction"), event), ""
 	}
-	dir := t.TempDir()
-	environ := l.environ(databaseURL)
-	if function == "MigrateFunction" { // sam sets only what the template declares
-		environ = map[string]string{"DATABASE_URL": databaseURL, "DATABASE_SECRET_ARN": ""}
-	}
-	variables, err := json.Marshal(map[string]map[string]string{function: environ})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{"env.json": variables, "event.json": event} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), l.sam, "local", "invoke", function, "--template", filepath.Join(l.build, "template.yaml"),
-		"--event", filepath.Join(dir, "event.json"), "--env-vars", filepath.Join(dir, "env.json"), "--parameter-overrides", l.overrides,
-		"--add-host", "host.docker.internal:"+l.bridge, "--skip-pull-image", "--region", region)
-	cmd.Env = append(os.Environ(), "SAM_CLI_TELEMETRY=0")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	cmd := l.command(t, typed...)
+	var log bytes.Buffer
+	cmd.Stderr = &log
 	out, err := cmd.Output()
-	if err != nil || len(bytes.TrimSpace(out)) == 0 { // it exits 0 also when the function times out: then it prints nothing
-		t.Fatalf("sam local invoke %s: %v: %s%s", function, err, out, stderr.String())
+	if err != nil || len(bytes.TrimSpace(out)) == 0 { // sam exits 0 also when the function times out: then it prints nothing
+		t.Fatalf("%q: %v: %s%s", typed, err, out, log.String())
 	}
-	return out
+	return out, log.String()
 }
 
-// emulate runs the function under SAM's runtime interface emulator on this machine.
-func (l *local) emulate(t *testing.T, function string, event []byte, databaseURL string) []byte {
+// startLambda holds that `sam local start-lambda` answers as Lambda does, at the address that it has by default.
+func (l *local) startLambda(t *testing.T) {
 	t.Helper()
-	if l.emulator == "" {
-		t.Fatal("neither SLUICE_SAM_BRIDGE nor SLUICE_SAM_EMULATOR is set")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	at, api := freeAddress(t), freeAddress(t)
-	task := filepath.Join(l.build, function)
-	cmd := exec.CommandContext(ctx, l.emulator, "--log-level", "error", "--runtime-interface-emulator-address", at, "--runtime-api-address", api, filepath.Join(task, "bootstrap"))
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "AWS_LAMBDA_FUNCTION_NAME=" + function, "AWS_LAMBDA_FUNCTION_TIMEOUT=30", "AWS_REGION=" + region, "LAMBDA_TASK_ROOT=" + task}
-	for name, value := range l.environ(databaseURL) {
-		cmd.Env = append(cmd.Env, name+"="+value)
-	}
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd := l.command(t, "sam", "local", "start-lambda")
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		_ = cmd.Process.Kill()
+	ended := make(chan struct{})
+	go func() {
 		_ = cmd.Wait()
+		close(ended)
 	}()
+	defer func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		<-ended
+	}()
+	event, err := os.ReadFile(filepath.Join(l.clone, "events", "batch.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := post(t, "http://127.0.0.1:3001/2015-03-31/functions/IngestFunction/invocations", event, ended, &log)
+	equalJSON(t, "start-lambda", got, sluice(t, l.databaseURL, "invoke", "-e", "events/batch.json"))
+	t.Logf("sam local start-lambda: answer %s", bytes.TrimSpace(got))
+}
+
+// post sends an event as soon as somebody listens, and fails the test if whoever should has ended.
+func post(t *testing.T, to string, event []byte, ended <-chan struct{}, log fmt.Stringer) []byte {
+	t.Helper()
 	for {
-		request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+at+"/2015-03-31/functions/function/invocations", bytes.NewReader(event))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, to, bytes.NewReader(event))
 		if err != nil {
 			t.Fatal(err)
 		}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil { // not listening yet
 			select {
-			case <-ctx.Done():
-				t.Fatalf("the emulator does not answer: %v: %s", err, output.String())
+			case <-ended:
+				t.Fatalf("%s: %v: %s", to, err, log)
 			case <-time.After(20 * time.Millisecond):
 			}
 			continue
 		}
 		body, err := io.ReadAll(response.Body)
 		_ = response.Body.Close()
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %s: %v: %s", to, response.Status, err, body)
 		}
 		return body
 	}
+}
+
+// emulate runs a function under SAM's runtime interface emulator on this machine.
+func (l *local) emulate(t *testing.T, migrate bool, event string) []byte {
+	t.Helper()
+	if l.emulator == "" {
+		t.Fatal("neither SLUICE_SAM_BRIDGE nor SLUICE_SAM_EMULATOR is set")
+	}
+	function, payload := "IngestFunction", []byte("{}")
+	if migrate {
+		function = "MigrateFunction"
+	} else {
+		var err error
+		if payload, err = os.ReadFile(filepath.Join(l.clone, "events", event+".json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at, api := freeAddress(t), freeAddress(t)
+	task := filepath.Join(l.clone, ".aws-sam", "build", function)
+	cmd := exec.CommandContext(t.Context(), l.emulator, "--log-level", "error", "--runtime-interface-emulator-address", at, "--runtime-api-address", api, filepath.Join(task, "bootstrap"))
+	cmd.Env = []string{
+		"PATH=/usr/bin:/bin", "AWS_LAMBDA_FUNCTION_NAME=" + function, "AWS_LAMBDA_FUNCTION_TIMEOUT=30", "AWS_REGION=" + region, "LAMBDA_TASK_ROOT=" + task,
+		"DATABASE_URL=" + l.databaseURL, "SLUICE_MASK_KEYS=" + localKeys,
+	}
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	defer func() {
+		_ = cmd.Process.Kill()
+		<-ended
+	}()
+	return post(t, "http://"+at+"/2015-03-31/functions/function/invocations", payload, ended, &output)
 }
 
 func freeAddress(t *testing.T) string {

@@ -147,6 +147,7 @@ var mutations = []mutation{
 	{"no network allowed", "permissions suffice", dropPolicy("MigrateRole", "network")},
 	{"another runtime", "runtime", setAny("provided.al2", "Globals", "Function", "Runtime")},
 	{"one architecture whatever is asked", "runtime", setAny([]any{"arm64"}, "Globals", "Function", "Architectures")},
+	{"an architecture that nobody built", "runtime", setAny("arm64", "Parameters", "Architecture", "Default")},
 	{"built by SAM's own way", "runtime", set("go1.x", "MigrateFunction", "Metadata", "BuildMethod")},
 	{"outside of the network", "private network", setAny(nil, "Globals", "Function", "VpcConfig")},
 	{"variable undeclared", "variables", set(nil, "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_MASK_KEYS")},

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# usage: run.sh [ARCHITECTURE …]      what `make sam-test` runs
+# usage: run.sh      what `make sam-test` runs
 #
-# The template's rules, the linters, SAM's transform, `sam build` for each architecture (arm64 and x86_64), and both functions by
-# `sam local invoke` against a real Postgres. Needs Go, make and Python 3.10 or newer; as root on Debian it starts a Docker engine of
-# its own where there is none, and installs it when CI=true or TEST_INSTALL=1. Without an engine the emulator that ships with SAM
-# runs the functions on this machine. A loud line at the end says which it was.
+# The template's rules, the linters, SAM's transform; and in a clone, as somebody types them, `sam build`, `sam local invoke` and
+# `sam local start-lambda` against a real Postgres. Needs Go, make, git and Python 3.10 or newer; as root on Debian it starts a Docker
+# engine of its own where there is none, and installs it when CI=true or TEST_INSTALL=1. Without an engine the emulator that ships with
+# SAM runs the functions on this machine. Loud lines at the end say which it was, and what was built but not run.
 #
 #   NO_DOCKER=1 run.sh      the emulator in any case
 set -euo pipefail
@@ -14,19 +14,16 @@ root=$PWD
 . test/engine.sh
 
 venv=$root/.local/sam
-build=$root/.local/sam-build
-architectures=("$@")
-[ $# -gt 0 ] || architectures=(arm64 x86_64)
 case $(uname -m) in
-x86_64 | amd64) host=x86_64 ;;
-aarch64 | arm64) host=arm64 ;;
-*) host=$(uname -m) ;;
+x86_64 | amd64) host=x86_64 other=arm64 ;;
+aarch64 | arm64) host=arm64 other=x86_64 ;;
+*) echo "Lambda has no functions for $(uname -m)" >&2; exit 1 ;;
 esac
 
 export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
-# A shell's variables win over those of --env-vars.
+# sam local gives the function what the shell has of these.
 unset AWS_PROFILE DATABASE_URL PG_URL DATABASE_SECRET_ARN DATABASE_IAM_AUTH SLUICE_MODEL SLUICE_MASK_KEYS SLUICE_MASK_SECRET_ARN \
-    SLUICE_MASK DEAD_LETTER_QUEUE_URL SLUICE_BACKOFF LOG_LEVEL
+    SLUICE_MASK DEAD_LETTER_QUEUE_URL SLUICE_BACKOFF LOG_LEVEL SAM_ARCH
 
 step() { # NAME COMMAND…
     local name=$1 began
@@ -88,12 +85,43 @@ transformed() {
     SLUICE_SAM_TRANSFORMED=$work/transformed.json go test -count=1 -v -run '^TestSamAddsNothing$' ./test/sam
 }
 
-sam_build() { # ARCHITECTURE
-    if ! SAM_ARCH=$1 "$venv/bin/sam" build --parameter-overrides "Architecture=$1" --build-dir "$build/$1" >"$work/build.log" 2>&1; then
+# What is committed, and what is changed since.
+fresh_clone() {
+    git clone --quiet --no-hardlinks "$root" "$work/clone"
+    git diff --binary HEAD | git -C "$work/clone" apply --allow-empty
+}
+
+# The literal command in the clone. The other machine is this one with another answer of uname.
+sam_build() { # ARCHITECTURE [PATH]
+    if ! (cd "$work/clone" && PATH=${2:+$2:}$venv/bin:$PATH && sam build) >"$work/build.log" 2>&1; then
         cat "$work/build.log"
         return 1
     fi
-    SLUICE_SAM_BUILD=$build/$1 SLUICE_SAM_ARCH=$1 go test -count=1 -v -run '^TestBuilt$' ./test/sam
+    SLUICE_SAM_BUILD=$work/clone/.aws-sam/build SLUICE_SAM_ARCH=$1 go test -count=1 -v -run '^TestBuilt$' ./test/sam
+}
+
+other_build() {
+    mkdir "$work/machine"
+    printf '#!/bin/sh\necho %s\n' "${other/arm64/aarch64}" >"$work/machine/uname"
+    chmod +x "$work/machine/uname"
+    sam_build "$other" "$work/machine"
+}
+
+# What make deploy gives sam deploy beside samconfig.toml, as SAM reads it.
+deploy_parameters() {
+    make --silent -C "$work/clone" deploy SAM=: STAGE=dev PARAMETERS="BatchSize=500 LogLevel=INFO DatabaseUrl='postgres://u@h/d?a=b&c=d' MaskSecretArn='\"\"'"
+    (cd "$work/clone" && "$venv/bin/python" -) <<'PYTHON'
+from samcli.cli.types import CfnParameterOverridesType
+from samcli.lib.config.samconfig import SamConfig
+
+given = SamConfig(".", "samconfig.toml").get_all(["deploy"], "parameters", "dev")["parameter_overrides"]
+got = CfnParameterOverridesType().convert(given, None, None)
+want = {
+    "Stage": "dev", "LogLevel": "INFO", "LogRetentionDays": "7", "MaximumConcurrency": "2", "BatchSize": "500",
+    "DatabaseUrl": "postgres://u@h/d?a=b&c=d", "MaskSecretArn": "", "Architecture": "arm64", "Revision": got.get("Revision"),
+}
+assert got == want and got["Revision"], got
+PYTHON
 }
 
 # ---------------------------------------------------------------- a Docker engine
@@ -139,7 +167,7 @@ local_invoke() {
     else
         mode=''
     fi
-    SLUICE_SAM=$venv/bin/sam SLUICE_SAM_EMULATOR=$emulator SLUICE_SAM_BUILD=$build/$host SLUICE_SAM_ARCH=$host \
+    SLUICE_SAM=$venv/bin/sam SLUICE_SAM_EMULATOR=$emulator SLUICE_SAM_CLONE=$work/clone \
         go test -count=1 -v -timeout 10m -run '^TestLocal$' ./test/sam
 }
 
@@ -157,17 +185,15 @@ step "rules of the template, and their mutations" go test -count=1 ./test/sam
 step "sam validate --lint, cfn-lint" lint
 step "cfn-lint refuses a broken template" negative
 step "SAM's transform" transformed
-for architecture in "${architectures[@]}"; do
-    step "sam build, $architecture" sam_build "$architecture"
-done
-if [ ! -f "$build/$host/template.yaml" ]; then
-    echo "*** NOT RUN: sam local invoke, since no function was built for this machine ($host)"
-    exit 0
-fi
+step "a fresh clone" fresh_clone
+step "sam build" sam_build "$host"
 [ -x bin/sluice ] || make build-bin
 step "both functions against Postgres" local_invoke
+step "sam build, as on $other" other_build
+step "parameters of make deploy" deploy_parameters
 if [ -n "$mode" ]; then
-    echo "*** sam local invoke RAN, in $mode"
+    echo "*** sam build, sam local invoke and sam local start-lambda RAN as they are typed, in $mode"
 else
-    echo "*** sam local invoke was NOT RUN: there is no Docker engine. SAM's runtime interface emulator ran the built functions on this machine in its place."
+    echo "*** sam local invoke and start-lambda were NOT RUN: there is no Docker engine. SAM's runtime interface emulator ran the built functions on this machine in its place."
 fi
+echo "*** the functions for $other were built and compared with the template, and NOT RUN: this machine is $host"
