@@ -26,9 +26,9 @@ func needs(t *testing.T, name string) string {
 }
 
 // TestBuilt: the binaries of `sam build` run where the template says, with the parameters that the build wrote: machine, static, no
-// cgo. SLUICE_SAM_ARCH is what they must be for.
+// cgo. TEST_SAM_ARCH is what they must be for.
 func TestBuilt(t *testing.T) {
-	build, architecture := needs(t, "SLUICE_SAM_BUILD"), needs(t, "SLUICE_SAM_ARCH")
+	build, architecture := needs(t, "TEST_SAM_BUILD"), needs(t, "TEST_SAM_ARCH")
 	machine := map[string]elf.Machine{"arm64": elf.EM_AARCH64, "x86_64": elf.EM_X86_64}[architecture]
 	parameters, err := os.ReadFile(filepath.Join(build, "parameters.yaml"))
 	if err != nil {
@@ -103,7 +103,7 @@ func zipped(t *testing.T, binary []byte) int {
 // TestSamAddsNothing: SAM's transform makes resources of its own (roles with managed policies, permissions) for what a template
 // leaves out. This one leaves nothing out.
 func TestSamAddsNothing(t *testing.T) {
-	text, err := os.ReadFile(needs(t, "SLUICE_SAM_TRANSFORMED"))
+	text, err := os.ReadFile(needs(t, "TEST_SAM_TRANSFORMED"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,13 +30,13 @@ const localConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHE
 // TestLocal runs the commands that users type, in a clone with what `sam build` built there, against a real Postgres. In the environment
 // are DATABASE_URL, with localhost in it, and SLUICE_MASK_KEYS. Answers and rows must be those of `sluice invoke`.
 //
-// SLUICE_SAM_BRIDGE is where containers reach this machine. Without it there is no Docker engine, and the emulator that ships with SAM
+// TEST_SAM_BRIDGE is where containers reach this machine. Without it there is no Docker engine, and the emulator that ships with SAM
 // runs the functions on this machine instead.
 func TestLocal(t *testing.T) {
 	db, reference := pgtest.NewDatabase(t, ""), pgtest.NewDatabase(t, "")
 	l := &local{
-		sam: needs(t, "SLUICE_SAM"), clone: needs(t, "SLUICE_SAM_CLONE"), bridge: os.Getenv("SLUICE_SAM_BRIDGE"),
-		emulator: os.Getenv("SLUICE_SAM_EMULATOR"), databaseURL: plainURL(t, db.URL),
+		sam: needs(t, "TEST_SAM"), clone: needs(t, "TEST_SAM_CLONE"), bridge: os.Getenv("TEST_SAM_BRIDGE"),
+		emulator: os.Getenv("TEST_SAM_EMULATOR"), databaseURL: plainURL(t, db.URL),
 	}
 	if l.bridge != "" {
 		l.letContainersIn(t)
@@ -288,7 +288,7 @@ func post(t *testing.T, to string, event []byte, ended <-chan struct{}, log fmt.
 func (l *local) emulate(t *testing.T, migrate bool, event string) []byte {
 	t.Helper()
 	if l.emulator == "" {
-		t.Fatal("neither SLUICE_SAM_BRIDGE nor SLUICE_SAM_EMULATOR is set")
+		t.Fatal("neither TEST_SAM_BRIDGE nor TEST_SAM_EMULATOR is set")
 	}
 	function, payload := "IngestFunction", []byte("{}")
 	if migrate {

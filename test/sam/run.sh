@@ -82,7 +82,7 @@ negative() {
 transformed() {
     "$venv/bin/python" test/sam/transform.py template.yaml >"$work/transformed.json"
     "$venv/bin/cfn-lint" "$work/transformed.json"
-    SLUICE_SAM_TRANSFORMED=$work/transformed.json go test -count=1 -v -run '^TestSamAddsNothing$' ./test/sam
+    TEST_SAM_TRANSFORMED=$work/transformed.json go test -count=1 -v -run '^TestSamAddsNothing$' ./test/sam
 }
 
 # What is committed, and what is changed since.
@@ -97,7 +97,7 @@ sam_build() { # ARCHITECTURE [PATH]
         cat "$work/build.log"
         return 1
     fi
-    SLUICE_SAM_BUILD=$work/clone/.aws-sam/build SLUICE_SAM_ARCH=$1 go test -count=1 -v -run '^TestBuilt$' ./test/sam
+    TEST_SAM_BUILD=$work/clone/.aws-sam/build TEST_SAM_ARCH=$1 go test -count=1 -v -run '^TestBuilt$' ./test/sam
 }
 
 other_build() {
@@ -163,11 +163,11 @@ local_invoke() {
     emulator=$("$venv/bin/python" -c 'import os, samcli; print(os.path.dirname(samcli.__file__))')/local/rapid/aws-lambda-rie-$host
     # Not as `if engine`: in a condition set -e is off, which start_engine takes into account by itself.
     if engine; then
-        export SLUICE_SAM_BRIDGE=$bridge_ip
+        export TEST_SAM_BRIDGE=$bridge_ip
     else
         mode=''
     fi
-    SLUICE_SAM=$venv/bin/sam SLUICE_SAM_EMULATOR=$emulator SLUICE_SAM_CLONE=$work/clone \
+    TEST_SAM=$venv/bin/sam TEST_SAM_EMULATOR=$emulator TEST_SAM_CLONE=$work/clone \
         go test -count=1 -v -timeout 10m -run '^TestLocal$' ./test/sam
 }
 
