@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -90,7 +91,7 @@ func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 	between := listen(t)
 	go intercept(between, &tls.Config{Certificates: []tls.Certificate{others}, MinVersion: tls.VersionTLS12}, u.Host)
 	file := filepath.Join(t.TempDir(), "roots.pem")
-	trusted := append(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: others.Certificate[0]})...)
+	trusted := append(slices.Clone(certificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: others.Certificate[0]})...)
 	if err := os.WriteFile(file, trusted, 0o600); err != nil {
 		t.Fatal(err)
 	}
