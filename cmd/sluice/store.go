@@ -44,7 +44,7 @@ func (a *app) migrate(ctx context.Context, c *config.Config) ([]batch.Migrated, 
 		return s.Migrate(ctx, sqlite.DDL(c.Model.Table))
 	}
 	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: a.log(), AWS: loadAWS})
-	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithWarning(func(says string) { a.log().Warn(says) }))
+	s, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithLog(a.log()))
 	if err != nil {
 		return nil, err
 	}

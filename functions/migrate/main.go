@@ -41,7 +41,7 @@ func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (
 		return nil, err
 	}
 	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: log, AWS: credentials.Environment(environ)})
-	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithWarning(func(says string) { log.Warn(says) }))
+	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithLog(log))
 	if err != nil {
 		return nil, err
 	}

@@ -455,7 +455,7 @@ func TestTheDocumentationHasTheFaultsWhileConnecting(t *testing.T) {
 	switch {
 	case has == table:
 	case *update:
-		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil { //nolint:gosec // documentation
+		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	default:

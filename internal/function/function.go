@@ -93,7 +93,7 @@ func open(o Options, c *config.Config, secrets *credentials.Credentials) (Store,
 			return s, err
 		}
 	}
-	return postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithWarning(func(says string) { o.Log.Warn(says) }))
+	return postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithLog(o.Log))
 }
 
 // queues gives the handler what needs SQS. The SDK's client is made only for

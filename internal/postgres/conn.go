@@ -138,8 +138,8 @@ func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeH
 	if err != nil {
 		return nil, &DatabaseError{Cause: message.CauseOperator, text: connecting + ": " + err.Error()}
 	}
-	if says := s.target.unverified(config); says != "" && s.warn != nil {
-		s.warned.Do(func() { s.warn(says) })
+	if says := s.target.unverified(config); says != "" {
+		s.warned.Do(func() { s.log.WarnContext(ctx, "the database is not verified", "why", says) })
 	}
 	for _, config.Password = range passwords(l.Password.Reveal()) {
 		c, err = s.dialOnce(ctx, config.Copy(), onNotice)

@@ -16,8 +16,11 @@
 //	       -> keys.go     how keys compare, and rows that refer to each other
 //	       -> sql.go      the statements
 //	       -> fault.go    errors: what happened, and what to do
-//	       -> network.go  the same for errors of the network
+//	       -> names.go    which names in an error may be shown
 //	       -> conn.go     connections, made lazily, dropped after any doubt
+//	       -> url.go      what DATABASE_URL says, and target.go which TLS that is
+//	       -> network.go  why there is no connection, and
+//	       -> session.go  why the server gives no session
 //	       -> cancel.go   what is under way when the time is over
 //
 // A flight is one round trip: what is written without waiting for an answer in

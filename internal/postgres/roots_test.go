@@ -1,16 +1,26 @@
 package postgres_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"io"
+	"math/big"
 	"net"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"sluice/internal/pgtest"
 )
 
 // A file beside the function has the roots of a server that none of ours vouches for.
@@ -47,6 +57,111 @@ func TestRootsOfAFile(t *testing.T) {
 		if err := ping(""); err == nil || !strings.Contains(err.Error(), "sslrootcert=") {
 			t.Errorf("%s without it: got %v, want an error that names sslrootcert", mode, err)
 		}
+	}
+}
+
+// TestTheLoginIsBoundToTheConnection: with channel_binding=require nobody in
+// between can log in in our name, not even one who has a certificate that we
+// trust.
+func TestTheLoginIsBoundToTheConnection(t *testing.T) {
+	t.Parallel()
+	server := pgtest.NewServer(t, pgtest.ServerConfig{})
+	db := server.New(t, createEvents)
+	own, others := selfSigned(t), selfSigned(t)
+	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: own.Certificate[0]})
+	// The server's own user must have written the key.
+	for name, text := range map[string][]byte{"server.crt": certificate, "server.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+		db.Exec(t, "COPY (SELECT '"+base64.StdEncoding.EncodeToString(text)+"') TO PROGRAM 'umask 077; base64 -d >"+name+"'")
+	}
+	db.Exec(t, "ALTER SYSTEM SET ssl = on")
+	db.Exec(t, "SELECT pg_reload_conf()")
+	for db.Rows(t, "SHOW ssl")[0][0] != "on" { // by a new session each time
+		if t.Context().Err() != nil {
+			t.Fatal("TLS is not turned on")
+		}
+	}
+	u, err := url.Parse(db.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := listen(t)
+	go intercept(between, &tls.Config{Certificates: []tls.Certificate{others}, MinVersion: tls.VersionTLS12}, u.Host)
+	file := filepath.Join(t.TempDir(), "roots.pem")
+	trusted := append(slices.Clone(certificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: others.Certificate[0]})...)
+	if err := os.WriteFile(file, trusted, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	q := u.Query()
+	q.Set("sslmode", "verify-full")
+	q.Set("sslrootcert", file)
+	for host, want := range map[string]map[string]string{
+		u.Host:                  {"prefer": "", "require": ""},
+		between.Addr().String(): {"disable": "", "require": "channel binding"},
+	} {
+		for binding, says := range want {
+			q.Set("channel_binding", binding)
+			q.Set("require_auth", "scram-sha-256")
+			u.Host, u.RawQuery = host, q.Encode()
+			if err := openStore(t, u.String(), events).Ping(t.Context()); says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+				t.Errorf("%s at %s: got %v, want %q", binding, host, err, says)
+			}
+		}
+	}
+}
+
+// selfSigned is a certificate for this machine.
+func selfSigned(t *testing.T) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// intercept speaks TLS to clients, and TLS to the server at an address.
+func intercept(l net.Listener, config *tls.Config, address string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			request := make([]byte, 8)
+			server, err := net.Dial("tcp", address)
+			if err != nil {
+				return
+			}
+			defer server.Close()
+			if _, err := io.ReadFull(c, request); err != nil {
+				return
+			}
+			_, _ = server.Write(request)
+			if _, err := io.ReadFull(server, request[:1]); err != nil {
+				return
+			}
+			_, _ = c.Write(request[:1])
+			client := tls.Server(c, config)
+			there := tls.Client(server, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it does not care
+			go func() {
+				_, _ = io.Copy(there, client)
+				server.Close()
+			}()
+			_, _ = io.Copy(client, there)
+		}()
 	}
 }
 

@@ -107,12 +107,10 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 	text := strings.ToLower(err.Message)
 	if name := s.culprit(err, c); name != "" {
 		where := s.target.url.source(name)
-		switch {
-		case err.Code == "42704" || err.Code == "08P01":
+		if err.Code == "42704" || err.Code == "08P01" {
 			return fmt.Sprintf("%s is not a setting of this server, nor a parameter that pgx knows: take it out of %s", name, where)
-		default:
-			return fmt.Sprintf("correct %s in %s, or take it out", name, where)
 		}
+		return fmt.Sprintf("correct %s in %s, or take it out", name, where)
 	}
 	switch err.Code {
 	case "28P01", "28000":

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -21,7 +22,7 @@ type Store struct {
 	table    *batch.Table
 	target   *target
 	logins   Logins
-	warn     func(string) // told once of a server that is not verified; nil for nobody
+	log      *slog.Logger
 	warned   sync.Once
 	dialer   pgconn.DialFunc // nil for what the URL says
 	sleep    func(context.Context, time.Duration) bool
@@ -53,9 +54,9 @@ type Option func(*Store)
 // WithLogins takes logins from elsewhere than the URL.
 func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
 
-// WithWarning has somebody told, at the first connection, that nothing proves
-// who the server is.
-func WithWarning(warn func(string)) Option { return func(s *Store) { s.warn = warn } }
+// WithLog has a warning logged, at the first connection, when nothing proves who
+// the server is.
+func WithLog(log *slog.Logger) Option { return func(s *Store) { s.log = log } }
 
 // WithSleep replaces the wait between attempts, which reports whether it ended
 // before the context did; simulations turn their own clock.
@@ -74,7 +75,7 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{table: t, target: target, sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
+	s := &Store{table: t, target: target, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)

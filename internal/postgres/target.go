@@ -85,7 +85,7 @@ func (t *target) addresses(config *pgx.ConnConfig, unsaid bool) []*pgconn.Fallba
 		// sslrootcert=system asks for verify-full, to pgx as to libpq.
 		if unsaid && a.TLSConfig != nil && loopback(a.Host) && t.url.setting("sslrootcert") != "system" {
 			c := a.TLSConfig.Clone()
-			c.InsecureSkipVerify = true //nolint:gosec // what sslmode=prefer means
+			c.InsecureSkipVerify = true // what sslmode=prefer means
 			all = append(all, &pgconn.FallbackConfig{Host: a.Host, Port: a.Port, TLSConfig: c})
 			if config.SSLNegotiation == "direct" {
 				continue // it has no clear text
@@ -160,21 +160,21 @@ func (t *target) config(l login.Login) (*pgx.ConnConfig, error) {
 // unverified says what somebody in between could do, and is empty where TLS
 // keeps them out, and for this machine, which has nobody in between.
 func (t *target) unverified(c *pgx.ConnConfig) string {
-	var clear, encrypted []string
+	var plain, encrypted []string
 	for _, a := range addressesOf(&c.Config) {
 		_, address := pgconn.NetworkAddress(a.Host, a.Port)
 		switch {
 		case loopback(a.Host) || verified(a.TLSConfig):
-		case a.TLSConfig == nil && !slices.Contains(clear, address):
-			clear = append(clear, address)
+		case a.TLSConfig == nil && !slices.Contains(plain, address):
+			plain = append(plain, address)
 		case a.TLSConfig != nil && !slices.Contains(encrypted, address):
 			encrypted = append(encrypted, address)
 		}
 	}
-	encrypted = slices.DeleteFunc(encrypted, func(a string) bool { return slices.Contains(clear, a) })
+	encrypted = slices.DeleteFunc(encrypted, func(a string) bool { return slices.Contains(plain, a) })
 	var says []string
-	if len(clear) > 0 {
-		says = append(says, "the connection to "+strings.Join(clear, ", ")+" can be in clear text: whoever is in between reads all rows, and the password unless it is hashed")
+	if len(plain) > 0 {
+		says = append(says, "the connection to "+strings.Join(plain, ", ")+" can be in clear text: whoever is in between reads all rows, and the password unless it is hashed")
 	}
 	if len(encrypted) > 0 {
 		says = append(says, "the connection to "+strings.Join(encrypted, ", ")+" is encrypted, and the server is not verified: whoever is in between can answer in its place, and read all rows")

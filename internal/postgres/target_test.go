@@ -3,8 +3,8 @@ package postgres_test
 import (
 	"context"
 	"encoding/binary"
+	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +12,7 @@ import (
 
 	logins "sluice/internal/credentials/login"
 	"sluice/internal/postgres"
+	"sluice/internal/testlog"
 )
 
 // fixed are logins of a secret that does not change.
@@ -81,14 +82,14 @@ func (r *recorder) hear(c net.Conn) {
 }
 
 // said is what reached the host, without the wishes for TLS.
-func (r *recorder) said() (clear string, connections int) {
+func (r *recorder) said() (plain string, connections int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wish := string(binary.BigEndian.AppendUint32([]byte{0, 0, 0, 8}, sslRequest))
 	for _, heard := range r.heard {
-		clear += strings.TrimPrefix(heard, wish)
+		plain += strings.TrimPrefix(heard, wish)
 	}
-	return clear, len(r.heard)
+	return plain, len(r.heard)
 }
 
 func (r *recorder) port() string {
@@ -144,8 +145,8 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 			if err == nil || strings.Contains(err.Error(), "disable") {
 				t.Errorf("got %v, want an error that advises no clear text", err)
 			}
-			if clear, n := r.said(); clear != "" || n == 0 {
-				t.Errorf("%d connections came, and %q in clear text; want some, and nothing", n, clear)
+			if plain, n := r.said(); plain != "" || n == 0 {
+				t.Errorf("%d connections came, and %q in clear text; want some, and nothing", n, plain)
 			}
 		})
 	}
@@ -169,8 +170,8 @@ func TestThisMachineMayBeReachedInClearText(t *testing.T) {
 			t.Parallel()
 			r := listenIn(t)
 			_, _ = openStore(t, strings.ReplaceAll(url, "$port", r.port()), events).Connect(t.Context()) // nobody answers
-			if clear, n := r.said(); n == 0 || (clear != "") != want {
-				t.Errorf("%d connections came, and %q in clear text", n, clear)
+			if plain, n := r.said(); n == 0 || (plain != "") != want {
+				t.Errorf("%d connections came, and %q in clear text", n, plain)
 			}
 		})
 	}
@@ -179,14 +180,14 @@ func TestThisMachineMayBeReachedInClearText(t *testing.T) {
 // TestAServerThatIsNotVerified is warned of once, and whether it answers or not.
 func TestAServerThatIsNotVerified(t *testing.T) {
 	t.Parallel()
-	const clear, encrypted = "in clear text", "is not verified"
+	const inClear, encrypted = "in clear text", "is not verified"
 	for _, tt := range []struct {
 		url, want string
 		login     fixed
 	}{
-		{url: "postgres://user@0.0.0.0:1/app?sslmode=disable", want: clear},
-		{url: "postgres://user@0.0.0.0:1/app?sslmode=allow", want: clear},
-		{url: "postgres://user@0.0.0.0:1/app?sslmode=prefer", want: clear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=disable", want: inClear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=allow", want: inClear},
+		{url: "postgres://user@0.0.0.0:1/app?sslmode=prefer", want: inClear},
 		{url: "postgres://user@0.0.0.0:1/app?sslmode=require", want: encrypted},
 		{url: "postgres://user@localhost:1,0.0.0.0:2/app?sslmode=require", want: encrypted},
 		{url: "postgres://user@localhost:1/app?sslmode=require", want: encrypted, login: fixed{Host: "0.0.0.0", Port: 1, User: "user"}},
@@ -202,8 +203,8 @@ func TestAServerThatIsNotVerified(t *testing.T) {
 	} {
 		t.Run(tt.url, func(t *testing.T) {
 			t.Parallel()
-			var said []string
-			options := []postgres.Option{postgres.WithWarning(func(says string) { said = append(said, says) })}
+			var said testlog.Log
+			options := []postgres.Option{postgres.WithLog(slog.New(slog.NewTextHandler(&said, nil)))}
 			if tt.login.User != "" {
 				options = append(options, postgres.WithLogins(tt.login))
 			}
@@ -213,11 +214,12 @@ func TestAServerThatIsNotVerified(t *testing.T) {
 					t.Fatal("connected")
 				}
 			}
+			text := said.String()
 			switch {
-			case tt.want == "" && len(said) > 0, tt.want != "" && len(said) != 1:
-				t.Errorf("warned by %q", said)
-			case tt.want != "" && (!strings.Contains(said[0], tt.want) || !strings.Contains(said[0], "0.0.0.0:") || strings.Contains(said[0], "localhost") || !strings.HasSuffix(said[0], "set sslmode=verify-full (DATABASE_URL)")):
-				t.Errorf("warned by %q, want %q, the host and what to do", said[0], tt.want)
+			case tt.want == "" && text != "", tt.want != "" && strings.Count(text, "level=WARN") != 1:
+				t.Errorf("warned by %s", text)
+			case tt.want != "" && (!strings.Contains(text, tt.want) || !strings.Contains(text, "0.0.0.0:") || strings.Contains(text, "localhost") || !strings.Contains(text, "set sslmode=verify-full (DATABASE_URL)")):
+				t.Errorf("warned by %s, want %q, the host and what to do", text, tt.want)
 			}
 		})
 	}
@@ -229,14 +231,14 @@ func TestPGSSLMODE(t *testing.T) { //nolint:paralleltest // a variable of the pr
 		t.Run(mode, func(t *testing.T) {
 			t.Setenv("PGSSLMODE", mode)
 			r := listenIn(t)
-			var said []string
-			store := openStore(t, "postgres://user@0.0.0.0:"+r.port()+"/app", events, postgres.WithWarning(func(says string) { said = append(said, says) }))
+			var said testlog.Log
+			store := openStore(t, "postgres://user@0.0.0.0:"+r.port()+"/app", events, postgres.WithLog(slog.New(slog.NewTextHandler(&said, nil))))
 			_, _ = store.Connect(t.Context()) // nobody answers
 			if got, n := r.said(); n == 0 || (got != "") != clear {
 				t.Errorf("%d connections came, and %q in clear text", n, got)
 			}
-			if warned := slices.ContainsFunc(said, func(s string) bool { return strings.HasSuffix(s, "(PGSSLMODE)") }); warned != clear {
-				t.Errorf("warned by %q", said)
+			if warned := strings.Contains(said.String(), "(PGSSLMODE)"); warned != clear {
+				t.Errorf("warned by %s", &said)
 			}
 		})
 	}
