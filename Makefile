@@ -18,6 +18,10 @@ KILLS ?= 1000
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
 # Tests read a sample of real bodies from this JSON-lines file, if it is set. They run in their package's folder.
+ifdef SLUICE_SAMPLE # its former name
+TEST_SAMPLE ?= $(SLUICE_SAMPLE)
+unexport SLUICE_SAMPLE
+endif
 ifdef TEST_SAMPLE
 override TEST_SAMPLE := $(abspath $(TEST_SAMPLE))
 export TEST_SAMPLE
