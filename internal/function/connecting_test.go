@@ -104,6 +104,11 @@ func obstacles() []obstacle {
 			fatal("08P01", "unsupported startup parameter: search_path")(r)
 			parameters("search_path=app")(r)
 		}, []string{"unsupported startup parameter", "take it out of DATABASE_URL"}, true},
+		{refuses, "options", func(r *rig) {
+			fatal("08P01", "unsupported options startup parameter: only '-c config=val' and '--config=val' are allowed")(r)
+			parameters("options=nonsense")(r)
+		}, []string{"unsupported options startup parameter", "check database, user, password and parameters"}, true},
+		{refuses, "no password", fatal("08P01", "empty password returned by client"), []string{"empty password", "check database, user, password"}, true},
 		{refuses, "clear text", fatal("08P01", "SSL required"), []string{"the pooler wants TLS"}, true},
 		{refuses, "disabled", fatal("08P01", `database "app" is disabled`), []string{"is disabled"}, true},
 		{refuses, "a tenant that is not there", fatal("XX000", "Tenant or user not found"), []string{"Tenant or user not found"}, true},

@@ -115,7 +115,8 @@ func (c *canceller) HandleUnwatchAfterCancel() {
 // also when pgconn drains the connection by itself.
 type ear struct {
 	net.Conn
-	heard atomic.Int64
+	socket socketPath // empty for TCP
+	heard  atomic.Int64
 }
 
 // Read implements net.Conn.
@@ -127,15 +128,43 @@ func (e *ear) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// socketPath is the address of a Unix socket, by another name of the network.
+type socketPath string
+
+const socketNetwork = "socket"
+
+// Network implements net.Addr.
+func (socketPath) Network() string { return socketNetwork }
+
+// String implements net.Addr.
+func (p socketPath) String() string { return string(p) }
+
+// RemoteAddr implements net.Conn. pgconn sends requests to cancel there, but
+// those of a Unix socket to the first host of the URL, which may be another one,
+// in clear text.
+func (e *ear) RemoteAddr() net.Addr {
+	if e.socket != "" {
+		return e.socket
+	}
+	return e.Conn.RemoteAddr()
+}
+
 // listening makes connections with an ear. It is below TLS, which pgconn looks
 // at by its type.
 func listening(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if network == socketNetwork { // a request to cancel
+			network = "unix"
+		}
 		c, err := dial(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
-		return &ear{Conn: c}, nil
+		e := &ear{Conn: c}
+		if network == "unix" {
+			e.socket = socketPath(address)
+		}
+		return e, nil
 	}
 }
 

@@ -143,7 +143,7 @@ func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeH
 	}
 	for _, config.Password = range passwords(l.Password.Reveal()) {
 		c, err = s.dialOnce(ctx, config.Copy(), onNotice)
-		if server := asServer(err); server == nil || server.Code != "28P01" {
+		if server := asServer(err); server == nil || !loginRefused(server) {
 			break
 		}
 	}

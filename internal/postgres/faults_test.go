@@ -458,6 +458,8 @@ func TestURLsThatAreNone(t *testing.T) {
 		"postgres://user:x@host/db?connect_timeout=" + canary:                        "DATABASE_URL: connect_timeout is not valid",
 		"postgres://user:" + canary + "/@host/db":                                    "DATABASE_URL is not a URL of the form",
 		"postgres://user:x@" + canary + ":y@host/db":                                 "DATABASE_URL is not a URL of the form",
+		"postgres://user:x@" + canary + "@host/db":                                   "DATABASE_URL is not a URL of the form",
+		"postgres://user:x@" + canary + "@host,other/db?sslmode=disable":             "DATABASE_URL is not a URL of the form",
 		"postgres://u@host/db?sslrootcert=/nowhere/ca.pem":                           "DATABASE_URL: sslrootcert: /nowhere/ca.pem: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c&sslkey=/nowhere/k":                  "DATABASE_URL: sslkey: /nowhere/k: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c":                                    "DATABASE_URL: sslcert is not valid",

@@ -55,8 +55,16 @@ func TestPasswordsAsPsqlTakesThem(t *testing.T) {
 // text, as for LDAP, is given it as it is written too, and no more than that.
 func TestPasswordsThatAreNotPrepared(t *testing.T) {
 	t.Parallel()
-	for password, want := range map[string][]string{"x²": {"x2", "x²"}, "plain": {"plain"}, "x²\U0001f600": {"x²\U0001f600"}} {
-		t.Run(password, func(t *testing.T) {
+	type try struct{ password, code, says string }
+	for tt, want := range map[try][]string{
+		{"x²", "28P01", "password authentication failed"}:           {"x2", "x²"},
+		{"x²", "28000", "LDAP authentication failed"}:               {"x2", "x²"},
+		{"x²", "08P01", "password authentication failed"}:           {"x2", "x²"}, // PgBouncer
+		{"x²", "53300", "too many connections"}:                     {"x2"},
+		{"plain", "28P01", "password authentication failed"}:        {"plain"},
+		{"x²\U0001f600", "28P01", "password authentication failed"}: {"x²\U0001f600"},
+	} {
+		t.Run(tt.password+" "+tt.code, func(t *testing.T) {
 			t.Parallel()
 			listener := listen(t)
 			heard := make(chan string, 10)
@@ -74,12 +82,12 @@ func TestPasswordsThatAreNotPrepared(t *testing.T) {
 					if m, err := b.Receive(); err == nil {
 						heard <- m.(*pgproto3.PasswordMessage).Password
 					}
-					b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: "no"})
+					b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: tt.code, Message: tt.says})
 					_ = b.Flush()
 					_ = c.Close()
 				}
 			}()
-			u := url.URL{Scheme: "postgres", User: url.UserPassword("user", password), Host: listener.Addr().String(), Path: "/app", RawQuery: "sslmode=disable"}
+			u := url.URL{Scheme: "postgres", User: url.UserPassword("user", tt.password), Host: listener.Addr().String(), Path: "/app", RawQuery: "sslmode=disable"}
 			if _, err := openStore(t, u.String(), events).Connect(t.Context()); err == nil {
 				t.Fatal("connected")
 			}

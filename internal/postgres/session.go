@@ -29,8 +29,8 @@ var sessionCodes = map[string]blame{
 var poolerRefusals = []string{
 	"no such database", "no such user", "bad user", "does not exist", "not found", "not specified", "is disabled", "does not allow connections",
 	"authentication failed", "auth failed", "no credentials", "wrong password", "login rejected", "login failed", "no authentication",
-	"unsupported startup parameter", "unsupported protocol", "unsupported frontend", "config error", "permission denied",
-	"ssl required", "requires tls", "certificate",
+	"unsupported startup parameter", "unsupported options startup parameter", "unsupported protocol", "unsupported frontend", "config error", "permission denied",
+	"ssl required", "requires tls", "certificate", "no username", "username too long", "password too long", "empty password",
 }
 
 // fatal reports whether an error ended the session. Poolers send no severity
@@ -61,7 +61,7 @@ func poolerRefuses(err *pgconn.PgError) bool {
 }
 
 // loginRefused reports whether a server refused user or password, so that
-// others may help.
+// others may help. Postgres has 28000 for LDAP, PAM and RADIUS, and PgBouncer 08P01.
 func loginRefused(err *pgconn.PgError) bool {
 	return err.Code == "28P01" || err.Code == "28000" || err.Code == "08P01" && strings.Contains(strings.ToLower(err.Message), "authentication failed")
 }

@@ -5,10 +5,13 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	logins "sluice/internal/credentials/login"
 	"sluice/internal/postgres"
@@ -116,6 +119,9 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 		{name: "an empty sslmode", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode="},
 		{name: "an empty sslmode, alone", url: "postgres://$login@0.0.0.0:$port/app?sslmode="},
 		{name: "an empty sslmode after another", url: "postgres://$login@0.0.0.0:$port/app?sslmode=verify-full&sslmode="},
+		{name: "a blank sslmode", url: "postgres://$login@0.0.0.0:$port/app?sslmode= "},
+		{name: "a blank sslmode after another", url: "postgres://$login@0.0.0.0:$port/app?sslmode=verify-full&sslmode= "},
+		{name: "blanks around an empty sslmode", url: "postgres://$login@0.0.0.0:$port/app?sslmode=verify-full& sslmode =&"},
 		{name: "a name in capitals", url: "postgres://$login@0.0.0.0:$port/app?SSLMODE=disable"},
 		{name: "a question mark in the password", url: "postgres://user:canary?sslmode=disable@0.0.0.0:$port/app"},
 		{name: "require", url: "postgres://$login@localhost:1,0.0.0.0:$port/app?sslmode=require"},
@@ -149,6 +155,60 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 				t.Errorf("%d connections came, and %q in clear text; want some, and nothing", n, plain)
 			}
 		})
+	}
+}
+
+// TestARequestToCancelGoesWhereTheConnectionGoes: pgconn would send that of a
+// Unix socket to the URL's first host, in clear text.
+func TestARequestToCancelGoesWhereTheConnectionGoes(t *testing.T) {
+	t.Parallel()
+	remote, folder := listenIn(t), t.TempDir()
+	socket, err := net.Listen("unix", filepath.Join(folder, ".s.PGSQL."+remote.port()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = socket.Close() })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cancelled := make(chan struct{})
+	var once sync.Once
+	go func() {
+		for {
+			c, err := socket.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = c.Close() }()
+				b := pgproto3.NewBackend(c, c)
+				m, err := b.ReceiveStartupMessage()
+				if err != nil {
+					return
+				}
+				if _, ok := m.(*pgproto3.CancelRequest); ok {
+					once.Do(func() { close(cancelled) })
+					return
+				}
+				b.Send(&pgproto3.AuthenticationOk{})
+				b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")})
+				b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+				if b.Flush() != nil {
+					return
+				}
+				if _, err := b.Receive(); err == nil { // the statement
+					cancel()
+				}
+				<-cancelled
+			}()
+		}
+	}()
+	store := openStore(t, "postgres://user:"+canary+"@/app?host=0.0.0.0,"+folder+"&port="+remote.port(), events)
+	if _, err := store.Insert(ctx, batchOf(goods(1, 1))); err == nil {
+		t.Error("inserted")
+	}
+	<-cancelled
+	if plain, n := remote.said(); plain != "" || n == 0 {
+		t.Errorf("%d connections came to the first host, and %q in clear text; want some, and nothing", n, plain)
 	}
 }
 

@@ -43,11 +43,11 @@ func splitURL(text string) (u connURL, err error) {
 	u.text = scheme + "://" + rest
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
-		name, err := url.PathUnescape(key)
+		name, err := url.PathUnescape(strings.Trim(key, " ")) // to pgx, as to libpq, blanks around are nothing
 		if err != nil {
 			return u, errForm
 		}
-		if value, err = url.PathUnescape(value); err != nil {
+		if value, err = url.PathUnescape(strings.Trim(value, " ")); err != nil {
 			return u, errForm
 		}
 		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
@@ -184,6 +184,11 @@ func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(u.with(more))
 	if err != nil {
 		return nil, err
+	}
+	for _, a := range addressesOf(&config.Config) {
+		if strings.Contains(a.Host, "@") && !strings.HasPrefix(a.Host, "/") { // an @ in the password: the rest of it is here
+			return nil, errors.New("a host is not valid")
+		}
 	}
 	with := connURL{text: u.text, parameters: u.parameters}
 	for pair := range strings.SplitSeq(more, "&") {
