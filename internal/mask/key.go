@@ -60,6 +60,8 @@ func mark(r rune) string {
 		return "white space"
 	case unicode.Is(unicode.Quotation_Mark, r), strings.ContainsRune("`´′″", r):
 		return "a quote"
+	case r == utf8.RuneError: // a quote of Windows-1252, a byte order mark of UTF-16
+		return "a character that is not UTF-8"
 	case !unicode.IsPrint(r): // a control character, a byte order mark, characters without width
 		return "an invisible character"
 	default:
@@ -94,8 +96,9 @@ func distinct(text string) int {
 // without what separates words. Each is so long that no random key holds it.
 var placeholders = []string{
 	"changeme", "changethis", "changeit", "replaceme", "replacethis", "replacewith", "fillmein", "fillthisin", "insertkey", "insertyour", "putyour",
+	"replaceby", "password", "secretkey", "topsecret", "testkey", "todotodo",
 	"yourkey", "yoursecret", "yourmask", "yourown", "yourrandom", "keyhere", "secrethere", "keygoeshere", "placeholder", "dummykey", "dummysecret",
-	"example", "notasecret", "donotuse", "supersecret", "mysecretkey", "loremipsum", "correcthorse", "opensslrand", "atleast32",
+	"example", "notasecret", "donotuse", "supersecret", "loremipsum", "correcthorse", "opensslrand", "atleast32",
 	"1234567890", "abcdefghij", "qwertyuiop",
 	// The hashes of nothing: what sha256sum and md5sum print when their input is missing.
 	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "d41d8cd98f00b204e9800998ecf8427e",
