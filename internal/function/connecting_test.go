@@ -27,9 +27,11 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"sluice/internal/batch"
 	"sluice/internal/function"
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
 	"sluice/internal/testlog"
 	"sluice/models"
 )
@@ -197,7 +199,11 @@ func TestFaultsWhileConnecting(t *testing.T) {
 				"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 			}}
 			o.build(r)
-			h, stop := function.New(t.Context(), function.Options{Environ: r.environ, Log: slog.New(slog.NewJSONHandler(&r.output, nil))})
+			options := function.Options{Environ: r.environ, Log: slog.New(slog.NewJSONHandler(&r.output, nil))}
+			if !o.fails && r.environ["DATABASE_SECRET_ARN"] == "" {
+				options.Open = impatient
+			}
+			h, stop := function.New(t.Context(), options)
 			defer stop()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -228,6 +234,11 @@ func TestFaultsWhileConnecting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// impatient opens a store that tries again without the pauses in between.
+func impatient(databaseURL string, table *batch.Table) (function.Store, error) {
+	return postgres.Open(databaseURL, table, postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
 }
 
 // change changes the URL.

@@ -463,6 +463,7 @@ func TestURLsThatAreNone(t *testing.T) {
 		"postgres://u@host/db?sslrootcert=/nowhere/ca.pem":                           "DATABASE_URL: sslrootcert: /nowhere/ca.pem: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c&sslkey=/nowhere/k":                  "DATABASE_URL: sslkey: /nowhere/k: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c":                                    "DATABASE_URL: sslcert is not valid",
+		"postgres://u@host/db?sslkey=/nowhere/k":                                     "DATABASE_URL: sslkey is not valid",
 		"postgres://u@host/db?target_session_attrs=" + canary:                        "DATABASE_URL: target_session_attrs is not valid: it can be any, read-write",
 		"postgres://u@host/db?channel_binding=" + canary:                             "DATABASE_URL: channel_binding is not valid: it can be disable, prefer or require",
 		"postgres://u@host/db?require_auth=" + canary:                                "DATABASE_URL: require_auth is not valid",
@@ -495,9 +496,6 @@ func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // varia
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
-			if name == "PGSSLKEY" {
-				t.Setenv("PGSSLCERT", "/nowhere/c")
-			}
 			_, err := postgres.Open("postgres://user@db.example.com/app", events)
 			if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "DATABASE_URL") {
 				t.Errorf("got %v, want an error that begins with %s", err, name)

@@ -220,8 +220,8 @@ func (u *connURL) complaint(more string) (string, error) {
 // invalid says what is wrong with one setting.
 func (u *connURL) invalid(name, want string, err error) string {
 	file, ok := errors.AsType[*fs.PathError](err)
-	if ok && name == "sslcert" && file.Path == u.setting("sslkey") {
-		name = "sslkey"
+	if name == "sslcert" && (ok && file.Path == u.setting("sslkey") || u.setting("sslcert") == "") {
+		name, want = "sslkey", "the file of a key in PEM, and sslcert the file of its certificate"
 	}
 	where := u.source(name)
 	if where == "DATABASE_URL" {
