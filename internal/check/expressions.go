@@ -27,7 +27,7 @@ const expressionsSQL = `WITH RECURSIVE here AS (
 ), types AS (
 	SELECT atttypid AS oid FROM attributes
 	UNION
-	SELECT made.oid FROM types s JOIN pg_type t ON t.oid = s.oid CROSS JOIN unnest(ARRAY[t.typbasetype, t.typelem]) AS made (oid) WHERE made.oid <> 0
+	SELECT t.typbasetype FROM types s JOIN pg_type t ON t.oid = s.oid WHERE t.typbasetype <> 0
 ), parts AS (
 	SELECT 'pg_attrdef'::regclass AS classid, value AS objid, 0 AS objsubid, format('the default of %I', attname) AS what, pg_get_expr((SELECT adbin FROM pg_attrdef WHERE oid = value), attrelid) AS text
 		FROM attributes WHERE value IS NOT NULL AND attgenerated = '' AND attrelid = $1::oid AND attname NOT IN (SELECT json_array_elements_text($2::json))
@@ -36,8 +36,9 @@ const expressionsSQL = `WITH RECURSIVE here AS (
 	-- Up to PostgreSQL 14 it is the column that depends on what its value is generated from.
 	UNION ALL SELECT classid, objid, objsubid, format('the generated column %I', attname), '' FROM attributes
 		CROSS JOIN LATERAL (VALUES ('pg_attrdef'::regclass, value, 0), ('pg_class'::regclass, attrelid, attnum::integer)) AS part (classid, objid, objsubid) WHERE attgenerated <> ''
-	UNION ALL SELECT 'pg_constraint'::regclass, oid, 0, format('the constraint %I', conname), '' FROM pg_constraint
-		WHERE contype = 'c' AND (conrelid IN (SELECT oid FROM here) OR contypid IN (SELECT oid FROM types))
+	UNION ALL SELECT 'pg_constraint'::regclass, oid, 0, format('the constraint %I', conname), '' FROM pg_constraint c
+		-- From PostgreSQL 18 on a constraint may be NOT ENFORCED.
+		WHERE contype = 'c' AND coalesce(to_jsonb(c) ->> 'conenforced', 'true') = 'true' AND (conrelid IN (SELECT oid FROM here) OR contypid IN (SELECT oid FROM types))
 	UNION ALL SELECT 'pg_class'::regclass, indexrelid, 0, format('the index %s', indexrelid::regclass), '' FROM pg_index WHERE indrelid IN (SELECT oid FROM here)
 	UNION ALL SELECT 'pg_class'::regclass, partrelid, 0, 'the partition key', '' FROM pg_partitioned_table WHERE partrelid IN (SELECT oid FROM here)
 	UNION ALL SELECT 'pg_trigger'::regclass, oid, 0, format('the condition of the trigger %I', tgname), '' FROM pg_trigger

@@ -44,6 +44,8 @@ func TestRightsOnWhatTheServerCalls(t *testing.T) {
 		{"a generated column", "user_logins", closed + "ALTER TABLE user_logins ADD v text GENERATED ALWAYS AS (closed(user_id)) STORED", []string{function}, "the generated column v"},
 		{"a constraint", "user_logins", yes + "ALTER TABLE user_logins ADD CONSTRAINT fine CHECK (yes(user_id))", []string{function}, "the constraint fine"},
 		{"a constraint of a domain", "user_logins", yes + "CREATE DOMAIN a AS varchar(128) CHECK (yes(value)); CREATE DOMAIN b AS a; ALTER TABLE user_logins ALTER user_id TYPE b", []string{function}, "yes(v text)"},
+		{"a domain that is NULL", "user_logins", yes + "CREATE DOMAIN a AS text CHECK (yes(value)); ALTER TABLE user_logins ADD v a", []string{function}, "yes(v text)"},
+		{"an array of a domain, which is not filled", "user_logins", yes + "CREATE DOMAIN a AS text CHECK (yes(value)); ALTER TABLE user_logins ADD v a[]", nil, ""},
 		{"an operator", "user_logins", `CREATE FUNCTION same(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN true; END $$; REVOKE ALL ON FUNCTION same FROM PUBLIC;
 			CREATE OPERATOR ==== (LEFTARG = text, RIGHTARG = text, FUNCTION = same); ALTER TABLE user_logins ADD CHECK (user_id::text ==== locale::text)`, []string{function}, "same(text, text)"},
 		{"an index", "user_logins", closed + "CREATE INDEX by_v ON user_logins (closed(user_id))", []string{function}, "by_v"},
@@ -86,6 +88,20 @@ func TestRightsOnWhatTheServerCalls(t *testing.T) {
 				t.Error("no row is stored with the grants that were missing")
 			}
 		})
+	}
+}
+
+func TestAConstraintThatIsNotEnforced(t *testing.T) {
+	t.Parallel()
+	m, db := table(t, "user_logins", "CREATE FUNCTION yes(v text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN true; END $$; REVOKE ALL ON FUNCTION yes FROM PUBLIC")
+	if db.Version(t) < 180000 {
+		t.Skip("NOT ENFORCED is of PostgreSQL 18")
+	}
+	db.Exec(t, "ALTER TABLE user_logins ADD CONSTRAINT fine CHECK (yes(user_id)) NOT ENFORCED")
+	role := db.Role(t, func(role string) []string { return []string{"GRANT ALL ON user_logins TO " + role} })
+	want(t, look(t, m, role.URL))
+	if !stores(t, m, role.URL) {
+		t.Error("no row is stored")
 	}
 }
 
