@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // prefix begins the names that are sluice's alone.
@@ -23,7 +24,7 @@ func Unknown(environ map[string]string) (problems []string) {
 		}
 		upper := strings.ToUpper(name)
 		hint := ""
-		if strings.HasPrefix(upper, prefix) && !serviceLink.MatchString(name) {
+		if strings.HasPrefix(upper, prefix) && !serviceLink().MatchString(name) {
 			hint = suggestion(upper, known)
 		} else if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 {
 			hint = "did you mean " + known[i] + "?"
@@ -38,7 +39,9 @@ func Unknown(environ map[string]string) (problems []string) {
 // serviceLink matches what Kubernetes sets in every container for a service
 // that is named sluice or sluice-…, which is nobody's setting:
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-var serviceLink = regexp.MustCompile(`^SLUICE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$`)
+var serviceLink = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^SLUICE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$`)
+})
 
 // suggestion names the variable that was most likely meant.
 func suggestion(unknown string, known []string) string {

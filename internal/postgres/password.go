@@ -12,11 +12,13 @@ import (
 // src/common/saslprep.c. pgx normalizes by the newer OpaqueString profile
 // (RFC 8265), which keeps what SASLprep maps: for "x²" the server expects "x2".
 // MD5 and passwords in clear text go as they are written, and which of these a
-// server wants is known only when it asks.
+// server wants is known only when it asks. What SASLprep does not allow the server
+// takes as it is written; pgx still composes it, so a password with a character
+// that is not allowed and with another that is not composed is refused.
 func passwords(text string) []string {
 	prepared, err := saslprep().Prepare(text)
 	if err != nil || prepared == text {
-		return []string{text} // what SASLprep does not allow is used as it is
+		return []string{text}
 	}
 	return []string{prepared, text}
 }
