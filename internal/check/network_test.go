@@ -80,7 +80,7 @@ func TestWhoChecksTheServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer store.Close()
+		t.Cleanup(store.Close)
 		want(t, check.Database(t.Context(), store, m), finding...)
 	}
 }

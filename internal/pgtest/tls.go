@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"io"
+	"maps"
 	"net"
 	"net/http/httptest"
 	"net/url"
@@ -41,9 +42,7 @@ func TLS(t testing.TB, databaseURL string) (with func(parameters url.Values) str
 		there := *u
 		there.Host = front.Addr().String()
 		q := there.Query()
-		for name, values := range parameters {
-			q[name] = values
-		}
+		maps.Copy(q, parameters)
 		there.RawQuery = encodeQuery(q)
 		return there.String()
 	}, roots
