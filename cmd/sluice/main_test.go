@@ -18,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	command "sluice/cmd/sluice"
+	"sluice/internal/config"
 	"sluice/internal/pgtest"
 	"sluice/internal/sqsqueue/sqstest"
 )
@@ -29,11 +30,17 @@ func TestMain(m *testing.M) {
 	testscript.Main(withPostgres{m}, map[string]func(){"sluice": command.Main})
 }
 
-// withPostgres stops the server that tests have started.
+// withPostgres stops the server that tests have started. What the shell has set
+// for sluice is not meant for its tests.
 type withPostgres struct{ m *testing.M }
 
 // Run implements testscript.TestingM.
-func (w withPostgres) Run() int { return pgtest.Main(w.m) }
+func (w withPostgres) Run() int {
+	for _, name := range config.Variables() {
+		_ = os.Unsetenv(name) // it fails for names that are none
+	}
+	return pgtest.Main(w.m)
+}
 
 // TestScripts runs the scripts of testdata/script, each with the commands
 //

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"sluice/internal/check"
 	"sluice/internal/pgtest"
+	"sluice/internal/postgres"
 )
 
 // by connects to a URL by a network that is another than it seems.
@@ -32,6 +34,8 @@ func (b by) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	}
 	return pgconn.ConnectConfig(ctx, config)
 }
+
+func (by) Unverified() string { return "" }
 
 // elsewhere is a connection that says it goes to another address.
 type elsewhere struct {
@@ -59,6 +63,26 @@ func TestClearTextOverTheNetwork(t *testing.T) {
 	}
 	want(t, check.Database(t.Context(), to("203.0.113.7"), m), "error tls")
 	want(t, check.Database(t.Context(), to("::1"), m))
+}
+
+// TestWhoChecksTheServer: only verify-ca and verify-full do. 0.0.0.0 leads to
+// this machine and is no loopback address.
+func TestWhoChecksTheServer(t *testing.T) {
+	t.Parallel()
+	m := load(t, "user_logins")
+	with, roots := pgtest.TLS(t, pgtest.New(t, m.DDL()...).URL)
+	for mode, finding := range map[string][]string{"require": {"warning tls"}, "prefer": {"warning tls"}, "verify-ca": nil} {
+		parameters := url.Values{"sslmode": {mode}}
+		if mode == "verify-ca" { // which require is too where roots are named
+			parameters.Set("sslrootcert", roots)
+		}
+		store, err := postgres.Open(strings.Replace(with(parameters), "127.0.0.1", "0.0.0.0", 1), m.Table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		want(t, check.Database(t.Context(), store, m), finding...)
+	}
 }
 
 // parting is of a network that goes silent when the session is ended: the

@@ -64,7 +64,7 @@ func ParseKeys(list string) (*Keyring, error) {
 		if !found {
 			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list can hold no comma", i+1)
 		}
-		if err := k.add(id, text); err != nil {
+		if err := k.add(strings.TrimSpace(id), text); err != nil {
 			return nil, err
 		}
 	}
@@ -119,7 +119,7 @@ func ParseSecret(text []byte) (*Keyring, error) {
 
 func (k *Keyring) add(id, text string) error {
 	if !validID(id) {
-		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . - without white space around them, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
+		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . -, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
 	}
 	for _, other := range k.keys {
 		if other.id == id {

@@ -176,7 +176,7 @@ func TestKeysNeverShow(t *testing.T) {
 
 func TestParseKeys(t *testing.T) {
 	const other = "3d1f6f0b9a5c47e2836b0fd49c7e215a"
-	k, err := mask.ParseKeys("k2:" + testKey + ",k1:" + other + ":with:colons")
+	k, err := mask.ParseKeys(" k2:" + testKey + ", k1 :" + other + ":with:colons") // of an id white space is no part
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,8 +206,6 @@ func TestBadKeys(t *testing.T) {
 		{"twice", "k1:" + testKey + ",k1:" + testKey, "twice"},
 		{"a comma in a key", "k1:" + testKey + ",tail", "no comma"},
 		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "bad id"},
-		{"white space before an id", "k1:" + testKey + ", k0:" + testKey, "key 2 has a bad id"},
-		{"white space after an id", "k1 :" + testKey, "key 1 has a bad id"},
 		{"a quote before an id", `"k1:` + testKey + `"`, "key 1 has a bad id"},
 		{"a byte order mark before an id", "\ufeffk1:" + testKey, "key 1 has a bad id"},
 		{"one key for two ids", "k2:" + testKey + ",k1:" + testKey, "keys k2 and k1 are the same"},

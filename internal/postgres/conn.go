@@ -132,15 +132,24 @@ func refused(server *pgconn.PgError, why error) *DatabaseError {
 	return e
 }
 
+// warn logs, once, what TLS leaves open, and keeps it for Unverified.
+func (s *Store) warn(ctx context.Context, unverified string) {
+	s.mu.Lock()
+	known := s.unverified == unverified
+	s.unverified = unverified
+	s.mu.Unlock()
+	if !known && unverified != "" {
+		s.log.WarnContext(ctx, "the database is not verified", "why", unverified, "remedy", "set sslmode=verify-full ("+s.target.url.source("sslmode")+")")
+	}
+}
+
 // dial connects with each form of the password, until one is taken.
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
 	config, err := s.target.config(l)
 	if err != nil {
 		return nil, &DatabaseError{Cause: message.CauseOperator, text: connecting + ": " + err.Error()}
 	}
-	if says := s.target.unverified(config); says != "" {
-		s.warned.Do(func() { s.log.WarnContext(ctx, "the database is not verified", "why", says) })
-	}
+	s.warn(ctx, unverified(config))
 	for _, config.Password = range passwords(l.Password.Reveal()) {
 		c, err = s.dialOnce(ctx, config.Copy(), onNotice)
 		if server := asServer(err); server == nil || !loginRefused(server) {

@@ -18,6 +18,14 @@ func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	return c.PgConn, nil
 }
 
+// Unverified says what TLS leaves open on the way of the last connection. It is
+// empty when the server is verified, or this machine.
+func (s *Store) Unverified() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unverified
+}
+
 // Ping asks the database to insert no rows, as Insert asks it to insert some:
 // what is wrong with login, table, grants or key shows, and so does a server
 // that takes no rows. It does not wait for a fault to pass: who waits for that

@@ -23,7 +23,6 @@ type Store struct {
 	target   *target
 	logins   Logins
 	log      *slog.Logger
-	warned   sync.Once
 	dialer   pgconn.DialFunc // nil for what the URL says
 	sleep    func(context.Context, time.Duration) bool
 	now      func() time.Time
@@ -38,6 +37,7 @@ type Store struct {
 	statements statements
 	facts      facts
 	examined   time.Time // a discarded row
+	unverified string    // what TLS leaves open
 }
 
 // Logins says who connects, when it is not the URL alone.

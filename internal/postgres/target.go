@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -159,7 +158,7 @@ func (t *target) config(l login.Login) (*pgx.ConnConfig, error) {
 
 // unverified says what somebody in between could do, and is empty where TLS
 // keeps them out, and for this machine, which has nobody in between.
-func (t *target) unverified(c *pgx.ConnConfig) string {
+func unverified(c *pgx.ConnConfig) string {
 	var plain, encrypted []string
 	for _, a := range addressesOf(&c.Config) {
 		_, address := pgconn.NetworkAddress(a.Host, a.Port)
@@ -179,10 +178,7 @@ func (t *target) unverified(c *pgx.ConnConfig) string {
 	if len(encrypted) > 0 {
 		says = append(says, "the connection to "+strings.Join(encrypted, ", ")+" is encrypted, and the server is not verified: whoever is in between can answer in its place, and read all rows")
 	}
-	if len(says) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%s; set sslmode=verify-full (%s)", strings.Join(says, "; "), t.url.source("sslmode"))
+	return strings.Join(says, ", and ")
 }
 
 // loopback reports whether a host is this machine.

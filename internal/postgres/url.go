@@ -190,16 +190,15 @@ func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 			return nil, errors.New("a host is not valid")
 		}
 	}
-	with := connURL{text: u.text, parameters: u.parameters}
-	for pair := range strings.SplitSeq(more, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		with.parameters = append(with.parameters, parameter{name: name, value: value})
+	whole, err := splitURL(u.with(more))
+	if err != nil {
+		return nil, err
 	}
 	for _, check := range []struct {
 		name  string
 		valid []string
 	}{{"sslnegotiation", []string{"", "postgres", "direct"}}, {"sslsni", []string{"", "0", "1"}}} {
-		if !slices.Contains(check.valid, with.setting(check.name)) {
+		if !slices.Contains(check.valid, whole.setting(check.name)) {
 			return nil, errors.New(check.name + " is not valid")
 		}
 	}

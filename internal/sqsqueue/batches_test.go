@@ -64,6 +64,11 @@ func TestSendSplits(t *testing.T) {
 func TestSendFaults(t *testing.T) {
 	str := func(s string) *string { return &s }
 	has := func(call sqstest.Call, body string) bool { return slices.Contains(call.Entries, body+" "+canary) }
+	var met sync.Map // the batches, by their fault and first body
+	first := func(fault string, call sqstest.Call) bool {
+		_, again := met.LoadOrStore(fault+call.Entries[0], true)
+		return !again
+	}
 	for _, tt := range []struct {
 		name   string
 		fault  func(sqstest.Call) *sqstest.Fault
@@ -85,7 +90,7 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "the server fails on entries, once", calls: 6,
 			fault: func(c sqstest.Call) *sqstest.Fault {
-				if c.Nth > 3 {
+				if !first("entries", c) {
 					return nil
 				}
 				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 4: {Code: "ServiceUnavailable"}}}
@@ -147,7 +152,7 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "connections break once", calls: 6,
 			fault: func(c sqstest.Call) *sqstest.Fault {
-				if c.Nth > 3 {
+				if !first("lost", c) {
 					return nil
 				}
 				return &sqstest.Fault{Lost: true} // sent twice: a standard queue delivers more than once

@@ -1,0 +1,71 @@
+package pgtest
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"maps"
+	"net"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TLS puts TLS in front of the server of a URL. It returns the URL with the address of the front and parameters that ask
+// for TLS, as in sslmode=require, and a file with the certificate of the front, which is for loopback addresses.
+func TLS(t testing.TB, databaseURL string) (with func(parameters url.Values) string, roots string) {
+	t.Helper()
+	u := parse(t, databaseURL)
+	certificates := httptest.NewTLSServer(nil)
+	t.Cleanup(certificates.Close)
+	front, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() { _ = front.Close() })
+	go func() {
+		for {
+			c, err := front.Accept()
+			if err != nil {
+				return
+			}
+			go decrypt(c, certificates.TLS, u.Host)
+		}
+	}()
+	roots = filepath.Join(t.TempDir(), "my roots.pem")
+	if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificates.Certificate().Raw}), 0o600); err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return func(parameters url.Values) string {
+		there := *u
+		there.Host = front.Addr().String()
+		q := there.Query()
+		maps.Copy(q, parameters)
+		there.RawQuery = encodeQuery(q)
+		return there.String()
+	}, roots
+}
+
+// decrypt speaks TLS to a client, and clear text to the server.
+func decrypt(c net.Conn, config *tls.Config, address string) {
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, 8)); err != nil { // SSLRequest
+		return
+	}
+	if _, err := c.Write([]byte("S")); err != nil {
+		return
+	}
+	server, err := net.Dial("tcp", address)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	secured := tls.Server(c, config)
+	go func() {
+		_, _ = io.Copy(server, secured)
+		_ = server.Close()
+	}()
+	_, _ = io.Copy(secured, server)
+}
