@@ -180,7 +180,7 @@ PARAMETERS ?=# more of the template's parameters for deploy, as in PARAMETERS='M
 # sam build runs these two. It does not tell them the architecture: they tell it, in a file of parameters beside the build that
 # samconfig.toml names. So the template always has the architecture of the binaries.
 MACHINE         = $(shell uname -m)
-FUNCTION_ARCH   = $(or $(SAM_ARCH),$(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(MACHINE))))
+FUNCTION_ARCH   = $(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(or $(SAM_ARCH),$(MACHINE))))
 PARAMETERS_FILE = .aws-sam/build/parameters.yaml
 
 .PHONY: build-IngestFunction build-MigrateFunction sam-test deploy migrate logs invoke coldstart
@@ -202,7 +202,7 @@ deploy: ## sam build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=â€
 		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
 	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE)
 	@# Into the file: on the command line of sam deploy they would replace those of samconfig.toml.
-	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(SAM_ARCH) | \
+	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(FUNCTION_ARCH) | \
 		sed "s/'/''/g; s/.*/- '&'/" >>$(PARAMETERS_FILE)
 	$(SAM) deploy --config-env $(STAGE)
 

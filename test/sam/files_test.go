@@ -320,6 +320,8 @@ func TestMakefileBuildsTheFunctions(t *testing.T) {
 			{"arm64", "", "arm64", "arm64"},
 			{"x86_64", "arm64", "arm64", "arm64"},
 			{"aarch64", "x86_64", "amd64", "x86_64"},
+			{"aarch64", "amd64", "amd64", "x86_64"},
+			{"x86_64", "aarch64", "arm64", "arm64"},
 		} {
 			_, out := runMake(t, "--dry-run", "build-"+id, "MACHINE="+tt.machine, "SAM_ARCH="+tt.told, "ARTIFACTS_DIR=built")
 			main := "./functions/" + strings.ToLower(strings.TrimSuffix(id, "Function"))
