@@ -423,7 +423,7 @@ func (r *rig) certified(name string, until time.Time, config *tls.Config) (file 
 		if _, err := b.ReceiveStartupMessage(); err != nil {
 			return
 		}
-		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28P01", Message: `PAM authentication failed for user "u"`})
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "28000", Message: `PAM authentication failed for user "u"`})
 		_ = b.Flush()
 	})(r)
 	r.change(func(u *url.URL) { u.Host, u.RawQuery = "localhost:"+u.Port(), "" })

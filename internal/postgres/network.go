@@ -156,8 +156,7 @@ func withoutTLS(attempt error) bool {
 // tried without TLS too, as sslmode=prefer does.
 func allowsClearText(c *pgconn.Config, attempt error) bool {
 	host, _, port, ok := peer(attempt)
-	all := append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
-	return ok && slices.ContainsFunc(all, func(f *pgconn.FallbackConfig) bool {
+	return ok && slices.ContainsFunc(addressesOf(c), func(f *pgconn.FallbackConfig) bool {
 		return f.TLSConfig == nil && f.Host == host && strconv.Itoa(int(f.Port)) == port
 	})
 }
@@ -186,11 +185,10 @@ func peer(attempt error) (host, ip, port string, ok bool) {
 
 // hosts are the hosts of a URL, each once: TLS and clear text are two entries.
 func hosts(c *pgconn.Config) string {
-	_, first := pgconn.NetworkAddress(c.Host, c.Port)
-	all := []string{first}
-	for _, f := range c.Fallbacks {
-		if _, next := pgconn.NetworkAddress(f.Host, f.Port); !slices.Contains(all, next) {
-			all = append(all, next)
+	var all []string
+	for _, a := range addressesOf(c) {
+		if _, address := pgconn.NetworkAddress(a.Host, a.Port); !slices.Contains(all, address) {
+			all = append(all, address)
 		}
 	}
 	return strings.Join(all, ", ")
