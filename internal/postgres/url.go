@@ -40,6 +40,9 @@ func splitURL(text string) (u connURL, err error) {
 	if i := strings.IndexByte(rest[hosts:], '?'); i >= 0 {
 		rest, query = rest[:hosts+i], rest[hosts+i+1:]
 	}
+	if strings.Contains(rest[hosts:], "@") && strings.LastIndexByte(rest, '@') != hosts {
+		return u, errForm // the password goes on there, and an error about the host would show it
+	}
 	u.text = scheme + "://" + rest
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
@@ -184,11 +187,6 @@ func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(u.with(more))
 	if err != nil {
 		return nil, err
-	}
-	for _, a := range addressesOf(&config.Config) {
-		if strings.Contains(a.Host, "@") && !strings.HasPrefix(a.Host, "/") { // an @ in the password: the rest of it is here
-			return nil, errors.New("a host is not valid")
-		}
 	}
 	whole, err := splitURL(u.with(more))
 	if err != nil {
