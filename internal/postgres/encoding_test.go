@@ -60,6 +60,47 @@ func TestEveryServersText(t *testing.T) {
 	}
 }
 
+// TestAKeyThatTheServerCannotRepresent is one that no look-up can ask for. Its
+// message is rejected, and all others of the batch are done, however it is
+// stored, and when it is delivered again.
+func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"text", "char(12)", "citext"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			for _, others := range []int{0, 20, 200} {
+				for _, fifo := range []bool{false, true} {
+					if fifo && others > 20 {
+						continue
+					}
+					db := pgtest.NewDatabase(t, "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", "CREATE EXTENSION citext; CREATE TABLE codes (code "+kind+" PRIMARY KEY, boss text)")
+					s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+					s.store = openStore(t, s.proxy.URL, codes)
+					rows := []code{{code: "5 €"}, {code: "Łódź"}, {code: "Łódź"}, {code: "Köln", boss: "€"}}
+					for i := range others {
+						rows = append(rows, code{code: fmt.Sprint("Müller", i)})
+					}
+					want := verdicts{rejected("22P05"): "1-4"}
+					if others > 0 {
+						want[stored] = fmt.Sprintf("5-%d", len(rows))
+					}
+					for i := range rows {
+						if fifo {
+							rows[i].group = i + 1
+						}
+					}
+					for range 2 {
+						s.deliver(codes, rows...).want(want)
+						if got := db.Count(t, "SELECT count(*) FROM codes"); got != int64(others) {
+							t.Errorf("%d others, FIFO %v: got %d rows, want %d", others, fifo, got, others)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
 	t.Helper()
 	result, err := store.Insert(t.Context(), batchOf(rows))

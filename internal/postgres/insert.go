@@ -55,14 +55,17 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 // compare otherwise than by its bytes: until that is known, batches could lock
 // rows in opposite order.
 func (in *insertion) compare(ctx context.Context) error {
-	text := slices.ContainsFunc(in.store.table.Key, func(k int) bool { return in.store.table.Columns[k].Kind == batch.Text })
-	if in.keys != nil || in.conn.asked || !text || in.batch.Ordered() || len(in.rows) < 2 {
+	if in.keys != nil || in.conn.asked || !in.hasTextKey() || in.batch.Ordered() || len(in.rows) < 2 {
 		return nil
 	}
 	f := in.flight(ctx)
 	f.askOnce()
 	_, err := in.landed(ctx, in.store.lookingUp, f)
 	return err
+}
+
+func (in *insertion) hasTextKey() bool {
+	return slices.ContainsFunc(in.store.table.Key, func(k int) bool { return in.store.table.Columns[k].Kind == batch.Text })
 }
 
 // rank takes the order of the rows' keys from the answer to rank.

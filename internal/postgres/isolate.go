@@ -57,6 +57,9 @@ type isolation struct {
 const maxIsolations = 3
 
 func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
+	if err := in.findForeign(ctx, refusal); err != nil {
+		return err
+	}
 	if err := in.order(ctx); err != nil {
 		return err
 	}
@@ -93,18 +96,63 @@ func (in *insertion) order(ctx context.Context) error {
 		in.class = classes(in.batch, in.rows)
 		return nil
 	}
+	all, native := in.rows, in.native(in.rows)
 	f := in.flight(ctx)
-	f.keys(in.sql.rank, in.rows)
+	f.keys(in.sql.rank, native)
 	f.end()
 	answers, err := in.landed(ctx, in.store.lookingUp, f)
 	if err != nil {
 		return err
 	}
+	in.rows = native
 	in.rank(&answers[0])
 	if in.class == nil {
 		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, &pgconn.PgError{Code: "XX000"}))
 	}
+	for _, row := range all {
+		if in.foreign[row] { // equal to no other: it has no place in the index
+			in.rows = append(in.rows, row)
+			in.class[row] = -1 - row
+		}
+	}
 	return nil
+}
+
+// findForeign finds the rows whose keys the server's encoding cannot represent, after an error
+// that says that there may be some. No such key is in the table, and a look-up with one of them
+// fails for all.
+func (in *insertion) findForeign(ctx context.Context, refusal *pgconn.PgError) error {
+	if !unrepresentable(refusal) || !in.hasTextKey() {
+		return nil
+	}
+	f := in.flight(ctx)
+	for k := range in.rows {
+		f.keys(in.sql.read, in.rows[k:k+1])
+		f.end()
+	}
+	answers, err := in.landed(ctx, in.store.lookingUp, f)
+	if err != nil {
+		return err
+	}
+	in.foreign = map[int]bool{}
+	for k, row := range in.rows {
+		switch refused := answers[k].refused; {
+		case refused == nil:
+		case unrepresentable(refused):
+			in.foreign[row] = true
+		default:
+			return in.fault(in.store.lookingUp, refused)
+		}
+	}
+	return nil
+}
+
+// native are those of the rows whose keys can be looked up.
+func (in *insertion) native(rows []int) []int {
+	if len(in.foreign) == 0 {
+		return rows
+	}
+	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.foreign[row] })
 }
 
 // rehearse decides on the pieces.
@@ -168,6 +216,7 @@ func (i *isolation) split(rows []int) (pieces [][]int) {
 
 // commit tries the pieces, commits what passes, and gives the verdicts.
 func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
+	i.asked = i.native(i.asked)
 	f := i.flight(ctx)
 	i.begin(ctx, f, refusal)
 	f.present(i.asked)

@@ -114,6 +114,9 @@ var nobodys = map[string]bool{
 // the parameter's number and no name, which any language puts into quotes.
 var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
 
+// unrepresentable reports whether an error is about a text that an encoding cannot represent.
+func unrepresentable(err *pgconn.PgError) bool { return err.Code == "22021" || err.Code == "22P05" }
+
 // raised reports whether a function raised the error by a statement of its
 // own. Its fields are whatever the code says then, values of the row included.
 func raised(err *pgconn.PgError) bool {
@@ -154,7 +157,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 			j.blame = blameMessage
 		}
 		return j
-	case (err.Code == "22021" || err.Code == "22P05") && atBind.MatchString(err.Where):
+	case unrepresentable(err) && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)

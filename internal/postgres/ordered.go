@@ -30,6 +30,9 @@ type refusedRow struct {
 
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
 	o := &ordered{insertion: in, refused: map[int]refusedRow{}, hoped: map[int]bool{}}
+	if err := in.findForeign(ctx, refusal); err != nil {
+		return err
+	}
 	left := in.rows
 	for {
 		var err error
@@ -137,7 +140,8 @@ func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgEr
 	o.evaluate(f)
 	f.say("ROLLBACK")
 	f.end()
-	f.present(rows)
+	asked := o.native(rows)
+	f.present(asked)
 	f.end()
 	answers, err := o.landed(ctx, searching, f)
 	if err == nil {
@@ -159,7 +163,7 @@ func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgEr
 		return nil, o.fault(o.store.lookingUp, present.refused)
 	}
 	for _, n := range present.values {
-		tries[n-1].present = true
+		tries[slices.Index(rows, asked[n-1])].present = true
 	}
 	o.hope(rows, tries)
 	return tries, nil

@@ -35,12 +35,15 @@ type statements struct {
 	present string // which keys are there
 	kept    string // fails unless all keys are there
 	rank    string // sorts keys in the order of the key's index
+	read    string // does no more than read keys
 }
 
 func makeStatements(t *batch.Table, k *keyFacts) statements {
+	input, _ := keysInput(t)
 	return statements{
 		insert: insertSQL(t, k, !k.byBytes()), ordered: insertSQL(t, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), kept: keptSQL(t, k), rank: rankSQL(t, k),
+		read: "SELECT FROM " + input,
 	}
 }
 

@@ -145,6 +145,7 @@ type insertion struct {
 	current  bool         // this attempt has asked for it
 	ranked   bool         // the server was asked for the order of the keys
 	class    map[int]int  // rows with one key have one number
+	foreign  map[int]bool // rows with a key that the server's encoding cannot represent
 	passing  int          // how many rows have met what passes
 	mine     map[int]bool // numbers of keys that this insertion has put there
 	suspect  *pgconn.PgError
