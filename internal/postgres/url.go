@@ -14,6 +14,8 @@ import (
 
 var errForm = errors.New("DATABASE_URL is not a URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
 
+var errQuery = errors.New("DATABASE_URL is not a URL of the form postgres://user:password@host:5432/database?name=value&name=value (characters such as = & % in a value are written as %3D %26 %25)")
+
 // connURL is a connection URL. It is taken apart no further than is needed:
 // pgx reads it as it is written, and net/url knows no URL with several hosts.
 type connURL struct {
@@ -40,18 +42,19 @@ func splitURL(text string) (u connURL, err error) {
 	if i := strings.IndexByte(rest[hosts:], '?'); i >= 0 {
 		rest, query = rest[:hosts+i], rest[hosts+i+1:]
 	}
-	if strings.Contains(rest[hosts:], "@") && strings.LastIndexByte(rest, '@') != hosts {
-		return u, errForm // the password goes on there, and an error about the host would show it
-	}
 	u.text = scheme + "://" + rest
+	// Of a password with an @ or a slash the rest would be taken for a host, looked up, and shown in errors.
+	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
+		return u, errForm
+	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		name, err := url.PathUnescape(strings.Trim(key, " ")) // to pgx, as to libpq, blanks around are nothing
-		if err != nil {
-			return u, errForm
+		if err != nil || name == "" && pair != "" {
+			return u, errQuery
 		}
 		if value, err = url.PathUnescape(strings.Trim(value, " ")); err != nil {
-			return u, errForm
+			return u, errQuery
 		}
 		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
 			u.parameters = append(u.parameters, parameter{name, value, pair})
@@ -175,6 +178,9 @@ func (u *connURL) problem(more string) error {
 			bad = append(bad, u.invalid("service", "the name of a service in the file of PGSERVICEFILE", err))
 			complaint = ""
 		default:
+			if _, err := (&connURL{text: u.text}).complaint(more); err == nil {
+				return errQuery
+			}
 			return errForm
 		}
 	}
