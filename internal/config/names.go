@@ -14,7 +14,7 @@ const prefix = "SLUICE_"
 
 // Unknown lists problems with the names of variables, each with what to do:
 // those that begin with SLUICE_, in upper or lower case, and are not known,
-// and those that differ from one of our longer names by a slip. To ignore one
+// and those that differ by a slip from one of these or of our longer names. To ignore one
 // would run sluice with another setting than was meant. No problem shows a value.
 func Unknown(environ map[string]string) (problems []string) {
 	known := Variables()
@@ -56,11 +56,11 @@ func suggestion(unknown string, known []string) string {
 
 // slip reports whether a name is a known one with one edit, or with other
 // underscores. It asks only for names that no other software is likely to
-// have: DATABASE_URI and SNS_URL are somebody's.
+// have: DATABASE_URI and SNS_URL are somebody's, SLUCIE_MODEL is nobody's.
 func slip(name, known string) bool {
 	const long = 15
 	bare := func(s string) string { return strings.ReplaceAll(s, "_", "") }
-	return len(bare(known)) >= long && distance(bare(name), bare(known)) <= 1
+	return (len(bare(known)) >= long || strings.HasPrefix(known, prefix)) && distance(bare(name), bare(known)) <= 1
 }
 
 // insteadOf asks, in a problem about a variable that is not set, for one whose

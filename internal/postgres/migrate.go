@@ -50,7 +50,11 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 func (s *Store) migrateRemedy(code string) string {
 	switch {
 	case code == "42501":
-		return "grant the role CREATE and USAGE on the schema, or let the owner of the tables migrate"
+		schema := "schema"
+		if s.table.Schema != "" {
+			schema += " " + batch.Quote(s.table.Schema)
+		}
+		return "grant the role CREATE and USAGE on the " + schema + ", or let the owner of the tables migrate"
 	case code == "3F000" && s.table.Schema != "":
 		return createSchema(s.table) + "; only tables are created here"
 	case code == "3F000":

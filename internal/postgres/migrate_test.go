@@ -65,7 +65,7 @@ func TestMigrateNeedsGrants(t *testing.T) {
 	table := *events
 	table.Schema = db.Schema
 	_, err := openStore(t, role.URL, &table).Migrate(t.Context(), []string{"CREATE TABLE IF NOT EXISTS " + batch.QuoteTable(table.Schema, table.Name) + " (id bigint)"})
-	if err == nil || !strings.Contains(err.Error(), "42501") || !strings.Contains(err.Error(), "grant the role CREATE and USAGE on the schema") {
+	if err == nil || !strings.Contains(err.Error(), "42501") || !strings.Contains(err.Error(), "grant the role CREATE and USAGE on the schema "+batch.Quote(db.Schema)+",") {
 		t.Errorf("got %v", err)
 	}
 }
