@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/batch"
 	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
 )
@@ -97,6 +98,30 @@ func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 					}
 				}
 			}
+		})
+	}
+}
+
+// TestAnEscapeThatTheServerCannotRepresent stands in a jsonb, which keeps the
+// character itself. Which SQLSTATE that is depends on the server.
+func TestAnEscapeThatTheServerCannotRepresent(t *testing.T) {
+	t.Parallel()
+	table := &batch.Table{
+		Name:    "codes",
+		Columns: []batch.Column{{Name: "code", Kind: batch.Text, Type: "text", NotNull: true}, {Name: "boss", Kind: batch.Text, Type: "jsonb"}},
+		Key:     []int{0},
+	}
+	for _, encoding := range []string{"LATIN1", "SQL_ASCII"} {
+		t.Run(encoding, func(t *testing.T) {
+			t.Parallel()
+			const escape = `"\u20ac"`
+			db := pgtest.NewDatabase(t, "ENCODING '"+encoding+"' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", "CREATE TABLE codes (code text PRIMARY KEY, boss jsonb)",
+				"CREATE FUNCTION state() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM '"+escape+"'::jsonb; RETURN ''; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$")
+			s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+			s.store = openStore(t, s.proxy.URL, table)
+			refused := rejected(db.Rows(t, "SELECT state()")[0][0])
+			s.deliver(table, code{code: "a", boss: escape}).want(verdicts{refused: "1"})
+			s.deliver(table, code{code: "b", boss: escape}, code{code: "c", boss: `"\u0041"`}, code{code: "d", boss: escape}).want(verdicts{stored: "2", refused: "1 3"})
 		})
 	}
 }

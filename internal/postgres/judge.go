@@ -94,6 +94,10 @@ func onPurpose(state string) bool {
 // source, the same in every language of its messages.
 const policyRoutine = "ExecWithCheckOptions"
 
+// unicodeRoutine converts the \u escapes of jsonb. Up to PostgreSQL 16 a database
+// without an encoding refuses them with 0A000.
+const unicodeRoutine = "pg_unicode_to_server"
+
 // runtime are codes of the configuration that functions and casts have for
 // values too. An error in our own statement has a position.
 var runtime = map[string]bool{"42601": true, "42602": true, "42703": true, "42704": true, "42883": true, "42P01": true}
@@ -161,7 +165,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return fromMessage // a parameter that the server's encoding cannot represent
 	case class == "23", err.Code == "54000" && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
-	case class == "22", err.Code == "54000": // 54000: too large for an index that is not named
+	case class == "22", err.Code == "54000", err.Routine == unicodeRoutine: // 54000: too large for an index that is not named
 		j := open
 		j.computed = c == nil || c.adds
 		j.mixed = c == nil || c.mixes || err.Code == "54000" && c.outside
