@@ -78,9 +78,11 @@ var comment = sync.OnceValue(func() *regexp.Regexp {
 
 // reference finds what some tool should have replaced by a key:
 // CloudFormation's {{resolve:…}} and !Ref, ${NAME}, $(command), {{template}},
-// %NAME%, $NAME, the ARN of a secret, a URL such as op://….
+// %NAME%, $NAME, ((name)), #{name}, __NAME__, @Microsoft.KeyVault(…), the ARN of a secret,
+// a URL such as op://…, a path such as /run/secrets/….
 var reference = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)\{\{\s*resolve:|^\$?\{.*\}$|^\$\(.*\)$|^%\w+%$|^\$\w+$|^!(?:Ref|Sub|GetAtt|ImportValue)\b|^arn:[a-z-]+:|^[a-z][a-z0-9+.-]+://`)
+	return regexp.MustCompile(`(?i)\{\{\s*resolve:|^\$?\{.*\}$|^\$\(.*\)$|^%\w+%$|^\$\w+$|^!(?:Ref|Sub|GetAtt|ImportValue)\b|^arn:[a-z-]+:|^[a-z][a-z0-9+.-]+://`+
+		`|^\(\(.*\)\)$|^#\{.*\}#?$|^__\w+__$|^@Microsoft\.|^(?:vault|ssm|secretsmanager|file):|^/(?:run|var|etc|mnt|home)/`)
 })
 
 // distinct counts the distinct characters of a text.
@@ -96,7 +98,7 @@ func distinct(text string) int {
 // without what separates words. Each is so long that no random key holds it.
 var placeholders = []string{
 	"changeme", "changethis", "changeit", "replaceme", "replacethis", "replacewith", "fillmein", "fillthisin", "insertkey", "insertyour", "putyour",
-	"replaceby", "password", "secretkey", "topsecret", "testkey", "todotodo",
+	"replaceby", "secretkey", "verysecret", "topsecret", "testkey", "testing", "password", "passphrase", "redacted", "undefined", "todotodo",
 	"yourkey", "yoursecret", "yourmask", "yourown", "yourrandom", "keyhere", "secrethere", "keygoeshere", "placeholder", "dummykey", "dummysecret",
 	"example", "notasecret", "donotuse", "supersecret", "loremipsum", "correcthorse", "opensslrand", "atleast32",
 	"1234567890", "abcdefghij", "qwertyuiop",
