@@ -122,7 +122,7 @@ func (s *Store) missed(err error, c *pgconn.Config) obstacle {
 	case errors.As(err, &other):
 		return obstacle{what: "the certificate of " + at + " cannot be verified: " + oneLine(other.Err.Error()), remedy: "check the certificate", configuration: true}
 	case withoutTLS(err) && loopback(host):
-		return obstacle{what: at + " does not speak TLS", remedy: "turn TLS on there, or take sslmode out of DATABASE_URL (or write sslmode=disable): to this machine clear text will do", configuration: true}
+		return obstacle{what: at + " does not speak TLS", remedy: fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): to this machine clear text will do", s.target.url.source("sslmode")), configuration: true}
 	case withoutTLS(err):
 		return obstacle{what: at + " does not speak TLS", remedy: "turn TLS on there (ssl = on); without it the password and all rows could be read on the way", configuration: true}
 	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS

@@ -217,6 +217,17 @@ func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 	}
 }
 
+// TestWhoAsksForTLS is named to those who do not want it on this machine.
+func TestWhoAsksForTLS(t *testing.T) { //nolint:paralleltest // a variable of the process
+	t.Setenv("PGSSLMODE", "verify-full")
+	for mode, want := range map[string]string{"": "set sslmode=disable (PGSSLMODE)", "?sslmode=require": "set sslmode=disable (DATABASE_URL)"} {
+		_, err := openStore(t, "postgres://sluice@"+refusesTLS(t, 1000, "")+"/app"+mode, events).Insert(t.Context(), batchOf(goods(1, 1)))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
 // TestOneReset of the attempt without TLS is tried again like any other.
 func TestOneReset(t *testing.T) {
 	t.Parallel()

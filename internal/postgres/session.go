@@ -141,7 +141,7 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 		case strings.Contains(text, "no more connections") || strings.Contains(text, "connections exceeded"):
 			return maxClients
 		case strings.Contains(text, "ssl required") || strings.Contains(text, "requires tls"):
-			return "the pooler wants TLS: take sslmode out of DATABASE_URL, or write sslmode=verify-full"
+			return fmt.Sprintf("the pooler wants TLS: set sslmode=verify-full (%s)", s.target.url.source("sslmode"))
 		case poolerRefuses(err):
 			return "the pooler refuses it: check database, user, password and parameters in DATABASE_URL, and the pooler's own configuration"
 		}
