@@ -88,7 +88,7 @@ func isDomain(s string) bool {
 
 func (c *compiler) identifier(what string, s scalar) {
 	if !isIdentifier(s.text) {
-		c.problem(s.line, "%s %q is no name; use letters, digits and _, up to 63, not a digit first", what, s.text)
+		c.problem(s.line, "%s %q is no name; use the letters a to z and A to Z, digits and _, up to 63, not a digit first", what, s.text)
 	}
 }
 
