@@ -81,7 +81,7 @@ var comment = sync.OnceValue(func() *regexp.Regexp {
 // %NAME%, $NAME, ((name)), #{name}, __NAME__, @Microsoft.KeyVault(…), the ARN of a secret,
 // a URL such as op://…, a path such as /run/secrets/….
 var reference = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)\{\{\s*resolve:|^\$?\{.*\}$|^\$\(.*\)$|^%\w+%$|^\$\w+$|^!(?:Ref|Sub|GetAtt|ImportValue)\b|^arn:[a-z-]+:|^[a-z][a-z0-9+.-]+://`+
+	return regexp.MustCompile(`(?i)\{\{\s*resolve:|^\$?\{.*\}$|^\$\(.*\)$|^%\w+%$|^\$\w+$|^!(?:Ref|Sub|GetAtt|ImportValue)\b|^arn:[a-z-]+:|^[a-z][a-z0-9+.-]+://` +
 		`|^\(\(.*\)\)$|^#\{.*\}#?$|^__\w+__$|^@Microsoft\.|^(?:vault|ssm|secretsmanager|file):|^/(?:run|var|etc|mnt|home)/`)
 })
 

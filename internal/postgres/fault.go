@@ -202,7 +202,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 			return fmt.Sprintf("no partition of %s takes the row; create it", of)
 		}
 	case "25006":
-		return "this server is a replica or read only; it passes when the fail-over is done"
+		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in DATABASE_URL"
 	case "55P03":
 		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
 	case "57014":

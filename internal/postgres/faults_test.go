@@ -161,7 +161,7 @@ func TestFaultsOfTheLogin(t *testing.T) {
 	}{
 		{name: "another database", url: strings.Replace(s.user.URL, "/postgres?", "/nowhere?", 1), fault: message.CauseOperator, says: []string{"SQLSTATE 3D000", "name of the database"}},
 		{name: "an unknown setting", url: withOption(t, s.user.URL, "-cnonsense=1"), fault: message.CauseOperator, says: []string{"SQLSTATE 42704"}},
-		{name: "read only", url: withOption(t, s.user.URL, "-cdefault_transaction_read_only=on"), fault: message.CauseMoment, says: []string{"SQLSTATE 25006", "replica or read only"}},
+		{name: "read only", url: withOption(t, s.user.URL, "-cdefault_transaction_read_only=on"), fault: message.CauseMoment, says: []string{"SQLSTATE 25006", "replica or read only", "default_transaction_read_only"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store := openStore(t, tt.url, events)
