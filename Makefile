@@ -57,9 +57,9 @@ test: ## all tests but the drills, with a real Postgres, the race detector and a
 drill: ## days of faults, cut networks, kill -9, a standby's promotion (with KILLS below 1000 every drill is shorter)
 	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
 
-versions-test: ## the store's tests on the oldest and the newest supported Postgres
-	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler
-	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler
+versions-test: ## the tests of the store and of check on the oldest and the newest supported Postgres
+	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
+	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 
 pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/drill

@@ -38,7 +38,7 @@ func (c *invokeCmd) Run(ctx context.Context, a *app) error {
 	}
 	answer, report, err := a.invoke(ctx, event)
 	if err != nil {
-		answer, jsonErr := json.Marshal(lambdaError{err.Error(), errorType(err)}, json.Deterministic(true))
+		answer, jsonErr := json.Marshal(lambdaError{a.named(err.Error()), errorType(err)}, json.Deterministic(true))
 		if jsonErr != nil {
 			return jsonErr
 		}

@@ -2,8 +2,8 @@ package check
 
 import (
 	"fmt"
-	"strconv"
 
+	"sluice/internal/batch"
 	"sluice/internal/mask"
 	"sluice/internal/model"
 )
@@ -154,7 +154,7 @@ func (d *database) columns(name string, have map[string]live, want []model.Colum
 		case rule != "":
 			d.Add(Error, "table", rule, remedy, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
 		case l.notNull && !notNull(c):
-			allow := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", name, strconv.Quote(c.Name))
+			allow := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", name, batch.Quote(c.Name))
 			if l.domain {
 				allow = fmt.Sprintf("let its domain %s allow NULL", l.shown)
 			}
@@ -168,7 +168,7 @@ func (d *database) columns(name string, have map[string]live, want []model.Colum
 	for _, l := range have {
 		if !known[l.name] && l.notNull && !l.hasValue {
 			bad++
-			d.Add(Error, "table", "column_unfilled", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT …, or add the column to the model", name, strconv.Quote(l.name)),
+			d.Add(Error, "table", "column_unfilled", fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s SET DEFAULT …, or add the column to the model", name, batch.Quote(l.name)),
 				"%s has a NOT NULL column %s without a default, which the model does not fill: every row is refused", name, l.name)
 		}
 	}

@@ -45,7 +45,7 @@ func (d *database) serverLog(ctx context.Context) error {
 		s[row[0]] = row[1]
 	}
 	if unread := s.missing("log_min_messages", "log_error_verbosity", "log_destination", "log_statement", "log_min_duration_statement", "log_parameter_max_length", "log_parameter_max_length_on_error"); len(unread) > 0 {
-		d.Add(Skipped, "database", "server_log", "", "what the server's log holds of rows was not looked at: this role cannot read %s", strings.Join(unread, ", "))
+		d.Add(Skipped, "database", "server_log", "", "skipped what the server's log holds of rows: this role cannot read %s", strings.Join(unread, ", "))
 		return nil
 	}
 	before := len(d.Findings)

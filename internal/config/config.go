@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/caarlos0/env/v11"
 
@@ -161,6 +162,9 @@ func (c *Config) database(v variables, problems *ConfigError) {
 		c.DatabaseURL = v.PGURL
 	case v.PGURL != "" && v.PGURL != v.DatabaseURL:
 		problems.add("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL: unset one")
+	}
+	if strings.ContainsFunc(c.DatabaseURL, unicode.IsControl) {
+		problems.add("%s holds a control character, such as a second line break at its end: remove it", set[0])
 	}
 	switch {
 	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":

@@ -69,8 +69,8 @@ func reason(err error) error {
 }
 
 // shownPath reports whether a path can be shown. Somebody may have put the
-// secret itself where its path belongs: URLs and lists of keys have a colon.
+// secret itself where its path belongs: URLs and lists of keys have a colon, keys in base64 an equals sign.
 func shownPath(path string) bool {
 	const longest = 24 // without a folder; no key is so short
-	return !strings.ContainsAny(path, ":@") && (len(path) <= longest || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "."))
+	return !strings.ContainsAny(path, ":@+=") && (len(path) <= longest || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "."))
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -181,19 +180,26 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 	if c.PgConn, err = pgconn.ConnectConfig(ctx, &config.Config); err != nil {
 		return nil, err
 	}
-	if encoding := c.ParameterStatus("client_encoding"); encoding != "" && encoding != "UTF8" {
+	if !c.speaksUTF8() {
 		closeConn(c)
 		return nil, &DatabaseError{
 			Cause: message.CauseOperator,
-			text:  fmt.Sprintf("%s: the session has client_encoding %s although UTF8 was asked for; check the pooler in between", connecting, oneLine(encoding)),
+			text:  connecting + ": the session's client_encoding is not UTF8, which was asked for; check the pooler in between",
 		}
 	}
 	return c, nil
 }
 
+// speaksUTF8 reports whether the session takes text as it is sent. The server
+// says so at the start, and when a trigger has changed it.
+func (c *conn) speaksUTF8() bool {
+	encoding := c.ParameterStatus("client_encoding")
+	return encoding == "" || encoding == "UTF8"
+}
+
 // release gives a connection back, or drops it after any doubt about it.
 func (s *Store) release(c *conn, healthy bool) {
-	if healthy && !c.IsClosed() && c.TxStatus() == 'I' {
+	if healthy && !c.IsClosed() && c.TxStatus() == 'I' && c.speaksUTF8() {
 		s.mu.Lock()
 		closed := s.closed
 		if !closed {

@@ -61,6 +61,21 @@ func TestEveryServersText(t *testing.T) {
 	}
 }
 
+// TestATriggerThatChangesTheEncoding changes it for the session, and no later
+// batch is stored in it.
+func TestATriggerThatChangesTheEncoding(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, createEvents, `CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('client_encoding', 'LATIN1', false); RETURN NEW; END $$;
+		CREATE TRIGGER change BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION change()`)
+	store := openStore(t, db.URL, events)
+	for id := range int64(3) {
+		insertInto(t, store, row{id: id, word: "Müller"}).must().inserts(1)
+	}
+	if n := db.Count(t, "SELECT count(*) FROM events WHERE length(word) = 6"); n != 3 {
+		t.Errorf("%d of 3 texts are as they were sent", n)
+	}
+}
+
 // TestAKeyThatTheServerCannotRepresent is one that no look-up can ask for. Its
 // message is rejected, and all others of the batch are done, however it is
 // stored, and when it is delivered again.

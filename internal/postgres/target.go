@@ -46,9 +46,9 @@ func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
 
 // parse reads the URL with more parameters, which win over those it has.
 func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
-	mode := ""
-	if t.url.sslmode() == "" {
-		mode = "&sslmode=verify-full"
+	mode, said := "", t.url.setting("sslmode")
+	if !t.url.has("sslmode") { // written out, it wins over a service file too
+		mode = "&sslmode=" + url.QueryEscape(cmp.Or(said, "verify-full"))
 	}
 	config, err := t.url.read(mode + parameters)
 	if err != nil {
@@ -67,7 +67,7 @@ func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
 		}
 	}
 	params["client_encoding"] = "UTF8"
-	setAddresses(config, t.addresses(config, mode != ""))
+	setAddresses(config, t.addresses(config, said == ""))
 	return config, nil
 }
 

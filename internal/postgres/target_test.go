@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -301,5 +303,23 @@ func TestPGSSLMODE(t *testing.T) { //nolint:paralleltest // a variable of the pr
 				t.Errorf("warned by %s", &said)
 			}
 		})
+	}
+}
+
+// TestPGSSLMODEWinsOverAServiceFile, as a parameter of the URL does.
+func TestPGSSLMODEWinsOverAServiceFile(t *testing.T) { //nolint:paralleltest // variables of the process
+	r := listenIn(t)
+	file := filepath.Join(t.TempDir(), "services")
+	if err := os.WriteFile(file, []byte("[app]\nhost=0.0.0.0\nport="+r.port()+"\nsslmode=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PGSERVICEFILE", file)
+	t.Setenv("PGSERVICE", "app")
+	for _, mode := range []string{"", "verify-full"} {
+		t.Setenv("PGSSLMODE", mode)
+		_, _ = openStore(t, "postgres://user@/app", events).Connect(t.Context()) // nobody answers
+	}
+	if plain, n := r.said(); plain != "" || n != 2 {
+		t.Errorf("%d connections came, and %q in clear text; want 2, and nothing", n, plain)
 	}
 }

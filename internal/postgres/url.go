@@ -111,8 +111,6 @@ func (u *connURL) setting(name string) string {
 	return ""
 }
 
-func (u *connURL) sslmode() string { return u.setting("sslmode") }
-
 // source says where a parameter comes from.
 func (u *connURL) source(name string) string {
 	for _, k := range known {
