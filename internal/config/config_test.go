@@ -168,6 +168,7 @@ func TestProblems(t *testing.T) {
 		{"a name that is nearly the missing one", map[string]string{"DATABASE_URI": "canary-password", "sqs_url": "x", "SLUICE_MASK": "sha256"}, []string{"(DATABASE_URI is set: did you mean DATABASE_URL?)", "(sqs_url is set: did you mean SQS_URL?)"}},
 		{"an unknown variable beside other problems", map[string]string{"SLUICE_MDOEL": "x", "LOG_LEVEL": "loud"}, []string{"DATABASE_URL is not set", "unknown variable SLUICE_MDOEL", "nothing says how to mask", "LOG_LEVEL", "SQS_URL is not set"}},
 		{"a key with a mark", with("SLUICE_MASK_KEYS", `k1:"`+key+`"`), []string{"SLUICE_MASK_KEYS: key k1 begins with a quote"}},
+		{"a URL with a line break", with("DATABASE_URL", databaseURL+"\n"), []string{"DATABASE_URL holds a control character, such as a second line break at its end: remove it"}},
 		{"a URL and its file", with("DATABASE_URL_FILE", "x"), []string{"DATABASE_URL and DATABASE_URL_FILE are set at once, and each says where the rows go"}},
 		{"PG_URL and a file", with("DATABASE_URL", "", "PG_URL", databaseURL, "DATABASE_URL_FILE", "x"), []string{"PG_URL and DATABASE_URL_FILE are set at once"}},
 		{"keys and their file", with("SLUICE_MASK_KEYS_FILE", "x"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_KEYS_FILE are set at once"}},

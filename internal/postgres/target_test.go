@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
