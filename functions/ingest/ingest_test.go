@@ -124,7 +124,7 @@ func TestFunction(t *testing.T) {
 			{"two masks", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MASK=sha256"}, []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
 			{"an unknown model", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MODEL=nosuch"}, []string{`no model is named \"nosuch\"; there are orders, user_logins`}},
 			{"a misspelt variable", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MDOEL=orders"}, []string{"unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"}},
-			{"no URL", []string{"DATABASE_URL=user:canary@localhost", keys}, []string{"DATABASE_URL is not a URL of the form postgres://"}},
+			{"no URL", []string{"DATABASE_URL=user:canary@localhost", keys}, []string{"DATABASE_URL is not a valid URL; expected postgres://"}},
 			{"no level", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "LOG_LEVEL=loud"}, []string{`LOG_LEVEL \"loud\" is no level`}},
 		} {
 			t.Run(tt.name, func(t *testing.T) {

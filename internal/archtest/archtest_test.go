@@ -78,11 +78,12 @@ var only = []struct{ imports, by, why string }{
 	{"sluice/internal/esmsim", testHelpers, "for tests"},
 	{"sluice/internal/runtimeapi", testHelpers, "for tests"},
 	{"sluice/internal/sqsqueue/sqstest", testHelpers, "for tests"},
+	{"sluice/internal/testdoc", testHelpers, "for tests"},
 	{"sluice/internal/testlog", testHelpers, "for tests"},
 }
 
 // testHelpers are packages that only tests import, or that are tests.
-const testHelpers = "internal/pgtest internal/storetest internal/esmsim internal/runtimeapi internal/sqsqueue/sqstest internal/testlog test/..."
+const testHelpers = "internal/pgtest internal/storetest internal/esmsim internal/runtimeapi internal/sqsqueue/sqstest internal/testdoc internal/testlog test/..."
 
 const module = "sluice"
 

@@ -258,7 +258,7 @@ func flag(name, value string, problems *ConfigError) bool {
 func queueURL(name, value string, problems *ConfigError) string {
 	u, err := url.Parse(value)
 	if value != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
-		problems.add("%s is no URL of a queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins", name)
+		problems.add("%s is not a valid queue URL; expected https://sqs.eu-central-1.amazonaws.com/123456789012/logins", name)
 	}
 	return value
 }

@@ -89,7 +89,7 @@ func CheckEndpoints(environ map[string]string) error {
 // CheckEndpoint checks one endpoint, of a setting.
 func CheckEndpoint(setting, value string) error {
 	if u, err := url.Parse(value); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%s %q is no URL; write http://host:port, as in http://localhost:4566", setting, value)
+		return fmt.Errorf("%s %q is not a valid URL; expected http://host:port, as in http://localhost:4566", setting, value)
 	}
 	return nil
 }

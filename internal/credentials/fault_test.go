@@ -207,7 +207,7 @@ func TestBadEnvironment(t *testing.T) {
 	}
 }
 
-// TestEndpoints: what is no URL is found before anything is tried, unless it is not used.
+// TestEndpoints: an invalid URL is found before anything is tried, unless it is not used.
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_LAMBDA"} {
@@ -215,7 +215,7 @@ func TestEndpoints(t *testing.T) {
 			environ := map[string]string{name: value, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_REGION": region}
 			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
 			_, err := c.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseOperator, fmt.Sprintf("%s %q is no URL; write http://host:port", name, value))
+			check(t, err, message.CauseOperator, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
 			environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
 			if err := credentials.CheckEndpoints(environ); err != nil {
 				t.Errorf("ignored: %v", err)

@@ -2,19 +2,12 @@ package function_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -32,6 +25,7 @@ import (
 	"sluice/internal/model"
 	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testdoc"
 	"sluice/internal/testlog"
 	"sluice/models"
 )
@@ -395,22 +389,11 @@ func (r *rig) iam(databaseURL string) {
 // returns a file with the certificate.
 func (r *rig) certified(name string, until time.Time, config *tls.Config) (file string) {
 	r.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: until.Add(-24 * time.Hour), NotAfter: until, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	pair := pgtest.SelfSigned(r.t, until, name)
 	if config == nil {
 		config = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	config.Certificates = []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}
+	config.Certificates = []tls.Certificate{pair}
 	serves(func(c net.Conn) {
 		if _, err := io.ReadFull(c, make([]byte, 8)); err != nil { // the wish for TLS
 			return
@@ -428,7 +411,7 @@ func (r *rig) certified(name string, until time.Time, config *tls.Config) (file 
 	})(r)
 	r.change(func(u *url.URL) { u.Host, u.RawQuery = "localhost:"+u.Port(), "" })
 	file = filepath.Join(r.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
 	return file
@@ -438,22 +421,10 @@ func (r *rig) trusted(file string) {
 	parameters("sslmode=verify-full&sslrootcert=" + url.QueryEscape(file))(r)
 }
 
-var update = flag.Bool("update", false, "write the table into docs/operate.md")
-
 // TestTheDocumentationHasTheFaultsWhileConnecting compares docs/operate.md with
-// the table above; -update writes it.
+// the table above.
 func TestTheDocumentationHasTheFaultsWhileConnecting(t *testing.T) {
 	t.Parallel()
-	const file, begin, end = "../../docs/operate.md", "<!-- connecting -->\n", "<!-- end of connecting -->"
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	has, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no place for the table: %s … %s", file, begin, end)
-	}
 	table, fails := "| while connecting | cause | the invocation |\n|---|---|---|\n", map[string]bool{}
 	for _, o := range obstacles() {
 		became := "| transient | returns the messages |"
@@ -468,13 +439,5 @@ func TestTheDocumentationHasTheFaultsWhileConnecting(t *testing.T) {
 			t.Errorf("%s: two of one group end otherwise: %s", o.group, o.name)
 		}
 	}
-	switch {
-	case has == table:
-	case *update:
-		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	default:
-		t.Errorf("%s has another table; `go test ./internal/function -run Documentation -update` writes it:\n%s", file, table)
-	}
+	testdoc.Section(t, "../../docs/operate.md", "connecting", table)
 }

@@ -1,16 +1,22 @@
 package pgtest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"io"
 	"maps"
+	"math/big"
 	"net"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TLS puts TLS in front of the server of a URL. It returns the URL with the address of the front and parameters that ask
@@ -46,6 +52,31 @@ func TLS(t testing.TB, databaseURL string) (with func(parameters url.Values) str
 		there.RawQuery = encodeQuery(q)
 		return there.String()
 	}, roots
+}
+
+// SelfSigned makes a certificate for hosts, names or addresses, that is valid on the day before until.
+func SelfSigned(t testing.TB, until time.Time, hosts ...string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		NotBefore: until.Add(-24 * time.Hour), NotAfter: until,
+	}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, host)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // decrypt speaks TLS to a client, and clear text to the server.

@@ -5,9 +5,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
-	"flag"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
+	"sluice/internal/testdoc"
 )
 
 // What becomes of the rows that the server refuses.
@@ -328,13 +327,10 @@ func postgresCause(err error) message.Cause {
 	return cause
 }
 
-var update = flag.Bool("update", false, "write the table into docs/operate.md")
-
 // TestTheDocumentationHasTheJudgements compares docs/operate.md with the table
-// above; -update writes it.
+// above.
 func TestTheDocumentationHasTheJudgements(t *testing.T) {
 	t.Parallel()
-	const file, begin, end = "../../docs/operate.md", "<!-- judgements -->\n", "<!-- end of judgements -->"
 	type verdict struct{ one, all string }
 	groups := map[string]verdict{}
 	var order []string
@@ -353,25 +349,7 @@ func TestTheDocumentationHasTheJudgements(t *testing.T) {
 	for _, name := range order {
 		fmt.Fprintf(&table, "| %s | %s | %s |\n", name, groups[name].one, groups[name].all)
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	before, rest, found := strings.Cut(string(text), begin)
-	has, after, ended := strings.Cut(rest, end)
-	if !found || !ended {
-		t.Fatalf("%s has no place for the table: %s … %s", file, begin, end)
-	}
-	if has == table.String() {
-		return
-	}
-	if *update {
-		if err := os.WriteFile(file, []byte(before+begin+table.String()+end+after), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	t.Errorf("%s has another table; `go test ./internal/postgres -run Documentation -update` writes it:\n%s", file, table.String())
+	testdoc.Section(t, "../../docs/operate.md", "judgements", table.String())
 }
 
 // TestTheServersOwnTimeouts are faults of the moment: what held it up passes.

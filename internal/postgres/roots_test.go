@@ -1,15 +1,11 @@
 package postgres_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"net/url"
 	"os"
@@ -51,7 +47,8 @@ func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})
 	db := server.New(t, createEvents)
-	own, others := selfSigned(t), selfSigned(t)
+	until := time.Now().Add(time.Hour)
+	own, others := pgtest.SelfSigned(t, until, "127.0.0.1"), pgtest.SelfSigned(t, until, "127.0.0.1")
 	key, err := x509.MarshalPKCS8PrivateKey(own.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
@@ -95,24 +92,6 @@ func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 			}
 		}
 	}
-}
-
-// selfSigned is a certificate for this machine.
-func selfSigned(t *testing.T) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
 // intercept speaks TLS to clients, and TLS to the server at an address.

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var errForm = errors.New("DATABASE_URL is not a URL of the form postgres://user:password@host:5432/database (characters such as @ : / in the password are written as %40 %3A %2F)")
+var errForm = errors.New("DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (in a password write @ : / as %40 %3A %2F)")
 
-var errQuery = errors.New("DATABASE_URL is not a URL of the form postgres://user:password@host:5432/database?name=value&name=value (characters such as = & % in a value are written as %3D %26 %25)")
+var errQuery = errors.New("DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
 
 // connURL is a connection URL. It is taken apart no further than is needed:
 // pgx reads it as it is written, and net/url knows no URL with several hosts.

@@ -235,27 +235,34 @@ func (l *local) invoke(t *testing.T, event string, typed ...string) (answer []by
 func (l *local) startLambda(t *testing.T) {
 	t.Helper()
 	cmd := l.command(t, "sam", "local", "start-lambda")
-	var log bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	defer func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		<-ended
-	}()
+	ended, log, stop := start(t, cmd)
+	defer stop(os.Interrupt)
 	event, err := os.ReadFile(filepath.Join(l.clone, "events", "batch.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := post(t, "http://127.0.0.1:3001/2015-03-31/functions/IngestFunction/invocations", event, ended, &log)
+	got := post(t, "http://127.0.0.1:3001/2015-03-31/functions/IngestFunction/invocations", event, ended, log)
 	equalJSON(t, "start-lambda", got, sluice(t, l.databaseURL, "invoke", "-e", "events/batch.json"))
 	t.Logf("sam local start-lambda: answer %s", bytes.TrimSpace(got))
+}
+
+// start starts a command, whose output can be read when it has ended.
+func start(t *testing.T, cmd *exec.Cmd) (ended <-chan struct{}, output *bytes.Buffer, stop func(os.Signal)) {
+	t.Helper()
+	output = new(bytes.Buffer)
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(end)
+	}()
+	return end, output, func(s os.Signal) {
+		_ = cmd.Process.Signal(s)
+		<-end
+	}
 }
 
 // post sends an event as soon as somebody listens, and fails the test if whoever should has ended.
@@ -306,21 +313,9 @@ func (l *local) emulate(t *testing.T, migrate bool, event string) []byte {
 		"PATH=/usr/bin:/bin", "AWS_LAMBDA_FUNCTION_NAME=" + function, "AWS_LAMBDA_FUNCTION_TIMEOUT=30", "AWS_REGION=" + region, "LAMBDA_TASK_ROOT=" + task,
 		"DATABASE_URL=" + l.databaseURL, "SLUICE_MASK_KEYS=" + localKeys,
 	}
-	var output bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait()
-		close(ended)
-	}()
-	defer func() {
-		_ = cmd.Process.Kill()
-		<-ended
-	}()
-	return post(t, "http://"+at+"/2015-03-31/functions/function/invocations", payload, ended, &output)
+	ended, output, stop := start(t, cmd)
+	defer stop(os.Kill)
+	return post(t, "http://"+at+"/2015-03-31/functions/function/invocations", payload, ended, output)
 }
 
 func freeAddress(t *testing.T) string {
