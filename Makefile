@@ -52,20 +52,20 @@ unit: ## the tests that need no server and no time
 
 test: ## all tests but the drills, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
-	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/drill$$)
+	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/testing/drill$$)
 
 drill: ## days of faults, cut networks, kill -9, a standby's promotion (with KILLS below 1000 every drill is shorter)
-	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/drill
+	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
 
 versions-test: ## the tests of the store and of check on the oldest and the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 
 pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
-	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/drill
+	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/testing/drill
 
 netns-test: ## a network that goes silent while rows are isolated (needs Linux, root and ip of iproute2)
-	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/drill
+	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/testing/drill
 
 xidlimit-test: ## a Postgres that has no transaction ids left (needs pg_resetwal, which packaged servers have)
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres

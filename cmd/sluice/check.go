@@ -11,7 +11,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/credentials"
 	"sluice/internal/postgres"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 type checkCmd struct {
@@ -123,25 +123,25 @@ func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *ch
 		f.Add(check.Skipped, "queue", "queue", "set SQS_URL to the URL of the queue", "the queues were not looked at: SQS_URL is not set")
 		return
 	}
-	client, err := sqsqueue.NewClient(ctx, loadAWS)
+	client, err := sqs.NewClient(ctx, loadAWS)
 	if err != nil {
 		f.Failure("queue", "queue", err)
 		return
 	}
 	q := check.Queues{RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
-	if q.Source, err = sqsqueue.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
+	if q.Source, err = sqs.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
 		f.Failure("queue", "queue", err)
 		return
 	}
 	if dead := q.Source.Settings.DeadLetterARN; dead != "" {
 		url, err := client.URLFromARN(ctx, dead)
 		if err == nil {
-			q.Policy, err = sqsqueue.Open(ctx, client, url, "the redrive policy")
+			q.Policy, err = sqs.Open(ctx, client, url, "the redrive policy")
 		}
 		c.unopened(err, f)
 	}
 	if q.RejectsSet {
-		q.Rejects, err = sqsqueue.Open(ctx, client, cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL")
+		q.Rejects, err = sqs.Open(ctx, client, cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL")
 		c.unopened(err, f)
 	}
 	*f = append(*f, q.Check()...)
@@ -162,7 +162,7 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 	}
 	var failure check.Findings
 	failure.Failure("dead-letter queue", "dead_letter_queue", err)
-	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && strings.HasPrefix(fault.Code, "AccessDenied") {
+	if fault, ok := errors.AsType[*sqs.QueueError](err); ok && strings.HasPrefix(fault.Code, "AccessDenied") {
 		failure[0].Severity = check.Skipped
 	}
 	*f = append(*f, failure...)

@@ -14,8 +14,8 @@ import (
 	"testing"
 
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
 	"sluice/models"
 )
 

@@ -18,7 +18,7 @@ import (
 	"sluice/internal/function"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 type consumeCmd struct {
@@ -108,10 +108,10 @@ func (c *consumeCmd) Run(ctx context.Context, a *app) error {
 // deadLetterQueue looks at the dead-letter queue before it is needed. Only to
 // send there is what a role must be allowed, so that it can be looked at is no
 // condition.
-func deadLetterQueue(ctx context.Context, client *sqsqueue.Client, url string, source *sqsqueue.Queue, log *slog.Logger) error {
-	dead, err := sqsqueue.Open(ctx, client, url, "DEAD_LETTER_QUEUE_URL")
+func deadLetterQueue(ctx context.Context, client *sqs.Client, url string, source *sqs.Queue, log *slog.Logger) error {
+	dead, err := sqs.Open(ctx, client, url, "DEAD_LETTER_QUEUE_URL")
 	switch {
-	case err != nil && sqsqueue.Missing(err):
+	case err != nil && sqs.Missing(err):
 		return err
 	case err != nil:
 		log.WarnContext(ctx, "the dead-letter queue could not be looked at", "error", err.Error())
@@ -138,7 +138,7 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseOperator {
 		return nil, nil, err
 	}
-	client, err := sqsqueue.NewClient(ctx, loadAWS)
+	client, err := sqs.NewClient(ctx, loadAWS)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -20,9 +20,9 @@ import (
 	"time"
 
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
-	"sluice/internal/sqsqueue/sqstest"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
+	"sluice/internal/testing/testlog"
 	"sluice/models"
 )
 

@@ -10,7 +10,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 
 	"sluice/internal/consume"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // consumerWatch shows a run to people: a bar on a terminal, and elsewhere a
@@ -91,7 +91,7 @@ func (w *consumerWatch) Transacted(t *consume.Transaction) {
 func (w *consumerWatch) Holds(int) {}
 
 // Counted implements consume.Observer.
-func (w *consumerWatch) Counted(c sqsqueue.Counts) {
+func (w *consumerWatch) Counted(c sqs.Counts) {
 	w.queued = w.sum.Settled() + c.Visible + c.InFlight + c.Delayed
 	w.draw()
 }

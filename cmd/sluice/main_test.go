@@ -19,8 +19,8 @@ import (
 
 	command "sluice/cmd/sluice"
 	"sluice/internal/config"
-	"sluice/internal/pgtest"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
 )
 
 // update rewrites what the scripts compare with: go test ./cmd/sluice -update.
@@ -115,18 +115,18 @@ func database(ts *testscript.TestScript, neg bool, args []string) {
 
 func queues(ts *testscript.TestScript, neg bool, args []string) {
 	s := stateOf(ts, neg, args, 0, "queues [.fifo]")
-	sqs := sqstest.New()
-	ts.Defer(sqs.Close)
+	fakeSQS := sqstest.New()
+	ts.Defer(fakeSQS.Close)
 	suffix := strings.Join(args, "")
 	if s.dead != nil {
 		ts.Fatalf("there are queues already")
 	}
-	s.dead = sqs.Queue("logins-dead"+suffix, map[string]string{"MessageRetentionPeriod": "1209600"})
-	source := sqs.Queue("logins"+suffix, map[string]string{
+	s.dead = fakeSQS.Queue("logins-dead"+suffix, map[string]string{"MessageRetentionPeriod": "1209600"})
+	source := fakeSQS.Queue("logins"+suffix, map[string]string{
 		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":200}`,
 	})
 	for name, value := range map[string]string{
-		"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "AWS_ENDPOINT_URL": sqs.URL, "AWS_REGION": sqstest.Region,
+		"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "AWS_ENDPOINT_URL": fakeSQS.URL, "AWS_REGION": sqstest.Region,
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-secret-key", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
 	} {
 		ts.Setenv(name, value)

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	command "sluice/cmd/sluice"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/sqstest"
 )
 
 // fullDisk takes some bytes, and no more.

@@ -14,7 +14,7 @@ import (
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 type peekCmd struct {
@@ -139,7 +139,7 @@ func (c *peekCmd) Run(ctx context.Context, a *app) error {
 }
 
 // read shows the messages through the model's eyes.
-func (c *peekCmd) read(q *sqsqueue.Queue, seen *deadletters.Seen, m *model.Model, keys *mask.Keyring) *peeked {
+func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Seen, m *model.Model, keys *mask.Keyring) *peeked {
 	p := &peeked{
 		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
 		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},
@@ -184,7 +184,7 @@ func (c *peekCmd) read(q *sqsqueue.Queue, seen *deadletters.Seen, m *model.Model
 	return p
 }
 
-func (p *peeked) count(in *sqsqueue.Received) {
+func (p *peeked) count(in *sqs.Received) {
 	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
 	if n := in.Note; n != nil {
 		r.Field, r.SQLState, r.Constraint, r.Model = n.Field, n.SQLState, n.Constraint, n.Model

@@ -9,8 +9,8 @@ import (
 	"testing"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 // permissions are the actions of SQS that a command needs, as a policy names
@@ -60,16 +60,16 @@ func used(calls []sqstest.Call, queue string) string {
 // the table of docs/operate.md to what it has called.
 func TestPermissions(t *testing.T) {
 	s := newCheckedSite(t)
-	sqs := s.lambda.sqs
+	fakeSQS := s.lambda.sqs
 	got := map[string]permissions{}
 	does := func(stdin, command string, args ...string) {
 		t.Helper()
-		before := len(sqs.Calls(""))
+		before := len(fakeSQS.Calls(""))
 		code, stdout, stderr := run(t, s.environ, stdin, append([]string{command}, args...)...)
 		if code != 0 {
 			t.Errorf("%s: got %d, %s, %s", command, code, stdout, stderr)
 		}
-		calls := sqs.Calls("")[before:]
+		calls := fakeSQS.Calls("")[before:]
 		for _, c := range calls {
 			if c.Queue != s.source.Name && c.Queue != s.dead.Name {
 				t.Errorf("%s: %s on the queue %s", command, c.Operation, c.Queue)
@@ -84,7 +84,7 @@ func TestPermissions(t *testing.T) {
 	extended := make(chan struct{})
 	once := sync.OnceFunc(func() { close(extended) })
 	t.Cleanup(once) // the server waits for its calls
-	sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+	fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 		switch {
 		case c.Operation == "ChangeMessageVisibilityBatch":
 			once()
@@ -94,8 +94,8 @@ func TestPermissions(t *testing.T) {
 		return nil
 	})
 	does("", "consume")
-	sqs.Inject(nil)
-	s.dead.Put(rejectedMessage("{}", sqsqueue.Note{Reason: message.ReasonMissing, Model: "orders"})) // which redrive gives back
+	fakeSQS.Inject(nil)
+	s.dead.Put(rejectedMessage("{}", sqs.Note{Reason: message.ReasonMissing, Model: "orders"})) // which redrive gives back
 	does("", "peek")
 	does("", "redrive")
 	if n := len(s.source.Messages()); n != 1 {

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 // rejectedMessage is a message as the function sends it to its dead-letter queue.
-func rejectedMessage(body string, note sqsqueue.Note) sqstest.Message {
+func rejectedMessage(body string, note sqs.Note) sqstest.Message {
 	note.Model, note.MessageID, note.SentTimestamp = cmp.Or(note.Model, "user_logins"), "m-1", time.Now().Add(-2*time.Hour).UnixMilli()
 	text, err := json.Marshal(note)
 	if err != nil {
@@ -25,18 +25,18 @@ func rejectedMessage(body string, note sqsqueue.Note) sqstest.Message {
 }
 
 // deadLetters is a queue and its dead-letter queue, with a message of each kind.
-func deadLetters(t *testing.T) (sqs *sqstest.Server, dead, source *sqstest.Queue, environ map[string]string) {
+func deadLetters(t *testing.T) (fakeSQS *sqstest.Server, dead, source *sqstest.Queue, environ map[string]string) {
 	t.Helper()
-	sqs = useSQS(t)
-	dead, source = sqs.Queue("dead", nil), sqs.Queue("logins", nil)
+	fakeSQS = useSQS(t)
+	dead, source = fakeSQS.Queue("dead", nil), fakeSQS.Queue("logins", nil)
 	dead.Put(
-		rejectedMessage("not JSON "+queueCanary, sqsqueue.Note{Reason: message.ReasonNotJSON}),
-		rejectedMessage(`{"user_id":"u-1","ip":"`+queueCanary+`"}`, sqsqueue.Note{Reason: message.ReasonNotIP, Field: "ip"}),
-		rejectedMessage(`{"user_id":"u-2","ip":"`+queueCanary+`"}`, sqsqueue.Note{Reason: message.ReasonNotIP, Field: "ip"}),
-		rejectedMessage(`{"user_id":"u-3","device_id":"`+queueCanary+`","locale":"x\u001b[31m"}`, sqsqueue.Note{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "known_locale"}),
+		rejectedMessage("not JSON "+queueCanary, sqs.Note{Reason: message.ReasonNotJSON}),
+		rejectedMessage(`{"user_id":"u-1","ip":"`+queueCanary+`"}`, sqs.Note{Reason: message.ReasonNotIP, Field: "ip"}),
+		rejectedMessage(`{"user_id":"u-2","ip":"`+queueCanary+`"}`, sqs.Note{Reason: message.ReasonNotIP, Field: "ip"}),
+		rejectedMessage(`{"user_id":"u-3","device_id":"`+queueCanary+`","locale":"x\u001b[31m"}`, sqs.Note{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "known_locale"}),
 		sqstest.Message{Body: `{"user_id":"u-4","device_id":"` + queueCanary + `"}`, SourceARN: source.ARN, Sent: time.Now().Add(-3 * time.Hour)},
 	)
-	return sqs, dead, source, map[string]string{"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": dead.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef"}
+	return fakeSQS, dead, source, map[string]string{"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": dead.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef"}
 }
 
 func inFlight(q *sqstest.Queue) (n int) {
@@ -108,8 +108,8 @@ func TestPeekAtAnotherModel(t *testing.T) {
 	_, dead, _, environ := deadLetters(t)
 	dead.Clear()
 	dead.Put(
-		rejectedMessage(`{"user_id":"`+queueCanary+`","locale":"en"}`, sqsqueue.Note{Reason: message.ReasonRefused, Model: "orders"}),
-		rejectedMessage(`{"user_id":"u-1","locale":"en"}`, sqsqueue.Note{Reason: message.ReasonRefused}),
+		rejectedMessage(`{"user_id":"`+queueCanary+`","locale":"en"}`, sqs.Note{Reason: message.ReasonRefused, Model: "orders"}),
+		rejectedMessage(`{"user_id":"u-1","locale":"en"}`, sqs.Note{Reason: message.ReasonRefused}),
 	)
 	code, stdout, stderr := run(t, environ, "", "peek", "--json")
 	noCanary(t, stdout, stderr)
@@ -145,8 +145,8 @@ func TestPeekWithoutKeys(t *testing.T) {
 }
 
 func TestPeekFails(t *testing.T) {
-	sqs, dead, source, environ := deadLetters(t)
-	counted := sqs.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
+	fakeSQS, dead, source, environ := deadLetters(t)
+	counted := fakeSQS.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
 	counted.Put(sqstest.Message{Body: "{}"})
 	for _, tt := range []struct {
 		name string
@@ -206,8 +206,8 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 	_, dead, source, environ := deadLetters(t)
 	dead.Clear()
 	dead.Put(
-		rejectedMessage(queueCanary+"1", sqsqueue.Note{Reason: message.ReasonNotJSON, Model: "orders"}),
-		rejectedMessage(queueCanary+"2", sqsqueue.Note{Reason: message.ReasonNotJSON}),
+		rejectedMessage(queueCanary+"1", sqs.Note{Reason: message.ReasonNotJSON, Model: "orders"}),
+		rejectedMessage(queueCanary+"2", sqs.Note{Reason: message.ReasonNotJSON}),
 	)
 	const said = "\n1 were rejected by another model than user_logins, and stay; name theirs in SLUICE_MODEL, or take them by --any-source.\n"
 	environ["SLUICE_MASK"] = "nonsense" // of no matter for this
@@ -248,7 +248,7 @@ func TestRedriveWithoutAModel(t *testing.T) {
 }
 
 func TestRedriveFails(t *testing.T) {
-	sqs, dead, source, environ := deadLetters(t)
+	fakeSQS, dead, source, environ := deadLetters(t)
 	for _, tt := range []struct {
 		name  string
 		fault sqstest.Call
@@ -257,7 +257,7 @@ func TestRedriveFails(t *testing.T) {
 		{"sending", sqstest.Call{Operation: "SendMessageBatch"}, "not sent: message"},
 		{"deleting", sqstest.Call{Operation: "DeleteMessageBatch"}, "sent, and not deleted: message"},
 	} {
-		sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 			if c.Operation == tt.fault.Operation {
 				return &sqstest.Fault{Code: "AccessDenied", Message: queueCanary}
 			}
@@ -279,13 +279,13 @@ func TestRedriveFails(t *testing.T) {
 
 // What may have been sent is not called unsent, and each line of an error is one of ours.
 func TestRedriveWithoutAnswers(t *testing.T) {
-	sqs, dead, source, environ := deadLetters(t)
+	fakeSQS, dead, source, environ := deadLetters(t)
 	for range 6 { // more than two batches
 		for i := range 10 {
-			dead.Put(rejectedMessage(fmt.Sprint(queueCanary, i), sqsqueue.Note{Reason: message.ReasonNotJSON}))
+			dead.Put(rejectedMessage(fmt.Sprint(queueCanary, i), sqs.Note{Reason: message.ReasonNotJSON}))
 		}
 	}
-	sqs.Inject(func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Operation == "SendMessageBatch"} })
+	fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Operation == "SendMessageBatch"} })
 	code, stdout, stderr := run(t, environ, "", "redrive")
 	noCanary(t, stdout, stderr)
 	if code != 1 || strings.Count(stderr, "sluice: not known whether it was sent; it may be in both queues: message ") != 20 ||
@@ -324,8 +324,8 @@ func TestRedriveWhileOthersHoldMessages(t *testing.T) {
 }
 
 func TestRedriveUsage(t *testing.T) {
-	sqs, dead, _, environ := deadLetters(t)
-	counted := sqs.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
+	fakeSQS, dead, _, environ := deadLetters(t)
+	counted := fakeSQS.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
 	for _, tt := range []struct {
 		args []string
 		code int
@@ -346,7 +346,7 @@ func TestRedriveUsage(t *testing.T) {
 			t.Errorf("%v: got %d, %s%s", tt.args, code, stdout, stderr)
 		}
 	}
-	if n := len(sqs.Calls("ReceiveMessage")); n != 0 {
+	if n := len(fakeSQS.Calls("ReceiveMessage")); n != 0 {
 		t.Errorf("%d receives", n)
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 type sendCmd struct {
@@ -95,14 +95,14 @@ func (c *sendCmd) Run(ctx context.Context, a *app) error {
 // sender sends lines in chunks.
 type sender struct {
 	*sendCmd
-	queue   *sqsqueue.Queue
-	out     []sqsqueue.Outgoing
+	queue   *sqs.Queue
+	out     []sqs.Outgoing
 	numbers []int // of the lines in out
 	bytes   int
 	// stopped are the groups of a FIFO queue that a message was not sent of:
 	// what follows must not be ahead of it.
 	stopped map[string]bool
-	repeats sqsqueue.Repeats
+	repeats sqs.Repeats
 	sum     sendSummary
 	// why has the gravest errors, each once.
 	why []string
@@ -163,7 +163,7 @@ func (s *sender) all(ctx context.Context, in *input, bar *progress) error {
 
 // add puts a line into the chunk.
 func (s *sender) add(line []byte) {
-	m := sqsqueue.Outgoing{Body: line, Group: s.Group}
+	m := sqs.Outgoing{Body: line, Group: s.Group}
 	if s.GroupField != "" {
 		m.Group = groupOf(line, s.GroupField)
 	}
@@ -227,7 +227,7 @@ func (s *sender) flush(ctx context.Context) error {
 		s.stop(s.out[i].Group)
 	}
 	s.out, s.numbers, s.bytes = s.out[:0], s.numbers[:0], 0
-	if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseUnsent {
+	if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseUnsent {
 		s.because(err.Error()) // these lines' own fault
 		err = nil
 	}
@@ -313,11 +313,11 @@ func (s *sender) report(a *app, err error) error {
 }
 
 // openQueue opens the queue of a flag, or of a variable when that is not given.
-func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqsqueue.Queue, error) {
+func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqs.Queue, error) {
 	if problems := config.Unknown(a.environ); problems != nil { // what else is wrong with the configuration is of no matter here
 		return nil, &config.ConfigError{Problems: problems}
 	}
-	client, err := sqsqueue.NewClient(ctx, loadAWS)
+	client, err := sqs.NewClient(ctx, loadAWS)
 	if err != nil {
 		return nil, err
 	}
@@ -328,5 +328,5 @@ func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqsqu
 			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
 		}
 	}
-	return sqsqueue.Open(ctx, client, url, setting)
+	return sqs.Open(ctx, client, url, setting)
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	command "sluice/cmd/sluice"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/sqstest"
 )
 
 // endless repeats a text for ever.
@@ -74,8 +74,8 @@ func arrive(t *testing.T, q *sqstest.Queue, n int) {
 
 // TestSendFollows an input that pauses: what has come is sent, in its order.
 func TestSendFollows(t *testing.T) {
-	sqs := useSQS(t)
-	q := sqs.Queue("logins.fifo", nil)
+	fakeSQS := useSQS(t)
+	q := fakeSQS.Queue("logins.fifo", nil)
 	in, feed := io.Pipe()
 	r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-", "--group", "g")
 	lines := strings.SplitAfter(strings.TrimSpace(bodyLines(7)), "\n")
@@ -98,7 +98,7 @@ func TestSendFollows(t *testing.T) {
 
 // TestSendIsInterrupted wherever it waits for its input, or never has to.
 func TestSendIsInterrupted(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	for _, tt := range []struct {
 		name, input string
 		says        []string
@@ -111,7 +111,7 @@ func TestSendIsInterrupted(t *testing.T) {
 		{"in a later line", "{\"n\":1}\n{", []string{"1 of 1 lines", "after line 1: stopped"}, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := sqs.Queue("logins", nil)
+			q := fakeSQS.Queue("logins", nil)
 			in, feed := io.Pipe()
 			defer feed.Close()
 			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
@@ -126,10 +126,10 @@ func TestSendIsInterrupted(t *testing.T) {
 	}
 	for name, in := range map[string]io.Reader{"empty lines without end": endless("\n"), "lines without end": endless("{}\n")} {
 		t.Run(name, func(t *testing.T) {
-			q := sqs.Queue("logins", nil)
-			before := len(sqs.Calls(""))
+			q := fakeSQS.Queue("logins", nil)
+			before := len(fakeSQS.Calls(""))
 			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
-			for len(sqs.Calls("")) == before {
+			for len(fakeSQS.Calls("")) == before {
 				time.Sleep(5 * time.Millisecond)
 			}
 			time.Sleep(500 * time.Millisecond) // it reads
@@ -141,9 +141,9 @@ func TestSendIsInterrupted(t *testing.T) {
 
 // TestSendSaysWhatWasNotSent of the lines that it has read when it is interrupted.
 func TestSendSaysWhatWasNotSent(t *testing.T) {
-	sqs := useSQS(t)
-	q := sqs.Queue("logins", nil)
-	sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+	fakeSQS := useSQS(t)
+	q := fakeSQS.Queue("logins", nil)
+	fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 		if c.Operation == "SendMessageBatch" {
 			return &sqstest.Fault{Code: "InternalError", Status: 500, Delay: time.Second}
 		}
@@ -166,14 +166,14 @@ func TestSendSaysWhatWasNotSent(t *testing.T) {
 
 // TestSendEndlessLine ends by itself, after what came before it is sent.
 func TestSendEndlessLine(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	zeros := endless("\x00")
 	for name, in := range map[string]io.Reader{
 		"plain":   io.MultiReader(strings.NewReader("{}\n"), zeros),
 		"gzipped": strings.NewReader(zipped(t, "{}\n"+strings.Repeat("\x00", 40<<20))),
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := sqs.Queue("logins", nil)
+			q := fakeSQS.Queue("logins", nil)
 			start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-").fails("1 of 1 lines", "after line 1: line 2: the line has no end within 16777216 bytes")
 			if n := len(q.Messages()); n != 1 {
 				t.Errorf("%d messages arrived", n)
@@ -184,7 +184,7 @@ func TestSendEndlessLine(t *testing.T) {
 
 // TestSendBrokenInput: what was read is sent, and what is wrong with the rest is said.
 func TestSendBrokenInput(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	whole := zipped(t, bodyLines(5000))
 	damaged := []byte(whole)
 	damaged[len(damaged)-6] ^= 1 // in the checksum
@@ -200,13 +200,13 @@ func TestSendBrokenInput(t *testing.T) {
 		{"a file that breaks", io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("input/output error"))), "after line 1: line 2: input/output error\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := sqs.Queue("logins", nil)
+			q := fakeSQS.Queue("logins", nil)
 			r := start(t, map[string]string{"SQS_URL": q.URL}, tt.in, "send", "-")
 			r.fails(tt.says)
 			noCanary(t, r.stdout.String(), r.stderr.String())
 		})
 	}
-	q := sqs.Queue("logins", nil)
+	q := fakeSQS.Queue("logins", nil)
 	folder := t.TempDir()
 	start(t, map[string]string{"SQS_URL": q.URL}, nil, "send", folder).fails("sluice: " + folder + " is a directory\n")
 	f, err := os.Open(folder)
@@ -258,8 +258,8 @@ func TestReadIsInterrupted(t *testing.T) {
 
 // TestSendObeysTheFirstSignal of a real process, that waits for its input.
 func TestSendObeysTheFirstSignal(t *testing.T) {
-	sqs := useSQS(t)
-	q := sqs.Queue("logins", nil)
+	fakeSQS := useSQS(t)
+	q := fakeSQS.Queue("logins", nil)
 	for i, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		cmd := exec.CommandContext(t.Context(), "sluice", "send", "-", "--to", q.URL)
 		var stdout, stderr bytes.Buffer

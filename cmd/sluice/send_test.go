@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/sqstest"
 )
 
 // queueCanary is in every body that these tests send.
@@ -19,10 +19,10 @@ const queueCanary = "canary-203.0.113.7"
 // useSQS starts an SQS in this process, and points the SDK there.
 func useSQS(t *testing.T) *sqstest.Server {
 	t.Helper()
-	sqs := sqstest.New()
-	t.Cleanup(sqs.Close)
-	useAWS(t, sqs.URL)
-	return sqs
+	fakeSQS := sqstest.New()
+	t.Cleanup(fakeSQS.Close)
+	useAWS(t, fakeSQS.URL)
+	return fakeSQS
 }
 
 func useAWS(t *testing.T, endpoint string) {
@@ -73,7 +73,7 @@ func noCanary(t *testing.T, texts ...string) {
 }
 
 func TestSend(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	text := bodyLines(1203)
 	for _, tt := range []struct {
 		name, stdin string
@@ -88,7 +88,7 @@ func TestSend(t *testing.T) {
 		{"nothing", "", []string{"-"}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := sqs.Queue("logins", nil)
+			q := fakeSQS.Queue("logins", nil)
 			code, stdout, stderr := run(t, map[string]string{"SQS_URL": q.URL}, tt.stdin, append([]string{"send"}, tt.args...)...)
 			if code != 0 || stderr != "" || !strings.HasPrefix(stdout, fmt.Sprint(tt.want, " of ")) {
 				t.Errorf("got %d, %s, %s", code, stdout, stderr)
@@ -109,7 +109,7 @@ func TestSend(t *testing.T) {
 }
 
 func TestSendToFIFO(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	text := bodyLines(30) + bodyLines(3) // the last three are there twice
 	for _, tt := range []struct {
 		name string
@@ -128,7 +128,7 @@ func TestSendToFIFO(t *testing.T) {
 		{"always", []string{"--group", "g", "--dedup", "unique"}, 33, 66, 1, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := sqs.Queue("logins.fifo", nil)
+			q := fakeSQS.Queue("logins.fifo", nil)
 			code, stdout, stderr := run(t, nil, text, append([]string{"send", "-", "--to", q.URL}, tt.args...)...)
 			if code != 0 || !strings.HasPrefix(stdout, "33 of 33 lines sent ") || !strings.Contains(stdout, tt.says) || strings.Contains(stdout, "repeat") != (tt.says != "") {
 				t.Errorf("got %d, %s, %s", code, stdout, stderr)
@@ -158,7 +158,7 @@ func TestSendToFIFO(t *testing.T) {
 
 // TestSendCountsRepeats as the queue counts them.
 func TestSendCountsRepeats(t *testing.T) {
-	sqs := useSQS(t)
+	fakeSQS := useSQS(t)
 	equal := strings.Repeat("{}\n", 1200) // more than two chunks
 	for _, tt := range []struct {
 		name, queue, text string
@@ -170,7 +170,7 @@ func TestSendCountsRepeats(t *testing.T) {
 		{"a standard queue keeps all", "logins", equal[:30], []string{"--dedup", "content"}, 10, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			q := sqs.Queue(tt.queue, nil)
+			q := fakeSQS.Queue(tt.queue, nil)
 			code, stdout, stderr := run(t, nil, tt.text, append([]string{"send", "-", "--json", "--to", q.URL}, tt.args...)...)
 			var sum struct{ Sent, Repeated int }
 			if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != 0 {
@@ -184,9 +184,9 @@ func TestSendCountsRepeats(t *testing.T) {
 }
 
 func TestSendNamesLines(t *testing.T) {
-	sqs := useSQS(t)
-	fifo := sqs.Queue("logins.fifo", nil)
-	standard := sqs.Queue("logins", nil)
+	fakeSQS := useSQS(t)
+	fifo := fakeSQS.Queue("logins.fifo", nil)
+	standard := fakeSQS.Queue("logins", nil)
 	long := `{"canary":"` + strings.Repeat("x", 1<<20) + `"}`
 	for _, tt := range []struct {
 		name, stdin string
@@ -234,8 +234,8 @@ func TestSendNamesLines(t *testing.T) {
 
 // Over several chunks, too, nothing of a group overtakes what was not sent.
 func TestSendEndsAGroupForGood(t *testing.T) {
-	sqs := useSQS(t)
-	q := sqs.Queue("logins.fifo", nil)
+	fakeSQS := useSQS(t)
+	q := fakeSQS.Queue("logins.fifo", nil)
 	lines := strings.Split(bodyLines(1500), "\n")
 	lines[100] = strings.ReplaceAll(lines[100], "ip", "i\uFFFEp")
 	code, _, stderr := run(t, nil, strings.Join(lines, "\n"), "send", "-", "--to", q.URL, "--group-field", "user_id")
@@ -251,13 +251,13 @@ func TestSendEndsAGroupForGood(t *testing.T) {
 }
 
 func TestSendStops(t *testing.T) {
-	sqs := useSQS(t)
-	q := sqs.Queue("logins", nil)
+	fakeSQS := useSQS(t)
+	q := fakeSQS.Queue("logins", nil)
 	for name, fault := range map[string]sqstest.Fault{
 		"forbidden": {Code: "AccessDenied", Message: queueCanary}, "broken": {Code: "InternalError", Status: 500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+			fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 				if c.Operation == "SendMessageBatch" {
 					return &fault
 				}
@@ -273,8 +273,8 @@ func TestSendStops(t *testing.T) {
 }
 
 func TestSendUsage(t *testing.T) {
-	sqs := useSQS(t)
-	fifo := sqs.Queue("logins.fifo", nil)
+	fakeSQS := useSQS(t)
+	fifo := fakeSQS.Queue("logins.fifo", nil)
 	for _, tt := range []struct {
 		name string
 		args []string
@@ -286,7 +286,7 @@ func TestSendUsage(t *testing.T) {
 		{"unknown deduplication", []string{"send", "-", "--dedup", "x"}, 2, "--dedup"},
 		{"no queue", []string{"send", "-"}, 1, "SQS_URL is not set"},
 		{"not a URL", []string{"send", "-", "--to", "logins"}, 1, "--to"},
-		{"no such queue", []string{"send", "-", "--to", sqs.URL + "/000000000000/nosuch"}, 1, "there is no such queue"},
+		{"no such queue", []string{"send", "-", "--to", fakeSQS.URL + "/000000000000/nosuch"}, 1, "there is no such queue"},
 		{"no such file", []string{"send", "/nosuch/file", "--to", fifo.URL, "--group", "g"}, 1, "no such file"},
 		{"FIFO without a group", []string{"send", "-", "--to", fifo.URL}, 1, "--group"},
 	} {

@@ -13,7 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 	"sluice/models"
 )
 

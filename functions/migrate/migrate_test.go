@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
-	"sluice/internal/runtimeapi"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/runtimeapi"
+	"sluice/internal/testing/testlog"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

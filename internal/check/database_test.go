@@ -10,8 +10,8 @@ import (
 
 	"sluice/internal/check"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 	"sluice/models"
 )
 

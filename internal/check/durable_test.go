@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"sluice/internal/check"
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 // finding is the first finding of a rule.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sluice/internal/check"
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 // What the role lacks the server says of each row, and the remedies end that.

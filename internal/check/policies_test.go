@@ -12,8 +12,8 @@ import (
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // stores reports whether a login is stored by the real store.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 const (
@@ -26,12 +26,12 @@ const (
 
 // Queues is what there is around the queue that is read.
 type Queues struct {
-	Source *sqsqueue.Queue
+	Source *sqs.Queue
 	// Policy is the dead-letter queue of the source's redrive policy, nil
 	// when there is no policy or the queue could not be opened.
-	Policy *sqsqueue.Queue
+	Policy *sqs.Queue
 	// Rejects is the queue of DEAD_LETTER_QUEUE_URL, nil likewise.
-	Rejects *sqsqueue.Queue
+	Rejects *sqs.Queue
 	// RejectsSet says that DEAD_LETTER_QUEUE_URL is set.
 	RejectsSet bool
 	// Backoff is SLUICE_BACKOFF.
@@ -69,7 +69,7 @@ func (q *Queues) Check() Findings {
 	}
 	q.outage(&f)
 	for _, d := range []struct {
-		queue *sqsqueue.Queue
+		queue *sqs.Queue
 		what  string
 	}{{q.Policy, "the redrive policy's queue"}, {q.Rejects, "the queue of DEAD_LETTER_QUEUE_URL"}} {
 		if d.queue != nil && (d.what == "the redrive policy's queue" || q.Policy == nil || q.Policy.Settings.ARN != d.queue.Settings.ARN) {
@@ -90,7 +90,7 @@ func severityIf(grave bool) Severity {
 const longestRetention = 14 * 24 * time.Hour
 
 // kept spells for how long a queue keeps messages, if that is known.
-func kept(s *sqsqueue.Settings) string {
+func kept(s *sqs.Settings) string {
 	if s.Retention == 0 {
 		return "unknown"
 	}
@@ -113,7 +113,7 @@ func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	mean := func() float64 { return 0.5 } // Delay is linear in it
 	for n := 1; n < s.MaxReceives && survives < retention; n++ {
 		if backoff {
-			survives += sqsqueue.Delay(n, mean)
+			survives += sqs.Delay(n, mean)
 		} else {
 			survives += s.Visibility
 		}
@@ -146,7 +146,7 @@ func (q *Queues) outage(f *Findings) {
 	f.Add(severity, "queue", "outage", remedy, "an outage of the database of %s moves no good message away (%s)", spell(survives), how)
 }
 
-func (q *Queues) deadLetters(f *Findings, d *sqsqueue.Queue, what string) {
+func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
 	const about = "dead-letter queue"
 	s, dead := &q.Source.Settings, &d.Settings
 	before := len(*f)
@@ -249,7 +249,7 @@ func Functions(all []Function, visibility time.Duration) Findings {
 	return f
 }
 
-func kind(q *sqsqueue.Queue) string {
+func kind(q *sqs.Queue) string {
 	if q.FIFO {
 		return "FIFO"
 	}

@@ -5,17 +5,17 @@ import (
 	"time"
 
 	"sluice/internal/check"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 // queues is a pair of queues in which nothing is wrong, and what changes that.
 func queues(t *testing.T, change func(q *check.Queues)) *check.Queues {
 	t.Helper()
 	const day = 24 * time.Hour
-	dead := &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:dead", Retention: 14 * day, MaxBytes: 1 << 20, Visibility: 30 * time.Second}}
+	dead := &sqs.Queue{Settings: sqs.Settings{ARN: "arn:dead", Retention: 14 * day, MaxBytes: 1 << 20, Visibility: 30 * time.Second}}
 	q := &check.Queues{
-		Source: &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:logins", Retention: 4 * day, MaxBytes: 1 << 20, Visibility: 3 * time.Minute, DeadLetterARN: "arn:dead", MaxReceives: 50}},
+		Source: &sqs.Queue{Settings: sqs.Settings{ARN: "arn:logins", Retention: 4 * day, MaxBytes: 1 << 20, Visibility: 3 * time.Minute, DeadLetterARN: "arn:dead", MaxReceives: 50}},
 		Policy: dead, Rejects: dead, RejectsSet: true, Backoff: true,
 	}
 	change(q)
@@ -54,7 +54,7 @@ func TestQueues(t *testing.T) {
 		{"messages in it", func(q *check.Queues) { q.Policy.Counts.Visible = 7 }, []string{"warning messages"}},
 		{"rejects go to the queue itself", func(q *check.Queues) { q.Rejects = q.Source }, []string{"error same_queue"}},
 		{"two dead-letter queues, one wrong", func(q *check.Queues) {
-			q.Rejects = &sqsqueue.Queue{Settings: sqsqueue.Settings{ARN: "arn:rejects", Retention: time.Hour}}
+			q.Rejects = &sqs.Queue{Settings: sqs.Settings{ARN: "arn:rejects", Retention: time.Hour}}
 		}, []string{"error retention"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) { want(t, queues(t, tt.change).Check(), tt.want...) })
@@ -90,19 +90,19 @@ func TestOutage(t *testing.T) {
 
 func TestSettingsOfALiveQueue(t *testing.T) {
 	t.Parallel()
-	sqs := sqstest.New()
-	t.Cleanup(sqs.Close)
-	dead := sqs.Queue("dead", map[string]string{"MessageRetentionPeriod": "1209600"})
-	source := sqs.Queue("logins", map[string]string{
+	fakeSQS := sqstest.New()
+	t.Cleanup(fakeSQS.Close)
+	dead := fakeSQS.Queue("dead", map[string]string{"MessageRetentionPeriod": "1209600"})
+	source := fakeSQS.Queue("logins", map[string]string{
 		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":"4"}`,
 	})
 	var q check.Queues
 	for _, o := range []struct {
-		into **sqsqueue.Queue
+		into **sqs.Queue
 		url  string
 	}{{&q.Source, source.URL}, {&q.Policy, dead.URL}} {
 		var err error
-		if *o.into, err = sqsqueue.Open(t.Context(), sqs.Client(), o.url, "SQS_URL"); err != nil {
+		if *o.into, err = sqs.Open(t.Context(), fakeSQS.Client(), o.url, "SQS_URL"); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 func TestSentTimes(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // insert gives a row to the real store that the table takes, and one that it refuses.

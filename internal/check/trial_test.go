@@ -8,7 +8,7 @@ import (
 
 	"sluice/internal/check"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 // coupons is a model whose key comes from the body.

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"sluice/internal/consume"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 // BenchmarkConsume consumes 20,000 messages, and prints the rate beside the
@@ -21,7 +21,7 @@ func BenchmarkConsume(b *testing.B) {
 		b.StopTimer()
 		s := newSite(b, siteOptions{noDeadLetters: true})
 		s.put(0, n)
-		q, err := sqsqueue.Open(b.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL")
+		q, err := sqs.Open(b.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL")
 		if err != nil {
 			b.Fatal(err)
 		}

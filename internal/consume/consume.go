@@ -8,7 +8,7 @@ import (
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Mode says when a run is over.
@@ -70,12 +70,12 @@ func Defaults() Options {
 
 // Consumer is what a run works with.
 type Consumer struct {
-	Queue    *sqsqueue.Queue
+	Queue    *sqs.Queue
 	Pipeline *ingest.Pipeline
 	// Keys gives the keys that mask; it may fetch them.
 	Keys func(context.Context) (*mask.Keyring, error)
 	// DeadLetters is nil when rejected messages are left to the queue.
-	DeadLetters *sqsqueue.DeadLetter
+	DeadLetters *sqs.DeadLetter
 	Log         *slog.Logger
 	// Observers are told what happens, one call at a time.
 	Observers []Observer
@@ -92,7 +92,7 @@ type Observer interface {
 	// Holds: so many messages are in hand.
 	Holds(messages int)
 	// Counted: what the queue says it has.
-	Counted(sqsqueue.Counts)
+	Counted(sqs.Counts)
 	// Unreachable: since when the database and the queue are out of reach,
 	// zero when they are not.
 	Unreachable(database, queue time.Time)

@@ -12,8 +12,8 @@ import (
 
 	"sluice/internal/consume"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 func TestUntilEmpty(t *testing.T) {
@@ -400,7 +400,7 @@ func TestCounts(t *testing.T) {
 	eventually(t, "counts came twice", func() bool {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
-		return len(seen.counts) >= 2 && seen.counts[1] == sqsqueue.Counts{Delayed: 1}
+		return len(seen.counts) >= 2 && seen.counts[1] == sqs.Counts{Delayed: 1}
 	})
 	r.stop()
 	if _, err := r.wait(); err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // end begins the end: nothing is received any more, what has not begun is
@@ -63,9 +63,9 @@ func (r *run) back(ctx context.Context, items []item, later bool) {
 	all := handles(items)
 	r.hand.drop(all)
 	if later {
-		returned := make([]sqsqueue.Returned, len(items))
+		returned := make([]sqs.Returned, len(items))
 		for i := range items {
-			returned[i] = sqsqueue.Returned{ReceiptHandle: items[i].ReceiptHandle, ReceiveCount: items[i].ReceiveCount}
+			returned[i] = sqs.Returned{ReceiptHandle: items[i].ReceiptHandle, ReceiveCount: items[i].ReceiveCount}
 			if r.Queue.FIFO {
 				returned[i].Group = items[i].Group
 			}
@@ -101,7 +101,7 @@ func (r *run) leave(p *pass, m *item, v message.Verdict, until time.Duration) {
 
 // sift takes away what this run has refused before, and on a FIFO queue what
 // stands behind that in its group.
-func (r *run) sift(messages []sqsqueue.Received) []item {
+func (r *run) sift(messages []sqs.Received) []item {
 	fresh := make([]item, 0, len(messages))
 	stopped := map[string]bool{}
 	for i := range messages {
@@ -140,7 +140,7 @@ func (r *run) drained() bool {
 const confirmations = 2
 
 // confirm ends the run when the queue is empty.
-func (r *run) confirm(ctx context.Context, counts sqsqueue.Counts) {
+func (r *run) confirm(ctx context.Context, counts sqs.Counts) {
 	r.idle = false
 	empty, stuck := r.empty(counts)
 	if !empty && !stuck {
@@ -164,7 +164,7 @@ func (r *run) confirm(ctx context.Context, counts sqsqueue.Counts) {
 // empty says that nothing is in the queue but what this run has refused, and
 // stuck that nothing of the rest can ever be received: it waits in FIFO groups
 // behind that, and no receive limit moves what holds it up.
-func (r *run) empty(counts sqsqueue.Counts) (empty, stuck bool) {
+func (r *run) empty(counts sqs.Counts) (empty, stuck bool) {
 	r.forget()
 	refused, held := 0, 0
 	now := time.Now()

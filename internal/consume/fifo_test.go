@@ -11,7 +11,7 @@ import (
 
 	"sluice/internal/consume"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/sqstest"
 )
 
 // Twenty groups with bad messages among the good ones, three consumers, and

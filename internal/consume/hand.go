@@ -6,14 +6,14 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // hand knows the messages that a run holds, by receipt handle, and keeps them
 // invisible to other consumers for as long as it does. It is safe for
 // concurrent use.
 type hand struct {
-	queue *sqsqueue.Queue
+	queue *sqs.Queue
 	log   *slog.Logger
 
 	mu    sync.Mutex
@@ -24,7 +24,7 @@ type hand struct {
 	beaten  chan struct{}
 }
 
-func newHand(q *sqsqueue.Queue, log *slog.Logger) *hand {
+func newHand(q *sqs.Queue, log *slog.Logger) *hand {
 	return &hand{queue: q, log: log, until: map[string]time.Time{}}
 }
 

@@ -19,11 +19,11 @@ import (
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
-	"sluice/internal/testlog"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
+	"sluice/internal/testing/testlog"
 	"sluice/models"
 )
 
@@ -106,7 +106,7 @@ func (s *site) consumer(t testing.TB, change func(*consume.Consumer)) *consume.C
 		Keys: func(context.Context) (*mask.Keyring, error) { return keys, nil },
 	}
 	c.Delay = func(receiveCount int) time.Duration {
-		return sqsqueue.Delay(receiveCount, rand.Float64) / shortened
+		return sqs.Delay(receiveCount, rand.Float64) / shortened
 	}
 	if s.dead != nil {
 		c.DeadLetters = client.DeadLetter(s.dead.URL, s.model.Name)
@@ -215,12 +215,12 @@ func (s *site) inFlight() int {
 }
 
 // notes are what the dead-letter queue's messages say of themselves.
-func (s *site) notes(t testing.TB) []sqsqueue.Note {
+func (s *site) notes(t testing.TB) []sqs.Note {
 	t.Helper()
-	var all []sqsqueue.Note
+	var all []sqs.Note
 	for _, m := range s.dead.Messages() {
-		var n sqsqueue.Note
-		if err := json.Unmarshal([]byte(*m.Attributes[sqsqueue.NoteAttribute].StringValue), &n); err != nil {
+		var n sqs.Note
+		if err := json.Unmarshal([]byte(*m.Attributes[sqs.NoteAttribute].StringValue), &n); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, n)
@@ -245,7 +245,7 @@ type recorder struct {
 	receives     int
 	settled      time.Time
 	most         int // in hand
-	counts       []sqsqueue.Counts
+	counts       []sqs.Counts
 	database     time.Time
 	queue        time.Time
 }
@@ -268,7 +268,7 @@ func (r *recorder) Holds(n int) {
 	r.most = max(r.most, n)
 }
 
-func (r *recorder) Counted(c sqsqueue.Counts) {
+func (r *recorder) Counted(c sqs.Counts) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.counts = append(r.counts, c)

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // run is one run of a Consumer. Everything without a lock belongs to the
@@ -15,7 +15,7 @@ import (
 type run struct {
 	*Consumer
 	hand    *hand
-	backoff *sqsqueue.Backoff
+	backoff *sqs.Backoff
 	events  chan func(context.Context)
 	summary Summary
 	since   time.Time // when the first message was asked for

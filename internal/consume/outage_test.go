@@ -11,8 +11,8 @@ import (
 	"sluice/internal/consume"
 	"sluice/internal/mask"
 	"sluice/internal/message"
-	"sluice/internal/pgtest"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
 )
 
 // quick makes outages short for a test.

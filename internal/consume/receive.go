@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // mostReceived is how many messages SQS gives at once.
@@ -72,7 +72,7 @@ func (r *run) receive(ctx context.Context, limit int, wait time.Duration) {
 }
 
 // received deals with what a receive brought.
-func (r *run) received(ctx context.Context, began time.Time, limit int, messages []sqsqueue.Received, err error) {
+func (r *run) received(ctx context.Context, began time.Time, limit int, messages []sqs.Received, err error) {
 	if err == nil || !r.ending {
 		for _, o := range r.Observers {
 			o.Received(len(messages), err)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // trouble is about one thing that can be out of reach. It is tried again
@@ -34,7 +34,7 @@ func (t *trouble) down() bool { return !t.since.IsZero() && t.answered.IsZero() 
 
 // mostDoubt is how long a ping is doubted. Messages that were given back in
 // the outage are there again by then.
-const mostDoubt = 2 * sqsqueue.MaxDelay
+const mostDoubt = 2 * sqs.MaxDelay
 
 // within says whether it has not gone on for longer than that.
 func (t *trouble) within(d time.Duration) bool { return t.since.IsZero() || time.Since(t.since) < d }
@@ -62,7 +62,7 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 		trouble, level := " is out of reach", slog.LevelWarn
 		if cause, _ := message.FaultOf(err); cause == message.CauseOperator {
 			trouble = " refuses the work"
-			if _, ok := errors.AsType[*sqsqueue.QueueError](err); ok {
+			if _, ok := errors.AsType[*sqs.QueueError](err); ok {
 				level = slog.LevelDebug // it ends the run soon, with this error
 			}
 		}
@@ -95,23 +95,23 @@ const boundedTries = 4
 
 // final says whether trying again is pointless.
 func (t *trouble) final() bool {
-	fault, ok := errors.AsType[*sqsqueue.QueueError](t.err)
+	fault, ok := errors.AsType[*sqs.QueueError](t.err)
 	return ok && fault.Cause == message.CauseOperator && t.tries >= boundedTries
 }
 
 // Open opens the queue of a URL, with the variable that it comes from. While
 // it is out of reach it is tried again, for as long as a run of these options
 // would.
-func Open(ctx context.Context, client *sqsqueue.Client, url, setting string, o Options, log *slog.Logger) (*sqsqueue.Queue, error) {
+func Open(ctx context.Context, client *sqs.Client, url, setting string, o Options, log *slog.Logger) (*sqs.Queue, error) {
 	t := trouble{what: "the queue", first: o.FirstPause, longest: o.LongestPause}
 	for {
 		began := time.Now()
-		q, err := sqsqueue.Open(ctx, client, url, setting)
+		q, err := sqs.Open(ctx, client, url, setting)
 		if err == nil {
 			t.over(ctx, log)
 			return q, nil
 		}
-		if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseOperator && fault.Code == "" {
+		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseOperator && fault.Code == "" {
 			return nil, err // SQS was not even asked: the configuration is at fault
 		}
 		t.met(ctx, log, began, err)

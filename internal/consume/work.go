@@ -10,7 +10,7 @@ import (
 
 	"sluice/internal/ingest"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // work runs a batch and settles each of its messages. A probe tries a
@@ -186,7 +186,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 		case v.Cause == message.CauseGroup, v.Cause == message.CauseSwallowed, v.Cause == message.CauseUnsent:
 			later = append(later, i)
 			delayed[m.Group] = true
-			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqsqueue.MaxDelay))
+			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqs.MaxDelay))
 		default: // an outage, or the operator's
 			later = append(later, i)
 			delayed[m.Group] = true
@@ -232,19 +232,19 @@ func (r *run) deadLetter(ctx context.Context, p *pass) {
 	if r.DeadLetters == nil {
 		return
 	}
-	var rejected []sqsqueue.Rejected
+	var rejected []sqs.Rejected
 	seen := map[string]bool{}
 	for i, v := range p.Verdicts {
 		if m := &p.items[i]; v.Outcome == message.Rejected && !seen[m.ID] {
 			seen[m.ID] = true
-			rejected = append(rejected, sqsqueue.Rejected{Message: &m.Message, Rejection: v.Rejection})
+			rejected = append(rejected, sqs.Rejected{Message: &m.Message, Rejection: v.Rejection})
 		}
 	}
 	if len(rejected) == 0 {
 		return
 	}
 	unsent, err := persist(ctx, rejected, r.DeadLetters.Send, func(err error) bool {
-		fault, ok := errors.AsType[*sqsqueue.QueueError](err)
+		fault, ok := errors.AsType[*sqs.QueueError](err)
 		return (!ok || fault.Cause == message.CauseMoment) && !r.stopping.Load()
 	})
 	if len(unsent) > 0 {
@@ -328,7 +328,7 @@ func (r *run) remove(ctx context.Context, p *pass, which []int) {
 	rest, err := persist(ctx, which, func(ctx context.Context, which []int) ([]int, error) { return r.Queue.Delete(ctx, p.handles(which)) }, always)
 	if len(rest) > 0 {
 		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
-		if fault, ok := errors.AsType[*sqsqueue.QueueError](err); ok && fault.Cause == message.CauseOperator {
+		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseOperator {
 			p.fatal = err
 		}
 	}

@@ -21,7 +21,7 @@ import (
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
 	"sluice/internal/message"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/testlog"
 )
 
 const (

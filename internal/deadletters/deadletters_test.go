@@ -15,8 +15,8 @@ import (
 
 	"sluice/internal/deadletters"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 // canary is in every body, attribute and group.
@@ -26,7 +26,7 @@ type site struct {
 	t          *testing.T
 	sqs        *sqstest.Server
 	from, to   *sqstest.Queue
-	fromQ, toQ *sqsqueue.Queue
+	fromQ, toQ *sqs.Queue
 }
 
 func newSite(t *testing.T, suffix string, messages ...sqstest.Message) *site {
@@ -43,10 +43,10 @@ func newSite(t *testing.T, suffix string, messages ...sqstest.Message) *site {
 func (s *site) open() {
 	s.t.Helper()
 	var err error
-	if s.fromQ, err = sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.from.URL, "DEAD_LETTER_QUEUE_URL"); err != nil {
+	if s.fromQ, err = sqs.Open(s.t.Context(), s.sqs.Client(), s.from.URL, "DEAD_LETTER_QUEUE_URL"); err != nil {
 		s.t.Fatal(err)
 	}
-	if s.toQ, err = sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.to.URL, "SQS_URL"); err != nil {
+	if s.toQ, err = sqs.Open(s.t.Context(), s.sqs.Client(), s.to.URL, "SQS_URL"); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -61,7 +61,7 @@ func rejected(i int, reason message.Reason) sqstest.Message {
 }
 
 func rejectedBy(model string, i int, reason message.Reason) sqstest.Message {
-	note, err := json.Marshal(sqsqueue.Note{Reason: reason, Model: model, MessageID: fmt.Sprint("m-", i), SentTimestamp: time.Now().Add(-time.Hour).UnixMilli()})
+	note, err := json.Marshal(sqs.Note{Reason: reason, Model: model, MessageID: fmt.Sprint("m-", i), SentTimestamp: time.Now().Add(-time.Hour).UnixMilli()})
 	if err != nil {
 		panic(err)
 	}
@@ -263,7 +263,7 @@ func TestRedriveRefusesItsOwnQueue(t *testing.T) {
 	for name, change := range map[string]func(*deadletters.Redrive){
 		"same URL": func(r *deadletters.Redrive) { r.To = r.From },
 		"another host": func(r *deadletters.Redrive) {
-			other, err := sqsqueue.Open(t.Context(), s.sqs.Client(), strings.Replace(s.from.URL, "127.0.0.1", "localhost", 1), "SQS_URL")
+			other, err := sqs.Open(t.Context(), s.sqs.Client(), strings.Replace(s.from.URL, "127.0.0.1", "localhost", 1), "SQS_URL")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -604,11 +604,11 @@ func TestPeekGivesBackWhatHappensToo(t *testing.T) {
 // A queue whose messages are visible again at once must not be walked for ever.
 func TestAQueueWithoutVisibility(t *testing.T) {
 	t.Parallel()
-	sqs := sqstest.New()
-	t.Cleanup(sqs.Close)
-	dead := sqs.Queue("dead", map[string]string{"VisibilityTimeout": "0"})
+	fakeSQS := sqstest.New()
+	t.Cleanup(fakeSQS.Close)
+	dead := fakeSQS.Queue("dead", map[string]string{"VisibilityTimeout": "0"})
 	dead.Put(many(25, message.ReasonMissing)...)
-	q, err := sqsqueue.Open(t.Context(), sqs.Client(), dead.URL, "DEAD_LETTER_QUEUE_URL")
+	q, err := sqs.Open(t.Context(), fakeSQS.Client(), dead.URL, "DEAD_LETTER_QUEUE_URL")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,13 +3,13 @@ package deadletters
 import (
 	"context"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Seen is what a Peek found.
 type Seen struct {
 	// Messages are those that were looked at.
-	Messages []sqsqueue.Received
+	Messages []sqs.Received
 	// Unreturned counts those that SQS did not take back: they are invisible
 	// until the queue's visibility ends.
 	Unreturned int
@@ -18,7 +18,7 @@ type Seen struct {
 // Peek looks at up to limit messages, all when it is 0, and gives them back.
 // What it found comes beside an error too. Of a FIFO queue it sees the first
 // ten of a group at most: SQS gives no more before these are deleted.
-func Peek(ctx context.Context, q *sqsqueue.Queue, limit int, progress Progress) (seen Seen, err error) {
+func Peek(ctx context.Context, q *sqs.Queue, limit int, progress Progress) (seen Seen, err error) {
 	w := newWalk(q)
 	defer func() {
 		w.end(ctx)

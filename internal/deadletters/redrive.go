@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Redrive takes messages from one queue to another.
 type Redrive struct {
-	From, To *sqsqueue.Queue
+	From, To *sqs.Queue
 	Select   Selection
 	// Max is how many are sent at most; 0 is no limit.
 	Max int
@@ -122,7 +122,7 @@ func (r *run) all(ctx context.Context) error {
 }
 
 // choose counts the messages, and says which are to be taken.
-func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
+func (r *run) choose(fresh []sqs.Received) (chosen []*sqs.Received) {
 	for i := range fresh {
 		m := &fresh[i]
 		if m.HasSent && m.SentMillis > r.start.UnixMilli() {
@@ -148,7 +148,7 @@ func (r *run) choose(fresh []sqsqueue.Received) (chosen []*sqsqueue.Received) {
 
 // foreign says whether another model has rejected a message. What sluice sends
 // to a dead-letter queue has no SourceARN: only the note says whose it is.
-func (r *Redrive) foreign(m *sqsqueue.Received) bool {
+func (r *Redrive) foreign(m *sqs.Received) bool {
 	return r.Model != "" && m.Note != nil && m.Note.Model != "" && m.Note.Model != r.Model
 }
 
@@ -157,7 +157,7 @@ func (r *Redrive) foreign(m *sqsqueue.Received) bool {
 // about as fast as SQS's own redrive, which moves 500 messages a second.) A
 // FIFO queue's round is one batch. Its error says that a next round would fail
 // as well; what it did not come to is unsent.
-func (r *run) round(ctx context.Context, chosen []*sqsqueue.Received) error {
+func (r *run) round(ctx context.Context, chosen []*sqs.Received) error {
 	if r.DryRun {
 		return nil
 	}
@@ -178,8 +178,8 @@ func (r *run) round(ctx context.Context, chosen []*sqsqueue.Received) error {
 }
 
 // ten sends one batch, and deletes what is confirmed.
-func (r *run) ten(ctx context.Context, chosen []*sqsqueue.Received) error {
-	out := make([]sqsqueue.Outgoing, len(chosen))
+func (r *run) ten(ctx context.Context, chosen []*sqs.Received) error {
+	out := make([]sqs.Outgoing, len(chosen))
 	for i, m := range chosen {
 		out[i] = m.Resend()
 	}
@@ -204,21 +204,21 @@ func (r *run) ten(ctx context.Context, chosen []*sqsqueue.Received) error {
 	if r.lost++; len(unknown) == 0 {
 		r.lost = 0
 	}
-	fault, ok := errors.AsType[*sqsqueue.QueueError](err)
+	fault, ok := errors.AsType[*sqs.QueueError](err)
 	if ok && (fault.Cause == message.CauseUnsent || len(unknown) > 0 && r.lost < maxLost) {
 		err = nil // these entries' own fault, or this moment's
 	}
 	return errors.Join(err, deleteErr)
 }
 
-func (r *run) unsent(m *sqsqueue.Received) {
+func (r *run) unsent(m *sqs.Received) {
 	r.Unsent++
 	r.NotSent = append(r.NotSent, m.ID)
 	r.keep(m)
 }
 
 // keep holds a message that was meant until the end, so that none of its group passes it.
-func (r *run) keep(m *sqsqueue.Received) {
+func (r *run) keep(m *sqs.Received) {
 	h := r.held[m.ID]
 	h.keep = true
 	r.held[m.ID] = h

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Two reasons that no note has: why a message without one is there.
@@ -36,7 +36,7 @@ func Explain(r message.Reason) string {
 }
 
 // Reason is why a message is in a dead-letter queue.
-func Reason(m *sqsqueue.Received) message.Reason {
+func Reason(m *sqs.Received) message.Reason {
 	switch {
 	case m.Note != nil:
 		return m.Note.Reason
@@ -49,7 +49,7 @@ func Reason(m *sqsqueue.Received) message.Reason {
 
 // FirstSent is when a message was sent to the queue that it came from; ok is
 // false when nothing says so.
-func FirstSent(m *sqsqueue.Received) (at time.Time, ok bool) {
+func FirstSent(m *sqs.Received) (at time.Time, ok bool) {
 	switch {
 	case m.Note != nil && m.Note.SentTimestamp > 0:
 		return time.UnixMilli(m.Note.SentTimestamp).UTC(), true
@@ -68,7 +68,7 @@ type Selection struct {
 	OlderThan, NewerThan time.Duration
 }
 
-func (s *Selection) has(m *sqsqueue.Received, now time.Time) bool {
+func (s *Selection) has(m *sqs.Received, now time.Time) bool {
 	if len(s.Reasons) > 0 && !slices.Contains(s.Reasons, Reason(m)) {
 		return false
 	}

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Progress is told how many messages are done, of how many there were; nil
@@ -59,7 +59,7 @@ type held struct {
 // are opened again one by one, while the others are held: what is held of a
 // group is given back, and comes again together with what is behind it.
 type walk struct {
-	queue  *sqsqueue.Queue
+	queue  *sqs.Queue
 	hold   time.Duration
 	states map[string]state
 	held   map[string]held
@@ -70,7 +70,7 @@ type walk struct {
 	unreturned int
 }
 
-func newWalk(q *sqsqueue.Queue) *walk {
+func newWalk(q *sqs.Queue) *walk {
 	return &walk{
 		queue: q, hold: max(minHold, min(q.Settings.Visibility, maxHold)),
 		states: map[string]state{}, held: map[string]held{}, again: map[string]string{},
@@ -80,7 +80,7 @@ func newWalk(q *sqsqueue.Queue) *walk {
 // next receives messages that were not received before; none means that
 // there are no more. Its calls outlive the context, within their time-outs:
 // an answer that is thrown away would leave messages invisible.
-func (w *walk) next(ctx context.Context) ([]sqsqueue.Received, error) {
+func (w *walk) next(ctx context.Context) ([]sqs.Received, error) {
 	cancelled := ctx
 	ctx = context.WithoutCancel(ctx)
 	for round := 0; round < maxRounds && cancelled.Err() == nil; {
@@ -102,7 +102,7 @@ func (w *walk) next(ctx context.Context) ([]sqsqueue.Received, error) {
 }
 
 // take holds what was received, and says what of it is new.
-func (w *walk) take(all []sqsqueue.Received, now time.Time) (fresh []sqsqueue.Received) {
+func (w *walk) take(all []sqs.Received, now time.Time) (fresh []sqs.Received) {
 	for i := range all {
 		m := &all[i]
 		switch w.states[m.ID] {
@@ -123,7 +123,7 @@ func (w *walk) take(all []sqsqueue.Received, now time.Time) (fresh []sqsqueue.Re
 }
 
 // receive asks once with a wait, and if that is full, several times at once.
-func (w *walk) receive(ctx context.Context) ([]sqsqueue.Received, error) {
+func (w *walk) receive(ctx context.Context) ([]sqs.Received, error) {
 	wait := pollWait
 	if len(w.closed) > 0 {
 		wait = 0 // there will be another call
@@ -132,7 +132,7 @@ func (w *walk) receive(ctx context.Context) ([]sqsqueue.Received, error) {
 	if err != nil || len(all) < perCall || w.queue.FIFO {
 		return all, err
 	}
-	more := make([][]sqsqueue.Received, receivers-1)
+	more := make([][]sqs.Received, receivers-1)
 	var running sync.WaitGroup
 	for i := range more {
 		running.Go(func() {

@@ -23,10 +23,10 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/function"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
-	"sluice/internal/testdoc"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/testdoc"
+	"sluice/internal/testing/testlog"
 	"sluice/models"
 )
 

@@ -17,7 +17,7 @@ import (
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Options is what a main gives.
@@ -102,7 +102,7 @@ func queues(ctx context.Context, h *handler.Handler, c *config.Config, load cred
 	if c.DeadLetterQueueURL == "" && !c.Backoff {
 		return nil
 	}
-	client, err := sqsqueue.NewClient(ctx, load)
+	client, err := sqs.NewClient(ctx, load)
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,9 @@ import (
 	"sluice/internal/function"
 	"sluice/internal/handler"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/sqstest"
 	"sluice/models"
 )
 
@@ -73,7 +73,7 @@ func (s *site) receive(bodies ...string) []byte {
 // take makes an event of the n messages that there are.
 func (s *site) take(n int) []byte {
 	s.t.Helper()
-	queue, err := sqsqueue.Open(s.t.Context(), s.sqs.Client(), s.source.URL, "SQS_URL")
+	queue, err := sqs.Open(s.t.Context(), s.sqs.Client(), s.source.URL, "SQS_URL")
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -129,9 +129,9 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 	}
 	var reasons []string
 	for _, m := range s.dead.Messages() {
-		note := *m.Attributes[sqsqueue.NoteAttribute].StringValue
+		note := *m.Attributes[sqs.NoteAttribute].StringValue
 		s.quiet(note)
-		var n sqsqueue.Note
+		var n sqs.Note
 		if err := json.Unmarshal([]byte(note), &n); err != nil {
 			t.Fatal(err)
 		}

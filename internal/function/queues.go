@@ -6,17 +6,17 @@ import (
 	"fmt"
 
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // deadLetters gives what the handler rejects to the dead-letter queue.
-type deadLetters struct{ queue *sqsqueue.DeadLetter }
+type deadLetters struct{ queue *sqs.DeadLetter }
 
 // Send implements handler.DeadLetters.
 func (d deadLetters) Send(ctx context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) (unsent []int, err error) {
-	all := make([]sqsqueue.Rejected, len(rejected))
+	all := make([]sqs.Rejected, len(rejected))
 	for k, i := range rejected {
-		all[k] = sqsqueue.Rejected{Message: &messages[i], Rejection: verdicts[i].Rejection}
+		all[k] = sqs.Rejected{Message: &messages[i], Rejection: verdicts[i].Rejection}
 	}
 	left, err := d.queue.Send(ctx, all)
 	for _, k := range left {
@@ -26,7 +26,7 @@ func (d deadLetters) Send(ctx context.Context, messages []message.Message, verdi
 }
 
 // backoff keeps what the handler returns away for a while.
-type backoff struct{ client *sqsqueue.Client }
+type backoff struct{ client *sqs.Client }
 
 // Return implements handler.Backoff. An event of an event source mapping is
 // of one queue; one that holds several is dealt with as well.
@@ -36,13 +36,13 @@ func (b backoff) Return(ctx context.Context, messages []message.Message, returne
 	for i := range messages {
 		last[messages[i].ID] = i
 	}
-	queues := map[string][]sqsqueue.Returned{}
+	queues := map[string][]sqs.Returned{}
 	for _, i := range returned {
 		m := &messages[last[messages[i].ID]]
 		if last[m.ID] != i || m.ReceiptHandle == "" {
 			continue
 		}
-		r := sqsqueue.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
+		r := sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
 		if m.FIFO {
 			r.Group = m.Group
 		}

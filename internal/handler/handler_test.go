@@ -21,7 +21,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/sqsevent"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/testlog"
 	"sluice/models"
 )
 

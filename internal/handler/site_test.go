@@ -17,8 +17,8 @@ import (
 	"sluice/internal/function"
 	"sluice/internal/handler"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/testlog"
 	"sluice/models"
 )
 

@@ -6,8 +6,8 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // TestParametersInAContext has contexts as the server words them in its languages, with

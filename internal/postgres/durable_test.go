@@ -13,8 +13,8 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // kind is a kind of batch. Each has statements of its own, none of which may

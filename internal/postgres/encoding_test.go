@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"sluice/internal/batch"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // TestEveryServersText: the table has what the messages say, on a server of

@@ -17,8 +17,8 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

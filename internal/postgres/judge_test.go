@@ -15,7 +15,7 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
-	"sluice/internal/testdoc"
+	"sluice/internal/testing/testdoc"
 )
 
 // What becomes of the rows that the server refuses.

@@ -7,8 +7,8 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
-	"sluice/internal/pgtest"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // TestTheSchemaIsMissing: migrate, and an insert before it, name the SQL that

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 // TestPasswordsAsPsqlTakesThem has the server make the secrets of SCRAM.

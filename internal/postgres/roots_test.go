@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 // A file beside the function has the roots of a server that none of ours vouches for.

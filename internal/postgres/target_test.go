@@ -16,7 +16,7 @@ import (
 
 	logins "sluice/internal/credentials/login"
 	"sluice/internal/postgres"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/testlog"
 )
 
 // fixed are logins of a secret that does not change.

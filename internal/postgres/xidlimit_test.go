@@ -34,7 +34,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/message"
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 const (

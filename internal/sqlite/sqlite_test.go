@@ -22,7 +22,7 @@ import (
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/sqlite"
-	"sluice/internal/storetest"
+	"sluice/internal/testing/storetest"
 	"sluice/models"
 )
 

@@ -19,8 +19,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
-	"sluice/internal/testlog"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/testlog"
 	"sluice/test/elasticmq"
 	"sluice/test/localstack"
 )

@@ -13,8 +13,8 @@ import (
 
 	"sluice/internal/consume"
 	"sluice/internal/credentials"
-	"sluice/internal/sqsqueue"
-	"sluice/internal/sqsqueue/sqstest"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
 )
 
 const flood = 20_000
@@ -73,11 +73,11 @@ func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
 // receiveAndDelete is what the bare client takes.
 func receiveAndDelete(t *testing.T, s *site) time.Duration {
 	t.Helper()
-	client, err := sqsqueue.NewClient(t.Context(), credentials.Environment(s.settings))
+	client, err := sqs.NewClient(t.Context(), credentials.Environment(s.settings))
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := sqsqueue.Open(t.Context(), client, s.queue, "SQS_URL")
+	q, err := sqs.Open(t.Context(), client, s.queue, "SQS_URL")
 	if err != nil {
 		t.Fatal(err)
 	}

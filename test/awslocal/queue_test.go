@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 type peeked struct {

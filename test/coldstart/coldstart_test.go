@@ -34,7 +34,7 @@ import (
 	"sluice/internal/localpg"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
-	"sluice/internal/runtimeapi"
+	"sluice/internal/testing/runtimeapi"
 	"sluice/models"
 )
 

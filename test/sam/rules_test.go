@@ -13,7 +13,7 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/emf"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // scenarios are stacks that somebody would deploy, by their parameters.
@@ -282,7 +282,7 @@ func receivesOfADay() (expected, most int) {
 	receives := func(random float64) int {
 		n := 1
 		for waited := time.Duration(0); waited < 24*time.Hour; n++ {
-			waited += sqsqueue.Delay(n, func() float64 { return random })
+			waited += sqs.Delay(n, func() float64 { return random })
 		}
 		return n
 	}

@@ -15,7 +15,7 @@ import (
 
 	"sluice/internal/consume"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 // Metrics observes runs.
@@ -225,7 +225,7 @@ func (m *Metrics) age() float64 {
 func (m *Metrics) Holds(messages int) { m.held.Set(float64(messages)) }
 
 // Counted implements consume.Observer.
-func (m *Metrics) Counted(c sqsqueue.Counts) {
+func (m *Metrics) Counted(c sqs.Counts) {
 	m.queue.WithLabelValues("visible").Set(float64(c.Visible))
 	m.queue.WithLabelValues("in_flight").Set(float64(c.InFlight))
 	m.queue.WithLabelValues("delayed").Set(float64(c.Delayed))

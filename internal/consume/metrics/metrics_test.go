@@ -19,7 +19,7 @@ import (
 	"sluice/internal/consume"
 	"sluice/internal/consume/metrics"
 	"sluice/internal/message"
-	"sluice/internal/sqsqueue"
+	"sluice/internal/sqs"
 )
 
 var update = flag.Bool("update", false, "write the page into docs/metrics.md")
@@ -36,7 +36,7 @@ func example(now time.Time) *metrics.Metrics {
 	m.Received(10, nil)
 	m.Received(7, nil)
 	m.Received(0, errors.New("down"))
-	m.Counted(sqsqueue.Counts{Visible: 120, InFlight: 17, Delayed: 3})
+	m.Counted(sqs.Counts{Visible: 120, InFlight: 17, Delayed: 3})
 	m.Holds(17)
 	began := now.Add(-20 * time.Millisecond)
 	var t consume.Transaction
@@ -252,7 +252,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		return strings.Count(page, "\n") - strings.Count(page, "#")
 	}
 	m := metrics.New("", time.Now)
-	m.Counted(sqsqueue.Counts{})
+	m.Counted(sqs.Counts{})
 	before := count(m)
 	var tx consume.Transaction
 	for _, r := range message.Reasons() {
@@ -340,12 +340,12 @@ func TestQueueAge(t *testing.T) {
 	transact(time.Minute, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
 	now = now.Add(time.Hour)
 	m.Received(0, nil)
-	m.Counted(sqsqueue.Counts{InFlight: 2})
+	m.Counted(sqs.Counts{InFlight: 2})
 	wants("in an outage", "7200")
 	transact(time.Hour, message.Verdict{Outcome: message.Stored}, message.CauseNone)
 	wants("after it", "3600")
 	transact(time.Hour, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
 	m.Received(0, nil)
-	m.Counted(sqsqueue.Counts{})
+	m.Counted(sqs.Counts{})
 	wants("when others have stored it", "0")
 }

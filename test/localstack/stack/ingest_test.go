@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 )
 
 func (k kind) deploy(t *testing.T) (*stack, *traffic) {

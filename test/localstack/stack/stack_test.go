@@ -25,7 +25,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/pgtest"
+	"sluice/internal/testing/pgtest"
 	"sluice/test/localstack"
 )
 

@@ -1,0 +1,140 @@
+package sqs
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"sluice/internal/message"
+)
+
+// The first time a message is returned it stays away for FirstDelay at most,
+// and never for longer than MaxDelay.
+const (
+	FirstDelay = 15 * time.Second
+	MaxDelay   = 15 * time.Minute
+)
+
+// Delay returns how long a message stays away that was received so often:
+// FirstDelay, doubled with each further receive up to MaxDelay, with equal
+// jitter (half of it fixed, half random). random gives a number in [0, 1).
+//
+// The first delay is short, so that a blip costs seconds: the queue's
+// visibility timeout, which has to be six times the function's, plays no part.
+// Even half of it is longer than a function goes on after it has set a delay,
+// so no message is delivered again while its batch is still being answered.
+func Delay(receiveCount int, random func() float64) time.Duration {
+	full := FirstDelay
+	for n := 1; n < receiveCount && full < MaxDelay; n++ {
+		full *= 2
+	}
+	full = min(full, MaxDelay)
+	return jitter(full/2, full, random)
+}
+
+// Returned is a message that goes back to its queue.
+type Returned struct {
+	ReceiptHandle string
+	ReceiveCount  int
+	// Group is its message group on a FIFO queue, and "" on any other.
+	Group string
+}
+
+// Delays returns how long each message stays away: as delay says, and on a
+// FIFO queue as long as the first of its group. SQS delivers nothing of a
+// group while one of its messages is invisible, so the longest delay of a
+// group would hold up all of it.
+func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []time.Duration {
+	all := make([]time.Duration, len(messages))
+	first := map[string]int{}
+	for i, m := range messages {
+		if k, ok := first[m.Group]; ok {
+			all[i] = all[k]
+			continue
+		}
+		all[i] = delay(m.ReceiveCount)
+		if m.Group != "" {
+			first[m.Group] = i
+		}
+	}
+	return all
+}
+
+// Backoff keeps returned messages of one queue away for a while: Lambda does
+// not slow down when a function reports failures, and an outage would spend
+// the receives that the queue allows within minutes.
+type Backoff struct {
+	// Delay is Delay with random jitter; tests shorten it.
+	Delay func(receiveCount int) time.Duration
+
+	target *target
+}
+
+// Backoff is for the queue that an event's eventSourceARN names.
+func (c *Client) Backoff(ctx context.Context, queueARN string) (*Backoff, error) {
+	queueURL, err := c.URLFromARN(ctx, queueARN)
+	if err != nil {
+		return nil, err
+	}
+	return c.backoff(queueURL), nil
+}
+
+func (c *Client) backoff(queueURL string) *Backoff {
+	return &Backoff{target: c.target(queueURL, ""), Delay: func(receiveCount int) time.Duration { return Delay(receiveCount, rand.Float64) }}
+}
+
+// Return sets for each message how long it stays away, and returns for how
+// many it did, for how many it did not, and the gravest error, for the log.
+// Failing is harmless: such a message reappears when the visibility timeout
+// expires that it was received with. It makes a call for ten messages, up to
+// 64 at once.
+func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed int, err error) {
+	var handles []string
+	var delays []time.Duration
+	for i, d := range Delays(messages, b.Delay) {
+		if handle := messages[i].ReceiptHandle; handle != "" {
+			handles, delays = append(handles, handle), append(delays, d)
+		}
+	}
+	unset, err := b.target.changeVisibility(ctx, handles, func(i int) time.Duration { return delays[i] })
+	if err == nil && len(handles) < len(messages) {
+		err = &QueueError{Cause: message.CauseMoment, text: changeVisibility + " on " + b.target.where() + ": messages came without a receiptHandle"}
+	}
+	set = len(handles) - len(unset)
+	return set, len(messages) - set, err
+}
+
+const changeVisibility = "ChangeMessageVisibility"
+
+// changeVisibility sets when messages become visible, from now, in seconds
+// rounded up.
+func (t *target) changeVisibility(ctx context.Context, handles []string, delay func(i int) time.Duration) (unset []int, err error) {
+	j := t.job(changeVisibility, len(handles))
+	j.parallel = maxInFlight
+	j.call = func(ctx context.Context, entries []int) ([]*QueueError, error) {
+		in := sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &t.url, Entries: make([]types.ChangeMessageVisibilityBatchRequestEntry, len(entries))}
+		for k, i := range entries {
+			in.Entries[k] = types.ChangeMessageVisibilityBatchRequestEntry{
+				Id: entryID(k), ReceiptHandle: &handles[i], VisibilityTimeout: seconds(delay(i)),
+			}
+		}
+		out, err := t.client.api.ChangeMessageVisibilityBatch(ctx, &in, t.options)
+		if err != nil {
+			return nil, err
+		}
+		return j.confirm(len(entries), ids(out.Successful, func(e types.ChangeMessageVisibilityBatchResultEntry) *string { return e.Id }), out.Failed), nil
+	}
+	j.run(ctx, tens(len(handles)))
+	return j.result()
+}
+
+// maxVisibility is the longest that SQS keeps a message invisible for.
+const maxVisibility = 12 * time.Hour
+
+func seconds(d time.Duration) int32 {
+	d = max(0, min(d, maxVisibility))
+	return int32((d + time.Second - 1) / time.Second)
+}

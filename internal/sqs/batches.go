@@ -1,0 +1,298 @@
+package sqs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptrace"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"sluice/internal/message"
+)
+
+// maxEntries is how many entries a batch call can have.
+const maxEntries = 10
+
+// job is one operation on many entries, by batch calls. Entries are known by
+// their index; each is in one call at a time, so outcomes need no lock.
+type job struct {
+	*target
+	// action is the operation's name in IAM.
+	action string
+	// call does it for at most maxEntries entries. Its errors are parallel to
+	// them, nil for those that SQS confirms.
+	call func(ctx context.Context, entries []int) ([]*QueueError, error)
+	// tries is how often an entry is sent that the server fails on.
+	tries int
+	// parallel is how many calls may be under way.
+	parallel int
+	// outcomes has why an entry is not done, nil for those that are.
+	outcomes []*QueueError
+	// doubts has which of those that are not done may be done all the same:
+	// the call was made, and its answer does not say.
+	doubts []bool
+
+	worked  atomic.Bool  // some call was answered
+	failed  atomic.Int64 // calls that were not
+	refused atomic.Pointer[QueueError]
+}
+
+func (t *target) job(action string, entries int) *job {
+	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]*QueueError, entries), doubts: make([]bool, entries)}
+	unsettled := &QueueError{Cause: message.CauseMoment, text: action + " on " + t.where() + ": not tried"}
+	for i := range j.outcomes {
+		j.outcomes[i] = unsettled
+	}
+	return j
+}
+
+// result lists the entries that are not done, and the gravest error.
+func (j *job) result() (undone []int, err error) {
+	var worst *QueueError
+	var doubts []int
+	for i, outcome := range j.outcomes {
+		if outcome == nil {
+			continue
+		}
+		undone = append(undone, i)
+		if j.doubts[i] {
+			doubts = append(doubts, i)
+		}
+		if worst == nil || outcome.rank() > worst.rank() {
+			worst = outcome
+		}
+	}
+	switch {
+	case worst == nil:
+		return nil, nil
+	case doubts != nil:
+		return undone, &doubtError{worst, doubts}
+	default:
+		return undone, worst
+	}
+}
+
+// doubtError is the error of a job of whose entries some may be done.
+type doubtError struct {
+	*QueueError
+	entries []int
+}
+
+// Unwrap gives the error that it would be without them.
+func (e *doubtError) Unwrap() error { return e.QueueError }
+
+// refused says that an error is the answer of a server that has not done what
+// it was asked to. One that failed may have; 503 is one that did not begin.
+func refused(err error) bool {
+	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
+	if !ok {
+		return false
+	}
+	status := answer.HTTPStatusCode()
+	return status >= 300 && status < 500 || status == http.StatusServiceUnavailable
+}
+
+// refusedOnly repeats a call only if it was refused.
+type refusedOnly struct{ aws.Retryer }
+
+// IsErrorRetryable implements aws.Retryer.
+func (r refusedOnly) IsErrorRetryable(err error) bool {
+	return refused(err) && r.Retryer.IsErrorRetryable(err)
+}
+
+// SendOnce is Send for messages that are safe elsewhere while nobody knows
+// whether they were sent: a call that may have been done is not repeated, and
+// its messages are in unknown, not in unsent. To a FIFO queue it is repeated
+// as by Send, since SQS swallows the repetition.
+func (q *Queue) SendOnce(ctx context.Context, messages []Outgoing) (unsent, unknown []int, err error) {
+	once, t := *q, *q.target
+	if once.target = &t; !t.fifo {
+		t.options = func(o *sqs.Options) {
+			q.target.options(o)
+			o.Retryer = refusedOnly{o.Retryer}
+		}
+	}
+	undone, err := once.Send(ctx, messages)
+	if doubt, ok := errors.AsType[*doubtError](err); ok {
+		unknown = doubt.entries
+	}
+	for _, i := range undone {
+		if _, found := slices.BinarySearch(unknown, i); !found {
+			unsent = append(unsent, i)
+		}
+	}
+	return unsent, unknown, err
+}
+
+// run settles the batches, several at a time.
+func (j *job) run(ctx context.Context, batches [][]int) {
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(j.parallel, len(batches)) {
+		workers.Go(func() {
+			for {
+				k := int(next.Add(1)) - 1
+				if k >= len(batches) {
+					return
+				}
+				j.settle(ctx, batches[k])
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// tens cuts n entries into batches by their number alone.
+func tens(n int) [][]int {
+	batches := make([][]int, 0, (n+maxEntries-1)/maxEntries)
+	for i := range n {
+		if i%maxEntries == 0 {
+			batches = append(batches, make([]int, 0, min(maxEntries, n-i)))
+		}
+		last := len(batches) - 1
+		batches[last] = append(batches[last], i)
+	}
+	return batches
+}
+
+// settle gives each entry of a batch its outcome. A panic costs this batch.
+func (j *job) settle(ctx context.Context, entries []int) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			j.fail(entries, j.panicked(cause), true)
+		}
+	}()
+	for try := 1; len(entries) > 0; try++ {
+		if stop := j.stop(ctx); stop != nil {
+			j.fail(entries, stop, false)
+			return
+		}
+		var reached atomic.Bool // a server
+		outcomes, err := j.call(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }}), entries)
+		if err != nil {
+			fault := j.fault(ctx, j.action, err)
+			if fault.entries && len(entries) > 1 {
+				// One entry can make SQS refuse the call: each on its own, so that it costs only itself.
+				for _, entry := range entries {
+					j.settle(ctx, []int{entry})
+				}
+				return
+			}
+			j.learn(fault)
+			j.fail(entries, fault, reached.Load() && !refused(err))
+			return
+		}
+		j.worked.Store(true)
+		var again []int
+		for k, entry := range entries {
+			j.outcomes[entry] = outcomes[k]
+			j.doubts[entry] = outcomes[k] != nil && outcomes[k].Code == "" // SQS says nothing of it
+			if outcomes[k] != nil && outcomes[k].again {
+				again = append(again, entry)
+			}
+		}
+		if try == j.tries {
+			return
+		}
+		if entries = again; len(entries) > 0 {
+			pause(ctx, time.Duration(try)*100*time.Millisecond)
+		}
+	}
+}
+
+func (j *job) fail(entries []int, err *QueueError, doubt bool) {
+	for _, entry := range entries {
+		j.outcomes[entry], j.doubts[entry] = err, doubt
+	}
+}
+
+// learn remembers what a failed call says about the next ones.
+func (j *job) learn(err *QueueError) {
+	if err.Cause == message.CauseOperator {
+		j.refused.CompareAndSwap(nil, err)
+	} else if !err.entries && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
+		j.refused.CompareAndSwap(nil, err)
+	}
+}
+
+// stop says why no further call is to be made: the time is up, SQS refuses
+// them all, or as many as may be under way failed and none was answered.
+func (j *job) stop(ctx context.Context) *QueueError {
+	if j.bad != nil {
+		return j.bad
+	}
+	if err := ctx.Err(); err != nil {
+		return j.fault(ctx, j.action, err)
+	}
+	return j.refused.Load()
+}
+
+func (j *job) panicked(cause any) *QueueError {
+	what := fmt.Sprintf("%T", cause) // its text may quote a message
+	var own runtime.Error
+	if err, ok := cause.(error); ok && errors.As(err, &own) {
+		what = own.Error()
+	}
+	return &QueueError{Cause: message.CausePanic, text: j.action + " on " + j.where() + ": a panic: " + what}
+}
+
+// pause waits for a random time between half of d and d, or for the context.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(jitter(d/2, d, rand.Float64))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+func jitter(low, high time.Duration, random func() float64) time.Duration {
+	return low + time.Duration(random()*float64(high-low))
+}
+
+// entryID names the k-th entry of a call.
+func entryID(k int) *string {
+	id := strconv.Itoa(k)
+	return &id
+}
+
+// confirm reads both lists of an answer to a call with n entries: done is what
+// is listed as successful, and listed there only.
+func (j *job) confirm(n int, successful []string, failed []types.BatchResultErrorEntry) []*QueueError {
+	outcomes := make([]*QueueError, n)
+	silent := &QueueError{Cause: message.CauseMoment, text: j.action + " on " + j.where() + ": the answer leaves entries out"}
+	for k := range outcomes {
+		outcomes[k] = silent
+	}
+	for _, id := range successful {
+		if k, err := strconv.Atoi(id); err == nil && k >= 0 && k < n {
+			outcomes[k] = nil
+		}
+	}
+	for _, f := range failed {
+		if k, err := strconv.Atoi(str(f.Id)); err == nil && k >= 0 && k < n {
+			outcomes[k] = j.entryFault(j.action, f)
+		}
+	}
+	return outcomes
+}
+
+func ids[E any](entries []E, id func(E) *string) []string {
+	out := make([]string, len(entries))
+	for i, e := range entries {
+		out[i] = str(id(e))
+	}
+	return out
+}

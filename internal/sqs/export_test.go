@@ -1,0 +1,15 @@
+package sqs
+
+import "time"
+
+// WithTimeout is the same client with another time-out for each attempt of a
+// call; a long poll has its wait on top.
+func (c *Client) WithTimeout(d time.Duration) *Client {
+	return &Client{api: c.api, transport: c.transport, timeout: d}
+}
+
+// Known is how many ids are kept in memory.
+func (r *Repeats) Known() int { return len(r.taken) }
+
+// BackoffTo is for the queue of a URL.
+func (c *Client) BackoffTo(queueURL string) *Backoff { return c.backoff(queueURL) }

@@ -1,0 +1,232 @@
+package sqs_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"sluice/internal/message"
+	"sluice/internal/sqs"
+	"sluice/internal/testing/sqstest"
+)
+
+var tooLong = message.Rejection{Reason: message.ReasonTooLong, Field: "locale"}
+
+func rejected(messages ...message.Message) []sqs.Rejected {
+	all := make([]sqs.Rejected, len(messages))
+	for i := range messages {
+		all[i] = sqs.Rejected{Message: &messages[i], Rejection: tooLong}
+	}
+	return all
+}
+
+func body(text string) message.Message {
+	return message.Message{ID: "id-" + text, Body: []byte(text), HasBody: true, SentMillis: 1767225600000, HasSent: true}
+}
+
+func text(s string) sqstest.Attribute {
+	return sqstest.Attribute{DataType: "String", StringValue: &s}
+}
+
+func TestRejectedAsItWasSent(t *testing.T) {
+	s, c := server(t)
+	q := s.Queue("dlq", nil)
+	m := body("{\"ip\": \"203.0.113.7\",\t\"é\":\"\u2028😀<&>\\u0000\ufffd\"}")
+	m.ID, m.Group = "059f36b4-87a3-44ab-83d2-661975830a7d", "tenant 1"
+	m.Attributes = []byte(`{"a":{"stringValue":"é \"x\"","stringListValues":[],"binaryListValues":[],"dataType":"String"},
+		"n":{"stringValue":"1.50","dataType":"Number.float"},"b":{"binaryValue":"AP/+","dataType":"Binary.png"}}`)
+	why := message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "no <b>", Column: "locale"}
+	unsent, err := c.DeadLetter(q.URL, "user_logins").Send(t.Context(), []sqs.Rejected{{Message: &m, Rejection: why}})
+	if err != nil || unsent != nil {
+		t.Fatalf("got %v, %v", unsent, err)
+	}
+	one, float := `é "x"`, "1.50"
+	want := []sqstest.Message{{
+		ID: "any", Body: string(m.Body), Group: "tenant 1",
+		Attributes: map[string]sqstest.Attribute{
+			"a":      {DataType: "String", StringValue: &one},
+			"n":      {DataType: "Number.float", StringValue: &float},
+			"b":      {DataType: "Binary.png", BinaryValue: []byte{0, 255, 254}},
+			"sluice": text(`{"reason":"refused_by_database","sqlstate":"23514","constraint":"no <b>","column":"locale","model":"user_logins","messageId":"059f36b4-87a3-44ab-83d2-661975830a7d","sentTimestamp":1767225600000}`),
+		},
+	}}
+	got := q.Messages()
+	got[0].ID = "any"
+	if diff := cmp.Diff(got, want, cmpopts.IgnoreFields(sqstest.Message{}, "Sent"), cmpopts.IgnoreUnexported(sqstest.Message{})); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+	if !json.Valid([]byte(*got[0].Attributes["sluice"].StringValue)) {
+		t.Error("the note is no JSON")
+	}
+}
+
+func TestRejectedNote(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		m    message.Message
+		why  message.Rejection
+		want string
+	}{
+		{"a field", body("x"), tooLong, `{"reason":"too_long","field":"locale","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
+		{"the whole body", body("x"), message.Rejection{Reason: message.ReasonNotJSON}, `{"reason":"not_json","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
+		{"no sent time", message.Message{ID: "1", Body: []byte("x"), HasBody: true, SentMillis: 7}, message.Rejection{Reason: message.ReasonNoSentTime}, `{"reason":"no_sent_time","model":"m","messageId":"1"}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, c := server(t)
+			q := s.Queue("dlq", nil)
+			if unsent, err := c.DeadLetter(q.URL, "m").Send(t.Context(), []sqs.Rejected{{Message: &tt.m, Rejection: tt.why}}); err != nil || unsent != nil {
+				t.Fatalf("got %v, %v", unsent, err)
+			}
+			if got := *q.Messages()[0].Attributes["sluice"].StringValue; got != tt.want {
+				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestRejectedUnsent: what cannot be sent as it came stays behind, alone.
+func TestRejectedUnsent(t *testing.T) {
+	attributes := func(n int) []byte {
+		var all []string
+		for i := range n {
+			all = append(all, fmt.Sprintf(`"a%d":{"stringValue":%q,"dataType":"String"}`, i, canary))
+		}
+		return []byte("{" + strings.Join(all, ",") + "}")
+	}
+	note := len("sluice") + len("String") + len(`{"reason":"too_long","field":"locale","model":"m","messageId":"1","sentTimestamp":0}`)
+	for _, tt := range []struct {
+		name string
+		m    message.Message
+		want bool
+	}{
+		{"nine attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: attributes(9)}, true},
+		{"ten attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: attributes(10)}, true},
+		{"no body", message.Message{Body: []byte(canary)}, false},
+		{"an empty body", message.Message{HasBody: true}, false},
+		{"a body of no UTF-8", message.Message{Body: []byte(canary + "\xff"), HasBody: true}, false},
+		{"a body that SQS refuses", message.Message{Body: []byte(canary + "\ufffe"), HasBody: true}, false},
+		{"no base64", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"binaryValue":"` + canary + `!","dataType":"Binary"}}`)}, false},
+		{"base64 of another alphabet", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"binaryValue":"AP_-","dataType":"Binary"}}`)}, false},
+		{"a number for a string", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringValue":1,"dataType":"Number"}}`)}, false},
+		{"no type", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringValue":"` + canary + `"}}`)}, false},
+		{"no value", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"dataType":"String"}}`)}, false},
+		{"a list", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringListValues":["` + canary + `"],"stringValue":"x","dataType":"String"}}`)}, false},
+		{"a name twice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringValue":"1","dataType":"String"},"a":{"stringValue":"2","dataType":"String"}}`)}, false},
+		{"attributes of no UTF-8", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte("{\"a\":{\"stringValue\":\"\xff\",\"dataType\":\"String\"}}")}, false},
+		{"the sender's own sluice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"` + canary + `","dataType":"String"}}`)}, true},
+		{"an older note of ours", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"0\"}","dataType":"String"}}`)}, true},
+		{"no attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{}`)}, true},
+		{"as large as may be", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note)), HasBody: true}, true},
+		{"too large for the note", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note+1)), HasBody: true}, true},
+		{"as large as a message may be", message.Message{Body: []byte(strings.Repeat("x", 1<<20)), HasBody: true}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, c := server(t)
+			c = c.WithTimeout(10 * time.Second) // for a MiB, on a busy machine
+			q := s.Queue("dlq", nil)
+			tt.m.ID, tt.m.HasSent = "1", true
+			// sentTimestamp 0 would be left out of the note.
+			tt.m.SentMillis = 1
+			unsent, err := c.DeadLetter(q.URL, "m").Send(t.Context(), rejected(body("before"), tt.m, body("after")))
+			silent(t, err)
+			if sent := len(q.Messages()); tt.want && (err != nil || unsent != nil || sent != 3) || !tt.want && (err == nil || !slices.Equal(unsent, []int{1}) || sent != 2) {
+				t.Errorf("got %v, %v, %d sent, want it sent: %v", unsent, err, sent, tt.want)
+			}
+			if tt.want {
+				// Without room for the note the message goes without; what the sender put there stays.
+				all := q.Messages()
+				got := all[slices.IndexFunc(all, func(m sqstest.Message) bool { return m.Body == string(tt.m.Body) })].Attributes["sluice"].StringValue
+				bare := slices.Contains([]string{"ten attributes", "the sender's own sluice", "too large for the note", "as large as a message may be"}, tt.name)
+				if noted := got != nil && strings.Contains(*got, "too_long"); noted == bare {
+					t.Errorf("it has a note: %v", noted)
+				}
+			}
+			if err != nil && fault(err) != message.CauseUnsent {
+				t.Errorf("got the fault %s", fault(err))
+			}
+		})
+	}
+}
+
+// TestRejectedToWhereTheyComeFrom: a queue that is its own dead-letter queue,
+// in any spelling of its URL, is sent nothing.
+func TestRejectedToWhereTheyComeFrom(t *testing.T) {
+	t.Parallel()
+	s, c := server(t)
+	q := s.Queue("logins", nil)
+	for _, url := range []string{q.URL, q.URL + "/", strings.Replace(q.URL, "127.0.0.1", "localhost", 1)} {
+		m := body("x")
+		m.QueueARN = q.ARN
+		unsent, err := c.DeadLetter(url, "m").Send(t.Context(), rejected(m))
+		if !slices.Equal(unsent, []int{0}) || err == nil || fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "the queue that the messages come from") {
+			t.Errorf("%s: got %v, %v", url, unsent, err)
+		}
+	}
+	if n := len(q.Messages()); n != 0 {
+		t.Errorf("%d messages were sent", n)
+	}
+}
+
+// TestRejectedNoteReplaced: a message that AWS's own tools moved back still
+// has the note of the first time.
+func TestRejectedNoteReplaced(t *testing.T) {
+	s, c := server(t)
+	q := s.Queue("dlq", nil)
+	m := body("x")
+	m.Attributes = []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"old\"}","dataType":"String"},"k":{"stringValue":"v","dataType":"String"}}`)
+	if unsent, err := c.DeadLetter(q.URL, "m").Send(t.Context(), rejected(m)); err != nil {
+		t.Fatal(unsent, err)
+	}
+	got := q.Messages()[0].Attributes
+	if len(got) != 2 || !strings.Contains(*got["sluice"].StringValue, `"messageId":"id-x"`) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestRejectedToFIFO(t *testing.T) {
+	s, c := server(t)
+	q := s.Queue("dlq.fifo", nil)
+	var messages []message.Message
+	for i := range 12 {
+		m := body(fmt.Sprintf("%d %s", i, canary))
+		m.FIFO, m.Group, m.ID = true, fmt.Sprintf("g%d", i%3), fmt.Sprintf("m%d", i)
+		messages = append(messages, m)
+	}
+	messages[4].HasBody = false // in g1, behind message 1
+	messages[11].Group = ""
+	send := func(want []int) {
+		t.Helper()
+		unsent, err := c.DeadLetter(q.URL, "m").Send(t.Context(), rejected(messages...))
+		silent(t, err)
+		if !slices.Equal(unsent, want) {
+			t.Errorf("got %v, want %v", unsent, want)
+		}
+	}
+	send([]int{4, 7, 10})
+	send([]int{4, 7, 10}) // redelivered, and swallowed: the deduplication ids are the same
+	groups := map[string][]string{}
+	for _, m := range q.Messages() {
+		groups[m.Group] = append(groups[m.Group], m.DeduplicationID)
+	}
+	want := map[string][]string{"g0": {"m0", "m3", "m6", "m9"}, "g1": {"m1"}, "g2": {"m2", "m5", "m8"}, "sluice": {"m11"}}
+	if diff := cmp.Diff(groups, want); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+}
+
+func TestDeadLetterNotConfiguredRight(t *testing.T) {
+	_, c := server(t)
+	for _, url := range []string{"dlq", "", "arn:aws:sqs:eu-west-1:000000000000:dlq", "https://sqs.eu-west-1.amazonaws.com", "ftp://h/1/q", "http://%zz/1/q"} {
+		unsent, err := c.DeadLetter(url, "m").Send(t.Context(), rejected(body("x")))
+		if !slices.Equal(unsent, []int{0}) || fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "DEAD_LETTER_QUEUE_URL: not the URL of a queue") {
+			t.Errorf("%q: got %v, %v", url, unsent, err)
+		}
+	}
+}

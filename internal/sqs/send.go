@@ -1,0 +1,197 @@
+package sqs
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"unicode/utf8"
+
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
+
+	"sluice/internal/message"
+)
+
+// The limits of SendMessageBatch: "the maximum allowed individual message
+// size and the maximum total payload size are both 1 MiB 1,048,576 bytes"
+// (SQS API Reference), attributes included, and "a message can contain up to
+// 10 metadata attributes" (Amazon SQS message quotas). A queue may have a
+// lower limit of its own for one message.
+const (
+	maxBytes      = 1 << 20
+	maxAttributes = 10
+)
+
+const sendMessage = "SendMessage"
+
+// Outgoing is a message to be sent.
+type Outgoing struct {
+	Body []byte
+	// Attributes is the JSON that a Lambda event has as messageAttributes, as
+	// in message.Message; nil for none.
+	Attributes []byte
+	// Group is MessageGroupId: needed on a FIFO queue, and allowed on others.
+	Group string
+	// DeduplicationID is MessageDeduplicationId; only a FIFO queue gets it.
+	DeduplicationID string
+}
+
+// prepared is a message as SendMessageBatch takes it.
+type prepared struct {
+	entry types.SendMessageBatchRequestEntry
+	group string
+	bytes int
+	// err is why it cannot be sent, before SQS is asked.
+	err error
+}
+
+var (
+	errBody = errors.New("its body is empty, or not valid UTF-8")
+	errRoom = errors.New("it is too large, or has too many attributes")
+)
+
+// prepare checks a message, and adds a note, in place of one that it may have
+// from an earlier time. Where there is no room for it (10 attributes already,
+// 1 MiB, one of the sender's own by that name), the message goes without:
+// that it gets there matters more.
+func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared {
+	p := prepared{group: m.Group}
+	attributes, err := decodeAttributes(m.Attributes)
+	if err != nil {
+		p.err = err
+		return p
+	}
+	if len(m.Body) == 0 || !utf8.Valid(m.Body) {
+		p.err = errBody
+		return p
+	}
+	if note != nil {
+		attributes = annotated(attributes, note, maxBytes-len(m.Body))
+	}
+	if p.bytes = len(m.Body) + attributesSize(attributes); p.bytes > maxBytes || len(attributes) > maxAttributes {
+		p.err = errRoom
+		return p
+	}
+	body := string(m.Body)
+	p.entry.MessageBody, p.entry.MessageAttributes = &body, attributes
+	if m.Group != "" {
+		p.entry.MessageGroupId = &p.group
+	}
+	if fifo && m.DeduplicationID != "" {
+		p.entry.MessageDeduplicationId = &m.DeduplicationID
+	}
+	return p
+}
+
+// annotated are the attributes with the note, if so many bytes hold them, else
+// without one.
+func annotated(attributes map[string]types.MessageAttributeValue, note *types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
+	old, ok := attributes[NoteAttribute]
+	if ok && decodeNote(old) == nil {
+		return attributes
+	}
+	with := maps.Clone(attributes)
+	if with == nil {
+		with = make(map[string]types.MessageAttributeValue, 1)
+	}
+	with[NoteAttribute] = *note
+	if len(with) > maxAttributes || attributesSize(with) > room {
+		delete(with, NoteAttribute) // also an old one, which would be wrong
+	}
+	return with
+}
+
+// send sends messages, each with the note that outgoing gives, and returns the
+// indexes of those that SQS has not confirmed.
+func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, *types.MessageAttributeValue)) (unsent []int, err error) {
+	j := t.job(sendMessage, n)
+	j.tries = 3
+	ready := make([]prepared, n)
+	for i := range ready {
+		m, note := outgoing(i)
+		ready[i] = prepare(&m, t.fifo, note)
+		if err := ready[i].err; err != nil {
+			j.outcomes[i] = &QueueError{Cause: message.CauseUnsent, text: sendMessage + " on " + t.where() + ": a message cannot be sent: " + err.Error()}
+		}
+	}
+	j.call = func(ctx context.Context, entries []int) ([]*QueueError, error) {
+		in := sqs.SendMessageBatchInput{QueueUrl: &t.url, Entries: make([]types.SendMessageBatchRequestEntry, len(entries))}
+		for k, i := range entries {
+			in.Entries[k] = ready[i].entry
+			in.Entries[k].Id = entryID(k)
+		}
+		out, err := t.client.api.SendMessageBatch(ctx, &in, t.options)
+		if err != nil {
+			return nil, err
+		}
+		return j.confirm(len(entries), ids(out.Successful, func(e types.SendMessageBatchResultEntry) *string { return e.Id }), out.Failed), nil
+	}
+	if t.fifo {
+		j.parallel = 1
+		j.inOrder(ctx, ready)
+	} else {
+		j.run(ctx, pack(ready))
+	}
+	return j.result()
+}
+
+// pack puts the messages that can be sent into batches, by number and size.
+func pack(ready []prepared) (batches [][]int) {
+	size := 0
+	for i := range ready {
+		if ready[i].err != nil {
+			continue
+		}
+		last := len(batches) - 1
+		if last < 0 || len(batches[last]) == maxEntries || size+ready[i].bytes > maxBytes {
+			batches, size = append(batches, make([]int, 0, maxEntries)), 0
+			last++
+		}
+		batches[last], size = append(batches[last], i), size+ready[i].bytes
+	}
+	return batches
+}
+
+// orderWindow is how far ahead inOrder looks for messages of other groups.
+const orderWindow = 100
+
+// inOrder sends to a FIFO queue, one batch after another, so that the order
+// of a group holds and ends at the first message that cannot be sent. A batch
+// has one message of a group at most: SQS may refuse one entry of a batch and
+// take the next, which would then be ahead of it.
+func (j *job) inOrder(ctx context.Context, ready []prepared) {
+	waiting := make([]int, len(ready))
+	for i := range waiting {
+		waiting[i] = i
+	}
+	stopped := map[string]bool{}
+	behind := &QueueError{Cause: message.CauseUnsent, text: sendMessage + " on " + j.where() + ": an earlier message of the group was not sent"}
+	for len(waiting) > 0 {
+		batch, size := make([]int, 0, maxEntries), 0
+		var left []int
+		seen := map[string]bool{}
+		window := waiting[:min(orderWindow, len(waiting))]
+		for _, i := range window {
+			switch p := &ready[i]; {
+			case stopped[p.group]:
+				j.outcomes[i] = behind
+			case seen[p.group], p.err == nil && (len(batch) == maxEntries || size+p.bytes > maxBytes):
+				left = append(left, i)
+				seen[p.group] = true
+			case p.err != nil:
+				stopped[p.group] = true
+			default:
+				batch, size = append(batch, i), size+p.bytes
+				seen[p.group] = true
+			}
+		}
+		j.settle(ctx, batch)
+		for _, i := range batch {
+			if j.outcomes[i] != nil {
+				stopped[ready[i].group] = true
+			}
+		}
+		waiting = waiting[len(window)-len(left):]
+		copy(waiting, left)
+	}
+}

@@ -1,0 +1,144 @@
+package drill_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/internal/model"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/runtimeapi"
+	"sluice/models"
+)
+
+// kills is how often the function is killed. TEST_KILLS says so, which `make drill` sets.
+func kills(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("TEST_KILLS")
+	if text == "" {
+		return 50
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("TEST_KILLS: %v", err)
+	}
+	return n
+}
+
+// TestKilledBetweenCommitAndAnswer kills the real process of the function
+// (kill -9) after its COMMIT and before its answer, and delivers the batch
+// again, as SQS does.
+//
+// No kill misses: what the server says of the COMMIT never reaches the
+// function, so it cannot have answered, and it is killed once others see its
+// rows.
+func TestKilledBetweenCommitAndAnswer(t *testing.T) {
+	t.Parallel()
+	kills := kills(t)
+	m, err := model.Load("user_logins", models.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.New(t, m.DDL()...)
+	binary := filepath.Join(t.TempDir(), "bootstrap")
+	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
+		t.Fatal(err)
+	}
+	proxy := pgtest.NewProxy(t, db.URL)
+	var output safeBuilder
+	start := func() *runtimeapi.Function {
+		f, err := runtimeapi.Start(t.Context(), binary, []string{"DATABASE_URL=" + proxy.URL, "SLUICE_MASK_KEYS=k1:0123456789abcdef0123456789abcdef"}, time.Hour, &output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	const size = 10
+	warm, answered, want := 0, 0, int64(0)
+	for i := range kills {
+		f := start()
+		e := event(size)
+		// Every other function has a connection when its batch comes. The
+		// others open one for it, which hears nothing after its set-up.
+		if i%2 == 0 {
+			if a, err := f.Invoke(event(1)); err != nil || a.Failed {
+				t.Fatalf("%s, %v", a.Body, err)
+			}
+			want++
+			warm++
+			proxy.DropServerBytes()
+		} else {
+			proxy.DropAnswers(true)
+		}
+		want += size
+		if err := f.Send(e); err != nil {
+			t.Fatal(err)
+		}
+		for db.Count(t, "SELECT count(*) FROM user_logins") < want {
+			select {
+			case <-f.Exited():
+				t.Fatalf("the function ended by itself: %s", output.String())
+			case <-time.After(time.Millisecond):
+			}
+		}
+		f.Kill()
+		proxy.DropAnswers(false)
+		proxy.Cut()
+		select {
+		case <-f.Answers():
+			answered++
+		default:
+		}
+		again := start()
+		if a, err := again.Invoke(e); err != nil || a.Failed || string(a.Body) != `{"batchItemFailures":[]}` {
+			t.Fatalf("delivered again: %s, %v", a.Body, err)
+		}
+		again.Kill()
+		if got := db.Count(t, "SELECT count(*) FROM user_logins"); got != want {
+			t.Fatalf("after kill %d there are %d rows, want %d", i+1, got, want)
+		}
+	}
+	twice := db.Count(t, "SELECT count(*) FROM (SELECT user_id FROM user_logins GROUP BY user_id HAVING count(*) > 1) AS t")
+	t.Logf("killed %d times behind the COMMIT, %d of them on the first batch of a connection, %d behind the answer: %d messages, %d rows, %d twice",
+		kills, kills-warm, answered, want, db.Count(t, "SELECT count(*) FROM user_logins"), twice)
+	if twice != 0 {
+		t.Errorf("%d messages have two rows", twice)
+	}
+	if answered != 0 {
+		t.Errorf("the function had answered before %d of %d kills, want none", answered, kills)
+	}
+}
+
+// TestMisconfiguredFunctionSaysSo starts the real process without what it needs.
+func TestMisconfiguredFunctionSaysSo(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it builds the function: not with -short")
+	}
+	binary := filepath.Join(t.TempDir(), "bootstrap")
+	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
+		t.Fatal(err)
+	}
+	var output safeBuilder
+	f, err := runtimeapi.Start(t.Context(), binary, []string{"SLUICE_MODEL=nosuch"}, time.Minute, &output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Kill()
+	a, err := f.Invoke(event(1))
+	if err != nil || !a.Failed {
+		t.Fatalf("got %s, %v, want an error", a.Body, err)
+	}
+	for _, want := range []string{`"errorType":"ConfigError"`, "DATABASE_URL is not set", "SLUICE_MASK_KEYS", "no model is named"} {
+		if !strings.Contains(string(a.Body), want) {
+			t.Errorf("the error lacks %q: %s", want, a.Body)
+		}
+	}
+	if err := f.Terminate(); err != nil {
+		t.Fatal(fmt.Errorf("terminate: %w", err))
+	}
+}

@@ -1,0 +1,44 @@
+package storetest_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"sluice/internal/model"
+	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(t *testing.T) storetest.Harness {
+		db := pgtest.New(t)
+		return storetest.Harness{
+			Open: func(t testing.TB, m *model.Model) storetest.Store {
+				t.Helper()
+				s, err := postgres.Open(db.URL, m.Table)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(s.Close)
+				return s
+			},
+			DDL:     (*model.Model).DDL,
+			Exec:    func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
+			Rows:    func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
+			Swallow: func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
+			Raise: func(table, condition string) string {
+				return trigger(table, condition, "RAISE EXCEPTION 'not %', NEW.user_id USING DETAIL = NEW.user_id")
+			},
+		}
+	})
+}
+
+func trigger(table, condition, then string) string {
+	return fmt.Sprintf(`CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF %s THEN %s; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER refuse BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION refuse()`, condition, then, table)
+}
