@@ -135,7 +135,7 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 			closeStore()
 		}
 	}()
-	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseOperator {
+	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseConfiguration {
 		return nil, nil, err
 	}
 	client, err := sqs.NewClient(ctx, loadAWS)

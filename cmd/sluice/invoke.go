@@ -67,7 +67,7 @@ func outage(r *ingest.Report) bool {
 	failed := false
 	for _, v := range r.Verdicts {
 		switch v.Cause {
-		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CausePanic:
+		case message.CauseTransient, message.CauseConfiguration, message.CauseDeadline, message.CauseDiscarded, message.CausePanic:
 			failed = true
 		case message.CauseNone, message.CauseGroup, message.CauseUnsent:
 		}

@@ -216,7 +216,7 @@ func (r *run) unfinished() error {
 
 var unfinishedWords = map[message.Cause]string{
 	message.CausePanic:     "a panic met some, its stack is in the log",
-	message.CauseSwallowed: "the database took some rows and did not keep them, look for a trigger",
+	message.CauseDiscarded: "the database took some rows and did not keep them, look for a trigger",
 	message.CauseUnsent:    "the dead-letter queue did not take some that were rejected, the log says why",
 }
 

@@ -64,7 +64,7 @@ func TestDatabaseDownAndBack(t *testing.T) {
 	eventually(t, "all are deleted", func() bool { return len(s.queue.Messages()) == 0 })
 	r.stop()
 	got, err := r.wait()
-	if err != nil || got.Causes[message.CauseMoment] == 0 || got.Rejected != 0 {
+	if err != nil || got.Causes[message.CauseTransient] == 0 || got.Rejected != 0 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if down() {
@@ -110,7 +110,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 				seen.mu.Lock()
 				defer seen.mu.Unlock()
 				for _, transaction := range seen.transactions {
-					if transaction.Fault == message.CauseMoment {
+					if transaction.Fault == message.CauseTransient {
 						return true
 					}
 				}
@@ -120,7 +120,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 			put(5)
 			eventually(t, "all are stored", func() bool { return s.rows(t) == sent })
 			r.stop()
-			if got, err := r.wait(); err != nil || got.Causes[message.CauseMoment] == 0 || fifo != (got.Causes[message.CauseGroup] > 0) {
+			if got, err := r.wait(); err != nil || got.Causes[message.CauseTransient] == 0 || fifo != (got.Causes[message.CauseGroup] > 0) {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -286,7 +286,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 		s := newSite(t, siteOptions{})
 		s.put(0, 100)
 		got, err := s.consumer(t, func(c *consume.Consumer) {
-			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, keysError{message.CauseOperator} }
+			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, keysError{message.CauseConfiguration} }
 		}).Run(t.Context())
 		if !errors.As(err, &keysError{}) || got.Stored != 0 {
 			t.Errorf("got %+v, %v", got, err)
@@ -330,14 +330,14 @@ func TestKeysThatComeLater(t *testing.T) {
 		c.Concurrency = 1
 		c.Keys = func(ctx context.Context) (*mask.Keyring, error) {
 			if asked++; asked <= 3 {
-				return nil, keysError{message.CauseMoment}
+				return nil, keysError{message.CauseTransient}
 			}
 			return keys(ctx)
 		}
 	}))
 	s.wantRows(t, 100)
 	s.wantEmpty(t)
-	if got.Causes[message.CauseMoment] == 0 {
+	if got.Causes[message.CauseTransient] == 0 {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -560,7 +560,7 @@ func TestSwallowedRows(t *testing.T) {
 		CREATE TRIGGER swallow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION swallow()`)
 	s.put(0, 20)
 	got, err := s.consumer(t, nil).Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "look for a trigger") || got.Stored != 19 || got.Causes[message.CauseSwallowed] != 1 {
+	if err == nil || !strings.Contains(err.Error(), "look for a trigger") || got.Stored != 19 || got.Causes[message.CauseDiscarded] != 1 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }

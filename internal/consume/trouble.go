@@ -60,7 +60,7 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 	t.tries++
 	if t.tries == 1 || now.Sub(t.logged) >= t.silent {
 		trouble, level := " is out of reach", slog.LevelWarn
-		if cause, _ := message.FaultOf(err); cause == message.CauseOperator {
+		if cause, _ := message.FaultOf(err); cause == message.CauseConfiguration {
 			trouble = " refuses the work"
 			if _, ok := errors.AsType[*sqs.QueueError](err); ok {
 				level = slog.LevelDebug // it ends the run soon, with this error
@@ -96,7 +96,7 @@ const boundedTries = 4
 // final says whether trying again is pointless.
 func (t *trouble) final() bool {
 	fault, ok := errors.AsType[*sqs.QueueError](t.err)
-	return ok && fault.Cause == message.CauseOperator && t.tries >= boundedTries
+	return ok && fault.Cause == message.CauseConfiguration && t.tries >= boundedTries
 }
 
 // Open opens the queue of a URL, with the variable that it comes from. While
@@ -111,7 +111,7 @@ func Open(ctx context.Context, client *sqs.Client, url, setting string, o Option
 			t.over(ctx, log)
 			return q, nil
 		}
-		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseOperator && fault.Code == "" {
+		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseConfiguration && fault.Code == "" {
 			return nil, err // SQS was not even asked: the configuration is at fault
 		}
 		t.met(ctx, log, began, err)

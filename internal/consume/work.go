@@ -81,7 +81,7 @@ func (r *run) transact(ctx context.Context, p *pass) {
 		p.Inserted, p.asked, p.err, p.Fault = report.Inserted, report.StoreTime > 0, report.Err, report.Fault
 		p.works = p.asked && (p.err == nil || report.Count(message.Stored) > 0)
 		// An outage is logged by who waits for its end, and only there.
-		if c := report.Counts(); c.Rejected+c.Causes[message.CauseSwallowed] > 0 || p.err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
+		if c := report.Counts(); c.Rejected+c.Causes[message.CauseDiscarded] > 0 || p.err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
 			if !p.works {
 				report.Err = nil
 			}
@@ -121,7 +121,7 @@ func (r *run) judged(ctx context.Context, p *pass) {
 func (r *run) failed(ctx context.Context, began time.Time, whose message.Cause, err error) {
 	switch {
 	case r.ending:
-	case whose == message.CauseOperator && (!r.everWorked || !r.database.within(r.Patience)):
+	case whose == message.CauseConfiguration && (!r.everWorked || !r.database.within(r.Patience)):
 		r.end(ctx, EndedFailed, err)
 	default:
 		r.trust = untried
@@ -174,7 +174,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 		case v.Outcome == message.Rejected:
 			leave = append(leave, i)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
-		case v.Cause == message.CauseOperator && p.probe:
+		case v.Cause == message.CauseConfiguration && p.probe:
 			// As useless: the end of the run may not be known yet.
 			later = append(later, i)
 			delayed[m.Group] = true
@@ -183,7 +183,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 		case v.Cause == message.CauseGroup && !delayed[m.Group], v.Cause == message.CausePanic:
 			leave = append(leave, i)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
-		case v.Cause == message.CauseGroup, v.Cause == message.CauseSwallowed, v.Cause == message.CauseUnsent:
+		case v.Cause == message.CauseGroup, v.Cause == message.CauseDiscarded, v.Cause == message.CauseUnsent:
 			later = append(later, i)
 			delayed[m.Group] = true
 			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqs.MaxDelay))
@@ -245,7 +245,7 @@ func (r *run) deadLetter(ctx context.Context, p *pass) {
 	}
 	unsent, err := persist(ctx, rejected, r.DeadLetters.Send, func(err error) bool {
 		fault, ok := errors.AsType[*sqs.QueueError](err)
-		return (!ok || fault.Cause == message.CauseMoment) && !r.stopping.Load()
+		return (!ok || fault.Cause == message.CauseTransient) && !r.stopping.Load()
 	})
 	if len(unsent) > 0 {
 		r.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
@@ -328,7 +328,7 @@ func (r *run) remove(ctx context.Context, p *pass, which []int) {
 	rest, err := persist(ctx, which, func(ctx context.Context, which []int) ([]int, error) { return r.Queue.Delete(ctx, p.handles(which)) }, always)
 	if len(rest) > 0 {
 		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
-		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseOperator {
+		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseConfiguration {
 			p.fatal = err
 		}
 	}

@@ -25,9 +25,9 @@ func TestLoginOfTheURL(t *testing.T) {
 		t.Errorf("got %+v, want the URL's login", got)
 	}
 	_, err := c.Database.Refresh(t.Context(), url)
-	check(t, err, message.CauseOperator, "DATABASE_URL")
+	check(t, err, message.CauseConfiguration, "DATABASE_URL")
 	_, err = c.MaskKeys.Keyring(t.Context())
-	check(t, err, message.CauseOperator, "SLUICE_MASK_SECRET_ARN")
+	check(t, err, message.CauseConfiguration, "SLUICE_MASK_SECRET_ARN")
 }
 
 func TestSecretGoesBeforeTheURL(t *testing.T) {
@@ -104,10 +104,10 @@ func TestSecretThatIsNone(t *testing.T) {
 			t.Parallel()
 			i := install(t, test.secret)
 			_, err := i.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseOperator, "DATABASE_SECRET_ARN", test.want)
+			check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN", test.want)
 			// An operator's fault stands for a while: nobody mends it within a moment.
 			_, err = i.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseOperator, test.want)
+			check(t, err, message.CauseConfiguration, test.want)
 			if n := i.count(); n != 1 {
 				t.Errorf("%d calls, want 1", n)
 			}
@@ -124,7 +124,7 @@ func TestNobodyNamesAHost(t *testing.T) {
 	t.Parallel()
 	i := install(t, `{"username":"sluice","password":"`+canary+`"}`)
 	_, err := i.Database.Fetch(t.Context(), login.Login{Verified: true})
-	check(t, err, message.CauseOperator, "names a host")
+	check(t, err, message.CauseConfiguration, "names a host")
 }
 
 func TestLoginIsFetchedOnceAndKept(t *testing.T) {
@@ -204,7 +204,7 @@ func TestRotationGap(t *testing.T) {
 				t.Errorf("%s: got %+v, %v", step.name, next, err)
 			}
 		} else {
-			check(t, err, message.CauseOperator, "DATABASE_SECRET_ARN", "rotation")
+			check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN", "rotation")
 		}
 		if n := i.count(); n != step.wantCalls {
 			t.Errorf("%s: %d calls, want %d", step.name, n, step.wantCalls)
@@ -219,7 +219,7 @@ func TestRefusedAtOnce(t *testing.T) {
 	i := install(t, secretOf("one"))
 	used := fetch(t, i.Credentials)
 	_, err := i.Database.Refresh(t.Context(), used)
-	check(t, err, message.CauseOperator, "correct them")
+	check(t, err, message.CauseConfiguration, "correct them")
 	if n := i.count(); n != 1 {
 		t.Errorf("%d calls, want 1", n)
 	}
@@ -272,8 +272,8 @@ func TestHundredFirstFetchesAreOne(t *testing.T) {
 		want message.Cause
 	}{
 		{"good", answer{secret: secretOf("one"), pause: 100 * time.Millisecond}, message.CauseNone},
-		{"denied", answer{code: "AccessDeniedException", status: 400, pause: 100 * time.Millisecond}, message.CauseOperator},
-		{"broken", answer{code: "InternalServiceError", status: 500, pause: 100 * time.Millisecond}, message.CauseMoment},
+		{"denied", answer{code: "AccessDeniedException", status: 400, pause: 100 * time.Millisecond}, message.CauseConfiguration},
+		{"broken", answer{code: "InternalServiceError", status: 500, pause: 100 * time.Millisecond}, message.CauseTransient},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -319,7 +319,7 @@ func TestRefreshThatFails(t *testing.T) {
 	i.set(answer{code: "ThrottlingException", status: 400})
 	for range 4 {
 		_, err := i.Database.Refresh(t.Context(), used)
-		check(t, err, message.CauseMoment, "ThrottlingException")
+		check(t, err, message.CauseTransient, "ThrottlingException")
 	}
 	if n := i.count(); n != 2 {
 		t.Errorf("%d calls, want 2: a throttled refresh is not repeated at once", n)
@@ -368,7 +368,7 @@ func TestCallsEndWithTheContext(t *testing.T) {
 		return err
 	})
 	for _, err := range errs {
-		check(t, err, message.CauseMoment, "no time left")
+		check(t, err, message.CauseTransient, "no time left")
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%v hides the caller's deadline", err)
 		}
@@ -412,7 +412,7 @@ func TestHangIsTriedTwice(t *testing.T) {
 	_, err := i.Database.Fetch(t.Context(), url)
 	<-i.hanged
 	<-i.hanged
-	check(t, err, message.CauseMoment, "no answer in time", "VPC endpoint", region)
+	check(t, err, message.CauseTransient, "no answer in time", "VPC endpoint", region)
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Error("a time-out of ours looks like the caller's deadline")
 	}

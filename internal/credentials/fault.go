@@ -25,7 +25,7 @@ import (
 //
 //nolint:revive // Lambda shows the bare name as the errorType
 type CredentialsError struct {
-	// Cause is message.CauseMoment or message.CauseOperator.
+	// Cause is message.CauseTransient or message.CauseConfiguration.
 	Cause message.Cause
 	text  string
 	err   error
@@ -42,12 +42,12 @@ func (e *CredentialsError) Unwrap() error { return e.err }
 func (e *CredentialsError) Fault() message.Cause { return e.Cause }
 
 func operator(format string, args ...any) *CredentialsError {
-	return &CredentialsError{Cause: message.CauseOperator, text: fmt.Sprintf(format, args...)}
+	return &CredentialsError{Cause: message.CauseConfiguration, text: fmt.Sprintf(format, args...)}
 }
 
 func isOperator(err error) bool {
 	ours, ok := errors.AsType[*CredentialsError](err)
-	return ok && ours.Cause == message.CauseOperator
+	return ok && ours.Cause == message.CauseConfiguration
 }
 
 func noRegion(variable string) *CredentialsError {
@@ -78,7 +78,7 @@ func noCredentials(ctx context.Context, err error) *CredentialsError {
 		// Else there was nobody to answer, as where no role is: the
 		// operator's, although a connection failed.
 	}
-	if e.Cause == message.CauseOperator {
+	if e.Cause == message.CauseConfiguration {
 		e.text += "; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 	}
 	return e
@@ -109,7 +109,7 @@ func explain(ctx context.Context, err error) (what string, cause message.Cause) 
 		record    tls.RecordHeaderError
 		timeout   interface{ Timeout() bool }
 	)
-	cause = message.CauseMoment
+	cause = message.CauseTransient
 	switch {
 	case callersEnd(ctx) != nil:
 		return "no time left", cause
@@ -122,15 +122,15 @@ func explain(ctx context.Context, err error) (what string, cause message.Cause) 
 			what += " (request " + id + ")"
 		}
 		if status >= 400 && !passes(code, status) {
-			cause = message.CauseOperator
+			cause = message.CauseConfiguration
 		}
 		return what, cause
 	case errors.As(err, &dns):
 		return fmt.Sprintf("the host %s does not resolve", dns.Name), cause
 	case errors.As(err, &authority):
-		return "the certificate at the other end is signed by an authority that is not trusted here", message.CauseOperator
+		return "the certificate at the other end is signed by an authority that is not trusted here", message.CauseConfiguration
 	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the other end is not AWS, or its certificate is not valid", message.CauseOperator
+		return "the other end is not AWS, or its certificate is not valid", message.CauseConfiguration
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "no answer in time", cause
 	case errors.As(err, &op):
@@ -192,13 +192,13 @@ func (s *secret) remedy(region string, cause message.Cause, err error) string {
 	}
 	signing := status == http.StatusUnauthorized || status == http.StatusForbidden || strings.Contains(code, "Token") || strings.Contains(code, "Signature")
 	switch {
-	case code != "" && cause == message.CauseOperator && signing:
+	case code != "" && cause == message.CauseConfiguration && signing:
 		return "AWS does not take the credentials of this process: check AWS_ACCESS_KEY_ID and the others like it, and this machine's clock"
 	case code != "":
 		return ""
 	case status != 0:
 		return "check AWS_ENDPOINT_URL and HTTPS_PROXY if they are set"
-	case cause == message.CauseOperator:
+	case cause == message.CauseConfiguration:
 		return "check AWS_ENDPOINT_URL; AWS_CA_BUNDLE=<file> names a certificate of your own"
 	default:
 		return "a function in a VPC needs a VPC endpoint for secretsmanager in " + region + ", or a NAT gateway"

@@ -21,7 +21,7 @@ import (
 
 func TestWhoseFault(t *testing.T) {
 	t.Parallel()
-	operator, moment := message.CauseOperator, message.CauseMoment
+	operator, moment := message.CauseConfiguration, message.CauseTransient
 	for _, test := range []struct {
 		name  string
 		given answer
@@ -64,7 +64,7 @@ func TestThrottlingIsTriedTwice(t *testing.T) {
 	i := install(t, "")
 	i.set(answer{code: "ThrottlingException", status: 400})
 	_, err := i.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseMoment, "ThrottlingException")
+	check(t, err, message.CauseTransient, "ThrottlingException")
 	if n := i.count(); n != 2 {
 		t.Errorf("%d attempts, want 2", n)
 	}
@@ -88,10 +88,10 @@ func TestNoWayToAWS(t *testing.T) {
 		cause          message.Cause
 		parts          []string
 	}{
-		{"refused", "http://" + gone, message.CauseMoment, []string{"connection refused", gone, "VPC endpoint"}},
-		{"no such host", "http://sluice.invalid", message.CauseMoment, []string{"the host sluice.invalid does not resolve", "VPC endpoint"}},
-		{"a stranger's certificate", stranger.URL, message.CauseOperator, []string{"not trusted", "AWS_CA_BUNDLE"}},
-		{"no TLS there", strings.Replace(m.URL, "http:", "https:", 1), message.CauseOperator, []string{"AWS_ENDPOINT_URL"}},
+		{"refused", "http://" + gone, message.CauseTransient, []string{"connection refused", gone, "VPC endpoint"}},
+		{"no such host", "http://sluice.invalid", message.CauseTransient, []string{"the host sluice.invalid does not resolve", "VPC endpoint"}},
+		{"a stranger's certificate", stranger.URL, message.CauseConfiguration, []string{"not trusted", "AWS_CA_BUNDLE"}},
+		{"no TLS there", strings.Replace(m.URL, "http:", "https:", 1), message.CauseConfiguration, []string{"AWS_ENDPOINT_URL"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -117,7 +117,7 @@ func TestBadNames(t *testing.T) {
 	} {
 		c := credentials.New(credentials.Options{DatabaseSecretARN: id})
 		_, err := c.Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseOperator, "DATABASE_SECRET_ARN is neither the ARN nor the name of a secret")
+		check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN is neither the ARN nor the name of a secret")
 	}
 	for _, id := range []string{"sluice/database", "rds!cluster-0a1b-AbCdEf", databaseARN, strings.Replace(databaseARN, "arn:aws:", "arn:aws-cn:", 1)} {
 		m := newManager(t, secretOf("one"))
@@ -135,7 +135,7 @@ func TestNoRegion(t *testing.T) {
 	m := newManager(t, secretOf("one"))
 	c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)})
 	_, err := c.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseOperator, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
+	check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
 }
 
 // TestEnvironment: the AWS_… variables mean the same to the SDK's loader and to ours.
@@ -203,7 +203,7 @@ func TestBadEnvironment(t *testing.T) {
 	} {
 		c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
 		_, err := c.Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseOperator, tt.want)
+		check(t, err, message.CauseConfiguration, tt.want)
 	}
 }
 
@@ -215,7 +215,7 @@ func TestEndpoints(t *testing.T) {
 			environ := map[string]string{name: value, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_REGION": region}
 			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
 			_, err := c.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseOperator, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
+			check(t, err, message.CauseConfiguration, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
 			environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
 			if err := credentials.CheckEndpoints(environ); err != nil {
 				t.Errorf("ignored: %v", err)
@@ -239,7 +239,7 @@ func TestNoCredentials(t *testing.T) {
 	loader := load(append(noFiles(), config.WithRegion(region))...)
 	for _, o := range []credentials.Options{{DatabaseSecretARN: databaseARN, AWS: loader}, {DatabaseIAMAuth: true, AWS: loader}} {
 		_, err := credentials.New(o).Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseOperator, "no credentials of AWS", "AWS_PROFILE")
+		check(t, err, message.CauseConfiguration, "no credentials of AWS", "AWS_PROFILE")
 		t.Log(err)
 	}
 }
@@ -248,6 +248,6 @@ func TestBadProfile(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nobody")
 	c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)})
 	_, err := c.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseOperator, "AWS_PROFILE")
+	check(t, err, message.CauseConfiguration, "AWS_PROFILE")
 	t.Log(err)
 }

@@ -184,7 +184,7 @@ func TestRefusedToken(t *testing.T) {
 	s.cache.Invalidate()
 	s.hour.turn(4 * time.Second)
 	_, err = c.Database.Refresh(t.Context(), used)
-	check(t, err, message.CauseOperator, "rds_iam", "rds-db:connect", iamURL.User)
+	check(t, err, message.CauseConfiguration, "rds_iam", "rds-db:connect", iamURL.User)
 	if s.calls != 1 {
 		t.Errorf("a token that was made just now was made %d times", s.calls)
 	}
@@ -223,7 +223,7 @@ func TestTokenThatCannotBe(t *testing.T) {
 			t.Parallel()
 			c, _ := iamInstall()
 			_, err := c.Database.Fetch(t.Context(), test.url)
-			check(t, err, message.CauseOperator, test.want)
+			check(t, err, message.CauseConfiguration, test.want)
 		})
 	}
 }
@@ -254,5 +254,5 @@ func TestRegionOfAToken(t *testing.T) {
 	}
 	c, _ := iamInstall(config.WithRegion(""))
 	_, err := c.Database.Fetch(t.Context(), login.Login{Host: "db.example.com", Port: 5432, User: "u", Verified: true})
-	check(t, err, message.CauseOperator, "AWS_REGION")
+	check(t, err, message.CauseConfiguration, "AWS_REGION")
 }

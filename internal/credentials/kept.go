@@ -151,7 +151,7 @@ func (k *kept[T]) wait(ctx context.Context) error {
 	case k.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return &CredentialsError{Cause: message.CauseMoment, text: "no time left to wait for a secret", err: ctx.Err()}
+		return &CredentialsError{Cause: message.CauseTransient, text: "no time left to wait for a secret", err: ctx.Err()}
 	}
 }
 

@@ -121,7 +121,7 @@ func TestFirstKeyringThatFails(t *testing.T) {
 	t.Parallel()
 	i := install(t, `{"primary":"k1","k1":"`+canary+`"}`)
 	_, err := i.MaskKeys.Keyring(t.Context())
-	check(t, err, message.CauseOperator, "SLUICE_MASK_SECRET_ARN", "k1 has 16 bytes")
+	check(t, err, message.CauseConfiguration, "SLUICE_MASK_SECRET_ARN", "k1 has 16 bytes")
 	i.set(answer{secret: ringOf("k1")})
 	i.turn(5 * time.Second)
 	keyring(t, i)

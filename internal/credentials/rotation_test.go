@@ -99,7 +99,7 @@ func TestRotationOnARealServer(t *testing.T) {
 		t.Fatal("the refused login was stored with")
 	}
 	fault, ok := err.(interface{ Fault() message.Cause })
-	if !ok || fault.Fault() != message.CauseOperator || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
+	if !ok || fault.Fault() != message.CauseConfiguration || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
 		t.Errorf("in the gap: %v", err)
 	}
 	x.publish("three-" + canary)

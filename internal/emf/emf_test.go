@@ -24,7 +24,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 			{Outcome: message.Stored},
 			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotJSON}},
 			{Outcome: message.Repeated},
-			{Cause: message.CauseMoment},
+			{Cause: message.CauseTransient},
 			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotJSON}},
 		},
 		Inserted: 1, RoundTrips: 2, StoreTime: 1500 * time.Microsecond,

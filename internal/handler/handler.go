@@ -129,7 +129,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 		defer cancel()
 	}
 	if h.Broken != nil {
-		return ingest.Unable(messages, h.Broken, message.CauseOperator)
+		return ingest.Unable(messages, h.Broken, message.CauseConfiguration)
 	}
 	if len(messages) == 0 {
 		return ingest.Report{}
@@ -144,7 +144,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 // failure returns the operator's fault when no message was stored for it:
 // such an invocation fails, so that alarms see it.
 func failure(r *ingest.Report) error {
-	if r.Fault != message.CauseOperator || r.Count(message.Stored) > 0 {
+	if r.Fault != message.CauseConfiguration || r.Count(message.Stored) > 0 {
 		return nil
 	}
 	return r.Err
@@ -155,7 +155,7 @@ func failure(r *ingest.Report) error {
 func unreject(verdicts []message.Verdict) {
 	for i := range verdicts {
 		if verdicts[i].Outcome == message.Rejected {
-			verdicts[i] = message.Verdict{Cause: message.CauseOperator}
+			verdicts[i] = message.Verdict{Cause: message.CauseConfiguration}
 		}
 	}
 }
@@ -205,7 +205,7 @@ func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *in
 			continue
 		}
 		switch v.Cause {
-		case message.CauseMoment, message.CauseOperator, message.CauseDeadline, message.CauseSwallowed, message.CauseUnsent:
+		case message.CauseTransient, message.CauseConfiguration, message.CauseDeadline, message.CauseDiscarded, message.CauseUnsent:
 			returned = append(returned, i)
 			delayed[messages[i].Group] = true
 		case message.CauseGroup:

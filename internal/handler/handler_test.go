@@ -166,7 +166,7 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 	})
 	t.Run("not while the invocation fails", func(t *testing.T) {
 		t.Parallel()
-		h, log := newHandler(t, storeNone(message.CauseOperator))
+		h, log := newHandler(t, storeNone(message.CauseConfiguration))
 		d := &deadLetters{}
 		h.DeadLetters = d
 		if answer, err := h.Invoke(t.Context(), event(record(1, "bad"), record(2, body()))); err == nil {
@@ -184,7 +184,7 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 func TestReturnedAreBackedOff(t *testing.T) {
 	t.Parallel()
 	swallow := func(_ context.Context, b *batch.Batch) (message.Result, error) {
-		return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseSwallowed}}, b.Len())}, nil
+		return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, b.Len())}, nil
 	}
 	for _, tt := range []struct {
 		name     string
@@ -194,16 +194,16 @@ func TestReturnedAreBackedOff(t *testing.T) {
 		returned []string
 	}{
 		{"none", storeAll, event(record(1, body()), record(2, "bad")), ids(2), nil},
-		{"the moment's fault", storeNone(message.CauseMoment), event(record(1, body()), record(2, "bad"), record(3, body())), ids(1, 2, 3), ids(1, 3)},
+		{"the moment's fault", storeNone(message.CauseTransient), event(record(1, body()), record(2, "bad"), record(3, body())), ids(1, 2, 3), ids(1, 3)},
 		{"the deadline", storeNone(message.CauseDeadline), event(record(1, body())), ids(1), ids(1)},
 		{"swallowed", swallow, event(record(1, body())), ids(1), ids(1)},
-		{"the operator's fault", storeNone(message.CauseOperator), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
+		{"the operator's fault", storeNone(message.CauseConfiguration), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
 		{"not behind a rejected one of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
 		{
-			"behind one of the group that is backed off", storeNone(message.CauseMoment),
+			"behind one of the group that is backed off", storeNone(message.CauseTransient),
 			event(inGroup(1, "a", body()), inGroup(2, "b", "bad"), inGroup(3, "a", "bad"), inGroup(4, "b", body()), inGroup(5, "a", body())), ids(1, 2, 3, 4, 5), ids(1, 3, 5),
 		},
-		{"behind the operator's fault", storeNone(message.CauseOperator), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
+		{"behind the operator's fault", storeNone(message.CauseConfiguration), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -233,11 +233,11 @@ func TestReturnedAreBackedOff(t *testing.T) {
 // would deliver those again.
 func TestAnOperatorsFaultIsLoud(t *testing.T) {
 	t.Parallel()
-	h, log := newHandler(t, storeNone(message.CauseOperator))
+	h, log := newHandler(t, storeNone(message.CauseConfiguration))
 	var seen *ingest.Report
 	h.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { seen = r }
 	answer, err := h.Invoke(t.Context(), event(record(1, body())))
-	if !errors.Is(err, fails(message.CauseOperator)) || answer != nil {
+	if !errors.Is(err, fails(message.CauseConfiguration)) || answer != nil {
 		t.Errorf("got %s, %v", answer, err)
 	}
 	if seen == nil || seen.Count(message.Returned) != 1 {
@@ -247,7 +247,7 @@ func TestAnOperatorsFaultIsLoud(t *testing.T) {
 		t.Error("the log lacks the fault")
 	}
 	h, _ = newHandler(t, func(_ context.Context, b *batch.Batch) (message.Result, error) {
-		return message.Result{Verdicts: slices.Concat([]message.Verdict{{Outcome: message.Stored}}, make([]message.Verdict, b.Len()-1))}, fails(message.CauseOperator)
+		return message.Result{Verdicts: slices.Concat([]message.Verdict{{Outcome: message.Stored}}, make([]message.Verdict, b.Len()-1))}, fails(message.CauseConfiguration)
 	})
 	if diff := cmp.Diff(invoke(t, h, event(record(1, body()), record(2, body()))), ids(2)); diff != "" {
 		t.Errorf("failed got(-) want(+):\n%s", diff)
@@ -272,7 +272,7 @@ func TestBroken(t *testing.T) {
 
 func TestNoKeys(t *testing.T) {
 	t.Parallel()
-	for cause, loud := range map[message.Cause]bool{message.CauseOperator: true, message.CauseMoment: false} {
+	for cause, loud := range map[message.Cause]bool{message.CauseConfiguration: true, message.CauseTransient: false} {
 		h, log := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
 		b := &backoff{}
 		h.Backoff = b
@@ -324,7 +324,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
 		"backoff": func(h *handler.Handler) {
 			h.Backoff = panicking{canary}
-			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(message.CauseMoment) }
+			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(message.CauseTransient) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -376,7 +376,7 @@ func TestTimeIsLeft(t *testing.T) {
 				var forStore, forSQS time.Time
 				h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
 					forStore, _ = ctx.Deadline()
-					return message.Result{}, fails(message.CauseMoment)
+					return message.Result{}, fails(message.CauseTransient)
 				})
 				if tt.queues {
 					h.Backoff = returnFunc(func(ctx context.Context) { forSQS, _ = ctx.Deadline() })

@@ -264,7 +264,7 @@ func FaultOf(err error) message.Cause {
 	if cause, ok := message.FaultOf(err); ok {
 		return cause
 	}
-	return message.CauseMoment
+	return message.CauseTransient
 }
 
 // call keeps a panic of the store from ending the process.

@@ -260,14 +260,14 @@ func TestFaults(t *testing.T) {
 		want   string
 		fault  message.Cause
 	}{
-		{"the moment's", message.Result{}, fault(message.CauseMoment), "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseMoment},
-		{"the operator's", message.Result{}, fault(message.CauseOperator), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseOperator},
-		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", fault(message.CauseOperator)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseOperator},
-		{"not said: the moment's", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseMoment},
+		{"the moment's", message.Result{}, fault(message.CauseTransient), "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
+		{"the operator's", message.Result{}, fault(message.CauseConfiguration), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
+		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", fault(message.CauseConfiguration)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
+		{"not said: the moment's", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
 		{"the deadline", message.Result{}, fmt.Errorf("insert: %w", context.DeadlineExceeded), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)", message.CauseDeadline},
-		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Inserted: 1}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseMoment},
-		{"some are refused all the same", message.Result{Verdicts: []message.Verdict{{}, rejected}}, odd, "a:returned(moment) b:rejected(not_json) c:rejected(refused_by_database)", message.CauseMoment},
-		{"a cause of its own", message.Result{Verdicts: []message.Verdict{{Cause: message.CauseSwallowed}, stored}}, nil, "a:returned(swallowed) b:rejected(not_json) c:stored", ""},
+		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Inserted: 1}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseTransient},
+		{"some are refused all the same", message.Result{Verdicts: []message.Verdict{{}, rejected}}, odd, "a:returned(moment) b:rejected(not_json) c:rejected(refused_by_database)", message.CauseTransient},
+		{"a cause of its own", message.Result{Verdicts: []message.Verdict{{Cause: message.CauseDiscarded}, stored}}, nil, "a:returned(swallowed) b:rejected(not_json) c:stored", ""},
 		{"too few verdicts prove nothing", message.Result{Verdicts: []message.Verdict{stored}}, nil, "a:stored b:rejected(not_json) c:returned", ""},
 		{"no verdicts prove nothing", message.Result{}, nil, "a:returned b:rejected(not_json) c:returned", ""},
 	} {
@@ -420,11 +420,11 @@ func TestUnable(t *testing.T) {
 	t.Parallel()
 	all := messages("a b! g/c")
 	err := errors.New("no keys")
-	report := ingest.Unable(all, err, message.CauseOperator)
+	report := ingest.Unable(all, err, message.CauseConfiguration)
 	if got, want := words(all, report), "a:returned(operator) b:returned(operator) c:returned(operator)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if !errors.Is(report.Err, err) || report.Fault != message.CauseOperator || report.Count(message.Returned) != 3 {
+	if !errors.Is(report.Err, err) || report.Fault != message.CauseConfiguration || report.Count(message.Returned) != 3 {
 		t.Errorf("got %+v", report)
 	}
 }
@@ -514,7 +514,7 @@ func TestLog(t *testing.T) {
 	}
 	all := messages(short.String() + "good")
 	report := s.pipeline.Run(t.Context(), s.keys, all)
-	report.Err, report.Fault = errors.New("what went wrong"), message.CauseMoment
+	report.Err, report.Fault = errors.New("what went wrong"), message.CauseTransient
 	s.pipeline.Log(t.Context(), all, &report)
 	log := s.log.String()
 	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {
@@ -541,7 +541,7 @@ func TestSwallowedInTheLog(t *testing.T) {
 	s := newSite(t, &store{})
 	const n = 3 * ingest.MaxLines
 	all := messages(strings.TrimSpace(strings.Repeat("m ", n)))
-	report := ingest.Report{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseSwallowed}}, n)}
+	report := ingest.Report{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, n)}
 	s.pipeline.Log(t.Context(), all, &report)
 	log := s.log.String()
 	if got := strings.Count(log, `"message_id":"m","cause":"swallowed"}`); got != ingest.MaxLines {

@@ -28,7 +28,7 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 			if rejected++; rejected <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append([]slog.Attr{id}, attrs(&v.Rejection)...)...)
 			}
-		case v.Cause == message.CauseSwallowed: // no error tells of it
+		case v.Cause == message.CauseDiscarded: // no error tells of it
 			if swallowed++; swallowed <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database took its row and did not keep it, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
 			}
@@ -38,7 +38,7 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages rejected", slog.Int("count", more))
 	}
 	if more := swallowed - maxLines; more > 0 {
-		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseSwallowed)))
+		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
 	}
 	if r.Fault != message.CauseNone {
 		fault := []slog.Attr{slog.String("fault", string(r.Fault))}

@@ -92,12 +92,12 @@ const (
 	CausePanic Cause = "panic"
 	// CauseDeadline: the invocation had no time left for it.
 	CauseDeadline Cause = "deadline"
-	// CauseMoment: the database or the network failed for the moment.
-	CauseMoment Cause = "moment"
-	// CauseOperator: somebody has to mend the database or the configuration.
-	CauseOperator Cause = "operator"
-	// CauseSwallowed: the database took the row and did not keep it (a trigger).
-	CauseSwallowed Cause = "swallowed"
+	// CauseTransient: the database or the network failed for the moment.
+	CauseTransient Cause = "moment"
+	// CauseConfiguration: somebody has to mend the database or the configuration.
+	CauseConfiguration Cause = "operator"
+	// CauseDiscarded: the database took the row and did not keep it (a trigger).
+	CauseDiscarded Cause = "swallowed"
 	// CauseUnsent: rejected, but the dead-letter queue did not take it.
 	CauseUnsent Cause = "unsent"
 )

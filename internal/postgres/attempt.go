@@ -156,7 +156,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	}
 	if ended != nil && err != nil && (state == "" || state == "57014") { // that was us
 		err = s.fault(ctx, s.inserting, ended)
-		state, cause = "", message.CauseMoment
+		state, cause = "", message.CauseTransient
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
@@ -171,7 +171,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	// The server refused a statement for what is in its catalog: there is no
 	// doubt about the connection, and an outage of that kind must not add a
 	// login to each invocation.
-	configuration := state != "" && cause == message.CauseOperator && !outdated
+	configuration := state != "" && cause == message.CauseConfiguration && !outdated
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
@@ -186,13 +186,13 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 // transient reports whether an error passes by itself.
 func transient(err error) bool {
 	cause, _ := message.FaultOf(err)
-	return cause == message.CauseMoment
+	return cause == message.CauseTransient
 }
 
 // discarded reports whether the server took rows and did not keep them.
 func discarded(verdicts []message.Verdict) bool {
 	for i := range verdicts {
-		if verdicts[i].Cause == message.CauseSwallowed {
+		if verdicts[i].Cause == message.CauseDiscarded {
 			return true
 		}
 	}
@@ -203,7 +203,7 @@ func discarded(verdicts []message.Verdict) bool {
 // the server is gone, or has become a replica.
 func stale(err error) bool {
 	ours, ok := errors.AsType[*DatabaseError](err)
-	return ok && ours.Cause == message.CauseMoment && (ours.SQLState == "" || ours.SQLState == "25006" || strings.HasPrefix(ours.SQLState, "57P"))
+	return ok && ours.Cause == message.CauseTransient && (ours.SQLState == "" || ours.SQLState == "25006" || strings.HasPrefix(ours.SQLState, "57P"))
 }
 
 const (

@@ -31,7 +31,7 @@ func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s.whenItWaits(cancel)
-	s.insertBy(ctx, goods(1, 1)...).blames(message.CauseMoment).verdicts(verdicts{unproven: "1"})
+	s.insertBy(ctx, goods(1, 1)...).blames(message.CauseTransient).verdicts(verdicts{unproven: "1"})
 	time.Sleep(2 * time.Second)
 	// 8 pauses of 5 ms, 10 ms and so on are 1.3 seconds; pgx asks once more.
 	if got := s.proxy.Cancels(); got < 2 || got > 40 {

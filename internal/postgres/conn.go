@@ -123,7 +123,7 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 
 // refused is a login that the server does not take, and why there is no other.
 func refused(server *pgconn.PgError, why error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code, err: why}
+	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: server.Code, err: why}
 	e.say(connecting, describeSession(server), why.Error())
 	if cause, ok := message.FaultOf(why); ok {
 		e.Cause = cause
@@ -146,7 +146,7 @@ func (s *Store) warn(ctx context.Context, unverified string) {
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
 	config, err := s.target.config(l)
 	if err != nil {
-		return nil, &DatabaseError{Cause: message.CauseOperator, text: connecting + ": " + err.Error()}
+		return nil, &DatabaseError{Cause: message.CauseConfiguration, text: connecting + ": " + err.Error()}
 	}
 	s.warn(ctx, unverified(config))
 	for _, config.Password = range passwords(l.Password.Reveal()) {
@@ -183,7 +183,7 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 	if !c.speaksUTF8() {
 		closeConn(c)
 		return nil, &DatabaseError{
-			Cause: message.CauseOperator,
+			Cause: message.CauseConfiguration,
 			text:  connecting + ": the session's client_encoding is not UTF8, which was asked for; check the pooler in between",
 		}
 	}

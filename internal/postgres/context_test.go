@@ -81,15 +81,15 @@ func TestQuotedValuesAreNoEvidence(t *testing.T) {
 					s.quotes(much, events)
 					rows := looksInside(goods(1, n))
 					rows[1].id = 2000
-					o := s.insert(rows...).blames(message.CauseOperator, "23514", `no partition of "events"`)
+					o := s.insert(rows...).blames(message.CauseConfiguration, "23514", `no partition of "events"`)
 					if o.Rejected() > 0 || o.Inserted != n-1 || strings.Contains(o.err.Error(), "nice") {
 						t.Errorf("got %d inserted of %d, %d rejected: %v", o.Inserted, n, o.Rejected(), o.err)
 					}
-					s.insert(looksInside(goods(3001, 3))...).blames(message.CauseOperator, "23514", `no partition of "events"`)
+					s.insert(looksInside(goods(3001, 3))...).blames(message.CauseConfiguration, "23514", `no partition of "events"`)
 
 					s = newSite(t, setup{mode: mode, sql: createEvents + "ALTER TABLE events ADD x text; ALTER TABLE events ALTER x SET DEFAULT convert_from(decode('ff', 'hex'), 'UTF8')"})
 					s.quotes(much, events)
-					if o := s.insert(looksInside(goods(1, n))...).blames(message.CauseOperator, "22021", `the column "x"`); o.Rejected() > 0 {
+					if o := s.insert(looksInside(goods(1, n))...).blames(message.CauseConfiguration, "22021", `the column "x"`); o.Rejected() > 0 {
 						t.Errorf("%d rows are rejected for a default", o.Rejected())
 					}
 				}
@@ -120,7 +120,7 @@ func TestTheFunctionIsKnownBesideQuotedValues(t *testing.T) {
 			s.quotes(much, events)
 			rows := goods(1, 4)
 			badWord(&rows[1])
-			s.insert(rows...).blames(message.CauseOperator, "42P01", `the function "doing"`).verdicts(verdicts{stored: "1 3-4", operator: "2"})
+			s.insert(rows...).blames(message.CauseConfiguration, "42P01", `the function "doing"`).verdicts(verdicts{stored: "1 3-4", operator: "2"})
 		})
 	}
 }
@@ -153,7 +153,7 @@ func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
 	grants := func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
 	s := newSite(t, setup{grants: grants, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
 		CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = mine);` + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (word === 'x')"})
-	s.insert(goods(1, 3)...).blames(message.CauseOperator, "42501", "row-level security").verdicts(verdicts{operator: "1-3"})
+	s.insert(goods(1, 3)...).blames(message.CauseConfiguration, "42501", "row-level security").verdicts(verdicts{operator: "1-3"})
 }
 
 // ledgerGrants are what a role needs for a table with a ledger.
@@ -197,7 +197,7 @@ func TestRowLevelSecurityOfALedger(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := shaped(t, shapes[2], tt.sql, ledgerGrants)
-			s.insertShaped(shapes[2], goods(1, 3)).blames(message.CauseOperator, "42501", tt.says).verdicts(verdicts{operator: "1-3"})
+			s.insertShaped(shapes[2], goods(1, 3)).blames(message.CauseConfiguration, "42501", tt.says).verdicts(verdicts{operator: "1-3"})
 		})
 	}
 }
@@ -208,7 +208,7 @@ func TestAPartitionOfTheLedgerIsMissing(t *testing.T) {
 	ledger := shape{ledger: true, sql: `CREATE TABLE events (id bigint, word text, n integer);
 		CREATE TABLE keys (key bigint PRIMARY KEY) PARTITION BY RANGE (key); CREATE TABLE keys_1 PARTITION OF keys FOR VALUES FROM (0) TO (3);`}
 	s := shaped(t, ledger, "", nil)
-	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseOperator, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", operator: "3"})
+	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseConfiguration, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", operator: "3"})
 }
 
 // TestNoGrantOfAFunction has an error that no field tells from one about the table.
@@ -222,7 +222,7 @@ func TestNoGrantOfAFunction(t *testing.T) {
 			}
 			return []string{"GRANT INSERT, SELECT ON events TO " + role}
 		})
-		s.insertShaped(of, goods(1, 3)).blames(message.CauseOperator, "42501", "lacks a grant", `INSERT on "events"`, "EXECUTE on a function")
+		s.insertShaped(of, goods(1, 3)).blames(message.CauseConfiguration, "42501", "lacks a grant", `INSERT on "events"`, "EXECUTE on a function")
 	}
 }
 
@@ -237,7 +237,7 @@ func TestRowSecurityIsOff(t *testing.T) {
 			}
 			return all
 		})
-		o := s.insertShaped(shapes[of], goods(1, 3)).blames(message.CauseOperator, "42501", tt.says, "row_security = off")
+		o := s.insertShaped(shapes[of], goods(1, 3)).blames(message.CauseConfiguration, "42501", tt.says, "row_security = off")
 		if strings.Contains(o.err.Error(), "grant") {
 			t.Errorf("no grant is missing: %v", o.err)
 		}

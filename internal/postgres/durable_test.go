@@ -266,8 +266,8 @@ func (s *source) cutByAdministrator(function string, first int64) (o *outcome, w
 // may pass.
 func (o *outcome) unconfirmed() {
 	o.Helper()
-	if cause, _ := message.FaultOf(o.err); cause != message.CauseMoment {
-		o.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseMoment)
+	if cause, _ := message.FaultOf(o.err); cause != message.CauseTransient {
+		o.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseTransient)
 	}
 	var stored []int64
 	for i, v := range o.Verdicts {

@@ -27,7 +27,7 @@ func TestTheCatalogGrowsOldDuringAnIsolation(t *testing.T) {
 			now = now.Add(2 * time.Second)
 			return now
 		}))
-		o := s.insert(goods(1, n)...).blames(message.CauseOperator, "23505")
+		o := s.insert(goods(1, n)...).blames(message.CauseConfiguration, "23505")
 		for i, v := range o.Verdicts {
 			if v.Outcome == message.Rejected {
 				t.Errorf("row %d of %d is rejected: %s", o.ids[i], n, spell(v))
@@ -76,7 +76,7 @@ func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {
 	})
 	rows := goods(5, 60)
 	badWord(&rows[0]) // refused before the grant is revoked
-	s.insert(rows...).blames(message.CauseOperator, "42P01")
+	s.insert(rows...).blames(message.CauseConfiguration, "42P01")
 	s.db.Exec(t, "GRANT USAGE ON SCHEMA "+s.db.Schema+" TO "+s.user.User)
 	if o := s.insert(goods(101, 3)...).must(); o.flights == o.RoundTrips {
 		t.Error("the connection was kept")
@@ -118,9 +118,9 @@ func TestAViewHasOtherNamesThanItsTable(t *testing.T) {
 	rows[2].word = nil
 	s.insert(rows...).want(verdicts{stored: "1 4", rejected("23514 constraint no_bad"): "2", rejected("23502 column text"): "3"})
 	s.db.Exec(t, "ALTER TABLE base ADD CONSTRAINT musts CHECK (must = 1); CREATE FUNCTION third() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.key = 22 THEN NEW.must := 2; END IF; RETURN NEW; END $$; CREATE TRIGGER third BEFORE INSERT ON base FOR EACH ROW EXECUTE FUNCTION third()")
-	s.insert(goods(21, 3)...).blames(message.CauseOperator, "musts").verdicts(verdicts{stored: "21 23", operator: "22"})
+	s.insert(goods(21, 3)...).blames(message.CauseConfiguration, "musts").verdicts(verdicts{stored: "21 23", operator: "22"})
 	s.db.Exec(t, "ALTER TABLE base ALTER must DROP DEFAULT")
-	s.insert(goods(11, 3)...).blames(message.CauseOperator, "23502", "must").verdicts(verdicts{operator: "11-13"})
+	s.insert(goods(11, 3)...).blames(message.CauseConfiguration, "23502", "must").verdicts(verdicts{operator: "11-13"})
 }
 
 // TestAnErrorInTheFunctionOfAnOperator is like one in any other function that a CHECK calls.
@@ -132,7 +132,7 @@ func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
 		ALTER TABLE events ADD CONSTRAINT nearby CHECK (word OPERATOR(~~~) 'x')`})
 	rows := goods(1, 4)
 	badWord(&rows[1])
-	s.insert(rows...).blames(message.CauseOperator, "function", "near").verdicts(verdicts{stored: "1 3-4", operator: "2"})
+	s.insert(rows...).blames(message.CauseConfiguration, "function", "near").verdicts(verdicts{stored: "1 3-4", operator: "2"})
 }
 
 // TestAPartitionIsNewerThanTheCatalog has a partition with a constraint on a column that the model
@@ -152,6 +152,6 @@ func TestAPartitionIsNewerThanTheCatalog(t *testing.T) {
 				rows[i].group = i + 1
 			}
 		}
-		s.insert(rows...).blames(message.CauseOperator, "23514").verdicts(verdicts{rejected(byNoBadWord): "11", stored: "12", operator: "101-102"})
+		s.insert(rows...).blames(message.CauseConfiguration, "23514").verdicts(verdicts{rejected(byNoBadWord): "11", stored: "12", operator: "101-102"})
 	}
 }

@@ -16,7 +16,7 @@ import (
 // DatabaseError is why a batch, or what is left of it, was not stored. Its text holds
 // names of the database's objects and never a value.
 type DatabaseError struct {
-	// Cause is message.CauseMoment or message.CauseOperator.
+	// Cause is message.CauseTransient or message.CauseConfiguration.
 	Cause message.Cause
 	// SQLState is empty for an error that is not the server's.
 	SQLState string
@@ -59,7 +59,7 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 	if server := asServer(err); server != nil {
 		return s.refusal(doing, server, s.fresh().catalog)
 	}
-	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
+	e := &DatabaseError{Cause: message.CauseTransient, err: over(ctx)}
 	e.say(doing, broken(err, e.err), "")
 	return e
 }
@@ -76,11 +76,11 @@ func over(ctx context.Context) error {
 // refusal wraps an error of the server that ended what we were doing, or that
 // a row met which is not to blame for it.
 func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseMoment, SQLState: server.Code}
+	e := &DatabaseError{Cause: message.CauseTransient, SQLState: server.Code}
 	j := s.judge(server, c)
 	e.some = j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && ofSome(server)
 	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 	}
 	e.say(doing, s.shown(server, c), s.remedy(server, j, c))
 	return e

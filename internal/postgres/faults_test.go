@@ -128,7 +128,7 @@ func TestFaultsOfTheOperator(t *testing.T) {
 					}
 					s.db.Exec(t, names.Replace(tt.breaks))
 					for i, rows := range [][]row{goods(1, 10), goods(1, 11), goods(1, 100), inGroups("aabbcc", goods(1, 6))} {
-						o := s.insert(rows...).blames(message.CauseOperator, tt.says...)
+						o := s.insert(rows...).blames(message.CauseConfiguration, tt.says...)
 						if i == 1 && o.flights != o.RoundTrips {
 							t.Errorf("%d round trips cost %d flights: the connection was good, and was dropped", o.RoundTrips, o.flights)
 						}
@@ -159,9 +159,9 @@ func TestFaultsOfTheLogin(t *testing.T) {
 		fault     message.Cause
 		says      []string
 	}{
-		{name: "another database", url: strings.Replace(s.user.URL, "/postgres?", "/nowhere?", 1), fault: message.CauseOperator, says: []string{"SQLSTATE 3D000", "name of the database"}},
-		{name: "an unknown setting", url: withOption(t, s.user.URL, "-cnonsense=1"), fault: message.CauseOperator, says: []string{"SQLSTATE 42704"}},
-		{name: "read only", url: withOption(t, s.user.URL, "-cdefault_transaction_read_only=on"), fault: message.CauseMoment, says: []string{"SQLSTATE 25006", "replica or read only", "default_transaction_read_only"}},
+		{name: "another database", url: strings.Replace(s.user.URL, "/postgres?", "/nowhere?", 1), fault: message.CauseConfiguration, says: []string{"SQLSTATE 3D000", "name of the database"}},
+		{name: "an unknown setting", url: withOption(t, s.user.URL, "-cnonsense=1"), fault: message.CauseConfiguration, says: []string{"SQLSTATE 42704"}},
+		{name: "read only", url: withOption(t, s.user.URL, "-cdefault_transaction_read_only=on"), fault: message.CauseTransient, says: []string{"SQLSTATE 25006", "replica or read only", "default_transaction_read_only"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			store := openStore(t, tt.url, events)
@@ -192,7 +192,7 @@ func TestAMissingPartition(t *testing.T) {
 				if ordered { // the last row is not tried, as the one before it must wait
 					want = verdicts{stored: kept, operator: fmt.Sprintf("8-%d", n-1), behind: fmt.Sprint(n), rejected(byNoBadWord): "2"}
 				}
-				s.insert(rows...).verdicts(want).inserts(6).blames(message.CauseOperator, `no partition of "events"`, "create it")
+				s.insert(rows...).verdicts(want).inserts(6).blames(message.CauseConfiguration, `no partition of "events"`, "create it")
 				if got := s.stored(); got != kept {
 					t.Errorf("stored %s, want %s", got, kept)
 				}
@@ -287,7 +287,7 @@ func TestALockIsHeldPastTheDeadline(t *testing.T) {
 				if !errors.Is(o.err, ends.want) {
 					t.Errorf("got error %v, want one that is %v", o.err, ends.want)
 				}
-				o.blames(message.CauseMoment).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", len(rows))}).inserts(0)
+				o.blames(message.CauseTransient).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", len(rows))}).inserts(0)
 				if s.proxy.Cancels() == 0 {
 					t.Error("the server was not told to stop")
 				}

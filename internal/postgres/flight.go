@@ -358,7 +358,7 @@ func (in *insertion) landed(ctx context.Context, doing string, f *flight) ([]ans
 		return nil, in.store.fault(ctx, doing, err)
 	}
 	if in.conn.unconfirmed.Swap(false) {
-		return nil, &DatabaseError{Cause: message.CauseMoment, text: doing + ": committed here, and not confirmed by the synchronous standby; check pg_stat_replication, and what cancelled the wait"}
+		return nil, &DatabaseError{Cause: message.CauseTransient, text: doing + ": committed here, and not confirmed by the synchronous standby; check pg_stat_replication, and what cancelled the wait"}
 	}
 	return answers, nil
 }

@@ -182,7 +182,7 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 				v.Cause = cause
 			}
 		}
-		if h.err == nil || cause == message.CauseOperator {
+		if h.err == nil || cause == message.CauseConfiguration {
 			h.err = err
 		}
 		h.settle(rows, p.result.Verdicts)
@@ -219,7 +219,7 @@ func (h *halves) why(ctx context.Context) error {
 	case h.late == 0:
 		return nil
 	}
-	e := &DatabaseError{Cause: message.CauseMoment, err: context.DeadlineExceeded}
+	e := &DatabaseError{Cause: message.CauseTransient, err: context.DeadlineExceeded}
 	e.say(h.store.inserting, fmt.Sprintf("%d of %d rows took too long, in ever smaller pieces", h.late, h.batch.Len()),
 		"look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches")
 	return outOfTime(e, h.met)

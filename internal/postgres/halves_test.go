@@ -69,11 +69,11 @@ func TestARowThatTakesForever(t *testing.T) {
 					defer cancel()
 					result, err := store.Insert(ctx, batchOf(rows))
 					first := &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
-					first.blames(message.CauseMoment).inserts(0)
+					first.blames(message.CauseTransient).inserts(0)
 
 					f.traffic()
 					others, one := split(rows, map[int64]bool{slow: true})
-					o := f.redeliver(t, store, given, rows).blames(message.CauseMoment, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
+					o := f.redeliver(t, store, given, rows).blames(message.CauseTransient, fmt.Sprintf("1 of %d rows took too long", n)).inserts(n - 1).verdicts(verdicts{stored: others, tooSlow: one})
 					if !errors.Is(o.err, context.DeadlineExceeded) {
 						t.Errorf("the error is not the deadline's: %v", o.err)
 					}
@@ -224,7 +224,7 @@ func TestAFaultOfOnePiece(t *testing.T) {
 			}
 			return ""
 		}
-		f.redeliver(t, f.open(), 10*time.Second, goods(1, 32)).blames(message.CauseOperator, "42P01").inserts(30).
+		f.redeliver(t, f.open(), 10*time.Second, goods(1, 32)).blames(message.CauseConfiguration, "42P01").inserts(30).
 			verdicts(verdicts{operator: "3-4", stored: "1-2 5-32"})
 	})
 }

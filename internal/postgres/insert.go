@@ -96,7 +96,7 @@ func (in *insertion) duplicates(ctx context.Context, rows []int) error {
 		return in.fault(in.store.lookingUp, refused)
 	}
 	for _, i := range rows {
-		in.result.Verdicts[i] = message.Verdict{Cause: message.CauseSwallowed}
+		in.result.Verdicts[i] = message.Verdict{Cause: message.CauseDiscarded}
 	}
 	for _, n := range answers[0].values {
 		in.result.Verdicts[rows[n-1]] = message.Verdict{Outcome: message.Stored}

@@ -86,7 +86,7 @@ func TestNothingOfAFIFOBatchIsInsertedThatIsNotStored(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	l.whenItWaits(cancel)
-	l.deliverBy(ctx, all...).blames(message.CauseMoment).verdicts(verdicts{unproven: "1-4"}).inserts(0)
+	l.deliverBy(ctx, all...).blames(message.CauseTransient).verdicts(verdicts{unproven: "1-4"}).inserts(0)
 	open()
 	l.deliver(all...).want(verdicts{stored: "1-3", rejected(bySome): "4"}).inserts(0)
 	l.holds("1-3")

@@ -83,7 +83,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 			return ours
 		}
 	}
-	return &DatabaseError{Cause: message.CauseMoment, text: searching + ": rows that passed were refused afterwards, again and again"}
+	return &DatabaseError{Cause: message.CauseTransient, text: searching + ": rows that passed were refused afterwards, again and again"}
 }
 
 // order sorts the rows as the index of the key does, and finds which have the
@@ -418,7 +418,7 @@ func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err
 		return refused, nil
 	case again != nil:
 		for _, row := range rows {
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 		}
 		return rest, i.spoils(again)
 	}
@@ -495,13 +495,13 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 	case present.refused != nil:
 		return answer{}, i.fault(i.store.lookingUp, present.refused)
 	case commit.refused != nil && strings.HasPrefix(commit.refused.Code, "23"):
-		e := &DatabaseError{Cause: message.CauseMoment, SQLState: commit.refused.Code}
+		e := &DatabaseError{Cause: message.CauseTransient, SQLState: commit.refused.Code}
 		e.say("commit", i.store.shown(commit.refused, i.catalog), "it passed when it was tried: something has changed meanwhile")
 		return answer{}, e
 	case commit.refused != nil:
 		return answer{}, i.fault("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
-		return answer{}, &DatabaseError{Cause: message.CauseMoment, text: "commit: the server rolled the transaction back"}
+		return answer{}, &DatabaseError{Cause: message.CauseTransient, text: "commit: the server rolled the transaction back"}
 	}
 	return present, nil
 }
@@ -550,7 +550,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		case found[row]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		case asked[row]:
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseSwallowed}
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseDiscarded}
 		default:
 			look = append(look, row)
 		}
@@ -568,10 +568,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that.
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 			ours = settle(i.failed(i.refused[row]))
 		case slices.Contains(i.spoiled, row):
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 			ours = i.spoils(i.refused[row])
 		default:
 			refused = append(refused, row)

@@ -297,9 +297,9 @@ func (j judgement) check(o *outcome, good, bad, becomes string) {
 		switch {
 		case strings.HasPrefix(what, "rejected: refused_by_database SQLSTATE "+j.state):
 			what = isRejected
-		case v.Outcome == message.Returned && v.Cause == message.CauseOperator, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseOperator:
+		case v.Outcome == message.Returned && v.Cause == message.CauseConfiguration, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseConfiguration:
 			what = isConfiguration
-		case v.Outcome == message.Returned && v.Cause == message.CauseMoment, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseMoment:
+		case v.Outcome == message.Returned && v.Cause == message.CauseTransient, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseTransient:
 			what = isTransient
 		}
 		got[what] = append(got[what], o.ids[i])
@@ -361,7 +361,7 @@ func TestTheServersOwnTimeouts(t *testing.T) {
 			s := newSite(t, setup{})
 			release := s.hold(2)
 			s.store = openStore(t, withOption(t, s.proxy.URL, option), events)
-			s.insert(goods(1, 3)...).blames(message.CauseMoment, "SQLSTATE "+state).verdicts(verdicts{stored: "1 3", passing: "2"})
+			s.insert(goods(1, 3)...).blames(message.CauseTransient, "SQLSTATE "+state).verdicts(verdicts{stored: "1 3", passing: "2"})
 			release()
 			s.insert(goods(1, 3)...).must()
 		})

@@ -336,10 +336,10 @@ func TestAKeyThatATriggerChanges(t *testing.T) {
 			rows = append(rows, code{code: fmt.Sprint("A", i)})
 		}
 		s.deliver(codes, rows...).must()
-		s.deliver(codes, rows...).verdicts(verdicts{swallowed: ranges(idsFrom(1, n))}).blames(message.CauseOperator, "changes the key", "Norm it")
+		s.deliver(codes, rows...).verdicts(verdicts{swallowed: ranges(idsFrom(1, n))}).blames(message.CauseConfiguration, "changes the key", "Norm it")
 		s.deliver(codes, rows...).want(verdicts{swallowed: ranges(idsFrom(1, n))}) // said once
 		now = now.Add(2 * time.Minute)
-		s.deliver(codes, rows...).blames(message.CauseOperator, "changes the key")
+		s.deliver(codes, rows...).blames(message.CauseConfiguration, "changes the key")
 	}
 }
 

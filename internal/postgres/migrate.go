@@ -29,7 +29,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			if server == nil || s.migrateRemedy(server.Code) == "" {
 				return nil, s.fault(ctx, doing, err)
 			}
-			e := &DatabaseError{Cause: message.CauseOperator, SQLState: server.Code}
+			e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: server.Code}
 			e.say(doing, describe(server), s.migrateRemedy(server.Code))
 			return nil, e
 		}

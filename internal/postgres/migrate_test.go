@@ -26,7 +26,7 @@ func TestTheSchemaIsMissing(t *testing.T) {
 	_, inserted := store.Insert(t.Context(), batchOf(goods(1, 3)))
 	for doing, err := range map[string]error{"migrate": migrated, "insert": inserted} {
 		ours, ok := errors.AsType[*postgres.DatabaseError](err)
-		if !ok || ours.Cause != message.CauseOperator || !strings.Contains(ours.Error(), `the schema "Billing""EU" must exist: `+remedy) {
+		if !ok || ours.Cause != message.CauseConfiguration || !strings.Contains(ours.Error(), `the schema "Billing""EU" must exist: `+remedy) {
 			t.Errorf("%s: got %v, want the SQL that creates the schema", doing, err)
 		}
 	}
@@ -47,7 +47,7 @@ func TestNoSchemaToCreateIn(t *testing.T) {
 	db := pgtest.New(t)
 	_, err := openStore(t, db.URL+"&search_path=nowhere", events).Migrate(t.Context(), []string{"CREATE TABLE IF NOT EXISTS \"events\" (id bigint)"})
 	ours, ok := errors.AsType[*postgres.DatabaseError](err)
-	if !ok || ours.Cause != message.CauseOperator || ours.SQLState != "3F000" {
+	if !ok || ours.Cause != message.CauseConfiguration || ours.SQLState != "3F000" {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"no schema in the role's search_path exists", "CREATE SCHEMA public", "table: public.events"} {

@@ -48,7 +48,7 @@ type obstacle struct {
 // named, with what came of it, and one that somebody has to fix makes the whole
 // a configuration error.
 func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseMoment, err: over(ctx)}
+	e := &DatabaseError{Cause: message.CauseTransient, err: over(ctx)}
 	all := hosts(err.Config)
 	if errors.Is(err, context.Canceled) {
 		e.say(connecting, "stopped before "+all+" answered", "")
@@ -71,14 +71,14 @@ func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) *Data
 		if !slices.Contains(came, o.what) {
 			came = append(came, o.what)
 		}
-		if e.SQLState == "" || o.configuration && e.Cause != message.CauseOperator {
+		if e.SQLState == "" || o.configuration && e.Cause != message.CauseConfiguration {
 			e.SQLState = o.state
 		}
-		if remedy == "" || o.configuration && e.Cause != message.CauseOperator {
+		if remedy == "" || o.configuration && e.Cause != message.CauseConfiguration {
 			remedy = o.remedy
 		}
 		if o.configuration {
-			e.Cause = message.CauseOperator
+			e.Cause = message.CauseConfiguration
 		}
 	}
 	e.say(connecting, strings.Join(came, ", "), remedy)

@@ -76,7 +76,7 @@ func TestAHostThatIsSilent(t *testing.T) {
 			defer cancel()
 			_, err := store.Connect(ctx)
 			ours, ok := errors.AsType[*postgres.DatabaseError](err)
-			if !ok || !strings.HasPrefix(err.Error(), "connect to the database: ") || !strings.Contains(err.Error(), tt.want) || ours.Cause != message.CauseMoment {
+			if !ok || !strings.HasPrefix(err.Error(), "connect to the database: ") || !strings.Contains(err.Error(), tt.want) || ours.Cause != message.CauseTransient {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			for _, end := range []error{context.DeadlineExceeded, context.Canceled} {
@@ -187,16 +187,16 @@ func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 		fault               message.Cause
 		says, saysNot       string
 	}{
-		{name: "nothing said, as on loopback", hosts: "$host", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
-		{name: "prefer", hosts: "$host", params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
-		{name: "allow", hosts: "$host", params: "sslmode=allow", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
-		{name: "prefer, a name", hosts: "localhost:$port", params: "sslmode=prefer", fault: message.CauseMoment, saysNot: "TLS"},
-		{name: "prefer, and nobody on another host", hosts: "$host," + nobody, params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $host broke", saysNot: "TLS"},
-		{name: "prefer, and another one first", hosts: nobody + ",$host", params: "sslmode=prefer", fault: message.CauseMoment, says: "cannot connect to " + nobody, saysNot: "TLS"},
-		{name: "prefer, two of them", hosts: "$host,$other", params: "sslmode=prefer", fault: message.CauseMoment, says: "the connection to $other broke", saysNot: "TLS"},
-		{name: "require", hosts: "$host", params: "sslmode=require", fault: message.CauseOperator, says: "$host does not speak TLS"},
-		{name: "verify-full", hosts: "$host", params: "sslmode=verify-full", fault: message.CauseOperator, says: "$host does not speak TLS"},
-		{name: "require, two of them", hosts: "$host,$other", params: "sslmode=require", fault: message.CauseOperator, says: "$other does not speak TLS"},
+		{name: "nothing said, as on loopback", hosts: "$host", fault: message.CauseTransient, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer", hosts: "$host", params: "sslmode=prefer", fault: message.CauseTransient, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "allow", hosts: "$host", params: "sslmode=allow", fault: message.CauseTransient, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer, a name", hosts: "localhost:$port", params: "sslmode=prefer", fault: message.CauseTransient, saysNot: "TLS"},
+		{name: "prefer, and nobody on another host", hosts: "$host," + nobody, params: "sslmode=prefer", fault: message.CauseTransient, says: "the connection to $host broke", saysNot: "TLS"},
+		{name: "prefer, and another one first", hosts: nobody + ",$host", params: "sslmode=prefer", fault: message.CauseTransient, says: "cannot connect to " + nobody, saysNot: "TLS"},
+		{name: "prefer, two of them", hosts: "$host,$other", params: "sslmode=prefer", fault: message.CauseTransient, says: "the connection to $other broke", saysNot: "TLS"},
+		{name: "require", hosts: "$host", params: "sslmode=require", fault: message.CauseConfiguration, says: "$host does not speak TLS"},
+		{name: "verify-full", hosts: "$host", params: "sslmode=verify-full", fault: message.CauseConfiguration, says: "$host does not speak TLS"},
+		{name: "require, two of them", hosts: "$host,$other", params: "sslmode=require", fault: message.CauseConfiguration, says: "$other does not speak TLS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -287,7 +287,7 @@ func TestWhatTheResolverSays(t *testing.T) { //nolint:paralleltest // the resolv
 	for name, tt := range map[string]struct {
 		code  byte
 		fault message.Cause
-	}{"no such name": {3, message.CauseOperator}, "server failure": {2, message.CauseMoment}, "refused": {5, message.CauseMoment}} {
+	}{"no such name": {3, message.CauseConfiguration}, "server failure": {2, message.CauseTransient}, "refused": {5, message.CauseTransient}} {
 		t.Run(name, func(t *testing.T) {
 			server, err := net.ListenPacket("udp4", "127.0.0.1:0")
 			if err != nil {

@@ -64,7 +64,7 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 			switch r, ok := o.refused[row]; {
 			case !ok || r.passes != passes:
 			case o.hoped[row] && len(o.hoped) > 1:
-				in.result.Verdicts[row] = message.Verdict{Cause: message.CauseMoment}
+				in.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 				ours = cmp.Or(ours, in.spoils(r.err))
 			default:
 				rows = append(rows, row)

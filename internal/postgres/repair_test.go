@@ -23,14 +23,14 @@ func TestAWarmConnectionSeesTheRepair(t *testing.T) {
 		want        verdicts
 		hasNoSchema bool
 	}{
-		{name: "a schema that is not in the search_path", hasNoSchema: true, mends: "ALTER ROLE $role SET search_path = $schema", fault: message.CauseOperator, want: verdicts{unproven: "11-13"}},
+		{name: "a schema that is not in the search_path", hasNoSchema: true, mends: "ALTER ROLE $role SET search_path = $schema", fault: message.CauseConfiguration, want: verdicts{unproven: "11-13"}},
 		{
 			name: "a setting by which a trigger discards rows", mends: "ALTER ROLE $role SET sluice.keeps = 'on'", want: verdicts{swallowed: "11-13"},
 			sql: `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE current_setting('sluice.keeps', true) WHEN 'on' THEN NEW END; END $$;
 				CREATE TRIGGER discard BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION discard()`,
 		},
 		{
-			name: "a setting by which a policy lets nothing in", mends: "ALTER ROLE $role SET sluice.tenant = 'ours'", fault: message.CauseOperator, want: verdicts{operator: "11-13"},
+			name: "a setting by which a policy lets nothing in", mends: "ALTER ROLE $role SET sluice.tenant = 'ours'", fault: message.CauseConfiguration, want: verdicts{operator: "11-13"},
 			sql: `ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY see ON events FOR SELECT USING (true);
 				CREATE POLICY ours ON events FOR INSERT WITH CHECK (current_setting('sluice.tenant', true) = 'ours')`,
 		},
@@ -94,7 +94,7 @@ func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 			const minutes = 10
 			for range minutes * 60 {
 				_, err := store.Insert(t.Context(), batchOf(goods(1, 3)))
-				if cause, _ := message.FaultOf(err); cause != message.CauseOperator {
+				if cause, _ := message.FaultOf(err); cause != message.CauseConfiguration {
 					t.Fatalf("got %v", err)
 				}
 				time.Sleep(time.Second)
@@ -154,7 +154,7 @@ func TestARemedyForPoolers(t *testing.T) {
 		bubble(t, state, func(t *testing.T, f *fake) {
 			f.refuse, f.says = func([]int64) string { return state }, says
 			_, err := f.open().Insert(t.Context(), batchOf(goods(1, 1)))
-			if cause, _ := message.FaultOf(err); cause != message.CauseMoment || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
+			if cause, _ := message.FaultOf(err); cause != message.CauseTransient || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
 				t.Errorf("got %v", err)
 			}
 		})

@@ -174,7 +174,7 @@ func (in *insertion) run(ctx context.Context) error {
 	}
 	if err == nil || settled(err) {
 		for _, row := range in.rows {
-			if in.result.Verdicts[row].Cause == message.CauseSwallowed {
+			if in.result.Verdicts[row].Cause == message.CauseDiscarded {
 				return cmp.Or(in.examine(ctx, row), err)
 			}
 		}

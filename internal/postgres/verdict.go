@@ -50,13 +50,13 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 	for _, row := range rows {
 		err := refusal(row)
 		if hidden[row] {
-			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseOperator}
+			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
 			ours = in.selectPolicy(err)
 			continue
 		}
 		if in.emptied(row, err, catalog) {
-			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseOperator}
-			e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
+			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
+			e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: err.Code, settled: true}
 			e.say(in.store.inserting, in.store.shown(err, catalog), "the message has a value for the column, and a trigger takes it away: fix that")
 			ours = cmp.Or(ours, error(e))
 			continue
@@ -87,14 +87,14 @@ func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
 // verdict says what a refused row has coming, and why if it is not the row's fault.
 func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool) (message.Verdict, error) {
 	if in.discarded(err) {
-		return message.Verdict{Cause: message.CauseSwallowed}, nil
+		return message.Verdict{Cause: message.CauseDiscarded}, nil
 	}
 	j := in.store.judge(err, catalog)
 	blame := j.blame
 	if blame == blameOpen {
 		switch failed, evaluated := in.computes(err, j); {
 		case evaluated && failed != nil:
-			return message.Verdict{Cause: message.CauseOperator}, in.computed(failed)
+			return message.Verdict{Cause: message.CauseConfiguration}, in.computed(failed)
 		case evaluated && !j.mixed, passes:
 			blame = blameMessage
 		default:
@@ -107,9 +107,9 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
 		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 	case blameConfiguration:
-		return message.Verdict{Cause: message.CauseOperator}, settle(in.failed(err))
+		return message.Verdict{Cause: message.CauseConfiguration}, settle(in.failed(err))
 	default:
-		return message.Verdict{Cause: message.CauseMoment}, settle(in.failed(err))
+		return message.Verdict{Cause: message.CauseTransient}, settle(in.failed(err))
 	}
 }
 
@@ -139,7 +139,7 @@ func (in *insertion) computed(failed *pgconn.PgError) error {
 	if failed.ColumnName == "" {
 		what = "the column, constraint or index " + name
 	}
-	e := &DatabaseError{Cause: message.CauseOperator, SQLState: failed.Code, settled: true}
+	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: failed.Code, settled: true}
 	e.say(in.store.inserting, "SQLSTATE "+failed.Code+" from "+what, "it fails for every row, whatever the model fills: fix it")
 	return e
 }
@@ -187,7 +187,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 
 // selectPolicy is the error of rows that only a policy for SELECT refuses.
 func (in *insertion) selectPolicy(err *pgconn.PgError) error {
-	e := &DatabaseError{Cause: message.CauseOperator, SQLState: err.Code, settled: true}
+	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: err.Code, settled: true}
 	e.say(in.store.inserting, in.store.shown(err, in.catalog), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
 	return e
 }
@@ -195,7 +195,7 @@ func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 // spoils is the error of rows that refer to others of their batch, and that
 // are not stored because one of them is refused.
 func (in *insertion) spoils(err *pgconn.PgError) error {
-	e := &DatabaseError{Cause: message.CauseMoment, SQLState: err.Code, settled: true}
+	e := &DatabaseError{Cause: message.CauseTransient, SQLState: err.Code, settled: true}
 	e.say(in.store.inserting, in.store.shown(err, in.catalog), "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
 	return e
 }
@@ -235,7 +235,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if c != nil && len(c.Triggers) > 0 {
 		remedy += "; triggers that may change it: " + strings.Join(c.Triggers, ", ")
 	}
-	e := &DatabaseError{Cause: message.CauseOperator, settled: true}
+	e := &DatabaseError{Cause: message.CauseConfiguration, settled: true}
 	e.say(s.inserting, "the database changes the key of a row, so that its next delivery is not recognised", remedy)
 	return e
 }

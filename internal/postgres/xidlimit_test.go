@@ -92,8 +92,8 @@ func TestTransactionIDLimit(t *testing.T) {
 // database would take is returned.
 func (s *source) nobodysFault(o *outcome) {
 	s.Helper()
-	if cause, _ := message.FaultOf(o.err); cause != message.CauseOperator {
-		s.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseOperator)
+	if cause, _ := message.FaultOf(o.err); cause != message.CauseConfiguration {
+		s.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseConfiguration)
 	}
 	wrong := map[string][]int64{}
 	for i, v := range o.Verdicts {

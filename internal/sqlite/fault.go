@@ -91,7 +91,7 @@ func (s *Store) rejection(r *refusal) message.Rejection {
 // DatabaseError is why a batch, or what is left of it, was not stored. Its
 // text holds names of the database's objects and never a value.
 type DatabaseError struct {
-	// Cause is message.CauseMoment or message.CauseOperator.
+	// Cause is message.CauseTransient or message.CauseConfiguration.
 	Cause message.Cause
 	// Code is SQLite's extended result code, 0 for an error that is not its own.
 	Code int
@@ -110,7 +110,7 @@ func (e *DatabaseError) Fault() message.Cause { return e.Cause }
 
 // fault wraps an error that ended a batch.
 func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseMoment}
+	e := &DatabaseError{Cause: message.CauseTransient}
 	theirs, ok := errors.AsType[*sqlite.Error](err)
 	switch {
 	case ctx.Err() != nil && (!ok || theirs.Code() == sqlite3.SQLITE_INTERRUPT):
@@ -124,7 +124,7 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 		e.Code = theirs.Code()
 		condition := conditions[theirs.Code()&0xff]
 		if condition.operator {
-			e.Cause = message.CauseOperator
+			e.Cause = message.CauseConfiguration
 		}
 		e.text = doing + ": " + sqlite.ErrorCodeString[e.Code&0xff]
 		if condition.remedy != "" {
@@ -138,9 +138,9 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseErr
 func (s *Store) refused(r *refusal) *DatabaseError {
 	code := r.err.Code()
 	names, remedy := s.rejection(r), conditions[code&0xff].remedy
-	e := &DatabaseError{Cause: message.CauseMoment, Code: code, text: "insert into " + table(s.table) + ": " + sqlite.ErrorCodeString[code&0xff]}
+	e := &DatabaseError{Cause: message.CauseTransient, Code: code, text: "insert into " + table(s.table) + ": " + sqlite.ErrorCodeString[code&0xff]}
 	if conditions[code&0xff].operator {
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 	}
 	if names.Constraint != "" {
 		e.text += ", " + names.Constraint
@@ -179,5 +179,5 @@ func (s *Store) schemaFault(ctx context.Context, doing string, err error) *Datab
 	case strings.HasPrefix(text, "ON CONFLICT clause"):
 		remedy = fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
 	}
-	return &DatabaseError{Cause: message.CauseOperator, Code: theirs.Code(), text: doing + ": " + text + "; " + remedy}
+	return &DatabaseError{Cause: message.CauseConfiguration, Code: theirs.Code(), text: doing + ": " + text + "; " + remedy}
 }

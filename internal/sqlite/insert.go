@@ -285,7 +285,7 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 	case there && (!refused || in.there[i]):
 		in.result.Verdicts[i].Outcome = message.Stored
 	case !refused:
-		in.result.Verdicts[i].Cause = message.CauseSwallowed
+		in.result.Verdicts[i].Cause = message.CauseDiscarded
 	}
 	return nil
 }
@@ -309,7 +309,7 @@ func (in *insertion) refuse() (err error) {
 		switch {
 		case r == nil || v.Outcome == message.Stored || v.Cause == message.CauseGroup:
 		case r.blame == blameDiscarded:
-			v.Cause = message.CauseSwallowed
+			v.Cause = message.CauseDiscarded
 		case r.blame == blameRow || r.blame == blameSuspect && in.result.Inserted > 0:
 			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
 		default:

@@ -104,7 +104,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, err
 	for attempt := 1; ; attempt++ {
 		result, err := s.attempt(ctx, b)
 		fault, _ := errors.AsType[*DatabaseError](err)
-		if fault == nil || fault.Cause != message.CauseMoment || attempt == maxAttempts {
+		if fault == nil || fault.Cause != message.CauseTransient || attempt == maxAttempts {
 			return result, err
 		}
 		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter

@@ -101,7 +101,7 @@ func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed 
 	}
 	unset, err := b.target.changeVisibility(ctx, handles, func(i int) time.Duration { return delays[i] })
 	if err == nil && len(handles) < len(messages) {
-		err = &QueueError{Cause: message.CauseMoment, text: changeVisibility + " on " + b.target.where() + ": messages came without a receiptHandle"}
+		err = &QueueError{Cause: message.CauseTransient, text: changeVisibility + " on " + b.target.where() + ": messages came without a receiptHandle"}
 	}
 	set = len(handles) - len(unset)
 	return set, len(messages) - set, err

@@ -51,7 +51,7 @@ type job struct {
 
 func (t *target) job(action string, entries int) *job {
 	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]*QueueError, entries), doubts: make([]bool, entries)}
-	unsettled := &QueueError{Cause: message.CauseMoment, text: action + " on " + t.where() + ": not tried"}
+	unsettled := &QueueError{Cause: message.CauseTransient, text: action + " on " + t.where() + ": not tried"}
 	for i := range j.outcomes {
 		j.outcomes[i] = unsettled
 	}
@@ -220,7 +220,7 @@ func (j *job) fail(entries []int, err *QueueError, doubt bool) {
 
 // learn remembers what a failed call says about the next ones.
 func (j *job) learn(err *QueueError) {
-	if err.Cause == message.CauseOperator {
+	if err.Cause == message.CauseConfiguration {
 		j.refused.CompareAndSwap(nil, err)
 	} else if !err.entries && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
 		j.refused.CompareAndSwap(nil, err)
@@ -272,7 +272,7 @@ func entryID(k int) *string {
 // is listed as successful, and listed there only.
 func (j *job) confirm(n int, successful []string, failed []types.BatchResultErrorEntry) []*QueueError {
 	outcomes := make([]*QueueError, n)
-	silent := &QueueError{Cause: message.CauseMoment, text: j.action + " on " + j.where() + ": the answer leaves entries out"}
+	silent := &QueueError{Cause: message.CauseTransient, text: j.action + " on " + j.where() + ": the answer leaves entries out"}
 	for k := range outcomes {
 		outcomes[k] = silent
 	}

@@ -104,7 +104,7 @@ func TestSendFaults(t *testing.T) {
 				}
 				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError", Message: canary}}}
 			},
-			unsent: []int{20}, cause: message.CauseMoment, text: "InternalError",
+			unsent: []int{20}, cause: message.CauseTransient, text: "InternalError",
 		},
 		{
 			name: "an entry makes SQS refuse its call", calls: 3 + 10,
@@ -128,26 +128,26 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "throttled", calls: 6,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Code: "ThrottlingException", Message: canary} },
-			unsent: upTo(25), cause: message.CauseMoment, text: "SQS throttles this queue, ThrottlingException",
+			unsent: upTo(25), cause: message.CauseTransient, text: "SQS throttles this queue, ThrottlingException",
 		},
 		{
 			name: "down", calls: 6,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Code: "InternalFailure", Message: canary, Status: 500}
 			},
-			unsent: upTo(25), cause: message.CauseMoment, text: "SQS fails with HTTP 500, InternalFailure",
+			unsent: upTo(25), cause: message.CauseTransient, text: "SQS fails with HTTP 500, InternalFailure",
 		},
 		{
 			name: "a gateway before SQS is down", calls: 6,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Answer: str("<html>" + canary), Status: 503}
 			},
-			unsent: upTo(25), cause: message.CauseMoment, text: "HTTP 503",
+			unsent: upTo(25), cause: message.CauseTransient, text: "HTTP 503",
 		},
 		{
 			name: "silent", calls: 6,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Delay: time.Minute} },
-			unsent: upTo(25), cause: message.CauseMoment, text: "no answer from 127.0.0.1", // and the port
+			unsent: upTo(25), cause: message.CauseTransient, text: "no answer from 127.0.0.1", // and the port
 		},
 		{
 			name: "connections break once", calls: 6,
@@ -161,12 +161,12 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "nothing is listed", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(`{}`)} },
-			unsent: upTo(25), cause: message.CauseMoment, text: "the answer leaves entries out",
+			unsent: upTo(25), cause: message.CauseTransient, text: "the answer leaves entries out",
 		},
 		{
 			name: "an empty answer", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(``)} },
-			unsent: upTo(25), cause: message.CauseMoment, text: "the answer leaves entries out",
+			unsent: upTo(25), cause: message.CauseTransient, text: "the answer leaves entries out",
 		},
 		{
 			name: "listed twice, or unknown", calls: 3,
@@ -176,26 +176,26 @@ func TestSendFaults(t *testing.T) {
 				}
 				return &sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0"},{"Id":"1"},{"Id":"5"},{"Id":"-1"},{"Id":"x"}],"Failed":[{"Id":"1","SenderFault":true,"Code":"` + canary + `"},{"Id":"77","Code":"x"}]}`)}
 			},
-			unsent: []int{21, 22, 23, 24}, cause: message.CauseMoment, text: "the answer leaves entries out",
+			unsent: []int{21, 22, 23, 24}, cause: message.CauseTransient, text: "the answer leaves entries out",
 		},
 		{
 			name: "not an answer of SQS", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str("<html>" + canary)} },
-			unsent: upTo(25), cause: message.CauseMoment, text: "(HTTP 200) is none of SQS; check AWS_ENDPOINT_URL",
+			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 200) is none of SQS; check AWS_ENDPOINT_URL",
 		},
 		{
 			name: "a page in place of SQS", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Answer: str("<html>" + canary), Status: 404}
 			},
-			unsent: upTo(25), cause: message.CauseMoment, text: "(HTTP 404) is none of SQS; check AWS_ENDPOINT_URL",
+			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 404) is none of SQS; check AWS_ENDPOINT_URL",
 		},
 		{
 			name: "JSON of somebody else", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Answer: str(`{"error":"` + canary + `"}`), Status: 418}
 			},
-			unsent: upTo(25), cause: message.CauseMoment, text: "answered with HTTP 418, and not as SQS does; check that ",
+			unsent: upTo(25), cause: message.CauseTransient, text: "answered with HTTP 418, and not as SQS does; check that ",
 		},
 		{
 			name: "another checksum", calls: 3,
@@ -205,7 +205,7 @@ func TestSendFaults(t *testing.T) {
 				}
 				return &sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0","MessageId":"` + canary + `","MD5OfMessageBody":"` + canary + `"}]}`)}
 			},
-			unsent: []int{20, 21, 22, 23, 24}, cause: message.CauseMoment, text: "checksum",
+			unsent: []int{20, 21, 22, 23, 24}, cause: message.CauseTransient, text: "checksum",
 		},
 		{
 			name: "an answer that makes the SDK panic", calls: 3,
@@ -222,28 +222,28 @@ func TestSendFaults(t *testing.T) {
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Code: "AccessDeniedException", Message: "User: arn:aws:iam::000000000000:role/x is not authorized to perform: sqs:sendmessage"}
 			},
-			unsent: upTo(25), cause: message.CauseOperator, text: "role/x is not authorized to perform: sqs:sendmessage; allow the role sqs:SendMessage",
+			unsent: upTo(25), cause: message.CauseConfiguration, text: "role/x is not authorized to perform: sqs:sendmessage; allow the role sqs:SendMessage",
 		},
 		{
 			name: "not allowed, in other words", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Code: "AccessDenied", Message: canary, Status: 403}
 			},
-			unsent: upTo(25), cause: message.CauseOperator, text: "AccessDenied; allow the role sqs:SendMessage",
+			unsent: upTo(25), cause: message.CauseConfiguration, text: "AccessDenied; allow the role sqs:SendMessage",
 		},
 		{
 			name: "refused credentials", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Code: "SignatureDoesNotMatch", Message: "The Canonical String was " + canary, Status: 403}
 			},
-			unsent: upTo(25), cause: message.CauseOperator, text: "AWS refuses the credentials, SignatureDoesNotMatch; renew AWS_ACCESS_KEY_ID",
+			unsent: upTo(25), cause: message.CauseConfiguration, text: "AWS refuses the credentials, SignatureDoesNotMatch; renew AWS_ACCESS_KEY_ID",
 		},
 		{
 			name: "a key that is off", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Code: "KmsDisabled", Message: canary}
 			},
-			unsent: upTo(25), cause: message.CauseOperator, text: "KMS key cannot be used, KmsDisabled",
+			unsent: upTo(25), cause: message.CauseConfiguration, text: "KMS key cannot be used, KmsDisabled",
 		},
 		{
 			name: "an unknown code that quotes", calls: 3 + 25,

@@ -41,7 +41,7 @@ type Client struct {
 func NewClient(ctx context.Context, load func(context.Context) (aws.Config, error)) (*Client, error) {
 	cfg, err := load(ctx)
 	if err != nil {
-		return nil, &QueueError{Cause: message.CauseOperator, text: "the AWS SDK cannot be set up: " + err.Error()}
+		return nil, &QueueError{Cause: message.CauseConfiguration, text: "the AWS SDK cannot be set up: " + err.Error()}
 	}
 	return FromConfig(cfg), nil
 }
@@ -74,17 +74,17 @@ func FromConfig(cfg aws.Config) *Client {
 func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error) {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Service != "sqs" || a.AccountID == "" || a.Resource == "" || strings.ContainsAny(a.Resource, "/:") {
-		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN is not the ARN of an SQS queue"}
+		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN is not the ARN of an SQS queue"}
 	}
 	if base := c.api.Options().BaseEndpoint; base != nil {
 		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
 	}
 	if !region.Valid(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
-		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN names no region of AWS: its messages are not backed off"}
+		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN names no region of AWS: its messages are not backed off"}
 	}
 	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
 	if err != nil {
-		return "", &QueueError{Cause: message.CauseOperator, text: "the event's eventSourceARN has no region that the AWS SDK knows"}
+		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN has no region that the AWS SDK knows"}
 	}
 	return endpoint.URI.JoinPath(a.AccountID, a.Resource).String(), nil
 }

@@ -159,7 +159,7 @@ func TestNewClientErrors(t *testing.T) {
 			if err == nil {
 				_, err = sqs.Open(t.Context(), c, "http://127.0.0.1:1/0/q", "SQS_URL")
 			}
-			if fault(err) != message.CauseOperator || !strings.Contains(err.Error(), tt.want) {
+			if fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v by %q, want %q", err, fault(err), tt.want)
 			}
 		})
@@ -183,11 +183,11 @@ func TestUnreachable(t *testing.T) {
 		name, url, want string
 		cause           message.Cause
 	}{
-		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseMoment},
-		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseMoment},
-		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseOperator},
-		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is none of SQS; check SQS_URL", message.CauseMoment},
-		{"a password in the URL", "http://user:" + canary + "@" + closed.Addr().String() + "/0/q?" + canary, "GetQueueAttributes on http://" + closed.Addr().String() + "/0/q (SQS_URL): cannot connect", message.CauseMoment},
+		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
+		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseTransient},
+		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
+		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is none of SQS; check SQS_URL", message.CauseTransient},
+		{"a password in the URL", "http://user:" + canary + "@" + closed.Addr().String() + "/0/q?" + canary, "GetQueueAttributes on http://" + closed.Addr().String() + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -205,7 +205,7 @@ func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := sqs.Open(ctx, c, "http://127.0.0.1:1/0/q", "SQS_URL")
-	if !errors.Is(err, context.Canceled) || fault(err) != message.CauseMoment {
+	if !errors.Is(err, context.Canceled) || fault(err) != message.CauseTransient {
 		t.Errorf("got %v by %q", err, fault(err))
 	}
 }

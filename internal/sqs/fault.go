@@ -20,7 +20,7 @@ import (
 // QueueError is why a call did not do what it was asked to. Its text says
 // what happened, where, and what to do next, and holds no value of a message.
 type QueueError struct {
-	// Cause is message.CauseOperator, message.CauseMoment, or
+	// Cause is message.CauseConfiguration, message.CauseTransient, or
 	// message.CauseUnsent for an entry that SQS refuses for its own sake.
 	Cause message.Cause
 	// Code is what SQS calls it, "" when it does not come from SQS.
@@ -45,7 +45,7 @@ func (e *QueueError) Unwrap() error { return e.err }
 // configured can be none.
 func Missing(err error) bool {
 	e, ok := errors.AsType[*QueueError](err)
-	return ok && e.Cause == message.CauseOperator && (e.Code == "" || operatorCodes[e.Code] == "queue")
+	return ok && e.Cause == message.CauseConfiguration && (e.Code == "" || operatorCodes[e.Code] == "queue")
 }
 
 // Fault is Cause, for those who do not import this package.
@@ -55,7 +55,7 @@ func (e *QueueError) Fault() message.Cause { return e.Cause }
 // somebody has to mend.
 func (e *QueueError) rank() int {
 	switch e.Cause {
-	case message.CauseOperator:
+	case message.CauseConfiguration:
 		return 3
 	case message.CauseUnsent:
 		return 1
@@ -95,7 +95,7 @@ func (t *target) where() string {
 }
 
 func (t *target) operator(what, next string) *QueueError {
-	return &QueueError{Cause: message.CauseOperator, text: t.where() + ": " + what + "; " + next}
+	return &QueueError{Cause: message.CauseConfiguration, text: t.where() + ": " + what + "; " + next}
 }
 
 // fault makes an error of a whole call one of ours. The call's name is an IAM
@@ -104,7 +104,7 @@ func (t *target) fault(ctx context.Context, action string, err error) *QueueErro
 	if ours, ok := errors.AsType[*QueueError](err); ok {
 		return ours
 	}
-	e := &QueueError{Cause: message.CauseMoment}
+	e := &QueueError{Cause: message.CauseTransient}
 	var what, next string
 	if ended := ctx.Err(); ended != nil {
 		// Asked of the context itself: the time-out of an attempt is a DeadlineExceeded too.
@@ -132,7 +132,7 @@ func (t *target) refusal(e *QueueError, action string, refused smithy.APIError, 
 		kind = "queue"
 	}
 	if kind != "" {
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 	}
 	what = e.Code
 	switch kind {
@@ -160,7 +160,7 @@ func (t *target) refusal(e *QueueError, action string, refused smithy.APIError, 
 	case status == 429 || status >= 500 || refused.ErrorFault() == smithy.FaultServer:
 		return fmt.Sprintf("SQS fails with HTTP %d, %s", status, what), ""
 	case status == 403:
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 		return "refused with HTTP 403, " + what, "check the permissions and the credentials" + t.endpointHint()
 	case refused.ErrorCode() == "UnknownError": // the SDK's word for an answer that is not in SQS's form
 		return fmt.Sprintf("answered with HTTP %d, and not as SQS does", status), "check that " + t.host + " is SQS" + t.endpointHint()
@@ -189,15 +189,15 @@ func (t *target) network(e *QueueError, err error) (what, next string) {
 	)
 	switch {
 	case errors.As(err, &missing):
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 		return "no AWS credentials are found", "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; an emulator takes any"
 	case errors.As(err, &dns):
 		return "the host " + dns.Name + " does not resolve", "check " + t.endpointName() + ", and that this network can resolve it"
 	case errors.As(err, &unknown), errors.As(err, &hostname), errors.As(err, &invalid):
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 		return "the certificate of " + t.host + " is not trusted here", "name its root certificates in AWS_CA_BUNDLE, or check " + t.endpointName()
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		e.Cause = message.CauseOperator
+		e.Cause = message.CauseConfiguration
 		return t.host + " does not speak TLS", "write http:// in " + t.endpointName()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no answer from %s within %v", t.host, t.client.timeout), "in a VPC, SQS needs a NAT gateway or an interface endpoint" + t.endpointHint()
@@ -220,7 +220,7 @@ func (t *target) network(e *QueueError, err error) (what, next string) {
 
 // entryFault makes an entry of a Failed list an error.
 func (t *target) entryFault(action string, failed types.BatchResultErrorEntry) *QueueError {
-	e := &QueueError{Cause: message.CauseMoment, Code: known(str(failed.Code))}
+	e := &QueueError{Cause: message.CauseTransient, Code: known(str(failed.Code))}
 	switch {
 	case throttles(str(failed.Code)) || !failed.SenderFault:
 		e.again = true

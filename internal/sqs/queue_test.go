@@ -59,13 +59,13 @@ func TestOpenErrors(t *testing.T) {
 	_, err := sqs.Open(t.Context(), c, s.URL+"/000000000000/none", "SQS_URL")
 	want := "GetQueueAttributes on " + s.URL + "/000000000000/none (SQS_URL): there is no such queue at " + strings.TrimPrefix(s.URL, "http://") +
 		"; check account, region and name in SQS_URL (AWS_ENDPOINT_URL is set)"
-	if fault(err) != message.CauseOperator || err.Error() != want {
+	if fault(err) != message.CauseConfiguration || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if e, ok := errors.AsType[*sqs.QueueError](err); !ok || e.Code != "AWS.SimpleQueueService.NonExistentQueue" {
 		t.Errorf("got the code of %v", e)
 	}
-	if _, err = sqs.Open(t.Context(), c, canary[:0], "SQS_URL"); fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "SQS_URL: not the URL of a queue") {
+	if _, err = sqs.Open(t.Context(), c, canary[:0], "SQS_URL"); fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "SQS_URL: not the URL of a queue") {
 		t.Errorf("got %v", err)
 	}
 }

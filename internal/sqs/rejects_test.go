@@ -165,7 +165,7 @@ func TestRejectedToWhereTheyComeFrom(t *testing.T) {
 		m := body("x")
 		m.QueueARN = q.ARN
 		unsent, err := c.DeadLetter(url, "m").Send(t.Context(), rejected(m))
-		if !slices.Equal(unsent, []int{0}) || err == nil || fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "the queue that the messages come from") {
+		if !slices.Equal(unsent, []int{0}) || err == nil || fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "the queue that the messages come from") {
 			t.Errorf("%s: got %v, %v", url, unsent, err)
 		}
 	}
@@ -225,7 +225,7 @@ func TestDeadLetterNotConfiguredRight(t *testing.T) {
 	_, c := server(t)
 	for _, url := range []string{"dlq", "", "arn:aws:sqs:eu-west-1:000000000000:dlq", "https://sqs.eu-west-1.amazonaws.com", "ftp://h/1/q", "http://%zz/1/q"} {
 		unsent, err := c.DeadLetter(url, "m").Send(t.Context(), rejected(body("x")))
-		if !slices.Equal(unsent, []int{0}) || fault(err) != message.CauseOperator || !strings.Contains(err.Error(), "DEAD_LETTER_QUEUE_URL: not the URL of a queue") {
+		if !slices.Equal(unsent, []int{0}) || fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "DEAD_LETTER_QUEUE_URL: not the URL of a queue") {
 			t.Errorf("%q: got %v, %v", url, unsent, err)
 		}
 	}

@@ -119,7 +119,7 @@ func (m *Metrics) start() {
 	for _, r := range []string{"messages", "empty", "error"} {
 		m.receives.WithLabelValues(r)
 	}
-	for _, r := range []message.Cause{message.CauseNone, message.CauseMoment, message.CauseOperator, message.CauseDeadline} {
+	for _, r := range []message.Cause{message.CauseNone, message.CauseTransient, message.CauseConfiguration, message.CauseDeadline} {
 		m.transactions.WithLabelValues(result(r))
 	}
 	m.up.WithLabelValues("database").Set(1)
@@ -128,8 +128,8 @@ func (m *Metrics) start() {
 
 // returns are the causes of messages that are returned.
 var returns = []message.Cause{
-	message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseMoment,
-	message.CauseOperator, message.CauseSwallowed, message.CauseUnsent,
+	message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseTransient,
+	message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
 }
 
 func cause(c message.Cause) string {

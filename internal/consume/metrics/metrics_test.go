@@ -55,8 +55,8 @@ func example(now time.Time) *metrics.Metrics {
 	t.Inserted, t.Began, t.Ended, t.DeadLettered, t.Undeleted = 11, began, now, 2, 1
 	m.Transacted(&t)
 	m.Transacted(&consume.Transaction{
-		Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseMoment}},
-		Fault: message.CauseMoment, Began: now.Add(-6 * time.Second), Ended: now,
+		Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}},
+		Fault: message.CauseTransient, Began: now.Add(-6 * time.Second), Ended: now,
 	})
 	m.Unreachable(now.Add(-3*time.Second), time.Time{})
 	return m
@@ -259,7 +259,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		tx.Verdicts = append(tx.Verdicts, message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: r, Field: "ip", Constraint: "c", Column: "d"}})
 	}
 	for _, c := range []message.Cause{
-		message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseMoment, message.CauseOperator, message.CauseSwallowed, message.CauseUnsent,
+		message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseTransient, message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
 	} {
 		tx.Verdicts = append(tx.Verdicts, message.Verdict{Cause: c})
 		m.Transacted(&consume.Transaction{Fault: c})
@@ -336,15 +336,15 @@ func TestQueueAge(t *testing.T) {
 	wants("behind a transaction", "60")
 	m.Received(0, nil)
 	wants("when nothing came", "0")
-	transact(time.Hour, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
-	transact(time.Minute, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
+	transact(time.Hour, message.Verdict{Cause: message.CauseTransient}, message.CauseTransient)
+	transact(time.Minute, message.Verdict{Cause: message.CauseTransient}, message.CauseTransient)
 	now = now.Add(time.Hour)
 	m.Received(0, nil)
 	m.Counted(sqs.Counts{InFlight: 2})
 	wants("in an outage", "7200")
 	transact(time.Hour, message.Verdict{Outcome: message.Stored}, message.CauseNone)
 	wants("after it", "3600")
-	transact(time.Hour, message.Verdict{Cause: message.CauseMoment}, message.CauseMoment)
+	transact(time.Hour, message.Verdict{Cause: message.CauseTransient}, message.CauseTransient)
 	m.Received(0, nil)
 	m.Counted(sqs.Counts{})
 	wants("when others have stored it", "0")

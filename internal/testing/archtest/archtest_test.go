@@ -25,6 +25,7 @@ import (
 var may = map[string]struct{ imports, why string }{
 	"internal/message": {"", "the leaf: the two nouns that all others share"},
 	"internal/mask":    {"", "the only code that can read a personal value: to be read, and checked, alone"},
+	"internal/fault":   {"internal/message", "the one error for what sluice depends on"},
 	"internal/batch":   {"", "what model fills and a store reads, so it knows neither"},
 
 	"internal/sqsevent": {"internal/message", "the contract with the event source mapping, and nothing else"},

@@ -65,7 +65,7 @@ var cases = []struct {
 	{"answers a ping when rows can be stored", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := h.Open(t, m)
-		if err := s.Ping(t.Context()); ingest.FaultOf(err) != message.CauseOperator || !strings.Contains(err.Error(), "sluice migrate") {
+		if err := s.Ping(t.Context()); ingest.FaultOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "sluice migrate") {
 			t.Errorf("without a table: %v", err)
 		}
 		h.Exec(t, h.DDL(m)[0])
@@ -366,7 +366,7 @@ var cases = []struct {
 // passes reports whether an error is one that passes by itself.
 func passes(err error) bool {
 	cause, _ := message.FaultOf(err)
-	return cause == message.CauseMoment
+	return cause == message.CauseTransient
 }
 
 // refusal is the case of one refused row among two good ones.
@@ -421,7 +421,7 @@ func fault(open func(*testing.T, Harness, *model.Model) Store, remedy string) fu
 		s := open(t, h, m)
 		for _, logins := range [][]login{span(1, 3), {{n: 1, group: 1}, {n: 2, group: 2}}} {
 			o := insert(t.Context(), t, s, m, logins...)
-			if o.err == nil || ingest.FaultOf(o.err) != message.CauseOperator || !strings.Contains(o.err.Error(), remedy) {
+			if o.err == nil || ingest.FaultOf(o.err) != message.CauseConfiguration || !strings.Contains(o.err.Error(), remedy) {
 				t.Errorf("error %v, want the operator's with %q", o.err, remedy)
 			}
 			for _, word := range o.words {

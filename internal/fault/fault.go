@@ -1,0 +1,95 @@
+// Package fault is the one error for what sluice depends on and does not own:
+// the database, the queues, AWS's credentials and secrets.
+//
+// An Error says what happened and where (What), and what to do about it
+// (Remedy). Both hold names of settings, hosts and objects of the database, and
+// never a value of a message or of a secret: the packages that build one see to
+// that. Network is the one place that tells errors of networks and of TLS apart.
+//
+// It is a leaf beside message: the stores, sqs and credentials build its errors,
+// and everyone may read them.
+package fault
+
+import (
+	"context"
+	"errors"
+
+	"sluice/internal/message"
+)
+
+// Source is what failed. It is the first part of the errorType that Lambda
+// shows, as in "DatabaseError".
+type Source string
+
+// The sources.
+const (
+	Database    Source = "Database"
+	Queue       Source = "Queue"
+	Credentials Source = "Credentials"
+)
+
+// Error is why something outside sluice did not do what it was asked to.
+type Error struct {
+	Source Source
+	// Cause is message.CauseTransient, message.CauseConfiguration, or
+	// message.CauseUnsent for a message that a queue does not take.
+	Cause message.Cause
+	// Code is what the other side calls it: an SQLSTATE, a result code of
+	// SQLite, an error code of AWS. It is empty where nobody answered.
+	Code string
+	// What says what was being done and what happened.
+	What string
+	// Remedy says what to do next. It is empty where nothing but time helps.
+	Remedy string
+	// Err is the context's error, where that ended the work, and nil otherwise.
+	// The time limit of one attempt is not the context's.
+	Err error
+}
+
+// Error is What and Remedy in one line.
+func (e *Error) Error() string {
+	if e.Remedy == "" {
+		return e.What
+	}
+	return e.What + "; " + e.Remedy
+}
+
+// Unwrap returns the context's error, so that errors.Is finds a deadline.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Of returns the Error in err's chain, or nil.
+func Of(err error) *Error {
+	e, _ := errors.AsType[*Error](err)
+	return e
+}
+
+// Cause returns why messages that met err are returned: what an Error says of
+// itself, CauseDeadline where a deadline has passed, and CauseTransient for any
+// other error, since blame needs evidence.
+func Cause(err error) message.Cause {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return message.CauseDeadline
+	}
+	if e := Of(err); e != nil {
+		return e.Cause
+	}
+	return message.CauseTransient
+}
+
+// Stopped says why a context ended, in the words that every package uses.
+func Stopped(ended error) string {
+	if errors.Is(ended, context.DeadlineExceeded) {
+		return "no time left"
+	}
+	return "stopped"
+}
+
+// Names is what remedies call the things of whoever started sluice: the
+// packages that build errors do not know how they were configured.
+type Names struct {
+	// URL is the setting that holds the database's URL, as DATABASE_URL.
+	URL string
+	// Migrate and Schema are the commands that create the tables and print
+	// their SQL, as `sluice migrate` and `sluice schema`.
+	Migrate, Schema string
+}
