@@ -57,9 +57,9 @@ var may = map[string]struct{ imports, why string }{
 // ends in /... stands for a package and all below it.
 var only = []struct{ imports, by, why string }{
 	{"github.com/aws/aws-lambda-go/...", "functions/...", "only the mains know Lambda's runtime"},
-	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqs/... internal/credentials cmd/... functions/...", "AWS stays behind the packages that are about it"},
+	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqs internal/testing/sqstest internal/credentials cmd/... functions/...", "AWS stays behind the packages that are about it"},
 	{"github.com/aws/aws-sdk-go-v2/config/...", "cmd/...", "profiles, SSO and the like: a function has none, and its cold starts would pay for them"},
-	{"github.com/aws/smithy-go/...", "internal/sqs/... internal/credentials cmd/... functions/...", "the same"},
+	{"github.com/aws/smithy-go/...", "internal/sqs internal/testing/sqstest internal/credentials cmd/... functions/...", "the same"},
 	{"github.com/fergusstrange/embedded-postgres", "internal/localpg", "one package fetches Postgres"},
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},
 	{"github.com/prometheus/...", "internal/consume/metrics cmd/...", "Lambda has internal/emf"},
