@@ -24,7 +24,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -33,6 +32,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
+	"sluice/internal/wait"
 )
 
 // Store writes the batches of one table. It is safe for concurrent use: the
@@ -87,7 +87,7 @@ func (s *Store) Ping(ctx context.Context) error {
 const (
 	maxAttempts = 4
 	retryBudget = 5 * time.Second
-	firstPause  = 50 * time.Millisecond
+	firstPause  = 75 * time.Millisecond
 )
 
 // Insert stores the rows of a batch, in one transaction, and says of each
@@ -107,23 +107,11 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, err
 		if fault == nil || fault.Cause != message.CauseTransient || attempt == maxAttempts {
 			return result, err
 		}
-		wait := pause/2 + rand.N(pause) //nolint:gosec // jitter
+		d := wait.Jitter(pause)
 		pause *= 3
-		if time.Since(start)+wait > retryBudget || !sleep(ctx, wait) {
+		if time.Since(start)+d > retryBudget || wait.For(ctx, d) != nil {
 			return result, err
 		}
-	}
-}
-
-// sleep waits, and says whether the time was there.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 

@@ -31,8 +31,8 @@ func Delay(receiveCount int, random func() float64) time.Duration {
 	for n := 1; n < receiveCount && full < MaxDelay; n++ {
 		full *= 2
 	}
-	full = min(full, MaxDelay)
-	return jitter(full/2, full, random)
+	half := min(full, MaxDelay) / 2
+	return half + time.Duration(random()*float64(half))
 }
 
 // Returned is a message that goes back to its queue.

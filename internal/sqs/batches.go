@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
 	"runtime"
@@ -20,6 +19,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"sluice/internal/message"
+	"sluice/internal/wait"
 )
 
 // maxEntries is how many entries a batch call can have.
@@ -207,7 +207,7 @@ func (j *job) settle(ctx context.Context, entries []int) {
 			return
 		}
 		if entries = again; len(entries) > 0 {
-			pause(ctx, time.Duration(try)*100*time.Millisecond)
+			_ = wait.For(ctx, wait.Jitter(time.Duration(try)*100*time.Millisecond)) // the next round asks ctx
 		}
 	}
 }
@@ -246,20 +246,6 @@ func (j *job) panicked(cause any) *QueueError {
 		what = own.Error()
 	}
 	return &QueueError{Cause: message.CausePanic, text: j.action + " on " + j.where() + ": a panic: " + what}
-}
-
-// pause waits for a random time between half of d and d, or for the context.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(jitter(d/2, d, rand.Float64))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
-func jitter(low, high time.Duration, random func() float64) time.Duration {
-	return low + time.Duration(random()*float64(high-low))
 }
 
 // entryID names the k-th entry of a call.

@@ -26,6 +26,7 @@ var may = map[string]struct{ imports, why string }{
 	"internal/message": {"", "the leaf: the two nouns that all others share"},
 	"internal/mask":    {"", "the only code that can read a personal value: to be read, and checked, alone"},
 	"internal/fault":   {"internal/message", "the one error for what sluice depends on"},
+	"internal/wait":    {"", "pauses between tries"},
 	"internal/batch":   {"", "what model fills and a store reads, so it knows neither"},
 
 	"internal/sqsevent": {"internal/message", "the contract with the event source mapping, and nothing else"},
@@ -35,14 +36,14 @@ var may = map[string]struct{ imports, why string }{
 	"internal/config":   {"internal/mask internal/model models", "the environment, checked; what it means is done elsewhere"},
 	"internal/emf":      {"internal/ingest internal/message", "one line for each report"},
 
-	"internal/postgres": {"internal/batch internal/message internal/credentials/login internal/rdsroots", "a store gets a batch and a table, never a model or a raw value; it connects with a login, and trusts RDS"},
-	"internal/sqlite":   {"internal/batch internal/message", "a store gets a batch and a table, never a model or a raw value"},
+	"internal/postgres": {"internal/batch internal/message internal/credentials/login internal/rdsroots internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value; it connects with a login, and trusts RDS"},
+	"internal/sqlite":   {"internal/batch internal/message internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value"},
 
 	"internal/credentials/login": {"", "who connects; stores and credentials share it"},
 	"internal/rdsroots":          {"", "certificates"},
 	"internal/region":            {"", "one form, for everybody who calls AWS"},
-	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/region", "secrets and tokens become logins and keyrings"},
-	"internal/sqs":               {"internal/message internal/region", "the calls of SQS"},
+	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/region internal/fault", "secrets and tokens become logins and keyrings"},
+	"internal/sqs":               {"internal/message internal/region internal/fault internal/wait", "the calls of SQS"},
 
 	"internal/localpg":            {"", "a server of Postgres, of anybody's"},
 	"internal/testing/esmsim":     {"", "a simulator of AWS that shares no code, and so no mistake, with what it tests"},
