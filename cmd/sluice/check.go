@@ -10,6 +10,7 @@ import (
 	"sluice/internal/check"
 	"sluice/internal/config"
 	"sluice/internal/credentials"
+	"sluice/internal/fault"
 	"sluice/internal/postgres"
 	"sluice/internal/sqs"
 )
@@ -162,7 +163,7 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 	}
 	var failure check.Findings
 	failure.Failure("dead-letter queue", "dead_letter_queue", err)
-	if fault, ok := errors.AsType[*sqs.QueueError](err); ok && strings.HasPrefix(fault.Code, "AccessDenied") {
+	if e := fault.Of(err); e != nil && strings.HasPrefix(e.Code, "AccessDenied") {
 		failure[0].Severity = check.Skipped
 	}
 	*f = append(*f, failure...)

@@ -156,7 +156,7 @@ func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, s
 		if err := deadLetterQueue(ctx, client, cfg.DeadLetterQueueURL, q, log); err != nil {
 			return nil, nil, err
 		}
-		consumer.DeadLetters = client.DeadLetter(cfg.DeadLetterQueueURL, cfg.Model.Name)
+		consumer.DeadLetters = client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", cfg.Model.Name)
 	} else if q.FIFO {
 		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
 	}

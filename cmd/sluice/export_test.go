@@ -3,6 +3,7 @@ package main
 import (
 	"reflect"
 	"strings"
+	"time"
 )
 
 // Main and Run are the program, and what it does with everything from the
@@ -21,3 +22,12 @@ func Commands() (names []string) {
 	}
 	return names
 }
+
+// Repeats are what send remembers of deduplication ids.
+type Repeats struct{ repeats }
+
+// Take is take.
+func (r *Repeats) Take(id string, now time.Time) bool { return r.take(id, now) }
+
+// Known is how many ids are kept in memory.
+func (r *Repeats) Known() int { return len(r.taken) }

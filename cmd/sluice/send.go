@@ -17,6 +17,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"sluice/internal/config"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -102,7 +103,7 @@ type sender struct {
 	// stopped are the groups of a FIFO queue that a message was not sent of:
 	// what follows must not be ahead of it.
 	stopped map[string]bool
-	repeats sqs.Repeats
+	repeats repeats
 	sum     sendSummary
 	// why has the gravest errors, each once.
 	why []string
@@ -227,7 +228,7 @@ func (s *sender) flush(ctx context.Context) error {
 		s.stop(s.out[i].Group)
 	}
 	s.out, s.numbers, s.bytes = s.out[:0], s.numbers[:0], 0
-	if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseUnsent {
+	if e := fault.Of(err); e != nil && e.Cause == message.CauseUnsent {
 		s.because(err.Error()) // these lines' own fault
 		err = nil
 	}
@@ -244,7 +245,7 @@ func (s *sender) countRepeats(unsent []int) {
 	}
 	now := time.Now()
 	for i := range s.out {
-		if !slices.Contains(unsent, i) && s.repeats.Again(s.out[i].DeduplicationID, now) {
+		if !slices.Contains(unsent, i) && s.repeats.take(s.out[i].DeduplicationID, now) {
 			s.sum.Repeated++
 		}
 	}

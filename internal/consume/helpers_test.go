@@ -109,7 +109,7 @@ func (s *site) consumer(t testing.TB, change func(*consume.Consumer)) *consume.C
 		return sqs.Delay(receiveCount, rand.Float64) / shortened
 	}
 	if s.dead != nil {
-		c.DeadLetters = client.DeadLetter(s.dead.URL, s.model.Name)
+		c.DeadLetters = client.DeadLetter(s.dead.URL, "DEAD_LETTER_QUEUE_URL", s.model.Name)
 	}
 	if change != nil {
 		change(c)

@@ -2,11 +2,11 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -62,7 +62,7 @@ func (t *trouble) met(ctx context.Context, log *slog.Logger, began time.Time, er
 		trouble, level := " is out of reach", slog.LevelWarn
 		if cause, _ := message.FaultOf(err); cause == message.CauseConfiguration {
 			trouble = " refuses the work"
-			if _, ok := errors.AsType[*sqs.QueueError](err); ok {
+			if e := fault.Of(err); e != nil && e.Source == fault.Queue {
 				level = slog.LevelDebug // it ends the run soon, with this error
 			}
 		}
@@ -95,8 +95,8 @@ const boundedTries = 4
 
 // final says whether trying again is pointless.
 func (t *trouble) final() bool {
-	fault, ok := errors.AsType[*sqs.QueueError](t.err)
-	return ok && fault.Cause == message.CauseConfiguration && t.tries >= boundedTries
+	e := fault.Of(t.err)
+	return e != nil && e.Source == fault.Queue && e.Cause == message.CauseConfiguration && t.tries >= boundedTries
 }
 
 // Open opens the queue of a URL, with the variable that it comes from. While
@@ -111,7 +111,7 @@ func Open(ctx context.Context, client *sqs.Client, url, setting string, o Option
 			t.over(ctx, log)
 			return q, nil
 		}
-		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseConfiguration && fault.Code == "" {
+		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration && e.Code == "" {
 			return nil, err // SQS was not even asked: the configuration is at fault
 		}
 		t.met(ctx, log, began, err)

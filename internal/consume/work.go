@@ -2,13 +2,13 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"time"
 
 	"sluice/internal/ingest"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -244,8 +244,8 @@ func (r *run) deadLetter(ctx context.Context, p *pass) {
 		return
 	}
 	unsent, err := persist(ctx, rejected, r.DeadLetters.Send, func(err error) bool {
-		fault, ok := errors.AsType[*sqs.QueueError](err)
-		return (!ok || fault.Cause == message.CauseTransient) && !r.stopping.Load()
+		e := fault.Of(err)
+		return (e == nil || e.Cause == message.CauseTransient) && !r.stopping.Load()
 	})
 	if len(unsent) > 0 {
 		r.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
@@ -328,7 +328,7 @@ func (r *run) remove(ctx context.Context, p *pass, which []int) {
 	rest, err := persist(ctx, which, func(ctx context.Context, which []int) ([]int, error) { return r.Queue.Delete(ctx, p.handles(which)) }, always)
 	if len(rest) > 0 {
 		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
-		if fault, ok := errors.AsType[*sqs.QueueError](err); ok && fault.Cause == message.CauseConfiguration {
+		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration {
 			p.fatal = err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -204,8 +205,7 @@ func (r *run) ten(ctx context.Context, chosen []*sqs.Received) error {
 	if r.lost++; len(unknown) == 0 {
 		r.lost = 0
 	}
-	fault, ok := errors.AsType[*sqs.QueueError](err)
-	if ok && (fault.Cause == message.CauseUnsent || len(unknown) > 0 && r.lost < maxLost) {
+	if e := fault.Of(err); e != nil && (e.Cause == message.CauseUnsent || len(unknown) > 0 && r.lost < maxLost) {
 		err = nil // these entries' own fault, or this moment's
 	}
 	return errors.Join(err, deleteErr)

@@ -110,7 +110,7 @@ func queues(ctx context.Context, h *handler.Handler, c *config.Config, load cred
 		h.Backoff = backoff{client}
 	}
 	if c.DeadLetterQueueURL != "" && c.Model != nil {
-		h.DeadLetters = deadLetters{client.DeadLetter(c.DeadLetterQueueURL, c.Model.Name)}
+		h.DeadLetters = deadLetters{client.DeadLetter(c.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", c.Model.Name)}
 	}
 	return nil
 }

@@ -101,7 +101,7 @@ func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed 
 	}
 	unset, err := b.target.changeVisibility(ctx, handles, func(i int) time.Duration { return delays[i] })
 	if err == nil && len(handles) < len(messages) {
-		err = &QueueError{Cause: message.CauseTransient, text: changeVisibility + " on " + b.target.where() + ": messages came without a receiptHandle"}
+		err = b.target.failure(message.CauseTransient, changeVisibility, "messages came without a receiptHandle")
 	}
 	set = len(handles) - len(unset)
 	return set, len(messages) - set, err
@@ -114,7 +114,7 @@ const changeVisibility = "ChangeMessageVisibility"
 func (t *target) changeVisibility(ctx context.Context, handles []string, delay func(i int) time.Duration) (unset []int, err error) {
 	j := t.job(changeVisibility, len(handles))
 	j.parallel = maxInFlight
-	j.call = func(ctx context.Context, entries []int) ([]*QueueError, error) {
+	j.call = func(ctx context.Context, entries []int) error {
 		in := sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &t.url, Entries: make([]types.ChangeMessageVisibilityBatchRequestEntry, len(entries))}
 		for k, i := range entries {
 			in.Entries[k] = types.ChangeMessageVisibilityBatchRequestEntry{
@@ -123,9 +123,10 @@ func (t *target) changeVisibility(ctx context.Context, handles []string, delay f
 		}
 		out, err := t.client.api.ChangeMessageVisibilityBatch(ctx, &in, t.options)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return j.confirm(len(entries), ids(out.Successful, func(e types.ChangeMessageVisibilityBatchResultEntry) *string { return e.Id }), out.Failed), nil
+		j.confirm(entries, ids(out.Successful, func(e types.ChangeMessageVisibilityBatchResultEntry) *string { return e.Id }), out.Failed)
+		return nil
 	}
 	j.run(ctx, tens(len(handles)))
 	return j.result()

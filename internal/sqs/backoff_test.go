@@ -214,7 +214,7 @@ func TestBackoffFailureIsHarmless(t *testing.T) {
 	}
 	s.Inject(func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Code: "AccessDenied"} })
 	set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages)
-	if set != 0 || failed != 5 || fault(err) != message.CauseConfiguration || !strings.Contains(silent(t, err), "allow the role sqs:ChangeMessageVisibility") {
+	if set != 0 || failed != 5 || causeOf(err) != message.CauseConfiguration || !strings.Contains(silent(t, err), "allow the role sqs:ChangeMessageVisibility") {
 		t.Errorf("got %d, %d, %v", set, failed, err)
 	}
 	if set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), nil); set != 0 || failed != 0 || err != nil {
@@ -248,7 +248,7 @@ func TestURLFromARN(t *testing.T) {
 	}
 	for _, arn := range []string{"", canary, "arn:aws:sns:eu-west-1:123456789012:logins", "arn:aws:sqs:eu-west-1::logins", "arn:aws:sqs:eu-west-1:123456789012:", "arn:aws:sqs:eu-west-1:123456789012:a/b", "arn:aws:sqs:no region:123456789012:a"} {
 		got, err := aws.URLFromARN(t.Context(), arn)
-		if got != "" || fault(err) != message.CauseConfiguration {
+		if got != "" || causeOf(err) != message.CauseConfiguration {
 			t.Errorf("%q: got %q, %v", arn, got, err)
 		}
 		silent(t, err)
@@ -277,7 +277,7 @@ func TestNoHostFromAnEvent(t *testing.T) {
 			if err == nil {
 				_, _, err = backoff.Return(t.Context(), []sqs.Returned{{ReceiptHandle: "handle-1-1"}})
 				t.Errorf("%q: a back-off, %v", region, err)
-			} else if fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "eventSourceARN") || region != "" && strings.Contains(err.Error(), region) {
+			} else if causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "eventSourceARN") || region != "" && strings.Contains(err.Error(), region) {
 				t.Errorf("%q: %v", region, err)
 			}
 			for _, r := range w.requests {

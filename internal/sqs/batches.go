@@ -16,8 +16,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/wait"
 )
@@ -31,47 +31,51 @@ type job struct {
 	*target
 	// action is the operation's name in IAM.
 	action string
-	// call does it for at most maxEntries entries. Its errors are parallel to
-	// them, nil for those that SQS confirms.
-	call func(ctx context.Context, entries []int) ([]*QueueError, error)
+	// call does it for at most maxEntries entries, and gives confirm the answer.
+	call func(ctx context.Context, entries []int) error
 	// tries is how often an entry is sent that the server fails on.
 	tries int
 	// parallel is how many calls may be under way.
 	parallel int
-	// outcomes has why an entry is not done, nil for those that are.
-	outcomes []*QueueError
-	// doubts has which of those that are not done may be done all the same:
-	// the call was made, and its answer does not say.
-	doubts []bool
+	outcomes []outcome
 
 	worked  atomic.Bool  // some call was answered
 	failed  atomic.Int64 // calls that were not
-	refused atomic.Pointer[QueueError]
+	refused atomic.Pointer[fault.Error]
+}
+
+// outcome is what became of an entry.
+type outcome struct {
+	err *fault.Error // why it is not done, nil if it is
+	// doubt: it may be done all the same. The call was made, and its answer
+	// does not say.
+	doubt bool
+	again bool // another try may do
 }
 
 func (t *target) job(action string, entries int) *job {
-	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]*QueueError, entries), doubts: make([]bool, entries)}
-	unsettled := &QueueError{Cause: message.CauseTransient, text: action + " on " + t.where() + ": not tried"}
+	j := &job{target: t, action: action, tries: 1, parallel: 16, outcomes: make([]outcome, entries)}
+	untried := t.failure(message.CauseTransient, action, "not tried")
 	for i := range j.outcomes {
-		j.outcomes[i] = unsettled
+		j.outcomes[i].err = untried
 	}
 	return j
 }
 
 // result lists the entries that are not done, and the gravest error.
 func (j *job) result() (undone []int, err error) {
-	var worst *QueueError
+	var worst *fault.Error
 	var doubts []int
-	for i, outcome := range j.outcomes {
-		if outcome == nil {
+	for i, o := range j.outcomes {
+		if o.err == nil {
 			continue
 		}
 		undone = append(undone, i)
-		if j.doubts[i] {
+		if o.doubt {
 			doubts = append(doubts, i)
 		}
-		if worst == nil || outcome.rank() > worst.rank() {
-			worst = outcome
+		if worst == nil || rank(o.err) > rank(worst) {
+			worst = o.err
 		}
 	}
 	switch {
@@ -84,23 +88,21 @@ func (j *job) result() (undone []int, err error) {
 	}
 }
 
-// doubtError is the error of a job of whose entries some may be done.
+// doubtError is the error of a job some of whose entries may be done.
 type doubtError struct {
-	*QueueError
+	err     *fault.Error
 	entries []int
 }
 
-// Unwrap gives the error that it would be without them.
-func (e *doubtError) Unwrap() error { return e.QueueError }
+func (e *doubtError) Error() string { return e.err.Error() }
 
-// refused says that an error is the answer of a server that has not done what
-// it was asked to. One that failed may have; 503 is one that did not begin.
-func refused(err error) bool {
-	answer, ok := errors.AsType[*smithyhttp.ResponseError](err)
-	if !ok {
-		return false
-	}
-	status := answer.HTTPStatusCode()
+// Unwrap returns the error that it would be without them.
+func (e *doubtError) Unwrap() error { return e.err }
+
+// wasRefused reports whether an error is the answer of a server that has not
+// done what it was asked to. One that failed may have; 503 is one that did not begin.
+func wasRefused(err error) bool {
+	status := statusOf(err)
 	return status >= 300 && status < 500 || status == http.StatusServiceUnavailable
 }
 
@@ -109,7 +111,7 @@ type refusedOnly struct{ aws.Retryer }
 
 // IsErrorRetryable implements aws.Retryer.
 func (r refusedOnly) IsErrorRetryable(err error) bool {
-	return refused(err) && r.Retryer.IsErrorRetryable(err)
+	return wasRefused(err) && r.Retryer.IsErrorRetryable(err)
 }
 
 // SendOnce is Send for messages that are safe elsewhere while nobody knows
@@ -180,26 +182,25 @@ func (j *job) settle(ctx context.Context, entries []int) {
 			return
 		}
 		var reached atomic.Bool // a server
-		outcomes, err := j.call(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }}), entries)
-		if err != nil {
-			fault := j.fault(ctx, j.action, err)
-			if fault.entries && len(entries) > 1 {
-				// One entry can make SQS refuse the call: each on its own, so that it costs only itself.
+		trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { reached.Store(true) }}
+		if err := j.call(httptrace.WithClientTrace(ctx, trace), entries); err != nil {
+			ofEntry := ctx.Err() == nil && refusalOf(err) == entryRefused
+			if ofEntry && len(entries) > 1 {
+				// Each on its own, so that the one at fault costs only itself.
 				for _, entry := range entries {
 					j.settle(ctx, []int{entry})
 				}
 				return
 			}
-			j.learn(fault)
-			j.fail(entries, fault, reached.Load() && !refused(err))
+			e := j.fault(ctx, j.action, err)
+			j.learn(e, ofEntry)
+			j.fail(entries, e, reached.Load() && !wasRefused(err))
 			return
 		}
 		j.worked.Store(true)
 		var again []int
-		for k, entry := range entries {
-			j.outcomes[entry] = outcomes[k]
-			j.doubts[entry] = outcomes[k] != nil && outcomes[k].Code == "" // SQS says nothing of it
-			if outcomes[k] != nil && outcomes[k].again {
+		for _, entry := range entries {
+			if j.outcomes[entry].again {
 				again = append(again, entry)
 			}
 		}
@@ -212,24 +213,24 @@ func (j *job) settle(ctx context.Context, entries []int) {
 	}
 }
 
-func (j *job) fail(entries []int, err *QueueError, doubt bool) {
+func (j *job) fail(entries []int, err *fault.Error, doubt bool) {
 	for _, entry := range entries {
-		j.outcomes[entry], j.doubts[entry] = err, doubt
+		j.outcomes[entry] = outcome{err: err, doubt: doubt}
 	}
 }
 
 // learn remembers what a failed call says about the next ones.
-func (j *job) learn(err *QueueError) {
+func (j *job) learn(err *fault.Error, ofEntry bool) {
 	if err.Cause == message.CauseConfiguration {
 		j.refused.CompareAndSwap(nil, err)
-	} else if !err.entries && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
+	} else if !ofEntry && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
 		j.refused.CompareAndSwap(nil, err)
 	}
 }
 
 // stop says why no further call is to be made: the time is up, SQS refuses
 // them all, or as many as may be under way failed and none was answered.
-func (j *job) stop(ctx context.Context) *QueueError {
+func (j *job) stop(ctx context.Context) *fault.Error {
 	if j.bad != nil {
 		return j.bad
 	}
@@ -239,13 +240,13 @@ func (j *job) stop(ctx context.Context) *QueueError {
 	return j.refused.Load()
 }
 
-func (j *job) panicked(cause any) *QueueError {
+func (j *job) panicked(cause any) *fault.Error {
 	what := fmt.Sprintf("%T", cause) // its text may quote a message
 	var own runtime.Error
 	if err, ok := cause.(error); ok && errors.As(err, &own) {
 		what = own.Error()
 	}
-	return &QueueError{Cause: message.CausePanic, text: j.action + " on " + j.where() + ": a panic: " + what}
+	return j.target.failure(message.CausePanic, j.action, "a panic: "+what)
 }
 
 // entryID names the k-th entry of a call.
@@ -254,25 +255,25 @@ func entryID(k int) *string {
 	return &id
 }
 
-// confirm reads both lists of an answer to a call with n entries: done is what
-// is listed as successful, and listed there only.
-func (j *job) confirm(n int, successful []string, failed []types.BatchResultErrorEntry) []*QueueError {
-	outcomes := make([]*QueueError, n)
-	silent := &QueueError{Cause: message.CauseTransient, text: j.action + " on " + j.where() + ": the answer leaves entries out"}
-	for k := range outcomes {
-		outcomes[k] = silent
+// confirm reads both lists of an answer to a call with these entries: done is
+// what is listed as successful, and listed there only.
+func (j *job) confirm(entries []int, successful []string, failed []types.BatchResultErrorEntry) {
+	j.fail(entries, j.target.failure(message.CauseTransient, j.action, "the answer leaves entries out"), true)
+	entry := func(id string) *outcome {
+		k, err := strconv.Atoi(id)
+		if err != nil || k < 0 || k >= len(entries) {
+			return &outcome{} // of no entry
+		}
+		return &j.outcomes[entries[k]]
 	}
 	for _, id := range successful {
-		if k, err := strconv.Atoi(id); err == nil && k >= 0 && k < n {
-			outcomes[k] = nil
-		}
+		*entry(id) = outcome{}
 	}
 	for _, f := range failed {
-		if k, err := strconv.Atoi(str(f.Id)); err == nil && k >= 0 && k < n {
-			outcomes[k] = j.entryFault(j.action, f)
-		}
+		o := entry(str(f.Id))
+		*o = outcome{}
+		o.err, o.again = j.entryFault(j.action, f)
 	}
-	return outcomes
 }
 
 func ids[E any](entries []E, id func(E) *string) []string {

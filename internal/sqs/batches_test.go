@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 	"sluice/internal/testing/sqstest"
@@ -181,14 +182,14 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "not an answer of SQS", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str("<html>" + canary)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 200) is none of SQS; check AWS_ENDPOINT_URL",
+			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 200) is not a response from SQS; check AWS_ENDPOINT_URL",
 		},
 		{
 			name: "a page in place of SQS", calls: 3,
 			fault: func(sqstest.Call) *sqstest.Fault {
 				return &sqstest.Fault{Answer: str("<html>" + canary), Status: 404}
 			},
-			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 404) is none of SQS; check AWS_ENDPOINT_URL",
+			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 404) is not a response from SQS; check AWS_ENDPOINT_URL",
 		},
 		{
 			name: "JSON of somebody else", calls: 3,
@@ -266,8 +267,8 @@ func TestSendFaults(t *testing.T) {
 			if diff := cmp.Diff(unsent, tt.unsent); diff != "" {
 				t.Errorf("got(-) want(+):\n%s", diff)
 			}
-			if text := silent(t, err); (err == nil) != (tt.unsent == nil) || !strings.Contains(text, tt.text) || fault(err) != tt.cause {
-				t.Errorf("got %q by %q, want %q by %q", text, fault(err), tt.text, tt.cause)
+			if text := silent(t, err); (err == nil) != (tt.unsent == nil) || !strings.Contains(text, tt.text) || causeOf(err) != tt.cause {
+				t.Errorf("got %q by %q, want %q by %q", text, causeOf(err), tt.text, tt.cause)
 			}
 			if calls := len(s.Calls(sendBatch)); calls > tt.calls {
 				t.Errorf("got %d calls, want %d at most", calls, tt.calls)
@@ -349,7 +350,7 @@ func TestSendOnce(t *testing.T) {
 			if len(unsent) != tt.unsent || len(unknown) != tt.unknown || (err != nil) != (tt.unsent+tt.unknown > 0) {
 				t.Errorf("got %v unsent, %v unknown, %v", unsent, unknown, err)
 			}
-			if _, ok := errors.AsType[*sqs.QueueError](err); err != nil && !ok {
+			if err != nil && fault.Of(err) == nil {
 				t.Errorf("got the error %T", err)
 			}
 			// What concerns every batch keeps those that have not begun from SQS.

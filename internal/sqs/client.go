@@ -14,7 +14,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"sluice/internal/message"
+	"sluice/internal/fault"
 	"sluice/internal/region"
 )
 
@@ -41,7 +41,7 @@ type Client struct {
 func NewClient(ctx context.Context, load func(context.Context) (aws.Config, error)) (*Client, error) {
 	cfg, err := load(ctx)
 	if err != nil {
-		return nil, &QueueError{Cause: message.CauseConfiguration, text: "the AWS SDK cannot be set up: " + err.Error()}
+		return nil, misconfigured("the AWS SDK cannot be set up: "+err.Error(), "")
 	}
 	return FromConfig(cfg), nil
 }
@@ -74,17 +74,17 @@ func FromConfig(cfg aws.Config) *Client {
 func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error) {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Service != "sqs" || a.AccountID == "" || a.Resource == "" || strings.ContainsAny(a.Resource, "/:") {
-		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN is not the ARN of an SQS queue"}
+		return "", misconfigured("the event's eventSourceARN is not the ARN of an SQS queue", "")
 	}
 	if base := c.api.Options().BaseEndpoint; base != nil {
 		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
 	}
 	if !region.Valid(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
-		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN names no region of AWS: its messages are not backed off"}
+		return "", misconfigured("the event's eventSourceARN names no region of AWS: its messages are not backed off", "")
 	}
 	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
 	if err != nil {
-		return "", &QueueError{Cause: message.CauseConfiguration, text: "the event's eventSourceARN has no region that the AWS SDK knows"}
+		return "", misconfigured("the event's eventSourceARN has no region that the AWS SDK knows", "")
 	}
 	return endpoint.URI.JoinPath(a.AccountID, a.Resource).String(), nil
 }
@@ -104,7 +104,7 @@ type target struct {
 	region   string
 	options  func(*sqs.Options)
 	// bad is why no call can be made.
-	bad *QueueError
+	bad *fault.Error
 }
 
 // target finds where the calls for a queue go. The SDK itself never looks at
@@ -120,7 +120,7 @@ func (c *Client) target(queueURL, setting string) *target {
 	t := &target{client: c, url: queueURL, setting: setting, endpoint: setting}
 	u, err := url.Parse(queueURL)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.Trim(u.Path, "/") == "" {
-		t.bad = t.operator("not the URL of a queue", "it looks like https://sqs.<region>.amazonaws.com/<account>/<name>")
+		t.bad = t.misconfigured("not the URL of a queue", "it looks like https://sqs.<region>.amazonaws.com/<account>/<name>")
 		return t
 	}
 	t.shown, t.host = u.Scheme+"://"+u.Host+u.Path, u.Host
@@ -131,7 +131,7 @@ func (c *Client) target(queueURL, setting string) *target {
 		name = configured.Region
 	}
 	if name == "" {
-		t.bad = t.operator("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		t.bad = t.misconfigured("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	}
 	t.region = name
@@ -146,7 +146,7 @@ func (c *Client) target(queueURL, setting string) *target {
 			t.host = at.Host
 		}
 	case (legacy || chosen) && !region.Valid(name):
-		t.bad = t.operator("its region is no region of AWS", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		t.bad = t.misconfigured("its region is no region of AWS", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	case legacy || chosen:
 		t.host = "sqs." + name

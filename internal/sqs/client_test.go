@@ -159,8 +159,8 @@ func TestNewClientErrors(t *testing.T) {
 			if err == nil {
 				_, err = sqs.Open(t.Context(), c, "http://127.0.0.1:1/0/q", "SQS_URL")
 			}
-			if fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("got %v by %q, want %q", err, fault(err), tt.want)
+			if causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v by %q, want %q", err, causeOf(err), tt.want)
 			}
 		})
 	}
@@ -184,17 +184,17 @@ func TestUnreachable(t *testing.T) {
 		cause           message.Cause
 	}{
 		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
-		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseTransient},
+		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not exist; check SQS_URL", message.CauseConfiguration},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
-		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is none of SQS; check SQS_URL", message.CauseTransient},
+		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
 		{"a password in the URL", "http://user:" + canary + "@" + closed.Addr().String() + "/0/q?" + canary, "GetQueueAttributes on http://" + closed.Addr().String() + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c := sqs.FromConfig(aws.Config{Region: "eu-west-1", Credentials: credentials.NewStaticCredentialsProvider("test", "test", "")}).WithTimeout(15 * time.Second)
 			_, err := sqs.Open(answered(t), c, tt.url, "SQS_URL")
-			if text := silent(t, err); !strings.Contains(text, tt.want) || fault(err) != tt.cause {
-				t.Errorf("got %s by %q, want %q by %q", text, fault(err), tt.want, tt.cause)
+			if text := silent(t, err); !strings.Contains(text, tt.want) || causeOf(err) != tt.cause {
+				t.Errorf("got %s by %q, want %q by %q", text, causeOf(err), tt.want, tt.cause)
 			}
 		})
 	}
@@ -205,8 +205,8 @@ func TestStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := sqs.Open(ctx, c, "http://127.0.0.1:1/0/q", "SQS_URL")
-	if !errors.Is(err, context.Canceled) || fault(err) != message.CauseTransient {
-		t.Errorf("got %v by %q", err, fault(err))
+	if !errors.Is(err, context.Canceled) || causeOf(err) != message.CauseTransient {
+		t.Errorf("got %v by %q", err, causeOf(err))
 	}
 }
 

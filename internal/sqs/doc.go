@@ -8,7 +8,6 @@
 //	backoff.go     a Backoff: how long a returned message stays away
 //	batches.go     what the batch calls share, and what they promise
 //	attributes.go  a sender's attributes: Lambda's JSON and the SDK's types
-//	repeats.go     what a FIFO queue has confirmed and not kept
 //	fault.go       whose fault an error is, and what to do about it
 //
 // What always holds: an entry of a batch call counts as done only when SQS

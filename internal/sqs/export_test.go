@@ -8,8 +8,5 @@ func (c *Client) WithTimeout(d time.Duration) *Client {
 	return &Client{api: c.api, transport: c.transport, timeout: d}
 }
 
-// Known is how many ids are kept in memory.
-func (r *Repeats) Known() int { return len(r.taken) }
-
 // BackoffTo is for the queue of a URL.
 func (c *Client) BackoffTo(queueURL string) *Backoff { return c.backoff(queueURL) }

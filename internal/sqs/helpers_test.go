@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 	"sluice/internal/testing/sqstest"
@@ -42,15 +43,13 @@ func silent(t *testing.T, err error) string {
 	return err.Error()
 }
 
-func fault(err error) message.Cause {
+// causeOf is the cause of a queue's error, "none" of another one.
+func causeOf(err error) message.Cause {
 	if err == nil {
 		return ""
 	}
-	if f, ok := errors.AsType[interface {
-		error
-		Fault() message.Cause
-	}](err); ok {
-		return f.Fault()
+	if e := fault.Of(err); e != nil && e.Source == fault.Queue {
+		return e.Cause
 	}
 	return "none"
 }

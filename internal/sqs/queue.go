@@ -172,7 +172,7 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	r := Received{System: in.Attributes}
 	r.ID, r.ReceiptHandle, r.FIFO = str(in.MessageId), str(in.ReceiptHandle), q.FIFO
 	if r.ID == "" || r.ReceiptHandle == "" {
-		return r, q.target.operator("a message came without its id or its receipt handle", "check that "+q.target.host+" is SQS"+q.target.endpointHint())
+		return r, q.target.misconfigured("a message came without its id or its receipt handle", "check that "+q.target.host+" is SQS"+q.target.endpointHint())
 	}
 	if in.Body != nil && utf8.ValidString(*in.Body) {
 		r.Body, r.HasBody = []byte(*in.Body), true
@@ -222,16 +222,17 @@ const deleteMessage = "DeleteMessage"
 func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, err error) {
 	j := q.target.job(deleteMessage, len(handles))
 	j.tries = 3
-	j.call = func(ctx context.Context, entries []int) ([]*QueueError, error) {
+	j.call = func(ctx context.Context, entries []int) error {
 		in := sqs.DeleteMessageBatchInput{QueueUrl: &q.URL, Entries: make([]types.DeleteMessageBatchRequestEntry, len(entries))}
 		for k, i := range entries {
 			in.Entries[k] = types.DeleteMessageBatchRequestEntry{Id: entryID(k), ReceiptHandle: &handles[i]}
 		}
 		out, err := q.target.client.api.DeleteMessageBatch(ctx, &in, q.target.options)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return j.confirm(len(entries), ids(out.Successful, func(e types.DeleteMessageBatchResultEntry) *string { return e.Id }), out.Failed), nil
+		j.confirm(entries, ids(out.Successful, func(e types.DeleteMessageBatchResultEntry) *string { return e.Id }), out.Failed)
+		return nil
 	}
 	j.run(ctx, tens(len(handles)))
 	return j.result()

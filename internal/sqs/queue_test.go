@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 	"sluice/internal/testing/sqstest"
@@ -59,13 +60,13 @@ func TestOpenErrors(t *testing.T) {
 	_, err := sqs.Open(t.Context(), c, s.URL+"/000000000000/none", "SQS_URL")
 	want := "GetQueueAttributes on " + s.URL + "/000000000000/none (SQS_URL): there is no such queue at " + strings.TrimPrefix(s.URL, "http://") +
 		"; check account, region and name in SQS_URL (AWS_ENDPOINT_URL is set)"
-	if fault(err) != message.CauseConfiguration || err.Error() != want {
+	if causeOf(err) != message.CauseConfiguration || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
-	if e, ok := errors.AsType[*sqs.QueueError](err); !ok || e.Code != "AWS.SimpleQueueService.NonExistentQueue" {
+	if e := fault.Of(err); e == nil || e.Code != "AWS.SimpleQueueService.NonExistentQueue" {
 		t.Errorf("got the code of %v", e)
 	}
-	if _, err = sqs.Open(t.Context(), c, canary[:0], "SQS_URL"); fault(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "SQS_URL: not the URL of a queue") {
+	if _, err = sqs.Open(t.Context(), c, canary[:0], "SQS_URL"); causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "SQS_URL: not the URL of a queue") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -145,7 +146,7 @@ func TestThereAndBack(t *testing.T) {
 				for _, r := range received {
 					all = append(all, r.Message)
 				}
-				return c.DeadLetter(dlq.URL, "m").Send(t.Context(), rejected(all...))
+				return c.DeadLetter(dlq.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(all...))
 			}, in)
 			for _, m := range dlq.Messages() {
 				if _, ok := m.Attributes["sluice"]; !ok {

@@ -16,9 +16,10 @@ type DeadLetter struct {
 	model  string
 }
 
-// DeadLetter is the queue of DEAD_LETTER_QUEUE_URL, for messages that the named model rejects.
-func (c *Client) DeadLetter(queueURL, model string) *DeadLetter {
-	return &DeadLetter{target: c.target(queueURL, "DEAD_LETTER_QUEUE_URL"), model: model}
+// DeadLetter returns the queue for messages that the named model rejects. The
+// setting is the variable that the URL comes from, for errors to name.
+func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
+	return &DeadLetter{target: c.target(queueURL, setting), model: model}
 }
 
 // Rejected is a message that can never be stored, and why.
@@ -45,7 +46,7 @@ func (d *DeadLetter) Send(ctx context.Context, rejected []Rejected) (unsent []in
 		for i := range rejected {
 			unsent = append(unsent, i)
 		}
-		return unsent, d.target.operator("this is the queue that the messages come from", "name another one")
+		return unsent, d.target.misconfigured("this is the queue that the messages come from", "name another one")
 	}
 	return d.target.send(ctx, len(rejected), func(i int) (Outgoing, *types.MessageAttributeValue) {
 		m, why := rejected[i].Message, rejected[i].Rejection

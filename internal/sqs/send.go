@@ -111,10 +111,10 @@ func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing
 		m, note := outgoing(i)
 		ready[i] = prepare(&m, t.fifo, note)
 		if err := ready[i].err; err != nil {
-			j.outcomes[i] = &QueueError{Cause: message.CauseUnsent, text: sendMessage + " on " + t.where() + ": a message cannot be sent: " + err.Error()}
+			j.outcomes[i].err = t.failure(message.CauseUnsent, sendMessage, "a message cannot be sent: "+err.Error())
 		}
 	}
-	j.call = func(ctx context.Context, entries []int) ([]*QueueError, error) {
+	j.call = func(ctx context.Context, entries []int) error {
 		in := sqs.SendMessageBatchInput{QueueUrl: &t.url, Entries: make([]types.SendMessageBatchRequestEntry, len(entries))}
 		for k, i := range entries {
 			in.Entries[k] = ready[i].entry
@@ -122,9 +122,10 @@ func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing
 		}
 		out, err := t.client.api.SendMessageBatch(ctx, &in, t.options)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		return j.confirm(len(entries), ids(out.Successful, func(e types.SendMessageBatchResultEntry) *string { return e.Id }), out.Failed), nil
+		j.confirm(entries, ids(out.Successful, func(e types.SendMessageBatchResultEntry) *string { return e.Id }), out.Failed)
+		return nil
 	}
 	if t.fifo {
 		j.parallel = 1
@@ -165,7 +166,7 @@ func (j *job) inOrder(ctx context.Context, ready []prepared) {
 		waiting[i] = i
 	}
 	stopped := map[string]bool{}
-	behind := &QueueError{Cause: message.CauseUnsent, text: sendMessage + " on " + j.where() + ": an earlier message of the group was not sent"}
+	behind := j.target.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
 	for len(waiting) > 0 {
 		batch, size := make([]int, 0, maxEntries), 0
 		var left []int
@@ -174,7 +175,7 @@ func (j *job) inOrder(ctx context.Context, ready []prepared) {
 		for _, i := range window {
 			switch p := &ready[i]; {
 			case stopped[p.group]:
-				j.outcomes[i] = behind
+				j.outcomes[i].err = behind
 			case seen[p.group], p.err == nil && (len(batch) == maxEntries || size+p.bytes > maxBytes):
 				left = append(left, i)
 				seen[p.group] = true
@@ -187,7 +188,7 @@ func (j *job) inOrder(ctx context.Context, ready []prepared) {
 		}
 		j.settle(ctx, batch)
 		for _, i := range batch {
-			if j.outcomes[i] != nil {
+			if j.outcomes[i].err != nil {
 				stopped[ready[i].group] = true
 			}
 		}

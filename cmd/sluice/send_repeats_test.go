@@ -1,16 +1,16 @@
-package sqs_test
+package main_test
 
 import (
 	"testing"
 	"time"
 
-	"sluice/internal/sqs"
+	main "sluice/cmd/sluice"
 )
 
-// After 5 minutes SQS takes an id afresh, and it need not be known any more.
+// TestRepeats: after 5 minutes SQS takes an id again, and it is forgotten.
 func TestRepeats(t *testing.T) {
 	t.Parallel()
-	var r sqs.Repeats
+	var r main.Repeats
 	for i, tt := range []struct {
 		id    string
 		after time.Duration
@@ -24,7 +24,7 @@ func TestRepeats(t *testing.T) {
 		{"a", 9 * time.Minute, true, 2},
 		{"c", 10 * time.Minute, false, 1},
 	} {
-		if got := r.Again(tt.id, time.Unix(0, 0).Add(tt.after)); got != tt.again || r.Known() != tt.known {
+		if got := r.Take(tt.id, time.Unix(0, 0).Add(tt.after)); got != tt.again || r.Known() != tt.known {
 			t.Errorf("step %d: got %v, and %d ids are known", i, got, r.Known())
 		}
 	}
