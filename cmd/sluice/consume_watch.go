@@ -73,12 +73,7 @@ func (w *consumerWatch) Received(messages int, _ error) { w.sum.Received += mess
 // Transacted implements consume.Observer.
 func (w *consumerWatch) Transacted(t *consume.Transaction) {
 	w.sum.Add(t)
-	w.lag = 0
-	for i := range t.Messages {
-		if t.Messages[i].HasSent {
-			w.lag = max(w.lag, t.Ended.Sub(time.UnixMilli(t.Messages[i].SentMillis)))
-		}
-	}
+	w.lag = t.Oldest(t.Ended)
 	w.draw()
 	if w.bar == nil && time.Since(w.logged) >= logEvery {
 		w.logged = time.Now()

@@ -147,7 +147,7 @@ func newDemo(a *app, m *model.Model, db demoDatabase) (*demo, error) {
 	d := &demo{a: a, db: db, model: m, keys: keys}
 	d.handler = &handler.Handler{
 		Pipeline: ingest.New(m, db, log), Keys: handler.Static(keys), Log: log,
-		Observe: func(_ context.Context, _ []message.Message, r *ingest.Report) { d.seen = r },
+		Observe: func(_ context.Context, r *ingest.Report) { d.seen = r },
 	}
 	return d, nil
 }

@@ -57,7 +57,7 @@ func (a *app) invoke(ctx context.Context, event []byte) (answer []byte, report *
 	h, stop := function.New(ctx, function.Options{Environ: a.environ, Log: a.log(), AWS: loadAWS, Open: openSQLite})
 	defer stop()
 	report = &ingest.Report{}
-	h.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { report = r }
+	h.Observe = func(_ context.Context, r *ingest.Report) { report = r }
 	answer, err = h.Invoke(ctx, event)
 	return answer, report, err
 }

@@ -7,7 +7,6 @@ import (
 
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
-	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
 
@@ -100,15 +99,9 @@ type Observer interface {
 
 // Transaction is what became of the messages of one transaction.
 type Transaction struct {
-	Messages []message.Message
-	// Verdicts has one for each message. What the dead-letter queue did not
-	// take is Returned.
-	Verdicts []message.Verdict
-	// Inserted is how many rows are new.
-	Inserted int
-	// Fault says whose fault it is that messages were returned, if it is one
-	// that concerns the whole transaction.
-	Fault message.Cause
+	// Report has a verdict on each message. Messages that the dead-letter queue
+	// did not take are Returned.
+	ingest.Report
 	// Began and Ended are when the pipeline was given the messages, and when
 	// it had an answer for each.
 	Began, Ended time.Time

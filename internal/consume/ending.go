@@ -47,27 +47,28 @@ func (r *run) giveUp(ctx context.Context) {
 // giveBack gives messages back that were received and not tried.
 func (r *run) giveBack(ctx context.Context, items []item, later bool) {
 	r.summary.GivenBack += len(items)
+	messages := pointers(items)
 	r.returning++
 	go func() {
-		r.back(ctx, items, later)
+		r.back(ctx, messages, later)
 		r.events <- func(context.Context) { r.returning-- }
 	}()
 }
 
 // back gives messages back: at once, or later and later with each receive. To
 // fail is harmless: they come back when their visibility ends.
-func (r *run) back(ctx context.Context, items []item, later bool) {
-	if len(items) == 0 {
+func (r *run) back(ctx context.Context, messages []*message.Message, later bool) {
+	if len(messages) == 0 {
 		return
 	}
-	all := handles(items)
+	all := handles(messages)
 	r.hand.drop(all)
 	if later {
-		returned := make([]sqs.Returned, len(items))
-		for i := range items {
-			returned[i] = sqs.Returned{ReceiptHandle: items[i].ReceiptHandle, ReceiveCount: items[i].ReceiveCount}
+		returned := make([]sqs.Returned, len(messages))
+		for i, m := range messages {
+			returned[i] = sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
 			if r.Queue.FIFO {
-				returned[i].Group = items[i].Group
+				returned[i].Group = m.Group
 			}
 		}
 		if _, failed, err := r.backoff.Return(ctx, returned); err != nil {
@@ -95,7 +96,7 @@ type leftover struct {
 // behind says that it only waits for another message of its group.
 func (l leftover) behind() bool { return l.cause == message.CauseGroup }
 
-func (r *run) leave(p *pass, m *item, v message.Verdict, until time.Duration) {
+func (r *run) leave(p *pass, m *message.Message, v message.Verdict, until time.Duration) {
 	p.left[m.ID] = leftover{cause: v.Cause, group: m.Group, receives: m.ReceiveCount, until: time.Now().Add(until)}
 }
 

@@ -16,10 +16,18 @@ type item struct {
 	done bool
 }
 
-func handles(items []item) []string {
-	all := make([]string, len(items))
+func pointers(items []item) []*message.Message {
+	all := make([]*message.Message, len(items))
 	for i := range items {
-		all[i] = items[i].ReceiptHandle
+		all[i] = &items[i].Message
+	}
+	return all
+}
+
+func handles(messages []*message.Message) []string {
+	all := make([]string, len(messages))
+	for i, m := range messages {
+		all[i] = m.ReceiptHandle
 	}
 	return all
 }

@@ -106,7 +106,7 @@ func (r *run) received(ctx context.Context, began time.Time, limit int, messages
 	case time.Now().Before(r.database.next):
 		r.giveBack(ctx, fresh, true)
 	default:
-		r.hand.take(handles(fresh), began)
+		r.hand.take(handles(pointers(fresh)), began)
 		r.gather(fresh, full)
 	}
 }

@@ -22,8 +22,8 @@ import (
 func (r *run) work(all, transactions context.Context, batch []item, probe bool) {
 	fault := message.CauseNone
 	for rest := batch; len(rest) > 0; {
-		p := &pass{items: rest, probe: probe}
-		r.transact(transactions, p)
+		p := &pass{probe: probe}
+		r.transact(transactions, p, rest)
 		r.events <- func(ctx context.Context) { r.judged(ctx, p) }
 		r.settle(all, p)
 		r.events <- func(ctx context.Context) { r.settled(ctx, p) }
@@ -47,11 +47,8 @@ func (r *run) work(all, transactions context.Context, batch []item, probe bool) 
 // pass is one way of messages through the pipeline, and what became of them.
 type pass struct {
 	Transaction
-	items []item
 	probe bool
-	asked bool // the database was
-	works bool // it stored rows, or found them
-	err   error
+	works bool   // the database stored rows, or found them
 	again []item // for the next pass
 	// What the run has to remember of it, by id.
 	left               map[string]leftover
@@ -60,32 +57,30 @@ type pass struct {
 }
 
 // transact has the pipeline judge each message.
-func (r *run) transact(ctx context.Context, p *pass) {
+func (r *run) transact(ctx context.Context, p *pass, items []item) {
 	p.Began = time.Now()
-	p.Verdicts = make([]message.Verdict, len(p.items))
-	fresh := make([]message.Message, 0, len(p.items))
-	where := make([]int, 0, len(p.items))
-	for i := range p.items {
-		if p.items[i].done {
-			p.Verdicts[i].Outcome = message.Repeated
-			continue
+	fresh := make([]message.Message, 0, len(items))
+	for i := range items {
+		if !items[i].done {
+			fresh = append(fresh, items[i].Message)
 		}
-		fresh = append(fresh, p.items[i].Message)
-		where = append(where, i)
 	}
 	if len(fresh) > 0 {
-		report := r.pipeline(ctx, fresh)
-		for k, i := range where {
-			p.Verdicts[i] = report.Verdicts[k]
-		}
-		p.Inserted, p.asked, p.err, p.Fault = report.Inserted, report.StoreTime > 0, report.Err, report.Fault
-		p.works = p.asked && (p.err == nil || report.Count(message.Stored) > 0)
+		p.Report = r.pipeline(ctx, fresh)
+		p.works = p.StoreTime > 0 && (p.Err == nil || p.Count(message.Stored) > 0)
 		// An outage is logged by who waits for its end, and only there.
-		if c := report.Counts(); c.Rejected+c.Causes[message.CauseDiscarded] > 0 || p.err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
+		if c := p.Counts(); c.Rejected+c.Causes[message.CauseDiscarded] > 0 || p.Err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
+			logged := p.Report
 			if !p.works {
-				report.Err = nil
+				logged.Err = nil
 			}
-			r.Pipeline.Log(ctx, fresh, &report)
+			r.Pipeline.Log(ctx, &logged)
+		}
+	}
+	for i := range items {
+		if items[i].done {
+			p.Messages = append(p.Messages, items[i].Message)
+			p.Verdicts = append(p.Verdicts, message.Verdict{Outcome: message.Repeated})
 		}
 	}
 	p.Ended = time.Now()
@@ -108,12 +103,12 @@ func (r *run) judged(ctx context.Context, p *pass) {
 	case p.works: // also when some rows met an error that others did not
 		r.trust, r.everWorked = proven, true
 		r.database.over(ctx, r.Log)
-	case p.err == nil: // it was not needed, as when all were malformed
+	case p.Err == nil: // it was not needed, as when all were malformed
 		if r.trust == answers {
 			r.trust = proven
 		}
 	default:
-		r.failed(ctx, p.Began, p.Fault, p.err)
+		r.failed(ctx, p.Began, p.Fault, p.Err)
 	}
 }
 
@@ -153,135 +148,85 @@ func (r *run) ping(ctx context.Context) {
 
 const pingTime = 10 * time.Second
 
-// settle does with each message what its verdict says. On a FIFO queue, what
-// waits behind a message that is backed off is backed off with it: it would
-// hold up the group until its visibility timeout expires.
+// settle does with each message what its verdict says.
 func (r *run) settle(ctx context.Context, p *pass) {
-	r.deadLetter(ctx, p)
-	again := r.freed(p)
-	var remove, atOnce, later, leave []int
+	if r.DeadLetters != nil {
+		p.DeadLettered = p.Reject(ctx, patient{r}, r.Log)
+	}
+	r.takeFreed(p)
+	var done, left, atOnce, later []*message.Message
 	p.left = map[string]leftover{}
-	delayed := map[string]bool{} // FIFO groups whose first returned message is in later
-	for i := range p.items {
-		m, v := &p.items[i], p.Verdicts[i]
-		if again[i] {
-			p.again = append(p.again, *m)
-			continue
-		}
+	for i, settled := range p.Settle(r.DeadLetters != nil) {
+		m, v := &p.Messages[i], p.Verdicts[i]
 		switch {
-		case v.Outcome == message.Stored, v.Outcome == message.Repeated, v.Outcome == message.Rejected && r.DeadLetters != nil:
-			remove = append(remove, i)
+		case settled == ingest.Done:
+			done = append(done, m)
 		case v.Outcome == message.Rejected:
-			leave = append(leave, i)
+			left = append(left, m)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
 		case v.Cause == message.CauseConfiguration && p.probe:
 			// As useless: the end of the run may not be known yet.
-			later = append(later, i)
-			delayed[m.Group] = true
+			later = append(later, m)
 		case r.stopping.Load():
-			atOnce = append(atOnce, i)
-		case v.Cause == message.CauseGroup && !delayed[m.Group], v.Cause == message.CausePanic:
-			leave = append(leave, i)
+			atOnce = append(atOnce, m)
+		case settled == ingest.Leave:
+			left = append(left, m)
 			r.leave(p, m, v, r.Queue.Settings.Visibility)
-		case v.Cause == message.CauseGroup, v.Cause == message.CauseDiscarded, v.Cause == message.CauseUnsent:
-			later = append(later, i)
-			delayed[m.Group] = true
-			r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqs.MaxDelay))
-		default: // an outage, or the operator's
-			later = append(later, i)
-			delayed[m.Group] = true
-		}
-	}
-	r.remove(ctx, p, remove)
-	r.hand.drop(p.handles(leave))
-	r.back(ctx, p.pick(atOnce), false)
-	r.back(ctx, p.pick(later), true)
-	if len(p.again) > 0 {
-		p.drop(again)
-	}
-	p.Messages = make([]message.Message, len(p.items))
-	for i := range p.items {
-		p.Messages[i] = p.items[i].Message
-	}
-}
-
-func (p *pass) handles(of []int) []string { return handles(p.pick(of)) }
-
-func (p *pass) pick(of []int) []item {
-	all := make([]item, len(of))
-	for k, i := range of {
-		all[k] = p.items[i]
-	}
-	return all
-}
-
-// drop takes away what another pass has the last word on.
-func (p *pass) drop(again []bool) {
-	items, verdicts := make([]item, 0, len(p.items)), make([]message.Verdict, 0, len(p.items))
-	for i := range p.items {
-		if !again[i] {
-			items, verdicts = append(items, p.items[i]), append(verdicts, p.Verdicts[i])
-		}
-	}
-	p.items, p.Verdicts = items, verdicts
-}
-
-// deadLetter sends the rejected messages to the dead-letter queue, each once.
-// What it does not take is returned.
-func (r *run) deadLetter(ctx context.Context, p *pass) {
-	if r.DeadLetters == nil {
-		return
-	}
-	var rejected []sqs.Rejected
-	seen := map[string]bool{}
-	for i, v := range p.Verdicts {
-		if m := &p.items[i]; v.Outcome == message.Rejected && !seen[m.ID] {
-			seen[m.ID] = true
-			rejected = append(rejected, sqs.Rejected{Message: &m.Message, Rejection: v.Rejection})
-		}
-	}
-	if len(rejected) == 0 {
-		return
-	}
-	unsent, err := persist(ctx, rejected, r.DeadLetters.Send, func(err error) bool {
-		e := fault.Of(err)
-		return (e == nil || e.Cause == message.CauseTransient) && !r.stopping.Load()
-	})
-	if len(unsent) > 0 {
-		r.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
-	}
-	p.DeadLettered = len(rejected) - len(unsent)
-	for _, u := range unsent {
-		for i := range p.items {
-			if p.items[i].ID == u.Message.ID {
-				p.Verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
+		default:
+			later = append(later, m)
+			if v.Cause == message.CauseGroup || v.Cause == message.CauseDiscarded || v.Cause == message.CauseUnsent {
+				r.leave(p, m, v, max(r.Queue.Settings.Visibility, sqs.MaxDelay))
 			}
 		}
 	}
+	r.remove(ctx, p, done)
+	r.hand.drop(handles(left))
+	r.back(ctx, atOnce, false)
+	r.back(ctx, later, true)
 }
 
-// freed finds the messages of FIFO groups that nothing stands in the way of
-// any more: what they waited for is in the dead-letter queue.
-func (r *run) freed(p *pass) []bool {
-	again := make([]bool, len(p.items))
-	if !r.Queue.FIFO || r.DeadLetters == nil || p.err != nil || r.stopping.Load() {
-		return again
+// patient is the dead-letter queue with more tries: the messages are in hand, so
+// that they cost only time.
+type patient struct{ r *run }
+
+// Send implements ingest.DeadLetters.
+func (d patient) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+	return persist(ctx, rejected, d.r.DeadLetters.Send, func(err error) bool {
+		e := fault.Of(err)
+		return (e == nil || e.Cause == message.CauseTransient) && !d.r.stopping.Load()
+	})
+}
+
+// takeFreed moves to the next pass the messages of FIFO groups that nothing stands
+// in the way of any more: what they waited for is in the dead-letter queue.
+func (r *run) takeFreed(p *pass) {
+	if !r.Queue.FIFO || r.DeadLetters == nil || p.Err != nil || r.stopping.Load() {
+		return
 	}
 	free := map[string]bool{}
 	for i, v := range p.Verdicts {
 		if v.Outcome == message.Rejected { // and sent
-			free[p.items[i].Group] = true
+			free[p.Messages[i].Group] = true
 		}
 	}
 	for i, v := range p.Verdicts {
 		if v.Outcome == message.Returned && v.Cause != message.CauseGroup {
-			delete(free, p.items[i].Group)
+			delete(free, p.Messages[i].Group)
 		}
 	}
-	for i, v := range p.Verdicts {
-		again[i] = v.Outcome == message.Returned && v.Cause == message.CauseGroup && free[p.items[i].Group]
+	if len(free) == 0 {
+		return
 	}
-	return again
+	var messages []message.Message
+	var verdicts []message.Verdict
+	for i, v := range p.Verdicts {
+		if m := p.Messages[i]; v.Outcome == message.Returned && v.Cause == message.CauseGroup && free[m.Group] {
+			p.again = append(p.again, item{Message: m})
+		} else {
+			messages, verdicts = append(messages, m), append(verdicts, v)
+		}
+	}
+	p.Messages, p.Verdicts = messages, verdicts
 }
 
 // settleTries is how often something is tried that settles messages: they are
@@ -289,21 +234,27 @@ func (r *run) freed(p *pass) []bool {
 const settleTries = 3
 
 // persist has a call settle what it can, and after a pause what it has left,
-// as long as its error may pass. It returns what is left in the end, and why.
-func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]T, error) {
+// as long as its error may pass. It returns the indexes of what is left in the
+// end, and why.
+func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
+	rest := all
+	var indexes []int // of rest in all, nil at first
 	for try := 1; ; try++ {
-		left, err := call(ctx, all)
-		rest := make([]T, len(left))
+		left, err := call(ctx, rest)
+		next := make([]T, len(left))
 		for k, i := range left {
-			rest[k] = all[i]
+			next[k] = rest[i]
+			if indexes != nil {
+				left[k] = indexes[i]
+			}
 		}
-		if len(rest) == 0 || try == settleTries || !mayPass(err) || !pause(ctx, try) {
-			return rest, err
+		if len(left) == 0 || try == settleTries || !mayPass(err) || !pause(ctx, try) {
+			return left, err
 		}
-		all = rest
+		rest, indexes = next, left
 	}
 }
 
@@ -324,26 +275,27 @@ func pause(ctx context.Context, try int) bool {
 
 // remove deletes what is done. Of several deliveries of a message only the
 // last handle is sure to count, so all are used.
-func (r *run) remove(ctx context.Context, p *pass, which []int) {
-	rest, err := persist(ctx, which, func(ctx context.Context, which []int) ([]int, error) { return r.Queue.Delete(ctx, p.handles(which)) }, always)
-	if len(rest) > 0 {
-		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(rest), "error", err.Error())
+func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
+	left, err := persist(ctx, handles(done), r.Queue.Delete, always)
+	if len(left) > 0 {
+		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(left), "error", err.Error())
 		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration {
 			p.fatal = err
 		}
 	}
-	p.Undeleted = len(rest)
+	p.Undeleted = len(left)
 	undeleted := map[int]bool{}
-	for _, i := range rest {
+	for _, i := range left {
 		undeleted[i] = true
-		p.undeleted = append(p.undeleted, p.items[i].ID)
 	}
-	for _, i := range which {
-		if !undeleted[i] {
-			p.deleted = append(p.deleted, p.items[i].ID)
+	for i, m := range done {
+		if undeleted[i] {
+			p.undeleted = append(p.undeleted, m.ID)
+		} else {
+			p.deleted = append(p.deleted, m.ID)
 		}
 	}
-	r.hand.drop(p.handles(which))
+	r.hand.drop(handles(done))
 }
 
 // mostRemembered bounds what is remembered of messages whose deletion failed.

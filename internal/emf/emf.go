@@ -90,21 +90,16 @@ type directive struct {
 }
 
 // Write writes what became of one batch.
-func (w *Writer) Write(messages []message.Message, r *ingest.Report) error {
+func (w *Writer) Write(r *ingest.Report) error {
 	now := w.now()
 	c := r.Counts()
 	l := line{
-		FunctionName: w.function, Received: len(messages),
+		FunctionName: w.function, Received: len(r.Messages),
 		Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned, RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
-		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips,
+		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips, OldestMessageAgeMs: r.Oldest(now).Milliseconds(),
 	}
 	l.AWS.Timestamp = now.UnixMilli()
 	l.AWS.CloudWatchMetrics = []directive{{Namespace, [][]string{{"FunctionName"}}, units}}
-	for i := range messages {
-		if messages[i].HasSent {
-			l.OldestMessageAgeMs = max(l.OldestMessageAgeMs, now.UnixMilli()-messages[i].SentMillis)
-		}
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.warm {

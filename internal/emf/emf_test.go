@@ -19,6 +19,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 		{ID: "1", HasSent: true, SentMillis: 1767225690000}, {ID: "2", HasSent: true, SentMillis: 1767225600000}, {ID: "3"}, {ID: "1"}, {ID: "5"}, {ID: "6"},
 	}
 	report := &ingest.Report{
+		Messages: messages,
 		Verdicts: []message.Verdict{
 			{Outcome: message.Stored},
 			{Outcome: message.Stored},
@@ -30,7 +31,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 		Inserted: 1, RoundTrips: 2, StoreTime: 1500 * time.Microsecond,
 	}
 	for range 2 {
-		if err := w.Write(messages, report); err != nil {
+		if err := w.Write(report); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,7 +51,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 // TestEveryMetricHasAValue reads the line as CloudWatch does.
 func TestEveryMetricHasAValue(t *testing.T) {
 	var out strings.Builder
-	if err := emf.NewWriter(&out, "f", time.Now).Write(nil, &ingest.Report{}); err != nil {
+	if err := emf.NewWriter(&out, "f", time.Now).Write(&ingest.Report{}); err != nil {
 		t.Fatal(err)
 	}
 	var line map[string]any

@@ -15,7 +15,6 @@ import (
 	"sluice/internal/emf"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
-	"sluice/internal/message"
 	"sluice/internal/postgres"
 	"sluice/internal/sqs"
 )
@@ -50,8 +49,8 @@ func New(ctx context.Context, o Options) (h *handler.Handler, stop func()) {
 	h = &handler.Handler{Log: o.Log}
 	if o.Metrics != nil {
 		w := emf.NewWriter(o.Metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
-		h.Observe = func(ctx context.Context, messages []message.Message, r *ingest.Report) {
-			if err := w.Write(messages, r); err != nil {
+		h.Observe = func(ctx context.Context, r *ingest.Report) {
+			if err := w.Write(r); err != nil {
 				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
 			}
 		}
@@ -110,7 +109,7 @@ func queues(ctx context.Context, h *handler.Handler, c *config.Config, load cred
 		h.Backoff = backoff{client}
 	}
 	if c.DeadLetterQueueURL != "" && c.Model != nil {
-		h.DeadLetters = deadLetters{client.DeadLetter(c.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", c.Model.Name)}
+		h.DeadLetters = client.DeadLetter(c.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", c.Model.Name)
 	}
 	return nil
 }

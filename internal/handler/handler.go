@@ -21,22 +21,6 @@ import (
 	"sluice/internal/sqsevent"
 )
 
-// DeadLetters takes rejected messages away.
-type DeadLetters interface {
-	// Send sends the messages with the given indexes, and the verdicts on
-	// them, and returns the indexes of those that were not sent. An error
-	// says why.
-	Send(ctx context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) (unsent []int, err error)
-}
-
-// Backoff delays the next delivery of messages.
-type Backoff interface {
-	// Return delays the messages with the given indexes by their receive
-	// counts. An error is harmless: they reappear when their visibility timeout
-	// expires.
-	Return(ctx context.Context, messages []message.Message, returned []int) error
-}
-
 // Handler answers events. Its fields are set before the first event; it is
 // safe for concurrent use.
 type Handler struct {
@@ -46,12 +30,12 @@ type Handler struct {
 	Log  *slog.Logger
 	// DeadLetters is nil when rejected messages are returned, and SQS itself
 	// moves them after their last receive.
-	DeadLetters DeadLetters
+	DeadLetters ingest.DeadLetters
 	// Backoff is nil when the queue's visibility time-out is all the delay.
-	Backoff Backoff
+	Backoff ingest.Backoff
 	// Observe, when set, is given what became of each batch, and nothing of
 	// an event that is none.
-	Observe func(context.Context, []message.Message, *ingest.Report)
+	Observe func(context.Context, *ingest.Report)
 	// Broken, when set, is why this installation can do no work. Every event
 	// fails with it, after its messages are backed off: a failed init would
 	// say little, and drain the queue to the dead-letter queue.
@@ -78,37 +62,39 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	}()
 	messages, err := sqsevent.Decode(event)
 	if err != nil {
-		h.observe(ctx, nil, &ingest.Report{})
+		h.observe(ctx, &ingest.Report{})
 		return nil, err
 	}
 	ctx, cancel := before(ctx, margin)
 	defer cancel()
 	report := h.run(ctx, messages)
 	loud := failure(&report)
-	if loud == nil {
-		h.reject(ctx, messages, report.Verdicts)
-	} else {
-		unreject(report.Verdicts)
+	switch {
+	case loud != nil:
+		unreject(&report)
+	case h.DeadLetters != nil:
+		report.Reject(ctx, h.DeadLetters, h.Log)
 	}
-	h.backOff(ctx, messages, &report)
+	settled := report.Settle(h.DeadLetters != nil)
+	h.backOff(ctx, &report, settled)
 	// Only now is it certain what became of each message.
 	if h.Pipeline != nil {
 		logged := report
 		if loud != nil {
 			logged.Err = nil // whoever gets it shows it
 		}
-		h.Pipeline.Log(ctx, messages, &logged)
+		h.Pipeline.Log(ctx, &logged)
 	}
-	h.observe(ctx, messages, &report)
+	h.observe(ctx, &report)
 	if loud != nil {
 		return nil, loud
 	}
-	return sqsevent.Answer(h.failed(messages, report.Verdicts)), nil
+	return sqsevent.Answer(failed(&report, settled)), nil
 }
 
-func (h *Handler) observe(ctx context.Context, messages []message.Message, r *ingest.Report) {
+func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
 	if h.Observe != nil {
-		h.Observe(ctx, messages, r)
+		h.Observe(ctx, r)
 	}
 }
 
@@ -152,85 +138,35 @@ func failure(r *ingest.Report) error {
 
 // unreject returns rejected messages with the others, when the invocation
 // fails: they come back too, and must be delayed like them.
-func unreject(verdicts []message.Verdict) {
-	for i := range verdicts {
-		if verdicts[i].Outcome == message.Rejected {
-			verdicts[i] = message.Verdict{Cause: message.CauseConfiguration}
+func unreject(r *ingest.Report) {
+	for i := range r.Verdicts {
+		if r.Verdicts[i].Outcome == message.Rejected {
+			r.Verdicts[i] = message.Verdict{Cause: message.CauseConfiguration}
 		}
 	}
 }
 
-// reject sends the rejected messages to the dead-letter queue. What it did
-// not take is returned.
-func (h *Handler) reject(ctx context.Context, messages []message.Message, verdicts []message.Verdict) {
-	if h.DeadLetters == nil {
-		return
-	}
-	var rejected []int
-	seen := map[string]bool{}
-	for i, v := range verdicts {
-		if v.Outcome == message.Rejected && !seen[messages[i].ID] {
-			rejected, seen[messages[i].ID] = append(rejected, i), true
+// backOff delays what is returned and has to come again later.
+func (h *Handler) backOff(ctx context.Context, r *ingest.Report, settled []ingest.Settlement) {
+	var returned []*message.Message
+	for i := range settled {
+		if settled[i] == ingest.Delay {
+			returned = append(returned, &r.Messages[i])
 		}
 	}
-	if len(rejected) == 0 {
+	if h.Backoff == nil || len(returned) == 0 {
 		return
 	}
-	unsent, err := h.DeadLetters.Send(ctx, messages, verdicts, rejected)
-	if err != nil {
-		h.Log.ErrorContext(ctx, "rejected messages are returned: the dead-letter queue did not take them", "count", len(unsent), "error", err.Error())
-	}
-	failed := map[string]bool{}
-	for _, i := range unsent {
-		failed[messages[i].ID] = true
-	}
-	for i := range verdicts {
-		if failed[messages[i].ID] {
-			verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
-		}
-	}
-}
-
-// backOff delays what is returned through no fault of its own, and on a FIFO
-// queue what waits behind it: SQS delivers nothing of a group while one of its
-// messages is invisible, so all of it would wait for the visibility timeout.
-func (h *Handler) backOff(ctx context.Context, messages []message.Message, r *ingest.Report) {
-	if h.Backoff == nil {
-		return
-	}
-	var returned []int
-	delayed := map[string]bool{} // FIFO groups whose first returned message is
-	for i, v := range r.Verdicts {
-		if v.Outcome != message.Returned {
-			continue
-		}
-		switch v.Cause {
-		case message.CauseTransient, message.CauseConfiguration, message.CauseDeadline, message.CauseDiscarded, message.CauseUnsent:
-			returned = append(returned, i)
-			delayed[messages[i].Group] = true
-		case message.CauseGroup:
-			if delayed[messages[i].Group] {
-				returned = append(returned, i)
-			}
-		case message.CauseNone, message.CausePanic:
-		}
-	}
-	if len(returned) == 0 {
-		return
-	}
-	if err := h.Backoff.Return(ctx, messages, returned); err != nil {
+	if err := h.Backoff.Return(ctx, returned); err != nil {
 		h.Log.WarnContext(ctx, "messages are returned without back-off", "error", err.Error())
 	}
 }
 
-// failed lists the ids that go back. A rejected message is done once the
-// dead-letter queue has it.
-func (h *Handler) failed(messages []message.Message, verdicts []message.Verdict) []string {
-	var ids []string
-	for i, v := range verdicts {
-		done := v.Outcome == message.Stored || v.Outcome == message.Repeated || v.Outcome == message.Rejected && h.DeadLetters != nil
-		if !done {
-			ids = append(ids, messages[i].ID)
+// failed lists the ids that are not done.
+func failed(r *ingest.Report, settled []ingest.Settlement) (ids []string) {
+	for i := range settled {
+		if settled[i] != ingest.Done {
+			ids = append(ids, r.Messages[i].ID)
 		}
 	}
 	return ids

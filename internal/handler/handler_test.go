@@ -60,10 +60,10 @@ type deadLetters struct {
 	err    error
 }
 
-// Send implements handler.DeadLetters.
-func (d *deadLetters) Send(_ context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) ([]int, error) {
-	for _, i := range rejected {
-		d.sent = append(d.sent, fmt.Sprintf("%s %s", messages[i].ID, verdicts[i].Rejection))
+// Send implements ingest.DeadLetters.
+func (d *deadLetters) Send(_ context.Context, rejected []message.Reject) ([]int, error) {
+	for _, r := range rejected {
+		d.sent = append(d.sent, fmt.Sprintf("%s %s", r.Message.ID, r.Rejection))
 	}
 	return d.unsent, d.err
 }
@@ -74,10 +74,10 @@ type backoff struct {
 	err      error
 }
 
-// Return implements handler.Backoff.
-func (b *backoff) Return(_ context.Context, messages []message.Message, returned []int) error {
-	for _, i := range returned {
-		b.returned = append(b.returned, messages[i].ID)
+// Return implements ingest.Backoff.
+func (b *backoff) Return(_ context.Context, messages []*message.Message) error {
+	for _, m := range messages {
+		b.returned = append(b.returned, m.ID)
 	}
 	return b.err
 }
@@ -235,7 +235,7 @@ func TestAnOperatorsFaultIsLoud(t *testing.T) {
 	t.Parallel()
 	h, log := newHandler(t, storeNone(message.CauseConfiguration))
 	var seen *ingest.Report
-	h.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { seen = r }
+	h.Observe = func(_ context.Context, r *ingest.Report) { seen = r }
 	answer, err := h.Invoke(t.Context(), event(record(1, body())))
 	if !errors.Is(err, fails(message.CauseConfiguration)) || answer != nil {
 		t.Errorf("got %s, %v", answer, err)
@@ -319,7 +319,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 	for name, spoil := range map[string]func(*handler.Handler){
 		"keys": func(h *handler.Handler) { h.Keys = func(context.Context) (*mask.Keyring, error) { panic(canary) } },
 		"metrics": func(h *handler.Handler) {
-			h.Observe = func(context.Context, []message.Message, *ingest.Report) { panic(canary) }
+			h.Observe = func(context.Context, *ingest.Report) { panic(canary) }
 		},
 		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
 		"backoff": func(h *handler.Handler) {
@@ -348,10 +348,8 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 
 type panicking struct{ text string }
 
-func (p panicking) Send(context.Context, []message.Message, []message.Verdict, []int) ([]int, error) {
-	panic(p.text)
-}
-func (p panicking) Return(context.Context, []message.Message, []int) error { panic(p.text) }
+func (p panicking) Send(context.Context, []message.Reject) ([]int, error) { panic(p.text) }
+func (p panicking) Return(context.Context, []*message.Message) error      { panic(p.text) }
 
 // TestTimeIsLeft for the answer, and for the calls to SQS where there are any.
 func TestTimeIsLeft(t *testing.T) {
@@ -456,7 +454,7 @@ func TestWrongSentTimes(t *testing.T) {
 
 type returnFunc func(context.Context)
 
-func (f returnFunc) Return(ctx context.Context, _ []message.Message, _ []int) error {
+func (f returnFunc) Return(ctx context.Context, _ []*message.Message) error {
 	f(ctx)
 	return nil
 }

@@ -52,6 +52,7 @@ func (p *Pipeline) Ping(ctx context.Context) error { return p.store.Ping(ctx) }
 
 // Report is what became of the messages of one batch.
 type Report struct {
+	Messages []message.Message
 	// Verdicts has one for each message, in order.
 	Verdicts []message.Verdict
 	// Inserted is how many rows are new. Other stored messages were there.
@@ -80,6 +81,14 @@ func (r *Report) Count(o message.Outcome) int {
 		}
 	}
 	return n
+}
+
+// Oldest is the age of the oldest message.
+func (r *Report) Oldest(now time.Time) (age time.Duration) {
+	for i := range r.Messages {
+		age = max(age, r.Messages[i].Age(now))
+	}
+	return age
 }
 
 // maxIdle bounds the memory that is kept for coming batches. More batches run
@@ -121,15 +130,15 @@ const leastTime = 250 * time.Millisecond
 // Run checks, masks and stores the messages of one batch. It gives up when
 // the context ends, so leave a margin behind its deadline.
 func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []message.Message) Report {
-	report := Report{Verdicts: make([]message.Verdict, len(messages))}
+	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
 	for i := 0; i < len(messages); i++ {
-		i = p.check(ctx, s, messages, i, report.Verdicts)
+		i = p.check(ctx, s, &report, i)
 	}
 	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount > 1 }))
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
-	s.stopGroups(messages, report.Verdicts)
+	s.stopGroups(&report)
 	p.warnOfSent(ctx, s, messages)
 	for i := range messages {
 		if first := s.first[messages[i].ID]; first != i {
@@ -148,7 +157,8 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 
 // check reads messages from index i on, until the end or a panic. It returns
 // the index of the last one read: a panic costs that message alone.
-func (p *Pipeline) check(ctx context.Context, s *scratch, messages []message.Message, i int, verdicts []message.Verdict) (last int) {
+func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (last int) {
+	messages, verdicts := r.Messages, r.Verdicts
 	began := s.batch.Len()
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -199,17 +209,18 @@ func (s *scratch) group(m *message.Message) int {
 
 // stopGroups returns what follows the first message of a group that was not
 // stored, also where it would be rejected: its turn comes after that one's.
-func (s *scratch) stopGroups(messages []message.Message, verdicts []message.Verdict) {
+func (s *scratch) stopGroups(r *Report) {
 	clear(s.stopped)
-	for i := range messages {
-		group := s.group(&messages[i])
-		if group == 0 || s.first[messages[i].ID] != i {
+	for i := range r.Messages {
+		m, v := &r.Messages[i], &r.Verdicts[i]
+		group := s.group(m)
+		if group == 0 || s.first[m.ID] != i {
 			continue
 		}
 		if s.stopped[group] {
-			verdicts[i] = message.Verdict{Cause: message.CauseGroup}
+			*v = message.Verdict{Cause: message.CauseGroup}
 		}
-		s.stopped[group] = s.stopped[group] || verdicts[i].Outcome != message.Stored
+		s.stopped[group] = s.stopped[group] || v.Outcome != message.Stored
 	}
 }
 
@@ -249,7 +260,7 @@ func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
 
 // Unable reports that no message was even tried.
 func Unable(messages []message.Message, err error, fault message.Cause) Report {
-	r := Report{Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: fault}
+	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: fault}
 	for i := range r.Verdicts {
 		r.Verdicts[i].Cause = fault
 	}

@@ -372,7 +372,7 @@ func TestPanics(t *testing.T) {
 				if got := strings.Join(st.rows, " "); got != tt.rows {
 					t.Errorf("the store got %q, want %q", got, tt.rows)
 				}
-				s.pipeline.Log(t.Context(), all, &report)
+				s.pipeline.Log(t.Context(), &report)
 			}
 			log := s.log.String()
 			if !strings.Contains(log, `"msg":"panic"`) || !strings.Contains(log, `"message_id":"`) || !strings.Contains(log, "ingest_test.go") {
@@ -407,7 +407,7 @@ func TestStorePanics(t *testing.T) {
 	if got, want := words(all, report), "a:returned(moment) b:rejected(not_json) c:returned(moment)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	s.pipeline.Log(t.Context(), all, &report)
+	s.pipeline.Log(t.Context(), &report)
 	if report.Err == nil || strings.Contains(report.Err.Error(), canary) || strings.Contains(s.log.String(), canary) {
 		t.Errorf("got the error %v and the log %s", report.Err, s.log.String())
 	}
@@ -515,7 +515,7 @@ func TestLog(t *testing.T) {
 	all := messages(short.String() + "good")
 	report := s.pipeline.Run(t.Context(), s.keys, all)
 	report.Err, report.Fault = errors.New("what went wrong"), message.CauseTransient
-	s.pipeline.Log(t.Context(), all, &report)
+	s.pipeline.Log(t.Context(), &report)
 	log := s.log.String()
 	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {
 		t.Errorf("got %d lines of rejected messages, want %d", got, ingest.MaxLines)
@@ -541,8 +541,8 @@ func TestSwallowedInTheLog(t *testing.T) {
 	s := newSite(t, &store{})
 	const n = 3 * ingest.MaxLines
 	all := messages(strings.TrimSpace(strings.Repeat("m ", n)))
-	report := ingest.Report{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, n)}
-	s.pipeline.Log(t.Context(), all, &report)
+	report := ingest.Report{Messages: all, Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, n)}
+	s.pipeline.Log(t.Context(), &report)
 	log := s.log.String()
 	if got := strings.Count(log, `"message_id":"m","cause":"swallowed"}`); got != ingest.MaxLines {
 		t.Errorf("got %d lines of messages, want %d: %s", got, ingest.MaxLines, log)
@@ -555,10 +555,10 @@ func TestSwallowedInTheLog(t *testing.T) {
 func TestRejectionsInTheLog(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, &store{})
-	report := ingest.Report{Verdicts: []message.Verdict{{Outcome: message.Rejected, Rejection: message.Rejection{
+	report := ingest.Report{Messages: messages("a"), Verdicts: []message.Verdict{{Outcome: message.Rejected, Rejection: message.Rejection{
 		Reason: message.ReasonRefused, Field: "f", SQLState: "23514", Constraint: "c", Column: "col",
 	}}}}
-	s.pipeline.Log(t.Context(), messages("a"), &report)
+	s.pipeline.Log(t.Context(), &report)
 	const want = `"message_id":"a","reason":"refused_by_database","field":"f","sqlstate":"23514","constraint":"c","column":"col"}`
 	if got := s.log.String(); !strings.Contains(got, want) {
 		t.Errorf("the log lacks %s: %s", want, got)
@@ -598,7 +598,7 @@ func TestWrongSentTimes(t *testing.T) {
 				all[i].HasSent = all[i].SentMillis >= 0
 			}
 			report := s.pipeline.Run(t.Context(), s.keys, all)
-			s.pipeline.Log(t.Context(), all, &report)
+			s.pipeline.Log(t.Context(), &report)
 			if c := report.Counts(); c.Stored != len(ids) && tt.sent[0] >= 0 {
 				t.Errorf("got %+v, want all stored", c)
 			}

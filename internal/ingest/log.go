@@ -18,11 +18,11 @@ const maxLines = 20
 // messages, and one for each of the first that the database took and did not
 // keep. The report's error is not repeated where it fails the invocation: it has
 // none then, and still its fault. No line holds a value or a key of a body.
-func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Report) {
+func (p *Pipeline) Log(ctx context.Context, r *Report) {
 	rejected, swallowed := 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
-		id := slog.String("message_id", messages[i].ID)
+		id := slog.String("message_id", r.Messages[i].ID)
 		switch {
 		case v.Outcome == message.Rejected:
 			if rejected++; rejected <= maxLines {
@@ -48,7 +48,7 @@ func (p *Pipeline) Log(ctx context.Context, messages []message.Message, r *Repor
 		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", fault...)
 	}
 	c := r.Counts()
-	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(messages)),
+	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(r.Messages)),
 		slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate), slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
 		slog.Int("round_trips", r.RoundTrips), slog.Float64("database_ms", float64(r.StoreTime.Microseconds())/1000))
 }

@@ -45,8 +45,8 @@ var settlements = []struct {
 	{name: "rejected, and no dead-letter queue", verdicts: "rejected", want: leave},
 	{name: "rejected", verdicts: "rejected", deadLetters: "takes", want: done},
 	{name: "rejected, and the dead-letter queue fails", verdicts: "rejected", deadLetters: "fails", want: delay},
-	{name: "no cause", verdicts: "none", want: leave, consumer: delay},
-	{name: "a cause that is not known", verdicts: "news", want: leave, consumer: delay},
+	{name: "no cause", verdicts: "none", want: delay},
+	{name: "a cause that is not known", verdicts: "news", want: delay},
 	{name: "transient", verdicts: "moment", want: delay},
 	{name: "configuration", verdicts: "operator", want: delay},
 	{name: "deadline", verdicts: "deadline", want: delay},
@@ -173,10 +173,13 @@ func TestSettlements(t *testing.T) {
 // rejects is a dead-letter queue that takes all or nothing.
 type rejects struct{ fails bool }
 
-// Send implements handler.DeadLetters.
-func (r rejects) Send(_ context.Context, _ []message.Message, _ []message.Verdict, rejected []int) ([]int, error) {
+// Send implements ingest.DeadLetters.
+func (r rejects) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
 	if r.fails {
-		return rejected, fault(message.CauseConfiguration)
+		for i := range rejected {
+			unsent = append(unsent, i)
+		}
+		return unsent, fault(message.CauseConfiguration)
 	}
 	return nil, nil
 }
@@ -184,10 +187,10 @@ func (r rejects) Send(_ context.Context, _ []message.Message, _ []message.Verdic
 // delayed has the ids of what was backed off.
 type delayed map[string]bool
 
-// Return implements handler.Backoff.
-func (d delayed) Return(_ context.Context, messages []message.Message, returned []int) error {
-	for _, i := range returned {
-		d[messages[i].ID] = true
+// Return implements ingest.Backoff.
+func (d delayed) Return(_ context.Context, messages []*message.Message) error {
+	for _, m := range messages {
+		d[m.ID] = true
 	}
 	return nil
 }

@@ -3,7 +3,10 @@
 // nothing of ours, and it knows neither AWS nor SQL.
 package message
 
-import "errors"
+import (
+	"errors"
+	"time"
+)
 
 // Message is one SQS message, reduced to what sluice needs. Its byte slices
 // belong to whoever decoded it and are valid for one invocation.
@@ -33,6 +36,14 @@ type Message struct {
 	QueueARN string
 	// Attributes is the raw JSON of messageAttributes, nil when absent.
 	Attributes []byte
+}
+
+// Age is how long ago the message was sent, 0 when that is unknown.
+func (m *Message) Age(now time.Time) time.Duration {
+	if !m.HasSent {
+		return 0
+	}
+	return max(0, now.Sub(time.UnixMilli(m.SentMillis)))
 }
 
 // MaxSentMillis is the last millisecond of the year 9999, the end of what
@@ -79,6 +90,19 @@ type Verdict struct {
 	Cause Cause
 }
 
+// Done reports whether the message can be deleted. A rejected one can when a
+// dead-letter queue has it.
+func (v Verdict) Done(deadLettered bool) bool {
+	switch v.Outcome {
+	case Stored, Repeated:
+		return true
+	case Rejected:
+		return deadLettered
+	default:
+		return false
+	}
+}
+
 // Cause says why a message was returned. It is a word for logs and metrics.
 type Cause string
 
@@ -101,6 +125,12 @@ const (
 	// CauseUnsent: rejected, but the dead-letter queue did not take it.
 	CauseUnsent Cause = "unsent"
 )
+
+// Delays reports whether a message that is returned for this cause comes again
+// after a back-off. All do, also for a cause that is not known, since something
+// failed that may pass. The exceptions are a panic, which no waiting heals, and a
+// message that waits for another one of its group: that one's cause decides.
+func (c Cause) Delays() bool { return c != CausePanic && c != CauseGroup }
 
 // Result is what became of the rows of one batch in a store.
 type Result struct {

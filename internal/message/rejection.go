@@ -75,6 +75,12 @@ type Rejection struct {
 	Column     string
 }
 
+// Reject is a message that can never be stored, and why.
+type Reject struct {
+	Message   *Message
+	Rejection Rejection
+}
+
 // IsZero reports whether there is no rejection.
 func (r Rejection) IsZero() bool { return r.Reason == "" }
 

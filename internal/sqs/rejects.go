@@ -23,10 +23,7 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 }
 
 // Rejected is a message that can never be stored, and why.
-type Rejected struct {
-	Message   *message.Message
-	Rejection message.Rejection
-}
+type Rejected = message.Reject
 
 // Send sends the messages with their bodies and attributes as they came, and
 // one attribute more, a Note. It returns the indexes of those that SQS has not

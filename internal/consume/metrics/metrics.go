@@ -171,22 +171,17 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 	m.transactions.WithLabelValues(result(t.Fault)).Observe(t.Ended.Sub(t.Began).Seconds())
 	m.deadLettered.Add(float64(t.DeadLettered))
 	m.undeleted.Add(float64(t.Undeleted))
-	oldest, waiting := time.Duration(0), time.Time{}
+	waiting := time.Time{}
 	for i, v := range t.Verdicts {
-		age := time.Duration(0)
-		if t.Messages[i].HasSent {
-			age = max(t.Ended.Sub(time.UnixMilli(t.Messages[i].SentMillis)), 0)
-		}
-		oldest = max(oldest, age)
+		age := t.Messages[i].Age(t.Ended)
 		if v.Outcome == message.Returned && t.Fault != message.CauseNone && (waiting.IsZero() || waiting.After(t.Ended.Add(-age))) {
 			waiting = t.Ended.Add(-age)
 		}
-		if done := v.Outcome == message.Stored || v.Outcome == message.Repeated; done && t.Messages[i].HasSent {
+		if v.Done(false) && t.Messages[i].HasSent {
 			m.latency.Observe(age.Seconds())
 		}
 	}
-	var c message.Counts
-	c.Add(t.Verdicts, t.Inserted)
+	c := t.Counts()
 	m.messages.WithLabelValues(outcomeStored, "").Add(float64(c.Stored))
 	m.messages.WithLabelValues(outcomeDuplicate, "").Add(float64(c.Duplicate))
 	for reason, n := range c.Reasons {
@@ -197,7 +192,7 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.oldest = oldest
+	m.oldest = t.Oldest(t.Ended)
 	if waiting.IsZero() || m.waiting.IsZero() || waiting.Before(m.waiting) {
 		m.waiting = waiting
 	}

@@ -18,6 +18,7 @@ import (
 
 	"sluice/internal/consume"
 	"sluice/internal/consume/metrics"
+	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -55,8 +56,8 @@ func example(now time.Time) *metrics.Metrics {
 	t.Inserted, t.Began, t.Ended, t.DeadLettered, t.Undeleted = 11, began, now, 2, 1
 	m.Transacted(&t)
 	m.Transacted(&consume.Transaction{
-		Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}},
-		Fault: message.CauseTransient, Began: now.Add(-6 * time.Second), Ended: now,
+		Report: ingest.Report{Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}}, Fault: message.CauseTransient},
+		Began:  now.Add(-6 * time.Second), Ended: now,
 	})
 	m.Unreachable(now.Add(-3*time.Second), time.Time{})
 	return m
@@ -262,7 +263,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseTransient, message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
 	} {
 		tx.Verdicts = append(tx.Verdicts, message.Verdict{Cause: c})
-		m.Transacted(&consume.Transaction{Fault: c})
+		m.Transacted(&consume.Transaction{Report: ingest.Report{Fault: c}})
 	}
 	tx.Messages = make([]message.Message, len(tx.Verdicts))
 	m.Transacted(&tx)
@@ -322,7 +323,8 @@ func TestQueueAge(t *testing.T) {
 	m := metrics.New("v1.0.0", func() time.Time { return now })
 	transact := func(age time.Duration, v message.Verdict, fault message.Cause) {
 		m.Transacted(&consume.Transaction{
-			Messages: []message.Message{{HasSent: true, SentMillis: now.Add(-age).UnixMilli()}}, Verdicts: []message.Verdict{v}, Fault: fault, Ended: now,
+			Report: ingest.Report{Messages: []message.Message{{HasSent: true, SentMillis: now.Add(-age).UnixMilli()}}, Verdicts: []message.Verdict{v}, Fault: fault},
+			Ended:  now,
 		})
 	}
 	wants := func(when, want string) {

@@ -169,13 +169,13 @@ type deadLetters struct {
 	model string
 }
 
-// Send implements handler.DeadLetters.
-func (d deadLetters) Send(ctx context.Context, messages []message.Message, verdicts []message.Verdict, rejected []int) (unsent []int, err error) {
-	for _, i := range rejected {
-		m := messages[i]
-		note, err := json.Marshal(sqs.Note{Reason: verdicts[i].Rejection.Reason, Field: verdicts[i].Rejection.Field, Model: d.model, MessageID: m.ID})
+// Send implements ingest.DeadLetters.
+func (d deadLetters) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+	for i, r := range rejected {
+		m := r.Message
+		note, err := json.Marshal(sqs.Note{Reason: r.Rejection.Reason, Field: r.Rejection.Field, Model: d.model, MessageID: m.ID})
 		if err != nil {
-			return rejected, err
+			panic(err) // names of reasons and fields
 		}
 		out := esmsim.Message{Body: string(m.Body), Attributes: map[string]esmsim.Attribute{sqs.NoteAttribute: {DataType: "String", StringValue: string(note)}}}
 		if m.FIFO {
@@ -195,13 +195,13 @@ type backoff struct {
 	rand  *rand.Rand
 }
 
-// Return implements handler.Backoff.
-func (b backoff) Return(ctx context.Context, messages []message.Message, returned []int) error {
-	all := make([]sqs.Returned, len(returned))
-	for k, i := range returned {
-		all[k] = sqs.Returned{ReceiptHandle: messages[i].ReceiptHandle, ReceiveCount: messages[i].ReceiveCount}
-		if messages[i].FIFO {
-			all[k].Group = messages[i].Group
+// Return implements ingest.Backoff.
+func (b backoff) Return(ctx context.Context, messages []*message.Message) error {
+	all := make([]sqs.Returned, len(messages))
+	for k, m := range messages {
+		all[k] = sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
+		if m.FIFO {
+			all[k].Group = m.Group
 		}
 	}
 	delays := sqs.Delays(all, func(receiveCount int) time.Duration { return sqs.Delay(receiveCount, b.rand.Float64) })

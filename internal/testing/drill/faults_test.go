@@ -430,7 +430,7 @@ func TestWorkersWithTheSameKeys(t *testing.T) {
 		CREATE TRIGGER pause BEFORE INSERT ON user_logins FOR EACH ROW WHEN (NEW.locale = 'pause') EXECUTE FUNCTION pause()`)
 	f.connect(f.db.URL)
 	var flights atomic.Int64
-	f.handler.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { flights.Add(int64(r.RoundTrips)) }
+	f.handler.Observe = func(_ context.Context, r *ingest.Report) { flights.Add(int64(r.RoundTrips)) }
 	for round := range rounds {
 		messages := records(size)
 		if round%10 == 0 {
@@ -466,7 +466,7 @@ func TestTheWorstBatches(t *testing.T) {
 	f.connect(f.db.URL) // not by the proxy, which allocates too
 	f.db.Exec(t, "ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
 	var seen *ingest.Report
-	f.handler.Observe = func(_ context.Context, _ []message.Message, r *ingest.Report) { seen = r }
+	f.handler.Observe = func(_ context.Context, r *ingest.Report) { seen = r }
 	f.stores(event(1)) // by now it has a connection
 	total := int64(1)
 

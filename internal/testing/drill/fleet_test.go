@@ -114,12 +114,12 @@ func (e *environment) tail() string {
 	return text[max(0, len(text)-1_000):]
 }
 
-// Send implements handler.DeadLetters: it takes everything.
-func (f *fleet) Send(_ context.Context, messages []message.Message, _ []message.Verdict, rejected []int) (unsent []int, err error) {
+// Send implements ingest.DeadLetters: it takes everything.
+func (f *fleet) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, i := range rejected {
-		f.rejected[messages[i].ID] = true
+	for _, r := range rejected {
+		f.rejected[r.Message.ID] = true
 	}
 	return nil, nil
 }
