@@ -34,7 +34,7 @@ LAMBDA  = GOOS=linux $(BUILD) -tags lambda.norpc
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases fuzz bench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench benchstat vuln tidy-check cover clean
 
 all: lint unit ## lint and the unit tests: what `make` alone does
 
@@ -79,8 +79,11 @@ build-bin: ## the command line, as bin/sluice
 function: ## the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
 	GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
 
-cases: build-bin ## black-box cases against a Postgres of their own (CASES=path of their runner; needs psql and python3)
-	go run ./test/withpg python3 $(CASES) bin/sluice
+cases: build-bin ## the JSON events of test/cases through the command line (needs psql and python3)
+	go run ./test/withpg python3 test/cases/run.py bin/sluice
+
+scenarios: build-bin ## tables as people have them, of test/scenarios (needs psql and python3 3.11; FILES='one.toml …')
+	go run ./test/withpg python3 test/scenarios/run.py bin/sluice $(FILES)
 
 fuzz: ## every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// TestCases plays the black-box cases of testdata/cases, and the four that
+// TestCases plays the black-box cases of test/cases, and the four that
 // are too big to keep there, against every model of logins. `make cases`
 // plays the same files through the command line.
 func TestCases(t *testing.T) {
 	t.Parallel()
-	paths, err := filepath.Glob("testdata/cases/*.json")
+	paths, err := filepath.Glob("../../test/cases/*.json")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
