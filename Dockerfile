@@ -1,4 +1,4 @@
-# The consumer as a container: `make build`, and README, Container. Everything used here is in the frontend that engines bring along,
+# The consumer as a container: `make build`, and docs/container.md. Everything used here is in the frontend that engines bring along,
 # so no `syntax` line makes a build fetch another one.
 
 # A patch of the Go of go.mod, which a test holds. A tag can be moved, a digest cannot: once a registry is at hand,

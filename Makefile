@@ -113,7 +113,7 @@ cover: ## coverage of all tests, as coverage/index.html
 clean: ## remove what these targets made; .local stays, with services and tools: make stop ends them, rm -rf .local removes them
 	rm -rf bin coverage dist .aws-sam
 
-# ---------------------------------------------------------------- the container, and what a release has: README, Container
+# ---------------------------------------------------------------- the container, and what a release has: docs/container.md
 
 IMAGE     ?= sluice
 ENGINE    ?= $(shell for e in docker podman; do $$e info >/dev/null 2>&1 && echo $$e && break; done)# the first that answers
@@ -161,7 +161,7 @@ stop: ## end what start started; its data are gone
 	@go run ./test/services stop
 
 run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
-	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (README, Configuration)" >&2; }; \
+	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (docs/configuration.md)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
 awslocal_test: ## the command line on queues of LocalStack (and of ElasticMQ, where Java and Maven are), with a real Postgres

@@ -1,4 +1,4 @@
-// Package events holds example events: the README, `sluice demo`, `sam local
+// Package events holds example events: the documents, `sluice demo`, `sam local
 // invoke` and the tests use the same files. bodies.jsonl has the bodies of
 // batch.json, for `sluice send`.
 package events

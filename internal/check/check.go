@@ -71,7 +71,7 @@ func (f *Findings) Add(severity Severity, about, rule, remedy, what string, args
 func (f *Findings) Failure(about, rule string, err error) {
 	what, remedy, ok := strings.Cut(err.Error(), "; ")
 	if !ok && about == "configuration" {
-		remedy = "correct the variable; the README lists them all"
+		remedy = "correct the variable; docs/configuration.md lists them all"
 	}
 	f.Add(Error, about, rule, remedy, "%s", what)
 }

@@ -2,8 +2,8 @@
 // problems are reported together, each with what to do, and no problem shows
 // the value of a variable that can hold a secret.
 //
-// The table of variables in the README is checked against this package by a
-// test. The mains import it.
+// The table of variables in docs/configuration.md is checked against this
+// package by a test. The mains import it.
 package config
 
 import (

@@ -33,8 +33,8 @@ func decodeText(t *testing.T, text string, v any) {
 	}
 }
 
-// What the README says of local work, with the commands that it names: `make start`, the exports that it prints, `sluice send`, `make
-// run`, `make stop`. TEST_SAMPLE names the 100 sample bodies; without them, the README's example is sent.
+// What docs/commands.md says of local work, with the commands that it names: `make start`, the exports that it prints,
+// `sluice send`, `make run`, `make stop`. TEST_SAMPLE names the 100 sample bodies; without them, events/bodies.jsonl is sent.
 func TestLocalWork(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".local", "run", "services.json")); err == nil {
 		t.Fatal("`make start` has services running, which this test would use and end: `make stop` first")

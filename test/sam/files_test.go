@@ -23,26 +23,27 @@ func readFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// The README's table, the code and the template (rules "variables" and "configuration") name the same variables with the same defaults.
-func TestReadmeNamesTheVariables(t *testing.T) {
+// docs/configuration.md, the code and the template (rules "variables" and "configuration") name the same variables with the same
+// defaults.
+func TestDocsNameTheVariables(t *testing.T) {
 	t.Parallel()
 	row := regexp.MustCompile("(?m)^\\| `([A-Z_]+)` \\|([^|]*)\\|")
 	documented := map[string]string{}
-	for _, found := range row.FindAllStringSubmatch(readFile(t, "README.md"), -1) {
+	for _, found := range row.FindAllStringSubmatch(readFile(t, "docs/configuration.md"), -1) {
 		name, value := found[1], strings.Trim(strings.TrimSpace(found[2]), "`")
 		if _, twice := documented[name]; twice {
-			t.Errorf("README.md: %s is there twice", name)
+			t.Errorf("docs/configuration.md: %s is there twice", name)
 		}
 		documented[name] = value
 	}
 	for _, name := range config.Variables() {
 		if _, ok := documented[name]; !ok {
-			t.Errorf("README.md: the table of variables has no line for %s", name)
+			t.Errorf("docs/configuration.md: the table of variables has no line for %s", name)
 		}
 	}
 	for name := range documented {
 		if !slices.Contains(config.Variables(), name) {
-			t.Errorf("README.md: the table has %s, which nothing reads", name)
+			t.Errorf("docs/configuration.md: the table has %s, which nothing reads", name)
 		}
 	}
 	// A default is what the code does when the variable is not set: written out, it changes nothing.
@@ -56,19 +57,19 @@ func TestReadmeNamesTheVariables(t *testing.T) {
 		}
 		set, err := config.Load(map[string]string{name: value})
 		if err != nil {
-			t.Errorf("README.md: %s=%s: %v", name, value, err)
+			t.Errorf("docs/configuration.md: %s=%s: %v", name, value, err)
 			continue
 		}
 		set.Model, unset.Model = nil, nil
 		if got, want := fmt.Sprintf("%+v", *set), fmt.Sprintf("%+v", *unset); got != want {
-			t.Errorf("README.md: %s=%s is not the default: %s, not %s", name, value, got, want)
+			t.Errorf("docs/configuration.md: %s=%s is not the default: %s, not %s", name, value, got, want)
 		}
 	}
 	template := resolve(readTemplate(t), scenarios["standard"]).environ("IngestFunction")
 	for name, value := range documented {
 		differs := map[string]bool{"SLUICE_BACKOFF": true} // on in the template, whose role allows it
 		if have, ok := template[name]; ok && value != "" && !strings.EqualFold(have, value) && !differs[name] {
-			t.Errorf("template.yaml: %s is %q by default, %q in the README", name, have, value)
+			t.Errorf("template.yaml: %s is %q by default, %q in docs/configuration.md", name, have, value)
 		}
 	}
 }
