@@ -257,7 +257,7 @@ func refused(t *testing.T, writer, name string, m *model.Model) {
 func erase(t *testing.T, owner string) {
 	t.Helper()
 	pseudonym := "b42adbf209538193ee85f7c6b4ccd8f607372f9f27ad6cf8f14eeba6648fc09d" // of 203.0.113.7 under localKeys
-	fill := strings.NewReplacer("PSEUDONYM_UNDER_K1", pseudonym, "PSEUDONYM_UNDER_K2", strings.Repeat("0", 64))
+	fill := strings.NewReplacer("MASK_UNDER_K1", pseudonym, "MASK_UNDER_K2", strings.Repeat("0", 64))
 	if rows := count(t, owner, "SELECT count(*) FROM ("+strings.TrimSuffix(strings.TrimSpace(fill.Replace(block(t, "docs/operate.md", "find"))), ";")+") AS found"); rows != 3 {
 		t.Errorf("docs/operate.md finds %d rows, not 3", rows)
 	}

@@ -111,3 +111,26 @@ func unresolved(document, text, to string) string {
 	}
 	return ""
 }
+
+// TestCausesAreExplained: operate.md explains each cause that the page of
+// metrics, which is compared with the code, shows.
+func TestCausesAreExplained(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile(filepath.Join(root, "docs", "metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	manual, err := os.ReadFile(filepath.Join(root, "docs", "operate.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	causes := regexp.MustCompile(`outcome="returned",reason="(\w+)"\} `).FindAllStringSubmatch(string(page), -1)
+	if len(causes) == 0 {
+		t.Fatal("docs/metrics.md shows no cause")
+	}
+	for _, cause := range causes {
+		if !strings.Contains(string(manual), "\n| `"+cause[1]+"` | ") {
+			t.Errorf("docs/operate.md does not explain the cause %s", cause[1])
+		}
+	}
+}
