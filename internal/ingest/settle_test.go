@@ -151,7 +151,7 @@ func TestSettlements(t *testing.T) {
 			c.Mode, c.Batches, c.BatchSize, c.Linger = consume.Batches, 1, n, time.Hour
 			c.Delay = func(int) time.Duration { return 5 * visibility }
 			if dead != nil {
-				c.DeadLetters = client.DeadLetter(dead.URL, m.Name)
+				c.DeadLetters = client.DeadLetter(dead.URL, "DEAD_LETTER_QUEUE_URL", m.Name)
 			}
 			if summary, err := c.Run(t.Context()); err != nil || summary.Received != n {
 				t.Fatalf("%+v, %v", summary, err)
