@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/app"
 	"sluice/internal/check"
 	"sluice/internal/config"
-	"sluice/internal/credentials"
 	"sluice/internal/fault"
-	"sluice/internal/postgres"
 	"sluice/internal/sqs"
 )
 
@@ -30,26 +29,23 @@ something would lose messages or keep them waiting; what could not be looked at 
 }
 
 // Run implements the command.
-func (c *checkCmd) Run(ctx context.Context, a *app) error {
+func (c *checkCmd) Run(ctx context.Context, con *console) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var f check.Findings
-	cfg := c.configuration(a, &f)
-	secrets := credentials.New(credentials.Options{
-		DatabaseSecretARN: cfg.DatabaseSecretARN, DatabaseIAMAuth: cfg.DatabaseIAMAuth, MaskSecretARN: cfg.MaskSecretARN, Log: a.log(), AWS: loadAWS,
-	})
-	c.masks(ctx, cfg, secrets, &f)
-	if cfg.Model != nil {
-		f = append(f, check.Model(cfg.Model)...)
+	parts := c.configuration(con, &f)
+	c.masks(ctx, parts, &f)
+	if m := parts.Config.Model; m != nil {
+		f = append(f, check.Model(m)...)
 	}
-	c.database(ctx, cfg, secrets, &f)
-	c.queues(ctx, a, cfg, &f)
+	c.database(ctx, parts, &f)
+	c.queues(ctx, parts, &f)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errors.New("stopped")
 	}
 	f.Sort()
 	failed := f.Count(check.Error) > 0
-	if err := c.print(a, f); err != nil {
+	if err := c.print(con, f); err != nil {
 		return err
 	}
 	if failed {
@@ -58,8 +54,8 @@ func (c *checkCmd) Run(ctx context.Context, a *app) error {
 	return nil
 }
 
-func (c *checkCmd) configuration(a *app, f *check.Findings) *config.Config {
-	cfg, err := a.load(config.Database, config.Masks)
+func (c *checkCmd) configuration(con *console, f *check.Findings) *app.App {
+	parts, err := con.load(config.Database, config.Masks)
 	problems, ok := errors.AsType[*config.ConfigError](err)
 	switch {
 	case ok:
@@ -69,22 +65,20 @@ func (c *checkCmd) configuration(a *app, f *check.Findings) *config.Config {
 	case err != nil:
 		f.Failure("configuration", "configuration", err)
 	default:
-		f.Add(check.OK, "configuration", "configuration", "", "the model is %s, for the table %s", cfg.Model.Name, cfg.Model.Table.Name)
+		f.Add(check.OK, "configuration", "configuration", "", "the model is %s, for the table %s", parts.Config.Model.Name, parts.Config.Model.Table.Name)
 	}
-	return cfg
+	return parts
 }
 
-func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *credentials.Credentials, f *check.Findings) {
-	keys := cfg.Keys
-	if keys == nil && cfg.MaskSecretARN != "" {
-		var err error
-		if keys, err = secrets.MaskKeys.Keyring(ctx); err != nil {
-			f.Failure("masks", "keys", err)
-			return
-		}
+func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings) {
+	cfg := parts.Config
+	if cfg.Keys == nil && cfg.MaskSecretARN == "" { // the configuration's findings have it
+		return
 	}
+	keys, err := parts.Keys(ctx)
 	switch {
-	case keys == nil: // the configuration has said so
+	case err != nil:
+		f.Failure("masks", "keys", err)
 		return
 	case cfg.Model != nil && !cfg.Model.Masks():
 		f.Add(check.OK, "masks", "keys", "", "the model has no personal field, so nothing is masked and no key is needed")
@@ -101,16 +95,17 @@ func (c *checkCmd) masks(ctx context.Context, cfg *config.Config, secrets *crede
 	}
 }
 
-func (c *checkCmd) database(ctx context.Context, cfg *config.Config, secrets *credentials.Credentials, f *check.Findings) {
+func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findings) {
+	cfg := parts.Config
 	switch {
 	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
-		f.Add(check.Skipped, "database", "connect", "", "the database was not looked at: mend the configuration first")
+		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: fix the configuration first")
 		return
-	case strings.HasPrefix(cfg.DatabaseURL, "sqlite:"):
-		f.Add(check.Skipped, "database", "connect", "", "an SQLite database has neither roles nor a network; it was not looked at")
+	case parts.Other() != nil:
+		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: SQLite has neither roles nor a network")
 		return
 	}
-	store, err := postgres.Open(cfg.DatabaseURL, cfg.Model.Table, postgres.WithLogins(secrets.Database))
+	store, err := parts.Postgres()
 	if err != nil {
 		f.Failure("configuration", "configuration", err)
 		return
@@ -119,12 +114,13 @@ func (c *checkCmd) database(ctx context.Context, cfg *config.Config, secrets *cr
 	*f = append(*f, check.Database(ctx, store, cfg.Model)...)
 }
 
-func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *check.Findings) {
+func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings) {
+	cfg := parts.Config
 	if cfg.QueueURL == "" {
-		f.Add(check.Skipped, "queue", "queue", "set SQS_URL to the URL of the queue", "the queues were not looked at: SQS_URL is not set")
+		f.Add(check.Skipped, "queue", "queue", "set SQS_URL to the URL of the queue", "the queues were skipped: SQS_URL is not set")
 		return
 	}
-	client, err := sqs.NewClient(ctx, loadAWS)
+	client, err := parts.SQS(ctx)
 	if err != nil {
 		f.Failure("queue", "queue", err)
 		return
@@ -149,7 +145,7 @@ func (c *checkCmd) queues(ctx context.Context, a *app, cfg *config.Config, f *ch
 	functions, err := lambdas(ctx, q.Source.Settings.ARN)
 	if err != nil {
 		f.Add(check.Skipped, "function", "mapping", "allow lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration to whoever runs this",
-			"the functions that read the queue were not looked at: %v", err)
+			"the functions that read the queue were skipped: %v", err)
 		return
 	}
 	*f = append(*f, check.Functions(functions, q.Source.Settings.Visibility)...)
@@ -169,16 +165,16 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 	*f = append(*f, failure...)
 }
 
-func (c *checkCmd) print(a *app, f check.Findings) error {
+func (c *checkCmd) print(con *console, f check.Findings) error {
 	for i := range f {
-		f[i].What, f[i].Remedy = a.named(f[i].What), a.named(f[i].Remedy)
+		f[i].What, f[i].Remedy = con.named(f[i].What), con.named(f[i].Remedy)
 	}
 	if c.JSON {
-		return a.printJSON(map[string]any{
+		return con.printJSON(map[string]any{
 			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),
 		}, nil)
 	}
-	t := a.table("", "about", "finding")
+	t := con.table("", "about", "finding")
 	for i := range f {
 		for k, line := range wrap(f[i].What, 100) {
 			if k == 0 {
@@ -198,7 +194,7 @@ func (c *checkCmd) print(a *app, f check.Findings) error {
 	if err := t.print(); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "\nerrors: %d, warnings: %d, not looked at: %d\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
+	fmt.Fprintf(con.stdout, "\nerrors: %d, warnings: %d, skipped: %d\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
 	return nil
 }
 

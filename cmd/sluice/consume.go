@@ -12,10 +12,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"sluice/internal/app"
 	"sluice/internal/config"
 	"sluice/internal/consume"
 	"sluice/internal/consume/metrics"
-	"sluice/internal/function"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
@@ -82,103 +82,106 @@ func (c *consumeCmd) options() consume.Options {
 }
 
 // Run implements the command.
-func (c *consumeCmd) Run(ctx context.Context, a *app) error {
-	cfg, err := a.load(config.Database, config.Masks, config.Queue)
+func (c *consumeCmd) Run(ctx context.Context, con *console) error {
+	show := con.watchConsumer()
+	defer show.end()
+	parts, err := app.Load(con.options(show.log), config.Database, config.Masks, config.Queue)
 	if err != nil {
 		return err
 	}
-	if cfg.QueueURL == cfg.DeadLetterQueueURL {
-		return errSameQueue // deadLetterQueue sees it in other spellings too, once SQS can be asked
+	if cfg := parts.Config; cfg.QueueURL == cfg.DeadLetterQueueURL {
+		return errSameQueue // deadLetters sees it in other spellings too, once SQS can be asked
 	}
-	show := a.watchConsumer(cfg.LogLevel)
-	defer show.end()
-	consumer, stop, err := c.consumer(ctx, a, cfg, show)
+	var opened closers
+	defer opened.close()
+	consumer, err := c.consumer(ctx, parts, show, &opened)
 	if err != nil {
 		if ctx.Err() != nil { // stopped before it began
-			return c.report(a, &consume.Summary{Ended: consume.EndedStopped}, nil)
+			return c.report(con, &consume.Summary{Ended: consume.EndedStopped}, nil)
 		}
 		return err
 	}
-	defer stop()
 	summary, err := consumer.Run(ctx)
 	show.end()
-	return c.report(a, &summary, err)
-}
-
-// deadLetterQueue looks at the dead-letter queue before it is needed. Only to
-// send there is what a role must be allowed, so that it can be looked at is no
-// condition.
-func deadLetterQueue(ctx context.Context, client *sqs.Client, url string, source *sqs.Queue, log *slog.Logger) error {
-	dead, err := sqs.Open(ctx, client, url, "DEAD_LETTER_QUEUE_URL")
-	switch {
-	case err != nil && sqs.Missing(err):
-		return err
-	case err != nil:
-		log.WarnContext(ctx, "the dead-letter queue could not be looked at", "error", err.Error())
-	case dead.Settings.ARN == source.Settings.ARN:
-		return errSameQueue
-	}
-	return nil
+	return c.report(con, &summary, err)
 }
 
 var errSameQueue = errors.New("SQS_URL and DEAD_LETTER_QUEUE_URL are the same queue: rejected messages would come again and again")
 
-// consumer puts together what a run needs.
-func (c *consumeCmd) consumer(ctx context.Context, a *app, cfg *config.Config, show *consumerWatch) (_ *consume.Consumer, stop func(), err error) {
-	log := show.log
-	h, closeStore := function.New(ctx, function.Options{Environ: a.environ, Log: log, AWS: loadAWS, Open: openSQLite})
-	if h.Broken != nil {
-		return nil, nil, h.Broken
+// closers close what was opened, the last first.
+type closers []func()
+
+func (c *closers) close() {
+	for _, f := range slices.Backward(*c) {
+		f()
 	}
-	defer func() {
-		if err != nil {
-			closeStore()
-		}
-	}()
-	if _, err := h.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseConfiguration {
-		return nil, nil, err
-	}
-	client, err := sqs.NewClient(ctx, loadAWS)
+}
+
+// consumer puts together what a run needs, and adds to opened what to close after it.
+func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consumerWatch, opened *closers) (*consume.Consumer, error) {
+	cfg, log := parts.Config, show.log
+	pipeline, closeStore, err := parts.Pipeline(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	*opened = append(*opened, closeStore)
+	if _, err := parts.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseConfiguration {
+		return nil, err
+	}
+	client, err := parts.SQS(ctx)
+	if err != nil {
+		return nil, err
 	}
 	o := c.options()
 	q, err := consume.Open(ctx, client, cfg.QueueURL, "SQS_URL", o, log)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if show.bar != nil {
 		o.CountEvery = 2 * time.Second
 		show.Counted(q.Counts)
 	}
-	consumer := &consume.Consumer{Queue: q, Pipeline: h.Pipeline, Keys: h.Keys, Log: log, Observers: []consume.Observer{show}, Options: o}
-	if cfg.DeadLetterQueueURL != "" {
-		if err := deadLetterQueue(ctx, client, cfg.DeadLetterQueueURL, q, log); err != nil {
-			return nil, nil, err
-		}
-		consumer.DeadLetters = client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", cfg.Model.Name)
-	} else if q.FIFO {
-		log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
+	consumer := &consume.Consumer{Queue: q, Pipeline: pipeline, Keys: parts.Keys, Log: log, Observers: []consume.Observer{show}, Options: o}
+	if consumer.DeadLetters, err = deadLetters(ctx, client, cfg, q, log); err != nil {
+		return nil, err
 	}
-	stop = closeStore
 	if address, setting := metricsAddress(c.MetricsAddr, cfg); address != "" {
 		m := metrics.New(buildVersion(), time.Now)
 		m.Process()
 		at, stopPages, err := m.Serve(ctx, address)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", setting, err)
+			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
+		*opened = append(*opened, stopPages)
 		log.InfoContext(ctx, "metrics are served", "metrics", "http://"+at+"/metrics", "health", "http://"+at+"/healthz")
 		consumer.CountEvery = 10 * time.Second
 		consumer.Observers = append(consumer.Observers, m)
-		stop = func() {
-			stopPages()
-			closeStore()
-		}
 	}
 	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", cfg.Model.Name, "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
 		"visibility", q.Settings.Visibility.String())
-	return consumer, stop, nil
+	return consumer, nil
+}
+
+// deadLetters checks the dead-letter queue before it is needed, and returns
+// nil without one. A role needs no more than permission to send there, so a
+// queue whose settings it cannot read is fine.
+func deadLetters(ctx context.Context, client *sqs.Client, cfg *config.Config, source *sqs.Queue, log *slog.Logger) (*sqs.DeadLetter, error) {
+	if cfg.DeadLetterQueueURL == "" {
+		if source.FIFO {
+			log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
+		}
+		return nil, nil //nolint:nilnil // that is what it means
+	}
+	dead, err := sqs.Open(ctx, client, cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL")
+	switch {
+	case err != nil && sqs.Missing(err):
+		return nil, err
+	case err != nil:
+		log.WarnContext(ctx, "the dead-letter queue could not be looked at", "error", err.Error())
+	case dead.Settings.ARN == source.Settings.ARN:
+		return nil, errSameQueue
+	}
+	return client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", cfg.Model.Name), nil
 }
 
 // metricsAddress is where metrics are served, and the setting that says so.
@@ -206,17 +209,17 @@ func perSecond(s *consume.Summary) float64 {
 }
 
 // report prints the summary, and returns the error.
-func (c *consumeCmd) report(a *app, s *consume.Summary, err error) error {
+func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 	if c.JSON {
 		out := consumed{Summary: *s, Seconds: s.Took.Seconds(), PerSecond: perSecond(s)}
 		if err != nil {
 			out.Error = err.Error()
 		}
-		return a.printJSON(out, err)
+		return con.printJSON(out, err)
 	}
-	fmt.Fprintf(a.stdout, "%s\n", endings[s.Ended])
+	fmt.Fprintf(con.stdout, "%s\n", endings[s.Ended])
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(a.stdout, "  %-10s"+format+"\n", append([]any{label}, args...)...)
+		fmt.Fprintf(con.stdout, "  %-10s"+format+"\n", append([]any{label}, args...)...)
 	}
 	rate := ""
 	if r := perSecond(s); r > 0 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"sluice/internal/config"
 	"sluice/internal/consume"
 	"sluice/internal/sqs"
 )
@@ -34,17 +35,18 @@ type consumerWatch struct {
 // logEvery is how often a run that goes on says so.
 const logEvery = time.Minute
 
-func (a *app) watchConsumer(level slog.Level) *consumerWatch {
-	w := &consumerWatch{w: a.stderr, logged: time.Now(), rated: time.Now()}
-	if !a.animates() {
-		w.log = a.log()
+func (con *console) watchConsumer() *consumerWatch {
+	w := &consumerWatch{w: con.stderr, logged: time.Now(), rated: time.Now()}
+	if !con.animates() {
+		w.log = con.log()
 		return w
 	}
 	w.bar = progressbar.NewOptions64(1,
-		progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription("consuming"),
+		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription("consuming"),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
 		progressbar.OptionSetPredictTime(false),
 	)
+	level := config.LogLevel(con.environ)
 	if level == slog.LevelInfo {
 		level = slog.LevelWarn // the bar says the rest
 	}
@@ -52,7 +54,7 @@ func (a *app) watchConsumer(level slog.Level) *consumerWatch {
 		if at.Key == slog.TimeKey {
 			return slog.String(slog.TimeKey, at.Value.Time().Format(time.TimeOnly))
 		}
-		return a.namedAttr(groups, at)
+		return con.namedAttr(groups, at)
 	}}))
 	return w
 }

@@ -43,21 +43,21 @@ const demoKey = "demo:this-key-is-public-and-for-the-demo-only"
 const demoConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
 
 // Run implements the command.
-func (c demoCmd) Run(ctx context.Context, a *app) error {
+func (c demoCmd) Run(ctx context.Context, con *console) error {
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		return err
 	}
-	db, origin, stop, err := c.database(ctx, a, m)
+	db, origin, stop, err := c.database(ctx, con, m)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	d, err := newDemo(a, m, db)
+	d, err := newDemo(con, m, db)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", origin)
+	fmt.Fprintf(con.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", origin)
 	return d.run(ctx)
 }
 
@@ -68,7 +68,7 @@ type demoDatabase interface {
 }
 
 // database starts a database with the table in it, and says which it is.
-func (c demoCmd) database(ctx context.Context, a *app, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
+func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
 	if c.Database == "sqlite:" || c.Database == "sqlite::memory:" {
 		s, err := sqlite.Open("sqlite::memory:", m.Table)
 		if err != nil {
@@ -80,7 +80,7 @@ func (c demoCmd) database(ctx context.Context, a *app, m *model.Model) (db demoD
 	if c.Database != "" {
 		return nil, "", nil, fmt.Errorf("--database takes sqlite: only; a Postgres of yours is for `sluice migrate` and `sluice invoke`")
 	}
-	server, err := localpg.Start(ctx, localpg.Config{Log: a.stderr, Durable: true})
+	server, err := localpg.Start(ctx, localpg.Config{Log: con.stderr, Durable: true})
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -129,7 +129,7 @@ func (p demoPostgres) Rows(ctx context.Context, query string) ([][]string, error
 }
 
 type demo struct {
-	a       *app
+	con     *console
 	db      demoDatabase
 	model   *model.Model
 	keys    *mask.Keyring
@@ -138,13 +138,13 @@ type demo struct {
 	took    time.Duration
 }
 
-func newDemo(a *app, m *model.Model, db demoDatabase) (*demo, error) {
+func newDemo(con *console, m *model.Model, db demoDatabase) (*demo, error) {
 	keys, err := mask.ParseKeys(demoKey)
 	if err != nil {
 		return nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
-	d := &demo{a: a, db: db, model: m, keys: keys}
+	d := &demo{con: con, db: db, model: m, keys: keys}
 	d.handler = &handler.Handler{
 		Pipeline: ingest.New(m, db, log), Keys: handler.Static(keys), Log: log,
 		Observe: func(_ context.Context, r *ingest.Report) { d.seen = r },
@@ -179,12 +179,12 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	d.title("The answer that Lambda gets: only these come back, the others are deleted")
-	fmt.Fprintf(d.a.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
+	fmt.Fprintf(d.con.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
 	d.title("The same event again, as SQS may deliver it")
 	if _, err := d.invoke(ctx, event); err != nil {
 		return err
 	}
-	t := d.a.table("delivery", "messages", "new rows", "there already", "repeated", "rejected", "returned", "flights", "milliseconds")
+	t := d.con.table("delivery", "messages", "new rows", "there already", "repeated", "rejected", "returned", "flights", "milliseconds")
 	for _, r := range []struct {
 		name string
 		r    ingest.Report
@@ -197,7 +197,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := t.print(); err != nil {
 		return err
 	}
-	fmt.Fprint(d.a.stdout, "\nA batch without a refused row takes one flight (client round trip), whatever its size; here the database\nrefused a row, which costs one more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then `sluice migrate`\nand `sluice invoke -e events/batch.json`.\n")
+	fmt.Fprint(d.con.stdout, "\nA batch without a refused row takes one flight (client round trip), whatever its size; here the database\nrefused a row, which costs one more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then `sluice migrate`\nand `sluice invoke -e events/batch.json`.\n")
 	return nil
 }
 
@@ -209,15 +209,15 @@ func (d *demo) invoke(ctx context.Context, event []byte) ([]byte, error) {
 }
 
 func (d *demo) title(text string) {
-	if f, ok := d.a.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && d.a.environ["NO_COLOR"] == "" {
+	if f, ok := d.con.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && d.con.environ["NO_COLOR"] == "" {
 		text = "\x1b[1m" + text + "\x1b[0m"
 	}
-	fmt.Fprintf(d.a.stdout, "\n%s\n\n", text)
+	fmt.Fprintf(d.con.stdout, "\n%s\n\n", text)
 }
 
 // cameIn shows each message through the model's eyes, so nothing raw.
 func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) error {
-	t := d.a.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
+	t := d.con.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
 	reader := d.model.Reader(d.keys)
 	rows := batch.New(d.model.Table)
 	for i := range messages {
@@ -243,7 +243,7 @@ func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) er
 }
 
 func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) error {
-	t := d.a.table("message", "reason", "where", "which means")
+	t := d.con.table("message", "reason", "where", "which means")
 	for i, v := range verdicts {
 		if v.Outcome != message.Rejected {
 			continue
@@ -263,7 +263,7 @@ func (d *demo) rows(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := d.a.table(columns...)
+	t := d.con.table(columns...)
 	for _, cells := range rows {
 		for i := range cells {
 			cells[i] = short(cells[i])

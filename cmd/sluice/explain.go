@@ -35,42 +35,43 @@ type explanation struct {
 }
 
 // Run implements the command.
-func (c *explainCmd) Run(ctx context.Context, a *app) error {
-	cfg, err := a.load(config.Masks)
+func (c *explainCmd) Run(ctx context.Context, con *console) error {
+	parts, err := con.load(config.Masks)
 	if err != nil {
 		return err
 	}
-	keys, err := a.keys(ctx, cfg)
+	keys, err := parts.Keys(ctx)
 	if err != nil {
 		return err
 	}
-	body, err := a.read(ctx, c.File)
+	m := parts.Config.Model
+	body, err := con.read(ctx, c.File)
 	if err != nil {
 		return fmt.Errorf("read the body: %w", err)
 	}
 	msg := message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true}
-	rows := batch.New(cfg.Model.Table)
-	bad := cfg.Model.Reader(keys).Append(rows, 0, 0, &msg)
+	rows := batch.New(m.Table)
+	bad := m.Reader(keys).Append(rows, 0, 0, &msg)
 	if !bad.IsZero() {
 		if c.JSON {
-			return a.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
+			return con.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
 		}
 		return fmt.Errorf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
 	}
-	for _, f := range check.Model(cfg.Model) {
+	for _, f := range check.Model(m) {
 		if f.Severity == check.Warning {
-			fmt.Fprintf(a.stderr, "sluice: warning: %s; %s\n", f.What, f.Remedy)
+			fmt.Fprintf(con.stderr, "sluice: warning: %s; %s\n", f.What, f.Remedy)
 		}
 	}
 	var all []explanation
 	rows.Row(0, func(i int, v []byte) {
-		col := cfg.Model.Columns[i]
-		all = append(all, explanation{col.Name, col.Type.String(), cfg.Model.Rule(i), show(rows.Columns()[i].Kind, v)})
+		col := m.Columns[i]
+		all = append(all, explanation{col.Name, col.Type.String(), m.Rule(i), show(rows.Columns()[i].Kind, v)})
 	})
 	if c.JSON {
-		return a.printJSON(all, nil)
+		return con.printJSON(all, nil)
 	}
-	t := a.table("column", "type", "rule", "value")
+	t := con.table("column", "type", "rule", "value")
 	for _, e := range all {
 		t.row(e.Column, e.Type, e.Rule, e.Value)
 	}
@@ -78,11 +79,11 @@ func (c *explainCmd) Run(ctx context.Context, a *app) error {
 }
 
 // printJSON prints a result for scripts and then returns err.
-func (a *app) printJSON(v any, err error) error {
+func (con *console) printJSON(v any, err error) error {
 	text, jsonErr := json.Marshal(v, json.Deterministic(true))
 	if jsonErr != nil {
 		return jsonErr
 	}
-	fmt.Fprintf(a.stdout, "%s\n", text)
+	fmt.Fprintf(con.stdout, "%s\n", text)
 	return err
 }

@@ -27,12 +27,12 @@ container image has it as its health check; the variable is set there, so that b
 }
 
 // Run implements the command.
-func (c *healthCmd) Run(ctx context.Context, a *app) error {
+func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	// What is wrong with the rest of the configuration is the consumer's to say.
-	cfg, _ := a.load()
-	address, setting := metricsAddress(c.MetricsAddr, cfg)
+	parts, _ := con.load()
+	address, setting := metricsAddress(c.MetricsAddr, parts.Config)
 	if address == "" {
-		if problems := config.Unknown(a.environ); problems != nil {
+		if problems := config.Unknown(con.environ); problems != nil {
 			return &config.ConfigError{Problems: problems}
 		}
 		return errors.New("nothing says where the consumer serves its health; set SLUICE_METRICS_ADDR for both, or give --metrics-addr")
@@ -61,6 +61,6 @@ func (c *healthCmd) Run(ctx context.Context, a *app) error {
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("not well: %s: %s", answer.Status, said)
 	}
-	fmt.Fprintln(a.stdout, said)
+	fmt.Fprintln(con.stdout, said)
 	return nil
 }

@@ -54,8 +54,8 @@ It is configured by environment variables, of which these matter most:
 
 Start with: sluice demo`
 
-// app is what commands get from the outside.
-type app struct {
+// console is what commands get from the outside.
+type console struct {
 	environ map[string]string
 	stdin   io.Reader
 	stdout  io.Writer
@@ -72,16 +72,16 @@ const (
 // run is main with everything that it touches as a parameter.
 func run(ctx context.Context, args []string, environ map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
 	out := &output{w: stdout}
-	a := &app{environ: environ, stdin: stdin, stdout: out, stderr: stderr}
+	con := &console{environ: environ, stdin: stdin, stdout: out, stderr: stderr}
 	if terminal(stdout) {
-		a.stdout = stdout // some ask whether it is one; and who looks at it sees what is missing
+		con.stdout = stdout // some ask whether it is one; and who looks at it sees what is missing
 	}
 	exited := -1
 	parser, err := kong.New(&cli{},
 		kong.Name("sluice"), kong.Description(description), kong.UsageOnError(),
-		kong.Writers(a.stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.Writers(con.stdout, stderr), kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(a),
+		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(con),
 	)
 	if err != nil {
 		fmt.Fprintf(stderr, "sluice: %v\n", err)
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	command, err := parser.Parse(args)
 	switch {
 	case exited >= 0, out.err != nil: // --help, and nothing else is printed yet
-		return a.end(nil, out)
+		return con.end(nil, out)
 	case err != nil && args[0] == "mask" && strings.HasPrefix(err.Error(), "unexpected argument"):
 		// Not kong's text, which quotes the argument: here it may be a person's.
 		fmt.Fprintln(stderr, "sluice: mask takes the value from standard input, not as an argument; `sluice mask --help` shows how")
@@ -102,12 +102,12 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 		fmt.Fprintf(stderr, "sluice: %v; `sluice --help` shows how to use it\n", err)
 		return exitUsage
 	}
-	return a.end(command.Run(), out)
+	return con.end(command.Run(), out)
 }
 
 // end says what a command failed with, unless it has done so itself, and
 // returns the exit code. A command whose output is lost has failed.
-func (a *app) end(err error, out *output) int {
+func (con *console) end(err error, out *output) int {
 	if out.err != nil && (err == nil || errors.Is(err, errReported) || errors.Is(err, out.err)) {
 		err = fmt.Errorf("write the output: %w", out.err)
 	}
@@ -115,15 +115,15 @@ func (a *app) end(err error, out *output) int {
 	case err == nil:
 		return exitDone
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(a.stderr, "sluice: %s\n", a.named(err.Error()))
+		fmt.Fprintf(con.stderr, "sluice: %s\n", con.named(err.Error()))
 	}
 	return exitFailed
 }
 
 // named is a text of ours with the name by which the database's URL was given:
 // most errors know only that there is one, and call it DATABASE_URL.
-func (a *app) named(text string) string {
-	return databaseURL.ReplaceAllLiteralString(text, config.DatabaseVariable(a.environ))
+func (con *console) named(text string) string {
+	return databaseURL.ReplaceAllLiteralString(text, config.DatabaseVariable(con.environ))
 }
 
 var databaseURL = regexp.MustCompile(`\bDATABASE_URL\b`) // not TEST_DATABASE_URL
@@ -131,20 +131,15 @@ var databaseURL = regexp.MustCompile(`\bDATABASE_URL\b`) // not TEST_DATABASE_UR
 // errReported fails a command that has said why already.
 var errReported = errors.New("reported")
 
-// load reads the configuration.
-func (a *app) load(needs ...config.Need) (*config.Config, error) {
-	return config.Load(a.environ, needs...)
-}
-
 // log is the logger that the environment asks for, on standard error.
-func (a *app) log() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(a.stderr, &slog.HandlerOptions{Level: config.LogLevel(a.environ), ReplaceAttr: a.namedAttr}))
+func (con *console) log() *slog.Logger {
+	return slog.New(slog.NewJSONHandler(con.stderr, &slog.HandlerOptions{Level: config.LogLevel(con.environ), ReplaceAttr: con.namedAttr}))
 }
 
 // namedAttr is named for a log's attributes.
-func (a *app) namedAttr(_ []string, at slog.Attr) slog.Attr {
+func (con *console) namedAttr(_ []string, at slog.Attr) slog.Attr {
 	if at.Value.Kind() == slog.KindString {
-		at.Value = slog.StringValue(a.named(at.Value.String()))
+		at.Value = slog.StringValue(con.named(at.Value.String()))
 	}
 	return at
 }

@@ -24,35 +24,36 @@ stays out of the shell's history and the list of processes.
 }
 
 // Run implements the command.
-func (c *maskCmd) Run(ctx context.Context, a *app) error {
-	cfg, err := a.load(config.Masks)
+func (c *maskCmd) Run(ctx context.Context, con *console) error {
+	parts, err := con.load(config.Masks)
 	if err != nil {
 		return err
 	}
+	m := parts.Config.Model
 	var names []string
-	for _, f := range cfg.Model.Personal() {
+	for _, f := range m.Personal() {
 		names = append(names, f.Name)
 		if f.Name != c.Field {
 			continue
 		}
-		text, err := a.read(ctx, "-")
+		text, err := con.read(ctx, "-")
 		if err != nil {
 			return fmt.Errorf("read standard input: %w", err)
 		}
-		keys, err := a.keys(ctx, cfg)
+		keys, err := parts.Keys(ctx)
 		if err != nil {
 			return err
 		}
-		return c.print(a, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
+		return c.print(con, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
 	if names == nil {
-		return fmt.Errorf("the model %s has no personal field, so nothing of it is masked", cfg.Model.Name)
+		return fmt.Errorf("the model %s has no personal field, so nothing of it is masked", m.Name)
 	}
 	// Not what was given: here it may be a person's.
-	return fmt.Errorf("the argument is no personal field of the model %s; there are %s, and the value goes to standard input", cfg.Model.Name, strings.Join(names, ", "))
+	return fmt.Errorf("the argument is no personal field of the model %s; there are %s, and the value goes to standard input", m.Name, strings.Join(names, ", "))
 }
 
-func (c *maskCmd) print(a *app, keys *mask.Keyring, f model.Field, value mask.Personal) error {
+func (c *maskCmd) print(con *console, keys *mask.Keyring, f model.Field, value mask.Personal) error {
 	if value.Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
@@ -61,7 +62,7 @@ func (c *maskCmd) print(a *app, keys *mask.Keyring, f model.Field, value mask.Pe
 		if err != nil {
 			return fmt.Errorf("the value on standard input is %w", err)
 		}
-		fmt.Fprintf(a.stdout, "%s\t%s\n", keys.IDs()[i], pseudonym)
+		fmt.Fprintf(con.stdout, "%s\t%s\n", keys.IDs()[i], pseudonym)
 	}
 	return nil
 }

@@ -97,26 +97,27 @@ type peekedMessage struct {
 }
 
 // Run implements the command.
-func (c *peekCmd) Run(ctx context.Context, a *app) error {
-	cfg, err := a.load()
+func (c *peekCmd) Run(ctx context.Context, con *console) error {
+	parts, err := con.load()
 	if err != nil {
 		return err
 	}
-	q, err := a.openQueue(ctx, c.QueueURL, "DEAD_LETTER_QUEUE_URL", "QUEUE_URL")
+	q, err := con.openQueue(ctx, parts, c.QueueURL, "DEAD_LETTER_QUEUE_URL", "QUEUE_URL")
 	if err != nil {
 		return err
 	}
 	if q.Settings.DeadLetterARN != "" && !c.Force {
 		return errForce(q.URL)
 	}
+	cfg := parts.Config
 	var keys *mask.Keyring // none when nothing says how to mask
 	if cfg.Keys != nil || cfg.MaskSecretARN != "" {
-		keys, err = a.keys(ctx, cfg)
+		keys, err = parts.Keys(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	bar := a.progress("looking at")
+	bar := con.progress("looking at")
 	seen, err := deadletters.Peek(ctx, q, c.Max, bar.set)
 	bar.end()
 	if errors.Is(err, context.Canceled) {
@@ -127,12 +128,12 @@ func (c *peekCmd) Run(ctx context.Context, a *app) error {
 	}
 	p := c.read(q, &seen, cfg.Model, keys)
 	if c.Raw {
-		fmt.Fprintln(a.stderr, a.red("These are raw bodies, with the personal values in them: keep them out of tickets, chats and files."))
+		fmt.Fprintln(con.stderr, con.red("These are raw bodies, with the personal values in them: keep them out of tickets, chats and files."))
 	}
 	if c.JSON {
-		return a.printJSON(p, err)
+		return con.printJSON(p, err)
 	}
-	if printErr := c.print(a, p, cfg.Model, keys != nil); printErr != nil {
+	if printErr := c.print(con, p, cfg.Model, keys != nil); printErr != nil {
 		return printErr
 	}
 	return err
@@ -200,23 +201,23 @@ func (p *peeked) count(in *sqs.Received) {
 	p.Reasons = append(p.Reasons, r)
 }
 
-func (c *peekCmd) print(a *app, p *peeked, m *model.Model, masks bool) error {
-	fmt.Fprintf(a.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d looked at.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
+func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) error {
+	fmt.Fprintf(con.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d looked at.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
 	if p.Kept > 0 {
-		fmt.Fprintf(a.stderr, "sluice: %d messages could not be given back at once, and are invisible until the queue's visibility ends\n", p.Kept)
+		fmt.Fprintf(con.stderr, "sluice: %d messages could not be given back at once, and are invisible until the queue's visibility ends\n", p.Kept)
 	}
 	if p.Looked == 0 {
 		return nil
 	}
-	fmt.Fprintln(a.stdout)
-	t := a.table("reason", "where", "model", "messages", "which means")
+	fmt.Fprintln(con.stdout)
+	t := con.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
 		t.row(string(r.Reason), r.where(), r.Model, fmt.Sprint(r.Messages), r.Means)
 	}
 	if err := t.print(); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.stdout)
+	fmt.Fprintln(con.stdout)
 	headings := []string{"message", "first sent", "receives", "reason", "bytes"}
 	var names []string
 	for _, column := range m.Columns {
@@ -227,7 +228,7 @@ func (c *peekCmd) print(a *app, p *peeked, m *model.Model, masks bool) error {
 	if c.Raw {
 		names = []string{"body"}
 	}
-	t = a.table(append(headings, names...)...)
+	t = con.table(append(headings, names...)...)
 	for _, msg := range p.Messages {
 		t.row(c.cells(&msg, names)...)
 	}
@@ -235,7 +236,7 @@ func (c *peekCmd) print(a *app, p *peeked, m *model.Model, masks bool) error {
 		return err
 	}
 	if !masks && !c.Raw {
-		fmt.Fprintln(a.stdout, "\nBodies are not shown: nothing says how to mask. Set SLUICE_MASK_KEYS as the function has it.")
+		fmt.Fprintln(con.stdout, "\nBodies are not shown: nothing says how to mask. Set SLUICE_MASK_KEYS as the function has it.")
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/internal/config"
 	"sluice/internal/deadletters"
 	"sluice/internal/message"
 )
@@ -68,17 +69,18 @@ func (c *redriveCmd) Validate() error {
 }
 
 // Run implements the command.
-func (c *redriveCmd) Run(ctx context.Context, a *app) error {
-	from, err := a.openQueue(ctx, c.From, "DEAD_LETTER_QUEUE_URL", "--from")
+func (c *redriveCmd) Run(ctx context.Context, con *console) error {
+	parts, _ := con.load() // what is wrong with the rest of the configuration does not matter here
+	from, err := con.openQueue(ctx, parts, c.From, "DEAD_LETTER_QUEUE_URL", "--from")
 	if err != nil {
 		return err
 	}
-	to, err := a.openQueue(ctx, c.To, "SQS_URL", "--to")
+	to, err := con.openQueue(ctx, parts, c.To, "SQS_URL", "--to")
 	if err != nil {
 		return err
 	}
-	model := c.model(a)
-	bar := a.progress("looking at")
+	model := c.model(con, parts.Config)
+	bar := con.progress("looking at")
 	r := deadletters.Redrive{
 		From: from, To: to, Select: deadletters.Selection{OlderThan: c.OlderThan, NewerThan: c.NewerThan},
 		Max: c.Max, Model: model, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
@@ -94,7 +96,7 @@ func (c *redriveCmd) Run(ctx context.Context, a *app) error {
 	if errors.Is(err, deadletters.ErrSameQueue) {
 		return fmt.Errorf("%w: a message would be sent to the queue that it is in; set DEAD_LETTER_QUEUE_URL (or --from) to the dead-letter queue and SQS_URL (or --to) to the queue that it came from", err)
 	}
-	if printErr := c.print(a, &s, shownURL(from.URL), shownURL(to.URL), model); printErr != nil {
+	if printErr := c.print(con, &s, shownURL(from.URL), shownURL(to.URL), model); printErr != nil {
 		return printErr
 	}
 	if errors.Is(err, context.Canceled) {
@@ -105,13 +107,12 @@ func (c *redriveCmd) Run(ctx context.Context, a *app) error {
 
 // model is the name of the configured model. Without it messages can still be
 // taken back, and those of another model cannot be told from the others.
-func (c *redriveCmd) model(a *app) string {
-	cfg, _ := a.load() // what else is wrong with the configuration is of no matter here
+func (c *redriveCmd) model(con *console, cfg *config.Config) string {
 	switch {
 	case cfg.Model != nil:
 		return cfg.Model.Name
 	case !c.AnySource:
-		fmt.Fprintln(a.stderr, "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model has rejected are not told from the others; `sluice schema` says what is wrong with it")
+		fmt.Fprintln(con.stderr, "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model has rejected are not told from the others; `sluice schema` says what is wrong with it")
 	}
 	return ""
 }
@@ -129,16 +130,16 @@ func errForce(queueURL string) error {
 	return fmt.Errorf("%s has a redrive policy: to look at a message costs it one of the receives that the policy allows, and may move it away; give --force if that is meant", shownURL(queueURL))
 }
 
-func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to, model string) error {
+func (c *redriveCmd) print(con *console, s *deadletters.Summary, from, to, model string) error {
 	if c.JSON {
-		return a.printJSON(struct {
+		return con.printJSON(struct {
 			From   string `json:"from"`
 			To     string `json:"to"`
 			DryRun bool   `json:"dry_run"`
 			*deadletters.Summary
 		}{from, to, c.DryRun, s}, nil)
 	}
-	t := a.table("reason", "messages", "which means")
+	t := con.table("reason", "messages", "which means")
 	for _, reason := range slices.Sorted(maps.Keys(s.Reasons)) {
 		t.row(string(reason), fmt.Sprint(s.Reasons[reason]), deadletters.Explain(reason))
 	}
@@ -146,13 +147,13 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to, model strin
 		if err := t.print(); err != nil {
 			return err
 		}
-		fmt.Fprintln(a.stdout)
+		fmt.Fprintln(con.stdout)
 	}
 	done := fmt.Sprintf("%d sent to %s and %d deleted here", s.Sent, to, s.Deleted)
 	if c.DryRun {
 		done = fmt.Sprintf("they would be sent to %s (dry run)", to)
 	}
-	fmt.Fprintf(a.stdout, "%s: %d messages at the start, %d looked at, %d meant; %s.\n", from, s.There, s.Looked, s.Matched, done)
+	fmt.Fprintf(con.stdout, "%s: %d messages at the start, %d looked at, %d meant; %s.\n", from, s.There, s.Looked, s.Matched, done)
 	inFlight := min(s.InFlight, max(0, s.There-s.Looked))
 	for _, left := range []struct {
 		n    int
@@ -166,7 +167,7 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to, model strin
 		{s.Unreturned, "could not be given back at once, and are invisible until the queue's visibility ends"},
 	} {
 		if left.n > 0 {
-			fmt.Fprintf(a.stdout, "%d %s.\n", left.n, left.text)
+			fmt.Fprintf(con.stdout, "%d %s.\n", left.n, left.text)
 		}
 	}
 	for _, list := range []struct {
@@ -175,10 +176,10 @@ func (c *redriveCmd) print(a *app, s *deadletters.Summary, from, to, model strin
 	}{{"not sent", s.NotSent}, {"not known whether it was sent; it may be in both queues", s.MaybeSent}, {"sent, and not deleted", s.Undeleted}} {
 		for i, id := range list.ids {
 			if i == maxNumbers {
-				fmt.Fprintf(a.stderr, "sluice: %s: %d more (--json lists them)\n", list.what, len(list.ids)-i)
+				fmt.Fprintf(con.stderr, "sluice: %s: %d more (--json lists them)\n", list.what, len(list.ids)-i)
 				break
 			}
-			fmt.Fprintf(a.stderr, "sluice: %s: message %s\n", list.what, id)
+			fmt.Fprintf(con.stderr, "sluice: %s: message %s\n", list.what, id)
 		}
 	}
 	return nil

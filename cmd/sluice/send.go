@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/config"
 	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
@@ -70,8 +69,9 @@ const (
 )
 
 // Run implements the command.
-func (c *sendCmd) Run(ctx context.Context, a *app) error {
-	q, err := a.openQueue(ctx, c.QueueURL, "SQS_URL", "--to")
+func (c *sendCmd) Run(ctx context.Context, con *console) error {
+	parts, _ := con.load() // what is wrong with the rest of the configuration does not matter here
+	q, err := con.openQueue(ctx, parts, c.QueueURL, "SQS_URL", "--to")
 	if err != nil {
 		return err
 	}
@@ -79,18 +79,18 @@ func (c *sendCmd) Run(ctx context.Context, a *app) error {
 		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
 	}
 	s := &sender{sendCmd: c, queue: q, stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
-	in, err := orStopped(ctx, func() (*input, error) { return a.input(c.File) })
+	in, err := orStopped(ctx, func() (*input, error) { return con.input(c.File) })
 	switch {
 	case errors.Is(err, errStopped):
-		return s.report(a, err)
+		return s.report(con, err)
 	case err != nil:
 		return err
 	}
 	defer in.close()
-	bar := a.progress("sending")
+	bar := con.progress("sending")
 	err = s.all(ctx, in, bar)
 	bar.end()
-	return s.report(a, err)
+	return s.report(con, err)
 }
 
 // sender sends lines in chunks.
@@ -272,7 +272,7 @@ func (s *sender) because(why string) {
 	}
 }
 
-func (s *sender) report(a *app, err error) error {
+func (s *sender) report(con *console, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, errStopped) {
 		err = fmt.Errorf("%w; what follows was not sent", errStopped)
 	}
@@ -280,13 +280,13 @@ func (s *sender) report(a *app, err error) error {
 		s.sum.Complete = false
 	}
 	if s.JSON {
-		if jsonErr := a.printJSON(s.sum, nil); jsonErr != nil {
+		if jsonErr := con.printJSON(s.sum, nil); jsonErr != nil {
 			return jsonErr
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
+		fmt.Fprintf(con.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
 		if s.sum.Repeated > 0 {
-			fmt.Fprintf(a.stdout, "%d of those sent repeat a line before them, and a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
+			fmt.Fprintf(con.stdout, "%d of those sent repeat a line before them, and a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
 		}
 	}
 	if s.sum.Unsent > 0 {
@@ -298,9 +298,9 @@ func (s *sender) report(a *app, err error) error {
 		if n := s.sum.Unsent - len(numbers); n > 0 {
 			more = fmt.Sprintf(" and %d more", n)
 		}
-		fmt.Fprintf(a.stderr, "sluice: not sent: line %s%s\n", strings.Join(numbers, ", "), more)
+		fmt.Fprintf(con.stderr, "sluice: not sent: line %s%s\n", strings.Join(numbers, ", "), more)
 		for _, why := range s.why {
-			fmt.Fprintf(a.stderr, "sluice: %s\n", why)
+			fmt.Fprintf(con.stderr, "sluice: %s\n", why)
 		}
 	}
 	switch {
@@ -311,23 +311,4 @@ func (s *sender) report(a *app, err error) error {
 	default:
 		return nil
 	}
-}
-
-// openQueue opens the queue of a flag, or of a variable when that is not given.
-func (a *app) openQueue(ctx context.Context, url, variable, flag string) (*sqs.Queue, error) {
-	if problems := config.Unknown(a.environ); problems != nil { // what else is wrong with the configuration is of no matter here
-		return nil, &config.ConfigError{Problems: problems}
-	}
-	client, err := sqs.NewClient(ctx, loadAWS)
-	if err != nil {
-		return nil, err
-	}
-	setting := flag
-	if url == "" {
-		setting = variable
-		if url = a.environ[variable]; url == "" {
-			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
-		}
-	}
-	return sqs.Open(ctx, client, url, setting)
 }

@@ -35,9 +35,9 @@ type input struct {
 
 // input opens a file of lines, and looks whether it is compressed: with a FIFO
 // both wait for who writes to it.
-func (a *app) input(path string) (*input, error) {
+func (con *console) input(path string) (*input, error) {
 	in := &input{close: func() {}}
-	from, name := a.stdin, "standard input"
+	from, name := con.stdin, "standard input"
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {

@@ -12,12 +12,12 @@ import (
 // progress shows on a terminal how far a command is, and nothing elsewhere.
 type progress struct{ bar *progressbar.ProgressBar }
 
-func (a *app) progress(doing string) *progress {
-	if !a.animates() {
+func (con *console) progress(doing string) *progress {
+	if !con.animates() {
 		return &progress{}
 	}
 	return &progress{progressbar.NewOptions64(-1,
-		progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(doing), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription(doing), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
 	)}
 }
@@ -46,11 +46,11 @@ func terminal(w any) bool {
 
 // animates says whether a bar can be drawn over and over: on a terminal that
 // can go back to the start of a line.
-func (a *app) animates() bool { return terminal(a.stderr) && a.environ["TERM"] != "dumb" }
+func (con *console) animates() bool { return terminal(con.stderr) && con.environ["TERM"] != "dumb" }
 
 // red is a text in red, where colours can be seen and are wanted.
-func (a *app) red(text string) string {
-	if !a.animates() || a.environ["NO_COLOR"] != "" {
+func (con *console) red(text string) string {
+	if !con.animates() || con.environ["NO_COLOR"] != "" {
 		return text
 	}
 	return "\x1b[1;31m" + text + "\x1b[0m"

@@ -17,8 +17,8 @@ import (
 // table is a table for people, on standard output.
 type table struct{ w *tablewriter.Table }
 
-func (a *app) table(headings ...string) table {
-	w := tablewriter.NewTable(a.stdout,
+func (con *console) table(headings ...string) table {
+	w := tablewriter.NewTable(con.stdout,
 		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
 			Borders: tw.BorderNone,
 			Symbols: tw.NewSymbols(tw.StyleLight),

@@ -20,7 +20,7 @@ func buildVersion() string {
 type versionCmd struct{}
 
 // Run implements the command.
-func (versionCmd) Run(a *app) error {
-	fmt.Fprintf(a.stdout, "sluice %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (versionCmd) Run(con *console) error {
+	fmt.Fprintf(con.stdout, "sluice %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }

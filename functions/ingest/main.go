@@ -1,5 +1,5 @@
-// Command ingest is the Lambda function behind an SQS event source mapping:
-// it stores the batch of each event and answers with what failed.
+// Command ingest is the Lambda function of an SQS event source mapping: it
+// stores the batch of each event, and answers which messages failed.
 package main
 
 import (
@@ -8,16 +8,27 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"sluice/functions/internal/lambdaerror"
 	"sluice/functions/internal/lambdalog"
 	"sluice/functions/internal/samlocal"
+	"sluice/internal/app"
 	"sluice/internal/config"
-	"sluice/internal/function"
+	"sluice/internal/handler"
 )
 
 func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
 	environ = samlocal.Environ(environ, log)
-	h, stop := function.New(context.Background(), function.Options{Environ: environ, Log: log, Metrics: os.Stdout})
-	lambda.StartWithOptions(h, lambda.WithEnableSIGTERM(stop))
+	h, stop := app.NewHandler(context.Background(), app.Options{Environ: environ, Log: log}, os.Stdout)
+	lambda.StartWithOptions(named{h}, lambda.WithEnableSIGTERM(stop))
+}
+
+// named is a handler whose errors have the errorType that Lambda shows.
+type named struct{ *handler.Handler }
+
+// Invoke implements lambda.Handler.
+func (n named) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	answer, err := n.Handler.Invoke(ctx, event)
+	return answer, lambdaerror.Of(err)
 }

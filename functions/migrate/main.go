@@ -15,12 +15,12 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
+	"sluice/functions/internal/lambdaerror"
 	"sluice/functions/internal/lambdalog"
 	"sluice/functions/internal/samlocal"
+	"sluice/internal/app"
 	"sluice/internal/batch"
 	"sluice/internal/config"
-	"sluice/internal/credentials"
-	"sluice/internal/postgres"
 )
 
 type answer struct {
@@ -32,30 +32,26 @@ func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
 	environ = samlocal.Environ(environ, log)
-	lambda.Start(func(ctx context.Context) (*answer, error) { return migrate(ctx, environ, log) })
+	lambda.Start(func(ctx context.Context) (*answer, error) {
+		a, err := migrate(ctx, environ, log)
+		return a, lambdaerror.Of(err)
+	})
 }
 
 func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (*answer, error) {
-	c, err := config.Load(environ, config.Database)
+	parts, err := app.Load(app.Options{Environ: environ, Log: log}, config.Database)
 	if err != nil {
 		return nil, err
 	}
-	secrets := credentials.New(credentials.Options{DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, Log: log, AWS: credentials.Environment(environ)})
-	store, err := postgres.Open(c.DatabaseURL, c.Model.Table, postgres.WithLogins(secrets.Database), postgres.WithLog(log))
+	tables, err := parts.Migrate(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer store.Close()
-	migrated, err := store.Migrate(ctx, c.Model.DDL())
-	if err != nil {
-		return nil, err
-	}
-	a := &answer{Model: c.Model.Name, Tables: migrated}
-	for _, m := range migrated {
-		log.InfoContext(ctx, "table", "name", m.Name, "created", m.Created)
-		if m.Other != "" {
-			log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", m.Other)
+	for _, t := range tables {
+		log.InfoContext(ctx, "table", "name", t.Name, "created", t.Created)
+		if t.Other != "" {
+			log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", t.Other)
 		}
 	}
-	return a, nil
+	return &answer{Model: parts.Config.Model.Name, Tables: tables}, nil
 }

@@ -18,8 +18,8 @@
 //
 // Errors are of type CredentialsError: they say whose fault it is and what to
 // do about it. The package refuses to write secrets, to rotate them, and to
-// know pgx: internal/postgres applies the login. Mains (and internal/function,
-// which assembles one) import it.
+// know pgx: internal/postgres applies the login. internal/app, which assembles
+// the mains, and the command line import it.
 package credentials
 
 import (

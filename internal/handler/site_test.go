@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/function"
+	"sluice/internal/app"
 	"sluice/internal/handler"
 	"sluice/internal/model"
 	"sluice/internal/testing/pgtest"
@@ -129,9 +129,9 @@ func (s *site) handler(t *testing.T, env map[string]string) *running {
 		return r
 	}
 	r := &running{}
-	h, stop := function.New(t.Context(), function.Options{
-		Environ: environ, Log: slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: &r.log,
-	})
+	h, stop := app.NewHandler(t.Context(), app.Options{
+		Environ: environ, Log: slog.New(slog.NewJSONHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}, &r.log)
 	r.handler = h
 	s.running[key] = r
 	t.Cleanup(stop)

@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"sluice/internal/app"
 	"sluice/internal/batch"
-	"sluice/internal/function"
 	"sluice/internal/localpg"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
@@ -282,9 +282,9 @@ func migrate(t *testing.T, databaseURL string, m *model.Model) error {
 
 func store(t *testing.T, databaseURL, modelName, event string) (string, error) {
 	t.Helper()
-	h, stop := function.New(t.Context(), function.Options{
+	h, stop := app.NewHandler(t.Context(), app.Options{
 		Environ: map[string]string{"DATABASE_URL": databaseURL, "SLUICE_MODEL": modelName, "SLUICE_MASK_KEYS": localKeys}, Log: slog.New(slog.DiscardHandler),
-	})
+	}, nil)
 	defer stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()

@@ -83,7 +83,7 @@ var only = []struct{ imports, by, why string }{
 	{"github.com/caarlos0/env/...", "internal/config", "one package reads the environment"},
 
 	{"sluice/internal/localpg", "cmd/... " + wing, "the demo and tests start a server"},
-	{"sluice/internal/function", "functions/... cmd/...", "it assembles the function: the mains'"},
+	{"sluice/internal/app", "functions/... cmd/...", "it assembles what the mains run"},
 	{"sluice/internal/testing/...", wing, "for tests"},
 	{"sluice/test/...", "test/...", "for tests"},
 	{"testing", wing, "for tests"},

@@ -1,4 +1,4 @@
-package function_test
+package app_test
 
 import (
 	"encoding/json"
@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/function"
+	"sluice/internal/app"
 	"sluice/internal/handler"
 	"sluice/internal/model"
 	"sluice/internal/sqs"
@@ -56,7 +56,7 @@ func newSite(t *testing.T) *site {
 }
 
 func (s *site) function() *handler.Handler {
-	h, stop := function.New(s.t.Context(), function.Options{Environ: s.environ, Log: slog.New(slog.NewJSONHandler(&s.output, &slog.HandlerOptions{Level: slog.LevelDebug})), Metrics: &s.output})
+	h, stop := app.NewHandler(s.t.Context(), app.Options{Environ: s.environ, Log: slog.New(slog.NewJSONHandler(&s.output, &slog.HandlerOptions{Level: slog.LevelDebug}))}, &s.output)
 	s.t.Cleanup(stop)
 	return h
 }

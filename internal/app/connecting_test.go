@@ -1,4 +1,4 @@
-package function_test
+package app_test
 
 import (
 	"context"
@@ -20,8 +20,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"sluice/internal/app"
 	"sluice/internal/batch"
-	"sluice/internal/function"
+	"sluice/internal/fault"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
@@ -193,11 +194,11 @@ func TestFaultsWhileConnecting(t *testing.T) {
 				"AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
 			}}
 			o.build(r)
-			options := function.Options{Environ: r.environ, Log: slog.New(slog.NewJSONHandler(&r.output, nil))}
+			options := app.Options{Environ: r.environ, Log: slog.New(slog.NewJSONHandler(&r.output, nil))}
 			if !o.fails && r.environ["DATABASE_SECRET_ARN"] == "" {
-				options.Open = impatient
+				options.Other = &app.Database{Scheme: "postgres://", Open: impatient}
 			}
-			h, stop := function.New(t.Context(), options)
+			h, stop := app.NewHandler(t.Context(), options, nil)
 			defer stop()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
@@ -231,7 +232,7 @@ func TestFaultsWhileConnecting(t *testing.T) {
 }
 
 // impatient opens a store that tries again without the pauses in between.
-func impatient(databaseURL string, table *batch.Table) (function.Store, error) {
+func impatient(databaseURL string, table *batch.Table, _ fault.Names) (app.Store, error) {
 	return postgres.Open(databaseURL, table, postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
 }
 

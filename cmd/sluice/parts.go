@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
+
+	"sluice/internal/app"
+	"sluice/internal/batch"
+	"sluice/internal/config"
+	"sluice/internal/credentials"
+	"sluice/internal/fault"
+	"sluice/internal/sqlite"
+	"sluice/internal/sqs"
+)
+
+// load reads the configuration, and returns the parts that it describes.
+func (con *console) load(needs ...config.Need) (*app.App, error) {
+	return app.Load(con.options(con.log()), needs...)
+}
+
+// options are what the command line has and the Lambda function does not link:
+// AWS profiles, and SQLite.
+func (con *console) options(log *slog.Logger) app.Options {
+	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, Other: &app.Database{Scheme: "sqlite:", Open: openSQLite, DDL: sqlite.DDL}}
+}
+
+func openSQLite(databaseURL string, t *batch.Table, _ fault.Names) (app.Store, error) {
+	s, err := sqlite.Open(databaseURL, t)
+	if err != nil {
+		return nil, err // not a nil *sqlite.Store in an interface
+	}
+	return s, nil
+}
+
+// openQueue opens the queue of a flag, or of a variable when the flag is not
+// given. Only the names of variables must be right, not all of the configuration.
+func (con *console) openQueue(ctx context.Context, parts *app.App, url, variable, flag string) (*sqs.Queue, error) {
+	if problems := config.Unknown(con.environ); problems != nil {
+		return nil, &config.ConfigError{Problems: problems}
+	}
+	setting := flag
+	if url == "" {
+		setting = variable
+		if url = con.environ[variable]; url == "" {
+			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
+		}
+	}
+	client, err := parts.SQS(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return sqs.Open(ctx, client, url, setting)
+}
+
+// loadAWS is a credentials.Loader that knows all that the SDK knows: the
+// AWS_… variables, profiles, SSO, roles, and the metadata of a machine.
+func loadAWS(ctx context.Context) (aws.Config, error) {
+	if err := credentials.CheckEndpoints(config.Environ()); err != nil {
+		return aws.Config{}, err
+	}
+	cfg, err := awsconfig.LoadDefaultConfig(ctx, awsconfig.WithLogger(logging.Nop{})) // the SDK's own logger writes to stderr
+	if err == nil && cfg.BaseEndpoint != nil {
+		err = credentials.CheckEndpoint("endpoint_url of the AWS profile", *cfg.BaseEndpoint)
+	}
+	return cfg, err
+}

@@ -1,0 +1,161 @@
+// Package app assembles sluice from its configuration: configuration in, parts
+// out. The Lambda functions and the command line take their parts from here, so
+// that both run the same ones.
+//
+//	Load ── Config ─┬─ Keys       the keys that mask
+//	                ├─ Open       the store, and Migrate its tables
+//	                ├─ Pipeline   a store with the model before it
+//	                ├─ SQS        one client, made for the first part that needs it
+//	                └─ NewHandler all of these: the Lambda function
+//
+// What the functions must not link comes in through Options: AWS profiles, and
+// databases that are not Postgres. Nothing here reaches for the network before
+// a part is used. Only mains import it.
+package app
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+
+	"sluice/internal/batch"
+	"sluice/internal/config"
+	"sluice/internal/credentials"
+	"sluice/internal/fault"
+	"sluice/internal/ingest"
+	"sluice/internal/mask"
+	"sluice/internal/postgres"
+	"sluice/internal/sqs"
+)
+
+// Options are what a main has.
+type Options struct {
+	Environ map[string]string
+	Log     *slog.Logger
+	// AWS tells how to use AWS; nil is what the AWS_… variables of Environ say.
+	AWS credentials.Loader
+	// Other is a kind of database beside Postgres; nil for none.
+	Other *Database
+}
+
+// Database is a kind of database.
+type Database struct {
+	// Scheme begins the URLs of its databases, as "sqlite:".
+	Scheme string
+	// Open opens the database of a URL. The names are for its errors.
+	Open func(databaseURL string, t *batch.Table, names fault.Names) (Store, error)
+	// DDL returns the statements that create the table.
+	DDL func(*batch.Table) []string
+}
+
+// Store is a database with a model's table.
+type Store interface {
+	ingest.Store
+	Migrate(ctx context.Context, ddl []string) ([]batch.Migrated, error)
+	Close()
+}
+
+// App is an installation of sluice. It is not safe for concurrent use; the
+// parts that it gives are.
+type App struct {
+	Config *config.Config
+
+	options Options
+	secrets *credentials.Credentials
+	client  *sqs.Client
+}
+
+// Load reads the configuration. Beside an error, the App has what is right of
+// it, so that a command can work with that.
+func Load(o Options, needs ...config.Need) (*App, error) {
+	if o.AWS == nil {
+		o.AWS = credentials.Environment(o.Environ)
+	}
+	c, err := config.Load(o.Environ, needs...)
+	return &App{Config: c, options: o, secrets: credentials.New(credentials.Options{
+		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log, AWS: o.AWS,
+	})}, err
+}
+
+// Names are what errors call the settings and the commands of this installation.
+func (a *App) Names() fault.Names {
+	return fault.Names{URL: config.DatabaseVariable(a.options.Environ), Migrate: "sluice migrate", Schema: "sluice schema"}
+}
+
+// Keys returns the keys that mask. It may fetch them from their secret.
+func (a *App) Keys(ctx context.Context) (*mask.Keyring, error) {
+	if a.Config.Keys != nil {
+		return a.Config.Keys, nil
+	}
+	return a.secrets.MaskKeys.Keyring(ctx)
+}
+
+// Other returns the kind of the database where it is not Postgres, else nil.
+func (a *App) Other() *Database {
+	if o := a.options.Other; o != nil && strings.HasPrefix(a.Config.DatabaseURL, o.Scheme) {
+		return o
+	}
+	return nil
+}
+
+// Open opens the store.
+func (a *App) Open() (Store, error) {
+	if other := a.Other(); other != nil {
+		return other.Open(a.Config.DatabaseURL, a.Config.Model.Table, a.Names())
+	}
+	s, err := a.Postgres()
+	if err != nil {
+		return nil, err // not a nil *postgres.Store in an interface
+	}
+	return s, nil
+}
+
+// Postgres opens the store where Other is nil.
+func (a *App) Postgres() (*postgres.Store, error) {
+	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table, postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log))
+}
+
+// DDL returns the statements that create the model's tables.
+func (a *App) DDL() []string {
+	if other := a.Other(); other != nil {
+		return other.DDL(a.Config.Model.Table)
+	}
+	return a.Config.Model.DDL()
+}
+
+// Migrate creates the tables that are missing.
+func (a *App) Migrate(ctx context.Context) ([]batch.Migrated, error) {
+	s, err := a.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Migrate(ctx, a.DDL())
+}
+
+// Pipeline returns a pipeline into the store, and what closes the store. It
+// warns where the masks are weak.
+func (a *App) Pipeline(ctx context.Context) (p *ingest.Pipeline, stop func(), err error) {
+	s, err := a.Open()
+	if err != nil {
+		return nil, nil, &config.ConfigError{Problems: []string{err.Error()}}
+	}
+	if keys := a.Config.Keys; keys != nil && a.Config.Model.Masks() { // those in a secret warn when they are read
+		if what, remedy := keys.Warning(); what != "" {
+			a.options.Log.WarnContext(ctx, "the masks are weak", "problem", what, "remedy", remedy)
+		}
+	}
+	return ingest.New(a.Config.Model, s, a.options.Log), s.Close, nil
+}
+
+// SQS returns the client of SQS.
+func (a *App) SQS(ctx context.Context) (*sqs.Client, error) {
+	if a.client == nil {
+		client, err := sqs.NewClient(ctx, a.options.AWS)
+		if err != nil {
+			return nil, err
+		}
+		a.client = client
+	}
+	return a.client, nil
+}

@@ -1,0 +1,84 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"io"
+	"reflect"
+	"time"
+
+	"sluice/internal/config"
+	"sluice/internal/emf"
+	"sluice/internal/fault"
+	"sluice/internal/handler"
+	"sluice/internal/ingest"
+)
+
+// NewHandler makes the Lambda function, and what ends it. Metrics gets a line
+// of the embedded metric format for each event; it may be nil.
+//
+// A configuration that is wrong makes a handler that fails every event with the
+// reason, which is not logged here: whoever runs the handler shows its errors.
+func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.Handler, stop func()) {
+	h = &handler.Handler{Log: o.Log}
+	if metrics != nil {
+		w := emf.NewWriter(metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
+		h.Observe = func(ctx context.Context, r *ingest.Report) {
+			if err := w.Write(r); err != nil {
+				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
+			}
+		}
+	}
+	stop = func() {}
+	a, err := Load(o, config.Database, config.Masks)
+	h.Keys = a.Keys
+	// Before err: back-off is for the events of a wrong configuration too.
+	if queueErr := a.handOver(ctx, h); queueErr != nil {
+		problems := &config.ConfigError{}
+		if others, ok := errors.AsType[*config.ConfigError](err); ok {
+			problems.Problems = others.Problems
+		}
+		problems.Problems = append(problems.Problems, queueErr.Error())
+		err = problems
+	}
+	if err == nil {
+		var closeStore func()
+		if h.Pipeline, closeStore, err = a.Pipeline(ctx); err == nil {
+			stop = closeStore
+		}
+	}
+	h.Broken = err
+	return h, stop
+}
+
+// handOver gives the handler what needs SQS. The SDK's client is made only for
+// an installation that has a dead-letter queue or back-off.
+func (a *App) handOver(ctx context.Context, h *handler.Handler) error {
+	if a.Config.DeadLetterQueueURL == "" && !a.Config.Backoff {
+		return nil
+	}
+	client, err := a.SQS(ctx)
+	if err != nil {
+		return err
+	}
+	if a.Config.Backoff {
+		h.Backoff = backoff{client}
+	}
+	if a.Config.DeadLetterQueueURL != "" && a.Config.Model != nil {
+		h.DeadLetters = client.DeadLetter(a.Config.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", a.Config.Model.Name)
+	}
+	return nil
+}
+
+// ErrorType returns what Lambda's answer calls an error: "DatabaseError" and
+// the like for a fault.Error, else the name of the error's type.
+func ErrorType(err error) string {
+	if e := fault.Of(err); e != nil {
+		return string(e.Source) + "Error"
+	}
+	t := reflect.TypeOf(err)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
