@@ -37,13 +37,11 @@ type Pipeline struct {
 	store Store
 	log   *slog.Logger
 	idle  chan *scratch
-	// afterCheck is called with each message that is checked; tests panic in it.
-	afterCheck func(*message.Message)
 }
 
 // New makes the pipeline of a model and a store.
 func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
-	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle), afterCheck: func(*message.Message) {}}
+	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
 }
 
 // Ping asks the store whether its database answers, for those who wait for it
@@ -185,7 +183,6 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (las
 			continue
 		}
 		bad := s.reader.Append(s.batch, i, group, m)
-		p.afterCheck(m)
 		if !bad.IsZero() {
 			verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: bad}
 			s.stopped[group] = true

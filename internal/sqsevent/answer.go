@@ -4,8 +4,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Answer makes the partial-batch answer that lists the given messageIds,
-// each once. Lambda deletes every message of the batch that is not listed.
+// Answer writes the partial-batch answer that lists the given messageIds, each once. Lambda deletes
+// every message of the batch that is not listed.
 func Answer(failed []string) []byte {
 	out := []byte(`{"batchItemFailures":[`)
 	listed := make(map[string]bool, len(failed))

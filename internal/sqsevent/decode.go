@@ -1,11 +1,10 @@
-// Package sqsevent is the contract between the SQS event source mapping and a
-// function: the bytes of an event become messages, and what failed becomes
-// the partial-batch answer. It knows nothing else.
+// Package sqsevent is the contract between the SQS event source mapping and a function: it reads
+// the messages of an event, and writes the partial-batch answer. It knows nothing else.
 //
-// It is strict about what decides over messages (which records there are,
-// and their ids: everything that an answer does not list is deleted) and
-// lenient about the rest: an odd attribute must not cost the batch. That is
-// why it does not decode into events.SQSEvent of aws-lambda-go.
+// It is strict about what decides over messages: which records there are, and their ids, since
+// Lambda deletes every message that the answer does not list. It is lenient about the rest: an odd
+// attribute must not cost the batch. That is why it does not decode into events.SQSEvent of
+// aws-lambda-go.
 package sqsevent
 
 import (
@@ -22,8 +21,8 @@ import (
 	"sluice/internal/message"
 )
 
-// EventError says that an event is no batch of SQS messages. The invocation must
-// fail with it: an empty success would delete whatever the event held.
+// EventError is why an event is not a batch of SQS messages. The invocation must fail with it: an
+// empty success would delete whatever the event held.
 type EventError struct{ what string }
 
 func (e *EventError) Error() string {
@@ -32,15 +31,14 @@ func (e *EventError) Error() string {
 
 func failf(format string, args ...any) *EventError { return &EventError{fmt.Sprintf(format, args...)} }
 
-// Decode reads an event. The messages share one buffer of the event's size
-// at most; they are valid for as long as the caller keeps them.
+// Decode reads an event. The messages share one buffer, which is no larger than the event, and stay
+// valid for as long as the caller keeps them.
 func Decode(event []byte) ([]message.Message, error) {
 	d := decoder{
-		// What we do not need may be odd; names that we do need are checked
-		// for repeats below.
+		// Members that nobody needs may be odd; record checks the others for repeats.
 		dec: jsontext.NewDecoder(bytes.NewBuffer(event), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
 		in:  event,
-		// Allocated once: what is unquoted is never longer than the event.
+		// Allocated once: unquoted strings are never longer than the event.
 		text: make([]byte, 0, len(event)),
 	}
 	if len(bytes.TrimSpace(event)) == 0 {
@@ -59,7 +57,7 @@ func Decode(event []byte) ([]message.Message, error) {
 	}
 	if err == nil {
 		if _, end := d.dec.ReadToken(); end == nil {
-			err = failf("the event has a second JSON value behind the first")
+			err = failf("the event has a second JSON value after the first")
 		} else if !errors.Is(end, io.EOF) {
 			err = end
 		}
@@ -80,11 +78,11 @@ type decoder struct {
 	in       []byte
 	text     []byte // unquoted strings, one after another
 	messages []message.Message
-	arn      []byte // the last eventSourceARN seen, with its quotes
-	queueARN string // and without
+	arn      []byte // the last eventSourceARN, with its quotes
+	queueARN string // the same without
 }
 
-// value reads the next value; it stays valid, unlike what the decoder returns.
+// value reads the next value. It stays valid, unlike the decoder's own result.
 func (d *decoder) value() ([]byte, error) {
 	v, err := d.dec.ReadValue()
 	if err != nil {
@@ -94,8 +92,8 @@ func (d *decoder) value() ([]byte, error) {
 	return d.in[end-int64(len(v)) : end], nil
 }
 
-// unquote returns the text of a JSON string; ok is false for any other value
-// and for a string that is no valid Unicode.
+// unquote returns the text of a JSON string. ok is false for any other value, and for a string that
+// is not valid Unicode.
 func (d *decoder) unquote(v []byte) (text []byte, ok bool) {
 	if len(v) == 0 || v[0] != '"' {
 		return nil, false
@@ -109,23 +107,17 @@ func (d *decoder) unquote(v []byte) (text []byte, ok bool) {
 	return out[at:len(out):len(out)], true
 }
 
-// name reads the next member's name and says which of the given ones it is,
-// -1 for none of them.
-func (d *decoder) name(names ...string) (which int, err error) {
+// name reads the name of the next member.
+func (d *decoder) name() ([]byte, error) {
 	v, err := d.value()
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
-	text := v[1 : len(v)-1]
 	if bytes.IndexByte(v, '\\') >= 0 {
-		text, _ = d.unquote(v)
+		text, _ := d.unquote(v)
+		return text, nil
 	}
-	for i, n := range names {
-		if n == string(text) {
-			return i, nil
-		}
-	}
-	return -1, nil
+	return v[1 : len(v)-1], nil
 }
 
 func (d *decoder) envelope() error {
@@ -134,11 +126,11 @@ func (d *decoder) envelope() error {
 	}
 	found := false
 	for d.dec.PeekKind() != '}' {
-		which, err := d.name("Records")
+		name, err := d.name()
 		if err != nil {
 			return err
 		}
-		if which < 0 {
+		if string(name) != "Records" {
 			if err := d.dec.SkipValue(); err != nil {
 				return err
 			}
@@ -148,11 +140,11 @@ func (d *decoder) envelope() error {
 			return failf("the event has Records twice")
 		}
 		found = true
-		if kind := d.dec.PeekKind(); kind != '[' {
+		if d.dec.PeekKind() != '[' {
 			if _, err := d.value(); err != nil {
 				return err
 			}
-			return failf("the event's Records is no array")
+			return failf("the event's Records is not an array")
 		}
 		if err := d.records(); err != nil {
 			return err
@@ -176,7 +168,7 @@ func (d *decoder) records() error {
 			if _, err := d.value(); err != nil {
 				return err
 			}
-			return failf("record %d of the event is no object", len(d.messages))
+			return failf("record %d of the event is not an object", len(d.messages))
 		}
 		if err := d.record(); err != nil {
 			return err
@@ -186,67 +178,69 @@ func (d *decoder) records() error {
 	return err
 }
 
+// record reads one record. It keeps the raw values of members until the record has ended; a name
+// whose value is there already is a repeat.
 func (d *decoder) record() error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
 	n := len(d.messages)
 	var m message.Message
-	var source, arn []byte
-	var seen [5]bool
+	var id, body, attributes, source, arn, handle []byte
 	for d.dec.PeekKind() != '}' {
-		which, err := d.name("messageId", "body", "attributes", "eventSource", "eventSourceARN", "receiptHandle", "messageAttributes")
+		name, err := d.name()
 		if err != nil {
 			return err
 		}
-		if which >= 0 && which < len(seen) {
-			if seen[which] {
-				return failf("record %d of the event has a name twice", n)
-			}
-			seen[which] = true
+		var v []byte
+		if string(name) == "attributes" && d.dec.PeekKind() == '{' {
+			v, err = name, d.attributes(&m)
+		} else {
+			v, err = d.value()
 		}
-		if which == 2 && d.dec.PeekKind() == '{' {
-			if err := d.attributes(&m); err != nil {
-				return err
-			}
-			continue
-		}
-		v, err := d.value()
 		if err != nil {
 			return err
 		}
-		switch which {
-		case 0:
-			id, ok := d.unquote(v)
-			if !ok || len(id) == 0 {
-				return failf("record %d of the event has a messageId that is empty or no string", n)
-			}
-			m.ID = string(id)
-		case 1:
-			m.Body, m.HasBody = d.unquote(v)
-		case 3:
-			source = v
-		case 4:
-			arn = v
-		case 5:
-			if handle, ok := d.unquote(v); ok {
-				m.ReceiptHandle = string(handle)
-			}
-		case 6:
+		var before []byte // of the names that must not come twice
+		switch string(name) {
+		case "messageId":
+			before, id = id, v
+		case "body":
+			before, body = body, v
+		case "attributes":
+			before, attributes = attributes, v
+		case "eventSource":
+			before, source = source, v
+		case "eventSourceARN":
+			before, arn = arn, v
+		case "receiptHandle":
+			handle = v
+		case "messageAttributes":
 			if v[0] == '{' {
 				m.Attributes = v
 			}
+		}
+		if before != nil {
+			return failf("record %d of the event has a name twice", n)
 		}
 	}
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
-	if m.ID == "" {
+	if id == nil {
 		return failf("record %d of the event has no messageId", n)
 	}
+	text, ok := d.unquote(id)
+	if !ok || len(text) == 0 {
+		return failf("record %d of the event has a messageId that is empty or not a string", n)
+	}
+	m.ID = string(text)
 	if text, ok := d.unquote(source); !ok || string(text) != "aws:sqs" {
 		return failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", n)
 	}
+	m.Body, m.HasBody = d.unquote(body)
+	text, _ = d.unquote(handle)
+	m.ReceiptHandle = string(text)
 	if !bytes.Equal(arn, d.arn) { // most often all records are of one queue
 		text, _ := d.unquote(arn)
 		d.arn, d.queueARN = arn, string(text)
@@ -256,14 +250,14 @@ func (d *decoder) record() error {
 	return nil
 }
 
-// attributes reads the system attributes that are needed, each on its own:
-// one that is odd costs at most its own message, never the batch.
+// attributes reads the system attributes that sluice needs, each on its own: an odd one costs at
+// most its own message, never the batch.
 func (d *decoder) attributes(m *message.Message) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
 	for d.dec.PeekKind() != '}' {
-		which, err := d.name("SentTimestamp", "ApproximateReceiveCount", "MessageGroupId")
+		name, err := d.name()
 		if err != nil {
 			return err
 		}
@@ -271,13 +265,13 @@ func (d *decoder) attributes(m *message.Message) error {
 		if err != nil {
 			return err
 		}
-		switch which {
-		case 0:
+		switch string(name) {
+		case "SentTimestamp":
 			m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
-		case 1:
+		case "ApproximateReceiveCount":
 			n, _ := d.integer(v, math.MaxInt32)
 			m.ReceiveCount = int(n)
-		case 2:
+		case "MessageGroupId":
 			if group, ok := d.unquote(v); ok {
 				m.Group = string(group)
 			}
@@ -287,8 +281,7 @@ func (d *decoder) attributes(m *message.Message) error {
 	return err
 }
 
-// integer reads a whole number from 0 to limit, written as a string of digits
-// or as a JSON number.
+// integer reads an integer from 0 to limit, written as a string of digits or as a JSON number.
 func (d *decoder) integer(v []byte, limit int64) (int64, bool) {
 	if text, ok := d.unquote(v); ok {
 		if len(text) == 0 || len(text) > 20 || strings.Trim(string(text), "0123456789") != "" {
@@ -297,7 +290,7 @@ func (d *decoder) integer(v []byte, limit int64) (int64, bool) {
 		v = text
 	}
 	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil { // 1.7672256e12 is a number as well
+	if err != nil { // 1.7672256e12 is an integer too
 		f, ferr := strconv.ParseFloat(string(v), 64)
 		if ferr != nil || f != math.Trunc(f) || f < 0 || f > float64(limit) {
 			return 0, false
