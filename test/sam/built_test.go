@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// Tests of this file look at what test/sam/run.sh has made. `make sam-test` runs them.
+// The tests of this file look at what test/sam/run.sh has made. `make sam-test` runs them.
 
 func needs(t *testing.T, name string) string {
 	t.Helper()
@@ -25,8 +25,8 @@ func needs(t *testing.T, name string) string {
 	return value
 }
 
-// TestBuilt: the binaries of `sam build` run where the template says, with the parameters that the build wrote: machine, static, no
-// cgo. TEST_SAM_ARCH is what they must be for.
+// TestBuilt checks that the binaries of `sam build` are for the machine that the template names with the
+// parameters that the build wrote, static and without cgo. TEST_SAM_ARCH is the architecture.
 func TestBuilt(t *testing.T) {
 	build, architecture := needs(t, "TEST_SAM_BUILD"), needs(t, "TEST_SAM_ARCH")
 	machine := map[string]elf.Machine{"arm64": elf.EM_AARCH64, "x86_64": elf.EM_X86_64}[architecture]
@@ -100,8 +100,8 @@ func zipped(t *testing.T, binary []byte) int {
 	return b.Len()
 }
 
-// TestSamAddsNothing: SAM's transform makes resources of its own (roles with managed policies, permissions) for what a template
-// leaves out. This one leaves nothing out.
+// TestSamAddsNothing checks that the template leaves nothing out: SAM's transform would add resources of
+// its own (roles with managed policies, permissions).
 func TestSamAddsNothing(t *testing.T) {
 	text, err := os.ReadFile(needs(t, "TEST_SAM_TRANSFORMED"))
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/goccy/go-yaml/parser"
 )
 
-// A template is data: maps, lists, strings, numbers and booleans, with
-// CloudFormation's functions in their long form ({"Ref": …}, {"Fn::If": …}).
+// A template is data: maps, lists, strings, numbers and booleans, with CloudFormation's functions in
+// their long form ({"Ref": …}, {"Fn::If": …}).
 type template = map[string]any
 
 func readTemplate(t testing.TB) template {
@@ -39,7 +39,7 @@ func readTemplateFile(t testing.TB, path string) template {
 	return plain(t, file.Docs[0].Body).(template)
 }
 
-// plain turns YAML into data, short forms of functions into long ones.
+// plain turns YAML into data, and short forms of functions into long ones.
 func plain(t testing.TB, node ast.Node) any {
 	t.Helper()
 	switch n := node.(type) {
@@ -94,7 +94,7 @@ func keyOf(t testing.TB, key ast.MapKeyNode) string {
 	return key.String()
 }
 
-// stack is what CloudFormation would make of a template and parameters.
+// stack holds what CloudFormation would make of a template and parameters.
 type stack struct {
 	source     template
 	parameters map[string]any // string, or []any of a list
@@ -124,7 +124,7 @@ var pseudo = map[string]any{
 
 type noValue struct{}
 
-// resolve makes a stack. Parameters that are not given have their defaults.
+// resolve makes a stack. Parameters that are not given get their defaults.
 func resolve(source template, given map[string]string) *stack {
 	s := &stack{source: source, parameters: map[string]any{}, resources: map[string]resource{}, conditions: map[string]bool{}}
 	declared := object(source["Parameters"])
@@ -191,7 +191,7 @@ func resolve(source template, given map[string]string) *stack {
 	return s
 }
 
-// refusals are the template's Rules that the parameters break, by name.
+// refusals returns the names of the template's Rules that the parameters break.
 func (s *stack) refusals() (names []string) {
 	rules := object(s.source["Rules"])
 	for _, name := range slices.Sorted(maps.Keys(rules)) {
@@ -366,13 +366,13 @@ func arn(service, rest string) string {
 	return "arn:aws:" + service + ":" + region + ":" + account + ":" + rest
 }
 
-// ---------------------------------------------------------------- looking into data
+// ---------------------------------------------------------------- access to data
 
 func isObject(v any) bool { _, ok := v.(map[string]any); return ok }
 
 func object(v any) map[string]any { m, _ := v.(map[string]any); return m }
 
-// elements is a list, or a single value as a list of one.
+// elements returns a list, or a single value as a list of one.
 func elements(v any) []any {
 	switch v := v.(type) {
 	case nil:
@@ -394,7 +394,7 @@ func texts(v any) []string {
 	return all
 }
 
-// number is an integer, also one that comes from a parameter; -1 for anything else.
+// number returns an integer, also one from a parameter, and -1 for anything else.
 func number(v any) int {
 	switch v := v.(type) {
 	case int:

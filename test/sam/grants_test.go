@@ -22,7 +22,7 @@ import (
 	"sluice/models"
 )
 
-// block is the SQL behind a comment <!-- test: NAME --> of a document.
+// block returns the SQL after a comment <!-- test: NAME --> in a document.
 func block(t *testing.T, document, name string) string {
 	t.Helper()
 	found := regexp.MustCompile("<!-- test: " + regexp.QuoteMeta(name) + " -->\\s+```sql\n([^`]+)```").FindStringSubmatch(readFile(t, document))
@@ -69,7 +69,7 @@ func as(t *testing.T, databaseURL, user, password, database string) string {
 	return u.String()
 }
 
-// setPassword does what \password of psql does: the server gets a verifier.
+// setPassword does what \password of psql does: the server gets only a verifier.
 func setPassword(t *testing.T, databaseURL, role, password string) {
 	t.Helper()
 	verifier, err := localpg.ScramSecret(password)
@@ -81,8 +81,8 @@ func setPassword(t *testing.T, databaseURL, role, password string) {
 	}
 }
 
-// TestGrants does what docs/deploy.md says, word for word, as an administrator who is no superuser, as on RDS. Then the owner can
-// migrate and the writer can store, and neither can do more.
+// TestGrants runs the SQL of docs/deploy.md, word for word, as an administrator who is not a superuser,
+// as on RDS. Then the owner can migrate and the writer can store, and neither can do more.
 func TestGrants(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -185,7 +185,8 @@ func TestGrants(t *testing.T) {
 	existingTable(t, server.URL(), roles)
 }
 
-// existingTable does what docs/deploy.md says of a table that is in public. It changes where the roles look, in every database.
+// existingTable follows docs/deploy.md for a table in public. It changes the roles' search_path in
+// every database.
 func existingTable(t *testing.T, serverURL, roles string) {
 	t.Helper()
 	const database, name = "app_public", "user_logins_plain"
@@ -239,7 +240,7 @@ func existingTable(t *testing.T, serverURL, roles string) {
 	}
 }
 
-// refused: what the writer may not do.
+// refused checks what the writer may not do.
 func refused(t *testing.T, writer, name string, m *model.Model) {
 	t.Helper()
 	personal := map[string]string{"user_logins": "user_id", "user_logins_plain": "user_id", "orders": "masked_email"}[name]

@@ -24,14 +24,15 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
 const localKeys = "k1:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
-// localConstraint refuses one message of events/batch.json in the database.
+// localConstraint makes the database refuse one message of events/batch.json.
 const localConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
 
-// TestLocal runs the commands that users type, in a clone with what `sam build` built there, against a real Postgres. In the environment
-// are DATABASE_URL, with localhost in it, and SLUICE_MASK_KEYS. Answers and rows must be those of `sluice invoke`.
+// TestLocal runs the commands that users type, in a clone with what `sam build` built there, against a
+// real Postgres. The environment has DATABASE_URL, with localhost in it, and SLUICE_MASK_KEYS. Answers
+// and rows must be those of `sluice invoke`.
 //
-// TEST_SAM_BRIDGE is where containers reach this machine. Without it there is no Docker engine, and the emulator that ships with SAM
-// runs the functions on this machine instead.
+// TEST_SAM_BRIDGE is the address where containers reach this machine. Without it there is no Docker
+// engine, and the emulator that ships with SAM runs the functions on this machine instead.
 func TestLocal(t *testing.T) {
 	db, reference := pgtest.NewDatabase(t, ""), pgtest.NewDatabase(t, "")
 	l := &local{
@@ -106,7 +107,7 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// allRows are the rows of the table, a text each.
+// allRows returns the rows of the table, a text each.
 func allRows(t *testing.T, db *pgtest.DB) (all []string) {
 	t.Helper()
 	for _, row := range db.Rows(t, "SELECT user_logins::text FROM user_logins ORDER BY 1") {
@@ -115,7 +116,7 @@ func allRows(t *testing.T, db *pgtest.DB) (all []string) {
 	return all
 }
 
-// plainURL is the URL as somebody would type it.
+// plainURL returns the URL as a user would type it.
 func plainURL(t *testing.T, databaseURL string) string {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -162,7 +163,8 @@ type local struct {
 	sam, clone, bridge, emulator, databaseURL string
 }
 
-// letContainersIn makes a server on loopback one that listens on the bridge too, as docs/deploy.md asks of Postgres.
+// letContainersIn makes a server on loopback reachable on the bridge, as docs/deploy.md asks of
+// Postgres.
 func (l *local) letContainersIn(t *testing.T) {
 	t.Helper()
 	u, err := url.Parse(l.databaseURL)
@@ -199,7 +201,8 @@ func forward(c net.Conn, target string) {
 	_, _ = io.Copy(c, d)
 }
 
-// command is a command as it is typed in the clone, with the two variables in the environment and nothing else of sluice or AWS.
+// command returns a command that runs in the clone, with the two variables in the environment and
+// nothing else of sluice or AWS.
 func (l *local) command(t *testing.T, typed ...string) *exec.Cmd {
 	t.Helper()
 	path := filepath.Dir(l.sam) + string(os.PathListSeparator) + os.Getenv("PATH")
@@ -215,7 +218,7 @@ func (l *local) command(t *testing.T, typed ...string) *exec.Cmd {
 	return cmd
 }
 
-// invoke runs a command that invokes a function, or without an engine its function on an event.
+// invoke runs a command that invokes a function. Without an engine it runs the function on the event.
 func (l *local) invoke(t *testing.T, event string, typed ...string) (answer []byte, stderr string) {
 	t.Helper()
 	if l.bridge == "" {
@@ -231,7 +234,7 @@ func (l *local) invoke(t *testing.T, event string, typed ...string) (answer []by
 	return out, log.String()
 }
 
-// startLambda holds that `sam local start-lambda` answers as Lambda does, at the address that it has by default.
+// startLambda checks that `sam local start-lambda` answers as Lambda does, at its default address.
 func (l *local) startLambda(t *testing.T) {
 	t.Helper()
 	cmd := l.command(t, "sam", "local", "start-lambda")
@@ -246,7 +249,7 @@ func (l *local) startLambda(t *testing.T) {
 	t.Logf("sam local start-lambda: answer %s", bytes.TrimSpace(got))
 }
 
-// start starts a command, whose output can be read when it has ended.
+// start starts a command. Its output may be read when it has ended.
 func start(t *testing.T, cmd *exec.Cmd) (ended <-chan struct{}, output *bytes.Buffer, stop func(os.Signal)) {
 	t.Helper()
 	output = new(bytes.Buffer)
@@ -265,7 +268,7 @@ func start(t *testing.T, cmd *exec.Cmd) (ended <-chan struct{}, output *bytes.Bu
 	}
 }
 
-// post sends an event as soon as somebody listens, and fails the test if whoever should has ended.
+// post sends an event as soon as the command listens, and fails the test if the command has ended.
 func post(t *testing.T, to string, event []byte, ended <-chan struct{}, log fmt.Stringer) []byte {
 	t.Helper()
 	for {
