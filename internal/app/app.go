@@ -112,7 +112,7 @@ func (a *App) Open() (Store, error) {
 
 // Postgres opens the store where Other is nil.
 func (a *App) Postgres() (*postgres.Store, error) {
-	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table, postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log))
+	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table, postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()))
 }
 
 // DDL returns the statements that create the model's tables.

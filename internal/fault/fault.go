@@ -90,6 +90,6 @@ type Names struct {
 	// URL is the setting that holds the database's URL, as DATABASE_URL.
 	URL string
 	// Migrate and Schema are the commands that create the tables and print
-	// their SQL, as `sluice migrate` and `sluice schema`.
+	// their SQL, as people type them: sluice migrate, sluice schema.
 	Migrate, Schema string
 }

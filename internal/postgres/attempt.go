@@ -1,14 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"math/rand/v2"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -59,7 +59,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			return false, a.err
 		case a.reused && p.attempts == 1: // most likely it died while nobody used it
 		case !retries.wait(ctx):
-			if p.last || !a.some {
+			if p.last || !partial(a.err) {
 				return false, a.err
 			}
 			p.last = true
@@ -68,27 +68,6 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			p.met = a.err
 		}
 	}
-}
-
-// overtime is the context's error if that is why an attempt ended, and nil if
-// it has met something.
-func overtime(err error) error {
-	ours, ok := errors.AsType[*DatabaseError](err)
-	if !ok || ours.SQLState != "" {
-		return nil
-	}
-	return ours.Unwrap()
-}
-
-// outOfTime adds to an error that says no more than that the time is over what
-// an earlier attempt met: that is most likely where the time went.
-func outOfTime(err, met error) error {
-	if met == nil || overtime(err) == nil {
-		return err
-	}
-	ours, _ := errors.AsType[*DatabaseError](err)
-	ours.text += "; the attempt before: " + met.Error()
-	return err
 }
 
 func countStored(verdicts []message.Verdict) int {
@@ -109,7 +88,6 @@ type attempted struct {
 	cut    bool // the attempt was ended before its context
 	slow   bool // and so that the piece is divided
 	again  bool // another attempt may help
-	some   bool // a part of the rows may meet the error
 }
 
 // attempt tries the piece once, on one connection. With another it is one that
@@ -150,28 +128,20 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	err = in.run(limited)
 	ended := limited.Err()
 	a := attempted{reused: c.reused, silent: ear.heard.Load() == began}
-	state, cause := "", message.CauseNone
-	if ours, ok := errors.AsType[*DatabaseError](err); ok {
-		state, cause = ours.SQLState, ours.Cause
-	}
-	if ended != nil && err != nil && (state == "" || state == "57014") { // that was us
+	met := cmp.Or(fault.Of(err), &fault.Error{})
+	if ended != nil && err != nil && (met.Code == "" || canceled(met.Code)) { // that was us
 		err = s.fault(ctx, s.inserting, ended)
-		state, cause = "", message.CauseTransient
+		met = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
-	// 0A000 is also "cached plan must not change result type": a table that
-	// was altered under a prepared statement. On a new connection it passes.
-	outdated := state == "0A000" && p.attempts == 1 && c.replaceAt.IsZero()
+	outdated := mayBeOutdated(met.Code) && p.attempts == 1 && c.replaceAt.IsZero()
 	a.err, a.again = err, transient(err) && !settled(err) || outdated
-	if ours, ok := errors.AsType[*DatabaseError](err); ok {
-		a.some = ours.some
-	}
 
 	// The server refused a statement for what is in its catalog: there is no
 	// doubt about the connection, and an outage of that kind must not add a
 	// login to each invocation.
-	configuration := state != "" && cause == message.CauseConfiguration && !outdated
+	configuration := met.Code != "" && met.Cause == message.CauseConfiguration && !outdated
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
@@ -183,12 +153,6 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	return a
 }
 
-// transient reports whether an error passes by itself.
-func transient(err error) bool {
-	cause, _ := message.FaultOf(err)
-	return cause == message.CauseTransient
-}
-
 // discarded reports whether the server took rows and did not keep them.
 func discarded(verdicts []message.Verdict) bool {
 	for i := range verdicts {
@@ -197,13 +161,6 @@ func discarded(verdicts []message.Verdict) bool {
 		}
 	}
 	return false
-}
-
-// stale reports whether an error makes the other idle connections doubtful too:
-// the server is gone, or has become a replica.
-func stale(err error) bool {
-	ours, ok := errors.AsType[*DatabaseError](err)
-	return ok && ours.Cause == message.CauseTransient && (ours.SQLState == "" || ours.SQLState == "25006" || strings.HasPrefix(ours.SQLState, "57P"))
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -97,7 +98,7 @@ const connecting = "connect to the database"
 // connect makes a connection. A login that the server refuses is asked for
 // once more: it may have been rotated.
 func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*conn, error) {
-	if err := over(ctx); err != nil {
+	if err := contextErr(ctx); err != nil {
 		return nil, s.fault(ctx, connecting, err) // and nobody is said not to answer
 	}
 	used := s.target.login()
@@ -111,7 +112,7 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 	if server := asServer(err); s.logins != nil && server != nil && loginRefused(server) {
 		other, why := s.logins.Refresh(ctx, used)
 		if why != nil {
-			return nil, refused(server, why)
+			return nil, noOtherLogin(ctx, server, why)
 		}
 		c, err = s.dial(ctx, other, onNotice)
 	}
@@ -121,14 +122,19 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 	return c, err
 }
 
-// refused is a login that the server does not take, and why there is no other.
-func refused(server *pgconn.PgError, why error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: server.Code, err: why}
-	e.say(connecting, describeSession(server), why.Error())
+// noOtherLogin returns the error for a login that the server refused, and why there is no other.
+func noOtherLogin(ctx context.Context, server *pgconn.PgError, why error) *fault.Error {
+	e := fault.Error{Cause: message.CauseConfiguration, Code: server.Code, What: connecting + ": " + describeSession(server), Remedy: why.Error()}
 	if cause, ok := message.FaultOf(why); ok {
 		e.Cause = cause
 	}
-	return e
+	if f := fault.Of(why); f != nil {
+		e.What, e.Remedy = e.What+", and "+f.What, f.Remedy
+	}
+	if ended := contextErr(ctx); errors.Is(why, ended) {
+		e.Err = ended
+	}
+	return databaseError(e)
 }
 
 // warn logs, once, what TLS leaves open, and keeps it for Unverified.
@@ -146,7 +152,7 @@ func (s *Store) warn(ctx context.Context, unverified string) {
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
 	config, err := s.target.config(l)
 	if err != nil {
-		return nil, &DatabaseError{Cause: message.CauseConfiguration, text: connecting + ": " + err.Error()}
+		return nil, databaseError(fault.Error{Cause: message.CauseConfiguration, What: connecting + ": " + err.Error()})
 	}
 	s.warn(ctx, unverified(config))
 	for _, config.Password = range passwords(l.Password.Reveal()) {
@@ -182,10 +188,11 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 	}
 	if !c.speaksUTF8() {
 		closeConn(c)
-		return nil, &DatabaseError{
-			Cause: message.CauseConfiguration,
-			text:  connecting + ": the session's client_encoding is not UTF8, which was asked for; check the pooler in between",
-		}
+		return nil, databaseError(fault.Error{
+			Cause:  message.CauseConfiguration,
+			What:   connecting + ": the session's client_encoding is not UTF8, which was asked for",
+			Remedy: "check the pooler in between",
+		})
 	}
 	return c, nil
 }

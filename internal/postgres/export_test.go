@@ -2,6 +2,12 @@ package postgres
 
 import "github.com/jackc/pgx/v5/pgconn"
 
+// Bundle is the certificates of AWS as PEM, and ReadRoots is what TLS trusts.
+var (
+	Bundle    = bundle
+	ReadRoots = readRoots
+)
+
 // WithDialer replaces the network.
 func WithDialer(dial pgconn.DialFunc) Option { return func(s *Store) { s.dialer = dial } }
 

@@ -1,225 +1,301 @@
 package postgres
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"regexp"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"sluice/internal/batch"
-	"sluice/internal/message"
 )
 
-// DatabaseError is why a batch, or what is left of it, was not stored. Its text holds
-// names of the database's objects and never a value.
-type DatabaseError struct {
-	// Cause is message.CauseTransient or message.CauseConfiguration.
-	Cause message.Cause
-	// SQLState is empty for an error that is not the server's.
-	SQLState string
-	text     string
-	err      error // Unwrap gives it, if it is a context's
-	settled  bool  // it is about rows of a batch whose others are committed
-	some     bool  // a part of the rows may meet it: it arose in a trigger, or for what they refer to
-}
+// Everything that this package knows of SQLSTATEs and of the server's routines is here: which
+// codes pass by themselves, which somebody has to fix, which a row can be to blame for. judge.go
+// weighs them with the catalog, and remedy.go says what to do about them.
+//
+// Source: the Postgres manual, appendix "PostgreSQL Error Codes". Routines are names in the
+// server's source, the same in every language of its messages.
 
-// settled reports whether an error is about some rows, and the verdicts hold.
-func settled(err error) bool {
-	ours, ok := errors.AsType[*DatabaseError](err)
-	return ok && ours.settled
-}
-
-// settle marks an error as one about some rows.
-func settle(err *DatabaseError) error {
-	err.settled = true
-	return err
-}
-
-// Error says what happened and what to do next.
-func (e *DatabaseError) Error() string { return e.text }
-
-// Unwrap gives the context's error, so that a deadline can be told.
-func (e *DatabaseError) Unwrap() error {
-	if errors.Is(e.err, context.DeadlineExceeded) || errors.Is(e.err, context.Canceled) {
-		return e.err
-	}
-	return nil
-}
-
-// Fault is Cause, for those who do not import this package.
-func (e *DatabaseError) Fault() message.Cause { return e.Cause }
-
-// fault wraps an error that ended what we were doing. Whether our time is over
-// is asked of the context itself: the time-out of one attempt to connect is a
-// DeadlineExceeded too.
-func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseError {
-	if server := asServer(err); server != nil {
-		return s.refusal(doing, server, s.fresh().catalog)
-	}
-	e := &DatabaseError{Cause: message.CauseTransient, err: over(ctx)}
-	e.say(doing, broken(err, e.err), "")
-	return e
-}
-
-// over is why the time of a context is over. The network keeps its deadline by
-// a clock of its own, and can be the first to say so.
-func over(ctx context.Context) error {
-	if deadline, ok := ctx.Deadline(); ok && ctx.Err() == nil && !time.Now().Before(deadline) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// refusal wraps an error of the server that ended what we were doing, or that
-// a row met which is not to blame for it.
-func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseTransient, SQLState: server.Code}
-	j := s.judge(server, c)
-	e.some = j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && ofSome(server)
-	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
-		e.Cause = message.CauseConfiguration
-	}
-	e.say(doing, s.shown(server, c), s.remedy(server, j, c))
-	return e
-}
-
-func (e *DatabaseError) say(doing, what, remedy string) {
-	e.text = doing + ": " + what
-	if remedy != "" {
-		e.text += "; " + remedy
-	}
-}
-
-// describe shows the code of a server's error. Store.shown adds names.
-func describe(err *pgconn.PgError) string {
-	text := "SQLSTATE " + err.Code
-	if name := conditions[err.Code]; name != "" {
-		text += " (" + name + ")"
-	}
-	if err.Code == "08P01" && fatal(err) {
-		return describeSession(err) // a pooler's, which knows nothing of rows
-	}
-	return text
-}
-
-// conditions names the likeliest codes as the Postgres manual does.
+// conditions names the likeliest codes as the manual does.
 var conditions = map[string]string{
-	"08P01": "protocol_violation", "0A000": "feature_not_supported", "22023": "invalid_parameter_value", "23502": "not_null_violation", "23514": "check_violation", "25006": "read_only_sql_transaction",
-	"28000": "invalid_authorization_specification", "28P01": "invalid_password", "3D000": "invalid_catalog_name", "3F000": "invalid_schema_name",
-	"40001": "serialization_failure", "40P01": "deadlock_detected", "42501": "insufficient_privilege", "42703": "undefined_column", "42704": "undefined_object", "42804": "datatype_mismatch",
-	"42883": "undefined_function", "42P01": "undefined_table", "42P10": "invalid_column_reference", "428C9": "generated_always", "53100": "disk_full",
-	"53200": "out_of_memory", "53300": "too_many_connections", "55000": "object_not_in_prerequisite_state", "55P03": "lock_not_available",
-	"57014": "query_canceled", "57P01": "admin_shutdown", "57P02": "crash_shutdown", "57P03": "cannot_connect_now",
+	"08P01": "protocol_violation",
+	"0A000": "feature_not_supported",
+	"22023": "invalid_parameter_value",
+	"23502": "not_null_violation",
+	"23514": "check_violation",
+	"25006": "read_only_sql_transaction",
+	"28000": "invalid_authorization_specification",
+	"28P01": "invalid_password",
+	"3D000": "invalid_catalog_name",
+	"3F000": "invalid_schema_name",
+	"40001": "serialization_failure",
+	"40P01": "deadlock_detected",
+	"42501": "insufficient_privilege",
+	"42703": "undefined_column",
+	"42704": "undefined_object",
+	"42804": "datatype_mismatch",
+	"42883": "undefined_function",
+	"428C9": "generated_always",
+	"42P01": "undefined_table",
+	"42P10": "invalid_column_reference",
+	"53100": "disk_full",
+	"53200": "out_of_memory",
+	"53300": "too_many_connections",
+	"55000": "object_not_in_prerequisite_state",
+	"55P03": "lock_not_available",
+	"57014": "query_canceled",
+	"57P01": "admin_shutdown",
+	"57P02": "crash_shutdown",
+	"57P03": "cannot_connect_now",
 }
 
-// pooled is what to do when prepared statements are not where they should be.
-const pooled = "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to DATABASE_URL"
+// codes is the table of SQLSTATEs for errors that are no single row's: a code of five characters
+// goes before its class of two. What is not listed is open: a batch that only some rows make fail
+// must not stand still for ever.
+var codes = map[string]blame{
+	"08":    blameTransient, // connection
+	"25":    blameTransient, // 25006: read only, after a fail-over
+	"26":    blameTransient, // a prepared statement is gone: a pooler in between
+	"40":    blameTransient, // rollback
+	"42P05": blameTransient, // a prepared statement is there already: a pooler
+	"53":    blameTransient, // resources
+	"55006": blameTransient, // object in use
+	"55P03": blameTransient, // lock not available
+	"57":    blameTransient, // an administrator's doing
+	"58":    blameTransient, // the system's
 
-// secured names what row-level security is about. The server's error does not.
-func (s *Store) secured(c *catalog) string {
-	switch {
-	case s.table.Ledger == "" || c != nil && !c.Policy.Ledger:
-		return table(s.table)
-	case c == nil || c.Policy.Table || c.View:
-		return fmt.Sprintf("%s or of its ledger %s", table(s.table), ledger(s.table))
-	default:
-		return "the ledger " + ledger(s.table)
-	}
+	"0A":    blameConfiguration,
+	"28":    blameConfiguration,
+	"3D":    blameConfiguration,
+	"3F":    blameConfiguration,
+	"42":    blameConfiguration,
+	"55":    blameConfiguration,
+	"57P04": blameConfiguration, // database dropped
 }
 
-// remedy says what to do about an error of the server.
-func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
-	switch {
-	case j.inside && j.function != "":
-		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table(s.table))
-	case j.inside:
-		return fmt.Sprintf("it arose in a trigger or function of %s, not in the table: fix that", table(s.table))
-	case j.policy:
-		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", s.secured(c))
+// sessionCodes is the table of SQLSTATEs of a server, or a pooler in front of it, that gives no
+// session. What is not listed does not pass by itself: no row is to blame, and nothing is stored
+// before somebody knows.
+var sessionCodes = map[string]blame{
+	"08":    blameTransient,
+	"25":    blameTransient,
+	"40":    blameTransient,
+	"53":    blameTransient,
+	"55006": blameTransient, // the database is in use by a command
+	"55P03": blameTransient,
+	"57":    blameTransient,
+	"58":    blameTransient,
+	"XX":    blameTransient,
+
+	"57P04": blameConfiguration, // it was dropped
+	"58P01": blameConfiguration, // a library that is to be loaded is missing
+}
+
+// byCode looks a code up in a table: first itself, then its class.
+func byCode(table map[string]blame, code string) (b blame, ok bool) {
+	if b, ok = table[code]; ok {
+		return b, ok
 	}
+	b, ok = table[classOf(code)]
+	return b, ok
+}
+
+// classOf returns the class of a code: its first two characters.
+func classOf(code string) string { return code[:min(2, len(code))] }
+
+// standardClasses are the classes of SQLSTATEs that Postgres has of its own; a code of any other
+// class was raised on purpose.
+const standardClasses = " 00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX "
+
+// onPurpose reports whether a code is one that functions raise to refuse a row.
+func onPurpose(code string) bool {
+	if len(code) != 5 {
+		return false
+	}
+	class := classOf(code)
+	return class == "P0" || class == "22" || class == "23" || class == "44" || !strings.Contains(standardClasses, " "+class+" ")
+}
+
+// raised reports whether a function raised the error by a statement of its own. Its fields are
+// whatever the code says then, values of the row included.
+func raised(err *pgconn.PgError) bool {
+	return err.Routine == "exec_stmt_raise" || err.Routine == "exec_stmt_assert" || strings.HasPrefix(err.Routine, "PLy_")
+}
+
+// mayBeInside reports whether an error can have arisen in a trigger or a function, before the
+// catalog says more. A context alone proves nothing: deadlocks, foreign keys and casts have one
+// too.
+func mayBeInside(err *pgconn.PgError) bool { return raised(err) || err.Where != "" }
+
+// policyRoutine is where the server checks policies of row-level security, and views.
+const policyRoutine = "ExecWithCheckOptions"
+
+// ofPolicy reports whether row-level security refused a row.
+func ofPolicy(err *pgconn.PgError) bool {
+	return err.Code == "42501" && err.Routine == policyRoutine
+}
+
+// ofNoRow reports whether no row is to blame for an error: it is of a sequence, of transaction
+// ids or of NOTIFY.
+func ofNoRow(err *pgconn.PgError) bool {
 	switch err.Routine {
-	case "check_enable_rls":
-		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, with which nothing may be filtered: ALTER ROLE … SET row_security = on", s.secured(c))
-	case "nextval_internal":
-		sequences := "its sequences"
-		if c != nil && len(c.Sequences) > 0 {
-			sequences = strings.Join(c.Sequences, ", ")
-		}
-		if err.Code == "42501" {
-			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table(s.table), sequences)
-		}
-		return fmt.Sprintf("a sequence of %s is used up, of %s: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
-	case "GetNewTransactionId", "GetNewMultiXactId":
-		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
-	case "PreCommit_Notify", "asyncQueueAddEntries":
-		return "the queue of NOTIFY is full: end the session that listens and does not read, pg_notification_queue_usage() shows how full it is"
+	case "nextval_internal", "currval_oid", "lastval", "do_setval", "GetNewTransactionId", "GetNewMultiXactId",
+		"Async_Notify", "PreCommit_Notify", "asyncQueueAddEntries":
+		return true
 	}
-	if runtime[err.Code] && err.Position == 0 {
-		return fmt.Sprintf("an expression of %s fails: check its defaults, generated columns, constraints and policies, and the settings that they read", table(s.table))
-	}
+	return false
+}
+
+// ofSeveralRows reports whether an error is about rows together, or about a subquery.
+func ofSeveralRows(err *pgconn.PgError) bool { return classOf(err.Code) == "21" }
+
+// tooLarge reports whether a value is too large for an index.
+func tooLarge(err *pgconn.PgError) bool { return err.Code == "54000" }
+
+// ofConstraint reports whether an error names a constraint, a column or a domain that a row
+// violates.
+func ofConstraint(err *pgconn.PgError) bool { return classOf(err.Code) == "23" }
+
+// ofPartitions reports whether no partition takes a row. Its table is named, and no constraint.
+func ofPartitions(err *pgconn.PgError) bool {
+	return err.Code == "23514" && err.ConstraintName == "" && err.DataTypeName == ""
+}
+
+// ofNotNull reports whether a column or a domain does not allow NULL.
+func ofNotNull(err *pgconn.PgError) bool { return err.Code == "23502" }
+
+// ofUnique reports whether a key is there already.
+func ofUnique(err *pgconn.PgError) bool { return err.Code == "23505" }
+
+// ofForeignKey reports whether a row that another refers to is missing.
+func ofForeignKey(err *pgconn.PgError) bool { return err.Code == "23503" }
+
+// ofValue reports whether an error is about a value that an expression or a type does not take.
+func ofValue(err *pgconn.PgError) bool {
+	// pg_unicode_to_server converts the \u escapes of jsonb. Up to PostgreSQL 16 a database
+	// without an encoding refuses them with 0A000.
+	return classOf(err.Code) == "22" || tooLarge(err) || err.Routine == "pg_unicode_to_server"
+}
+
+// unrepresentable reports whether an error is about a text that an encoding cannot represent.
+func unrepresentable(err *pgconn.PgError) bool { return err.Code == "22021" || err.Code == "22P05" }
+
+// atBind is the context of an error that a parameter meets by itself: it has the parameter's
+// number and no name, which any language puts into quotes.
+var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
+
+// atRuntime reports whether a function or a cast, to a type such as tsquery or regclass, met a
+// code of the configuration. They have such codes for values too. An error in our own statement
+// has a position.
+func atRuntime(err *pgconn.PgError) bool {
 	switch err.Code {
-	case "42P01", "3F000":
-		create := fmt.Sprintf("create the table %s: `sluice migrate`, or `sluice schema` prints the SQL", table(s.table))
-		if s.table.Schema != "" { // the server says no more than that there is no such table
-			create += "; " + createSchema(s.table)
-		}
-		return create
-	case "42703":
-		return "the table lacks a column of the model: `sluice schema` prints the SQL that it means"
-	case "42501":
-		schema := ""
-		if s.table.Schema != "" {
-			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
-		}
-		// The server's error has no field that says which it is.
-		tables := "INSERT on " + table(s.table)
-		if s.table.Ledger != "" {
-			tables += ", INSERT on " + ledger(s.table)
-		}
-		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
-	case "42P10", "55000":
-		return fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
-	case "0A000":
-		return fmt.Sprintf("INSERT … ON CONFLICT does not work where %[1]s has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition", table(s.table))
-	case "42804", "428C9":
-		return "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
-	case "23502":
-		switch own := s.names(err, c); {
-		case own.column != "":
-			return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(own.column))
-		case own.domain != "":
-			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table(s.table))
-		}
-	case "23514":
-		if err.ConstraintName == "" && err.DataTypeName == "" {
-			of := table(s.table)
-			if c != nil && c.inLedger(err) {
-				of = "the ledger " + ledger(s.table)
-			}
-			return fmt.Sprintf("no partition of %s takes the row; create it", of)
-		}
-	case "25006":
-		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in DATABASE_URL"
-	case "55P03":
-		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
-	case "57014":
-		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
-	case "26000", "42P05":
-		return pooled
-	case "08P01":
-		if strings.Contains(err.Message, "prepared statement") {
-			return pooled
-		}
-		return s.sessionRemedy(err, &s.target.parsed.Config)
-	case "53300":
-		return "lower the number of concurrent invocations, or raise max_connections"
+	case "42601", "42602", "42703", "42704", "42883", "42P01":
+		return err.Position == 0
 	}
-	switch err.Code[:min(2, len(err.Code))] {
-	case "22", "23", "54":
-		return fmt.Sprintf("it is about columns of %s that the model does not fill: check their defaults, constraints and sequences", table(s.table))
+	return false
+}
+
+// damaged reports whether a file is lost, or pages are damaged.
+func damaged(err *pgconn.PgError) bool {
+	return classOf(err.Code) == "F0" || err.Code == "XX001" || err.Code == "XX002"
+}
+
+// fromFunction reports whether only functions and procedures have such a code.
+func fromFunction(err *pgconn.PgError) bool {
+	switch classOf(err.Code) {
+	case "20", "2F", "38", "39":
+		return true
 	}
-	return ""
+	return onPurpose(err.Code)
+}
+
+// ofSomeRows reports whether only some rows may meet a code of the configuration: those with a
+// foreign key to a table that the owner may not read, or those of a partition that takes no rows.
+func ofSomeRows(err *pgconn.PgError) bool {
+	return err.Position == 0 && (err.Code == "0A000" || err.Code == "42501" || err.Code == "55000")
+}
+
+// ofSome reports whether a part of the rows can meet an error that passes: a lock on what they
+// refer to, a damaged page. All rows of a batch meet the codes that it lists.
+func ofSome(err *pgconn.PgError) bool {
+	switch err.Code {
+	case "42P05", "53300", "57P01", "57P02", "57P03", "57P05":
+		return false
+	}
+	class := classOf(err.Code)
+	return len(err.Code) == 5 && class != "08" && class != "25" && class != "26"
+}
+
+// discardedState is invalid_argument_for_width_bucket_function: buckets that are not at least one.
+// Our statements fail with it when the database has discarded a row.
+const discardedState = "2201G"
+
+// tableExists is the notice of CREATE TABLE IF NOT EXISTS where there is nothing to create.
+const tableExists = "42P07"
+
+// canceled reports whether a code is the answer to a request to cancel.
+func canceled(code string) bool { return code == "57014" }
+
+// mayBeOutdated reports whether a code can be "cached plan must not change result type": a table
+// was altered under a prepared statement. On a new connection it passes.
+func mayBeOutdated(code string) bool { return code == "0A000" }
+
+// endsOthers reports whether an error makes the other connections doubtful: the network's, which
+// has no code, and those of a server that is gone or has become a replica.
+func endsOthers(code string) bool {
+	return code == "" || code == "25006" || strings.HasPrefix(code, "57P")
+}
+
+// unexpectedAnswer stands for an answer that is not what the statement returns.
+var unexpectedAnswer = &pgconn.PgError{Code: "XX000"}
+
+// fatal reports whether an error ended the session. Poolers send no severity but in words.
+func fatal(err *pgconn.PgError) bool {
+	return err.SeverityUnlocalized == "FATAL" || err.Severity == "FATAL"
+}
+
+// ofPooler reports whether an error can be a pooler's, which knows nothing of rows: its text
+// quotes no values. PgBouncer has 08P01 for nearly everything.
+func ofPooler(err *pgconn.PgError) bool { return err.Code == "08P01" }
+
+// poolerRefusals are in texts of poolers that do not pass by themselves. Their codes do not tell:
+// PgBouncer has 08P01, others XX000. Source: src/client.c and src/objects.c of PgBouncer 1.16 to
+// 1.25.
+var poolerRefusals = []string{
+	"no such database", "no such user", "bad user", "does not exist", "not found", "not specified", "is disabled", "does not allow connections",
+	"authentication failed", "auth failed", "no credentials", "wrong password", "login rejected", "login failed", "no authentication",
+	"unsupported startup parameter", "unsupported options startup parameter", "unsupported protocol", "unsupported frontend", "config error", "permission denied",
+	"ssl required", "requires tls", "certificate", "no username", "username too long", "password too long", "empty password",
+}
+
+// poolerRefuses reports whether the text of a pooler is one that does not pass by itself.
+func poolerRefuses(err *pgconn.PgError) bool {
+	text := strings.ToLower(err.Message)
+	return !strings.Contains(text, "prepared statement") && slices.ContainsFunc(poolerRefusals, func(part string) bool { return strings.Contains(text, part) })
+}
+
+// judgeSession returns whose fault it is that there is no session: the text counts where the code
+// says little.
+func judgeSession(err *pgconn.PgError) blame {
+	if (ofPooler(err) || classOf(err.Code) == "XX") && poolerRefuses(err) {
+		return blameConfiguration
+	}
+	if b, ok := byCode(sessionCodes, err.Code); ok {
+		return b
+	}
+	return blameConfiguration
+}
+
+// loginRefused reports whether a server refused user or password, so that others may help.
+// Postgres has 28000 for LDAP, PAM and RADIUS.
+func loginRefused(err *pgconn.PgError) bool {
+	return err.Code == "28P01" || err.Code == "28000" || ofPooler(err) && strings.Contains(strings.ToLower(err.Message), "authentication failed")
+}
+
+// ofParameter reports whether an error can be about a parameter of the connection.
+func ofParameter(err *pgconn.PgError) bool {
+	switch err.Code {
+	case "22023", "42501", "42601", "42602", "42704", "55P02":
+		return true
+	}
+	return ofPooler(err)
 }

@@ -488,7 +488,7 @@ func TestURLsThatAreNone(t *testing.T) {
 		"postgres://u@host/db?application_name=a;sslmode=disable":                    "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
 		"postgres://u@host/db?sslsni=" + canary:                                      "DATABASE_URL: sslsni is not valid: it can be 0 or 1",
 	} {
-		_, err := postgres.Open(url, events)
+		_, err := postgres.Open(url, events, called)
 		if err == nil {
 			t.Errorf("%s passes", url)
 		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
@@ -507,7 +507,7 @@ func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // varia
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
-			_, err := postgres.Open("postgres://user@db.example.com/app", events)
+			_, err := postgres.Open("postgres://user@db.example.com/app", events, called)
 			if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "DATABASE_URL") {
 				t.Errorf("got %v, want an error that begins with %s", err, name)
 			}

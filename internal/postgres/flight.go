@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -243,8 +244,8 @@ func (f *flight) read() ([]answer, error) {
 // there can be thousands: they are no evidence, and stay nowhere.
 func bare(err *pgconn.PgError) *pgconn.PgError {
 	text := ""
-	if err.Code == "08P01" {
-		text = err.Message // of a pooler, which sees no rows
+	if ofPooler(err) {
+		text = err.Message
 	}
 	return &pgconn.PgError{
 		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
@@ -348,17 +349,21 @@ func (in *insertion) landed(ctx context.Context, doing string, f *flight) ([]ans
 	in.result.RoundTrips++
 	answers, err := f.land()
 	if err != nil {
-		if ours, ok := errors.AsType[*DatabaseError](err); ok {
-			return nil, ours
+		if fault.Of(err) != nil {
+			return nil, err
 		}
 		return nil, in.store.fault(ctx, doing, err)
 	}
-	if err := over(ctx); err != nil {
+	if err := contextErr(ctx); err != nil {
 		// The wait for a standby may have been cut short by our own request to cancel.
 		return nil, in.store.fault(ctx, doing, err)
 	}
 	if in.conn.unconfirmed.Swap(false) {
-		return nil, &DatabaseError{Cause: message.CauseTransient, text: doing + ": committed here, and not confirmed by the synchronous standby; check pg_stat_replication, and what cancelled the wait"}
+		return nil, databaseError(fault.Error{
+			Cause:  message.CauseTransient,
+			What:   doing + ": committed here, and not confirmed by the synchronous standby",
+			Remedy: "check pg_stat_replication, and what cancelled the wait",
+		})
 	}
 	return answers, nil
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -219,8 +220,10 @@ func (h *halves) why(ctx context.Context) error {
 	case h.late == 0:
 		return nil
 	}
-	e := &DatabaseError{Cause: message.CauseTransient, err: context.DeadlineExceeded}
-	e.say(h.store.inserting, fmt.Sprintf("%d of %d rows took too long, in ever smaller pieces", h.late, h.batch.Len()),
-		"look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches")
-	return outOfTime(e, h.met)
+	return outOfTime(databaseError(fault.Error{
+		Cause:  message.CauseTransient,
+		What:   fmt.Sprintf("%s: %d of %d rows took too long, in ever smaller pieces", h.store.inserting, h.late, h.batch.Len()),
+		Remedy: "look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches",
+		Err:    context.DeadlineExceeded,
+	}), h.met)
 }

@@ -16,6 +16,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
@@ -159,9 +160,12 @@ func withOption(t testing.TB, text, option string) string {
 	return u.String()
 }
 
+// called is what the mains call the setting and the commands that errors name.
+var called = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"})
+
 func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(url, table, options...)
+	store, err := postgres.Open(url, table, append(options, called)...)
 	if err != nil {
 		t.Fatal(err)
 	}

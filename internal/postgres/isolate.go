@@ -7,11 +7,11 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -83,7 +83,7 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 			return ours
 		}
 	}
-	return &DatabaseError{Cause: message.CauseTransient, text: searching + ": rows that passed were refused afterwards, again and again"}
+	return databaseError(fault.Error{Cause: message.CauseTransient, What: searching + ": rows that passed were refused afterwards, again and again"})
 }
 
 // order sorts the rows as the index of the key does, and finds which have the
@@ -107,7 +107,7 @@ func (in *insertion) order(ctx context.Context) error {
 	in.rows = native
 	in.rank(&answers[0])
 	if in.class == nil {
-		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, &pgconn.PgError{Code: "XX000"}))
+		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, unexpectedAnswer))
 	}
 	for _, row := range all {
 		if in.foreign[row] { // equal to no other: it has no place in the index
@@ -494,14 +494,17 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 	switch {
 	case present.refused != nil:
 		return answer{}, i.fault(i.store.lookingUp, present.refused)
-	case commit.refused != nil && strings.HasPrefix(commit.refused.Code, "23"):
-		e := &DatabaseError{Cause: message.CauseTransient, SQLState: commit.refused.Code}
-		e.say("commit", i.store.shown(commit.refused, i.catalog), "it passed when it was tried: something has changed meanwhile")
-		return answer{}, e
+	case commit.refused != nil && ofConstraint(commit.refused):
+		return answer{}, databaseError(fault.Error{
+			Cause:  message.CauseTransient,
+			Code:   commit.refused.Code,
+			What:   "commit: " + i.store.shown(commit.refused, i.catalog),
+			Remedy: "it passed when it was tried: something has changed meanwhile",
+		})
 	case commit.refused != nil:
 		return answer{}, i.fault("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
-		return answer{}, &DatabaseError{Cause: message.CauseTransient, text: "commit: the server rolled the transaction back"}
+		return answer{}, databaseError(fault.Error{Cause: message.CauseTransient, What: "commit: the server rolled the transaction back"})
 	}
 	return present, nil
 }

@@ -1,9 +1,7 @@
 package postgres
 
 import (
-	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -53,92 +51,13 @@ var (
 	open          = judgement{blame: blameOpen, alone: blameConfiguration, single: true}
 )
 
-// codes is the table of SQLSTATEs for errors that are no single row's: a code
-// of five characters goes before its class of two. What is not listed is open:
-// a batch that only some rows make fail must not stand still for ever.
-var codes = map[string]blame{
-	"08": blameTransient, "40": blameTransient, "53": blameTransient, "57": blameTransient, "58": blameTransient,
-	"25":    blameTransient,                          // 25006: read only, after a fail-over
-	"26":    blameTransient,                          // a prepared statement is gone: a pooler in between
-	"42P05": blameTransient,                          // or it is there already
-	"55006": blameTransient, "55P03": blameTransient, // object in use, lock not available
-
-	"0A": blameConfiguration, "28": blameConfiguration, "3D": blameConfiguration, "3F": blameConfiguration, "42": blameConfiguration, "55": blameConfiguration,
-	"57P04": blameConfiguration, // database dropped
-}
-
-// byCode looks a code up in the table.
-func byCode(state string) (b blame, ok bool) {
-	if b, ok = codes[state]; ok || len(state) != 5 {
-		return b, ok
-	}
-	b, ok = codes[state[:2]]
-	return b, ok
-}
-
-// standardClasses are the classes of SQLSTATEs that Postgres has of its own;
-// a code of any other class was raised on purpose. Source: the Postgres
-// manual, appendix "PostgreSQL Error Codes".
-const standardClasses = " 00 01 02 03 08 09 0A 0B 0F 0L 0P 0Z 10 20 21 22 23 24 25 26 27 28 2B 2D 2F 34 38 39 3B 3D 3F 40 42 44 53 54 55 57 58 72 F0 HV P0 XX "
-
-// onPurpose reports whether a code is one that functions raise to refuse a row.
-func onPurpose(state string) bool {
-	if len(state) != 5 {
-		return false
-	}
-	class := state[:2]
-	return class == "P0" || class == "22" || class == "23" || class == "44" || !strings.Contains(standardClasses, " "+class+" ")
-}
-
-// Routines of the server that say more than a code. They are names in its
-// source, the same in every language of its messages.
-const policyRoutine = "ExecWithCheckOptions"
-
-// unicodeRoutine converts the \u escapes of jsonb. Up to PostgreSQL 16 a database
-// without an encoding refuses them with 0A000.
-const unicodeRoutine = "pg_unicode_to_server"
-
-// runtime are codes of the configuration that functions and casts have for
-// values too. An error in our own statement has a position.
-var runtime = map[string]bool{"42601": true, "42602": true, "42703": true, "42704": true, "42883": true, "42P01": true}
-
-// partial are codes of the configuration that only some rows may meet: those
-// with a foreign key to a table that the owner may not read, or those of a
-// partition that takes no rows.
-var partial = map[string]bool{"0A000": true, "42501": true, "55000": true}
-
-// nobodys are routines whose errors no row is to blame for: sequences, transaction ids, NOTIFY.
-var nobodys = map[string]bool{
-	"nextval_internal": true, "currval_oid": true, "lastval": true, "do_setval": true,
-	"GetNewTransactionId": true, "GetNewMultiXactId": true,
-	"Async_Notify": true, "PreCommit_Notify": true, "asyncQueueAddEntries": true,
-}
-
-// atBind is the context of an error that a parameter meets by itself: it has
-// the parameter's number and no name, which any language puts into quotes.
-var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
-
-// unrepresentable reports whether an error is about a text that an encoding cannot represent.
-func unrepresentable(err *pgconn.PgError) bool { return err.Code == "22021" || err.Code == "22P05" }
-
-// raised reports whether a function raised the error by a statement of its
-// own. Its fields are whatever the code says then, values of the row included.
-func raised(err *pgconn.PgError) bool {
-	return err.Routine == "exec_stmt_raise" || err.Routine == "exec_stmt_assert" || strings.HasPrefix(err.Routine, "PLy_")
-}
-
-// mayBeInside reports whether an error can have arisen in a trigger or a
-// function, before the catalog says more. A context alone proves nothing:
-// deadlocks, foreign keys and casts have one too.
-func mayBeInside(err *pgconn.PgError) bool { return raised(err) || err.Where != "" }
-
 // judge says whose fault an error is. The catalog is nil when it is not known
 // yet: then a constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if fatal(err) {
 		return judgement{blame: judgeSession(err)} // the session ended, whatever the statement was
 	}
-	if nobodys[err.Routine] {
+	if ofNoRow(err) {
 		j := misconfigured
 		if c != nil {
 			j.function, j.inside = c.function(err.Where)
@@ -148,13 +67,13 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if j := (judgement{inside: raised(err)}); c != nil {
 		j.function, _ = c.function(err.Where)
 		if j.inside = j.inside || j.function != "" || err.TableName != "" && !c.ours(err); j.inside {
-			return j.within(err)
+			return j.inFunction(err)
 		}
 	} else if j.inside {
-		return j.within(err)
+		return j.inFunction(err)
 	}
-	switch class := err.Code[:min(2, len(err.Code))]; {
-	case err.Code == "42501" && err.Routine == policyRoutine:
+	switch {
+	case ofPolicy(err):
 		j := open
 		j.policy = true
 		if c != nil && !c.Policy.Beyond && s.fillsAll(c.columns(c.Policy.Columns, false), false) {
@@ -163,38 +82,38 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return j
 	case unrepresentable(err) && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
-	case class == "23", err.Code == "54000" && err.ConstraintName != "":
+	case ofConstraint(err), tooLarge(err) && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
-	case class == "22", err.Code == "54000", err.Routine == unicodeRoutine: // 54000: too large for an index that is not named
+	case ofValue(err):
 		j := open
 		j.computed = c == nil || c.adds
-		j.mixed = c == nil || c.mixes || err.Code == "54000" && c.outside
+		j.mixed = c == nil || c.mixes || tooLarge(err) && c.outside
 		if !j.computed && !j.mixed {
 			j.blame = blameMessage
 		}
 		return j
-	case runtime[err.Code] && err.Position == 0:
-		return open // a cast to a type such as tsquery or regclass, not a name in our statement
-	case class == "F0", err.Code == "XX001", err.Code == "XX002":
-		return judgement{blame: blameTransient} // a lost file, damaged pages
-	case class == "21":
-		return misconfigured // of rows together, or of a subquery
-	case onPurpose(err.Code), class == "20", class == "2F", class == "38", class == "39":
+	case atRuntime(err):
+		return open
+	case damaged(err):
+		return judgement{blame: blameTransient}
+	case ofSeveralRows(err):
+		return misconfigured
+	case fromFunction(err):
 		return open
 	}
-	if b, ok := byCode(err.Code); ok {
-		return judgement{blame: b, single: b == blameConfiguration && err.Position == 0 && partial[err.Code]}
+	if b, ok := byCode(codes, err.Code); ok {
+		return judgement{blame: b, single: b == blameConfiguration && ofSomeRows(err)}
 	}
 	return judgement{blame: blameOpen, alone: blameTransient, single: true}
 }
 
-// within judges an error that arose in a function: what it raised on purpose
+// inFunction judges an error that arose in a function: what it raised on purpose
 // can be the row's fault, and nothing else is.
-func (j judgement) within(err *pgconn.PgError) judgement {
+func (j judgement) inFunction(err *pgconn.PgError) judgement {
 	j.single, j.blame, j.alone = true, blameOpen, blameConfiguration
 	if !onPurpose(err.Code) {
 		j.blame = blameConfiguration
-		if b, ok := byCode(err.Code); ok {
+		if b, ok := byCode(codes, err.Code); ok {
 			j.blame = b
 		}
 	}
@@ -205,8 +124,8 @@ func (j judgement) within(err *pgconn.PgError) judgement {
 // domain by the columns that it is about.
 func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 	switch {
-	case err.Code == "23514" && err.ConstraintName == "" && err.TableName != "":
-		return misconfigured // no partition takes the row
+	case ofPartitions(err) && err.TableName != "":
+		return misconfigured
 	case c == nil:
 		return open
 	case err.ColumnName != "" && err.ConstraintName == "":
@@ -276,15 +195,6 @@ func (s *Store) mixes(c *catalog) bool {
 		names := c.columns(k.Columns, k.Ledger)
 		return k.Expression && !k.Ledger && (some(names) || !k.Root) && !s.fillsAll(names, false)
 	})
-}
-
-// ofAll are codes and classes of what passes that all rows of a batch meet.
-var ofAll = map[string]bool{"08": true, "25": true, "26": true, "42P05": true, "53300": true, "57P01": true, "57P02": true, "57P03": true, "57P05": true}
-
-// ofSome reports whether a part of the rows can meet an error that passes: a
-// lock on what they refer to, a damaged page.
-func ofSome(err *pgconn.PgError) bool {
-	return len(err.Code) == 5 && !ofAll[err.Code] && !ofAll[err.Code[:2]]
 }
 
 // needsIsolation reports whether rows have to be tried one by one after an

@@ -167,7 +167,7 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 // refusing returns the link whose constraint an error names, nil if there is none.
 func refusing(all []*link, err *pgconn.PgError) *link {
 	for _, l := range all {
-		if err.Code == "23503" && slices.Contains(l.names, err.ConstraintName) {
+		if ofForeignKey(err) && slices.Contains(l.names, err.ConstraintName) {
 			return l
 		}
 	}

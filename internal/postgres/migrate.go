@@ -2,12 +2,12 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -15,9 +15,9 @@ import (
 // transaction, and says which of the tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	exists := false
-	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == "42P07" })
+	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == tableExists })
 	if err != nil {
-		return nil, err
+		return nil, outward(err)
 	}
 	defer closeConn(c)
 	var tables []batch.Migrated
@@ -27,45 +27,25 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			const doing = "create the tables"
 			server := asServer(err)
 			if server == nil || s.migrateRemedy(server.Code) == "" {
-				return nil, s.fault(ctx, doing, err)
+				return nil, outward(s.fault(ctx, doing, err))
 			}
-			e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: server.Code}
-			e.say(doing, describe(server), s.migrateRemedy(server.Code))
-			return nil, e
+			return nil, databaseError(fault.Error{
+				Cause:  message.CauseConfiguration,
+				Code:   server.Code,
+				What:   doing + ": " + describe(server),
+				Remedy: s.migrateRemedy(server.Code),
+			})
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
 			where := batch.Migrated{Name: name, Created: !exists}
 			if err := s.locate(ctx, c, &where); err != nil {
-				return nil, s.fault(ctx, "look for the tables", err)
+				return nil, outward(s.fault(ctx, "look for the tables", err))
 			}
 			tables = append(tables, where)
 		}
 	}
 	return tables, nil
-}
-
-// migrateRemedy is what to do about an error that CREATE TABLE meets in another
-// way than INSERT does, and empty for others.
-func (s *Store) migrateRemedy(code string) string {
-	switch {
-	case code == "42501":
-		schema := "schema"
-		if s.table.Schema != "" {
-			schema += " " + batch.Quote(s.table.Schema)
-		}
-		return "grant the role CREATE and USAGE on the " + schema + ", or let the owner of the tables migrate"
-	case code == "3F000" && s.table.Schema != "":
-		return createSchema(s.table) + "; only tables are created here"
-	case code == "3F000":
-		return "no schema in the role's search_path exists: create one of them, as in CREATE SCHEMA public, change the search_path, or name an existing schema in the model, as in table: public." + s.table.Name
-	}
-	return ""
-}
-
-// createSchema says how to create the schema of a model's table.
-func createSchema(t *batch.Table) string {
-	return fmt.Sprintf("the schema %[1]s must exist: CREATE SCHEMA IF NOT EXISTS %[1]s", batch.Quote(t.Schema))
 }
 
 // locateSQL finds a table, and one of its name in the schema public, where

@@ -1,13 +1,12 @@
 package postgres_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
-	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
 )
 
@@ -25,8 +24,8 @@ func TestTheSchemaIsMissing(t *testing.T) {
 	_, migrated := store.Migrate(t.Context(), create)
 	_, inserted := store.Insert(t.Context(), batchOf(goods(1, 3)))
 	for doing, err := range map[string]error{"migrate": migrated, "insert": inserted} {
-		ours, ok := errors.AsType[*postgres.DatabaseError](err)
-		if !ok || ours.Cause != message.CauseConfiguration || !strings.Contains(ours.Error(), `the schema "Billing""EU" must exist: `+remedy) {
+		f := fault.Of(err)
+		if f == nil || f.Cause != message.CauseConfiguration || !strings.Contains(f.Remedy, `the schema "Billing""EU" must exist: `+remedy) {
 			t.Errorf("%s: got %v, want the SQL that creates the schema", doing, err)
 		}
 	}
@@ -46,8 +45,7 @@ func TestNoSchemaToCreateIn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
 	_, err := openStore(t, db.URL+"&search_path=nowhere", events).Migrate(t.Context(), []string{"CREATE TABLE IF NOT EXISTS \"events\" (id bigint)"})
-	ours, ok := errors.AsType[*postgres.DatabaseError](err)
-	if !ok || ours.Cause != message.CauseConfiguration || ours.SQLState != "3F000" {
+	if f := fault.Of(err); f == nil || f.Cause != message.CauseConfiguration || f.Code != "3F000" {
 		t.Fatalf("got %v", err)
 	}
 	for _, want := range []string{"no schema in the role's search_path exists", "CREATE SCHEMA public", "table: public.events"} {

@@ -16,10 +16,10 @@ type names struct {
 	elsewhere bool
 }
 
-// names returns which of the names in an error are the table's own, or its
+// ownNames returns which of the names in an error are the table's own, or its
 // ledger's, partitions', children's, domains'. The catalog has them all; as long
 // as it is not known (nil), the model has the tables and the columns.
-func (s *Store) names(err *pgconn.PgError, c *catalog) (own names) {
+func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	switch {
 	case raised(err): // all of them are what the code says
 		return own
@@ -59,7 +59,7 @@ func (s *Store) isOurs(err *pgconn.PgError) bool {
 
 // shown shows of a server's error what never quotes a value.
 func (s *Store) shown(err *pgconn.PgError, c *catalog) string {
-	own := s.names(err, c)
+	own := s.ownNames(err, c)
 	parts := []string{describe(err)}
 	for _, part := range [][2]string{{"constraint", own.constraint}, {"column", own.column}, {"domain", own.domain}, {"table", own.table}} {
 		if part[1] != "" {

@@ -1,58 +1,54 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
-// broken describes the end of a connection that was there. An error of ours,
-// when the context has ended, goes before what the network said of it.
-func broken(err, ended error) string {
-	switch {
-	case errors.Is(ended, context.DeadlineExceeded):
-		return "no time left"
-	case ended != nil:
-		return "stopped"
+// lost describes the end of a connection that was there. An error of our context, when that has
+// ended, goes before what the network said of it.
+func lost(err, ended error) string {
+	if ended != nil {
+		return fault.Stopped(ended)
 	}
-	if op, ok := errors.AsType[*net.OpError](err); ok {
-		at := ""
-		if op.Addr != nil {
-			at = " to " + op.Addr.String()
-		}
-		return fmt.Sprintf("the connection%s broke: %v", at, op.Err)
+	t, text := fault.Network(err), "the connection"
+	if t.Addr != nil {
+		text += " to " + t.Addr.String()
 	}
-	return "the connection broke"
+	text += " broke"
+	if t.Detail != nil {
+		text += ": " + t.Detail.Error()
+	}
+	return text
 }
 
 // obstacle is why one attempt to connect failed.
 type obstacle struct {
-	what, remedy  string
-	configuration bool   // somebody has to fix something
-	state         string // of the server's error, if it is one
+	what, remedy string
+	cause        message.Cause
+	code         string // the SQLSTATE, if it is an error of the server
 }
 
-// unconnected wraps an error of connecting: why there is no session. A URL can
-// have several hosts and a host several addresses: each that was tried is
-// named, with what came of it, and one that somebody has to fix makes the whole
-// a configuration error.
-func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseTransient, err: over(ctx)}
-	all := hosts(err.Config)
+// unconnected returns the error for an error of connecting: why there is no session. A URL can
+// have several hosts and a host several addresses: each that was tried is named, with what came of
+// it, and one that somebody has to fix makes the whole a configuration error.
+func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) error {
+	ended, all := contextErr(ctx), hosts(err.Config)
 	if errors.Is(err, context.Canceled) {
-		e.say(connecting, "stopped before "+all+" answered", "")
-		return e
+		return databaseError(fault.Error{Cause: message.CauseTransient, What: connecting + ": stopped before " + all + " answered", Err: ended})
 	}
 	tries := []error{err}
 	if joined, ok := errors.AsType[interface {
@@ -62,43 +58,34 @@ func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) *Data
 		tries = joined.Unwrap()
 	}
 	var came []string
-	remedy := ""
+	var decides obstacle // the first, or the first that somebody has to fix
 	for _, try := range tries {
 		if withoutTLS(try) && allowsClearText(err.Config, try) {
 			continue // the attempt without TLS decides
 		}
-		o := s.missed(try, err.Config)
+		o := s.obstacle(try, err.Config)
 		if !slices.Contains(came, o.what) {
 			came = append(came, o.what)
 		}
-		if e.SQLState == "" || o.configuration && e.Cause != message.CauseConfiguration {
-			e.SQLState = o.state
-		}
-		if remedy == "" || o.configuration && e.Cause != message.CauseConfiguration {
-			remedy = o.remedy
-		}
-		if o.configuration {
-			e.Cause = message.CauseConfiguration
+		if decides.cause == message.CauseNone || o.cause == message.CauseConfiguration && decides.cause != o.cause {
+			decides = o
 		}
 	}
-	e.say(connecting, strings.Join(came, ", "), remedy)
-	return e
+	return databaseError(fault.Error{
+		Cause: cmp.Or(decides.cause, message.CauseTransient), Code: decides.code, What: connecting + ": " + strings.Join(came, ", "), Remedy: decides.remedy, Err: ended,
+	})
 }
 
-// missed judges one attempt to connect. What pgx finds without an error of the
-// network, as a method of authentication that the URL forbids, does not pass.
-func (s *Store) missed(err error, c *pgconn.Config) obstacle {
-	var (
-		dns      *net.DNSError
-		op       *net.OpError
-		unknown  x509.UnknownAuthorityError
-		hostname x509.HostnameError
-		invalid  x509.CertificateInvalidError
-		other    *tls.CertificateVerificationError
-	)
+// obstacle judges one attempt to connect. What pgx finds without an error of the network, such as
+// a method of authentication that the URL forbids, does not pass by itself.
+func (s *Store) obstacle(err error, c *pgconn.Config) obstacle {
+	url := s.names.URL
 	host, _, _, _ := peer(err)
 	at := place(err, hosts(c))
-	const where = "check host and port in DATABASE_URL, and that "
+	reach := "check host and port in " + url + ", and that "
+	configuration := func(what, remedy string) obstacle {
+		return obstacle{what: what, remedy: remedy, cause: message.CauseConfiguration}
+	}
 	if server := asServer(err); server != nil {
 		o := s.sessionRefused(server, c)
 		if strings.Contains(hosts(c), ", ") {
@@ -107,49 +94,78 @@ func (s *Store) missed(err error, c *pgconn.Config) obstacle {
 		return o
 	}
 	switch {
-	case errors.As(err, &dns):
-		o := obstacle{what: "the host " + dns.Name + " does not resolve", remedy: "check the host in DATABASE_URL, and that this network can resolve it", configuration: dns.IsNotFound}
-		if dns.IsTimeout {
+	case withoutTLS(err) && loopback(host):
+		return configuration(at+" does not speak TLS", fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): to this machine clear text will do", s.target.url.source("sslmode")))
+	case withoutTLS(err):
+		return configuration(at+" does not speak TLS", "turn TLS on there (ssl = on); without it the password and all rows could be read on the way")
+	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
+		return obstacle{at + " is not what target_session_attrs asks for", "it passes when the fail-over is done; else check the hosts in " + url, message.CauseTransient, ""}
+	}
+	t := fault.Network(err)
+	o := obstacle{cause: t.Cause()}
+	switch t.Kind {
+	case fault.NoSuchHost, fault.Unresolved:
+		o.what, o.remedy = "the host "+t.Host+" does not resolve", "check the host in "+url+", and that this network can resolve it"
+		if os.IsTimeout(t.Detail) {
 			o.what += " in time"
 		}
-		return o
-	case errors.As(err, &unknown):
-		return obstacle{what: "the certificate of " + at + " is signed by an authority that is not trusted here", remedy: "name its root certificates in DATABASE_URL with sslrootcert=<file>", configuration: true}
-	case errors.As(err, &hostname):
-		return obstacle{what: "the certificate of " + at + " is for another host name", remedy: "use in DATABASE_URL the name that the certificate has", configuration: true}
-	case errors.As(err, &invalid):
-		return obstacle{what: "the certificate of " + at + " is not valid", remedy: "check its dates and its use", configuration: true}
-	case errors.As(err, &other):
-		return obstacle{what: "the certificate of " + at + " cannot be verified: " + oneLine(other.Err.Error()), remedy: "check the certificate", configuration: true}
-	case withoutTLS(err) && loopback(host):
-		return obstacle{what: at + " does not speak TLS", remedy: fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): to this machine clear text will do", s.target.url.source("sslmode")), configuration: true}
-	case withoutTLS(err):
-		return obstacle{what: at + " does not speak TLS", remedy: "turn TLS on there (ssl = on); without it the password and all rows could be read on the way", configuration: true}
-	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
-		return obstacle{what: at + " ended the TLS handshake: " + op.Err.Error(), remedy: "check what it wants: perhaps a client certificate (sslcert and sslkey in DATABASE_URL), or a newer version of TLS", configuration: true}
-	case pgconn.Timeout(err), errors.Is(err, context.DeadlineExceeded):
-		return obstacle{what: "no answer from " + at + " in time", remedy: where + "its firewall or security group lets this network in"}
-	case errors.As(err, &op) && op.Op == "dial":
-		return obstacle{what: fmt.Sprintf("cannot connect to %s: %v", at, op.Err), remedy: where + "the server runs and lets this network in"}
-	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
-		return obstacle{what: at + " is not what target_session_attrs asks for", remedy: "it passes when the fail-over is done; else check the hosts in DATABASE_URL"}
-	case op != nil:
-		return obstacle{what: "the connection to " + at + " broke: " + op.Err.Error(), remedy: where + "the server runs"}
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return obstacle{what: "the connection to " + at + " broke", remedy: where + "the server runs"}
-	default:
+	case fault.UnknownAuthority:
+		o.what, o.remedy = "the certificate of "+at+" is signed by an authority that is not trusted here", "name its root certificates in "+url+" with sslrootcert=<file>"
+	case fault.WrongHost:
+		o.what, o.remedy = "the certificate of "+at+" is for another host name", "use in "+url+" the name that the certificate has"
+	case fault.InvalidCertificate:
+		o.what, o.remedy = "the certificate of "+at+" is not valid", "check its dates and its use"
+	case fault.Unverified:
+		o.what, o.remedy = "the certificate of "+at+" cannot be verified: "+oneLine(t.Detail.Error()), "check the certificate"
+	case fault.Alert:
+		o.what, o.remedy = at+" ended the TLS handshake: "+t.Detail.Error(), "check what it wants: perhaps a client certificate (sslcert and sslkey in "+url+"), or a newer version of TLS"
+	case fault.Timeout:
+		o.what, o.remedy = "no answer from "+at+" in time", reach+"its firewall or security group lets this network in"
+	case fault.Refused:
+		o.what, o.remedy = fmt.Sprintf("cannot connect to %s: %v", at, t.Detail), reach+"the server runs and lets this network in"
+	case fault.Broken:
+		o.what, o.remedy = "the connection to "+at+" broke", reach+"the server runs"
+		if t.Detail != nil {
+			o.what += ": " + t.Detail.Error()
+		}
+	case fault.Unknown, fault.NoTLS: // withoutTLS has found NoTLS before
 		_, why, found := strings.Cut(err.Error(), "): ")
 		if !found {
 			why = err.Error()
 		}
-		return obstacle{what: "no session with " + at + ": " + oneLine(why), remedy: "check the parameters in DATABASE_URL, and that a Postgres answers there", configuration: true}
+		return configuration("no session with "+at+": "+oneLine(why), "check the parameters in "+url+", and that a Postgres answers there")
 	}
+	return o
+}
+
+// sessionRefused judges an error of the server before there is a session. Its text holds no values
+// of rows then, and says most.
+func (s *Store) sessionRefused(err *pgconn.PgError, c *pgconn.Config) obstacle {
+	cause := message.CauseTransient
+	if judgeSession(err) == blameConfiguration {
+		cause = message.CauseConfiguration
+	}
+	return obstacle{describeSession(err), s.sessionRemedy(err, c), cause, err.Code}
+}
+
+// oneLine makes a text that somebody else wrote fit for an error.
+func oneLine(text string) string {
+	const most = 300
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
+	}
+	return text
 }
 
 // withoutTLS reports whether an attempt found that its host does not speak TLS.
 func withoutTLS(attempt error) bool {
-	var record tls.RecordHeaderError
-	return errors.As(attempt, &record) || strings.Contains(attempt.Error(), "server refused TLS connection")
+	return fault.Network(attempt).Kind == fault.NoTLS || strings.Contains(attempt.Error(), "server refused TLS connection")
 }
 
 // allowsClearText reports whether a configuration has the host of an attempt

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
 )
@@ -75,8 +76,8 @@ func TestAHostThatIsSilent(t *testing.T) {
 			}
 			defer cancel()
 			_, err := store.Connect(ctx)
-			ours, ok := errors.AsType[*postgres.DatabaseError](err)
-			if !ok || !strings.HasPrefix(err.Error(), "connect to the database: ") || !strings.Contains(err.Error(), tt.want) || ours.Cause != message.CauseTransient {
+			f := fault.Of(err)
+			if f == nil || !strings.HasPrefix(err.Error(), "connect to the database: ") || !strings.Contains(err.Error(), tt.want) || f.Cause != message.CauseTransient {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			for _, end := range []error{context.DeadlineExceeded, context.Canceled} {

@@ -111,10 +111,6 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 		k.equal("fresh.", keyNames(t), typed))
 }
 
-// discardedState is invalid_argument_for_width_bucket_function: buckets that
-// are not at least one.
-const discardedState = "2201G"
-
 // plainSQL inserts without ON CONFLICT and RETURNING, which need the policies
 // and grants for SELECT too. It is only ever rolled back.
 func plainSQL(t *batch.Table) string {

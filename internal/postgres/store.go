@@ -12,14 +12,15 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/message"
-	"sluice/internal/rdsroots"
 )
 
 // Store writes the batches of one table. It is safe for concurrent use: every
 // Insert has a connection of its own.
 type Store struct {
 	table    *batch.Table
+	names    fault.Names
 	target   *target
 	logins   Logins
 	log      *slog.Logger
@@ -58,6 +59,9 @@ func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
 // the server is.
 func WithLog(log *slog.Logger) Option { return func(s *Store) { s.log = log } }
 
+// WithNames has errors name the setting and the commands that the caller has.
+func WithNames(names fault.Names) Option { return func(s *Store) { s.names = names } }
+
 // WithSleep replaces the wait between attempts, which reports whether it ended
 // before the context did; simulations turn their own clock.
 func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
@@ -70,17 +74,18 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 // Open checks the URL and makes the store of a table. It does not connect.
 // The URL may be empty if logins come from elsewhere.
 func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
-	roots := sync.OnceValue(rdsroots.Pool)
-	target, err := parseURL(databaseURL, roots)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{table: t, target: target, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
+	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)
 	}
-	if target.needsRoots() {
+	s.names.URL = cmp.Or(s.names.URL, "the database's URL")
+	roots := sync.OnceValue(readRoots)
+	var err error
+	if s.target, err = parseURL(databaseURL, s.names.URL, roots); err != nil {
+		return nil, err
+	}
+	if s.target.needsRoots() {
 		// To read them takes longer than all else here (10 ms the first time).
 		// A function that starts has processors to spare; one that runs has a
 		// part of one.
@@ -125,9 +130,10 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	whole.divisible = b.Redelivered() && b.Len() > 1
 	slow, err := whole.persist(ctx)
 	if slow {
-		return s.halve(ctx, whole)
+		result, err := s.halve(ctx, whole)
+		return result, outward(err)
 	}
-	return whole.result, err
+	return whole.result, outward(err)
 }
 
 // insertion is one attempt to store rows of a batch.
@@ -191,12 +197,12 @@ func (in *insertion) learn() {
 }
 
 // fault turns the server's error of a statement into one of ours.
-func (in *insertion) fault(doing string, err *pgconn.PgError) *DatabaseError {
+func (in *insertion) fault(doing string, err *pgconn.PgError) *failure {
 	return in.store.refusal(doing, err, in.catalog)
 }
 
 // failed is fault for a statement that inserts.
-func (in *insertion) failed(err *pgconn.PgError) *DatabaseError {
+func (in *insertion) failed(err *pgconn.PgError) *failure {
 	return in.fault(in.store.inserting, err)
 }
 

@@ -32,10 +32,11 @@ type target struct {
 // row to be lost, which are sent again after 1 and 3 seconds.
 const connectTimeout = 4 * time.Second
 
-// parseURL reads a connection URL. An empty one leaves all to a secret. It
-// asks for the roots only where pgx needs them at once, which verify-ca does.
-func parseURL(text string, roots func() *x509.CertPool) (*target, error) {
-	u, err := splitURL(text)
+// parseURL reads a connection URL, which errors call by the name of its setting. An empty one
+// leaves all to a secret. It asks for the roots only where pgx needs them at once, which verify-ca
+// does.
+func parseURL(text, name string, roots func() *x509.CertPool) (*target, error) {
+	u, err := splitURL(text, name)
 	if err != nil {
 		return nil, err
 	}

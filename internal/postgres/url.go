@@ -12,13 +12,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-var errForm = errors.New("DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (in a password write @ : / as %40 %3A %2F)")
-
-var errQuery = errors.New("DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
-
 // connURL is a connection URL. It is taken apart no further than is needed:
 // pgx reads it as it is written, and net/url knows no URL with several hosts.
 type connURL struct {
+	name       string // of the setting that holds it, for errors
 	text       string // up to the query
 	parameters []parameter
 }
@@ -26,13 +23,14 @@ type connURL struct {
 // parameter is one of the query: its name, and how it is written.
 type parameter struct{ name, value, raw string }
 
-func splitURL(text string) (u connURL, err error) {
+func splitURL(text, name string) (u connURL, err error) {
+	u.name = name
 	if text == "" {
 		return u, nil
 	}
 	scheme, rest, _ := strings.Cut(text, "://")
 	if scheme != "postgres" && scheme != "postgresql" {
-		return u, errForm
+		return u, u.badForm()
 	}
 	hosts := 0
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' { // a password may have a question mark
@@ -45,22 +43,32 @@ func splitURL(text string) (u connURL, err error) {
 	u.text = scheme + "://" + rest
 	// Of a password with an @ or a slash the rest would be taken for a host, looked up, and shown in errors.
 	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
-		return u, errForm
+		return u, u.badForm()
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		name, err := url.PathUnescape(strings.Trim(key, " ")) // to pgx, as to libpq, blanks around are nothing
 		if err != nil || name == "" && pair != "" {
-			return u, errQuery
+			return u, u.badQuery()
 		}
 		if value, err = url.PathUnescape(strings.Trim(value, " ")); err != nil {
-			return u, errQuery
+			return u, u.badQuery()
 		}
 		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
 			u.parameters = append(u.parameters, parameter{name, value, pair})
 		}
 	}
 	return u, nil
+}
+
+// badForm returns the error of a URL that cannot be read up to its query.
+func (u *connURL) badForm() error {
+	return errors.New(u.name + " is not a valid URL; expected postgres://user:password@host:5432/database (in a password write @ : / as %40 %3A %2F)")
+}
+
+// badQuery returns the error of a URL whose query cannot be read.
+func (u *connURL) badQuery() error {
+	return errors.New(u.name + " is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
 }
 
 // with is the URL with more parameters, each after an ampersand.
@@ -118,7 +126,7 @@ func (u *connURL) source(name string) string {
 			return k.variable
 		}
 	}
-	return "DATABASE_URL"
+	return u.name
 }
 
 // known are the parameters that pgx checks or sends, and the variables that it
@@ -176,10 +184,10 @@ func (u *connURL) problem(more string) error {
 			bad = append(bad, u.invalid("service", "the name of a service in the file of PGSERVICEFILE", err))
 			complaint = ""
 		default:
-			if _, err := (&connURL{text: u.text}).complaint(more); err == nil {
-				return errQuery
+			if _, err := (&connURL{name: u.name, text: u.text}).complaint(more); err == nil {
+				return u.badQuery()
 			}
-			return errForm
+			return u.badForm()
 		}
 	}
 	return errors.New(strings.Join(bad, ", and "))
@@ -192,7 +200,7 @@ func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 	if err != nil {
 		return nil, err
 	}
-	whole, err := splitURL(u.with(more))
+	whole, err := splitURL(u.with(more), u.name)
 	if err != nil {
 		return nil, err
 	}
@@ -225,11 +233,11 @@ func (u *connURL) invalid(name, want string, err error) string {
 		name, want = "sslkey", "the file of a key in PEM, and sslcert the file of its certificate"
 	}
 	where := u.source(name)
-	if where == "DATABASE_URL" {
+	if where == u.name {
 		where += ": " + name
 	}
-	if name == "port" && where == "DATABASE_URL: port" {
-		return errForm.Error() // most likely something of the password
+	if name == "port" && where == u.name+": port" {
+		return u.badForm().Error() // most likely something of the password
 	}
 	if ok {
 		return fmt.Sprintf("%s: %s: %v", where, file.Path, file.Err)

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -56,9 +57,7 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 		}
 		if in.emptied(row, err, catalog) {
 			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
-			e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: err.Code, settled: true}
-			e.say(in.store.inserting, in.store.shown(err, catalog), "the message has a value for the column, and a trigger takes it away: fix that")
-			ours = cmp.Or(ours, error(e))
+			ours = cmp.Or(ours, in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger takes it away: fix that"))
 			continue
 		}
 		v, why := in.verdict(err, catalog, passes)
@@ -73,7 +72,7 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 // emptied reports whether a row is refused for a NULL where it has a value: a
 // trigger has set it.
 func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
-	if err.Code != "23502" || c == nil || !c.ours(err) || in.store.judge(err, c).inside || c.inLedger(err) {
+	if !ofNotNull(err) || c == nil || !c.ours(err) || in.store.judge(err, c).inside || c.inLedger(err) {
 		return false
 	}
 	column := position(in.batch, err.ColumnName)
@@ -103,7 +102,7 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 	}
 	switch blame {
 	case blameMessage:
-		own := in.store.names(err, catalog)
+		own := in.store.ownNames(err, catalog)
 		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
 		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 	case blameConfiguration:
@@ -139,9 +138,12 @@ func (in *insertion) computed(failed *pgconn.PgError) error {
 	if failed.ColumnName == "" {
 		what = "the column, constraint or index " + name
 	}
-	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: failed.Code, settled: true}
-	e.say(in.store.inserting, "SQLSTATE "+failed.Code+" from "+what, "it fails for every row, whatever the model fills: fix it")
-	return e
+	return settle(databaseError(fault.Error{
+		Cause:  message.CauseConfiguration,
+		Code:   failed.Code,
+		What:   in.store.inserting + ": SQLSTATE " + failed.Code + " from " + what,
+		Remedy: "it fails for every row, whatever the model fills: fix it",
+	}))
 }
 
 // discarded reports whether a statement of ours found that the database had
@@ -185,19 +187,22 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	return hidden, nil
 }
 
-// selectPolicy is the error of rows that only a policy for SELECT refuses.
+// explained returns the error of some rows with a remedy that only their circumstances show.
+func (in *insertion) explained(err *pgconn.PgError, cause message.Cause, remedy string) error {
+	return settle(databaseError(fault.Error{
+		Cause: cause, Code: err.Code, What: in.store.inserting + ": " + in.store.shown(err, in.catalog), Remedy: remedy,
+	}))
+}
+
+// selectPolicy returns the error of rows that only a policy for SELECT refuses.
 func (in *insertion) selectPolicy(err *pgconn.PgError) error {
-	e := &DatabaseError{Cause: message.CauseConfiguration, SQLState: err.Code, settled: true}
-	e.say(in.store.inserting, in.store.shown(err, in.catalog), fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
-	return e
+	return in.explained(err, message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
 }
 
 // spoils is the error of rows that refer to others of their batch, and that
 // are not stored because one of them is refused.
 func (in *insertion) spoils(err *pgconn.PgError) error {
-	e := &DatabaseError{Cause: message.CauseTransient, SQLState: err.Code, settled: true}
-	e.say(in.store.inserting, in.store.shown(err, in.catalog), "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
-	return e
+	return in.explained(err, message.CauseTransient, "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
 }
 
 // examine finds out why the database took a row and does not have its key: it
@@ -235,9 +240,11 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if c != nil && len(c.Triggers) > 0 {
 		remedy += "; triggers that may change it: " + strings.Join(c.Triggers, ", ")
 	}
-	e := &DatabaseError{Cause: message.CauseConfiguration, settled: true}
-	e.say(s.inserting, "the database changes the key of a row, so that its next delivery is not recognised", remedy)
-	return e
+	return settle(databaseError(fault.Error{
+		Cause:  message.CauseConfiguration,
+		What:   s.inserting + ": the database changes the key of a row, so that its next delivery is not recognised",
+		Remedy: remedy,
+	}))
 }
 
 // rewritten reports whether the answer to an insert of a row shows another key
@@ -246,7 +253,7 @@ func (in *insertion) rewritten(a answer, c *catalog) bool {
 	if a.refused == nil {
 		return len(a.values) == 1 && a.values[0] == 0
 	}
-	if c == nil || a.refused.Code != "23505" {
+	if c == nil || !ofUnique(a.refused) {
 		return false
 	}
 	k, ok := c.constraint(a.refused)

@@ -35,11 +35,10 @@ var may = map[string]struct{ imports, why string }{
 	"internal/config":   {"internal/mask internal/model models", "the environment, checked; what it means is done elsewhere"},
 	"internal/emf":      {"internal/ingest internal/message", "one line for each report"},
 
-	"internal/postgres": {"internal/batch internal/message internal/credentials/login internal/rdsroots internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value; it connects with a login, and trusts RDS"},
+	"internal/postgres": {"internal/batch internal/message internal/credentials/login internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value; it connects with a login, and trusts RDS"},
 	"internal/sqlite":   {"internal/batch internal/message internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value"},
 
 	"internal/credentials/login": {"", "who connects; stores and credentials share it"},
-	"internal/rdsroots":          {"", "certificates"},
 	"internal/region":            {"", "one form, for everybody who calls AWS"},
 	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/region internal/fault", "secrets and tokens become logins and keyrings"},
 	"internal/sqs":               {"internal/message internal/region internal/fault internal/wait", "the calls of SQS"},

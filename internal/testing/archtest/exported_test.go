@@ -34,7 +34,6 @@ var forTests = map[string]string{
 	"internal/model.MessageNamespace":     pending,
 	"internal/model.MessageUUID":          pending,
 	"internal/model.Names":                pending,
-	"internal/rdsroots.Bundle":            pending,
 }
 
 const (

@@ -1,0 +1,246 @@
+package postgres
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+)
+
+// describe shows the code of a server's error. Store.shown adds names.
+func describe(err *pgconn.PgError) string {
+	if ofPooler(err) && fatal(err) {
+		return describeSession(err)
+	}
+	return describeCode(err)
+}
+
+// describeSession shows an error of a server that gives no session, with its text.
+func describeSession(err *pgconn.PgError) string {
+	if err.Message == "" {
+		return describeCode(err)
+	}
+	return describeCode(err) + ": " + oneLine(err.Message)
+}
+
+func describeCode(err *pgconn.PgError) string {
+	if name := conditions[err.Code]; name != "" {
+		return fmt.Sprintf("SQLSTATE %s (%s)", err.Code, name)
+	}
+	return "SQLSTATE " + err.Code
+}
+
+// hint adds to a remedy which command helps, if there is one.
+func hint(remedy, command, does string) string {
+	if command == "" {
+		return remedy
+	}
+	return remedy + ": `" + command + "`" + does
+}
+
+// pooled returns what to do when prepared statements are not where they should be.
+func (s *Store) pooled() string {
+	return "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to " + s.names.URL
+}
+
+// secured names what row-level security is about. The server's error does not.
+func (s *Store) secured(c *catalog) string {
+	switch {
+	case s.table.Ledger == "" || c != nil && !c.Policy.Ledger:
+		return table(s.table)
+	case c == nil || c.Policy.Table || c.View:
+		return fmt.Sprintf("%s or of its ledger %s", table(s.table), ledger(s.table))
+	default:
+		return "the ledger " + ledger(s.table)
+	}
+}
+
+// remedy says what to do about an error of the server.
+func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
+	switch {
+	case j.inside && j.function != "":
+		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table(s.table))
+	case j.inside:
+		return fmt.Sprintf("it arose in a trigger or function of %s, not in the table: fix that", table(s.table))
+	case j.policy:
+		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", s.secured(c))
+	}
+	switch err.Routine {
+	case "check_enable_rls":
+		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, with which nothing may be filtered: ALTER ROLE … SET row_security = on", s.secured(c))
+	case "nextval_internal":
+		sequences := "its sequences"
+		if c != nil && len(c.Sequences) > 0 {
+			sequences = strings.Join(c.Sequences, ", ")
+		}
+		if err.Code == "42501" {
+			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table(s.table), sequences)
+		}
+		return fmt.Sprintf("a sequence of %s is used up, of %s: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
+	case "GetNewTransactionId", "GetNewMultiXactId":
+		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
+	case "PreCommit_Notify", "asyncQueueAddEntries":
+		return "the queue of NOTIFY is full: end the session that listens and does not read, pg_notification_queue_usage() shows how full it is"
+	}
+	if atRuntime(err) {
+		return fmt.Sprintf("an expression of %s fails: check its defaults, generated columns, constraints and policies, and the settings that they read", table(s.table))
+	}
+	switch err.Code {
+	case "42P01", "3F000":
+		create := hint("create the table "+table(s.table), s.names.Migrate, "")
+		if s.names.Migrate != "" && s.names.Schema != "" {
+			create += ", or `" + s.names.Schema + "` prints the SQL"
+		}
+		if s.table.Schema != "" { // the server says no more than that there is no such table
+			create += "; " + createSchema(s.table)
+		}
+		return create
+	case "42703":
+		return hint("the table lacks a column of the model", s.names.Schema, " prints the SQL that it means")
+	case "42501":
+		schema := ""
+		if s.table.Schema != "" {
+			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
+		}
+		// The server's error has no field that says which it is.
+		tables := "INSERT on " + table(s.table)
+		if s.table.Ledger != "" {
+			tables += ", INSERT on " + ledger(s.table)
+		}
+		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
+	case "42P10", "55000":
+		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(keyNames(s.table), ", ")), s.names.Schema, " prints the one that it needs")
+	case "0A000":
+		return fmt.Sprintf("INSERT … ON CONFLICT does not work where %[1]s has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition", table(s.table))
+	case "42804", "428C9":
+		return hint("a column of the table has another type than the model says", s.names.Schema, " prints the SQL that it means")
+	case "23502":
+		switch own := s.ownNames(err, c); {
+		case own.column != "":
+			return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(own.column))
+		case own.domain != "":
+			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table(s.table))
+		}
+	case "23514":
+		if err.ConstraintName == "" && err.DataTypeName == "" {
+			of := table(s.table)
+			if c != nil && c.inLedger(err) {
+				of = "the ledger " + ledger(s.table)
+			}
+			return fmt.Sprintf("no partition of %s takes the row; create it", of)
+		}
+	case "25006":
+		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in " + s.names.URL
+	case "55P03":
+		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
+	case "57014":
+		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
+	case "26000", "42P05":
+		return s.pooled()
+	case "08P01":
+		if strings.Contains(err.Message, "prepared statement") {
+			return s.pooled()
+		}
+		return s.sessionRemedy(err, &s.target.parsed.Config)
+	case "53300":
+		return "lower the number of concurrent invocations, or raise max_connections"
+	}
+	switch classOf(err.Code) {
+	case "22", "23", "54":
+		return fmt.Sprintf("it is about columns of %s that the model does not fill: check their defaults, constraints and sequences", table(s.table))
+	}
+	return ""
+}
+
+// sessionRemedy says what to do about it.
+func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
+	const maxClients = "lower the number of concurrent invocations, or raise the limit: max_connections, CONNECTION LIMIT of the role or the database, or that of the pooler"
+	text := strings.ToLower(err.Message)
+	if name := s.culprit(err, c); name != "" {
+		where := s.target.url.source(name)
+		if err.Code == "42704" || err.Code == "08P01" {
+			return fmt.Sprintf("%s is not a setting of this server, nor a parameter that pgx knows: take it out of %s", name, where)
+		}
+		return fmt.Sprintf("correct %s in %s, or take it out", name, where)
+	}
+	switch err.Code {
+	case "28P01", "28000":
+		return "check the user and the password in " + s.names.URL + ", and the server's pg_hba.conf"
+	case "3D000":
+		return "check the name of the database at the end of " + s.names.URL
+	case "42501":
+		if err.Routine == "CheckMyDatabase" {
+			return fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", batch.Quote(c.Database), batch.Quote(c.User))
+		}
+		return "the role may not have what is set for it: check the parameters in " + s.names.URL
+	case "55000":
+		return fmt.Sprintf("if it is to take connections: ALTER DATABASE %s ALLOW_CONNECTIONS true; else check the name of the database in %s", batch.Quote(c.Database), s.names.URL)
+	case "42704", "42601", "42602", "22023", "55P02":
+		return "check the parameters in " + s.names.URL + ", such as options, and PGOPTIONS"
+	case "53300":
+		return maxClients
+	case "57P03":
+		return "it passes when the server is up"
+	case "25006":
+		return "this server is a replica or read only; it passes when the fail-over is done"
+	case "58P01":
+		return "a file that the server loads for each session is missing there: check session_preload_libraries"
+	case "P0001":
+		return "a login event trigger of the database refuses the session: check that"
+	case "08P01":
+		switch {
+		case strings.Contains(text, "no more connections") || strings.Contains(text, "connections exceeded"):
+			return maxClients
+		case strings.Contains(text, "ssl required") || strings.Contains(text, "requires tls"):
+			return fmt.Sprintf("the pooler wants TLS: set sslmode=verify-full (%s)", s.target.url.source("sslmode"))
+		case poolerRefuses(err):
+			return "the pooler refuses it: check database, user, password and parameters in " + s.names.URL + ", and the pooler's own configuration"
+		}
+		return "the pooler says so: check that it reaches its server"
+	}
+	return ""
+}
+
+// culprit finds the parameter that an error is about: of those that were sent,
+// the one that it quotes. The words around it depend on the server's language.
+func (s *Store) culprit(err *pgconn.PgError, c *pgconn.Config) string {
+	if !ofParameter(err) {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.RuntimeParams)) {
+		if name == "client_encoding" || name == "application_name" {
+			continue
+		}
+		if quoted := strings.ToLower(name); strings.Contains(strings.ToLower(err.Message), `"`+quoted+`"`) || strings.HasSuffix(strings.ToLower(err.Message), ": "+quoted) {
+			return name
+		}
+	}
+	return ""
+}
+
+// migrateRemedy is what to do about an error that CREATE TABLE meets in another
+// way than INSERT does, and empty for others.
+func (s *Store) migrateRemedy(code string) string {
+	switch {
+	case code == "42501":
+		schema := "schema"
+		if s.table.Schema != "" {
+			schema += " " + batch.Quote(s.table.Schema)
+		}
+		return "grant the role CREATE and USAGE on the " + schema + ", or let the owner of the tables migrate"
+	case code == "3F000" && s.table.Schema != "":
+		return createSchema(s.table) + "; only tables are created here"
+	case code == "3F000":
+		return "no schema in the role's search_path exists: create one of them, as in CREATE SCHEMA public, change the search_path, or name an existing schema in the model, as in table: public." + s.table.Name
+	}
+	return ""
+}
+
+// createSchema says how to create the schema of a model's table.
+func createSchema(t *batch.Table) string {
+	return fmt.Sprintf("the schema %[1]s must exist: CREATE SCHEMA IF NOT EXISTS %[1]s", batch.Quote(t.Schema))
+}
