@@ -46,7 +46,7 @@ func TestNetwork(t *testing.T) {
 		{name: "clear text", err: hello(t, nil, &tls.Config{ServerName: host}), kind: fault.NoTLS, cause: configuration},
 		{name: "HTTP instead of HTTPS", err: get(t), kind: fault.NoTLS, cause: configuration},
 		{
-			name: "another version of TLS", err: hello(t, &tls.Config{Certificates: []tls.Certificate{valid}, MinVersion: tls.VersionTLS13}, &tls.Config{ServerName: host, MaxVersion: tls.VersionTLS12}),
+			name: "another version of TLS", err: hello(t, &tls.Config{Certificates: []tls.Certificate{valid}, MinVersion: tls.VersionTLS13}, &tls.Config{ServerName: host, MaxVersion: tls.VersionTLS12}), //nolint:gosec // an old client
 			kind: fault.Alert, cause: configuration, detail: "protocol version",
 		},
 		{name: "a stranger's certificate", err: handshake(t, valid, host), kind: fault.UnknownAuthority, cause: configuration},
@@ -126,14 +126,14 @@ func closed(t *testing.T) string {
 
 func dial(t *testing.T, address string) error {
 	t.Helper()
-	_, err := net.Dial("tcp", address) //nolint:noctx // it is refused at once
+	_, err := net.Dial("tcp", address)
 	return err
 }
 
 // late reads when the time for it is up.
 func late(t *testing.T) error {
 	t.Helper()
-	c, err := net.Dial("tcp", listen(t).Addr().String()) //nolint:noctx // the system accepts
+	c, err := net.Dial("tcp", listen(t).Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,11 +150,11 @@ func hear(t *testing.T, before func(*net.TCPConn)) error {
 	go func() {
 		if c, err := l.Accept(); err == nil {
 			_, _ = c.Read(make([]byte, 1))
-			before(c.(*net.TCPConn)) //nolint:errcheck,forcetypeassert // the listener is of TCP
+			before(c.(*net.TCPConn)) //nolint:forcetypeassert // the listener is of TCP
 			_ = c.Close()
 		}
 	}()
-	c, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // the system accepts
+	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,8 +245,8 @@ func endsOthers(code string) bool {
 	return code == "" || code == "25006" || strings.HasPrefix(code, "57P")
 }
 
-// unexpectedAnswer stands for an answer that is not what the statement returns.
-var unexpectedAnswer = &pgconn.PgError{Code: "XX000"}
+// errUnexpected stands for an answer that is not what the statement returns.
+var errUnexpected = &pgconn.PgError{Code: "XX000"}
 
 // fatal reports whether an error ended the session. Poolers send no severity but in words.
 func fatal(err *pgconn.PgError) bool {

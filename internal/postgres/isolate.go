@@ -107,7 +107,7 @@ func (in *insertion) order(ctx context.Context) error {
 	in.rows = native
 	in.rank(&answers[0])
 	if in.class == nil {
-		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, unexpectedAnswer))
+		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, errUnexpected))
 	}
 	for _, row := range all {
 		if in.foreign[row] { // equal to no other: it has no place in the index

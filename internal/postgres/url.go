@@ -23,14 +23,15 @@ type connURL struct {
 // parameter is one of the query: its name, and how it is written.
 type parameter struct{ name, value, raw string }
 
-func splitURL(text, name string) (u connURL, err error) {
-	u.name = name
+// splitURL takes a URL apart. Errors call it by the name of its setting.
+func splitURL(text, setting string) (connURL, error) {
+	u := connURL{name: setting}
 	if text == "" {
 		return u, nil
 	}
 	scheme, rest, _ := strings.Cut(text, "://")
 	if scheme != "postgres" && scheme != "postgresql" {
-		return u, u.badForm()
+		return u, badForm(setting)
 	}
 	hosts := 0
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' { // a password may have a question mark
@@ -43,16 +44,16 @@ func splitURL(text, name string) (u connURL, err error) {
 	u.text = scheme + "://" + rest
 	// Of a password with an @ or a slash the rest would be taken for a host, looked up, and shown in errors.
 	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
-		return u, u.badForm()
+		return u, badForm(setting)
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		name, err := url.PathUnescape(strings.Trim(key, " ")) // to pgx, as to libpq, blanks around are nothing
 		if err != nil || name == "" && pair != "" {
-			return u, u.badQuery()
+			return u, badQuery(setting)
 		}
 		if value, err = url.PathUnescape(strings.Trim(value, " ")); err != nil {
-			return u, u.badQuery()
+			return u, badQuery(setting)
 		}
 		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
 			u.parameters = append(u.parameters, parameter{name, value, pair})
@@ -62,13 +63,13 @@ func splitURL(text, name string) (u connURL, err error) {
 }
 
 // badForm returns the error of a URL that cannot be read up to its query.
-func (u *connURL) badForm() error {
-	return errors.New(u.name + " is not a valid URL; expected postgres://user:password@host:5432/database (in a password write @ : / as %40 %3A %2F)")
+func badForm(name string) error {
+	return errors.New(name + " is not a valid URL; expected postgres://user:password@host:5432/database (in a password write @ : / as %40 %3A %2F)")
 }
 
 // badQuery returns the error of a URL whose query cannot be read.
-func (u *connURL) badQuery() error {
-	return errors.New(u.name + " is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
+func badQuery(name string) error {
+	return errors.New(name + " is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
 }
 
 // with is the URL with more parameters, each after an ampersand.
@@ -185,9 +186,9 @@ func (u *connURL) problem(more string) error {
 			complaint = ""
 		default:
 			if _, err := (&connURL{name: u.name, text: u.text}).complaint(more); err == nil {
-				return u.badQuery()
+				return badQuery(u.name)
 			}
-			return u.badForm()
+			return badForm(u.name)
 		}
 	}
 	return errors.New(strings.Join(bad, ", and "))
@@ -237,7 +238,7 @@ func (u *connURL) invalid(name, want string, err error) string {
 		where += ": " + name
 	}
 	if name == "port" && where == u.name+": port" {
-		return u.badForm().Error() // most likely something of the password
+		return badForm(u.name).Error() // most likely something of the password
 	}
 	if ok {
 		return fmt.Sprintf("%s: %s: %v", where, file.Path, file.Err)
