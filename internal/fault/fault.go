@@ -1,13 +1,13 @@
-// Package fault is the one error for what sluice depends on and does not own:
-// the database, the queues, AWS's credentials and secrets.
+// Package fault is the one error for what sluice depends on and does not own: the database, the
+// queues, AWS's credentials and secrets.
 //
-// An Error says what happened and where (What), and what to do about it
-// (Remedy). Both hold names of settings, hosts and objects of the database, and
-// never a value of a message or of a secret: the packages that build one see to
-// that. Network is the one place that tells errors of networks and of TLS apart.
+// An Error says what happened and where (What), and what to do about it (Remedy). Both hold names
+// of settings, hosts and objects of the database, and never a value of a message or of a secret:
+// the packages that build one see to that. Network is the one place that tells errors of networks
+// and of TLS apart.
 //
-// It is a leaf beside message: the stores, sqs and credentials build its errors,
-// and everyone may read them.
+// It is a leaf beside message: the stores, sqs and credentials build its errors, and everyone may
+// read them.
 package fault
 
 import (
@@ -17,8 +17,8 @@ import (
 	"sluice/internal/message"
 )
 
-// Source is what failed. It is the first part of the errorType that Lambda
-// shows, as in "DatabaseError".
+// Source is what failed. It is the first part of the errorType that Lambda shows, as in
+// "DatabaseError".
 type Source string
 
 // The sources.
@@ -31,18 +31,18 @@ const (
 // Error is why something outside sluice did not do what it was asked to.
 type Error struct {
 	Source Source
-	// Cause is message.CauseTransient, message.CauseConfiguration, or
-	// message.CauseUnsent for a message that a queue does not take.
+	// Cause is message.CauseTransient, message.CauseConfiguration, or message.CauseUnsent for a
+	// message that a queue does not take.
 	Cause message.Cause
-	// Code is what the other side calls it: an SQLSTATE, a result code of
-	// SQLite, an error code of AWS. It is empty where nobody answered.
+	// Code is what the other side calls it: an SQLSTATE, a result code of SQLite, an error code of
+	// AWS. It is empty where nobody answered.
 	Code string
 	// What says what was being done and what happened.
 	What string
 	// Remedy says what to do next. It is empty where nothing but time helps.
 	Remedy string
-	// Err is the context's error, where that ended the work, and nil otherwise.
-	// The time limit of one attempt is not the context's.
+	// Err is the context's error, where that ended the work, and nil otherwise. The time limit of
+	// one attempt is not the context's.
 	Err error
 }
 
@@ -63,9 +63,8 @@ func Of(err error) *Error {
 	return e
 }
 
-// Cause returns why messages that met err are returned: what an Error says of
-// itself, CauseDeadline where a deadline has passed, and CauseTransient for any
-// other error, since blame needs evidence.
+// Cause returns why messages that met err are returned: what an Error says of itself, CauseDeadline
+// where a deadline has passed, and CauseTransient for any other error, since blame needs evidence.
 func Cause(err error) message.Cause {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return message.CauseDeadline
@@ -84,12 +83,12 @@ func Stopped(ended error) string {
 	return "stopped"
 }
 
-// Names is what remedies call the things of whoever started sluice: the
-// packages that build errors do not know how they were configured.
+// Names is what remedies call the things of whoever started sluice: the packages that build errors
+// do not know how they were configured.
 type Names struct {
 	// URL is the setting that holds the database's URL, as DATABASE_URL.
 	URL string
-	// Migrate and Schema are the commands that create the tables and print
-	// their SQL, as people type them: sluice migrate, sluice schema.
+	// Migrate and Schema are the commands that create the tables and print their SQL, as people
+	// type them: sluice migrate, sluice schema.
 	Migrate, Schema string
 }

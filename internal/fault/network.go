@@ -50,13 +50,13 @@ type Trouble struct {
 	Host string
 	// Addr is the address of the connection, nil where there is none.
 	Addr net.Addr
-	// Detail is the cause within the error of the network or of TLS, nil where
-	// Kind says it all. Its text holds no value.
+	// Detail is the cause within the error of the network or of TLS, nil where Kind says it all.
+	// Its text holds no value.
 	Detail error
 }
 
-// Cause is whether time heals the trouble, or somebody has to fix something. A
-// name that does not exist and a certificate that does not fit stay as they are.
+// Cause is whether time heals the trouble, or somebody has to fix something. A name that does not
+// exist and a certificate that does not fit stay as they are.
 func (t Trouble) Cause() message.Cause {
 	switch t.Kind {
 	case NoSuchHost, NoTLS, Alert, UnknownAuthority, WrongHost, InvalidCertificate, Unverified:
@@ -66,8 +66,8 @@ func (t Trouble) Cause() message.Cause {
 	}
 }
 
-// Network tells apart what a network or TLS says. It does not look at contexts:
-// whether the caller's time is over is for the caller to ask first.
+// Network tells apart what a network or TLS says. It does not look at contexts: whether the
+// caller's time is over is for the caller to ask first.
 func Network(err error) Trouble {
 	var (
 		dns       *net.DNSError

@@ -10,10 +10,11 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/message"
+	"sluice/internal/wait"
 )
 
-// piece is the rows of a batch that one transaction stores: all of them, or a
-// part of a batch that is too slow as a whole.
+// piece is the rows of a batch that one transaction stores: all of them, or a part of a batch that
+// is too slow as a whole.
 type piece struct {
 	store *Store
 	batch *batch.Batch
@@ -21,15 +22,15 @@ type piece struct {
 	grace grace
 	// divisible: a piece that has used half of the time left is divided.
 	divisible bool
-	// last: there is no time to try it as a whole again. What is transient and
-	// may be about a part of the rows is found row by row.
+	// last: there is no time to try it as a whole again. What is transient and may be about a part
+	// of the rows is found row by row.
 	last bool
-	// part: the piece has a share of the time, which one attempt may use up.
+	// part: the piece has a share of the time, and one attempt may use up all of it.
 	part bool
 
 	attempts int
-	met      error  // what the last attempt met that its time did not end
-	fresh    int    // rows that an attempt has committed, and not always proven
+	met      error  // the error of the last attempt that did not end because its time was up
+	fresh    int    // rows that an attempt has committed, and may not have confirmed
 	result   Result // has a verdict for each row of the batch; others than rows stay zero
 }
 
@@ -37,9 +38,8 @@ func (s *Store) piece(b *batch.Batch, rows []int, g grace) *piece {
 	return &piece{store: s, batch: b, rows: rows, grace: g, result: Result{Verdicts: make([]message.Verdict, b.Len())}}
 }
 
-// persist tries the piece until it is stored, until trying again is pointless, or
-// until the time for it is used up. It reports whether the piece is divisible
-// and too slow.
+// persist tries the piece until it is stored, until another try is pointless, or until the time for
+// it is up. It reports whether the piece is divisible and too slow.
 func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	defer func() { err = outOfTime(err, p.met) }()
 	retries := newRetries(ctx, p.store.sleep)
@@ -80,21 +80,20 @@ func countStored(verdicts []message.Verdict) int {
 	return n
 }
 
-// attempted is what came of an attempt.
+// attempted is the result of an attempt.
 type attempted struct {
 	err    error
 	reused bool // the connection was in use before
-	silent bool // the server was not heard
-	cut    bool // the attempt was ended before its context
-	slow   bool // and so that the piece is divided
+	silent bool // the server sent nothing
+	cut    bool // we ended the attempt before its context did
+	slow   bool // and the piece is divided for that
 	again  bool // another attempt may help
 }
 
-// attempt tries the piece once, on one connection. With another it is one that
-// was not in use before.
+// attempt tries the piece once, on one connection; if another is true, on a new one.
 //
-// A connection that was may lead nowhere by now, and the network does not say
-// so. It gets half of the time left to make itself heard.
+// An idle connection may lead nowhere by now, and the network does not report that. The server has
+// half of the time left to answer on it.
 func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	s := p.store
 	p.attempts++
@@ -106,17 +105,17 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	}
 	limited, stop := context.WithCancel(ctx)
 	defer stop()
-	ear := earOf(c.Conn())
-	began := ear.heard.Load()
+	counter := readCounterOf(c.Conn())
+	began := counter.reads.Load()
 	var cut atomic.Bool
 	c.canceller.grace = p.grace
 	deadline, ok := ctx.Deadline()
 	left := time.Until(deadline)
 	divides := ok && p.divisible && left >= leastDivided
 	if divides || ok && c.reused && !p.part {
-		c.canceller.grace = p.grace.within(left / 2)
+		c.canceller.grace = p.grace.forPart(left / 2)
 		timer := time.AfterFunc(left/2, func() {
-			if divides || ear.heard.Load() == began {
+			if divides || counter.reads.Load() == began {
 				cut.Store(true)
 				stop()
 			}
@@ -127,26 +126,25 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last}
 	err = in.run(limited)
 	ended := limited.Err()
-	a := attempted{reused: c.reused, silent: ear.heard.Load() == began}
+	a := attempted{reused: c.reused, silent: counter.reads.Load() == began}
 	met := cmp.Or(fault.Of(err), &fault.Error{})
-	if ended != nil && err != nil && (met.Code == "" || canceled(met.Code)) { // that was us
+	if ended != nil && err != nil && (met.Code == "" || canceled(met.Code)) { // we ended it
 		err = s.fault(ctx, s.inserting, ended)
 		met = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
 	outdated := mayBeOutdated(met.Code) && p.attempts == 1 && c.replaceAt.IsZero()
-	a.err, a.again = err, transient(err) && !settled(err) || outdated
+	a.err, a.again = err, transient(err) && !verdictsHold(err) || outdated
 
-	// The server refused a statement for what is in its catalog: there is no
-	// doubt about the connection, and an outage of that kind must not add a
-	// login to each invocation.
+	// The server refused a statement because of its catalog: the connection is good, and an outage
+	// of that kind must not add a login to each invocation.
 	configuration := met.Code != "" && met.Cause == message.CauseConfiguration && !outdated
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
 	asked := ended != nil || c.canceller.done != nil // a request to cancel may be under way
-	s.release(c, (err == nil || configuration || settled(err)) && !asked)
+	s.release(c, (err == nil || configuration || verdictsHold(err)) && !asked)
 	if a.reused && (a.cut && a.silent || ended == nil && stale(err)) {
 		s.dropIdle()
 	}
@@ -169,18 +167,18 @@ const (
 	// The pauses between attempts grow from firstPause to maxPause, on average.
 	firstPause = 50 * time.Millisecond
 	maxPause   = time.Second
-	// lastAttempt is the time that a deadline leaves to the last attempt, or a
-	// quarter of the time in all where that is less.
+	// lastAttempt is the time that a deadline leaves to the last attempt, or a quarter of the time
+	// in all where that is less.
 	lastAttempt = 250 * time.Millisecond
 )
 
-// retries is the time that is left for further attempts.
+// retries is the time left for more attempts.
 type retries struct {
 	sleep     func(context.Context, time.Duration) bool
 	began     time.Time
 	budget    time.Duration
 	pause     time.Duration
-	simulated time.Duration // how long waits would have taken that took no time
+	simulated time.Duration // the length of waits that a simulation skipped
 }
 
 func newRetries(ctx context.Context, sleep func(context.Context, time.Duration) bool) *retries {
@@ -192,8 +190,8 @@ func newRetries(ctx context.Context, sleep func(context.Context, time.Duration) 
 	return r
 }
 
-// wait pauses before the next attempt, and reports whether there is time for
-// one. The last one begins when the budget ends.
+// wait pauses before the next attempt, and reports whether there is time for one. The last attempt
+// begins when the budget ends.
 func (r *retries) wait(ctx context.Context) bool {
 	left := r.budget - time.Since(r.began) - r.simulated
 	if left <= 0 {
@@ -208,13 +206,4 @@ func (r *retries) wait(ctx context.Context) bool {
 }
 
 // sleep waits, and reports whether the wait ended before ctx did.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
-}
+func sleep(ctx context.Context, d time.Duration) bool { return wait.For(ctx, d) == nil }

@@ -7,9 +7,9 @@ import (
 	"sluice/internal/message"
 )
 
-// BenchmarkIsolate prints what a batch with refused rows costs: the time, the
-// transaction ids (one for each savepoint that something was written behind)
-// and the dead rows that are left in the table. "0 bad" is the happy path.
+// BenchmarkIsolate prints what a batch with refused rows costs: the time, the transaction ids (one
+// for each savepoint that something was written behind) and the dead rows that are left in the
+// table. "0 bad" is the happy path.
 func BenchmarkIsolate(b *testing.B) {
 	for _, n := range []int{10, 1000, 5000} {
 		for _, bad := range []int{0, 1, n / 2} {
@@ -62,8 +62,8 @@ func (s *site) xid() int64 {
 	return s.db.Count(s, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")
 }
 
-// dead counts the dead rows of the table: exactly with the extension, else by
-// the gaps in the places of the living.
+// dead counts the dead rows of the table: exactly with the extension, else by the gaps in the
+// places of the living.
 func (s *site) dead(exactly bool) int64 {
 	s.Helper()
 	if exactly {

@@ -10,9 +10,9 @@ import (
 	"sluice/internal/message"
 )
 
-// TestAServerThatDoesNotReactIsAskedSeldom has a server that takes requests to
-// cancel and goes on, as one whose disk hangs does. Each costs it a connection
-// and a process, so two seconds of it may not see hundreds.
+// TestAServerThatDoesNotReactIsAskedSeldom has a server that takes requests to cancel and goes on,
+// as one whose disk hangs does. Each costs it a connection and a process, so two seconds of it may
+// not see hundreds.
 func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + `
@@ -41,9 +41,9 @@ func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	eventually(t, "the insert has ended", func() bool { return !s.waits() })
 }
 
-// TestAServerThatReactsIsAskedAtOnce has a flight of statements that all wait
-// for locks which somebody holds. To end each of them takes a request, and
-// with a pause of a second between two they would lock out others for minutes.
+// TestAServerThatReactsIsAskedAtOnce has a flight of statements that all wait for locks which
+// somebody holds. To end each of them takes a request, and with a pause of a second between two
+// they would lock out others for minutes.
 func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
 	t.Parallel()
 	const n = 80

@@ -19,8 +19,8 @@ var catalogSQL string
 // catalogAge is how long the store relies on what the catalog said.
 const catalogAge = time.Minute
 
-// catalog is what the server's catalog says of the table and its ledger. It
-// is the evidence for whose fault an error is.
+// catalog is what the server's catalog holds about the table and its ledger: the evidence for whose
+// fault an error is.
 type catalog struct {
 	Relations   []relation   `json:"relations"`
 	View        bool         `json:"view"`  // the table is one, and relations are also those below it
@@ -34,7 +34,7 @@ type catalog struct {
 	Sequences   []string     `json:"sequences"`
 	Conditions  bool         `json:"conditions"` // triggers, policies or partitions have expressions
 	Deferrable  bool         `json:"deferrable"` // constraints of the database can be checked only at COMMIT
-	Deferred    string       `json:"deferred"`   // those that are unless somebody says otherwise, as SQL
+	Deferred    string       `json:"deferred"`   // those that are by default, as SQL
 
 	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
 	// constraints, and a batch 10,000 refused rows.
@@ -51,16 +51,15 @@ type relation struct {
 	Ledger bool   `json:"ledger"`
 }
 
-// constraint is a constraint or an index of a relation, with the columns that
-// it uses.
+// constraint is a constraint or an index of a relation, with the columns that it uses.
 type constraint struct {
 	Schema  string   `json:"schema"`
 	Table   string   `json:"table"`
 	Name    string   `json:"name"`
 	Ledger  bool     `json:"ledger"`
 	Columns []string `json:"columns"`
-	// Expression: it evaluates one, which can fail without naming it. Root: it
-	// is the table's own, and not one of a partition or a child.
+	// Expression: it evaluates one, which can fail without naming it. Root: it is the table's own,
+	// and not one of a partition or a child.
 	Expression bool `json:"expression"`
 	Root       bool `json:"root"`
 }
@@ -85,14 +84,14 @@ func (d domain) named(err *pgconn.PgError) bool {
 	return d.Schema == err.SchemaName && d.Name == err.DataTypeName
 }
 
-// function can be called while a row is inserted: by a trigger, a default, a
-// CHECK, a generated column, an index or a policy.
+// function can be called while a row is inserted: by a trigger, a default, a CHECK, a generated
+// column, an index or a policy.
 type function struct {
 	Name    string `json:"name"`
 	Quoted  string `json:"quoted"` // as in SQL
 	PLpgSQL bool   `json:"plpgsql"`
 	SQL     bool   `json:"sql"`   // it can call others that the catalog does not name
-	Reads   bool   `json:"reads"` // it looks at more than its arguments, it seems
+	Reads   bool   `json:"reads"` // it seems to look at more than its arguments
 }
 
 // policy is what row-level policies for new rows look at.
@@ -104,14 +103,14 @@ type policy struct {
 	Beyond  bool     `json:"beyond"` // more than the row: settings, roles, other tables
 }
 
-// facts are what the store has learned from the server, with when.
+// facts are what the store has learned from the server, and when.
 type facts struct {
 	catalog *catalog
 	keys    *keyFacts
 	read    time.Time
 }
 
-// fresh returns the facts of the last minute.
+// fresh returns the facts, without a catalog that is older than catalogAge.
 func (s *Store) fresh() facts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +120,7 @@ func (s *Store) fresh() facts {
 	return s.facts
 }
 
-// learn notes an answer to a question about the catalog, if it is one.
+// learn keeps the catalog, if the answer has one.
 func (s *Store) learn(a *answer) {
 	if len(a.text) == 0 {
 		return
@@ -141,8 +140,8 @@ func (s *Store) learn(a *answer) {
 	s.facts.catalog, s.facts.read = &c, s.now()
 }
 
-// ours reports whether an error names the table, the ledger or a part of them.
-func (c *catalog) ours(err *pgconn.PgError) bool {
+// covers reports whether an error names the table, the ledger or a part of them.
+func (c *catalog) covers(err *pgconn.PgError) bool {
 	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Schema == err.SchemaName && r.Name == err.TableName })
 }
 
@@ -175,8 +174,7 @@ func (c *catalog) columns(names []string, ledger bool) []string {
 	return all
 }
 
-// withDomain returns the columns whose type is the domain that an error
-// names, or is made of it.
+// withDomain returns the columns whose type is the domain that an error names, or is made of it.
 func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) {
 	for _, k := range c.Columns {
 		if slices.ContainsFunc(k.Domains, func(d domain) bool { return d.named(err) }) {
@@ -187,8 +185,8 @@ func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) 
 	return names, ledger
 }
 
-// function returns the name of a function of the table that an error's
-// context names. Its words follow the server's lc_messages, names do not.
+// function returns the name of the table's function that an error's context names. The words of a
+// context follow the server's lc_messages, names do not.
 func (c *catalog) function(context string) (name string, ok bool) {
 	if context == "" {
 		return "", false
@@ -211,15 +209,14 @@ func (c *catalog) reads(name string) bool {
 	return c != nil && slices.ContainsFunc(c.Functions, func(f function) bool { return f.Name == name && f.Reads })
 }
 
-// signature is how contexts name functions. The queries of foreign keys have
-// operators that look like one.
+// signature is how contexts name functions. The queries of foreign keys have operators that look
+// like one.
 var (
 	signature = regexp.MustCompile(`[\w"]\([\w ,."\[\]]*\)`)
 	operators = regexp.MustCompile(`OPERATOR\([^)]*\)`)
 )
 
-// hasName reports whether a relation or an index has the name, which contexts
-// name too.
+// hasName reports whether a relation or an index has the name, which contexts name too.
 func (c *catalog) hasName(name string) bool {
 	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Name == name }) ||
 		slices.ContainsFunc(c.Constraints, func(k constraint) bool { return k.Name == name })
@@ -244,11 +241,11 @@ func contains(text, name string) bool {
 	}
 }
 
-// knows reports whether the catalog has what an error names. It can be newer.
+// knows reports whether the catalog has what an error names, which can be newer.
 func (c *catalog) knows(err *pgconn.PgError) bool {
 	if err.TableName == "" || raised(err) {
 		return true
 	}
 	_, ok := c.constraint(err)
-	return ok || err.ConstraintName == "" && c.ours(err)
+	return ok || err.ConstraintName == "" && c.covers(err)
 }

@@ -1,5 +1,5 @@
--- What the catalog says of a table ($1) and of its ledger ($2, '' without one), as one JSON document. Whose fault an
--- error is depends on it: judge.go. What an expression uses is in pg_depend, but for what is built in.
+-- What the catalog holds about a table ($1) and its ledger ($2, '' without one), as one JSON document: the evidence for
+-- whose fault an error is (judge.go). pg_depend has what an expression uses, except what is built in.
 WITH RECURSIVE roots AS (
 	SELECT to_regclass($1)::oid AS oid, false AS ledger
 	UNION ALL
@@ -20,8 +20,8 @@ WITH RECURSIVE roots AS (
 ), uses AS NOT MATERIALIZED (
 	SELECT classid, objid, objsubid, refclassid, refobjid, refobjsubid FROM pg_depend WHERE deptype <> 'i'
 ), constraints AS (
-	-- The columns of a foreign key are those on its own side. An index can have more than its constraint says:
-	-- expressions and a predicate.
+	-- The columns of a foreign key are those on its own side. An index can have more than its constraint: expressions
+	-- and a predicate.
 	SELECT r.*, c.conname AS label, c.contype = 'c' OR c.contype = 'x' OR EXISTS (SELECT FROM pg_index x WHERE c.contype IN ('p', 'u') AND x.indexrelid = c.conindid AND (x.indexprs IS NOT NULL OR x.indpred IS NOT NULL)) AS expression, (
 		SELECT array_agg(k) FROM (
 			SELECT unnest(c.conkey) AS k
@@ -55,7 +55,7 @@ WITH RECURSIVE roots AS (
 	SELECT s.attrelid, s.attnum, t.oid, n.nspname AS schema, t.typname AS name
 	FROM types s JOIN pg_type t ON t.oid = s.oid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE s.typtype = 'd'
 ), policies AS (
-	-- Those that decide on new rows of the current role.
+	-- The policies for new rows of the current role.
 	SELECT p.oid, p.polrelid, p.polpermissive, coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid)) AS expression
 	FROM pg_policy p JOIN ours o ON o.oid = p.polrelid
 	WHERE p.polcmd IN ('a', '*') AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE'))
@@ -98,7 +98,7 @@ SELECT json_build_object(
 		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),
 	'policy', json_build_object(
-		-- The server's error does not say which of them refuses a row.
+		-- The server's error does not tell which of them refuses a row.
 		'table', EXISTS (SELECT FROM roots WHERE NOT ledger AND row_security_active(oid)),
 		'ledger', EXISTS (SELECT FROM roots WHERE ledger AND row_security_active(oid)),
 		-- Every row can be seen: a refused one was refused by a policy for INSERT.
@@ -108,7 +108,7 @@ SELECT json_build_object(
 					AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))),
 		'columns', (SELECT json_agg(DISTINCT a.attname) FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid
 			JOIN pg_attribute a ON a.attrelid = p.polrelid AND a.attnum = u.refobjsubid AND a.attnum > 0),
-		-- Settings, roles, clocks, other tables, functions and operators of somebody's own: more than the row decides.
+		-- More than the row decides: settings, roles, clocks, other tables, user-defined functions and operators.
 		'beyond', NOT EXISTS (SELECT FROM policies WHERE polpermissive)
 			OR EXISTS (SELECT FROM roots r WHERE row_security_active(r.oid) AND NOT EXISTS (SELECT FROM policies p WHERE p.polrelid = r.oid AND p.polpermissive))
 			OR EXISTS (SELECT FROM policies p WHERE expression <> 'true' AND NOT EXISTS (SELECT FROM uses u
@@ -116,13 +116,13 @@ SELECT json_build_object(
 			OR EXISTS (SELECT FROM policies WHERE expression ~* '\m(select|user|session_user|system_user|age|current_(user|role|catalog|database|query|schemas?|setting|date|time|timestamp)|now|localtime\w*|timeofday|\w+_timestamp|random|inet_(client|server)_\w+|txid_current\w*|pg_\w+)\M')
 			OR EXISTS (SELECT FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid
 				WHERE u.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass) OR u.refclassid = 'pg_class'::regclass AND u.refobjid <> p.polrelid)),
-	-- Expressions that a row meets and that name nothing when they fail: of triggers, policies and partitions.
+	-- Expressions that name nothing when they fail for a row: those of triggers, policies and partitions.
 	'conditions', EXISTS (SELECT FROM pg_trigger t JOIN ours ON t.tgrelid = ours.oid WHERE t.tgqual IS NOT NULL AND t.tgenabled IN ('O', 'A'))
 		OR EXISTS (SELECT FROM pg_partitioned_table p JOIN ours ON p.partrelid = ours.oid WHERE p.partexprs IS NOT NULL)
 		OR EXISTS (SELECT FROM pg_policy p JOIN ours ON p.polrelid = ours.oid JOIN pg_class c ON c.oid = ours.oid AND c.relrowsecurity
 			WHERE pg_get_expr(p.polqual, p.polrelid) <> 'true' OR pg_get_expr(p.polwithcheck, p.polrelid) <> 'true'),
-	-- Also of other tables of the schema: triggers write to them. A name that is also one of a constraint that cannot be
-	-- deferred is of no use to SET CONSTRAINTS.
+	-- Also those of other tables of the schema: triggers write to them. SET CONSTRAINTS refuses a name that a constraint
+	-- that cannot be deferred has too.
 	'deferrable', EXISTS (SELECT FROM pg_constraint WHERE condeferrable),
 	'deferred', (SELECT string_agg(DISTINCT format('%I.%I', n.nspname, c.conname), ', ') FROM pg_constraint c JOIN pg_namespace n ON n.oid = c.connamespace
 		WHERE c.condeferred AND (n.nspname = ANY (current_schemas(false)) OR n.nspname IN (SELECT schema FROM relations)) AND NOT EXISTS (SELECT FROM pg_constraint o WHERE o.connamespace = c.connamespace AND o.conname = c.conname AND NOT o.condeferrable)),

@@ -122,6 +122,6 @@ func TestATriggerTakesAValueAway(t *testing.T) {
 	rows := goods(1, 4)
 	two(&rows[1])
 	rows[2].word = nil
-	s.insert(rows...).blames(message.CauseConfiguration, "23502 (not_null_violation), column word", "a trigger takes it away").
+	s.insert(rows...).blames(message.CauseConfiguration, "23502 (not_null_violation), column word", "a trigger sets it to NULL").
 		verdicts(verdicts{stored: "1 4", operator: "2", rejected("23502 column word"): "3"})
 }

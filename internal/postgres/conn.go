@@ -20,8 +20,8 @@ import (
 // conn is one connection and what is prepared on it.
 type conn struct {
 	*pgconn.PgConn
-	// named: statements may be prepared under a name, which a pooler in
-	// transaction mode may not allow.
+	// named: statements may be prepared under a name, which a pooler in transaction mode may not
+	// allow.
 	named    bool
 	prepared string // the text of the insert
 	asked    bool   // how keys compare
@@ -34,17 +34,16 @@ type conn struct {
 	arrays    batch.Arrays // memory for parameters, kept from batch to batch
 }
 
-// standbyRoutine is where the server gives up the wait for a synchronous
-// standby: the transaction is committed there, and perhaps nowhere else. The
-// client sees a warning and success. The warning's words depend on the
-// server's language, its routine does not.
+// standbyRoutine is where the server stops waiting for a synchronous standby: the transaction is
+// committed there, and perhaps nowhere else. The client sees a warning and success. The warning's
+// words depend on the server's language, its routine does not.
 const standbyRoutine = "SyncRepWaitForLSN"
 
 // statementName is the insert's name on a connection.
 const statementName = "sluice_insert"
 
-// acquire takes an idle connection or makes one; with another it always makes
-// one. There is no ping: a connection that died meanwhile costs one clean retry.
+// acquire takes an idle connection or makes one; if another is true, it always makes one. There is
+// no ping: a connection that died meanwhile costs one clean retry.
 func (s *Store) acquire(ctx context.Context, another bool) (*conn, error) {
 	for !another {
 		c := s.popIdle()
@@ -60,7 +59,7 @@ func (s *Store) acquire(ctx context.Context, another bool) (*conn, error) {
 	return s.connect(ctx, nil)
 }
 
-// popIdle takes the idle connection that was used last, nil if there is none.
+// popIdle takes the idle connection that was used last, and returns nil if there is none.
 func (s *Store) popIdle() *conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,18 +73,16 @@ func (s *Store) popIdle() *conn {
 }
 
 const (
-	// replaceAfter is how long a connection is kept that has shown a
-	// configuration error, or rows that were discarded. An open session may
-	// not see what fixes it: a search_path, a plan. Until then the connection
-	// is used, so that such an outage does not add a login to each invocation.
+	// replaceAfter is how long a connection is used after a configuration error, or after rows that
+	// were discarded. An open session may not see what fixes it: a search_path, a plan. It
+	// is not replaced at once, so that such an outage does not add a login to each invocation.
 	replaceAfter = 30 * time.Second
-	// replaceWithin is the jitter on top: a thousand functions that have met
-	// the same error must not log in together.
+	// replaceWithin is the jitter on top: a thousand functions that have met the same error must
+	// not log in together.
 	replaceWithin = 15 * time.Second
 )
 
-// replaceLater has the connection replaced, counted from when it showed the
-// first error.
+// replaceLater has the connection replaced, some time after its first such error.
 func (s *Store) replaceLater(c *conn) {
 	if c.replaceAt.IsZero() {
 		c.replaceAt = s.now().Add(replaceAfter + rand.N(replaceWithin)) //nolint:gosec // jitter
@@ -95,11 +92,11 @@ func (s *Store) replaceLater(c *conn) {
 // connecting is what connect does, for its errors.
 const connecting = "connect to the database"
 
-// connect makes a connection. A login that the server refuses is asked for
-// once more: it may have been rotated.
+// connect makes a connection. If the server refuses the login, it asks for another one once: the
+// login may have been rotated.
 func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*conn, error) {
 	if err := contextErr(ctx); err != nil {
-		return nil, s.fault(ctx, connecting, err) // and nobody is said not to answer
+		return nil, s.fault(ctx, connecting, err) // and no host is blamed for not answering
 	}
 	used := s.target.login()
 	var err error
@@ -137,7 +134,7 @@ func noOtherLogin(ctx context.Context, server *pgconn.PgError, why error) *fault
 	return databaseError(e)
 }
 
-// warn logs, once, what TLS leaves open, and keeps it for Unverified.
+// warn logs once what TLS leaves open, and keeps it for Unverified.
 func (s *Store) warn(ctx context.Context, unverified string) {
 	s.mu.Lock()
 	known := s.unverified == unverified
@@ -148,7 +145,7 @@ func (s *Store) warn(ctx context.Context, unverified string) {
 	}
 }
 
-// dial connects with each form of the password, until one is taken.
+// dial tries each form of the password until the server takes one.
 func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
 	config, err := s.target.config(l)
 	if err != nil {
@@ -177,7 +174,7 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 	if s.dialer != nil {
 		config.DialFunc = s.dialer
 	}
-	config.DialFunc = listening(config.DialFunc)
+	config.DialFunc = countReads(config.DialFunc)
 	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		c.canceller = &canceller{conn: pc, grace: grace{length: cancelGrace}}
 		return c.canceller
@@ -197,14 +194,14 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 	return c, nil
 }
 
-// speaksUTF8 reports whether the session takes text as it is sent. The server
-// says so at the start, and when a trigger has changed it.
+// speaksUTF8 reports whether the session takes text as it is sent. The server reports its encoding
+// at the start, and when a trigger has changed it.
 func (c *conn) speaksUTF8() bool {
 	encoding := c.ParameterStatus("client_encoding")
 	return encoding == "" || encoding == "UTF8"
 }
 
-// release gives a connection back, or drops it after any doubt about it.
+// release makes a connection idle, or drops it after any doubt about it.
 func (s *Store) release(c *conn, healthy bool) {
 	if healthy && !c.IsClosed() && c.TxStatus() == 'I' && c.speaksUTF8() {
 		s.mu.Lock()
@@ -231,19 +228,19 @@ func (s *Store) dropIdle() {
 	}
 }
 
-// discard closes a connection in the background: with a silent peer that takes
-// time, which a batch may not have.
+// discard closes a connection in the background: with a silent peer that takes time, which a batch
+// may not have.
 func (s *Store) discard(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		go closeConn(c) // Close may not wait for it any more
+		go closeConn(c) // Close no longer waits for it
 		return
 	}
 	s.closing.Go(func() { closeConn(c) })
 }
 
-// closeConn disconnects cleanly, or without when that takes too long.
+// closeConn disconnects cleanly, or without that if it takes too long.
 func closeConn(c *conn) {
 	if c.IsClosed() {
 		return
@@ -252,5 +249,5 @@ func closeConn(c *conn) {
 		<-c.canceller.done // the last request to cancel
 	}
 	_ = c.Conn().SetDeadline(time.Now().Add(cancelGrace))
-	_ = c.Close(context.Background()) // it is gone either way
+	_ = c.Close(context.Background()) // either way it is closed
 }

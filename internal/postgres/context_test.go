@@ -109,8 +109,8 @@ func (o *outcome) Rejected() int {
 	return n
 }
 
-// TestTheFunctionIsKnownBesideQuotedValues has a function fail whose statement looks like a list
-// of parameters.
+// TestTheFunctionIsKnownBesideQuotedValues has a function fail whose statement looks like a list of
+// parameters.
 func TestTheFunctionIsKnownBesideQuotedValues(t *testing.T) {
 	t.Parallel()
 	for name, much := range quoting {

@@ -1,5 +1,5 @@
--- Evaluates defaults as an insert would: by assignment, which refuses what a cast would cut. Then generated columns,
--- CHECK constraints and index expressions that use none of the columns that the model fills.
+-- Evaluates defaults as an insert would: by assignment, which refuses what a cast would truncate. Then generated
+-- columns, CHECK constraints and index expressions that use none of the columns that the model fills.
 DECLARE
 	part record;
 	unfilled text;

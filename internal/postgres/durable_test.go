@@ -17,8 +17,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// kind is a kind of batch. Each has statements of its own, none of which may
-// say too early that a row is done.
+// kind is a kind of batch. Each has statements of its own, none of which may say too early that a
+// row is done.
 type kind struct {
 	name   string
 	ledger bool
@@ -48,8 +48,8 @@ type source struct {
 	plain *model.Model // of the ledger
 }
 
-// newSource makes the table, and a store that does not try again: each attempt
-// would wait for the standby anew.
+// newSource makes the table, and a store that does not try again: each attempt would wait for the
+// standby anew.
 func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source {
 	t.Helper()
 	s := &source{kind: k, table: events}
@@ -67,9 +67,8 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 
 var impatient = postgres.WithSleep(func(context.Context, time.Duration) bool { return false })
 
-// asksFirst reports whether a batch of the kind waits for the standby before
-// it stores anything: an isolation with message groups rehearses first, and
-// asks what is there already.
+// asksFirst reports whether a batch of the kind waits for the standby before it stores anything: an
+// isolation with message groups rehearses first, and asks what is there already.
 func (k kind) asksFirst() bool { return k.fifo && k.bad }
 
 // in is the source in a subtest.
@@ -134,8 +133,8 @@ func (s *source) delivered(first int64) *outcome {
 	return s.deliver(ctx, first).want(want)
 }
 
-// split are the rows that the database takes, and those that it refuses, of
-// the batches that begin with the given ids.
+// split are the rows that the database takes, and those that it refuses, of the batches that begin
+// with the given ids.
 func (s *source) split(firsts ...int64) (kept, refused string) {
 	in := map[int64]bool{}
 	for _, first := range firsts {
@@ -154,8 +153,8 @@ func (s *source) split(firsts ...int64) (kept, refused string) {
 	return ranges(good), ranges(bad)
 }
 
-// holds wants the rows of the batches that begin with the given ids to be in
-// a database, each once, and no others.
+// holds wants the rows of the batches that begin with the given ids to be in a database, each once,
+// and no others.
 func (s *source) holds(db *pgtest.DB, firsts ...int64) {
 	s.Helper()
 	kept, _ := s.split(firsts...)
@@ -164,8 +163,7 @@ func (s *source) holds(db *pgtest.DB, firsts ...int64) {
 	}
 }
 
-// ids are the rows of the table, as ranges; one that is there twice is a
-// range of its own.
+// ids are the rows of the table, as ranges; one that is there twice is a range of its own.
 func (s *source) ids(db *pgtest.DB) string {
 	s.Helper()
 	query := "SELECT id FROM events ORDER BY 1"
@@ -186,9 +184,8 @@ func (s *source) ids(db *pgtest.DB) string {
 // waiting are the sessions of the store whose COMMIT waits for the standby.
 const waiting = " FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'"
 
-// cut asks a query again and again for as long as insert runs, does something
-// whenever it answers with a number of sessions that wait for the standby,
-// and returns how often that was.
+// cut asks a query again and again for as long as insert runs, does something whenever it answers
+// with a number of sessions that wait for the standby, and returns how often that was.
 func (s *source) cut(query string, do, insert func()) (times int) {
 	s.Helper()
 	conn, err := pgx.Connect(s.Context(), s.db.URL)
@@ -223,8 +220,8 @@ func (s *source) cut(query string, do, insert func()) (times int) {
 	return times
 }
 
-// cuts are the ways in which the wait for a standby ends without it. Each
-// delivers a batch and returns how often that was seen to wait.
+// cuts are the ways in which the wait for a standby ends without it. Each delivers a batch and
+// returns how often that was seen to wait.
 var cuts = []struct {
 	name    string
 	deliver func(s *source, first int64) (o *outcome, waits int)
@@ -262,8 +259,7 @@ func (s *source) cutByAdministrator(function string, first int64) (o *outcome, w
 	return o, waits
 }
 
-// unconfirmed wants no row of a batch stored, and an error that says that it
-// may pass.
+// unconfirmed wants no row of a batch stored, and an error that says that it may pass.
 func (o *outcome) unconfirmed() {
 	o.Helper()
 	if cause, _ := message.FaultOf(o.err); cause != message.CauseTransient {
@@ -283,9 +279,9 @@ func (o *outcome) unconfirmed() {
 	}
 }
 
-// TestNothingIsDoneWithoutTheStandby has a standby that is missing. A batch
-// whose COMMIT is not confirmed by it is not done, and no more is its
-// redelivery, which finds the rows. Both are once the standby is back.
+// TestNothingIsDoneWithoutTheStandby has a standby that is missing. A batch whose COMMIT is not
+// confirmed by it is not done, and no more is its redelivery, which finds the rows. Both are once
+// the standby is back.
 func TestNothingIsDoneWithoutTheStandby(t *testing.T) {
 	t.Parallel()
 	pair := pgtest.NewPair(t)
@@ -405,8 +401,8 @@ func (p pending) end() {
 	<-p.done
 }
 
-// eventuallyWaits waits until a session of the source waits for something, or
-// the delivery has ended, which it should not.
+// eventuallyWaits waits until a session of the source waits for something, or the delivery has
+// ended, which it should not.
 func (s *source) eventuallyWaits(what string, p pending) {
 	s.Helper()
 	eventually(s, "a session waits for "+what, func() bool {
@@ -420,8 +416,7 @@ func (s *source) eventuallyWaits(what string, p pending) {
 	})
 }
 
-// TestAFailOverLosesNothingThatIsDone kills a primary whose last batches the
-// standby never got.
+// TestAFailOverLosesNothingThatIsDone kills a primary whose last batches the standby never got.
 func TestAFailOverLosesNothingThatIsDone(t *testing.T) {
 	t.Parallel()
 	pair := pgtest.NewPair(t)
@@ -458,10 +453,9 @@ func TestAFailOverLosesNothingThatIsDone(t *testing.T) {
 	}
 }
 
-// settingAtCommit is the SQL of a table seen that gets, for each row of another
-// table, what synchronous_commit was at the COMMIT. SET CONSTRAINTS ALL
-// IMMEDIATE would have the trigger run sooner: so the first statement
-// defers it again.
+// settingAtCommit is the SQL of a table seen that gets, for each row of another table, what
+// synchronous_commit was at the COMMIT. SET CONSTRAINTS ALL IMMEDIATE would have the trigger run
+// sooner: so the first statement defers it again.
 func settingAtCommit(table string) string {
 	return fmt.Sprintf(`
 	CREATE TABLE seen (setting text);
@@ -479,9 +473,9 @@ func settingAtCommit(table string) string {
 	CREATE TRIGGER see_last BEFORE INSERT ON %[1]s FOR EACH STATEMENT EXECUTE FUNCTION see_last();`, table)
 }
 
-// TestNoTransactionCommitsAsynchronously sets synchronous_commit wherever it
-// can be set. Off is on in a transaction of the store's; what waits for more
-// than on, or for less and still for the disk, stays as it is.
+// TestNoTransactionCommitsAsynchronously sets synchronous_commit wherever it can be set. Off is on
+// in a transaction of the store's; what waits for more than on, or for less and still for the disk,
+// stays as it is.
 func TestNoTransactionCommitsAsynchronously(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})

@@ -10,9 +10,9 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestEveryServersText: the table has what the messages say, on a server of
-// any encoding and whatever the role, the database or the URL has set. A text
-// that the server cannot represent is rejected, also alone in its batch.
+// TestEveryServersText: the table has what the messages say, on a server of any encoding and
+// whatever the role, the database or the URL has set. A text that the server cannot represent is
+// rejected, also alone in its batch.
 func TestEveryServersText(t *testing.T) {
 	t.Parallel()
 	const emoji = "\U0001f600"
@@ -61,8 +61,8 @@ func TestEveryServersText(t *testing.T) {
 	}
 }
 
-// TestATriggerThatChangesTheEncoding changes it for the session, and no later
-// batch is stored in it.
+// TestATriggerThatChangesTheEncoding changes it for the session, and no later batch is stored in
+// it.
 func TestATriggerThatChangesTheEncoding(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t, createEvents, `CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('client_encoding', 'LATIN1', false); RETURN NEW; END $$;
@@ -76,9 +76,8 @@ func TestATriggerThatChangesTheEncoding(t *testing.T) {
 	}
 }
 
-// TestAKeyThatTheServerCannotRepresent is one that no look-up can ask for. Its
-// message is rejected, and all others of the batch are done, however it is
-// stored, and when it is delivered again.
+// TestAKeyThatTheServerCannotRepresent is one that no look-up can ask for. Its message is rejected,
+// and all others of the batch are done, however it is stored, and when it is delivered again.
 func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"text", "char(12)", "citext"} {
@@ -117,8 +116,8 @@ func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 	}
 }
 
-// TestAnEscapeThatTheServerCannotRepresent stands in a jsonb, which keeps the
-// character itself. Which SQLSTATE that is depends on the server.
+// TestAnEscapeThatTheServerCannotRepresent stands in a jsonb, which keeps the character itself.
+// Which SQLSTATE that is depends on the server.
 func TestAnEscapeThatTheServerCannotRepresent(t *testing.T) {
 	t.Parallel()
 	table := &batch.Table{

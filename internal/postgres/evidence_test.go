@@ -12,9 +12,9 @@ import (
 	"sluice/internal/postgres"
 )
 
-// TestTheCatalogGrowsOldDuringAnIsolation has a sequence that gives out numbers again, so that
-// some rows collide in a column that the model does not fill. What the catalog said grows old
-// while they are isolated, and no row is blamed for that.
+// TestTheCatalogGrowsOldDuringAnIsolation has a sequence that gives out numbers again, so that some
+// rows collide in a column that the model does not fill. What the catalog said grows old while they
+// are isolated, and no row is blamed for that.
 func TestTheCatalogGrowsOldDuringAnIsolation(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{40, 200} {
@@ -136,7 +136,8 @@ func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
 }
 
 // TestAPartitionIsNewerThanTheCatalog has a partition with a constraint on a column that the model
-// does not fill, made after the catalog was read. Another row is refused first, for what it carries.
+// does not fill, made after the catalog was read. Another row is refused first, for what it
+// carries.
 func TestAPartitionIsNewerThanTheCatalog(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {

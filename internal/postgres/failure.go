@@ -12,13 +12,14 @@ import (
 	"sluice/internal/message"
 )
 
-// failure is a fault.Error with what attempts and isolations ask of it. It does not leave the
-// package: outward takes the Error out.
+// failure is a fault.Error with what attempts and isolations need to know of it. It does not leave
+// the package: outward takes the Error out.
 type failure struct {
 	err *fault.Error
-	// settled: it is about some rows of a batch, and all verdicts hold: the others are committed.
-	settled bool
-	// partial: only a part of the rows may meet it. It arose in a trigger, or for what they refer to.
+	// verdictsHold: it is about some rows of a batch. The others are committed.
+	verdictsHold bool
+	// partial: only a part of the rows may meet it. It arose in a trigger, or for what they refer
+	// to.
 	partial bool
 }
 
@@ -36,20 +37,20 @@ func outward(err error) error {
 	return err
 }
 
-// settle marks an error as one about some rows.
-func settle(err error) error {
+// keepVerdicts marks an error as one about some rows.
+func keepVerdicts(err error) error {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
 		f = &failure{err: fault.Of(err)}
 	}
-	f.settled = true
+	f.verdictsHold = true
 	return f
 }
 
-// settled reports whether an error is about some rows, and all verdicts hold.
-func settled(err error) bool {
+// verdictsHold reports whether an error is about some rows, and all verdicts hold.
+func verdictsHold(err error) bool {
 	f, ok := errors.AsType[*failure](err)
-	return ok && f.settled
+	return ok && f.verdictsHold
 }
 
 // partial reports whether only a part of the rows may meet an error.
@@ -64,14 +65,14 @@ func transient(err error) bool {
 	return cause == message.CauseTransient
 }
 
-// databaseError completes a fault.Error of this package.
+// databaseError returns e as an error of the database.
 func databaseError(e fault.Error) *fault.Error {
 	e.Source = fault.Database
 	return &e
 }
 
-// fault returns why an error ended what we were doing. Whether our time is up is asked of the
-// context itself: the timeout of one attempt to connect is a DeadlineExceeded too.
+// fault returns why an error ended what we were doing. It asks the context itself whether our time
+// is up: the timeout of one attempt to connect is a DeadlineExceeded too.
 func (s *Store) fault(ctx context.Context, doing string, err error) error {
 	if server := asServer(err); server != nil {
 		return s.refusal(doing, server, s.fresh().catalog)
@@ -89,8 +90,8 @@ func contextErr(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refusal returns the error for an error of the server that ended what we were doing, or that a
-// row met which is not to blame for it.
+// refusal returns the error for an error of the server that ended what we were doing, or that a row
+// met which is not to blame for it.
 func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *failure {
 	cause := message.CauseTransient
 	j := s.judge(server, c)
@@ -115,8 +116,8 @@ func overtime(err error) error {
 	return e.Err
 }
 
-// outOfTime adds to an error that says no more than that the time is up what an earlier attempt
-// met: that is most likely where the time went. The earlier remedy goes before the error's own.
+// outOfTime adds what an earlier attempt met to an error that has no other reason than that the
+// time is up: most likely the time went there. The earlier remedy replaces the error's own.
 func outOfTime(err, met error) error {
 	if met == nil || overtime(err) == nil {
 		return err
@@ -128,8 +129,8 @@ func outOfTime(err, met error) error {
 	return &e
 }
 
-// stale reports whether an error makes the other idle connections doubtful too: the server is
-// gone, or has become a replica.
+// stale reports whether an error makes the other idle connections doubtful: the server is down, or
+// has become a replica.
 func stale(err error) bool {
 	e := fault.Of(err)
 	return e != nil && e.Source == fault.Database && e.Cause == message.CauseTransient && endsOthers(e.Code)

@@ -16,16 +16,15 @@ import (
 	"sluice/internal/postgres"
 )
 
-// fake is a server and the network before it, for tests about time. They run in
-// a bubble of testing/synctest, where hours pass at once and no machine is slow.
-// It says of each INSERT that all its rows are new, and of all else that there
-// is nothing.
+// fake is a server and the network before it, for tests about time. They run in a bubble of
+// testing/synctest, where hours pass at once and no machine is slow. It says of each INSERT that
+// all its rows are new, and of all else that there is nothing.
 //
 // Its functions are set while nothing is under way.
 type fake struct {
 	testing.TB
-	// dialing, if set, says what becomes of the n-th connection, from 1 on; nil
-	// for nothing but what is usual. A request to cancel is number 0.
+	// dialing, if set, says what becomes of the n-th connection, from 1 on; nil for nothing but
+	// what is usual. A request to cancel is number 0.
 	dialing func(n int) error
 	// login, if set, is the SQLSTATE by which the n-th login fails; "" for none.
 	login func(n int) string
@@ -95,8 +94,8 @@ func (f *fake) open(options ...postgres.Option) *postgres.Store {
 	return store
 }
 
-// mute makes the network silent: nothing arrives any more, in no direction,
-// and nobody says so. With dials it is so for new connections too.
+// mute makes the network silent: nothing arrives any more, in no direction, and nobody says so.
+// With dials it is so for new connections too.
 func (f *fake) mute(dials bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -134,8 +133,8 @@ func (f *fake) await(l *line) {
 	}
 }
 
-// pipe is the network's name where a request to cancel dials what its
-// connection has for an address.
+// pipe is the network's name where a request to cancel dials what its connection has for an
+// address.
 const pipe = "pipe"
 
 func (f *fake) dial(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -8,9 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Everything that this package knows of SQLSTATEs and of the server's routines is here: which
-// codes pass by themselves, which somebody has to fix, which a row can be to blame for. judge.go
-// weighs them with the catalog, and remedy.go says what to do about them.
+// Everything that this package knows of SQLSTATEs and of the server's routines is here: which codes
+// pass by themselves, which somebody has to fix, which a row can be to blame for. judge.go weighs
+// them with the catalog, and remedy.go says what to do about them.
 //
 // Source: the Postgres manual, appendix "PostgreSQL Error Codes". Routines are names in the
 // server's source, the same in every language of its messages.
@@ -54,14 +54,14 @@ var conditions = map[string]string{
 var codes = map[string]blame{
 	"08":    blameTransient, // connection
 	"25":    blameTransient, // 25006: read only, after a fail-over
-	"26":    blameTransient, // a prepared statement is gone: a pooler in between
+	"26":    blameTransient, // a prepared statement is missing: a pooler
 	"40":    blameTransient, // rollback
-	"42P05": blameTransient, // a prepared statement is there already: a pooler
+	"42P05": blameTransient, // a prepared statement exists already: a pooler
 	"53":    blameTransient, // resources
 	"55006": blameTransient, // object in use
 	"55P03": blameTransient, // lock not available
-	"57":    blameTransient, // an administrator's doing
-	"58":    blameTransient, // the system's
+	"57":    blameTransient, // operator intervention
+	"58":    blameTransient, // system error
 
 	"0A":    blameConfiguration,
 	"28":    blameConfiguration,
@@ -116,7 +116,7 @@ func onPurpose(code string) bool {
 }
 
 // raised reports whether a function raised the error by a statement of its own. Its fields are
-// whatever the code says then, values of the row included.
+// whatever the function sets then, values of the row included.
 func raised(err *pgconn.PgError) bool {
 	return err.Routine == "exec_stmt_raise" || err.Routine == "exec_stmt_assert" || strings.HasPrefix(err.Routine, "PLy_")
 }
@@ -134,8 +134,8 @@ func ofPolicy(err *pgconn.PgError) bool {
 	return err.Code == "42501" && err.Routine == policyRoutine
 }
 
-// ofNoRow reports whether no row is to blame for an error: it is of a sequence, of transaction
-// ids or of NOTIFY.
+// ofNoRow reports whether no row is to blame for an error: it is of a sequence, of transaction ids
+// or of NOTIFY.
 func ofNoRow(err *pgconn.PgError) bool {
 	switch err.Routine {
 	case "nextval_internal", "currval_oid", "lastval", "do_setval", "GetNewTransactionId", "GetNewMultiXactId",
@@ -163,7 +163,7 @@ func ofPartitions(err *pgconn.PgError) bool {
 // ofNotNull reports whether a column or a domain does not allow NULL.
 func ofNotNull(err *pgconn.PgError) bool { return err.Code == "23502" }
 
-// ofUnique reports whether a key is there already.
+// ofUnique reports whether a key is in the table already.
 func ofUnique(err *pgconn.PgError) bool { return err.Code == "23505" }
 
 // ofForeignKey reports whether a row that another refers to is missing.
@@ -171,21 +171,21 @@ func ofForeignKey(err *pgconn.PgError) bool { return err.Code == "23503" }
 
 // ofValue reports whether an error is about a value that an expression or a type does not take.
 func ofValue(err *pgconn.PgError) bool {
-	// pg_unicode_to_server converts the \u escapes of jsonb. Up to PostgreSQL 16 a database
-	// without an encoding refuses them with 0A000.
+	// pg_unicode_to_server converts the \u escapes of jsonb. Up to PostgreSQL 16 a database without
+	// an encoding refuses them with 0A000.
 	return classOf(err.Code) == "22" || tooLarge(err) || err.Routine == "pg_unicode_to_server"
 }
 
 // unrepresentable reports whether an error is about a text that an encoding cannot represent.
 func unrepresentable(err *pgconn.PgError) bool { return err.Code == "22021" || err.Code == "22P05" }
 
-// atBind is the context of an error that a parameter meets by itself: it has the parameter's
-// number and no name, which any language puts into quotes.
+// atBind is the context of an error that a parameter meets by itself: it has the parameter's number
+// and no name, which any language puts into quotes.
 var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
 
-// atRuntime reports whether a function or a cast, to a type such as tsquery or regclass, met a
-// code of the configuration. They have such codes for values too. An error in our own statement
-// has a position.
+// atRuntime reports whether a function or a cast, to a type such as tsquery or regclass, met a code
+// of the configuration. They have such codes for values too. An error in our own statement has a
+// position.
 func atRuntime(err *pgconn.PgError) bool {
 	switch err.Code {
 	case "42601", "42602", "42703", "42704", "42883", "42P01":
@@ -240,7 +240,7 @@ func canceled(code string) bool { return code == "57014" }
 func mayBeOutdated(code string) bool { return code == "0A000" }
 
 // endsOthers reports whether an error makes the other connections doubtful: the network's, which
-// has no code, and those of a server that is gone or has become a replica.
+// has no code, and those of a server that is down or has become a replica.
 func endsOthers(code string) bool {
 	return code == "" || code == "25006" || strings.HasPrefix(code, "57P")
 }
@@ -249,12 +249,12 @@ func endsOthers(code string) bool {
 var errUnexpected = &pgconn.PgError{Code: "XX000"}
 
 // fatal reports whether an error ended the session. Poolers send no severity but in words.
-func fatal(err *pgconn.PgError) bool {
+func endsSession(err *pgconn.PgError) bool {
 	return err.SeverityUnlocalized == "FATAL" || err.Severity == "FATAL"
 }
 
-// ofPooler reports whether an error can be a pooler's, which knows nothing of rows: its text
-// quotes no values. PgBouncer has 08P01 for nearly everything.
+// ofPooler reports whether an error can be a pooler's, which knows nothing of rows: its text quotes
+// no values. PgBouncer has 08P01 for nearly everything.
 func ofPooler(err *pgconn.PgError) bool { return err.Code == "08P01" }
 
 // poolerRefusals are in texts of poolers that do not pass by themselves. Their codes do not tell:
@@ -285,8 +285,8 @@ func judgeSession(err *pgconn.PgError) blame {
 	return blameConfiguration
 }
 
-// loginRefused reports whether a server refused user or password, so that others may help.
-// Postgres has 28000 for LDAP, PAM and RADIUS.
+// loginRefused reports whether a server refused user or password, so that others may help. Postgres
+// has 28000 for LDAP, PAM and RADIUS.
 func loginRefused(err *pgconn.PgError) bool {
 	return err.Code == "28P01" || err.Code == "28000" || ofPooler(err) && strings.Contains(strings.ToLower(err.Message), "authentication failed")
 }

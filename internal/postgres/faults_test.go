@@ -36,10 +36,9 @@ func (o *outcome) blames(fault message.Cause, says ...string) *outcome {
 	return o
 }
 
-// TestFaultsOfTheOperator breaks the table in the ways in which people do,
-// before the first connection and under a warm one. No row is to blame; the
-// error names the remedy and quotes nothing; once it is mended the same
-// store goes on.
+// TestFaultsOfTheOperator breaks the table in the ways in which people do, before the first
+// connection and under a warm one. No row is to blame; the error names the remedy and quotes
+// nothing; once it is mended the same store goes on.
 func TestFaultsOfTheOperator(t *testing.T) {
 	t.Parallel()
 	bothGrants := func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
@@ -172,8 +171,8 @@ func TestFaultsOfTheLogin(t *testing.T) {
 	}
 }
 
-// TestAMissingPartition has rows for which there is none, beside others for
-// which there is: those are stored, and these wait for the operator.
+// TestAMissingPartition has rows for which there is none, beside others for which there is: those
+// are stored, and these wait for the operator.
 func TestAMissingPartition(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -203,9 +202,8 @@ func TestAMissingPartition(t *testing.T) {
 	})
 }
 
-// TestSomeRowsMeetRowLevelSecurity shows the one code that a missing grant has
-// too. The policy looks at nothing but the row, so the row is to blame, also
-// when no other passes.
+// TestSomeRowsMeetRowLevelSecurity shows the one code that a missing grant has too. The policy
+// looks at nothing but the row, so the row is to blame, also when no other passes.
 func TestSomeRowsMeetRowLevelSecurity(t *testing.T) {
 	t.Parallel()
 	security := refusals[len(refusals)-1]
@@ -218,8 +216,8 @@ func TestSomeRowsMeetRowLevelSecurity(t *testing.T) {
 	}
 }
 
-// overdue is a context whose deadline passes when it is cancelled: at the moment
-// that a test wants, and not at one that a slow machine has not come to.
+// overdue is a context whose deadline passes when it is cancelled: at the moment that a test wants,
+// and not at one that a slow machine has not come to.
 type overdue struct{ context.Context }
 
 // Err implements context.Context.
@@ -230,8 +228,8 @@ func (o overdue) Err() error {
 	return context.DeadlineExceeded
 }
 
-// TestALockIsHeldPastTheDeadline shows that Insert gives up in time, that it
-// says why, and that nothing of it goes on waiting behind the lock.
+// TestALockIsHeldPastTheDeadline shows that Insert gives up in time, that it says why, and that
+// nothing of it goes on waiting behind the lock.
 func TestALockIsHeldPastTheDeadline(t *testing.T) {
 	t.Parallel()
 	const n = 60
@@ -300,9 +298,8 @@ func TestALockIsHeldPastTheDeadline(t *testing.T) {
 	}
 }
 
-// TestWeAreGoneInTheMiddle lets the network go silent between the two flights
-// of an isolation: the server ends the transaction by itself, and others can
-// store the rows.
+// TestWeAreGoneInTheMiddle lets the network go silent between the two flights of an isolation: the
+// server ends the transaction by itself, and others can store the rows.
 func TestWeAreGoneInTheMiddle(t *testing.T) {
 	t.Parallel()
 	const n = 400
@@ -353,8 +350,8 @@ func TestALockThatIsReleasedInTime(t *testing.T) {
 	s.insert(goods(1, 3)...).must().inserts(3).costs(1)
 }
 
-// TestConnectionsDieWhileNobodyUsesThem has more dead idle connections than
-// a batch has attempts: one attempt on any of them must be enough.
+// TestConnectionsDieWhileNobodyUsesThem has more dead idle connections than a batch has attempts:
+// one attempt on any of them must be enough.
 func TestConnectionsDieWhileNobodyUsesThem(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
@@ -380,9 +377,8 @@ func TestConnectionsDieWhileNobodyUsesThem(t *testing.T) {
 	}
 }
 
-// TestOverlappingBatchesFromMany inserts the same rows by many connections at
-// once, each in the order of the key: nobody deadlocks, and every row is new
-// for one of them.
+// TestOverlappingBatchesFromMany inserts the same rows by many connections at once, each in the
+// order of the key: nobody deadlocks, and every row is new for one of them.
 func TestOverlappingBatchesFromMany(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -390,7 +386,8 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 		trips     int // at most
 	}{
 		{name: "the key alone", sql: createEvents, trips: 2},
-		// A row can be refused by the other key when it is stored at the same time: one batch more is isolated.
+		// A row can be refused by the other key when it is stored at the same time: one batch more
+		// is isolated.
 		{name: "and another unique key", sql: oneWord, trips: 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -497,8 +494,8 @@ func TestURLsThatAreNone(t *testing.T) {
 	}
 }
 
-// TestVariablesThatAreNotValid: pgx reads the variables of libpq, and an error
-// names the variable, not the URL.
+// TestVariablesThatAreNotValid: pgx reads the variables of libpq, and an error names the variable,
+// not the URL.
 func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // variables of the process
 	for name, value := range map[string]string{
 		"PGSSLROOTCERT": "/nowhere/ca.pem", "PGSSLMODE": "nonsense", "PGSSLCERT": "/nowhere/c", "PGSSLKEY": "/nowhere/k", "PGCONNECT_TIMEOUT": "soon",
@@ -533,8 +530,8 @@ func TestTheURLIsTakenAsItIsWritten(t *testing.T) {
 	}
 }
 
-// TestPing: what is wrong for every row shows without one, and what a row
-// might be refused for does not.
+// TestPing: what is wrong for every row shows without one, and what a row might be refused for does
+// not.
 func TestPing(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, sql, want string }{

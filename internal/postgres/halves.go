@@ -16,21 +16,20 @@ import (
 )
 
 const (
-	// leastShare is the least time that a piece of a batch is tried with: it may
-	// have to connect first.
+	// leastShare is the least time that a piece of a batch is tried with: it may have to connect
+	// first.
 	leastShare = 250 * time.Millisecond
-	// mostSlow is how many pieces may be too slow: each costs a login, so none
-	// has less than that part of the time.
+	// mostSlow is how many pieces may be too slow: each costs a login, so none has less than that
+	// part of the time.
 	mostSlow = 32
-	// leastDivided is the least time left for a batch that is divided when it
-	// has used half of that.
+	// leastDivided is the least time left for a batch that is divided when it has used half of
+	// that.
 	leastDivided = 4 * leastShare
 )
 
-// halves is the work on a batch that is too slow for its deadline: it is stored
-// in pieces, each by a transaction of its own, and what is too slow again in
-// halves of that. So a row that waits for something, in a trigger or for a
-// lock, does not hold up the others for ever.
+// halves is the work on a batch that is too slow for its deadline: it is stored in pieces, each by
+// a transaction of its own, and what is too slow again in halves of that. So a row that waits for
+// something, in a trigger or for a lock, does not hold up the others for ever.
 type halves struct {
 	store  *Store
 	batch  *batch.Batch
@@ -41,22 +40,20 @@ type halves struct {
 	queue  [][]int       // the pieces that are still to be tried, as rows
 	result Result
 	fresh  int
-	// stopped are the message groups with a row that is not stored: nothing
-	// that follows it may be.
+	// stopped are the message groups with a row that is not stored: nothing that follows it may be.
 	stopped map[int]bool
 	late    int   // rows that took too long
-	met     error // by attempts at them that their time did not end
+	met     error // an error of theirs other than that their time was up
 	err     error
 }
 
 // halve stores a batch that was too slow as a whole.
 //
-// It may be that all rows are a bit slow. Within the time left, which is about
-// what was used, those could be stored that the whole would have come to. So
-// each row gets its part of twice that time, and the first pieces are so small
-// that several can be tried.
+// Perhaps all rows are a bit slow. Then the time left, which is about what was used, is enough for
+// those rows that the whole had come to. So each row gets its part of twice that time, and the
+// first pieces are so small that several can be tried.
 func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
-	deadline, _ := ctx.Deadline() // there is one, or nothing were too slow for it
+	deadline, _ := ctx.Deadline() // it has one, or nothing would be too slow for it
 	left := time.Until(deadline)
 	h := &halves{store: s, batch: whole.batch, grace: whole.grace, fresh: whole.fresh, met: whole.met, stopped: map[int]bool{}}
 	h.result = Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}
@@ -97,7 +94,7 @@ func sixteenths(rows []int) [][]int {
 	return pieces
 }
 
-// halved are the two halves of a piece; a single row has one.
+// halved returns the two halves of a piece; a single row has one.
 func halved(rows []int) [][]int {
 	middle := len(rows) / 2
 	if middle == 0 {
@@ -106,8 +103,8 @@ func halved(rows []int) [][]int {
 	return [][]int{rows[:middle:middle], rows[middle:]}
 }
 
-// grouped puts rows with message groups group by group. The order of the groups
-// is random, as that of pieces is where rows have no groups.
+// grouped sorts rows with message groups group by group. The order of the groups is random, as that
+// of pieces is where rows have no groups.
 func (h *halves) grouped(rows []int) []int {
 	if !h.batch.Ordered() {
 		return rows
@@ -123,10 +120,9 @@ func (h *halves) grouped(rows []int) []int {
 	return rows
 }
 
-// divide puts the halves of a piece into the queue. They come after the other
-// pieces, so that these wait for one share of time only. That finds nothing to
-// store when there are slow rows everywhere: so halves come first when half of
-// the time is over. Where rows have an order they always do: none may overtake.
+// divide queues the halves of a piece. They come after the other pieces, so that these wait for one
+// share of time only. With slow rows everywhere that would store nothing: so halves come first when
+// half of the time is up. Where rows have an order they always do: none may overtake.
 func (h *halves) divide(rows []int) {
 	if h.batch.Ordered() || time.Now().After(h.deepAt) {
 		h.queue = slices.Concat(halved(rows), h.queue)
@@ -135,8 +131,8 @@ func (h *halves) divide(rows []int) {
 	}
 }
 
-// follows reports whether a row follows one of its message group that is not
-// stored, and returns it then.
+// follows reports whether a row follows one of its message group that is not stored, and returns it
+// then.
 func (h *halves) follows(row int) bool {
 	stopped := h.stopped[h.batch.Group(row)]
 	if stopped {
@@ -145,10 +141,9 @@ func (h *halves) follows(row int) bool {
 	return stopped
 }
 
-// share is the time for the first piece in the queue, of n rows: what its rows
-// get, and half of what is left at most; or where that is more an equal part of
-// what is left for each piece and each halving on its way to a single row. It
-// reports whether that is enough to begin.
+// share returns the time for the first piece in the queue, of n rows: what its rows get, and at
+// most half of what is left; or, if that is more, an equal part of what is left for each piece and
+// each halving on its way to a single row. It reports whether that is enough to begin.
 func (h *halves) share(ctx context.Context, n int) (time.Duration, bool) {
 	deadline, _ := ctx.Deadline()
 	left := time.Until(deadline)
@@ -164,7 +159,7 @@ func (h *halves) share(ctx context.Context, n int) (time.Duration, bool) {
 func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 	limited, stop := context.WithTimeout(ctx, share)
 	defer stop()
-	p := h.store.piece(h.batch, rows, h.grace.within(share))
+	p := h.store.piece(h.batch, rows, h.grace.forPart(share))
 	p.part = true
 	_, err := p.persist(limited)
 	h.result.RoundTrips += p.result.RoundTrips
@@ -200,7 +195,7 @@ func (h *halves) overdue(rows []int) {
 	h.settle(rows, verdicts)
 }
 
-// settle takes over the verdicts on rows.
+// settle keeps the verdicts on rows, and stops the groups of those that are not stored.
 func (h *halves) settle(rows []int, verdicts []message.Verdict) {
 	for _, i := range rows {
 		h.result.Verdicts[i] = verdicts[i]
@@ -210,7 +205,7 @@ func (h *halves) settle(rows []int, verdicts []message.Verdict) {
 	}
 }
 
-// why is the error of the whole: why rows are returned.
+// why returns why rows are returned.
 func (h *halves) why(ctx context.Context) error {
 	switch {
 	case h.err != nil:

@@ -51,8 +51,8 @@ func (f *fake) waitsFor(slow ...int64) {
 	}
 }
 
-// TestARowThatTakesForever holds up its batch once: the next delivery stores
-// all others, and costs a connection for each half that was too slow.
+// TestARowThatTakesForever holds up its batch once: the next delivery stores all others, and costs
+// a connection for each half that was too slow.
 func TestARowThatTakesForever(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 3, 10, 1000} {
@@ -86,8 +86,8 @@ func TestARowThatTakesForever(t *testing.T) {
 	}
 }
 
-// TestRowsThatTakeForever are many: each delivery stores some of the others,
-// until all are stored. Also where they come first, each in a group of its own.
+// TestRowsThatTakeForever are many: each delivery stores some of the others, until all are stored.
+// Also where they come first, each in a group of its own.
 func TestRowsThatTakeForever(t *testing.T) {
 	t.Parallel()
 	spread := func(n, many int) (slow []int64) {
@@ -147,8 +147,8 @@ func notStored(rows []row, o *outcome) (again []row) {
 	return again
 }
 
-// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm
-// one it has half of the time only, and must come to an end all the same.
+// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm one it has half of
+// the time only, and must come to an end all the same.
 func TestABatchThatIsSlowAllOver(t *testing.T) {
 	t.Parallel()
 	const given = 20 * time.Second
@@ -241,8 +241,8 @@ func TestARedeliveredBatchCostsOneFlight(t *testing.T) {
 	s.insertBatch(ctx, b, idsOf(goods(1, 100))).must().inserts(100).costs(1)
 }
 
-// TestHalvesOfAnOrderedBatch has groups and slow rows at random: nothing is
-// stored that follows a row of its group which is not, and nothing before it.
+// TestHalvesOfAnOrderedBatch has groups and slow rows at random: nothing is stored that follows a
+// row of its group which is not, and nothing before it.
 func TestHalvesOfAnOrderedBatch(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(50) {
@@ -297,8 +297,8 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 	}
 }
 
-// TestATriggerThatSleepsOnOneRow is the same on a real server, which may be as
-// slow as it likes: messages are delivered until only what has to is left.
+// TestATriggerThatSleepsOnOneRow is the same on a real server, which may be as slow as it likes:
+// messages are delivered until only what has to is left.
 func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 	t.Parallel()
 	for name, groups := range map[string]string{"unordered": "", "ordered": "bcbacabcbc"} {

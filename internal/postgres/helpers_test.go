@@ -24,9 +24,8 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// events is the table of most tests: a key, and two columns whose values the
-// server can dislike. The table has one more column, which tells the rows of
-// one transaction.
+// events is the table of most tests: a key, and two columns whose values the server can dislike.
+// The table has one more column, which tells the rows of one transaction.
 var events = &batch.Table{
 	Name: "events",
 	Columns: []batch.Column{
@@ -101,8 +100,8 @@ type setup struct {
 	grants func(role string) []string
 }
 
-// modes are the values of default_query_exec_mode that sluice is for: the
-// default, and what people set behind a pooler.
+// modes are the values of default_query_exec_mode that sluice is for: the default, and what people
+// set behind a pooler.
 var modes = []string{"", "exec"}
 
 // inModes runs a test in each of the modes.
@@ -180,8 +179,8 @@ func (s *site) warm() {
 	s.db.Exec(s, "DELETE FROM events WHERE id = 1")
 }
 
-// insert stores rows and holds what is true of every insert: it says what it
-// did with each row, and none of it quotes a value.
+// insert stores rows and holds what is true of every insert: it says what it did with each row, and
+// none of it quotes a value.
 func (s *site) insert(rows ...row) *outcome {
 	s.Helper()
 	return s.insertBy(s.Context(), rows...)
@@ -197,8 +196,7 @@ func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 	return s.insertBatch(ctx, b, ids)
 }
 
-// insertBatch is insert for a batch that is made already. The ids are what
-// its rows are called.
+// insertBatch is insert for a batch that is made already. The ids are what its rows are called.
 func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *outcome {
 	s.Helper()
 	s.proxy.Reset()
@@ -275,9 +273,9 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 	return o
 }
 
-// costs checks the number of round trips, as the result and the proxy count
-// them. The proxy can count too many where an isolation of a large batch needs
-// several writes: on a busy machine the server may answer one before the next.
+// costs checks the number of round trips, as the result and the proxy count them. The proxy can
+// count too many where an isolation of a large batch needs several writes: on a busy machine the
+// server may answer one before the next.
 func (o *outcome) costs(flights int) *outcome {
 	o.Helper()
 	oneWrite := flights == 1 || len(o.ids) <= 64
@@ -309,8 +307,8 @@ const (
 	unproven  = "returned: "
 )
 
-// rejected is the verdict on a row that the server refuses: the SQLSTATE, and
-// then "constraint" or "column" and its name.
+// rejected is the verdict on a row that the server refuses: the SQLSTATE, and then "constraint" or
+// "column" and its name.
 func rejected(by string) string {
 	return "rejected: " + string(message.ReasonRefused) + " SQLSTATE " + by
 }
@@ -369,8 +367,8 @@ func sorted[T cmp.Ordered](values []T) []T { return slices.Sorted(slices.Values(
 // keysOf are the keys of a map, sorted.
 func keysOf[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// eventually waits until a condition holds. It gives up after so long a time
-// that no machine is that slow. It may be called from any goroutine.
+// eventually waits until a condition holds. It gives up after so long a time that no machine is
+// that slow. It may be called from any goroutine.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
@@ -381,8 +379,8 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// whenItWaits does something once a session of the store waits for a lock.
-// The insert that waits returns no sooner than that is done.
+// whenItWaits does something once a session of the store waits for a lock. The insert that waits
+// returns no sooner than that is done.
 func (s *site) whenItWaits(do func()) {
 	s.Helper()
 	s.watching.Go(func() {
@@ -403,8 +401,8 @@ func (s *site) hold(ids ...int64) (release func()) {
 	return s.inTransaction("INSERT INTO events (id) SELECT unnest($1::bigint[])", ids)
 }
 
-// inTransaction executes a statement in a transaction of another connection
-// that stays open until release.
+// inTransaction executes a statement in a transaction of another connection that stays open until
+// release.
 func (s *site) inTransaction(sql string, args ...any) (release func()) {
 	s.Helper()
 	other := s.db.Conn(s)

@@ -10,20 +10,20 @@ import (
 	"sluice/internal/message"
 )
 
-// whole sends the rows as one statement, which is one implicit transaction.
-// It returns the server's error when rows have to be tried one by one.
-func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err error) {
-	f := in.flight(ctx)
-	f.askOnce()
+// insertAll sends the rows as one statement, which is one implicit transaction. It returns the
+// server's error if rows have to be tried one by one.
+func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, err error) {
+	rt := in.roundTrip(ctx)
+	rt.askOnce()
 	if in.ranked = !in.keys.byBytes() && !in.batch.Ordered(); in.ranked {
 		// An isolation needs the order of the keys, and this costs no round trip.
-		f.keys(in.sql.rank, in.rows)
-		f.ask(in.rank)
+		rt.keys(in.sql.rank, in.rows)
+		rt.ask(in.rank)
 	}
 	sql := in.statement() // what is learned of the key changes it
-	f.insert(in.rows)
-	f.end()
-	answers, err := in.landed(ctx, in.store.inserting, f)
+	rt.insert(in.rows)
+	rt.end()
+	answers, err := in.finish(ctx, in.store.inserting, rt)
 	if err != nil {
 		return nil, err
 	}
@@ -38,12 +38,12 @@ func (in *insertion) whole(ctx context.Context) (refusal *pgconn.PgError, err er
 	return nil, in.accept(ctx, in.rows, a)
 }
 
-// accept gives the verdicts on rows whose insert is committed.
+// accept sets the verdicts on rows whose insert is committed.
 func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	n := in.inserted(a)
 	in.result.Inserted += n
 	if n < len(rows) {
-		return in.duplicates(ctx, rows)
+		return in.lookUp(ctx, rows)
 	}
 	for _, row := range rows {
 		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
@@ -51,16 +51,15 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	return nil
 }
 
-// compare asks how keys compare, before the first batch with a key that can
-// compare otherwise than by its bytes: until that is known, batches could lock
-// rows in opposite order.
+// compare asks how keys compare, before the first batch whose keys may compare otherwise than by
+// their bytes: until that is known, batches could lock rows in opposite order.
 func (in *insertion) compare(ctx context.Context) error {
 	if in.keys != nil || in.conn.asked || !in.hasTextKey() || in.batch.Ordered() || len(in.rows) < 2 {
 		return nil
 	}
-	f := in.flight(ctx)
-	f.askOnce()
-	_, err := in.landed(ctx, in.store.lookingUp, f)
+	rt := in.roundTrip(ctx)
+	rt.askOnce()
+	_, err := in.finish(ctx, in.store.lookingUp, rt)
 	return err
 }
 
@@ -68,7 +67,7 @@ func (in *insertion) hasTextKey() bool {
 	return slices.ContainsFunc(in.store.table.Key, func(k int) bool { return in.store.table.Columns[k].Kind == batch.Text })
 }
 
-// rank takes the order of the rows' keys from the answer to rank.
+// rank sorts the rows as the answer to the rank statement does.
 func (in *insertion) rank(a *answer) {
 	if a.refused != nil || len(a.values) != 2*len(in.rows) {
 		return
@@ -82,13 +81,13 @@ func (in *insertion) rank(a *answer) {
 	in.rows = rows
 }
 
-// duplicates settles rows of which the server stored fewer than it was sent:
-// a row whose key is there is done. One whose key is not was discarded.
-func (in *insertion) duplicates(ctx context.Context, rows []int) error {
-	f := in.flight(ctx)
-	f.present(rows)
-	f.end()
-	answers, err := in.landed(ctx, in.store.lookingUp, f)
+// lookUp sets the verdicts on rows if the server stored fewer than it was sent: a row whose key is
+// in the table is stored, and one whose key is not was discarded.
+func (in *insertion) lookUp(ctx context.Context, rows []int) error {
+	rt := in.roundTrip(ctx)
+	rt.present(rows)
+	rt.end()
+	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
 		return err
 	}

@@ -8,9 +8,9 @@ import (
 	"sluice/internal/message"
 )
 
-// gate is the SQL of a table base and of a view of it, which takes rows and,
-// once base has more than one, waits whenever somebody reads them: what an
-// insert has committed cannot be looked up then.
+// gate is the SQL of a table base and of a view of it, which takes rows and, once base has more
+// than one, waits whenever somebody reads them: what an insert has committed cannot be looked up
+// then.
 func gate(view string) string {
 	return `CREATE FUNCTION gate() RETURNS boolean LANGUAGE plpgsql AS $$
 			BEGIN
@@ -22,9 +22,9 @@ func gate(view string) string {
 
 const shutGate = "SELECT pg_advisory_xact_lock(hashtext(current_schema()))"
 
-// TestNothingIsInsertedThatIsNotStored ends the look-up of keys behind an
-// insert that has committed: what the answer does not prove, it does not count
-// as new either. Else the rows that were there would be fewer than none.
+// TestNothingIsInsertedThatIsNotStored ends the look-up of keys behind an insert that has
+// committed: what the answer does not prove, it does not count as new either. Else the rows that
+// were there would be fewer than none.
 func TestNothingIsInsertedThatIsNotStored(t *testing.T) {
 	t.Parallel()
 	const sql = "CREATE TABLE base (id bigint PRIMARY KEY, word text, n integer); INSERT INTO base VALUES (1);"
@@ -71,8 +71,8 @@ func TestNothingIsInsertedThatIsNotStored(t *testing.T) {
 	}
 }
 
-// TestNothingOfAFIFOBatchIsInsertedThatIsNotStored is the same for rows that
-// are stored once a refused one has been found.
+// TestNothingOfAFIFOBatchIsInsertedThatIsNotStored is the same for rows that are stored once a
+// refused one has been found.
 func TestNothingOfAFIFOBatchIsInsertedThatIsNotStored(t *testing.T) {
 	t.Parallel()
 	l := newLedgered(t, "", noNowhere+"ALTER TABLE sluice_ledger RENAME TO base;"+gate("sluice_ledger"))

@@ -15,55 +15,54 @@ import (
 	"sluice/internal/message"
 )
 
-// maxSingles is the largest batch that is tried row by row at once. More
-// savepoints than 64 overflow the server's cache of subtransactions, which
-// slows every other session down while it lasts.
+// maxSingles is the largest batch that is tried row by row at once. More savepoints than 64
+// overflow the server's cache of subtransactions, which slows every other session down while it
+// lasts.
 const maxSingles = 64
 
 // searching is what an isolation does, for its errors.
 const searching = "find the refused rows"
 
-// isolation finds the rows that the server refuses and commits all others, in
-// one transaction. A piece is rows that are tried as one statement:
+// isolation finds the rows that the server refuses and commits all others, in one transaction. A
+// piece is rows that are tried as one statement:
 //
 //	INSERT, checks, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
-// After a good piece the savepoint has moved behind it, and the ROLLBACK TO
-// undoes nothing. After a refused one the rest of the group was skipped, and
-// the ROLLBACK TO recovers. Pieces are in the order of their keys, so that
-// two isolations of the same rows wait for each other instead of a deadlock.
+// A piece that passes moves the savepoint to after it, and the ROLLBACK TO undoes nothing. If it is
+// refused, the server skips the rest of the group, and the ROLLBACK TO recovers. Pieces are in the
+// order of their keys, so that two isolations of the same rows wait for each other instead of a
+// deadlock.
 //
-// Up to maxSingles rows are a piece each, in one round trip. Above, a first
-// round trip tries pieces of about √n rows and rolls all of it back; a second
-// one tries the rows of refused pieces one by one, between the good pieces,
-// and commits.
+// Up to maxSingles rows are a piece each, in one round trip. Above, a first round trip tries pieces
+// of about √n rows and rolls all of it back; a second one tries the rows of refused pieces one by
+// one, between the pieces that passed, and commits.
 type isolation struct {
 	*insertion
 	pieces  [][]int
 	asked   []int // rows whose keys are looked up before the commit
 	refused map[int]*pgconn.PgError
-	late    map[int]bool // refused by what is checked after the INSERT
+	late    map[int]bool // refused by a check after the INSERT
 	isNew   map[int]bool
-	there   map[int]bool // their keys were there before this transaction
+	there   map[int]bool // their keys were in the table before this transaction
 	unknown []int        // rows of pieces that stored fewer than they have
 	again   []int        // rows of pieces that were refused only the second time
 	before  int          // how many rows were inserted before this isolation
-	// spoiled are rows that may be valid together, but for one of them.
-	spoiled []int
+	// blocked are rows that may be valid together, except for one of them.
+	blocked []int
 }
 
-// maxIsolations bounds how often rows are isolated anew because a piece that
-// had passed is refused afterwards.
+// maxIsolations bounds how often rows are isolated again because a piece that had passed is refused
+// afterwards.
 const maxIsolations = 3
 
 func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
-	if err := in.findForeign(ctx, refusal); err != nil {
+	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
 	if err := in.order(ctx); err != nil {
 		return err
 	}
-	var ours error
+	var rowsErr error
 	rest := in.rows
 	in.mine = map[int]bool{}
 	for range maxIsolations {
@@ -74,20 +73,19 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 			return err
 		}
 		if err := i.commit(ctx, refusal); err != nil {
-			if !settled(err) {
+			if !verdictsHold(err) {
 				return err
 			}
-			ours = cmp.Or(ours, err)
+			rowsErr = cmp.Or(rowsErr, err)
 		}
 		if rest = i.again; len(rest) == 0 {
-			return ours
+			return rowsErr
 		}
 	}
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: searching + ": rows that passed were refused afterwards, again and again"})
 }
 
-// order sorts the rows as the index of the key does, and finds which have the
-// same key.
+// order sorts the rows as the index of the key does, and finds which have the same key.
 func (in *insertion) order(ctx context.Context) error {
 	if in.class != nil {
 		return nil
@@ -96,21 +94,21 @@ func (in *insertion) order(ctx context.Context) error {
 		in.class = classes(in.batch, in.rows)
 		return nil
 	}
-	all, native := in.rows, in.native(in.rows)
-	f := in.flight(ctx)
-	f.keys(in.sql.rank, native)
-	f.end()
-	answers, err := in.landed(ctx, in.store.lookingUp, f)
+	all, encodable := in.rows, in.encodable(in.rows)
+	rt := in.roundTrip(ctx)
+	rt.keys(in.sql.rank, encodable)
+	rt.end()
+	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
 		return err
 	}
-	in.rows = native
+	in.rows = encodable
 	in.rank(&answers[0])
 	if in.class == nil {
 		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, errUnexpected))
 	}
 	for _, row := range all {
-		if in.foreign[row] { // equal to no other: it has no place in the index
+		if in.unencodable[row] { // equal to no other: it has no place in the index
 			in.rows = append(in.rows, row)
 			in.class[row] = -1 - row
 		}
@@ -118,28 +116,28 @@ func (in *insertion) order(ctx context.Context) error {
 	return nil
 }
 
-// findForeign finds the rows whose keys the server's encoding cannot represent, after an error
-// that says that there may be some. No such key is in the table, and a look-up with one of them
-// fails for all.
-func (in *insertion) findForeign(ctx context.Context, refusal *pgconn.PgError) error {
+// findUnencodable finds the rows whose keys the server's encoding cannot represent, after an error
+// that there may be some. No such key is in the table, and a look-up with one of them fails for
+// all.
+func (in *insertion) findUnencodable(ctx context.Context, refusal *pgconn.PgError) error {
 	if !unrepresentable(refusal) || !in.hasTextKey() {
 		return nil
 	}
-	f := in.flight(ctx)
+	rt := in.roundTrip(ctx)
 	for k := range in.rows {
-		f.keys(in.sql.read, in.rows[k:k+1])
-		f.end()
+		rt.keys(in.sql.read, in.rows[k:k+1])
+		rt.end()
 	}
-	answers, err := in.landed(ctx, in.store.lookingUp, f)
+	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
 		return err
 	}
-	in.foreign = map[int]bool{}
+	in.unencodable = map[int]bool{}
 	for k, row := range in.rows {
 		switch refused := answers[k].refused; {
 		case refused == nil:
 		case unrepresentable(refused):
-			in.foreign[row] = true
+			in.unencodable[row] = true
 		default:
 			return in.fault(in.store.lookingUp, refused)
 		}
@@ -147,15 +145,15 @@ func (in *insertion) findForeign(ctx context.Context, refusal *pgconn.PgError) e
 	return nil
 }
 
-// native are those of the rows whose keys can be looked up.
-func (in *insertion) native(rows []int) []int {
-	if len(in.foreign) == 0 {
+// encodable returns those of the rows whose keys can be looked up.
+func (in *insertion) encodable(rows []int) []int {
+	if len(in.unencodable) == 0 {
 		return rows
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.foreign[row] })
+	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.unencodable[row] })
 }
 
-// rehearse decides on the pieces.
+// rehearse decides which rows are a piece.
 func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
 	if len(rows) <= maxSingles {
 		for k := range rows {
@@ -165,14 +163,14 @@ func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.Pg
 		return nil
 	}
 	pieces := i.split(rows)
-	f := i.flight(ctx)
-	i.begin(ctx, f, refusal)
+	rt := i.roundTrip(ctx)
+	i.begin(ctx, rt, refusal)
 	for _, piece := range pieces {
-		i.trial(f, piece)
+		i.trial(rt, piece)
 	}
-	f.say("ROLLBACK")
-	f.end()
-	answers, err := i.landed(ctx, searching, f)
+	rt.add("ROLLBACK")
+	rt.end()
+	answers, err := i.finish(ctx, searching, rt)
 	if err == nil {
 		answers, err = i.begun(answers)
 	}
@@ -214,21 +212,21 @@ func (i *isolation) split(rows []int) (pieces [][]int) {
 	return pieces
 }
 
-// commit tries the pieces, commits what passes, and gives the verdicts.
+// commit tries the pieces, commits what passes, and sets the verdicts.
 func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
-	i.asked = i.native(i.asked)
-	f := i.flight(ctx)
-	i.begin(ctx, f, refusal)
-	f.present(i.asked)
-	f.endRequired()
+	i.asked = i.encodable(i.asked)
+	rt := i.roundTrip(ctx)
+	i.begin(ctx, rt, refusal)
+	rt.present(i.asked)
+	rt.endRequired()
 	for _, piece := range i.pieces {
-		i.trial(f, piece)
+		i.trial(rt, piece)
 	}
 	together := leadsAhead(i.batch, i.rows, links(i.batch, i.keys))
 	if !together {
-		i.close(f)
+		i.close(rt)
 	}
-	answers, err := i.landed(ctx, searching, f)
+	answers, err := i.finish(ctx, searching, rt)
 	if err == nil {
 		answers, err = i.begun(answers)
 	}
@@ -278,9 +276,8 @@ func (i *isolation) tried(answers []answer, pieces [][]int) ([]answer, error) {
 	return answers[2*len(pieces):], nil
 }
 
-// together tries rows once more that were refused for a foreign key, with all
-// others in place: first those that may be valid only together, as one
-// statement, and then one by one.
+// together tries rows again that were refused for a foreign key, with all others in place: first
+// those that may be valid only together, as one statement, and then one by one.
 func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	all := links(i.batch, i.keys)
 	var rows, passed []int
@@ -292,7 +289,7 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 		}
 	}
 	rows = closed(i.batch, rows, passed, all, func(row int) *pgconn.PgError { return i.refused[row] })
-	f := i.flight(ctx)
+	rt := i.roundTrip(ctx)
 	var singles [][]int
 	for k := range rows {
 		singles = append(singles, rows[k:k+1:k+1])
@@ -300,14 +297,14 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	backwards := slices.Clone(singles)
 	slices.Reverse(backwards)
 	if len(rows) > 0 {
-		// As one statement; and if that is refused one by one, which finds chains in either order.
-		i.trial(f, rows)
+		// As one statement; and if that is refused, one by one in either order, which finds chains.
+		i.trial(rt, rows)
 		for _, piece := range slices.Concat(singles, backwards) {
-			i.trial(f, piece)
+			i.trial(rt, piece)
 		}
 	}
-	i.close(f)
-	answers, err := i.landed(ctx, searching, f)
+	i.close(rt)
+	answers, err := i.finish(ctx, searching, rt)
 	if err != nil || len(rows) == 0 {
 		return answers, err
 	}
@@ -344,38 +341,37 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 		if i.isNew[row] || before[row] == nil {
 			delete(i.refused, row)
 		} else if len(rows) > 1 && refusing(all, i.refused[row]) != nil {
-			i.spoiled = append(i.spoiled, row)
+			i.blocked = append(i.blocked, row)
 		}
 	}
 	return answers, nil
 }
 
 // begin opens the transaction.
-func (in *insertion) begin(ctx context.Context, f *flight, refusal *pgconn.PgError) {
-	f.fatal = in.fatal
+func (in *insertion) begin(ctx context.Context, rt *roundTrip, refusal *pgconn.PgError) {
+	rt.stopOn = in.stopOn
 	if in.catalog == nil {
 		in.catalog = in.store.fresh().catalog // another insertion may have asked meanwhile
 	}
 	if in.catalog == nil || !in.current && !in.catalog.knows(refusal) {
-		f.askKeys()
-		f.askCatalog()
+		rt.askKeys()
+		rt.askCatalog()
 	}
-	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
-	f.say(limits(ctx))
-	f.say("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
-	f.say("SAVEPOINT s")
-	f.end()
+	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
+	rt.add(limits(ctx))
+	rt.add("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
+	rt.add("SAVEPOINT s")
+	rt.end()
 	in.suspect, in.defaults = cmp.Or(in.suspect, in.suspicion(refusal)), nil
 }
 
 // silence is how long the server waits for a client that the network has lost.
 const silence = 10 * time.Second
 
-// limits bounds the transaction on the server: if this process is gone, or
-// the network silent, its rows would lock out those who deliver them again.
-// The idle timeout does not see a session that waits in the midst of a
-// pipeline; keepalives and, from Postgres 17 on, the transaction's own
-// timeout do. All of it ends with the transaction.
+// limits returns the SQL that bounds the transaction on the server. If this process dies unnoticed,
+// or the network is silent, these timeouts end it; until then its locks block redeliveries. The
+// idle timeout does not see a session that waits in the middle of a pipeline; keepalives do, and
+// from Postgres 17 on the transaction's own timeout. All of it ends with the transaction.
 func limits(ctx context.Context) string {
 	transaction := 15 * time.Minute // a function's longest life
 	if deadline, ok := ctx.Deadline(); ok {
@@ -388,11 +384,11 @@ func limits(ctx context.Context) string {
 		silence.Milliseconds(), transaction.Milliseconds())
 }
 
-// company tries rows once more that a constraint trigger refuses at the COMMIT:
-// with all others in place, and together. A trigger that reads tables may look at
-// sets of rows, the two sides of a transfer say. It returns the rows that stay
-// refused. Rows of a set that is refused are spoiled: it may be one of them.
-func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err error) {
+// retryLate tries rows again that a constraint trigger refuses at the COMMIT: with all others in
+// place, and together. A trigger that reads tables may look at sets of rows, such as the two sides
+// of a transfer. It returns the rows that stay refused. Rows of a set that is refused are blocked:
+// any of them may be the reason.
+func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, err error) {
 	var rows []int
 	for _, row := range refused {
 		if i.late[row] && !i.mine[i.class[row]] && i.catalog.reads(i.store.judge(i.refused[row], i.catalog).function) {
@@ -404,23 +400,23 @@ func (i *isolation) company(ctx context.Context, refused []int) (rest []int, err
 	if len(rows) == 0 {
 		return refused, nil
 	}
-	f := i.flight(ctx)
-	f.insert(rows)
-	f.end()
-	answers, err := i.landed(ctx, searching, f)
+	rt := i.roundTrip(ctx)
+	rt.insert(rows)
+	rt.end()
+	answers, err := i.finish(ctx, searching, rt)
 	if err != nil {
 		return nil, err
 	}
 	switch again := answers[0].refused; {
 	case again != nil && i.store.judge(again, i.catalog).blame == blameTransient:
-		return nil, i.failed(again) // the others are there, which the next attempt finds
+		return nil, i.failed(again) // the next attempt finds that the others are stored
 	case again != nil && len(rows) == 1:
 		return refused, nil
 	case again != nil:
 		for _, row := range rows {
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 		}
-		return rest, i.spoils(again)
+		return rest, i.blockedError(again)
 	}
 	return rest, i.accept(ctx, rows, answers[0])
 }
@@ -433,59 +429,59 @@ func (in *insertion) begun(answers []answer) ([]answer, error) {
 	return answers[1:], nil
 }
 
-// samePath undoes what a trigger of another row may have done to the
-// search_path of the transaction: it would lead elsewhere.
+// samePath undoes what a trigger of another row may have done to the search_path of the
+// transaction: it would lead elsewhere.
 const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice.search_path'), true) IS NULL"
 
 // trial adds the two groups of a try.
 //
-// Each piece has to meet its own error, also one that is checked only at the
-// COMMIT. So that is checked once behind the INSERT and its other triggers,
-// which may do what the check wants. Then constraints are deferred again, for
-// the triggers of the next piece. Before their names are known all of it is
-// undone for that, and what has been checked is checked again with each piece.
-func (in *insertion) trial(f *flight, rows []int) {
-	f.insert(rows)
+// Each piece has to meet its own errors, including those that are checked only at the COMMIT. So
+// these are checked once after the INSERT and its other triggers, which may do what the check
+// wants. Then constraints are deferred again, for the triggers of the next piece. As long as the
+// names of the constraints are not known, all of it is undone for that, and what has been checked
+// is checked again with each piece.
+func (in *insertion) trial(rt *roundTrip, rows []int) {
+	rt.insert(rows)
 	switch c := in.catalog; {
 	case c == nil:
-		f.say("SAVEPOINT checked")
-		f.say("SET CONSTRAINTS ALL IMMEDIATE")
-		f.say("ROLLBACK TO SAVEPOINT checked")
+		rt.add("SAVEPOINT checked")
+		rt.add("SET CONSTRAINTS ALL IMMEDIATE")
+		rt.add("ROLLBACK TO SAVEPOINT checked")
 	case c.Deferrable:
-		f.say("SET CONSTRAINTS ALL IMMEDIATE")
+		rt.add("SET CONSTRAINTS ALL IMMEDIATE")
 		if c.Deferred != "" {
-			f.say("SET CONSTRAINTS " + c.Deferred + " DEFERRED")
+			rt.add("SET CONSTRAINTS " + c.Deferred + " DEFERRED")
 		}
 	}
-	f.say("RELEASE SAVEPOINT s")
-	f.say("SAVEPOINT s")
-	f.end()
-	f.say("ROLLBACK TO SAVEPOINT s")
-	f.say(samePath)
-	f.end()
+	rt.add("RELEASE SAVEPOINT s")
+	rt.add("SAVEPOINT s")
+	rt.end()
+	rt.add("ROLLBACK TO SAVEPOINT s")
+	rt.add(samePath)
+	rt.end()
 }
 
-// close ends the transaction: what the database adds by itself is evaluated if
-// it is under suspicion, keys are looked up, and the rest is committed.
-func (i *isolation) close(f *flight) {
-	i.evaluate(f)
-	f.present(i.asked)
-	f.end()
-	f.say("COMMIT")
-	f.end()
+// close ends the transaction: it evaluates what the database computes for every row, if that is
+// under suspicion, looks the keys up, and commits the rest.
+func (i *isolation) close(rt *roundTrip) {
+	i.evaluate(rt)
+	rt.present(i.asked)
+	rt.end()
+	rt.add("COMMIT")
+	rt.end()
 }
 
-// evaluate adds the evaluation of what the database computes for every row,
-// if that is under suspicion.
-func (in *insertion) evaluate(f *flight) {
+// evaluate adds the evaluation of what the database computes for every row, if that is under
+// suspicion.
+func (in *insertion) evaluate(rt *roundTrip) {
 	if in.suspect == nil {
 		return
 	}
-	f.say(in.store.defaults)
-	f.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
-	f.say("ROLLBACK TO SAVEPOINT s")
-	f.say(samePath)
-	f.ask(func(*answer) {})
+	rt.add(in.store.defaults)
+	rt.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
+	rt.add("ROLLBACK TO SAVEPOINT s")
+	rt.add(samePath)
+	rt.ask(func(*answer) {})
 }
 
 // committed reads the answers to close.
@@ -499,7 +495,7 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 			Cause:  message.CauseTransient,
 			Code:   commit.refused.Code,
 			What:   "commit: " + i.store.shown(commit.refused, i.catalog),
-			Remedy: "it passed when it was tried: something has changed meanwhile",
+			Remedy: "it passed before the commit: something has changed meanwhile",
 		})
 	case commit.refused != nil:
 		return answer{}, i.fault("commit", commit.refused)
@@ -509,6 +505,7 @@ func (i *isolation) committed(answers []answer) (present answer, err error) {
 	return present, nil
 }
 
+// recovered returns an error if the answer to a ROLLBACK TO is one.
 func (in *insertion) recovered(a answer) error {
 	if a.refused != nil {
 		return in.fault(searching, a.refused)
@@ -516,24 +513,24 @@ func (in *insertion) recovered(a answer) error {
 	return nil
 }
 
-// maxPassing is how many rows of an isolation may meet what passes. Each may wait
-// for a lock, and more of them are no exception any more.
+// maxPassing is how many rows of an isolation may meet an error that passes. Each may have waited
+// for a lock, and with more of them the whole batch is affected.
 const maxPassing = 8
 
-// fatal returns an error unless the answer is about the rows that met it.
-func (in *insertion) fatal(a *answer) error {
+// stopOn returns an error unless the answer is about the rows that met it.
+func (in *insertion) stopOn(a *answer) error {
 	switch j := in.store.judge(a.refused, in.catalog); {
 	case j.single, j.blame == blameMessage, j.blame == blameOpen:
 		return nil
 	case j.blame == blameTransient && in.last && ofSome(a.refused) && in.passing < maxPassing:
 		in.passing++
-		return nil // there is no time to try all of it again
+		return nil // there is no time to try all of them again
 	default:
 		return in.failed(a.refused)
 	}
 }
 
-// conclude gives the verdicts once the transaction is committed.
+// conclude sets the verdicts once the transaction is committed.
 func (i *isolation) conclude(ctx context.Context, present answer) error {
 	asked := make(map[int]bool, len(i.asked))
 	for _, row := range i.asked {
@@ -559,39 +556,39 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		}
 	}
 	var refused []int
-	var ours error
+	var rowsErr error
 	for _, row := range i.rows {
 		if i.refused[row] == nil {
 			continue
 		}
-		// A row that one of our transactions put there proves nothing about one
-		// with the same key that was refused.
+		// A row that one of our transactions stored proves nothing about a refused one with the same
+		// key.
 		switch {
 		case i.there[row] && !i.mine[i.class[row]]:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
 		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
-			// A trigger refused what another delivery stored meanwhile, perhaps for that.
+			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-			ours = settle(i.failed(i.refused[row]))
-		case slices.Contains(i.spoiled, row):
+			rowsErr = keepVerdicts(i.failed(i.refused[row]))
+		case slices.Contains(i.blocked, row):
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-			ours = i.spoils(i.refused[row])
+			rowsErr = i.blockedError(i.refused[row])
 		default:
 			refused = append(refused, row)
 		}
 	}
 	if len(look) > 0 { // a piece of new rows met others meanwhile
-		if err := i.duplicates(ctx, look); err != nil {
+		if err := i.lookUp(ctx, look); err != nil {
 			return err
 		}
 	}
-	refused, err := i.company(ctx, refused)
-	if err != nil && !settled(err) {
+	refused, err := i.retryLate(ctx, refused)
+	if err != nil && !verdictsHold(err) {
 		return err
 	}
-	ours = cmp.Or(ours, err)
-	if err := i.blame(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
+	rowsErr = cmp.Or(rowsErr, err)
+	if err := i.giveVerdicts(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
 		return err
 	}
-	return ours
+	return rowsErr
 }

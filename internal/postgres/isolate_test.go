@@ -15,8 +15,8 @@ const (
 	byNoBadWord = "23514 constraint no_bad_word"
 )
 
-// TestRowsThatCollideWithEachOther shows that of the rows of a batch that
-// exclude each other the first one is stored.
+// TestRowsThatCollideWithEachOther shows that of the rows of a batch that exclude each other the
+// first one is stored.
 func TestRowsThatCollideWithEachOther(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -48,8 +48,8 @@ func TestRowsThatCollideWithEachOther(t *testing.T) {
 	})
 }
 
-// TestTheFirstOfCollidingRowsIsStored has the first of them in a piece that is
-// refused for another reason: it is tried before later ones all the same.
+// TestTheFirstOfCollidingRowsIsStored has the first of them in a piece that is refused for another
+// reason: it is tried before later ones all the same.
 func TestTheFirstOfCollidingRowsIsStored(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: oneWord + noBadWord})
@@ -59,9 +59,8 @@ func TestTheFirstOfCollidingRowsIsStored(t *testing.T) {
 	s.insert(rows...).want(verdicts{stored: "2-899 901-1000", rejected(byOneWord): "900", rejected(byNoBadWord): "1"})
 }
 
-// TestRowsThatNeedEachOther shows that a row which refers to an earlier one of
-// its batch is stored, also when others are refused, and is refused itself
-// when that one is.
+// TestRowsThatNeedEachOther shows that a row which refers to an earlier one of its batch is stored,
+// also when others are refused, and is refused itself when that one is.
 func TestRowsThatNeedEachOther(t *testing.T) {
 	t.Parallel()
 	const references = createEvents + noBadWord + "ALTER TABLE events ADD u integer GENERATED ALWAYS AS (id) STORED UNIQUE, ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (u);"
@@ -84,8 +83,8 @@ func TestRowsThatNeedEachOther(t *testing.T) {
 	}
 }
 
-// TestRedeliveredRowsAreStored mixes rows that are there with new ones and
-// with such that are refused.
+// TestRedeliveredRowsAreStored mixes rows that are there with new ones and with such that are
+// refused.
 func TestRedeliveredRowsAreStored(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -112,8 +111,8 @@ func TestRedeliveredRowsAreStored(t *testing.T) {
 	})
 }
 
-// TestARowThatIsThereIsNeverRejected has rows that were stored before a
-// constraint came that refuses them now.
+// TestARowThatIsThereIsNeverRejected has rows that were stored before a constraint came that
+// refuses them now.
 func TestARowThatIsThereIsNeverRejected(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{10, 100} {
@@ -127,17 +126,17 @@ func TestARowThatIsThereIsNeverRejected(t *testing.T) {
 	}
 }
 
-// TestAConcurrentDeliveryWinsTheRace stores the same rows from another
-// connection in the one moment in which ON CONFLICT does not help: after the
-// look into the key's index, and before the rows get into the index of another
-// unique constraint. They are refused by that one, and yet they are there.
+// TestAConcurrentDeliveryWinsTheRace stores the same rows from another connection in the one moment
+// in which ON CONFLICT does not help: after the look into the key's index, and before the rows get
+// into the index of another unique constraint. They are refused by that one, and yet they are
+// there.
 func TestAConcurrentDeliveryWinsTheRace(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{3, 100} {
 		t.Run(fmt.Sprint(n, " rows"), func(t *testing.T) {
 			t.Parallel()
-			// Indexes are filled in the order of their creation. The first one
-			// waits for a lock in the session that is set to.
+			// Indexes are filled in the order of their creation. The first one waits for a lock in
+			// the session that is set to.
 			s := newSite(t, setup{sql: `CREATE TABLE events (id bigint NOT NULL, word text, n integer, tx xid8 DEFAULT pg_current_xact_id());
 				CREATE FUNCTION waiting(word text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
 					BEGIN
@@ -197,8 +196,8 @@ const swallowing = `CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql A
 
 func toSwallow(r *row) { r.word = fmt.Sprint(canary, "swallow-", r.id) }
 
-// TestSwallowedRowsAreReturned shows that a row is stored only on proof: a
-// trigger drops it without an error, alone and beside refused ones.
+// TestSwallowedRowsAreReturned shows that a row is stored only on proof: a trigger drops it without
+// an error, alone and beside refused ones.
 func TestSwallowedRowsAreReturned(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -224,8 +223,8 @@ func TestSwallowedRowsAreReturned(t *testing.T) {
 	})
 }
 
-// TestNothingIsStoredUntilItIsCommitted breaks the isolation of a large batch
-// when chunks of it have been stored that are not committed.
+// TestNothingIsStoredUntilItIsCommitted breaks the isolation of a large batch when chunks of it
+// have been stored that are not committed.
 func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 	t.Parallel()
 	const n = 400 // in 20 chunks

@@ -8,7 +8,7 @@ import (
 	"sluice/internal/batch"
 )
 
-// blame says whose fault an error of the server is.
+// blame is whose fault an error of the server is.
 type blame uint8
 
 const (
@@ -18,28 +18,27 @@ const (
 	blameConfiguration
 	// blameMessage: what the message carries can never be stored.
 	blameMessage
-	// blameOpen: the message's if another row passes in the same isolation,
-	// and else what judgement.alone says.
+	// blameOpen: the message's if another row passes in the same isolation, and else what
+	// judgement.alone says.
 	blameOpen
 )
 
-// judgement is whose fault an error is, by the evidence in its fields and in
-// the catalog.
+// judgement is whose fault an error is, by the evidence in its fields and in the catalog.
 type judgement struct {
 	blame blame
 	// alone is whose fault it is when no row passes, if blame is blameOpen.
 	alone blame
 	// single: the error is about the row that met it. Other rows may pass.
 	single bool
-	// inside: it arose in a trigger or a function of the table. function is
-	// its name, if the context tells.
+	// inside: it arose in a trigger or a function of the table. function is its name, if the
+	// context tells.
 	inside   bool
 	function string
-	// policy: row-level security refused the row. It can have been the policy
-	// for SELECT, which ON CONFLICT needs.
+	// policy: row-level security refused the row. It can have been the policy for SELECT, which ON
+	// CONFLICT needs.
 	policy bool
-	// computed: the row's values are to blame only if what the database adds
-	// to every row can be evaluated by itself.
+	// computed: the row's values are to blame only if what the database adds to every row can be
+	// evaluated by itself.
 	computed bool
 	// mixed: that proves nothing, as expressions use more than the model fills.
 	mixed bool
@@ -51,10 +50,10 @@ var (
 	open          = judgement{blame: blameOpen, alone: blameConfiguration, single: true}
 )
 
-// judge says whose fault an error is. The catalog is nil when it is not known
-// yet: then a constraint proves nothing.
+// judge returns whose fault an error is. As long as the catalog is not known it is nil: then a
+// constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
-	if fatal(err) {
+	if endsSession(err) {
 		return judgement{blame: judgeSession(err)} // the session ended, whatever the statement was
 	}
 	if ofNoRow(err) {
@@ -66,7 +65,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	}
 	if j := (judgement{inside: raised(err)}); c != nil {
 		j.function, _ = c.function(err.Where)
-		if j.inside = j.inside || j.function != "" || err.TableName != "" && !c.ours(err); j.inside {
+		if j.inside = j.inside || j.function != "" || err.TableName != "" && !c.covers(err); j.inside {
 			return j.inFunction(err)
 		}
 	} else if j.inside {
@@ -107,8 +106,8 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	return judgement{blame: blameOpen, alone: blameTransient, single: true}
 }
 
-// inFunction judges an error that arose in a function: what it raised on purpose
-// can be the row's fault, and nothing else is.
+// inFunction judges an error that arose in a function: what it raised on purpose can be the row's
+// fault, and nothing else is.
 func (j judgement) inFunction(err *pgconn.PgError) judgement {
 	j.single, j.blame, j.alone = true, blameOpen, blameConfiguration
 	if !onPurpose(err.Code) {
@@ -120,8 +119,8 @@ func (j judgement) inFunction(err *pgconn.PgError) judgement {
 	return j
 }
 
-// judgeConstraint judges an error that names a constraint, a column or a
-// domain by the columns that it is about.
+// judgeConstraint judges an error that names a constraint, a column or a domain by the columns that
+// it is about.
 func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 	switch {
 	case ofPartitions(err) && err.TableName != "":
@@ -172,8 +171,8 @@ func (s *Store) fillsAll(names []string, ledger bool) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !s.fills(name, ledger) })
 }
 
-// adds reports whether the database computes something for every row that
-// depends on nothing of the model's.
+// adds reports whether the database computes something for every row that depends on nothing of the
+// model's.
 func (s *Store) adds(c *catalog) bool {
 	none := func(names []string) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { return s.fills(name, false) })
@@ -183,8 +182,8 @@ func (s *Store) adds(c *catalog) bool {
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && none(c.columns(k.Columns, false)) })
 }
 
-// mixes reports whether the database evaluates expressions that use more than
-// what the model fills, or that the evaluation by itself does not see.
+// mixes reports whether the database evaluates expressions that use more than what the model fills,
+// or that the evaluation by itself does not see.
 func (s *Store) mixes(c *catalog) bool {
 	some := func(names []string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return s.fills(name, false) })
@@ -197,10 +196,9 @@ func (s *Store) mixes(c *catalog) bool {
 	})
 }
 
-// needsIsolation reports whether rows have to be tried one by one after an
-// error of the whole batch: a row may be to blame, or only some rows may meet
-// it. What is transient is tried again as a whole first, and last says that
-// there is no more time for that.
+// needsIsolation reports whether rows have to be tried one by one after an error of the whole
+// batch: a row may be to blame, or only some rows may meet it. What is transient is tried again as
+// a whole first; last means that there is no more time for that.
 func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool {
 	j := s.judge(err, c)
 	inside := j.inside || c == nil && mayBeInside(err)

@@ -25,17 +25,16 @@ const (
 	isTransient     = "returned: transient"
 )
 
-// judgement is one kind of error: what makes the server refuse rows, and what
-// becomes of them. The table of these is the specification, and a table in
-// docs/operate.md is made from it.
+// judgement is one kind of error: what makes the server refuse rows, and what becomes of them. The
+// table of these is the specification, and a table in docs/operate.md is made from it.
 type judgement struct {
 	group string // what the documentation calls the kind
 	name  string
 	sql   string
 	spoil func(*row)
 	state string
-	// one is what becomes of a row that meets it while others of its batch
-	// pass; empty where every row meets it.
+	// one is what becomes of a row that meets it while others of its batch pass; empty where every
+	// row meets it.
 	one string
 	all string // when all rows of a batch meet it
 	// shapes of the table where it is tried, all if empty.
@@ -239,8 +238,8 @@ func (s shape) batch(rows []row) *batch.Batch {
 	return b
 }
 
-// TestWhoseFaultAnErrorIs tries every kind of error in every shape of table:
-// one row of three meets it, and all of them do.
+// TestWhoseFaultAnErrorIs tries every kind of error in every shape of table: one row of three meets
+// it, and all of them do.
 func TestWhoseFaultAnErrorIs(t *testing.T) {
 	t.Parallel()
 	for _, tt := range judgements() {
@@ -327,8 +326,7 @@ func postgresCause(err error) message.Cause {
 	return cause
 }
 
-// TestTheDocumentationHasTheJudgements compares docs/operate.md with the table
-// above.
+// TestTheDocumentationHasTheJudgements compares docs/operate.md with the table above.
 func TestTheDocumentationHasTheJudgements(t *testing.T) {
 	t.Parallel()
 	type verdict struct{ one, all string }

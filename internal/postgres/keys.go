@@ -17,9 +17,9 @@ import (
 //go:embed keys.sql
 var keysSQL string
 
-// keyFacts are how the live key compares. Two values can be one key to the
-// server and differ in their bytes: citext, char(n), a nondeterministic
-// collation, the scale of a numeric.
+// keyFacts are how the columns of the key compare in the table. Two values can be one key to the
+// server and differ in their bytes: citext, char(n), a nondeterministic collation, the scale of a
+// numeric.
 type keyFacts struct {
 	Columns []struct {
 		Cast      string `json:"cast"`
@@ -40,11 +40,11 @@ type reference struct {
 	To   []string `json:"to"`
 }
 
-// learnKeys notes an answer to the question how keys compare.
+// learnKeys keeps the answer to the question how keys compare.
 func (s *Store) learnKeys(a *answer) {
 	var k keyFacts
 	if json.Unmarshal(a.text, &k) != nil || len(k.Columns) != len(s.table.Key) {
-		return // no such table, or not this key: the insert says so
+		return // no such table, or not this key: the insert will fail with that
 	}
 	for i := range k.Columns {
 		c := &k.Columns[i]
@@ -73,16 +73,16 @@ func (k *keyFacts) byBytes() bool {
 	return true
 }
 
-// natural are the types of live columns, as in pg_type, that compare with the
-// values of a kind without a cast.
+// natural are the types of live columns, as in pg_type, that compare with the values of a kind
+// without a cast.
 var natural = map[batch.Kind][]string{
 	batch.Text: {"text", "varchar"},
 	batch.Int4: {"int2", "int4", "int8"}, batch.Int8: {"int2", "int4", "int8"}, batch.Bool: {"bool"},
 	batch.Timestamp: {"timestamptz"}, batch.Date: {"date"}, batch.UUID: {"uuid"},
 }
 
-// typed is an expression as a value of a key column's own type, for
-// comparisons. It never fails for a value that the column can hold.
+// typed returns an expression as a value of a key column's own type, for comparisons. It never
+// fails for a value that the column can hold.
 func (k *keyFacts) typed(column int, expression, otherwise string) string {
 	switch {
 	case k == nil || k.Columns[column].Bytes:
@@ -96,7 +96,7 @@ func (k *keyFacts) typed(column int, expression, otherwise string) string {
 	}
 }
 
-// equal compares columns of the key with expressions, in the columns' own types.
+// equal returns the comparison of the key's columns with expressions, in the columns' own types.
 func (k *keyFacts) equal(prefix string, columns, expressions []string) string {
 	terms := make([]string, len(columns))
 	for i := range columns {
@@ -109,8 +109,8 @@ func (k *keyFacts) equal(prefix string, columns, expressions []string) string {
 	return strings.Join(terms, " AND ")
 }
 
-// classes numbers the rows' keys: rows with one number have the same key. The
-// rows are in the order of their keys.
+// classes numbers the rows' keys: rows with one number have the same key. The rows are in the order
+// of their keys.
 func classes(b *batch.Batch, rows []int) map[int]int {
 	class := make(map[int]int, len(rows))
 	n := 0
@@ -123,18 +123,17 @@ func classes(b *batch.Batch, rows []int) map[int]int {
 	return class
 }
 
-// link is a foreign key of the table to itself as positions of columns in the
-// batch: the columns from refer to the columns to. Of a pair that the model
-// does not fill all rows have the same values, so it is left out.
+// link is a foreign key of the table to itself as positions of columns in the batch: the columns
+// from refer to the columns to. A pair of columns that the model does not fill has the same values
+// in all rows, so it is left out.
 type link struct {
 	names    []string // of the constraint, and of its copies on partitions
 	from, to []int
-	// blind: it cannot be followed here, because it leads to a column that the
-	// database computes.
+	// blind: it cannot be followed here, because it leads to a column that the database computes.
 	blind bool
 }
 
-// links are the foreign keys of the table to itself.
+// links returns the foreign keys of the table to itself.
 func links(b *batch.Batch, k *keyFacts) (all []*link) {
 	if k == nil {
 		return nil
@@ -164,7 +163,7 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 	return all
 }
 
-// refusing returns the link whose constraint an error names, nil if there is none.
+// refusing returns the link whose constraint an error names, and nil if there is none.
 func refusing(all []*link, err *pgconn.PgError) *link {
 	for _, l := range all {
 		if ofForeignKey(err) && slices.Contains(l.names, err.ConstraintName) {
@@ -174,8 +173,8 @@ func refusing(all []*link, err *pgconn.PgError) *link {
 	return nil
 }
 
-// leadsAhead reports whether a row refers to one that follows it, so that it
-// is refused when rows are tried one by one.
+// leadsAhead reports whether a row refers to one that follows it, so that it is refused when rows
+// are tried one by one.
 func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
 	return slices.ContainsFunc(all, func(l *link) bool {
 		if l.blind {
@@ -196,9 +195,8 @@ func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
 	})
 }
 
-// closed returns those of the rows, which a link refused, that refer to rows
-// that passed or to others of them, and these again, to the end: rows that may
-// be valid together.
+// closed returns rows that may be valid together. Of the rows that a link refused, these are the
+// ones that refer only to rows that passed, or to each other.
 func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row int) *pgconn.PgError) []int {
 	type target struct {
 		link *link
@@ -206,12 +204,12 @@ func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row in
 	}
 	have := map[target]int{}    // how many rows have what a link leads to
 	refer := map[target][]int{} // the rows that refer to it
-	gone := map[int]bool{}
-	var last []int // rows that are gone, and not yet missed by others
+	removed := map[int]bool{}
+	var last []int // removed rows whose removal has not yet removed others
 	remove := func(rows []int) {
 		for _, row := range rows {
-			if !gone[row] {
-				gone[row] = true
+			if !removed[row] {
+				removed[row] = true
 				last = append(last, row)
 			}
 		}
@@ -229,7 +227,7 @@ func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row in
 			if key, ok := values(b, row, l.from); ok {
 				refer[target{l, key}] = append(refer[target{l, key}], row)
 			} else if refusing(all, refusal(row)) == l {
-				remove([]int{row}) // refused, and refers to nobody: MATCH FULL
+				remove([]int{row}) // refused, and refers to no row: MATCH FULL
 			}
 		}
 	}
@@ -253,12 +251,11 @@ func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row in
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return gone[row] })
+	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return removed[row] })
 }
 
-// values are the values of some columns of a row as one text; ok is false if
-// one is NULL. Values that may be equal to the server have one text: 1 and
-// 1.0, Abc and ABC.
+// values returns the values of some columns of a row as one text; ok is false if one is NULL.
+// Values that may be equal to the server have one text: 1 and 1.0, Abc and ABC.
 func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 	parts := make([]string, len(columns))
 	ok = true
@@ -285,12 +282,12 @@ func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 	return strings.Join(parts, ","), ok
 }
 
-// position is the index of a column of the batch; -1 if the model does not fill it.
+// position returns the index of a column of the batch, and -1 if the model does not fill it.
 func position(b *batch.Batch, name string) int {
 	return slices.IndexFunc(b.Columns(), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
 }
 
-// keyTable is where the keys are: the ledger, if there is one.
+// keyTable returns the table that has the keys: the ledger, if there is one.
 func keyTable(t *batch.Table) string {
 	if t.Ledger != "" {
 		return ledger(t)
@@ -298,7 +295,7 @@ func keyTable(t *batch.Table) string {
 	return table(t)
 }
 
-// keyColumns are the names of the key's columns as a parameter of type text[].
+// keyColumns returns the names of the key's columns as a parameter of type text[].
 func keyColumns(t *batch.Table) []byte {
 	var names []string
 	for _, k := range t.Key {

@@ -1,5 +1,5 @@
--- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table $3 lead to itself, its
--- partitions or what is below a view, as one JSON document.
+-- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table $3 refer to itself, its
+-- partitions or the tables below a view, as one JSON document.
 WITH RECURSIVE ours AS (
 	SELECT to_regclass($3)::oid AS oid
 	UNION
@@ -16,7 +16,7 @@ SELECT json_build_object(
 			-- it as the insert does.
 			'cast', format_type(b.oid, CASE WHEN b.typname IN ('timestamp', 'timestamptz', 'time', 'timetz') THEN m.typmod ELSE -1 END),
 			'scale', CASE WHEN b.typname = 'numeric' AND m.typmod >= 4 THEN ((m.typmod - 4) & 1023) - ((m.typmod - 4) & 1024) END,
-			-- An operator of an extension may be out of the search_path, and that of text would be taken instead.
+			-- An extension's operator may be outside the search_path, and that of text would be taken instead.
 			'equals', (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
 				JOIN pg_amop p ON p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype AND p.amopstrategy = 3
 				JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE k.opcdefault AND k.opcintype = b.oid),

@@ -71,9 +71,8 @@ func (s *site) deliver(t *batch.Table, rows ...code) *outcome {
 	return o
 }
 
-// TestKeysCompareInTheColumnsOwnType has keys that differ in their bytes and
-// are one key to the server: one row, and both messages are done, however the
-// batch is stored.
+// TestKeysCompareInTheColumnsOwnType has keys that differ in their bytes and are one key to the
+// server: one row, and both messages are done, however the batch is stored.
 func TestKeysCompareInTheColumnsOwnType(t *testing.T) {
 	t.Parallel()
 	const icu = "CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
@@ -135,8 +134,8 @@ func TestKeysCompareInTheColumnsOwnType(t *testing.T) {
 	}
 }
 
-// TestARefusedRowIsNoDuplicateOfALaterOne has messages with one key: the first
-// is refused, and the second is good.
+// TestARefusedRowIsNoDuplicateOfALaterOne has messages with one key: the first is refused, and the
+// second is good.
 func TestARefusedRowIsNoDuplicateOfALaterOne(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{2, 20, 200} {
@@ -168,8 +167,8 @@ func idsFrom(first, last int) (ids []int64) {
 	return ids
 }
 
-// TestRowsThatAreValidOnlyTogether have references to other rows of their
-// batch. They are stored, also beside rows that are refused for any reason.
+// TestRowsThatAreValidOnlyTogether have references to other rows of their batch. They are stored,
+// also beside rows that are refused for any reason.
 func TestRowsThatAreValidOnlyTogether(t *testing.T) {
 	t.Parallel()
 	const by = "23503 constraint boss"
@@ -237,8 +236,8 @@ func TestRowsThatAreValidOnlyTogether(t *testing.T) {
 	}
 }
 
-// TestReferencesOfManyKinds have a child that is tried before its parent, and
-// another row that is refused.
+// TestReferencesOfManyKinds have a child that is tried before its parent, and another row that is
+// refused.
 func TestReferencesOfManyKinds(t *testing.T) {
 	t.Parallel()
 	const noBad = " ALTER TABLE codes ADD CONSTRAINT no_bad CHECK (code <> '99');"
@@ -312,8 +311,8 @@ func compareLoosely(o *outcome, want verdicts) {
 	}
 }
 
-// TestAReferenceToAGeneratedColumn cannot be followed by the client; the rows
-// are tried together all the same.
+// TestAReferenceToAGeneratedColumn cannot be followed by the client; the rows are tried together
+// all the same.
 func TestAReferenceToAGeneratedColumn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{table: codes, sql: `CREATE TABLE codes (code text PRIMARY KEY, boss text, small text GENERATED ALWAYS AS (lower(code)) STORED UNIQUE, CONSTRAINT no_bad CHECK (code <> 'bad'));
@@ -321,8 +320,8 @@ func TestAReferenceToAGeneratedColumn(t *testing.T) {
 	s.deliver(codes, code{code: "A", boss: "z"}, code{code: "Z"}, code{code: "bad"}).want(verdicts{stored: "1-2", rejected("23514 constraint no_bad"): "3"})
 }
 
-// TestAKeyThatATriggerChanges is stored, and its next delivery is not
-// recognised: the error says why, once a minute.
+// TestAKeyThatATriggerChanges is stored, and its next delivery is not recognised: the error says
+// why, once a minute.
 func TestAKeyThatATriggerChanges(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{1, 5, 200} {
@@ -343,8 +342,8 @@ func TestAKeyThatATriggerChanges(t *testing.T) {
 	}
 }
 
-// TestTheServerBoundsAnIsolation looks at the settings of the transaction that
-// isolates rows, and at those of the session afterwards.
+// TestTheServerBoundsAnIsolation looks at the settings of the transaction that isolates rows, and
+// at those of the session afterwards.
 func TestTheServerBoundsAnIsolation(t *testing.T) {
 	t.Parallel()
 	names := []string{"idle_in_transaction_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}
@@ -372,8 +371,8 @@ func TestTheServerBoundsAnIsolation(t *testing.T) {
 	}
 }
 
-// TestADoubtfulIsolationStops has the server cancel one row of an isolation: all
-// of it is tried again.
+// TestADoubtfulIsolationStops has the server cancel one row of an isolation: all of it is tried
+// again.
 func TestADoubtfulIsolationStops(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + noBadWord})

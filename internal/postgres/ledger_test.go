@@ -48,8 +48,8 @@ func records(first int64, n int) []record {
 	return all
 }
 
-// ledgered is a site with a table that has no key of its own, for people who
-// have it already, and the ledger beside it.
+// ledgered is a site with a table that has no key of its own, for people who have it already, and
+// the ledger beside it.
 type ledgered struct {
 	*site
 	m *model.Model
@@ -89,8 +89,7 @@ func (l ledgered) deliverBy(ctx context.Context, records ...record) *outcome {
 	return l.insertBatch(ctx, b, ids)
 }
 
-// holds checks that the table has these numbers, each once, and the ledger as
-// many.
+// holds checks that the table has these numbers, each once, and the ledger as many.
 func (l ledgered) holds(want string) {
 	l.Helper()
 	var got []int64
@@ -120,8 +119,7 @@ const (
 		CREATE TRIGGER forget BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION forget();`
 )
 
-// TestLedgerStoresEachMessageOnce has redeliveries, alone and mixed with new
-// messages.
+// TestLedgerStoresEachMessageOnce has redeliveries, alone and mixed with new messages.
 func TestLedgerStoresEachMessageOnce(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -136,8 +134,8 @@ func TestLedgerStoresEachMessageOnce(t *testing.T) {
 	})
 }
 
-// TestLedgerWithAMessageTwiceInABatch shows that the store does not rely on
-// package ingest to drop the repeats.
+// TestLedgerWithAMessageTwiceInABatch shows that the store does not rely on package ingest to drop
+// the repeats.
 func TestLedgerWithAMessageTwiceInABatch(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -155,8 +153,8 @@ func TestLedgerWithAMessageTwiceInABatch(t *testing.T) {
 	})
 }
 
-// TestLedgerIsolatesRefusedRows shows that a refused row leaves no trace in
-// the ledger, so that it is stored once it may be.
+// TestLedgerIsolatesRefusedRows shows that a refused row leaves no trace in the ledger, so that it
+// is stored once it may be.
 func TestLedgerIsolatesRefusedRows(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -178,8 +176,8 @@ func TestLedgerIsolatesRefusedRows(t *testing.T) {
 	})
 }
 
-// TestLedgerWithATriggerThatSwallows shows that nothing is half stored: what
-// the table does not get, the ledger does not get either.
+// TestLedgerWithATriggerThatSwallows shows that nothing is half stored: what the table does not
+// get, the ledger does not get either.
 func TestLedgerWithATriggerThatSwallows(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -198,8 +196,8 @@ func TestLedgerWithATriggerThatSwallows(t *testing.T) {
 	})
 }
 
-// TestLedgerOfAFIFOQueue shows that nothing is stored behind a message that
-// is refused or swallowed, and that its group goes on with the next delivery.
+// TestLedgerOfAFIFOQueue shows that nothing is stored behind a message that is refused or
+// swallowed, and that its group goes on with the next delivery.
 func TestLedgerOfAFIFOQueue(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -218,8 +216,8 @@ func TestLedgerOfAFIFOQueue(t *testing.T) {
 	})
 }
 
-// TestLedgerUnderConcurrentDeliveries has many connections insert the same
-// messages, of which some are refused.
+// TestLedgerUnderConcurrentDeliveries has many connections insert the same messages, of which some
+// are refused.
 func TestLedgerUnderConcurrentDeliveries(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {

@@ -11,8 +11,8 @@ import (
 	"sluice/internal/message"
 )
 
-// Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one
-// transaction, and says which of the tables were missing.
+// Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one transaction, and
+// returns which of the tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	exists := false
 	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == tableExists })
@@ -48,8 +48,8 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	return tables, nil
 }
 
-// locateSQL finds a table, and one of its name in the schema public, where
-// tables usually are: to make a second one beside it is a likely mistake.
+// locateSQL finds a table, and one of its name in the schema public, where tables usually are: to
+// make a second one beside it is a likely mistake.
 const locateSQL = `SELECT format('%I.%I', n.nspname, c.relname),
 	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`
@@ -61,7 +61,7 @@ func (s *Store) locate(ctx context.Context, c *conn, t *batch.Migrated) error {
 		return result.Err
 	}
 	t.Name = string(result.Rows[0][0])
-	if s.table.Schema == "" { // else the schema is somebody's wish
+	if s.table.Schema == "" { // else the model asks for the schema
 		t.Other = string(result.Rows[0][1])
 	}
 	return nil

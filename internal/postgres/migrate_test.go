@@ -10,9 +10,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestTheSchemaIsMissing: migrate, and an insert before it, name the SQL that
-// creates the schema, and with it done both work. Quotes are what a name with
-// upper case needs.
+// TestTheSchemaIsMissing: migrate, and an insert before it, name the SQL that creates the schema,
+// and with it done both work. Quotes are what a name with upper case needs.
 func TestTheSchemaIsMissing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t, "")

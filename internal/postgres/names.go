@@ -7,24 +7,24 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// names are the objects that an error of the server names and that may be
-// shown: the table's own. A trigger can write to tables that are named after a
-// value, or raise an error that names what it likes.
+// names are the objects that an error of the server names and that may be shown: the table's own. A
+// trigger can write to tables that are named after a value, or raise an error that names what it
+// likes.
 type names struct {
 	constraint, column, domain, table string
 	// elsewhere: the error is about another table.
 	elsewhere bool
 }
 
-// ownNames returns which of the names in an error are the table's own, or its
-// ledger's, partitions', children's, domains'. The catalog has them all; as long
-// as it is not known (nil), the model has the tables and the columns.
+// ownNames returns those of the names in an error that belong to the table, its ledger, its
+// partitions, children or domains. The catalog has them all; as long as it is not known (nil), the
+// model has the tables and the columns.
 func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	switch {
 	case raised(err): // all of them are what the code says
 		return own
 	case err.TableName == "":
-	case c != nil && !c.ours(err), c == nil && !s.isOurs(err):
+	case c != nil && !c.covers(err), c == nil && !s.namesTable(err):
 		return names{elsewhere: c != nil}
 	default:
 		own.table = err.TableName
@@ -51,13 +51,12 @@ func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	return own
 }
 
-// isOurs reports whether an error names the table or its ledger, by what the
-// model says.
-func (s *Store) isOurs(err *pgconn.PgError) bool {
+// namesTable reports whether an error names the table or its ledger, as far as the model knows.
+func (s *Store) namesTable(err *pgconn.PgError) bool {
 	return (err.TableName == s.table.Name || err.TableName == s.table.Ledger) && (s.table.Schema == "" || err.SchemaName == s.table.Schema)
 }
 
-// shown shows of a server's error what never quotes a value.
+// shown returns those parts of a server's error that never quote a value.
 func (s *Store) shown(err *pgconn.PgError, c *catalog) string {
 	own := s.ownNames(err, c)
 	parts := []string{describe(err)}

@@ -8,10 +8,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// TestNamesThatAreValues has triggers that name objects after a value of the
-// row, in every way that an error can show: by RAISE, by objects that are there,
-// and by such as they make. The value is nowhere in what the store says, which
-// insert checks.
+// TestNamesThatAreValues has triggers that name objects after a value of the row, in every way that
+// an error can show: by RAISE, by objects that are there, and by such as they make. The value is
+// nowhere in what the store says, which insert checks.
 func TestNamesThatAreValues(t *testing.T) {
 	t.Parallel()
 	execute := func(statements ...string) string {
@@ -113,8 +112,8 @@ func TestNamesOfTheTable(t *testing.T) {
 	}
 }
 
-// TestShown has errors whose fields lie, as functions in any language can make
-// them, before and after the catalog is known.
+// TestShown has errors whose fields lie, as functions in any language can make them, before and
+// after the catalog is known.
 func TestShown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + noBadWord + "CREATE DOMAIN small AS integer CONSTRAINT is_small CHECK (value < 10); ALTER TABLE events ADD tenant small"})

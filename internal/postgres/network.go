@@ -18,8 +18,8 @@ import (
 	"sluice/internal/message"
 )
 
-// lost describes the end of a connection that was there. An error of our context, when that has
-// ended, goes before what the network said of it.
+// lost returns why a connection ended. If our context has ended, that is why, whatever the network
+// says.
 func lost(err, ended error) string {
 	if ended != nil {
 		return fault.Stopped(ended)
@@ -42,9 +42,9 @@ type obstacle struct {
 	code         string // the SQLSTATE, if it is an error of the server
 }
 
-// unconnected returns the error for an error of connecting: why there is no session. A URL can
-// have several hosts and a host several addresses: each that was tried is named, with what came of
-// it, and one that somebody has to fix makes the whole a configuration error.
+// unconnected returns why there is no session. A URL can have several hosts and a host several
+// addresses: the error names each that was tried and its result. One that somebody has to fix makes
+// the whole a configuration error.
 func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) error {
 	ended, all := contextErr(ctx), hosts(err.Config)
 	if errors.Is(err, context.Canceled) {
@@ -76,8 +76,8 @@ func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) error
 	})
 }
 
-// obstacle judges one attempt to connect. What pgx finds without an error of the network, such as
-// a method of authentication that the URL forbids, does not pass by itself.
+// obstacle returns why one attempt to connect failed. Errors that pgx finds without the network,
+// such as a method of authentication that the URL forbids, do not pass by themselves.
 func (s *Store) obstacle(err error, c *pgconn.Config) obstacle {
 	url := s.names.URL
 	host, _, _, _ := peer(err)
@@ -95,7 +95,7 @@ func (s *Store) obstacle(err error, c *pgconn.Config) obstacle {
 	}
 	switch {
 	case withoutTLS(err) && loopback(host):
-		return configuration(at+" does not speak TLS", fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): to this machine clear text will do", s.target.url.source("sslmode")))
+		return configuration(at+" does not speak TLS", fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): on this machine clear text is safe", s.target.url.source("sslmode")))
 	case withoutTLS(err):
 		return configuration(at+" does not speak TLS", "turn TLS on there (ssl = on); without it the password and all rows could be read on the way")
 	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
@@ -138,8 +138,8 @@ func (s *Store) obstacle(err error, c *pgconn.Config) obstacle {
 	return o
 }
 
-// sessionRefused judges an error of the server before there is a session. Its text holds no values
-// of rows then, and says most.
+// sessionRefused returns why the server gives no session. At that time the text of its error has no
+// values of rows, and it helps most.
 func (s *Store) sessionRefused(err *pgconn.PgError, c *pgconn.Config) obstacle {
 	cause := message.CauseTransient
 	if judgeSession(err) == blameConfiguration {
@@ -148,7 +148,7 @@ func (s *Store) sessionRefused(err *pgconn.PgError, c *pgconn.Config) obstacle {
 	return obstacle{describeSession(err), s.sessionRemedy(err, c), cause, err.Code}
 }
 
-// oneLine makes a text that somebody else wrote fit for an error.
+// oneLine makes a text of another program fit for an error.
 func oneLine(text string) string {
 	const most = 300
 	text = strings.Map(func(r rune) rune {
@@ -168,8 +168,8 @@ func withoutTLS(attempt error) bool {
 	return fault.Network(attempt).Kind == fault.NoTLS || strings.Contains(attempt.Error(), "server refused TLS connection")
 }
 
-// allowsClearText reports whether a configuration has the host of an attempt
-// tried without TLS too, as sslmode=prefer does.
+// allowsClearText reports whether a configuration has the host of an attempt tried without TLS too,
+// as sslmode=prefer does.
 func allowsClearText(c *pgconn.Config, attempt error) bool {
 	host, _, port, ok := peer(attempt)
 	return ok && slices.ContainsFunc(addressesOf(c), func(f *pgconn.FallbackConfig) bool {
@@ -177,7 +177,7 @@ func allowsClearText(c *pgconn.Config, attempt error) bool {
 	})
 }
 
-// place is where an attempt to connect went, as people write it.
+// place returns where an attempt to connect went, as people write it.
 func place(attempt error, otherwise string) string {
 	host, ip, port, ok := peer(attempt)
 	switch {
@@ -190,8 +190,8 @@ func place(attempt error, otherwise string) string {
 	}
 }
 
-// peer is where an attempt to connect went. Only the beginning of pgx's text
-// has it: "10.0.0.5:5432 (db.example.com): dial error".
+// peer returns where an attempt to connect went. Only the beginning of pgx's text has it:
+// "10.0.0.5:5432 (db.example.com): dial error".
 func peer(attempt error) (host, ip, port string, ok bool) {
 	address, rest, _ := strings.Cut(attempt.Error(), " (")
 	host, _, ok = strings.Cut(rest, "): ")
@@ -199,7 +199,7 @@ func peer(attempt error) (host, ip, port string, ok bool) {
 	return host, ip, port, ok && err == nil
 }
 
-// hosts are the hosts of a URL, each once: TLS and clear text are two entries.
+// hosts returns the hosts of a URL, each once: TLS and clear text are two entries.
 func hosts(c *pgconn.Config) string {
 	var all []string
 	for _, a := range addressesOf(c) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestAFirewallThatDropsPackets has a port whose queue of connections is full:
-// Linux drops what comes to it, as a security group does.
+// TestAFirewallThatDropsPackets has a port whose queue of connections is full: Linux drops what
+// comes to it, as a security group does.
 func TestAFirewallThatDropsPackets(t *testing.T) {
 	t.Parallel()
 	listener := listen(t)

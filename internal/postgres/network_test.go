@@ -18,8 +18,8 @@ import (
 	"sluice/internal/postgres"
 )
 
-// listen is a port of this machine. Nobody has to accept: the system does, and
-// the peer hears nothing.
+// listen is a port of this machine. Nobody has to accept: the system does, and the peer hears
+// nothing.
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -32,8 +32,8 @@ func listen(t testing.TB) net.Listener {
 
 const checkFirewall = " in time; check host and port in DATABASE_URL, and that its firewall or security group lets this network in"
 
-// TestAHostThatIsSilent: the error names it and what to do, and is the
-// deadline's only if the time of the caller is over.
+// TestAHostThatIsSilent: the error names it and what to do, and is the deadline's only if the time
+// of the caller is over.
 func TestAHostThatIsSilent(t *testing.T) {
 	t.Parallel()
 	port := func(l net.Listener) string { return fmt.Sprint(l.Addr().(*net.TCPAddr).Port) }
@@ -92,8 +92,8 @@ func TestAHostThatIsSilent(t *testing.T) {
 	}
 }
 
-// TestASilentHostDoesNotTakeAllTheTime: who says nothing of a time-out reaches
-// the URL's second host, and the second attempt on the only one.
+// TestASilentHostDoesNotTakeAllTheTime: who says nothing of a time-out reaches the URL's second
+// host, and the second attempt on the only one.
 func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
@@ -120,8 +120,7 @@ func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 	}
 }
 
-// silentOnce is a host in front of another, which leaves its first caller
-// without an answer.
+// silentOnce is a host in front of another, which leaves its first caller without an answer.
 func silentOnce(t testing.TB, host string) string {
 	t.Helper()
 	listener := listen(t)
@@ -177,9 +176,8 @@ func TestHostsThatAnswerOtherwise(t *testing.T) {
 	}
 }
 
-// TestAResetIsNotARefusalOfTLS has hosts that refuse TLS, as many do. Where the
-// URL allows clear text that is nobody's fault: what came of the attempt
-// without TLS decides.
+// TestAResetIsNotARefusalOfTLS has hosts that refuse TLS, as many do. Where the URL allows clear
+// text that is nobody's fault: what came of the attempt without TLS decides.
 func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 	t.Parallel()
 	const nobody = "127.0.0.1:1"
@@ -242,8 +240,7 @@ func TestOneReset(t *testing.T) {
 	s.insert(goods(1, 3)...).must().inserts(3)
 }
 
-// refusesTLS is a host that hangs up on its first callers without TLS, and
-// passes the others on.
+// refusesTLS is a host that hangs up on its first callers without TLS, and passes the others on.
 func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	t.Helper()
 	listener := listen(t)
@@ -282,8 +279,8 @@ func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	return listener.Addr().String()
 }
 
-// TestWhatTheResolverSays: a name that does not exist has to be corrected, and a
-// resolver that fails passes.
+// TestWhatTheResolverSays: a name that does not exist has to be corrected, and a resolver that
+// fails passes.
 func TestWhatTheResolverSays(t *testing.T) { //nolint:paralleltest // the resolver of the process
 	for name, tt := range map[string]struct {
 		code  byte

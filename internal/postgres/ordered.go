@@ -10,17 +10,16 @@ import (
 	"sluice/internal/message"
 )
 
-// ordered is the isolation of a batch with message groups: of a group, nothing
-// that follows a refused row may be stored. Each round tries the rows that are
-// left one by one, in order, and rolls all of it back. What it finds out about
-// the rows up to the first that has to go although it passed (it follows a
-// refused one) is certain; those after it are tried again without it. When
-// nothing has to go any more, what is left is stored as one statement.
+// ordered is the isolation of a batch with message groups: nothing of a group may be stored that
+// follows a refused row. Each round tries the rows that are left one by one, in order, and rolls
+// all of it back. Its results are certain up to the first row that must not be stored although it
+// passed, because it follows a refused one; the rows after it are tried again without it. When no
+// such row is left, the rest is stored as one statement.
 type ordered struct {
 	*insertion
 	refused map[int]refusedRow
 	hoped   map[int]bool // rows that may be valid only together
-	alone   bool         // they have been tried together, in vain
+	alone   bool         // they were tried together, and refused
 }
 
 type refusedRow struct {
@@ -30,34 +29,34 @@ type refusedRow struct {
 
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
 	o := &ordered{insertion: in, refused: map[int]refusedRow{}, hoped: map[int]bool{}}
-	if err := in.findForeign(ctx, refusal); err != nil {
+	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
 	left := in.rows
 	for {
 		var err error
 		if left, err = o.find(ctx, left, refusal); err != nil {
-			return in.unconfirmed(err)
+			return in.withdraw(err)
 		}
 		if len(left) == 0 {
 			break
 		}
 		refused, err := o.commit(ctx, left)
 		if err != nil {
-			return in.unconfirmed(err)
+			return in.withdraw(err)
 		}
 		if refused == nil {
 			break
 		}
-		if o.alone || len(o.hoped) == 0 || in.fatal(refused) != nil || in.store.judge(refused.refused, in.catalog).blame == blameTransient {
-			return in.unconfirmed(in.failed(refused.refused))
+		if o.alone || len(o.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).blame == blameTransient {
+			return in.withdraw(in.failed(refused.refused))
 		}
-		// They are not valid together either: all over again, without that hope.
-		_ = in.unconfirmed(nil)
+		// They are not valid together either: start again without them.
+		_ = in.withdraw(nil)
 		o.alone, left = true, in.rows
 		clear(o.refused)
 	}
-	var ours error
+	var rowsErr error
 	for _, passes := range []bool{true, false} {
 		var rows []int
 		for _, row := range in.rows {
@@ -65,30 +64,30 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 			case !ok || r.passes != passes:
 			case o.hoped[row] && len(o.hoped) > 1:
 				in.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-				ours = cmp.Or(ours, in.spoils(r.err))
+				rowsErr = cmp.Or(rowsErr, in.blockedError(r.err))
 			default:
 				rows = append(rows, row)
 			}
 		}
-		err := in.blame(ctx, rows, func(row int) *pgconn.PgError { return o.refused[row].err }, passes)
-		if err != nil && !settled(err) {
+		err := in.giveVerdicts(ctx, rows, func(row int) *pgconn.PgError { return o.refused[row].err }, passes)
+		if err != nil && !verdictsHold(err) {
 			return err
 		}
-		ours = cmp.Or(ours, err)
+		rowsErr = cmp.Or(rowsErr, err)
 	}
-	return ours
+	return rowsErr
 }
 
-// commit stores rows by one transaction: as one statement, and if that is
-// refused as one statement each, for triggers that refuse sets of rows.
+// commit stores rows by one transaction: as one statement, and if that is refused, as one statement
+// each, for triggers that refuse sets of rows.
 func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err error) {
 	for _, size := range []int{len(rows), 1} {
-		f := o.flight(ctx)
+		rt := o.roundTrip(ctx)
 		for piece := range slices.Chunk(rows, size) {
-			f.insert(piece) // up to the end of the group they are one transaction
+			rt.insert(piece) // up to the end of the group they are one transaction
 		}
-		f.end()
-		answers, err := o.landed(ctx, o.store.inserting, f)
+		rt.end()
+		answers, err := o.finish(ctx, o.store.inserting, rt)
 		if err != nil {
 			return nil, err
 		}
@@ -101,9 +100,9 @@ func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err 
 	return refused, nil
 }
 
-// unconfirmed takes all verdicts back: a row can be refused because of one
-// before it that is not stored now.
-func (in *insertion) unconfirmed(err error) error {
+// withdraw takes all verdicts back, and returns err: a row can be refused because of one before it
+// that is not stored now.
+func (in *insertion) withdraw(err error) error {
 	for _, row := range in.rows {
 		in.result.Verdicts[row] = message.Verdict{}
 	}
@@ -117,33 +116,32 @@ func (o *ordered) find(ctx context.Context, rows []int, refusal *pgconn.PgError)
 		if err != nil {
 			return nil, err
 		}
-		rows, again = o.sift(rows, tries)
+		rows, again = o.decide(rows, tries)
 	}
 	return rows, nil
 }
 
-// try is what a rehearsal shows of a row.
+// try is the result of a row in a rehearsal.
 type try struct {
 	refused *pgconn.PgError
 	isNew   bool
 	present bool // its key is in the table without it
 }
 
-// rehearse tries rows one by one, each with those before it in place, and
-// rolls back.
+// rehearse tries rows one by one, each with those before it in place, and rolls back.
 func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
-	f := o.flight(ctx)
-	o.begin(ctx, f, refusal)
+	rt := o.roundTrip(ctx)
+	o.begin(ctx, rt, refusal)
 	for i := range rows {
-		o.trial(f, rows[i:i+1])
+		o.trial(rt, rows[i:i+1])
 	}
-	o.evaluate(f)
-	f.say("ROLLBACK")
-	f.end()
-	asked := o.native(rows)
-	f.present(asked)
-	f.end()
-	answers, err := o.landed(ctx, searching, f)
+	o.evaluate(rt)
+	rt.add("ROLLBACK")
+	rt.end()
+	asked := o.encodable(rows)
+	rt.present(asked)
+	rt.end()
+	answers, err := o.finish(ctx, searching, rt)
 	if err == nil {
 		answers, err = o.begun(answers)
 	}
@@ -169,8 +167,8 @@ func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgEr
 	return tries, nil
 }
 
-// hope takes rows for good that may be valid together: they refer to rows of
-// the same batch that follow them.
+// hope counts refused rows as passed that may be valid together: they refer to rows of the same
+// batch that follow them.
 func (o *ordered) hope(rows []int, tries []try) {
 	all := links(o.batch, o.keys)
 	if len(all) == 0 {
@@ -192,10 +190,10 @@ func (o *ordered) hope(rows []int, tries []try) {
 	}
 }
 
-// sift takes away the rows that a rehearsal settles. It returns what is left,
-// and whether that has to be rehearsed again.
-func (o *ordered) sift(rows []int, tries []try) (left []int, again bool) {
-	stopped := map[int]bool{} // groups with a refused row: what comes from here on has to go
+// decide takes out the rows whose result in a rehearsal is certain. It returns the others, and
+// whether they have to be rehearsed again.
+func (o *ordered) decide(rows []int, tries []try) (left []int, again bool) {
+	stopped := map[int]bool{} // groups with a refused row: nothing may be stored from here on
 	passes := slices.ContainsFunc(tries, func(t try) bool { return t.isNew })
 	for i, row := range rows {
 		group := o.batch.Group(row)

@@ -6,15 +6,15 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// passwords are the forms of a password to try. SCRAM has it prepared by
-// SASLprep (RFC 4013, section 2), as the server and libpq do: pg_saslprep() in
-// src/common/saslprep.c. pgx normalizes by the newer OpaqueString profile
-// (RFC 8265), which keeps what SASLprep maps: for "x²" the server expects "x2".
+// passwords returns the forms of a password to try. SCRAM has it prepared by SASLprep (RFC 4013,
+// section 2), as the server and libpq do: pg_saslprep() in src/common/saslprep.c. pgx normalizes by
+// the newer OpaqueString profile (RFC 8265), which keeps what SASLprep maps: for "x²" the server
+// expects "x2".
 //
-// MD5 and passwords in clear text go as they are written, and which of these a
-// server wants is known only when it asks. What SASLprep does not allow, the
-// server takes as it is written, too; pgx still composes that, so a password
-// with such a character and with another that is not composed is refused.
+// MD5 and clear text use a password as it is written, and only the server's request shows which of
+// these it wants. The server also takes a password as it is written that SASLprep does not allow;
+// pgx still composes that, so a password with such a character and with another one that is not
+// composed is refused.
 func passwords(text string) []string {
 	if prepared := norm.NFKC.String(strings.Map(saslprep, text)); prepared != text {
 		return []string{prepared, text}
@@ -22,8 +22,8 @@ func passwords(text string) []string {
 	return []string{text}
 }
 
-// saslprep is the mapping of SASLprep, which RFC 3454 lists: spaces in table
-// C.1.2, and what becomes nothing in table B.1.
+// saslprep is the mapping of SASLprep, which RFC 3454 lists: table C.1.2 has what becomes a space,
+// and table B.1 what becomes nothing.
 func saslprep(r rune) rune {
 	switch {
 	case r < 0xa0:

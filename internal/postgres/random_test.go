@@ -11,8 +11,8 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 )
 
-// TestBatchesLikeTheirModel compares random batches with a simple model that
-// stores one row after the other.
+// TestBatchesLikeTheirModel compares random batches with a simple model that stores one row after
+// the other.
 func TestBatchesLikeTheirModel(t *testing.T) {
 	t.Parallel()
 	const rounds = 200
@@ -98,8 +98,8 @@ func smallBatch(r *rand.Rand) (old, rows []row) {
 	return randomRows(r, r.IntN(6), 60, randomRow), backwards(rows)
 }
 
-// largeBatch makes a batch that is isolated in chunks. Its words differ: of
-// two rows with the same one either may win.
+// largeBatch makes a batch that is isolated in chunks. Its words differ: of two rows with the same
+// one either may win.
 func largeBatch(r *rand.Rand) (old, rows []row) {
 	ownWord := func(r *rand.Rand, ids int) row {
 		one := randomRow(r, ids)
@@ -128,8 +128,7 @@ func randomRows(r *rand.Rand, n, ids int, random func(*rand.Rand, int) row) []ro
 	return rows
 }
 
-// randomRow makes a row whose values collide with those of others now and
-// then.
+// randomRow makes a row whose values collide with those of others now and then.
 func randomRow(r *rand.Rand, ids int) row {
 	one := row{id: 1 + r.Int64N(int64(ids)), word: fmt.Sprint(canary, r.IntN(ids))}
 	switch r.IntN(12) {
@@ -143,8 +142,8 @@ func randomRow(r *rand.Rand, ids int) row {
 	return one
 }
 
-// backwards makes rows refer to earlier ones only. One that refers to a later
-// one passes while nothing of its batch is refused, and not otherwise.
+// backwards makes rows refer to earlier ones only. One that refers to a later one passes while
+// nothing of its batch is refused, and not otherwise.
 func backwards(rows []row) []row {
 	at := map[int64]int{}
 	for i, r := range rows {
@@ -182,8 +181,7 @@ func (m *reference) lacks(r row) bool {
 	return refers && int64(n) != r.id && !there
 }
 
-// run stores rows in their order, and of a group nothing behind the first one
-// that is not stored.
+// run stores rows in their order, and of a group nothing behind the first one that is not stored.
 func (m *reference) run(rows []row) verdicts {
 	all := map[string][]int64{}
 	stopped := map[int]bool{}

@@ -11,15 +11,15 @@ import (
 	"sluice/internal/batch"
 )
 
-// describe shows the code of a server's error. Store.shown adds names.
+// describe returns the code of a server's error. Store.shown adds names.
 func describe(err *pgconn.PgError) string {
-	if ofPooler(err) && fatal(err) {
+	if ofPooler(err) && endsSession(err) {
 		return describeSession(err)
 	}
 	return describeCode(err)
 }
 
-// describeSession shows an error of a server that gives no session, with its text.
+// describeSession returns the code and the text of an error of a server that gives no session.
 func describeSession(err *pgconn.PgError) string {
 	if err.Message == "" {
 		return describeCode(err)
@@ -34,7 +34,7 @@ func describeCode(err *pgconn.PgError) string {
 	return "SQLSTATE " + err.Code
 }
 
-// hint adds to a remedy which command helps, if there is one.
+// hint adds to a remedy which command helps, if the caller has one.
 func hint(remedy, command, does string) string {
 	if command == "" {
 		return remedy
@@ -47,7 +47,8 @@ func (s *Store) pooled() string {
 	return "a pooler (PgBouncer, RDS Proxy) may be handing out another session for each transaction: add default_query_exec_mode=exec to " + s.names.URL
 }
 
-// secured names what row-level security is about. The server's error does not.
+// secured returns the tables whose row-level security can be meant. The server's error does not
+// name them.
 func (s *Store) secured(c *catalog) string {
 	switch {
 	case s.table.Ledger == "" || c != nil && !c.Policy.Ledger:
@@ -59,7 +60,7 @@ func (s *Store) secured(c *catalog) string {
 	}
 }
 
-// remedy says what to do about an error of the server.
+// remedy returns what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	switch {
 	case j.inside && j.function != "":
@@ -71,7 +72,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	}
 	switch err.Routine {
 	case "check_enable_rls":
-		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, with which nothing may be filtered: ALTER ROLE … SET row_security = on", s.secured(c))
+		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, which makes a query fail that a policy would filter: ALTER ROLE … SET row_security = on", s.secured(c))
 	case "nextval_internal":
 		sequences := "its sequences"
 		if c != nil && len(c.Sequences) > 0 {
@@ -80,7 +81,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if err.Code == "42501" {
 			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table(s.table), sequences)
 		}
-		return fmt.Sprintf("a sequence of %s is used up, of %s: ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
+		return fmt.Sprintf("a sequence of %s has no more numbers (%s): ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
 	case "GetNewTransactionId", "GetNewMultiXactId":
 		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
 	case "PreCommit_Notify", "asyncQueueAddEntries":
@@ -95,7 +96,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if s.names.Migrate != "" && s.names.Schema != "" {
 			create += ", or `" + s.names.Schema + "` prints the SQL"
 		}
-		if s.table.Schema != "" { // the server says no more than that there is no such table
+		if s.table.Schema != "" { // a missing schema gives the same error
 			create += "; " + createSchema(s.table)
 		}
 		return create
@@ -136,7 +137,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "25006":
 		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in " + s.names.URL
 	case "55P03":
-		return "somebody holds a lock on the table for longer than the role's lock_timeout: pg_locks says who"
+		return "another session holds a lock on the table for longer than the role's lock_timeout: look for it in pg_locks"
 	case "57014":
 		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
 	case "26000", "42P05":
@@ -156,7 +157,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	return ""
 }
 
-// sessionRemedy says what to do about it.
+// sessionRemedy returns what to do if the server gives no session.
 func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 	const maxClients = "lower the number of concurrent invocations, or raise the limit: max_connections, CONNECTION LIMIT of the role or the database, or that of the pooler"
 	text := strings.ToLower(err.Message)
@@ -176,9 +177,9 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 		if err.Routine == "CheckMyDatabase" {
 			return fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", batch.Quote(c.Database), batch.Quote(c.User))
 		}
-		return "the role may not have what is set for it: check the parameters in " + s.names.URL
+		return "the role lacks the privilege for one of its settings: check the parameters in " + s.names.URL
 	case "55000":
-		return fmt.Sprintf("if it is to take connections: ALTER DATABASE %s ALLOW_CONNECTIONS true; else check the name of the database in %s", batch.Quote(c.Database), s.names.URL)
+		return fmt.Sprintf("if the database should take connections: ALTER DATABASE %s ALLOW_CONNECTIONS true; else check the name of the database in %s", batch.Quote(c.Database), s.names.URL)
 	case "42704", "42601", "42602", "22023", "55P02":
 		return "check the parameters in " + s.names.URL + ", such as options, and PGOPTIONS"
 	case "53300":
@@ -190,7 +191,7 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 	case "58P01":
 		return "a file that the server loads for each session is missing there: check session_preload_libraries"
 	case "P0001":
-		return "a login event trigger of the database refuses the session: check that"
+		return "a login event trigger of the database refuses the session: check it"
 	case "08P01":
 		switch {
 		case strings.Contains(text, "no more connections") || strings.Contains(text, "connections exceeded"):
@@ -200,13 +201,13 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 		case poolerRefuses(err):
 			return "the pooler refuses it: check database, user, password and parameters in " + s.names.URL + ", and the pooler's own configuration"
 		}
-		return "the pooler says so: check that it reaches its server"
+		return "this error is the pooler's: check that it reaches its server"
 	}
 	return ""
 }
 
-// culprit finds the parameter that an error is about: of those that were sent,
-// the one that it quotes. The words around it depend on the server's language.
+// culprit returns the parameter that an error is about: of those that were sent, the one that it
+// quotes. The words around it depend on the server's language.
 func (s *Store) culprit(err *pgconn.PgError, c *pgconn.Config) string {
 	if !ofParameter(err) {
 		return ""
@@ -222,8 +223,8 @@ func (s *Store) culprit(err *pgconn.PgError, c *pgconn.Config) string {
 	return ""
 }
 
-// migrateRemedy is what to do about an error that CREATE TABLE meets in another
-// way than INSERT does, and empty for others.
+// migrateRemedy returns what to do about an error that CREATE TABLE meets for another reason than
+// INSERT, and nothing for other errors.
 func (s *Store) migrateRemedy(code string) string {
 	switch {
 	case code == "42501":
@@ -240,7 +241,7 @@ func (s *Store) migrateRemedy(code string) string {
 	return ""
 }
 
-// createSchema says how to create the schema of a model's table.
+// createSchema returns how to create the schema of a model's table.
 func createSchema(t *batch.Table) string {
 	return fmt.Sprintf("the schema %[1]s must exist: CREATE SCHEMA IF NOT EXISTS %[1]s", batch.Quote(t.Schema))
 }

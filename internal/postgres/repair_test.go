@@ -11,9 +11,8 @@ import (
 	"sluice/internal/postgres"
 )
 
-// TestAWarmConnectionSeesTheRepair has faults whose repair only new sessions
-// see. The connection that has shown one is used for half a minute more, and
-// then another takes its place.
+// TestAWarmConnectionSeesTheRepair has faults whose repair only new sessions see. The connection
+// that has shown one is used for half a minute more, and then another takes its place.
 func TestAWarmConnectionSeesTheRepair(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -80,9 +79,8 @@ func withoutOptions(t *testing.T, text string) string {
 	return u.String()
 }
 
-// TestAConfigurationErrorCostsFewLogins has an invocation each second while it
-// lasts. 0A000 alone can be the fault of what is prepared on a connection, and
-// is asked of a new one too.
+// TestAConfigurationErrorCostsFewLogins has an invocation each second while it lasts. 0A000 alone
+// can be the fault of what is prepared on a connection, and is asked of a new one too.
 func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 	t.Parallel()
 	for state, each := range map[string]int{"42P01": 1, "42703": 1, "42501": 1, "0A000": 2} {
@@ -146,8 +144,8 @@ func TestFunctionsDoNotLogInTogether(t *testing.T) {
 	})
 }
 
-// TestARemedyForPoolers: prepared statements that are gone, or there already,
-// come from sessions that change under a connection.
+// TestARemedyForPoolers: prepared statements that are gone, or there already, come from sessions
+// that change under a connection.
 func TestARemedyForPoolers(t *testing.T) {
 	t.Parallel()
 	for state, says := range map[string]string{"26000": "", "42P05": "", "08P01": "prepared statement did not exist"} {

@@ -18,7 +18,7 @@ var bundle string
 func readRoots() *x509.CertPool {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
-		pool = x509.NewCertPool() // a container without any
+		pool = x509.NewCertPool() // a container without one
 	}
 	pool.AppendCertsFromPEM([]byte(bundle))
 	return pool

@@ -40,9 +40,8 @@ func TestRootsOfAFile(t *testing.T) {
 	}
 }
 
-// TestTheLoginIsBoundToTheConnection: with channel_binding=require nobody in
-// between can log in in our name, not even one who has a certificate that we
-// trust.
+// TestTheLoginIsBoundToTheConnection: with channel_binding=require nobody in between can log in in
+// our name, not even one who has a certificate that we trust.
 func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})

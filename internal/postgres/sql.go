@@ -8,15 +8,14 @@ import (
 	"sluice/internal/batch"
 )
 
-// arrayTypes are the parameter types of the kinds. Never varchar(n)[]: a cast
-// to it truncates in silence.
+// arrayTypes are the parameter types of the kinds. Never varchar(n)[]: a cast to it truncates in
+// silence.
 var arrayTypes = map[batch.Kind]string{
 	batch.Text: "text[]", batch.Int4: "int4[]", batch.Int8: "int8[]", batch.Bool: "bool[]",
 	batch.Timestamp: "timestamptz[]", batch.Date: "date[]", batch.UUID: "uuid[]",
 }
 
-// cast is what turns a travelling value into the column's type where an
-// assignment would not.
+// cast returns what turns a value into the column's type where an assignment would not.
 func cast(c batch.Column) string {
 	base, _, _ := strings.Cut(c.Type, "(")
 	switch base {
@@ -29,37 +28,35 @@ func cast(c batch.Column) string {
 
 // statements are the SQL of one table, as far as its key is known.
 type statements struct {
-	insert  string // of all columns, one array each
-	ordered string // the same in the order of the arrays
-	plain   string // the same without ON CONFLICT and RETURNING, for one row
-	present string // which keys are there
-	kept    string // fails unless all keys are there
-	rank    string // sorts keys in the order of the key's index
-	read    string // does no more than read keys
+	insert     string // of all columns, one array each
+	ordered    string // the same in the order of the arrays
+	plain      string // the same without ON CONFLICT and RETURNING, for one row
+	present    string // which keys are in the table
+	allPresent string // fails unless all keys are in the table
+	rank       string // sorts keys in the order of the key's index
+	read       string // does no more than read keys
 }
 
 func makeStatements(t *batch.Table, k *keyFacts) statements {
 	input, _ := keysInput(t)
 	return statements{
 		insert: insertSQL(t, k, !k.byBytes()), ordered: insertSQL(t, k, false), plain: plainSQL(t),
-		present: presentSQL(t, k), kept: keptSQL(t, k), rank: rankSQL(t, k),
+		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input,
 	}
 }
 
-// durable makes the commit of a statement wait for the disk where the role,
-// the database or the server does not ask for it. It holds until the
-// transaction ends. Other values stay: on would weaken remote_apply. It is true.
+// durable makes the commit of a statement wait for the disk where the role, the database or the
+// server does not ask for it. It holds until the transaction ends. Other values stay: on would
+// weaken remote_apply. It is true.
 const durable = `(SELECT CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END) IS DISTINCT FROM ''`
 
-// replicated makes the commit of a statement that writes nothing wait for the
-// synchronous standby, where there has to be one: a commit waits only for what
-// its own transaction wrote. What was found may have been committed here
-// alone, when the wait for the standby was cut short.
-// It is true.
+// replicated makes the commit of a statement that writes nothing wait for the synchronous standby,
+// if the server has one: a commit waits only for what its own transaction wrote, and the rows that
+// were found may be on this server alone, if the wait for the standby was cut short. It is true.
 const replicated = `(SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'sluice', '') END) IS DISTINCT FROM '0/0'::pg_lsn`
 
-// input is the arrays as a table, one column c1, c2, … for each.
+// input returns the arrays as a table, one column c1, c2, … for each.
 func input(t *batch.Table) (from string, names, values []string) {
 	var arrays []string
 	for i, c := range t.Columns {
@@ -73,11 +70,10 @@ func input(t *batch.Table) (from string, names, values []string) {
 	return strings.Join(arrays, ", "), names, values
 }
 
-// insertSQL is the statement that stores rows given as one array for each
-// column. The conflict target is named: without it the violation of another
-// unique constraint would be taken for a duplicate and lose the row. Sorted
-// is for keys that the server orders otherwise than their bytes: all must lock
-// them in one order.
+// insertSQL returns the statement that stores rows given as one array for each column. It names the
+// conflict target: without that, the violation of another unique constraint would count as a
+// duplicate, and the row would be lost. Sorted is for keys that the server does not order by their
+// bytes: all batches must lock them in one order.
 func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	arrays, names, values := input(t)
 	keys := keyAliases(t)
@@ -95,11 +91,10 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s%s ON CONFLICT (%s) DO NOTHING",
 			table(t), strings.Join(names, ", "), strings.Join(values, ", "), from, durable, order, strings.Join(keyNames(t), ", "))
 	}
-	// The ledger and the table in one statement, so that neither is ever
-	// without the other. A trigger that discards a row would leave its message
-	// in the ledger and out of the table, and a batch with one key twice would
-	// store two rows for it: then width_bucket fails, with an SQLSTATE that hardly
-	// any table has (discardedState), and nothing is stored. Else it is 0.
+	// The ledger and the table in one statement, so that neither is ever without the other. A
+	// trigger that discards a row would leave its message in the ledger and out of the table, and a
+	// batch with one key twice would store two rows for it: then width_bucket fails, with an
+	// SQLSTATE that hardly any table has (discardedState), and nothing is stored. Otherwise it is 0.
 	var typed []string
 	for i, alias := range keys {
 		typed = append(typed, k.typed(i, "input."+alias, ""))
@@ -111,8 +106,8 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 		k.equal("fresh.", keyNames(t), typed))
 }
 
-// plainSQL inserts without ON CONFLICT and RETURNING, which need the policies
-// and grants for SELECT too. It is only ever rolled back.
+// plainSQL returns an insert without ON CONFLICT and RETURNING, which need the policies and grants
+// for SELECT too. It is only ever rolled back.
 func plainSQL(t *batch.Table) string {
 	arrays, names, values := input(t)
 	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM input", table(t), strings.Join(names, ", "), strings.Join(values, ", "))
@@ -123,9 +118,8 @@ func plainSQL(t *batch.Table) string {
 	return with + " " + insert
 }
 
-// returningSQL inserts without ON CONFLICT and returns, for each row that the
-// server takes, whether it has the key that was sent. It is only ever rolled
-// back.
+// returningSQL returns an insert without ON CONFLICT that returns, for each row that the server
+// takes, whether it has the key that was sent. It is only ever rolled back.
 func returningSQL(t *batch.Table, k *keyFacts) string {
 	arrays, names, values := input(t)
 	into := table(t)
@@ -140,21 +134,21 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 		into, strings.Join(names, ", "), strings.Join(values, ", "), arrays, k.equal("stored.", keyNames(t), typed))
 }
 
-// presentSQL asks which of the rows, given as one array for each column of
-// the key, are in the table (in the ledger where there is one). It answers
-// with their positions, counted from 1.
+// presentSQL returns the query of which rows, given as one array for each column of the key, are in
+// the table, or in the ledger if there is one. It answers with their positions, counted from 1.
 func presentSQL(t *batch.Table, k *keyFacts) string {
 	input, exists := existsSQL(t, k)
 	return fmt.Sprintf("SELECT n FROM %s WHERE %s AND %s AND %s", input, durable, replicated, exists)
 }
 
-// keptSQL fails with discardedState unless all of these rows are there.
-func keptSQL(t *batch.Table, k *keyFacts) string {
+// allPresentSQL returns a query that fails with discardedState unless all of these rows are in the
+// table.
+func allPresentSQL(t *batch.Table, k *keyFacts) string {
 	input, exists := existsSQL(t, k)
 	return fmt.Sprintf("SELECT width_bucket(0, 1, 2, 1 - least(count(*), 1)::int)::bigint FROM %s WHERE NOT %s", input, exists)
 }
 
-// rankSQL sorts rows as the index of the key does. It answers with their
+// rankSQL returns a query that sorts rows as the index of the key does. It answers with their
 // positions, each followed by a number that rows with the same key share.
 func rankSQL(t *batch.Table, k *keyFacts) string {
 	input, aliases := keysInput(t)
@@ -165,8 +159,8 @@ func rankSQL(t *batch.Table, k *keyFacts) string {
 	return fmt.Sprintf("SELECT n, dense_rank() OVER (ORDER BY %s) AS rank FROM %s ORDER BY rank, n", strings.Join(terms, ", "), input)
 }
 
-// existsSQL is the keys of rows as a table with the position n, and the
-// condition that such a key is there.
+// existsSQL returns the keys of rows as a table with the position n, and the condition that such a
+// key is in the table.
 func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
 	input, aliases := keysInput(t)
 	var typed []string
@@ -188,9 +182,9 @@ func keysInput(t *batch.Table) (input string, aliases []string) {
 //go:embed defaults.sql
 var defaultsBody string
 
-// defaultsSQL evaluates what the database adds to a row of the model by
-// itself: the defaults of other columns, and expressions over those alone. It
-// fails as the insert of any row would, and names the column or constraint.
+// defaultsSQL returns a block that evaluates what the database adds to a row of the model: the
+// defaults of other columns, and expressions over those alone. It fails as the insert of any row
+// would, and names the column or constraint.
 func defaultsSQL(t *batch.Table) string {
 	var filled []string
 	for _, c := range t.Columns {

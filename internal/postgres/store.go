@@ -16,15 +16,15 @@ import (
 	"sluice/internal/message"
 )
 
-// Store writes the batches of one table. It is safe for concurrent use: every
-// Insert has a connection of its own.
+// Store writes the batches of one table. It is safe for concurrent use: every Insert has a
+// connection of its own.
 type Store struct {
 	table    *batch.Table
 	names    fault.Names
 	target   *target
 	logins   Logins
 	log      *slog.Logger
-	dialer   pgconn.DialFunc // nil for what the URL says
+	dialer   pgconn.DialFunc // nil for the usual one
 	sleep    func(context.Context, time.Duration) bool
 	now      func() time.Time
 	defaults string // the SQL that evaluates what the database computes for every row
@@ -41,7 +41,7 @@ type Store struct {
 	unverified string    // what TLS leaves open
 }
 
-// Logins says who connects, when it is not the URL alone.
+// Logins gives logins other than that of the URL.
 type Logins interface {
 	// Fetch returns the login for a new connection.
 	Fetch(ctx context.Context, url login.Login) (login.Login, error)
@@ -52,27 +52,26 @@ type Logins interface {
 // Option changes a store.
 type Option func(*Store)
 
-// WithLogins takes logins from elsewhere than the URL.
+// WithLogins takes logins from l instead of the URL.
 func WithLogins(l Logins) Option { return func(s *Store) { s.logins = l } }
 
-// WithLog has a warning logged, at the first connection, when nothing proves who
-// the server is.
+// WithLog logs a warning, at the first connection, if nothing proves who the server is.
 func WithLog(log *slog.Logger) Option { return func(s *Store) { s.log = log } }
 
-// WithNames has errors name the setting and the commands that the caller has.
+// WithNames gives errors the names of the caller's setting and commands.
 func WithNames(names fault.Names) Option { return func(s *Store) { s.names = names } }
 
-// WithSleep replaces the wait between attempts, which reports whether it ended
-// before the context did; simulations turn their own clock.
+// WithSleep replaces the wait between attempts, for simulations that turn their own clock. It
+// reports whether the wait ended before ctx did.
 func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
 	return func(s *Store) { s.sleep = sleep }
 }
 
-// WithClock replaces the clock by which connections grow old.
+// WithClock replaces the clock by which connections and the catalog grow old.
 func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
 
-// Open checks the URL and makes the store of a table. It does not connect.
-// The URL may be empty if logins come from elsewhere.
+// Open checks the URL and returns the store of a table. It does not connect. The URL may be empty
+// if logins come from elsewhere.
 func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
 	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
@@ -86,15 +85,15 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 		return nil, err
 	}
 	if s.target.needsRoots() {
-		// To read them takes longer than all else here (10 ms the first time).
-		// A function that starts has processors to spare; one that runs has a
-		// part of one.
+		// Reading them takes longer than all else here (10 ms the first time). A function has more
+		// processor time while it starts than later.
 		go roots()
 	}
 	return s, nil
 }
 
-// Close closes the idle connections; those in use are closed when they are done.
+// Close closes the idle connections, and waits for those that are closing. A connection in use
+// closes when its batch is done.
 func (s *Store) Close() {
 	s.mu.Lock()
 	idle := s.idle
@@ -106,22 +105,20 @@ func (s *Store) Close() {
 	s.closing.Wait()
 }
 
-// Result is what became of the rows of a batch.
+// Result is the verdicts on the rows of a batch.
 type Result = message.Result
 
-// Insert stores the rows of a batch, in one transaction, and says of each
-// what became of it. With an error, no row that the result does not call
-// Stored or Rejected is proven to be either. A row counts as inserted when one
-// of its attempts inserted it and it is Stored: what is committed and not yet
-// proven is what the next delivery finds.
+// Insert stores the rows of a batch, in one transaction, and returns a verdict on each. With an
+// error, no row is confirmed that the result does not call Stored or Rejected. A row counts as
+// inserted if one of the attempts inserted it and it is Stored: a row that is committed and not yet
+// confirmed is a duplicate to the next delivery.
 //
-// A row that is there already counts as stored. Transient faults are tried
-// again for a few seconds, as far as the context's deadline allows. A batch of
-// messages that were received before, and that is too slow for the deadline,
-// is stored in pieces: the only case of more than one transaction.
+// A duplicate counts as stored. Transient faults are tried again for a few seconds, as far as the
+// context's deadline allows. A batch of messages that were received before, and that is too slow
+// for the deadline, is stored in pieces: the only case of more than one transaction.
 //
-// Insert returns at the latest when a quarter of the time that ctx gave has
-// passed after its deadline, and never later than cancelGrace after it.
+// Insert returns at the latest when a quarter of the time that ctx gave has passed after its
+// deadline, and never later than cancelGrace after it.
 func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	whole := s.piece(b, all(b.Len()), graceOf(ctx))
 	if b.Len() == 0 {
@@ -145,17 +142,17 @@ type insertion struct {
 	result *Result
 	last   bool // there is no time for another attempt
 
-	sql      statements
-	keys     *keyFacts
-	catalog  *catalog     // the evidence; it stays when it grows old meanwhile
-	current  bool         // this attempt has asked for it
-	ranked   bool         // the server was asked for the order of the keys
-	class    map[int]int  // rows with one key have one number
-	foreign  map[int]bool // rows with a key that the server's encoding cannot represent
-	passing  int          // how many rows have met what passes
-	mine     map[int]bool // numbers of keys that this insertion has put there
-	suspect  *pgconn.PgError
-	defaults *answer // to the evaluation of what the database computes for every row
+	sql         statements
+	keys        *keyFacts
+	catalog     *catalog     // the evidence; it stays even if it grows old meanwhile
+	current     bool         // this attempt has read it
+	ranked      bool         // the server was asked for the order of the keys
+	class       map[int]int  // rows with one key have one number
+	unencodable map[int]bool // rows with a key that the server's encoding cannot represent
+	passing     int          // how many rows have met an error that passes
+	mine        map[int]bool // numbers of keys that this insertion has stored
+	suspect     *pgconn.PgError
+	defaults    *answer // to the evaluation of what the database computes for every row
 }
 
 func (in *insertion) run(ctx context.Context) error {
@@ -164,7 +161,7 @@ func (in *insertion) run(ctx context.Context) error {
 	if err := in.compare(ctx); err != nil {
 		return err
 	}
-	refusal, err := in.whole(ctx)
+	refusal, err := in.insertAll(ctx)
 	switch {
 	case err != nil:
 		return err
@@ -178,7 +175,7 @@ func (in *insertion) run(ctx context.Context) error {
 	default:
 		err = in.isolate(ctx, refusal)
 	}
-	if err == nil || settled(err) {
+	if err == nil || verdictsHold(err) {
 		for _, row := range in.rows {
 			if in.result.Verdicts[row].Cause == message.CauseDiscarded {
 				return cmp.Or(in.examine(ctx, row), err)
@@ -188,7 +185,7 @@ func (in *insertion) run(ctx context.Context) error {
 	return err
 }
 
-// learn takes over what the store knows of the key.
+// learn takes what the store knows of the key.
 func (in *insertion) learn() {
 	s := in.store
 	s.mu.Lock()
@@ -196,7 +193,7 @@ func (in *insertion) learn() {
 	in.sql, in.keys = s.statements, s.facts.keys
 }
 
-// fault turns the server's error of a statement into one of ours.
+// fault returns the server's error of a statement as one of this package.
 func (in *insertion) fault(doing string, err *pgconn.PgError) *failure {
 	return in.store.refusal(doing, err, in.catalog)
 }
@@ -206,7 +203,7 @@ func (in *insertion) failed(err *pgconn.PgError) *failure {
 	return in.fault(in.store.inserting, err)
 }
 
-// asServer is errors.As for an error of the server.
+// asServer returns the server's error in err's chain, or nil.
 func asServer(err error) *pgconn.PgError {
 	server, _ := errors.AsType[*pgconn.PgError](err)
 	return server

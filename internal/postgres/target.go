@@ -17,24 +17,23 @@ import (
 	"sluice/internal/credentials/login"
 )
 
-// target is where a connection URL leads. Where nobody says which TLS, it is
-// verify-full for each host that is not this machine.
+// target is where a connection URL leads. If nothing sets sslmode, TLS is verify-full for each host
+// that is not this machine.
 type target struct {
 	url    connURL
 	roots  func() *x509.CertPool // what TLS trusts where the URL names none
 	parsed *pgx.ConnConfig
 }
 
-// connectTimeout is how long an address may take to connect where nobody says.
-// One that is silent would take the whole deadline: the URL's other hosts and
-// the next attempt, which looks the host up anew, would never have their turn.
-// It is shorter than retryBudget for that, and long enough for two packets in a
-// row to be lost, which are sent again after 1 and 3 seconds.
+// connectTimeout limits the attempt to connect to one address if nothing sets connect_timeout.
+// Without it, a silent address would use up the whole deadline, and neither the URL's other hosts
+// nor the next attempt, which looks the host up again, would be tried. So it is shorter than
+// retryBudget, and long enough for two packets in a row to be lost, which are sent again after 1
+// and 3 seconds.
 const connectTimeout = 4 * time.Second
 
-// parseURL reads a connection URL, which errors call by the name of its setting. An empty one
-// leaves all to a secret. It asks for the roots only where pgx needs them at once, which verify-ca
-// does.
+// parseURL reads a connection URL; errors call it by the name of its setting. An empty one leaves
+// all to a secret. It asks for the roots only if pgx needs them at once, as for verify-ca.
 func parseURL(text, name string, roots func() *x509.CertPool) (*target, error) {
 	u, err := splitURL(text, name)
 	if err != nil {
@@ -45,10 +44,10 @@ func parseURL(text, name string, roots func() *x509.CertPool) (*target, error) {
 	return t, err
 }
 
-// parse reads the URL with more parameters, which win over those it has.
+// parse reads the URL with more parameters, which override those it has.
 func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
 	mode, said := "", t.url.setting("sslmode")
-	if !t.url.has("sslmode") { // written out, it wins over a service file too
+	if !t.url.has("sslmode") { // in the URL, it overrides a service file too
 		mode = "&sslmode=" + url.QueryEscape(cmp.Or(said, "verify-full"))
 	}
 	config, err := t.url.read(mode + parameters)
@@ -60,8 +59,8 @@ func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
 	}
 	params := config.RuntimeParams
 	params["application_name"] = cmp.Or(params["application_name"], "sluice")
-	// Text is sent in UTF-8, whatever the role, the database or the URL has set.
-	// The server converts it, and refuses what its own encoding cannot represent.
+	// Text is sent in UTF-8, whatever the role, the database or the URL sets. The server converts
+	// it, and refuses what its own encoding cannot represent.
 	for name := range params {
 		if strings.EqualFold(name, "client_encoding") {
 			delete(params, name)
@@ -72,13 +71,13 @@ func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// addresses are the hosts of a configuration, each with its TLS. This machine
-// may be reached in clear text where nobody asks for TLS.
+// addresses returns the hosts of a configuration, each with its TLS. This machine may be reached in
+// clear text if nothing asks for TLS.
 func (t *target) addresses(config *pgx.ConnConfig, unsaid bool) []*pgconn.FallbackConfig {
 	var all []*pgconn.FallbackConfig
 	for _, a := range addressesOf(&config.Config) {
-		// verify-ca: the check that pgx made looks at the roots of this very
-		// configuration, not at those of a copy.
+		// verify-ca: the check that pgx makes looks at the roots of this very configuration, not at
+		// those of a copy.
 		if c := a.TLSConfig; c != nil && c.VerifyPeerCertificate != nil && c.RootCAs == nil {
 			c.RootCAs = t.roots()
 		}
@@ -97,7 +96,7 @@ func (t *target) addresses(config *pgx.ConnConfig, unsaid bool) []*pgconn.Fallba
 	return all
 }
 
-// addressesOf lists what pgx will try, in its order.
+// addressesOf returns what pgx will try, in its order.
 func addressesOf(c *pgconn.Config) []*pgconn.FallbackConfig {
 	return append([]*pgconn.FallbackConfig{{Host: c.Host, Port: c.Port, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
 }
@@ -111,13 +110,13 @@ func verified(c *tls.Config) bool {
 	return c != nil && (!c.InsecureSkipVerify || c.VerifyPeerCertificate != nil)
 }
 
-// login is what the URL alone says.
+// login returns the login that the URL alone has.
 func (t *target) login() login.Login {
 	c := t.parsed
 	all := addressesOf(&c.Config)
 	host := c.Host
 	if t.url.text == "" {
-		host = "" // what pgx takes instead was nobody's wish
+		host = "" // nobody asked for the host that pgx takes instead
 	}
 	return login.Login{
 		Host: host, Port: c.Port, User: c.User, Password: login.NewPassword(c.Password), Database: c.Database,
@@ -126,16 +125,15 @@ func (t *target) login() login.Login {
 	}
 }
 
-// needsRoots reports whether the first connection will ask for the roots, as
-// far as the URL says.
+// needsRoots reports whether the first connection will ask for the roots, as far as the URL says.
 func (t *target) needsRoots() bool {
 	return t.url.text == "" || slices.ContainsFunc(addressesOf(&t.parsed.Config), func(a *pgconn.FallbackConfig) bool {
 		return verified(a.TLSConfig) && a.TLSConfig.RootCAs == nil
 	})
 }
 
-// config is a pgx configuration for a login. A secret can name another host
-// than the URL; the TLS of that one is decided anew.
+// config returns a pgx configuration for a login. A secret can name another host than the URL; then
+// its TLS is decided for that host.
 func (t *target) config(l login.Login) (*pgx.ConnConfig, error) {
 	c := t.parsed.Copy()
 	if l.Host != c.Host || l.Port != c.Port {
@@ -157,8 +155,8 @@ func (t *target) config(l login.Login) (*pgx.ConnConfig, error) {
 	return c, nil
 }
 
-// unverified says what somebody in between could do, and is empty where TLS
-// keeps them out, and for this machine, which has nobody in between.
+// unverified returns what an attacker on the way could do. It is empty if TLS keeps them out, and
+// for this machine, where there is no way.
 func unverified(c *pgx.ConnConfig) string {
 	var plain, encrypted []string
 	for _, a := range addressesOf(&c.Config) {
@@ -172,14 +170,14 @@ func unverified(c *pgx.ConnConfig) string {
 		}
 	}
 	encrypted = slices.DeleteFunc(encrypted, func(a string) bool { return slices.Contains(plain, a) })
-	var says []string
+	var all []string
 	if len(plain) > 0 {
-		says = append(says, "the connection to "+strings.Join(plain, ", ")+" can be in clear text: whoever is in between reads all rows, and the password unless it is hashed")
+		all = append(all, "the connection to "+strings.Join(plain, ", ")+" can be in clear text: whoever is in between reads all rows, and the password unless it is hashed")
 	}
 	if len(encrypted) > 0 {
-		says = append(says, "the connection to "+strings.Join(encrypted, ", ")+" is encrypted, and the server is not verified: whoever is in between can answer in its place, and read all rows")
+		all = append(all, "the connection to "+strings.Join(encrypted, ", ")+" is encrypted, and the server is not verified: whoever is in between can answer in its place, and read all rows")
 	}
-	return strings.Join(says, ", and ")
+	return strings.Join(all, ", and ")
 }
 
 // loopback reports whether a host is this machine.

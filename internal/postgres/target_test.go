@@ -101,9 +101,8 @@ func (r *recorder) port() string {
 	return port
 }
 
-// TestNothingGoesToARemoteHostInClearText: each host of a URL is judged by
-// itself, whatever stands beside it. 0.0.0.0 leads to this machine and is no
-// loopback address.
+// TestNothingGoesToARemoteHostInClearText: each host of a URL is judged by itself, whatever stands
+// beside it. 0.0.0.0 leads to this machine and is no loopback address.
 func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 	t.Parallel()
 	const nobody = "127.0.0.1:1"
@@ -159,8 +158,8 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 	}
 }
 
-// TestARequestToCancelGoesWhereTheConnectionGoes: pgconn would send that of a
-// Unix socket to the URL's first host, in clear text.
+// TestARequestToCancelGoesWhereTheConnectionGoes: pgconn would send that of a Unix socket to the
+// URL's first host, in clear text.
 func TestARequestToCancelGoesWhereTheConnectionGoes(t *testing.T) {
 	t.Parallel()
 	remote, folder := listenIn(t), t.TempDir()

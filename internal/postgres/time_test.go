@@ -26,8 +26,8 @@ func bubble(t *testing.T, name string, test func(t *testing.T, f *fake)) {
 	})
 }
 
-// TestTheAnswerComesBeforeTheDeadline has a network that falls silent at any
-// moment: who has kept a third of the time to answer has enough.
+// TestTheAnswerComesBeforeTheDeadline has a network that falls silent at any moment: who has kept a
+// third of the time to answer has enough.
 func TestTheAnswerComesBeforeTheDeadline(t *testing.T) {
 	t.Parallel()
 	moments := map[string]func(f *fake, given time.Duration){
@@ -77,8 +77,8 @@ func TestTheAnswerComesBeforeTheDeadline(t *testing.T) {
 	}
 }
 
-// TestTheAnswerWaitsForNoRequestToCancel has a statement that ends by itself
-// while the request to cancel it is under way to a silent host.
+// TestTheAnswerWaitsForNoRequestToCancel has a statement that ends by itself while the request to
+// cancel it is under way to a silent host.
 func TestTheAnswerWaitsForNoRequestToCancel(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
@@ -101,8 +101,8 @@ func TestTheAnswerWaitsForNoRequestToCancel(t *testing.T) {
 	})
 }
 
-// TestAConnectionThatWentSilent costs half of the time: the rest is for a new
-// one, and no other that was idle as long is tried.
+// TestAConnectionThatWentSilent costs half of the time: the rest is for a new one, and no other
+// that was idle as long is tried.
 func TestAConnectionThatWentSilent(t *testing.T) {
 	t.Parallel()
 	for _, given := range []time.Duration{400 * time.Millisecond, time.Second, 30 * time.Second} {
@@ -147,8 +147,8 @@ func TestAConnectionThatWentSilent(t *testing.T) {
 	}
 }
 
-// TestAServerThatIsNotThereYet: who has lost time by a connection that went
-// silent has the whole budget for new ones.
+// TestAServerThatIsNotThereYet: who has lost time by a connection that went silent has the whole
+// budget for new ones.
 func TestAServerThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
@@ -171,8 +171,8 @@ func TestAServerThatIsNotThereYet(t *testing.T) {
 	})
 }
 
-// TestAStatementThatTakesLong: on a warm connection it has half of the time,
-// unless something is heard of the server; then all of it, as on a new one.
+// TestAStatementThatTakesLong: on a warm connection it has half of the time, unless something is
+// heard of the server; then all of it, as on a new one.
 func TestAStatementThatTakesLong(t *testing.T) {
 	t.Parallel()
 	const given = 10 * time.Second
@@ -217,8 +217,8 @@ func TestAStatementThatTakesLong(t *testing.T) {
 	}
 }
 
-// TestTheBudgetIsSpent has faults that show at once: the pauses between the
-// attempts grow, and the last attempt is at the end of the time for it.
+// TestTheBudgetIsSpent has faults that show at once: the pauses between the attempts grow, and the
+// last attempt is at the end of the time for it.
 func TestTheBudgetIsSpent(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(f *fake, until time.Time){
@@ -290,8 +290,8 @@ func TestTheBudgetIsSpent(t *testing.T) {
 	}
 }
 
-// TestWhatTheTimeWentTo has attempts that meet a full disk, and a last one that
-// its deadline ends: the error says both.
+// TestWhatTheTimeWentTo has attempts that meet a full disk, and a last one that its deadline ends:
+// the error says both.
 func TestWhatTheTimeWentTo(t *testing.T) {
 	t.Parallel()
 	for name, redelivered := range map[string]bool{"once": false, "again": true} {

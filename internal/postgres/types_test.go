@@ -16,8 +16,8 @@ import (
 	"sluice/internal/message"
 )
 
-// TestOrdersKeepTheirValues sends bodies through the model orders, which has
-// a column of every type, and reads from the table what came of them.
+// TestOrdersKeepTheirValues sends bodies through the model orders, which has a column of every
+// type, and reads from the table what came of them.
 func TestOrdersKeepTheirValues(t *testing.T) {
 	t.Parallel()
 	m := loadModel(t, "orders")
@@ -135,8 +135,8 @@ func maskOf(t testing.TB, domain, address string) string {
 	return string(text)
 }
 
-// TestTextKeepsItsCharacters has texts that another way of passing values
-// would change: SQL, arrays and COPY each have their own.
+// TestTextKeepsItsCharacters has texts that another way of passing values would change: SQL, arrays
+// and COPY each have their own.
 func TestTextKeepsItsCharacters(t *testing.T) {
 	t.Parallel()
 	texts := []string{
@@ -165,8 +165,8 @@ func TestTextKeepsItsCharacters(t *testing.T) {
 	})
 }
 
-// TestNothingIsCutToFit shows that a text which is too long is refused, in
-// both ways of storing it. SQL cuts where a type is named.
+// TestNothingIsCutToFit shows that a text which is too long is refused, in both ways of storing it.
+// SQL cuts where a type is named.
 func TestNothingIsCutToFit(t *testing.T) {
 	t.Parallel()
 	table := *events
@@ -182,9 +182,8 @@ func TestNothingIsCutToFit(t *testing.T) {
 	})
 }
 
-// TestKeysOfEveryType has a key with a column of each type that can be in
-// one, and looks its rows up again. Equal numbers are one key, however many
-// zeros they are written with.
+// TestKeysOfEveryType has a key with a column of each type that can be in one, and looks its rows
+// up again. Equal numbers are one key, however many zeros they are written with.
 func TestKeysOfEveryType(t *testing.T) {
 	t.Parallel()
 	columns := []batch.Column{

@@ -12,15 +12,15 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// connURL is a connection URL. It is taken apart no further than is needed:
-// pgx reads it as it is written, and net/url knows no URL with several hosts.
+// connURL is a connection URL. It is taken apart no further than is needed: pgx reads it as it is
+// written, and net/url has no URL with several hosts.
 type connURL struct {
 	name       string // of the setting that holds it, for errors
 	text       string // up to the query
 	parameters []parameter
 }
 
-// parameter is one of the query: its name, and how it is written.
+// parameter is one parameter of the query: its name, its value, and how it is written.
 type parameter struct{ name, value, raw string }
 
 // splitURL takes a URL apart. Errors call it by the name of its setting.
@@ -42,13 +42,14 @@ func splitURL(text, setting string) (connURL, error) {
 		rest, query = rest[:hosts+i], rest[hosts+i+1:]
 	}
 	u.text = scheme + "://" + rest
-	// Of a password with an @ or a slash the rest would be taken for a host, looked up, and shown in errors.
+	// The rest of a password with an @ or a slash would be taken for a host, looked up, and shown in
+	// errors.
 	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
 		return u, badForm(setting)
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
-		name, err := url.PathUnescape(strings.Trim(key, " ")) // to pgx, as to libpq, blanks around are nothing
+		name, err := url.PathUnescape(strings.Trim(key, " ")) // pgx, like libpq, ignores blanks around it
 		if err != nil || name == "" && pair != "" {
 			return u, badQuery(setting)
 		}
@@ -72,7 +73,7 @@ func badQuery(name string) error {
 	return errors.New(name + " is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (in a value write = & % as %3D %26 %25)")
 }
 
-// with is the URL with more parameters, each after an ampersand.
+// with returns the URL with more parameters, each after an ampersand.
 func (u *connURL) with(more string) string {
 	var text strings.Builder
 	text.WriteString(u.text)
@@ -92,7 +93,7 @@ func (u *connURL) with(more string) string {
 	return text.String() + more
 }
 
-// has reports whether the URL itself says something of a parameter.
+// has reports whether the URL itself has a parameter.
 func (u *connURL) has(name string) bool {
 	if name == "port" {
 		hosts := u.text[strings.LastIndexByte(u.text, '@')+1:]
@@ -104,8 +105,7 @@ func (u *connURL) has(name string) bool {
 	return slices.ContainsFunc(u.parameters, func(p parameter) bool { return p.name == name })
 }
 
-// setting is the value of a parameter, or of the environment variable that
-// stands for it.
+// setting returns the value of a parameter, or of the environment variable that stands for it.
 func (u *connURL) setting(name string) string {
 	for _, p := range slices.Backward(u.parameters) {
 		if p.name == name {
@@ -120,7 +120,7 @@ func (u *connURL) setting(name string) string {
 	return ""
 }
 
-// source says where a parameter comes from.
+// source returns the name of the setting that a parameter comes from.
 func (u *connURL) source(name string) string {
 	for _, k := range known {
 		if k.name == name && k.variable != "" && !u.has(name) && os.Getenv(k.variable) != "" { //nolint:forbidigo // pgx reads it too
@@ -130,8 +130,8 @@ func (u *connURL) source(name string) string {
 	return u.name
 }
 
-// known are the parameters that pgx checks or sends, and the variables that it
-// takes where the URL says nothing.
+// known are the parameters that pgx checks or sends, and the variables that it reads if the URL has
+// none.
 var known = []struct {
 	name, variable string
 	harmless       string // a value that is valid
@@ -153,7 +153,7 @@ var known = []struct {
 	{"default_query_exec_mode", "", "cache_statement", "cache_statement, cache_describe, describe_exec, exec or simple_protocol"},
 	{"statement_cache_capacity", "", "512", "a number"},
 	{"description_cache_capacity", "", "512", "a number"},
-	// These are not checked alone, or by the server.
+	// These are not checked alone, or only by the server.
 	{name: "sslkey", variable: "PGSSLKEY"},
 	{name: "service", variable: "PGSERVICE"},
 	{name: "timezone", variable: "PGTZ"},
@@ -161,9 +161,9 @@ var known = []struct {
 	{name: "application_name", variable: "PGAPPNAME"},
 }
 
-// problem says which settings pgx does not take, and why. It shows no value:
-// one can be a password in the wrong place. To find them, one after the other
-// gets a value that is valid, until nothing is wrong or something else is.
+// problem returns which settings pgx does not take, and why. It shows no value: one can be a
+// password in the wrong place. It replaces one after the other by a value that is valid, until
+// nothing is wrong or something else is.
 func (u *connURL) problem(more string) error {
 	var bad []string
 	complaint, err := u.complaint(more)
@@ -194,8 +194,7 @@ func (u *connURL) problem(more string) error {
 	return errors.New(strings.Join(bad, ", and "))
 }
 
-// read is pgx's reading of the URL with more parameters, and what it forgets to
-// check.
+// read has pgx read the URL with more parameters, and checks what pgx does not.
 func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(u.with(more))
 	if err != nil {
@@ -216,8 +215,7 @@ func (u *connURL) read(more string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// complaint is what is wrong with the URL and more parameters, without what pgx
-// quotes of it.
+// complaint returns what is wrong with the URL and more parameters, without what pgx quotes of it.
 func (u *connURL) complaint(more string) (string, error) {
 	_, err := u.read(more)
 	if err == nil {
@@ -227,7 +225,7 @@ func (u *connURL) complaint(more string) (string, error) {
 	return text[strings.LastIndex(text, "`: ")+1:], err
 }
 
-// invalid says what is wrong with one setting.
+// invalid returns what is wrong with one setting.
 func (u *connURL) invalid(name, want string, err error) string {
 	file, ok := errors.AsType[*fs.PathError](err)
 	if name == "sslcert" && (ok && file.Path == u.setting("sslkey") || u.setting("sslcert") == "") {
@@ -238,7 +236,7 @@ func (u *connURL) invalid(name, want string, err error) string {
 		where += ": " + name
 	}
 	if name == "port" && where == u.name+": port" {
-		return badForm(u.name).Error() // most likely something of the password
+		return badForm(u.name).Error() // most likely a part of the password
 	}
 	if ok {
 		return fmt.Sprintf("%s: %s: %v", where, file.Path, file.Err)

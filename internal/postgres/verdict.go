@@ -14,8 +14,8 @@ import (
 	"sluice/internal/message"
 )
 
-// suspicion returns the error if it may come from what the database computes
-// for every row by itself.
+// suspicion returns the error if it may come from what the database computes for every row by
+// itself.
 func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 	if in.store.judge(err, in.catalog).computed {
 		return err
@@ -23,16 +23,15 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 	return nil
 }
 
-// blame gives the verdicts on rows that the server refused, and returns an
-// error if not all of them are to blame. Passes is whether another row was
-// stored in the same isolation; rows that were there before prove nothing
-// about now.
-func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
+// giveVerdicts sets the verdicts on rows that the server refused, and returns an error if not all
+// of them are to blame. passes is whether another row was stored in the same isolation; duplicates
+// prove nothing about now.
+func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
 	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refusal(row)) }) {
-		// A partition or a constraint that is newer than what is known of the table.
-		f := in.flight(ctx)
-		f.askCatalog()
-		if _, err := in.landed(ctx, searching, f); err != nil {
+		// A partition or a constraint that is newer than the catalog.
+		rt := in.roundTrip(ctx)
+		rt.askCatalog()
+		if _, err := in.finish(ctx, searching, rt); err != nil {
 			return err
 		}
 	}
@@ -47,32 +46,32 @@ func (in *insertion) blame(ctx context.Context, rows []int, refusal func(row int
 	if err != nil {
 		return err
 	}
-	var ours error
+	var rowsErr error
 	for _, row := range rows {
 		err := refusal(row)
 		if hidden[row] {
 			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
-			ours = in.selectPolicy(err)
+			rowsErr = in.selectPolicy(err)
 			continue
 		}
 		if in.emptied(row, err, catalog) {
 			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
-			ours = cmp.Or(ours, in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger takes it away: fix that"))
+			rowsErr = cmp.Or(rowsErr, in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger"))
 			continue
 		}
 		v, why := in.verdict(err, catalog, passes)
 		in.result.Verdicts[row] = v
-		if why != nil && ours == nil {
-			ours = why
+		if why != nil && rowsErr == nil {
+			rowsErr = why
 		}
 	}
-	return ours
+	return rowsErr
 }
 
-// emptied reports whether a row is refused for a NULL where it has a value: a
-// trigger has set it.
+// emptied reports whether a row is refused for a NULL where it has a value: a trigger has set it to
+// NULL.
 func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
-	if !ofNotNull(err) || c == nil || !c.ours(err) || in.store.judge(err, c).inside || c.inLedger(err) {
+	if !ofNotNull(err) || c == nil || !c.covers(err) || in.store.judge(err, c).inside || c.inLedger(err) {
 		return false
 	}
 	column := position(in.batch, err.ColumnName)
@@ -83,7 +82,7 @@ func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
 	return ok
 }
 
-// verdict says what a refused row has coming, and why if it is not the row's fault.
+// verdict returns the verdict on a refused row, and an error if the row is not to blame.
 func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool) (message.Verdict, error) {
 	if in.discarded(err) {
 		return message.Verdict{Cause: message.CauseDiscarded}, nil
@@ -106,14 +105,14 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
 		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 	case blameConfiguration:
-		return message.Verdict{Cause: message.CauseConfiguration}, settle(in.failed(err))
+		return message.Verdict{Cause: message.CauseConfiguration}, keepVerdicts(in.failed(err))
 	default:
-		return message.Verdict{Cause: message.CauseTransient}, settle(in.failed(err))
+		return message.Verdict{Cause: message.CauseTransient}, keepVerdicts(in.failed(err))
 	}
 }
 
-// computes says whether what the database adds to every row was evaluated by
-// itself in this isolation, and whether that failed in the same way.
+// computes reports whether what the database adds to every row was evaluated by itself in this
+// isolation, and returns the error if that failed in the same way.
 func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
 	if !j.computed || in.defaults == nil {
 		return nil, false
@@ -123,7 +122,7 @@ func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.
 	case failed == nil:
 		return nil, true
 	case failed.ColumnName == "" && failed.ConstraintName == "":
-		return nil, false // the evaluation itself is not possible here: no PL/pgSQL, no grant
+		return nil, false // the evaluation is not possible here: no PL/pgSQL, or no grant
 	case failed.Code == err.Code:
 		return failed, true
 	default:
@@ -131,14 +130,14 @@ func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.
 	}
 }
 
-// computed is the error of something that the database adds to every row.
+// computed returns the error of something that the database adds to every row.
 func (in *insertion) computed(failed *pgconn.PgError) error {
 	name := batch.Quote(failed.ColumnName + failed.ConstraintName)
 	what := "the default of the column " + name
 	if failed.ColumnName == "" {
 		what = "the column, constraint or index " + name
 	}
-	return settle(databaseError(fault.Error{
+	return keepVerdicts(databaseError(fault.Error{
 		Cause:  message.CauseConfiguration,
 		Code:   failed.Code,
 		What:   in.store.inserting + ": SQLSTATE " + failed.Code + " from " + what,
@@ -146,33 +145,32 @@ func (in *insertion) computed(failed *pgconn.PgError) error {
 	}))
 }
 
-// discarded reports whether a statement of ours found that the database had
-// discarded a row.
+// discarded reports whether a statement failed because the database had discarded a row.
 func (in *insertion) discarded(err *pgconn.PgError) bool {
 	return err.Code == discardedState && (in.store.table.Ledger != "" || in.batch.Ordered())
 }
 
-// withoutSelect finds which of the rows that row-level security refuses it
-// takes from a plain INSERT. ON CONFLICT needs the policies for SELECT too,
-// and the server's error does not tell them apart. All of it is rolled back.
+// withoutSelect finds those of the rows that row-level security refuses which pass as a plain
+// INSERT. ON CONFLICT needs the policies for SELECT too, and the server's error does not tell them
+// apart. All of it is rolled back.
 func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]bool, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
-	f := in.flight(ctx)
-	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
-	f.say(limits(ctx))
-	f.say("SAVEPOINT s")
-	f.end()
+	rt := in.roundTrip(ctx)
+	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
+	rt.add(limits(ctx))
+	rt.add("SAVEPOINT s")
+	rt.end()
 	for k := range rows {
-		f.plain(rows[k : k+1])
-		f.end()
-		f.say("ROLLBACK TO SAVEPOINT s")
-		f.end()
+		rt.plain(rows[k : k+1])
+		rt.end()
+		rt.add("ROLLBACK TO SAVEPOINT s")
+		rt.end()
 	}
-	f.say("ROLLBACK")
-	f.end()
-	answers, err := in.landed(ctx, searching, f)
+	rt.add("ROLLBACK")
+	rt.end()
+	answers, err := in.finish(ctx, searching, rt)
 	if err != nil {
 		return nil, err
 	}
@@ -189,7 +187,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 
 // explained returns the error of some rows with a remedy that only their circumstances show.
 func (in *insertion) explained(err *pgconn.PgError, cause message.Cause, remedy string) error {
-	return settle(databaseError(fault.Error{
+	return keepVerdicts(databaseError(fault.Error{
 		Cause: cause, Code: err.Code, What: in.store.inserting + ": " + in.store.shown(err, in.catalog), Remedy: remedy,
 	}))
 }
@@ -199,16 +197,15 @@ func (in *insertion) selectPolicy(err *pgconn.PgError) error {
 	return in.explained(err, message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
 }
 
-// spoils is the error of rows that refer to others of their batch, and that
-// are not stored because one of them is refused.
-func (in *insertion) spoils(err *pgconn.PgError) error {
-	return in.explained(err, message.CauseTransient, "rows of the batch refer to each other, and one of them is refused: the others are tried again without it")
+// blockedError returns the error of rows that refer to others of their batch, and that are not
+// stored because one of them is refused.
+func (in *insertion) blockedError(err *pgconn.PgError) error {
+	return in.explained(err, message.CauseTransient, "rows of the batch refer to each other, and one of them is refused: the next delivery tries the others without it")
 }
 
-// examine finds out why the database took a row and does not have its key: it
-// discarded the row, or a trigger changed the key, so that the next delivery
-// is not recognised. That is asked once in a while, by an insert that is
-// rolled back.
+// examine finds out why the database took a row and does not have its key: it discarded the row, or
+// a trigger changed the key, so that the next delivery will not be recognised. It asks once per
+// catalogAge, by an insert that is rolled back.
 func (in *insertion) examine(ctx context.Context, row int) error {
 	s := in.store
 	s.mu.Lock()
@@ -220,15 +217,15 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if !due {
 		return nil
 	}
-	f := in.flight(ctx)
-	f.askCatalog()
-	f.say("BEGIN ISOLATION LEVEL READ COMMITTED")
-	f.say(limits(ctx))
-	f.p.SendQueryParams(returningSQL(s.table, in.keys), f.size(in.conn.arrays.Encode(in.batch, []int{row})), nil, binary, binary)
-	f.end()
-	f.say("ROLLBACK")
-	f.end()
-	answers, err := in.landed(ctx, searching, f)
+	rt := in.roundTrip(ctx)
+	rt.askCatalog()
+	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
+	rt.add(limits(ctx))
+	rt.p.SendQueryParams(returningSQL(s.table, in.keys), rt.size(in.conn.arrays.Encode(in.batch, []int{row})), nil, binary, binary)
+	rt.end()
+	rt.add("ROLLBACK")
+	rt.end()
+	answers, err := in.finish(ctx, searching, rt)
 	if err != nil {
 		return err
 	}
@@ -240,15 +237,15 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if c != nil && len(c.Triggers) > 0 {
 		remedy += "; triggers that may change it: " + strings.Join(c.Triggers, ", ")
 	}
-	return settle(databaseError(fault.Error{
+	return keepVerdicts(databaseError(fault.Error{
 		Cause:  message.CauseConfiguration,
 		What:   s.inserting + ": the database changes the key of a row, so that its next delivery is not recognised",
 		Remedy: remedy,
 	}))
 }
 
-// rewritten reports whether the answer to an insert of a row shows another key
-// than the row has: returned, or there already.
+// rewritten reports whether the answer to an insert of a row shows another key than the row has:
+// returned, or as a duplicate.
 func (in *insertion) rewritten(a answer, c *catalog) bool {
 	if a.refused == nil {
 		return len(a.values) == 1 && a.values[0] == 0

@@ -1,9 +1,9 @@
 //go:build xidlimit
 
-// `make xidlimit-test` takes a scratch cluster to the limit of transaction ids, where Postgres gives
-// out no more ("database is not accepting commands that assign new transaction IDs to avoid wraparound
-// data loss"). To get there by transactions would take two thousand million of them. The test does it
-// in seconds:
+// `make xidlimit-test` takes a scratch cluster to the limit of transaction ids, where Postgres
+// gives out no more ("database is not accepting commands that assign new transaction IDs to avoid
+// wraparound data loss"). To get there by transactions would take two thousand million of them. The
+// test does it in seconds:
 //
 //  1. A logical replication slot that nobody reads holds VACUUM back from the catalog. Without it
 //     autovacuum, which starts by itself on a cluster that is so old, would be faster than we are. (A
@@ -14,9 +14,9 @@
 //     hexadecimal digits. Without it the cluster does not start.
 //  3. Started again, it gives out the rest of the ids, one for each transaction, and then says 54000.
 //
-// What has to be shown there: the same SQLSTATE is that of an index row which is too long, the fault of
-// a row; here no row is at fault. And after the remedy (end what holds VACUUM back, VACUUM every
-// database, as a superuser and without single-user mode) all rows are stored.
+// What has to be shown there: the same SQLSTATE is that of an index row which is too long, the
+// fault of a row; here no row is at fault. And after the remedy (end what holds VACUUM back, VACUUM
+// every database, as a superuser and without single-user mode) all rows are stored.
 //
 // pg_resetwal comes with a packaged Postgres. Fetched binaries lack it.
 
@@ -88,8 +88,8 @@ func TestTransactionIDLimit(t *testing.T) {
 	}
 }
 
-// nobodysFault wants a configuration error, and that every row that the
-// database would take is returned.
+// nobodysFault wants a configuration error, and that every row that the database would take is
+// returned.
 func (s *source) nobodysFault(o *outcome) {
 	s.Helper()
 	if cause, _ := message.FaultOf(o.err); cause != message.CauseConfiguration {

@@ -1,6 +1,6 @@
-// Package login holds one noun: a Login, which internal/credentials finds and
-// internal/postgres connects with. It is a leaf, so that the store knows
-// nothing of AWS and credentials nothing of Postgres.
+// Package login holds one noun: a Login, which internal/credentials finds and internal/postgres
+// connects with. It is a leaf, so that the store knows nothing of AWS and credentials nothing of
+// Postgres.
 package login
 
 import (
@@ -16,8 +16,8 @@ type Login struct {
 	Password Password
 	// Database is empty when the server is to choose.
 	Database string
-	// Verified: whatever goes to the host is encrypted, and its certificate
-	// proves that it is the host.
+	// Verified: whatever goes to the host is encrypted, and its certificate proves that it is the
+	// host.
 	Verified bool
 	// Several: the URL names more hosts than this one.
 	Several bool
@@ -32,13 +32,13 @@ func (l Login) Equal(other Login) bool {
 // redacted is what a password prints as.
 const redacted = "[redacted]"
 
-// Password holds the text of a password. Whatever prints, logs, formats or
-// marshals it sees "[redacted]", also as a field of another struct and under
-// %+v and %#v. The zero value is the empty password.
+// Password holds the text of a password. Whatever prints, logs, formats or marshals it sees
+// "[redacted]", also as a field of another struct and under %+v and %#v. The zero value is the
+// empty password.
 //
-// It holds a pointer to a pointer, because fmt prints what is behind one
-// pointer when an unexported field meets a verb that does not fit it. It is
-// made incomparable, because == would compare the pointers.
+// It holds a pointer to a pointer, because fmt prints what is behind one pointer when an unexported
+// field meets a verb that does not fit it. It is made incomparable, because == would compare the
+// pointers.
 type Password struct {
 	_    [0]func()
 	text **string

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// delay is what the proxies of these tests take in each direction, so that
-// the client waits for every flight and none hides behind a fast server.
+// delay is what the proxies of these tests take in each direction, so that the client waits for
+// every flight and none hides behind a fast server.
 const delay = 3 * time.Millisecond
 
 // TestAWarmBatchCostsOneFlight shows the promise of the happy path.
@@ -33,8 +33,7 @@ func TestAWarmBatchCostsOneFlight(t *testing.T) {
 	})
 }
 
-// TestAColdBatchCostsTheConnectionAndOneFlight shows that preparing is not
-// waited for.
+// TestAColdBatchCostsTheConnectionAndOneFlight shows that preparing is not waited for.
 func TestAColdBatchCostsTheConnectionAndOneFlight(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -56,8 +55,8 @@ func TestAColdBatchCostsTheConnectionAndOneFlight(t *testing.T) {
 	})
 }
 
-// TestOnlyTheDefaultModeNamesItsStatement asks the sessions themselves: behind
-// a pooler a name may belong to somebody else.
+// TestOnlyTheDefaultModeNamesItsStatement asks the sessions themselves: behind a pooler a name may
+// belong to somebody else.
 func TestOnlyTheDefaultModeNamesItsStatement(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]int64{"": 1, "exec": 0} {
@@ -74,8 +73,8 @@ func TestOnlyTheDefaultModeNamesItsStatement(t *testing.T) {
 	}
 }
 
-// TestABatchThatIsThereCostsTwoFlights shows that redelivered rows are looked
-// up: the second flight is the proof that they are stored.
+// TestABatchThatIsThereCostsTwoFlights shows that redelivered rows are looked up: the second flight
+// is the proof that they are stored.
 func TestABatchThatIsThereCostsTwoFlights(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -147,9 +146,9 @@ var refusals = []refusal{
 	},
 }
 
-// TestRefusedRowsCostOneOrTwoFlightsMore shows for every kind of refusal that
-// the right rows are blamed and all others are committed by one transaction:
-// at 2 flights up to 64 rows, and at 3 above.
+// TestRefusedRowsCostOneOrTwoFlightsMore shows for every kind of refusal that the right rows are
+// blamed and all others are committed by one transaction: at 2 flights up to 64 rows, and at 3
+// above.
 func TestRefusedRowsCostOneOrTwoFlightsMore(t *testing.T) {
 	t.Parallel()
 	sizes := []struct{ n, flights int }{{10, 2}, {64, 2}, {65, 3}, {1000, 3}, {5000, 3}}
@@ -184,8 +183,7 @@ func TestRefusedRowsCostOneOrTwoFlightsMore(t *testing.T) {
 	}
 }
 
-// storedAtOnce checks that some of the rows are in the table, each once, and
-// by one transaction.
+// storedAtOnce checks that some of the rows are in the table, each once, and by one transaction.
 func (s *site) storedAtOnce(rows []row, want int) {
 	s.Helper()
 	first, last := rows[0].id, rows[len(rows)-1].id

@@ -1,0 +1,364 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/batch"
+	"sluice/internal/fault"
+	"sluice/internal/message"
+)
+
+// roundTrip sends statements without waiting, and then reads all the answers. Its statements come
+// in groups: when one fails, the server skips the rest of its group.
+type roundTrip struct {
+	in       *insertion
+	p        *pgconn.Pipeline
+	cancel   context.CancelFunc
+	groups   int
+	sized    int    // bytes of parameters since the last flush
+	prepares string // the insert that this round trip prepares
+	asks     map[int]func(*answer)
+	required map[int]bool // groups that must not fail
+	// stopOn returns an error if the rest of the round trip is pointless after an answer.
+	stopOn func(*answer) error
+}
+
+// answer is what the server answered to one group.
+type answer struct {
+	rows     int64           // of its inserts
+	values   []int64         // that statements returned, in rows and columns of 8 bytes
+	text     []byte          // that a statement returned
+	refused  *pgconn.PgError // the group's error, without what quotes values
+	tag      string          // of the last statement that succeeded
+	inserted bool            // a statement that inserts succeeded
+}
+
+func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
+	ctx, cancel := context.WithCancel(ctx)
+	return &roundTrip{in: in, p: in.conn.StartPipeline(ctx), cancel: cancel}
+}
+
+// add adds a statement without parameters.
+func (rt *roundTrip) add(sql string) { rt.p.SendQueryParams(sql, nil, nil, nil, nil) }
+
+// statement returns the insert of the batch.
+func (in *insertion) statement() string {
+	if in.batch.Ordered() {
+		return in.sql.ordered
+	}
+	return in.sql.insert
+}
+
+// insert adds the insert of the given rows. Where rows have message groups it fails if one is
+// discarded: then those that follow it must not be committed.
+func (rt *roundTrip) insert(rows []int) {
+	rt.insertRows(rows)
+	if rt.in.batch.Ordered() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
+		rt.p.SendQueryParams(rt.in.sql.allPresent, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, binary, binary)
+	}
+}
+
+func (rt *roundTrip) insertRows(rows []int) {
+	in := rt.in
+	sql := in.statement()
+	params := rt.size(in.conn.arrays.Encode(in.batch, rows))
+	if !in.conn.named {
+		rt.p.SendQueryParams(sql, params, nil, binary, binary)
+		return
+	}
+	if in.conn.prepared != sql && rt.prepares != sql {
+		if in.conn.prepared != "" || rt.prepares != "" {
+			rt.add("DEALLOCATE " + statementName)
+		}
+		rt.p.SendPrepare(statementName, sql, nil)
+		rt.prepares = sql
+	}
+	rt.p.SendQueryPrepared(statementName, params, binary, binary)
+}
+
+// plain adds an insert without ON CONFLICT and RETURNING.
+func (rt *roundTrip) plain(rows []int) {
+	rt.p.SendQueryParams(rt.in.sql.plain, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, binary, binary)
+}
+
+// present adds the question which of the given rows' keys are in the table.
+func (rt *roundTrip) present(rows []int) { rt.keys(rt.in.sql.present, rows) }
+
+// keys adds a statement about the keys of rows.
+func (rt *roundTrip) keys(sql string, rows []int) {
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, binary, binary)
+}
+
+// uncompiled keeps the server from compiling the queries of the catalog, up to the end of the
+// group: they are long, and in a database of thousands of tables their estimated cost is high. That
+// took 10 seconds (tried: 10,000 tables), and the queries themselves half a second.
+const uncompiled = "SELECT set_config('jit', 'off', true)"
+
+// askKeys adds the question how keys compare, as a group of its own.
+func (rt *roundTrip) askKeys() {
+	t := rt.in.store.table
+	rt.add(uncompiled)
+	rt.p.SendQueryParams(keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t))}, nil, nil, binary)
+	rt.ask(func(a *answer) {
+		rt.in.store.learnKeys(a)
+		rt.in.learn()
+	})
+}
+
+// askOnce adds the question how keys compare to the first round trip of a connection.
+func (rt *roundTrip) askOnce() {
+	if !rt.in.conn.asked {
+		rt.in.conn.asked = true
+		rt.askKeys()
+	}
+}
+
+// askCatalog adds the query of the catalog, as a group of its own.
+func (rt *roundTrip) askCatalog() {
+	t := rt.in.store.table
+	ledgers := ""
+	if t.Ledger != "" {
+		ledgers = ledger(t)
+	}
+	rt.add(uncompiled)
+	rt.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
+	rt.ask(func(a *answer) {
+		rt.in.store.learn(a)
+		rt.in.catalog, rt.in.current = rt.in.store.fresh().catalog, true
+	})
+}
+
+// ask ends a group whose answer only learn gets. If it fails, that does no harm.
+func (rt *roundTrip) ask(learn func(*answer)) {
+	if rt.asks == nil {
+		rt.asks = map[int]func(*answer){}
+	}
+	rt.asks[rt.groups] = learn
+	rt.end()
+}
+
+// endRequired ends a group that looks keys up. If it fails, so does the round trip.
+func (rt *roundTrip) endRequired() {
+	if rt.required == nil {
+		rt.required = map[int]bool{}
+	}
+	rt.required[rt.groups] = true
+	rt.end()
+}
+
+// binary is the format of all parameters and results.
+var binary = []int16{1}
+
+// flushSize bounds what is kept in memory before it is sent.
+const flushSize = 64 << 10
+
+// size counts the bytes of parameters.
+func (rt *roundTrip) size(params [][]byte) [][]byte {
+	for _, p := range params {
+		rt.sized += len(p)
+	}
+	return params
+}
+
+// end closes a group, and sends what has been added if it is much.
+func (rt *roundTrip) end() {
+	rt.p.SendPipelineSync()
+	rt.groups++
+	if rt.sized >= flushSize {
+		rt.sized = 0
+		_ = rt.p.Flush() // an error stays, and finish finds it
+	}
+}
+
+// finish sends what is left and reads the answers, one for each group that was not a question.
+func (rt *roundTrip) finish() ([]answer, error) {
+	defer rt.cancel()
+	answers, err := rt.read()
+	if closeErr := rt.p.Close(); err == nil && closeErr != nil && asServer(closeErr) == nil {
+		err = closeErr
+	}
+	return answers, err
+}
+
+func (rt *roundTrip) read() ([]answer, error) {
+	if err := rt.p.Flush(); err != nil {
+		return nil, err
+	}
+	answers := make([]answer, 0, rt.groups)
+	var a answer
+	var failed *pgconn.PgError
+	for group := 0; group < rt.groups; {
+		results, err := rt.p.GetResults()
+		if err == nil {
+			switch r := results.(type) {
+			case *pgconn.PipelineSync:
+				if learn := rt.asks[group]; learn != nil {
+					learn(&a)
+				} else {
+					if a.refused != nil && rt.required[group] { // what follows fails because of it
+						failed, rt.stopOn = a.refused, nil
+					}
+					if rt.stopOn != nil && a.refused != nil {
+						if err := rt.stopOn(&a); err != nil {
+							rt.cancel() // tells the server to stop: what is left would take locks for nothing
+							return nil, err
+						}
+					}
+					answers = append(answers, a)
+				}
+				a = answer{}
+				group++
+			case *pgconn.StatementDescription:
+				rt.in.conn.prepared = rt.prepares
+			case *pgconn.ResultReader:
+				err = a.take(r)
+			case nil:
+				return nil, errors.New("the server answered too little")
+			}
+		}
+		if err != nil {
+			server := asServer(err)
+			if server == nil || endsSession(server) { // nothing follows it
+				return nil, err
+			}
+			if a.refused == nil {
+				a.refused = bare(server)
+			}
+		}
+	}
+	if failed != nil {
+		return nil, rt.in.fault(rt.in.store.lookingUp, failed)
+	}
+	return answers, nil
+}
+
+// bare returns an error of the server without the texts that quote values, of which there can be
+// thousands: they are no evidence, and nothing keeps them.
+func bare(err *pgconn.PgError) *pgconn.PgError {
+	text := ""
+	if ofPooler(err) {
+		text = err.Message
+	}
+	return &pgconn.PgError{
+		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
+		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: withoutParameters(err.Where), Routine: err.Routine, Position: err.Position,
+	}
+}
+
+// withoutParameters returns a context without the entry that quotes the statement's parameters
+// (log_parameter_max_length_on_error). It is the outermost entry, so the last. Its words follow
+// lc_messages, and values can have newlines.
+func withoutParameters(context string) string {
+	const first = "$1 = "
+	for i := 0; ; i += len(first) {
+		found := strings.Index(context[i:], first)
+		if found < 0 {
+			return context
+		}
+		i += found
+		if areParameters(context[i:]) {
+			return strings.Clone(context[:max(strings.LastIndexByte(context[:i], '\n'), 0)])
+		}
+	}
+}
+
+// areParameters reports whether a text is $1 = '…', $2 = NULL, … to its end, where French has a
+// bracket. A statement within a context is followed by a quote or by the next entry.
+func areParameters(text string) bool {
+	for n := 1; ; n++ {
+		rest, ok := strings.CutPrefix(text, fmt.Sprintf("$%d = ", n))
+		if !ok {
+			return false
+		}
+		if rest, ok = strings.CutPrefix(rest, "NULL"); !ok {
+			if rest, ok = afterQuoted(rest); !ok {
+				return false
+			}
+		}
+		if text, ok = strings.CutPrefix(rest, ", "); !ok {
+			return !strings.ContainsAny(rest, "\n\"'")
+		}
+	}
+}
+
+// afterQuoted returns what follows a text in single quotes, in which quotes are doubled.
+func afterQuoted(text string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(text, "'")
+	for ok {
+		if _, rest, ok = strings.Cut(rest, "'"); ok && !strings.HasPrefix(rest, "'") {
+			return rest, true
+		}
+		rest = strings.TrimPrefix(rest, "'")
+	}
+	return "", false
+}
+
+// take reads the rows and the tag of one statement. A deferred constraint that fails gives a tag
+// and an error, so the error decides.
+func (a *answer) take(r *pgconn.ResultReader) error {
+	for r.NextRow() {
+		for _, v := range r.Values() {
+			if len(v) == 8 {
+				a.values = append(a.values, batch.Int(v))
+			} else {
+				a.text = append(a.text[:0], v...)
+			}
+		}
+	}
+	tag, err := r.Close()
+	a.inserted = a.inserted || tag.Insert() || tag.Select()
+	if err != nil {
+		a.values = nil
+		return err
+	}
+	a.tag = tag.String()
+	if tag.Insert() {
+		a.rows += tag.RowsAffected()
+	}
+	return nil
+}
+
+// inserted returns how many rows the inserts of a group stored: their tags say so, or, with a
+// ledger, the one value that each returns.
+func (in *insertion) inserted(a answer) int {
+	switch {
+	case a.refused != nil:
+		return 0
+	case in.store.table.Ledger == "":
+		return int(a.rows)
+	}
+	n := int64(0)
+	for _, v := range a.values {
+		n += v
+	}
+	return int(n)
+}
+
+// finish ends a round trip and counts it. Its error names what it was doing.
+func (in *insertion) finish(ctx context.Context, doing string, rt *roundTrip) ([]answer, error) {
+	in.result.RoundTrips++
+	answers, err := rt.finish()
+	if err != nil {
+		if fault.Of(err) != nil {
+			return nil, err
+		}
+		return nil, in.store.fault(ctx, doing, err)
+	}
+	if err := contextErr(ctx); err != nil {
+		// The wait for a standby may have been cut short by our own request to cancel.
+		return nil, in.store.fault(ctx, doing, err)
+	}
+	if in.conn.unconfirmed.Swap(false) {
+		return nil, databaseError(fault.Error{
+			Cause:  message.CauseTransient,
+			What:   doing + ": committed here, and not confirmed by the synchronous standby",
+			Remedy: "check pg_stat_replication, and what cancelled the wait",
+		})
+	}
+	return answers, nil
+}
