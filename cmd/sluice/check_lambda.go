@@ -14,7 +14,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"sluice/internal/check"
-	"sluice/internal/region"
+	"sluice/internal/credentials"
 )
 
 // lambdaTimeout bounds one attempt of a call.
@@ -24,7 +24,7 @@ const lambdaTimeout = 5 * time.Second
 // and nothing of a function's configuration, which holds secrets.
 func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 	where, err := arn.Parse(queueARN)
-	if err != nil || !region.Valid(where.Region) {
+	if err != nil || !credentials.ValidRegion(where.Region) {
 		return nil, errors.New("the queue's ARN is none of AWS")
 	}
 	cfg, err := loadAWS(ctx)

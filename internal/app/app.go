@@ -72,9 +72,12 @@ func Load(o Options, needs ...config.Need) (*App, error) {
 		o.AWS = credentials.Environment(o.Environ)
 	}
 	c, err := config.Load(o.Environ, needs...)
-	return &App{Config: c, options: o, secrets: credentials.New(credentials.Options{
+	a := &App{Config: c, options: o}
+	a.secrets = credentials.New(credentials.Options{
+		Names:             a.Names(),
 		DatabaseSecretARN: c.DatabaseSecretARN, DatabaseIAMAuth: c.DatabaseIAMAuth, MaskSecretARN: c.MaskSecretARN, Log: o.Log, AWS: o.AWS,
-	})}, err
+	})
+	return a, err
 }
 
 // Names are what errors call the settings and the commands of this installation.

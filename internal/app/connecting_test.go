@@ -152,7 +152,7 @@ func obstacles() []obstacle {
 
 		{badSecret, "missing", secret(http.StatusBadRequest, "ResourceNotFoundException"), []string{"DATABASE_SECRET_ARN", "ResourceNotFoundException", "check DATABASE_SECRET_ARN"}, true},
 		{badSecret, "forbidden", secret(http.StatusBadRequest, "AccessDeniedException"), []string{"allow secretsmanager:GetSecretValue"}, true},
-		{badSecret, "a bare password", secret(http.StatusOK, canary), []string{"it is no JSON object"}, true},
+		{badSecret, "a bare password", secret(http.StatusOK, canary), []string{"it is not a JSON object"}, true},
 		{badSecret, "no user", secret(http.StatusOK, `{"password":"`+canary+`"}`), []string{`no "username"`}, true},
 		{badSecret, "a port in the host", secret(http.StatusOK, `{"username":"u","password":"`+canary+`","host":"db.example.com:5432"}`), []string{`its "host" has a port in it`}, true},
 		{badSecret, "several hosts", secret(http.StatusOK, `{"username":"u","password":"`+canary+`","host":"a.example.com,b.example.com"}`), []string{`names several hosts`}, true},
@@ -162,7 +162,7 @@ func obstacles() []obstacle {
 		{noSecret, "throttled", secret(http.StatusBadRequest, "ThrottlingException"), []string{"ThrottlingException"}, false},
 		{noSecret, "nobody", func(r *rig) { secret(0, "")(r); r.environ["AWS_ENDPOINT_URL_SECRETS_MANAGER"] = "http://127.0.0.1:1" }, []string{"no connection to 127.0.0.1:1"}, false},
 
-		{token, "no credentials", func(r *rig) { r.iam("postgres://u@db.example.com/app"); delete(r.environ, "AWS_ACCESS_KEY_ID") }, []string{"no credentials of AWS"}, true},
+		{token, "no credentials", func(r *rig) { r.iam("postgres://u@db.example.com/app"); delete(r.environ, "AWS_ACCESS_KEY_ID") }, []string{"no AWS credentials"}, true},
 		{token, "no region", func(r *rig) { r.iam("postgres://u@db.example.com/app"); delete(r.environ, "AWS_REGION") }, []string{"DATABASE_IAM_AUTH needs a region"}, true},
 		{token, "not verified", func(r *rig) { r.iam("postgres://u@db.example.com/app?sslmode=require") }, []string{"sslmode=verify-full"}, true},
 		{token, "in clear text", func(r *rig) { r.iam("postgres://u@db.example.com/app?sslmode=disable") }, []string{"sslmode=verify-full"}, true},

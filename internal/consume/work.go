@@ -7,8 +7,8 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"sluice/internal/ingest"
 	"sluice/internal/fault"
+	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )

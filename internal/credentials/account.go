@@ -12,18 +12,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
-
-	"sluice/internal/region"
 )
 
-// A call is tried twice. callTime is the most that it takes, pauses included.
+// A call is tried twice. callTime limits all of it, pauses included.
 const (
 	attempts    = 2
 	attemptTime = 3 * time.Second
 	callTime    = 7 * time.Second
 )
 
-// account is AWS as this process may use it. Nothing is loaded before the
+// account is AWS as this process may use it. Its configuration is loaded by the
 // first call.
 type account struct {
 	load Loader
@@ -42,13 +40,13 @@ func (a *account) config(ctx context.Context) (aws.Config, error) {
 	if err != nil {
 		return aws.Config{}, badConfig(err)
 	}
-	limit(&cfg)
+	setLimits(&cfg)
 	a.loaded = &cfg
 	return cfg, nil
 }
 
-// limit says how long and how often a call is tried, where the loader has not said so itself.
-func limit(cfg *aws.Config) {
+// setLimits sets how long and how often a call is tried, where the loader has not.
+func setLimits(cfg *aws.Config) {
 	if cfg.HTTPClient == nil {
 		cfg.HTTPClient = awshttp.NewBuildableClient()
 	}
@@ -67,8 +65,8 @@ func limit(cfg *aws.Config) {
 }
 
 // credentials returns the configuration and the keys that sign, which the
-// SDK caches. To ask for them before a call tells a process without any from
-// one that is not allowed something.
+// SDK caches. Asking for them before a call tells a process without credentials
+// from one that is not allowed something.
 func (a *account) credentials(ctx context.Context) (aws.Config, aws.Credentials, error) {
 	cfg, err := a.config(ctx)
 	if err != nil {
@@ -86,16 +84,16 @@ func (a *account) credentials(ctx context.Context) (aws.Config, aws.Credentials,
 
 // secret is one secret of Secrets Manager.
 type secret struct {
-	account  *account
-	variable string // the environment variable that names it
-	id       string // its ARN or name
+	account *account
+	setting string // the environment variable that names it
+	id      string // its ARN or name
 }
 
-// String says which secret, for errors.
-func (s *secret) String() string { return "the secret of " + s.variable }
+// String names the secret in errors.
+func (s *secret) String() string { return "the secret of " + s.setting }
 
-// idForm is what the id of a secret looks like. What does not may be the
-// secret itself, and is not shown.
+// idForm is the form of a secret's id. A text of another form may be the secret
+// itself, and is not shown.
 var idForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(?:arn:[a-z-]+:secretsmanager:([^:]*):[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]+$`)
 })
@@ -103,10 +101,10 @@ var idForm = sync.OnceValue(func() *regexp.Regexp {
 // read returns the text of the secret's current version.
 func (s *secret) read(ctx context.Context) ([]byte, error) {
 	form := idForm().FindStringSubmatch(s.id)
-	if len(s.id) > 640 || form == nil || strings.HasPrefix(s.id, "arn:") && !region.Valid(form[1]) {
-		return nil, operator("%s is neither the ARN nor the name of a secret", s.variable)
+	if len(s.id) > 640 || form == nil || strings.HasPrefix(s.id, "arn:") && !ValidRegion(form[1]) {
+		return nil, misconfigured(s.setting+" is neither the ARN nor the name of a secret", "")
 	}
-	ctx, cancel := within(ctx, callTime)
+	ctx, cancel := withLimit(ctx, callTime)
 	defer cancel()
 	cfg, _, err := s.account.credentials(ctx)
 	if err != nil {
@@ -114,7 +112,7 @@ func (s *secret) read(ctx context.Context) ([]byte, error) {
 	}
 	cfg.Region = cmp.Or(form[1], cfg.Region)
 	if cfg.Region == "" {
-		return nil, noRegion(s.variable)
+		return nil, noRegion(s.setting)
 	}
 	out, err := secretsmanager.NewFromConfig(cfg).GetSecretValue(ctx, &secretsmanager.GetSecretValueInput{SecretId: &s.id})
 	if err != nil {

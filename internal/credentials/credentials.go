@@ -2,24 +2,23 @@
 // login of the database, from Secrets Manager or as a token of IAM, and the
 // keys that mask, from Secrets Manager.
 //
-//	Database.Fetch ──┐                             ┌── Secrets Manager
-//	Database.Refresh ┼── kept for minutes, fetched ┤
-//	MaskKeys.Keyring ┘   by one caller at a time   └── IAM (signs locally)
+//	Database.Fetch ──┐   cached for minutes,      ┌── Secrets Manager
+//	Database.Refresh ┼── fetched by one caller ───┤
+//	MaskKeys.Keyring ┘   at a time                └── IAM (signs locally)
 //
 // What must be true:
 //
 //   - Nothing is loaded, and AWS is not asked, before a secret is needed.
-//   - A secret that was read once is served on when reading it again fails;
-//     the failure is logged. A database that refuses a login has it read
-//     again at once, but not more often than every 5 seconds, however many
-//     connections are refused.
+//   - If reading a secret again fails, the old value is still served, and the
+//     failure is logged. When the database refuses a login, the secret is read
+//     again at once, but at most every 5 seconds, however many connections are
+//     refused.
 //   - No call outlives its context, and none takes longer than 7 seconds.
 //   - No error, log line or print of anything here holds text of a secret.
 //
-// Errors are of type CredentialsError: they say whose fault it is and what to
-// do about it. The package refuses to write secrets, to rotate them, and to
-// know pgx: internal/postgres applies the login. internal/app, which assembles
-// the mains, and the command line import it.
+// Errors are fault.Error. The package does not write or rotate secrets, and does
+// not know pgx: internal/postgres applies the login. internal/app, which assembles
+// the mains, and the command line import it, and sqs for the form of a region.
 package credentials
 
 import (
@@ -28,10 +27,11 @@ import (
 	"time"
 
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 )
 
-// Options says where secrets are. Its zero value is an installation without
-// any, whose database login is the one in DATABASE_URL.
+// Options says where secrets are. The zero value has none: the database's login
+// is the one in its URL.
 type Options struct {
 	// DatabaseSecretARN (or a name) is DATABASE_SECRET_ARN.
 	DatabaseSecretARN string
@@ -39,6 +39,8 @@ type Options struct {
 	DatabaseIAMAuth bool
 	// MaskSecretARN (or a name) is SLUICE_MASK_SECRET_ARN.
 	MaskSecretARN string
+	// Names are what errors call the settings; only URL is used.
+	Names fault.Names
 	// Log gets a warning when a secret could not be read again.
 	Log *slog.Logger
 	// Now is the clock; nil is time.Now.
@@ -53,7 +55,7 @@ type Credentials struct {
 	MaskKeys *MaskKeys
 }
 
-// New makes the sources. It asks nobody: each is fetched when it is needed.
+// New makes the sources, without any call: each secret is fetched when it is needed.
 func New(o Options) *Credentials {
 	c := &clock{now: o.Now}
 	if c.now == nil {
@@ -75,15 +77,15 @@ func New(o Options) *Credentials {
 func databaseSource(o Options, a *account, c *clock) source {
 	switch {
 	case o.DatabaseSecretARN != "":
-		return newSecretLogin(&secret{account: a, variable: "DATABASE_SECRET_ARN", id: o.DatabaseSecretARN}, c, o.Log)
+		return newSecretLogin(&secret{account: a, setting: "DATABASE_SECRET_ARN", id: o.DatabaseSecretARN}, c, o)
 	case o.DatabaseIAMAuth:
-		return &iamLogin{account: a, clock: c}
+		return &iamLogin{account: a, clock: c, url: o.Names.URL}
 	default:
-		return urlLogin{}
+		return urlLogin{o.Names.URL}
 	}
 }
 
-// Database says who connects to the database. It is safe for concurrent use.
+// Database provides the login of the database. It is safe for concurrent use.
 type Database struct{ source source }
 
 type source interface {
@@ -91,8 +93,8 @@ type source interface {
 	refresh(ctx context.Context, used login.Login) (login.Login, error)
 }
 
-// Fetch returns the login for a new connection: url is what DATABASE_URL
-// says, and what a secret says goes before it.
+// Fetch returns the login for a new connection: that of the database's URL, in
+// which the values of a secret replace those of the URL.
 func (d *Database) Fetch(ctx context.Context, url login.Login) (login.Login, error) {
 	return d.source.fetch(ctx, url)
 }
@@ -103,22 +105,23 @@ func (d *Database) Refresh(ctx context.Context, used login.Login) (login.Login, 
 	return d.source.refresh(ctx, used)
 }
 
-// urlLogin is what DATABASE_URL says and nothing else.
-type urlLogin struct{}
+// urlLogin is the login in the database's URL. It holds the setting's name.
+type urlLogin struct{ setting string }
 
 func (urlLogin) fetch(_ context.Context, url login.Login) (login.Login, error) { return url, nil }
 
-func (urlLogin) refresh(context.Context, login.Login) (login.Login, error) {
-	return login.Login{}, operator("check the user and the password in DATABASE_URL")
+func (u urlLogin) refresh(context.Context, login.Login) (login.Login, error) {
+	return login.Login{}, misconfigured("check the user and the password in "+u.setting, "")
 }
 
-// clock tells the time of day. Without Round a Time also holds a count of
-// seconds that stands still while Lambda has the process frozen.
+// clock tells the wall-clock time. Without Round a Time also holds a monotonic
+// clock, which stands still while Lambda has frozen the process.
 type clock struct{ now func() time.Time }
 
 func (c *clock) time() time.Time { return c.now().Round(0) }
 
-// since is never negative: a clock that was set back makes things old, not new.
+// since returns the time since t. It is never negative: a clock that was set
+// back makes things old, not new.
 func (c *clock) since(t time.Time) time.Duration {
 	if d := c.time().Sub(t); d >= 0 {
 		return d

@@ -15,12 +15,13 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
 func TestLoginOfTheURL(t *testing.T) {
 	t.Parallel()
-	c := credentials.New(credentials.Options{})
+	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}})
 	if got := fetch(t, c); !got.Equal(url) {
 		t.Errorf("got %+v, want the URL's login", got)
 	}
@@ -77,27 +78,27 @@ func TestSecretThatIsNone(t *testing.T) {
 	t.Parallel()
 	const c = canary
 	for _, test := range []struct{ name, secret, want string }{
-		{"a bare password", c, "no JSON object"},
-		{"nothing", " ", "no JSON object"},
-		{"a string", `"` + c + `"`, "no JSON object"},
-		{"a list", `["` + c + `"]`, "no JSON object"},
+		{"a bare password", c, "not a JSON object"},
+		{"nothing", " ", "not a JSON object"},
+		{"a string", `"` + c + `"`, "not a JSON object"},
+		{"a list", `["` + c + `"]`, "not a JSON object"},
 		{"cut short", `{"username":"sluice","password":"` + c, `"password"`},
-		{"cut at a name", `{"username":"sluice","passw` + c, "no valid JSON"},
-		{"cut at the end", `{"username":"sluice","password":"` + c + `"`, "no valid JSON"},
-		{"cut in what is skipped", `{"x":{"` + c, "no valid JSON"},
+		{"cut at a name", `{"username":"sluice","passw` + c, "not valid JSON"},
+		{"cut at the end", `{"username":"sluice","password":"` + c + `"`, "not valid JSON"},
+		{"cut in what is skipped", `{"x":{"` + c, "not valid JSON"},
 		{"something behind", `{"username":"sluice","password":"` + c + `"} ` + c, "follows"},
-		{"twice a name", `{"username":"sluice","password":"` + c + `","password":"` + c + `"}`, "no valid JSON"},
+		{"twice a name", `{"username":"sluice","password":"` + c + `","password":"` + c + `"}`, "not valid JSON"},
 		{"no user", `{"password":"` + c + `"}`, `no "username"`},
 		{"no password", `{"username":"` + c + `"}`, `no "password"`},
 		{"a null password", `{"username":"` + c + `","password":null}`, `no "password"`},
-		{"a password that is a number", `{"username":"` + c + `","password":12345}`, `"password" is no string`},
-		{"a user that is an object", `{"username":{"` + c + `":1}}`, `"username" is no string`},
-		{"a host that is a list", `{"host":["` + c + `"]}`, `"host" is no string`},
-		{"a port of words", `{"port":"` + c + `"}`, `"port" is no number`},
-		{"port 0", `{"port":0}`, `"port" is no number`},
-		{"port 65536", `{"port":65536}`, `"port" is no number`},
-		{"a port with a fraction", `{"port":5432.5}`, `"port" is no number`},
-		{"a port that is true", `{"port":true}`, `"port" is no number`},
+		{"a password that is a number", `{"username":"` + c + `","password":12345}`, `"password" is not a string`},
+		{"a user that is an object", `{"username":{"` + c + `":1}}`, `"username" is not a string`},
+		{"a host that is a list", `{"host":["` + c + `"]}`, `"host" is not a string`},
+		{"a port of words", `{"port":"` + c + `"}`, `"port" is not a number`},
+		{"port 0", `{"port":0}`, `"port" is not a number`},
+		{"port 65536", `{"port":65536}`, `"port" is not a number`},
+		{"a port with a fraction", `{"port":5432.5}`, `"port" is not a number`},
+		{"a port that is true", `{"port":true}`, `"port" is not a number`},
 		{"of another database", `{"username":"sluice","password":"` + c + `","engine":"mysql"}`, `"engine" is not postgres`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -445,6 +446,7 @@ func TestSecretOfAnotherRegion(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, secretOf("one"))
 	c := credentials.New(credentials.Options{
+		Names:             fault.Names{URL: "DATABASE_URL"},
 		DatabaseSecretARN: strings.Replace(databaseARN, region, "us-west-2", 1),
 		AWS:               load(append(m.sdk(), config.WithRegion("ap-south-1"))...),
 	})
@@ -459,7 +461,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	t.Parallel()
 	i := install(t, secretOf("one"))
 	l := fetch(t, i.Credentials)
-	iam := credentials.New(credentials.Options{DatabaseIAMAuth: true, AWS: load(i.sdk()...)})
+	iam := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseIAMAuth: true, AWS: load(i.sdk()...)})
 	token := fetch(t, iam)
 	i.set(answer{secret: `{"primary":"k1","k1":"` + strings.Repeat(canary, 3) + `"}`})
 	keys, err := i.MaskKeys.Keyring(t.Context())

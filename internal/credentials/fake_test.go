@@ -20,6 +20,7 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/testing/testlog"
 )
@@ -190,6 +191,7 @@ func install(t *testing.T, secret string, options ...func(*config.LoadOptions) e
 	t.Helper()
 	i := &installation{manager: newManager(t, secret), hour: newHour(), log: &logs{}}
 	i.Credentials = credentials.New(credentials.Options{
+		Names:             fault.Names{URL: "DATABASE_URL"},
 		DatabaseSecretARN: databaseARN, MaskSecretARN: maskARN,
 		Log: i.log.logger(), Now: i.now, AWS: load(append(i.sdk(), options...)...),
 	})
@@ -240,9 +242,8 @@ func check(t *testing.T, err error, cause message.Cause, parts ...string) {
 }
 
 func causeOf(err error) message.Cause {
-	fault, ok := err.(interface{ Fault() message.Cause })
-	if !ok {
-		return message.CauseNone
+	if e := fault.Of(err); e != nil && e.Source == fault.Credentials {
+		return e.Cause
 	}
-	return fault.Fault()
+	return message.CauseNone
 }

@@ -2,11 +2,8 @@ package credentials
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -16,134 +13,132 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
 
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
-// CredentialsError is why there is no login or no key. Its text holds ids of
-// secrets and requests, and nothing of a secret; of an error of AWS it shows
-// the code.
-//
-//nolint:revive // Lambda shows the bare name as the errorType
-type CredentialsError struct {
-	// Cause is message.CauseTransient or message.CauseConfiguration.
-	Cause message.Cause
-	text  string
-	err   error
+func misconfigured(what, remedy string) *fault.Error {
+	return &fault.Error{Source: fault.Credentials, Cause: message.CauseConfiguration, What: what, Remedy: remedy}
 }
 
-// Error says what happened and what to do next.
-func (e *CredentialsError) Error() string { return e.text }
-
-// Unwrap gives the error of the caller's context, so that a deadline can be
-// told. A time-out of ours is none.
-func (e *CredentialsError) Unwrap() error { return e.err }
-
-// Fault is Cause, for those who do not import this package.
-func (e *CredentialsError) Fault() message.Cause { return e.Cause }
-
-func operator(format string, args ...any) *CredentialsError {
-	return &CredentialsError{Cause: message.CauseConfiguration, text: fmt.Sprintf(format, args...)}
+func isMisconfigured(err error) bool {
+	e := fault.Of(err)
+	return e != nil && e.Cause == message.CauseConfiguration
 }
 
-func isOperator(err error) bool {
-	ours, ok := errors.AsType[*CredentialsError](err)
-	return ok && ours.Cause == message.CauseConfiguration
+func noRegion(setting string) *fault.Error {
+	return misconfigured(setting+" needs a region", "set AWS_REGION (Lambda does)")
 }
 
-func noRegion(variable string) *CredentialsError {
-	return operator("%s needs a region of AWS; set AWS_REGION (Lambda does)", variable)
-}
-
-// unusable is a secret whose text is not what it should be. The error must
-// hold nothing of it.
-func (s *secret) unusable(err error) *CredentialsError {
-	return operator("%s cannot be used: %v", s, err)
-}
-
-// badConfig is a configuration that the SDK does not load.
-func badConfig(err error) *CredentialsError {
-	return operator("the AWS SDK cannot be set up: %v; check AWS_PROFILE and the other AWS_ variables", err) // it names variables, profiles and files
-}
-
-// noCredentials is a process that may not even ask.
-func noCredentials(ctx context.Context, err error) *CredentialsError {
-	e := operator("no credentials of AWS")
-	if err != nil {
-		what, cause := explain(ctx, err)
-		code, status := answer(err)
-		if e.err = callersEnd(ctx); e.err != nil || code != "" || status != 0 {
-			e.text += ": " + what
-			e.Cause = cause
-		}
-		// Else there was nobody to answer, as where no role is: the
-		// operator's, although a connection failed.
+// unusable is a secret whose text is not what it should be. The error must hold
+// nothing of the text.
+func (s *secret) unusable(err error) *fault.Error {
+	e := misconfigured(err.Error(), "")
+	if known := fault.Of(err); known != nil {
+		e.What, e.Remedy = known.What, known.Remedy
 	}
-	if e.Cause == message.CauseConfiguration {
-		e.text += "; give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+	e.What = s.String() + " cannot be used: " + e.What
+	return e
+}
+
+// badConfig is a configuration that the SDK does not load. Its error names
+// variables, profiles and files.
+func badConfig(err error) *fault.Error {
+	return misconfigured("the AWS SDK cannot be set up: "+err.Error(), "check AWS_PROFILE and the other AWS_ variables")
+}
+
+// noCredentials is why there is nothing to sign a request with.
+func noCredentials(ctx context.Context, err error) *fault.Error {
+	e := misconfigured("no AWS credentials", "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+	if err == nil {
+		return e
+	}
+	why := explain(ctx, err)
+	if why.ended == nil && why.code == "" && why.status == 0 {
+		// Nobody answered, as where there is no role: the configuration's fault,
+		// although a connection failed.
+		return e
+	}
+	e.Cause, e.Code, e.Err = why.cause, why.code, why.ended
+	if e.What += ": " + why.what; e.Cause != message.CauseConfiguration {
+		e.Remedy = ""
 	}
 	return e
 }
 
 // unread is a secret that could not be fetched.
-func (s *secret) unread(ctx context.Context, region string, err error) *CredentialsError {
-	what, cause := explain(ctx, err)
-	e := &CredentialsError{Cause: cause, text: fmt.Sprintf("%s was not read: %s", s, what), err: callersEnd(ctx)}
-	if e.err == nil {
-		if remedy := s.remedy(region, cause, err); remedy != "" {
-			e.text += "; " + remedy
-		}
+func (s *secret) unread(ctx context.Context, region string, err error) *fault.Error {
+	why := explain(ctx, err)
+	e := &fault.Error{
+		Source: fault.Credentials, Cause: why.cause, Code: why.code, Err: why.ended,
+		What: s.String() + " was not read: " + why.what,
+	}
+	if e.Err == nil {
+		e.Remedy = s.remedy(region, why)
 	}
 	return e
 }
 
-// explain says what an error of the SDK is, and whose fault. It never shows
-// the error's own text, which can quote the answer.
-func explain(ctx context.Context, err error) (what string, cause message.Cause) {
-	code, status := answer(err)
-	var (
-		dns       *net.DNSError
-		op        *net.OpError
-		authority x509.UnknownAuthorityError
-		name      x509.HostnameError
-		invalid   x509.CertificateInvalidError
-		record    tls.RecordHeaderError
-		timeout   interface{ Timeout() bool }
-	)
-	cause = message.CauseTransient
+// failure is what an error of the SDK means.
+type failure struct {
+	what  string
+	cause message.Cause
+	// code and status are AWS's answer, "" and 0 without one.
+	code   string
+	status int
+	kind   fault.Kind // of the network's error, where AWS has not answered
+	// ended is the error of the caller's context, if that ended the call.
+	ended error
+}
+
+// explain tells apart errors of the SDK. It never shows an error's own text,
+// which can quote the answer.
+func explain(ctx context.Context, err error) failure {
+	f := failure{cause: message.CauseTransient, ended: callerErr(ctx)}
+	f.code, f.status = answer(err)
 	switch {
-	case callersEnd(ctx) != nil:
-		return "no time left", cause
-	case code != "" || status != 0:
-		what = code
-		if code == "" {
-			what = fmt.Sprintf("an answer that is not of AWS (HTTP status %d)", status)
+	case f.ended != nil:
+		f.what = fault.Stopped(f.ended)
+	case f.code != "" || f.status != 0:
+		if f.what = f.code; f.code == "" {
+			f.what = fmt.Sprintf("an answer that is not from AWS (HTTP status %d)", f.status)
 		}
 		if id := requestID(err); id != "" {
-			what += " (request " + id + ")"
+			f.what += " (request " + id + ")"
 		}
-		if status >= 400 && !passes(code, status) {
-			cause = message.CauseConfiguration
+		if f.status >= 400 && !passes(f.code, f.status) {
+			f.cause = message.CauseConfiguration
 		}
-		return what, cause
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the host %s does not resolve", dns.Name), cause
-	case errors.As(err, &authority):
-		return "the certificate at the other end is signed by an authority that is not trusted here", message.CauseConfiguration
-	case errors.As(err, &name), errors.As(err, &invalid), errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return "the other end is not AWS, or its certificate is not valid", message.CauseConfiguration
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return "no answer in time", cause
-	case errors.As(err, &op):
-		if op.Addr != nil {
-			return fmt.Sprintf("no connection to %s: %v", op.Addr, op.Err), cause
-		}
-		return fmt.Sprintf("no connection: %v", op.Err), cause
 	default:
-		return "the request failed", cause
+		trouble := fault.Network(err)
+		f.what, f.cause, f.kind = unanswered(trouble), trouble.Cause(), trouble.Kind
+	}
+	return f
+}
+
+// unanswered describes a call that AWS has not answered.
+func unanswered(t fault.Trouble) string {
+	switch t.Kind {
+	case fault.NoSuchHost, fault.Unresolved:
+		return "the host " + t.Host + " does not resolve"
+	case fault.UnknownAuthority:
+		return "the certificate at the other end is signed by an authority that is not trusted here"
+	case fault.WrongHost, fault.InvalidCertificate, fault.Unverified, fault.NoTLS, fault.Alert:
+		return "the other end is not AWS, or its certificate is not valid"
+	case fault.Timeout:
+		return "no answer in time"
+	default:
+		switch {
+		case t.Addr != nil:
+			return fmt.Sprintf("no connection to %s: %v", t.Addr, t.Detail)
+		case t.Detail != nil:
+			return fmt.Sprintf("no connection: %v", t.Detail)
+		}
+		return "the request failed"
 	}
 }
 
-// word is what is shown of an answer; what is not one may be anything.
+// word is the form of a code that is fit to be shown: an answer may hold anything.
 var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,80}$`) })
 
 // answer returns what AWS answered, "" and 0 when it did not.
@@ -167,8 +162,8 @@ func requestID(err error) string {
 	return ""
 }
 
-// passes says whether an answer of AWS is the moment's: throttling, and what
-// is broken at its end. All else has to be mended by somebody.
+// passes reports whether an answer of AWS is transient: throttling, and what is
+// broken at its end. All else must be fixed.
 func passes(code string, status int) bool {
 	_, throttled := retry.DefaultThrottleErrorCodes[code]
 	_, again := retry.DefaultRetryableErrorCodes[code]
@@ -176,30 +171,33 @@ func passes(code string, status int) bool {
 }
 
 // remedy says what to do about a secret that was not read.
-func (s *secret) remedy(region string, cause message.Cause, err error) string {
-	code, status := answer(err)
-	switch code {
+func (s *secret) remedy(region string, why failure) string {
+	switch why.code {
 	case "AccessDeniedException", "AccessDenied":
-		return fmt.Sprintf("allow secretsmanager:GetSecretValue on %s to the function's role, and kms:Decrypt on its key if that is one of your own", s.id)
+		return fmt.Sprintf("allow secretsmanager:GetSecretValue on %s for the function's role, and kms:Decrypt on its key if that is your own", s.id)
 	case "ResourceNotFoundException":
-		return fmt.Sprintf("there is no secret %s with a value in %s: check %s", s.id, region, s.variable)
+		return fmt.Sprintf("there is no secret %s with a value in %s: check %s", s.id, region, s.setting)
 	case "DecryptionFailure":
-		return "its KMS key cannot decrypt it: check that the key is enabled, and allow kms:Decrypt on it to the function's role"
+		return "its KMS key cannot decrypt it: check that the key is enabled, and allow kms:Decrypt on it for the function's role"
 	case "InvalidRequestException":
-		return fmt.Sprintf("it is perhaps marked for deletion: restore it, or name another one in %s", s.variable)
+		return "it may be marked for deletion: restore it, or name another one in " + s.setting
 	case "InvalidParameterException", "ValidationException":
-		return "check " + s.variable
+		return "check " + s.setting
 	}
-	signing := status == http.StatusUnauthorized || status == http.StatusForbidden || strings.Contains(code, "Token") || strings.Contains(code, "Signature")
+	misconfigured := why.cause == message.CauseConfiguration
+	signing := why.status == http.StatusUnauthorized || why.status == http.StatusForbidden ||
+		strings.Contains(why.code, "Token") || strings.Contains(why.code, "Signature")
 	switch {
-	case code != "" && cause == message.CauseConfiguration && signing:
-		return "AWS does not take the credentials of this process: check AWS_ACCESS_KEY_ID and the others like it, and this machine's clock"
-	case code != "":
+	case why.code != "" && misconfigured && signing:
+		return "AWS does not accept the credentials of this process: check AWS_ACCESS_KEY_ID and the related variables, and this machine's clock"
+	case why.code != "":
 		return ""
-	case status != 0:
+	case why.status != 0:
 		return "check AWS_ENDPOINT_URL and HTTPS_PROXY if they are set"
-	case cause == message.CauseConfiguration:
-		return "check AWS_ENDPOINT_URL; AWS_CA_BUNDLE=<file> names a certificate of your own"
+	case why.kind == fault.NoSuchHost:
+		return "check AWS_ENDPOINT_URL and AWS_REGION, and that this network can resolve the name"
+	case misconfigured:
+		return "check AWS_ENDPOINT_URL; AWS_CA_BUNDLE=<file> names your own root certificates"
 	default:
 		return "a function in a VPC needs a VPC endpoint for secretsmanager in " + region + ", or a NAT gateway"
 	}

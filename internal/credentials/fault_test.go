@@ -16,6 +16,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"sluice/internal/credentials"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -36,12 +37,12 @@ func TestWhoseFault(t *testing.T) {
 		{"a wrong key", answer{code: "UnrecognizedClientException", status: 403}, operator, []string{"AWS_ACCESS_KEY_ID"}},
 		{"an old token", answer{code: "ExpiredTokenException", status: 400}, operator, []string{"AWS_ACCESS_KEY_ID"}},
 		{"a wrong signature", answer{code: "InvalidSignatureException", status: 400}, operator, []string{"clock"}},
-		{"unknown, of ours", answer{code: "NewException", status: 400}, operator, []string{"NewException"}},
+		{"an unknown code", answer{code: "NewException", status: 400}, operator, []string{"NewException"}},
 		{"throttled", answer{code: "ThrottlingException", status: 400}, moment, []string{"ThrottlingException"}},
 		{"too many", answer{code: "Whatever", status: 429}, moment, []string{"Whatever"}},
 		{"broken", answer{code: "InternalServiceError", status: 500}, moment, []string{"InternalServiceError"}},
 		{"unavailable", answer{code: "ServiceUnavailable", status: 503}, moment, nil},
-		{"a gateway", answer{status: 502, body: "<html>" + canary}, moment, []string{"not of AWS (HTTP status 502)", "HTTPS_PROXY"}},
+		{"a gateway", answer{status: 502, body: "<html>" + canary}, moment, []string{"not from AWS (HTTP status 502)", "HTTPS_PROXY"}},
 		{"another service", answer{status: 200, body: "<html>" + canary}, moment, nil},
 		{"a code that is none", answer{code: "see " + canary, status: 400}, operator, nil},
 	} {
@@ -89,13 +90,13 @@ func TestNoWayToAWS(t *testing.T) {
 		parts          []string
 	}{
 		{"refused", "http://" + gone, message.CauseTransient, []string{"connection refused", gone, "VPC endpoint"}},
-		{"no such host", "http://sluice.invalid", message.CauseTransient, []string{"the host sluice.invalid does not resolve", "VPC endpoint"}},
+		{"no such host", "http://sluice.invalid", message.CauseConfiguration, []string{"the host sluice.invalid does not resolve", "AWS_ENDPOINT_URL"}},
 		{"a stranger's certificate", stranger.URL, message.CauseConfiguration, []string{"not trusted", "AWS_CA_BUNDLE"}},
 		{"no TLS there", strings.Replace(m.URL, "http:", "https:", 1), message.CauseConfiguration, []string{"AWS_ENDPOINT_URL"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())...)})
+			c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: load(append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())...)})
 			_, err := c.Database.Fetch(t.Context(), url)
 			check(t, err, test.cause, test.parts...)
 			t.Log(err)
@@ -115,13 +116,13 @@ func TestBadNames(t *testing.T) {
 		strings.Replace(databaseARN, "eu-central-1", "evil.example.com/", 1),
 		strings.Replace(databaseARN, "eu-central-1", "", 1),
 	} {
-		c := credentials.New(credentials.Options{DatabaseSecretARN: id})
+		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: id})
 		_, err := c.Database.Fetch(t.Context(), url)
 		check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN is neither the ARN nor the name of a secret")
 	}
 	for _, id := range []string{"sluice/database", "rds!cluster-0a1b-AbCdEf", databaseARN, strings.Replace(databaseARN, "arn:aws:", "arn:aws-cn:", 1)} {
 		m := newManager(t, secretOf("one"))
-		c := credentials.New(credentials.Options{DatabaseSecretARN: id, AWS: load(m.sdk()...)})
+		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: id, AWS: load(m.sdk()...)})
 		fetch(t, c)
 		if m.calls[0] != id {
 			t.Errorf("asked for %s, want %s", m.calls[0], id)
@@ -133,7 +134,7 @@ func TestNoRegion(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "")
 	m := newManager(t, secretOf("one"))
-	c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)})
+	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)})
 	_, err := c.Database.Fetch(t.Context(), url)
 	check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
 }
@@ -148,7 +149,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	setEnvironment(t, environ)
 	for name, loader := range map[string]credentials.Loader{"SDK": load(), "Lambda": credentials.Environment(environ)} {
-		c := credentials.New(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: loader})
+		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: "sluice/database", AWS: loader})
 		if got := fetch(t, c).Host; got != "db.example" {
 			t.Errorf("%s: host %s", name, got)
 		}
@@ -182,7 +183,7 @@ func TestBundle(t *testing.T) {
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": region, "AWS_CA_BUNDLE": path,
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_SESSION_TOKEN": canary,
 	}
-	fetch(t, credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}))
+	fetch(t, credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}))
 }
 
 // TestBadEnvironment: what would be taken for something else is refused.
@@ -198,10 +199,10 @@ func TestBadEnvironment(t *testing.T) {
 		{"AWS_USE_DUALSTACK_ENDPOINT", "1", `AWS_USE_DUALSTACK_ENDPOINT "1" is neither true nor false`},
 		{"AWS_CA_BUNDLE", "/none/bundle.pem", "/none/bundle.pem"},
 		{"AWS_CA_BUNDLE", empty, "no certificate is in " + empty},
-		{"AWS_REGION", region, "no credentials of AWS"},
-		{"AWS_ACCESS_KEY_ID", "half", "no credentials of AWS"},
+		{"AWS_REGION", region, "no AWS credentials"},
+		{"AWS_ACCESS_KEY_ID", "half", "no AWS credentials"},
 	} {
-		c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
+		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
 		_, err := c.Database.Fetch(t.Context(), url)
 		check(t, err, message.CauseConfiguration, tt.want)
 	}
@@ -213,7 +214,7 @@ func TestEndpoints(t *testing.T) {
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_LAMBDA"} {
 		for _, value := range []string{"127.0.0.1:4566", "localhost:4566", "localhost", "/queue", "ftp://localhost", "http://", "http://localhost:port"} {
 			environ := map[string]string{name: value, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_REGION": region}
-			c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
+			c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
 			_, err := c.Database.Fetch(t.Context(), url)
 			check(t, err, message.CauseConfiguration, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
 			environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
@@ -239,14 +240,14 @@ func TestNoCredentials(t *testing.T) {
 	loader := load(append(noFiles(), config.WithRegion(region))...)
 	for _, o := range []credentials.Options{{DatabaseSecretARN: databaseARN, AWS: loader}, {DatabaseIAMAuth: true, AWS: loader}} {
 		_, err := credentials.New(o).Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseConfiguration, "no credentials of AWS", "AWS_PROFILE")
+		check(t, err, message.CauseConfiguration, "no AWS credentials", "AWS_PROFILE")
 		t.Log(err)
 	}
 }
 
 func TestBadProfile(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nobody")
-	c := credentials.New(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)})
+	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)})
 	_, err := c.Database.Fetch(t.Context(), url)
 	check(t, err, message.CauseConfiguration, "AWS_PROFILE")
 	t.Log(err)

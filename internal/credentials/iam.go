@@ -3,6 +3,7 @@ package credentials
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"regexp"
 	"strconv"
@@ -14,18 +15,18 @@ import (
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
 
 	"sluice/internal/credentials/login"
-	"sluice/internal/region"
 )
 
-// tokenFor is how long a token is used. RDS takes it for 15 minutes, by its
-// own clock.
+// tokenFor is how long a token is used. RDS accepts it for 15 minutes by its own
+// clock.
 const tokenFor = 10 * time.Minute
 
-// iamLogin has a token of IAM for a password. Making one asks nobody, but
-// for the credentials of AWS that sign it.
+// iamLogin uses an IAM token as the password. Signing one takes AWS credentials
+// and no call.
 type iamLogin struct {
 	account *account
 	clock   *clock
+	url     string // the setting of the database's URL
 
 	mu    sync.Mutex
 	token token // the last one
@@ -40,11 +41,12 @@ type token struct {
 func (i *iamLogin) fetch(ctx context.Context, url login.Login) (login.Login, error) {
 	switch {
 	case url.Several:
-		return login.Login{}, operator("a token of IAM is signed for one host, and DATABASE_URL names several: leave one, as the endpoint of the cluster")
+		return login.Login{}, misconfigured("an IAM token is signed for one host, and "+i.url+" names several", "keep one, such as the cluster's endpoint")
 	case !url.Verified:
-		return login.Login{}, operator("a token of IAM is a password for 15 minutes, and goes to nobody who is not verified: write sslmode=verify-full (or verify-ca) in DATABASE_URL, or nothing, which means that for every host but this machine")
+		return login.Login{}, misconfigured("an IAM token is a password for 15 minutes, and is sent only to a verified server",
+			"write sslmode=verify-full (or verify-ca) in "+i.url+", or no sslmode, which means verify-full for every host except this machine")
 	case url.Host == "" || url.User == "":
-		return login.Login{}, operator("DATABASE_IAM_AUTH needs DATABASE_URL with user and host, as in postgres://user@host:5432/database")
+		return login.Login{}, misconfigured("DATABASE_IAM_AUTH needs a user and a host in "+i.url, "write postgres://user@host:5432/database")
 	}
 	if last := i.last(); last.serves(url) && i.clock.since(last.made) < tokenFor && i.clock.time().Before(last.expires) {
 		return last.login, nil
@@ -57,10 +59,10 @@ func (i *iamLogin) refresh(ctx context.Context, used login.Login) (login.Login, 
 	switch {
 	case !last.serves(used):
 	case !last.login.Equal(used):
-		return last.login, nil // somebody made a new one meanwhile
+		return last.login, nil // another caller has signed a new one
 	case i.clock.since(last.made) < refreshPause:
-		return login.Login{}, operator("the database refused a new token of IAM: GRANT rds_iam TO the user of DATABASE_URL there, turn IAM authentication on for the instance, "+
-			"allow rds-db:connect on arn:aws:rds-db:<region>:<account>:dbuser:<resource id>/%s to this function's role, and name in DATABASE_URL the endpoint itself, no alias of it", used.User)
+		return login.Login{}, misconfigured("the database refused a new IAM token", fmt.Sprintf("there, GRANT rds_iam TO the user of %[1]s; turn on IAM authentication for the instance; "+
+			"allow this function's role rds-db:connect on arn:aws:rds-db:<region>:<account>:dbuser:<resource id>/%[2]s; name in %[1]s the endpoint itself, not an alias", i.url, used.User))
 	}
 	return i.sign(ctx, used)
 }
@@ -77,7 +79,7 @@ func (t token) serves(l login.Login) bool {
 }
 
 func (i *iamLogin) sign(ctx context.Context, l login.Login) (login.Login, error) {
-	ctx, cancel := within(ctx, callTime)
+	ctx, cancel := withLimit(ctx, callTime)
 	defer cancel()
 	cfg, keys, err := i.account.credentials(ctx)
 	if err != nil {
@@ -90,7 +92,7 @@ func (i *iamLogin) sign(ctx context.Context, l login.Login) (login.Login, error)
 	endpoint := net.JoinHostPort(l.Host, strconv.Itoa(int(l.Port)))
 	text, err := auth.BuildAuthToken(ctx, endpoint, where, l.User, credentials.StaticCredentialsProvider{Value: keys})
 	if err != nil {
-		return login.Login{}, operator("no token of IAM could be made for host and user of DATABASE_URL; check them") // not err: it may quote the token
+		return login.Login{}, misconfigured("no IAM token could be signed for the host and the user of "+i.url, "check them") // not err: it may quote the token
 	}
 	l.Password = login.NewPassword(withPath(text))
 	now := i.clock.time()
@@ -104,8 +106,8 @@ func (i *iamLogin) sign(ctx context.Context, l login.Login) (login.Login, error)
 	return l, nil
 }
 
-// withPath mends host:port?Action=… to host:port/?Action=…, as every other
-// SDK has it: some endpoints of Aurora refuse the form without the slash
+// withPath turns host:port?Action=… into host:port/?Action=…, as every other SDK
+// writes it: some endpoints of Aurora refuse the form without the slash
 // (aws/aws-sdk-go-v2 issue 3365). The signature is that of the path / in both.
 func withPath(token string) string {
 	address, query, found := strings.Cut(token, "?")
@@ -119,10 +121,10 @@ var endpointRegion = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`\.([a-z0-9-]+)\.rds\.amazonaws\.com(?:\.cn)?$`)
 })
 
-// regionOf reads the region from the name of an endpoint, which knows it
-// better than the function does. It is empty for other names.
+// regionOf returns the region in an endpoint's name, "" for other names. It goes
+// before the function's own region.
 func regionOf(host string) string {
-	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); len(match) > 1 && region.Valid(match[1]) {
+	if match := endpointRegion().FindStringSubmatch(strings.ToLower(host)); len(match) > 1 && ValidRegion(match[1]) {
 		return match[1]
 	}
 	return ""

@@ -15,6 +15,7 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -47,6 +48,7 @@ func iamInstall(options ...func(*config.LoadOptions) error) (*credentials.Creden
 	s := &signer{hour: newHour()}
 	s.cache = aws.NewCredentialsCache(s)
 	return credentials.New(credentials.Options{
+		Names:           fault.Names{URL: "DATABASE_URL"},
 		DatabaseIAMAuth: true, Now: s.hour.now,
 		AWS: load(append(append(noFiles(), config.WithRegion(region), config.WithCredentialsProvider(s.cache)), options...)...),
 	}), s
@@ -216,8 +218,8 @@ func TestTokenThatCannotBe(t *testing.T) {
 	}{
 		{"to whoever answers", unverified, "sslmode=verify-full"},
 		{"for several hosts", several, "signed for one host"},
-		{"without a user", nobody, "user and host"},
-		{"without a host", nowhere, "user and host"},
+		{"without a user", nobody, "needs a user and a host"},
+		{"without a host", nowhere, "needs a user and a host"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

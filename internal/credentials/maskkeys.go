@@ -8,9 +8,9 @@ import (
 	"sluice/internal/mask"
 )
 
-// MaskKeys gives the keys that mask, from SLUICE_MASK_SECRET_ARN. It is safe
+// MaskKeys provides the keys for masks, from SLUICE_MASK_SECRET_ARN. It is safe
 // for concurrent use.
-type MaskKeys struct{ kept *kept[ring] } // nil: there is no such secret
+type MaskKeys struct{ cache *cache[ring] } // nil without such a secret
 
 // ring is a keyring and what it was parsed from.
 type ring struct {
@@ -23,19 +23,19 @@ func newMaskKeys(o Options, a *account, c *clock) *MaskKeys {
 		return &MaskKeys{}
 	}
 	m := &MaskKeys{}
-	s := &secret{account: a, variable: "SLUICE_MASK_SECRET_ARN", id: o.MaskSecretARN}
-	m.kept = newKept(c, func(ctx context.Context) (ring, error) { return m.read(ctx, s, o.Log) }, s.warn(o.Log))
+	s := &secret{account: a, setting: "SLUICE_MASK_SECRET_ARN", id: o.MaskSecretARN}
+	m.cache = newCache(c, func(ctx context.Context) (ring, error) { return m.read(ctx, s, o.Log) }, s.warn(o.Log))
 	return m
 }
 
 // Keyring returns the keys. They are read again when they are older than 5
-// minutes; while that fails the old ones are used on, with a warning. The
-// pointer stays the same as long as the secret's text does.
+// minutes; if that fails, the old ones are used, with a warning. The pointer
+// stays the same as long as the secret's text does.
 func (m *MaskKeys) Keyring(ctx context.Context) (*mask.Keyring, error) {
-	if m.kept == nil {
-		return nil, operator("nothing says how to mask personal fields; set SLUICE_MASK_SECRET_ARN or SLUICE_MASK_KEYS")
+	if m.cache == nil {
+		return nil, misconfigured("there is no key to mask personal fields with", "set SLUICE_MASK_SECRET_ARN or SLUICE_MASK_KEYS")
 	}
-	r, err := m.kept.get(ctx)
+	r, err := m.cache.get(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +48,7 @@ func (m *MaskKeys) read(ctx context.Context, s *secret, log *slog.Logger) (ring,
 		return ring{}, err
 	}
 	sum := sha256.Sum256(text)
-	if old := m.kept.load(); old.have && old.value.sum == sum {
+	if old := m.cache.load(); old.have && old.value.sum == sum {
 		return old.value, nil
 	}
 	keys, err := mask.ParseSecret(text)

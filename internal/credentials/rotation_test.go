@@ -98,8 +98,7 @@ func TestRotationOnARealServer(t *testing.T) {
 	if err == nil {
 		t.Fatal("the refused login was stored with")
 	}
-	fault, ok := err.(interface{ Fault() message.Cause })
-	if !ok || fault.Fault() != message.CauseConfiguration || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
+	if cause, _ := message.FaultOf(err); cause != message.CauseConfiguration || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
 		t.Errorf("in the gap: %v", err)
 	}
 	x.publish("three-" + canary)

@@ -3,6 +3,7 @@ package credentials
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -21,12 +22,13 @@ import (
 // secretLogin is the login in a secret of the form that RDS gives them.
 type secretLogin struct {
 	secret *secret
-	kept   *kept[login.Login] // only what the secret says; it knows nothing of TLS
+	cache  *cache[login.Login] // only what the secret says; it knows nothing of TLS
+	url    string              // the setting of the database's URL
 }
 
-func newSecretLogin(s *secret, c *clock, log *slog.Logger) *secretLogin {
-	l := &secretLogin{secret: s}
-	l.kept = newKept(c, l.read, s.warn(log))
+func newSecretLogin(s *secret, c *clock, o Options) *secretLogin {
+	l := &secretLogin{secret: s, url: o.Names.URL}
+	l.cache = newCache(c, l.read, s.warn(o.Log))
 	return l
 }
 
@@ -43,30 +45,30 @@ func (s *secretLogin) read(ctx context.Context) (login.Login, error) {
 }
 
 func (s *secretLogin) fetch(ctx context.Context, url login.Login) (login.Login, error) {
-	said, err := s.kept.get(ctx)
+	said, err := s.cache.get(ctx)
 	if err != nil {
 		return login.Login{}, err
 	}
-	l := over(url, said)
+	l := merge(url, said)
 	if l.Host == "" {
-		return login.Login{}, operator(`neither DATABASE_URL nor %s names a host; add "host" to the secret, or set DATABASE_URL=postgres://host:5432/database`, s.secret)
+		return login.Login{}, misconfigured(fmt.Sprintf("neither %s nor %s names a host", s.url, s.secret), fmt.Sprintf(`add "host" to the secret, or set %s=postgres://host:5432/database`, s.url))
 	}
 	return l, nil
 }
 
 func (s *secretLogin) refresh(ctx context.Context, used login.Login) (login.Login, error) {
-	said, another, err := s.kept.refetch(ctx, func(said login.Login) bool { return over(used, said).Equal(used) })
+	said, ok, err := s.cache.replace(ctx, func(said login.Login) bool { return merge(used, said).Equal(used) })
 	switch {
 	case err != nil:
 		return login.Login{}, err
-	case !another:
-		return login.Login{}, operator("%s has no other user and password than those that the database refused; correct them, or if a rotation is under way wait for its end", s.secret)
+	case !ok:
+		return login.Login{}, misconfigured(s.secret.String()+" has no other user and password than those that the database refused", "correct them, or wait until a rotation in progress has ended")
 	}
-	return over(used, said), nil
+	return merge(used, said), nil
 }
 
-// over puts what a secret says over what a URL says.
-func over(url, said login.Login) login.Login {
+// merge returns the URL's login with the secret's values in it.
+func merge(url, said login.Login) login.Login {
 	if said.Host != "" {
 		url.Host = said.Host
 	}
@@ -84,17 +86,19 @@ func over(url, said login.Login) login.Login {
 // "engine":…}. The first two must be there; a port may be a number or a
 // string; other names are skipped. Errors hold nothing of the text.
 func parseLogin(text []byte) (said login.Login, err error) {
-	const form = `it must look like {"username":"…","password":"…","host":"…","port":5432,"dbname":"…"}`
+	invalid := func(what string) error {
+		return misconfigured(what, `it must look like {"username":"…","password":"…","host":"…","port":5432,"dbname":"…"}`)
+	}
 	dec := jsontext.NewDecoder(strings.NewReader(string(text)))
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
-		return said, errors.New("it is no JSON object; " + form)
+		return said, invalid("it is not a JSON object")
 	}
 	var password, engine string
 	fields := map[string]*string{"username": &said.User, "password": &password, "host": &said.Host, "dbname": &said.Database, "engine": &engine}
 	for dec.PeekKind() != '}' {
 		var name string
 		if json.UnmarshalDecode(dec, &name) != nil {
-			return said, errors.New("it is no valid JSON; " + form)
+			return said, invalid("it is not valid JSON")
 		}
 		switch field := fields[name]; {
 		case name == "port":
@@ -103,7 +107,7 @@ func parseLogin(text []byte) (said login.Login, err error) {
 			err = readText(dec, field, name) // name is one of those above
 		default:
 			if dec.SkipValue() != nil {
-				err = errors.New("it is no valid JSON; " + form)
+				err = invalid("it is not valid JSON")
 			}
 		}
 		if err != nil {
@@ -111,18 +115,18 @@ func parseLogin(text []byte) (said login.Login, err error) {
 		}
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return login.Login{}, errors.New("it is no valid JSON; " + form)
+		return login.Login{}, invalid("it is not valid JSON")
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return login.Login{}, errors.New("something follows its JSON object")
+		return login.Login{}, invalid("text follows its JSON object")
 	}
 	switch {
 	case said.User == "":
-		return login.Login{}, errors.New(`it has no "username"; ` + form)
+		return login.Login{}, invalid(`it has no "username"`)
 	case password == "":
-		return login.Login{}, errors.New(`it has no "password"; ` + form)
+		return login.Login{}, invalid(`it has no "password"`)
 	case engine != "" && !strings.Contains(engine, "postgres"):
-		return login.Login{}, errors.New(`its "engine" is not postgres: it is the secret of another database`)
+		return login.Login{}, misconfigured(`its "engine" is not postgres`, "it is the secret of another database: name the right one")
 	}
 	if err := checkHost(said.Host); err != nil {
 		return login.Login{}, err
@@ -136,18 +140,17 @@ func isAddress(host string) bool {
 	return err == nil
 }
 
-// checkHost finds a host that is none. As a name it would not resolve, which
-// looks like an outage.
+// checkHost finds a host that is not one. As a name it would not resolve.
 func checkHost(host string) error {
 	switch _, port, err := net.SplitHostPort(host); {
 	case strings.HasPrefix(host, "/") || isAddress(host): // a socket's folder, an address
 		return nil
 	case err == nil && strings.Trim(port, "0123456789") == "":
-		return errors.New(`its "host" has a port in it: write "host":"db.example.com","port":5432`)
+		return misconfigured(`its "host" has a port in it`, `write "host":"db.example.com","port":5432`)
 	case strings.Contains(host, ","):
-		return errors.New(`its "host" names several hosts: write one, as the endpoint of the cluster`)
+		return misconfigured(`its "host" names several hosts`, "write one, such as the cluster's endpoint")
 	case strings.ContainsAny(host, ":/@?#[]%\\\"'") || strings.ContainsFunc(host, unicode.IsSpace) || strings.ContainsFunc(host, unicode.IsControl):
-		return errors.New(`its "host" is not a host name: write "host":"db.example.com"`)
+		return misconfigured(`its "host" is not a host name`, `write "host":"db.example.com"`)
 	}
 	return nil
 }
@@ -155,14 +158,14 @@ func checkHost(host string) error {
 // readText reads a string; null is an empty one.
 func readText(dec *jsontext.Decoder, field *string, name string) error {
 	if kind := dec.PeekKind(); kind != '"' && kind != 'n' || json.UnmarshalDecode(dec, field) != nil {
-		return errors.New("its " + strconv.Quote(name) + " is no string")
+		return errors.New("its " + strconv.Quote(name) + " is not a string")
 	}
 	return nil
 }
 
 // readPort reads a number or a string; null and "" are no port.
 func readPort(dec *jsontext.Decoder) (uint16, error) {
-	bad := errors.New(`its "port" is no number from 1 to 65535`)
+	bad := errors.New(`its "port" is not a number from 1 to 65535`)
 	t, err := dec.ReadToken()
 	if err != nil {
 		return 0, bad
@@ -185,10 +188,10 @@ func readPort(dec *jsontext.Decoder) (uint16, error) {
 	}
 }
 
-// warn returns what logs that a secret could not be read again.
+// warn returns a function that logs that a secret could not be read again.
 func (s *secret) warn(log *slog.Logger) func(context.Context, time.Duration, error) {
 	return func(ctx context.Context, age time.Duration, err error) {
 		log.WarnContext(ctx, "a secret could not be read again; what it said before is used on",
-			"variable", s.variable, "age_seconds", int64(age/time.Second), "error", err.Error())
+			"variable", s.setting, "age_seconds", int64(age/time.Second), "error", err.Error())
 	}
 }

@@ -246,7 +246,7 @@ func (j *job) panicked(cause any) *fault.Error {
 	if err, ok := cause.(error); ok && errors.As(err, &own) {
 		what = own.Error()
 	}
-	return j.target.failure(message.CausePanic, j.action, "a panic: "+what)
+	return j.failure(message.CausePanic, j.action, "a panic: "+what)
 }
 
 // entryID names the k-th entry of a call.
@@ -258,7 +258,7 @@ func entryID(k int) *string {
 // confirm reads both lists of an answer to a call with these entries: done is
 // what is listed as successful, and listed there only.
 func (j *job) confirm(entries []int, successful []string, failed []types.BatchResultErrorEntry) {
-	j.fail(entries, j.target.failure(message.CauseTransient, j.action, "the answer leaves entries out"), true)
+	j.fail(entries, j.failure(message.CauseTransient, j.action, "the answer leaves entries out"), true)
 	entry := func(id string) *outcome {
 		k, err := strconv.Atoi(id)
 		if err != nil || k < 0 || k >= len(entries) {

@@ -14,8 +14,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
+	"sluice/internal/credentials"
 	"sluice/internal/fault"
-	"sluice/internal/region"
 )
 
 // defaultTimeout bounds one attempt of a call. SQS answers within some tens of
@@ -79,7 +79,7 @@ func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error
 	if base := c.api.Options().BaseEndpoint; base != nil {
 		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
 	}
-	if !region.Valid(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
+	if !credentials.ValidRegion(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
 		return "", misconfigured("the event's eventSourceARN names no region of AWS: its messages are not backed off", "")
 	}
 	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
@@ -145,7 +145,7 @@ func (c *Client) target(queueURL, setting string) *target {
 		if at, err := url.Parse(*base); err == nil {
 			t.host = at.Host
 		}
-	case (legacy || chosen) && !region.Valid(name):
+	case (legacy || chosen) && !credentials.ValidRegion(name):
 		t.bad = t.misconfigured("its region is no region of AWS", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	case legacy || chosen:
@@ -178,9 +178,9 @@ func regionOf(host string) (name string, legacy bool) {
 	for i, label := range labels[1:] {
 		before := labels[i]
 		switch {
-		case (before == "sqs" || before == "sqs-fips") && region.Valid(label):
+		case (before == "sqs" || before == "sqs-fips") && credentials.ValidRegion(label):
 			return label, false
-		case label == "queue" && region.Valid(before) && strings.HasSuffix(host, ".amazonaws.com"):
+		case label == "queue" && credentials.ValidRegion(before) && strings.HasSuffix(host, ".amazonaws.com"):
 			return before, true
 		}
 	}

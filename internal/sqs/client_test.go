@@ -184,7 +184,7 @@ func TestUnreachable(t *testing.T) {
 		cause           message.Cause
 	}{
 		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
-		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not exist; check SQS_URL", message.CauseConfiguration},
+		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseConfiguration},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
 		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
 		{"a password in the URL", "http://user:" + canary + "@" + closed.Addr().String() + "/0/q?" + canary, "GetQueueAttributes on http://" + closed.Addr().String() + "/0/q (SQS_URL): cannot connect", message.CauseTransient},

@@ -107,8 +107,10 @@ func (r refusal) cause(action string) message.Cause {
 		if action == sendMessage {
 			return message.CauseUnsent
 		}
+		return message.CauseTransient
+	default:
+		return message.CauseTransient
 	}
-	return message.CauseTransient
 }
 
 func throttles(code string) bool {
@@ -213,9 +215,7 @@ func (t *target) unanswered(err error) (cause message.Cause, what, remedy string
 	trouble := fault.Network(err)
 	cause = trouble.Cause()
 	switch trouble.Kind {
-	case fault.NoSuchHost:
-		return cause, "the host " + trouble.Host + " does not exist", "check " + t.endpointName() + ", and that this network can resolve it"
-	case fault.Unresolved:
+	case fault.NoSuchHost, fault.Unresolved:
 		return cause, "the host " + trouble.Host + " does not resolve", "check " + t.endpointName() + ", and that this network can resolve it"
 	case fault.UnknownAuthority, fault.WrongHost, fault.InvalidCertificate, fault.Unverified:
 		return cause, "the certificate of " + t.host + " is not trusted here", "name its root certificates in AWS_CA_BUNDLE, or check " + t.endpointName()
@@ -229,22 +229,29 @@ func (t *target) unanswered(err error) (cause message.Cause, what, remedy string
 	case fault.Refused:
 		return cause, fmt.Sprintf("cannot connect to %s: %v", t.host, trouble.Detail),
 			"check " + t.endpointName() + ", and that the service runs and lets this network in"
+	default:
+		what, remedy = t.garbled(err)
+		return cause, what, remedy
 	}
+}
+
+// garbled describes an answer that the SDK could not read.
+func (t *target) garbled(err error) (what, remedy string) {
 	status := statusOf(err)
 	if status >= 500 {
-		return cause, fmt.Sprintf("SQS fails with HTTP %d", status), ""
+		return fmt.Sprintf("SQS fails with HTTP %d", status), ""
 	}
 	if _, ok := errors.AsType[*smithy.DeserializationError](err); ok {
 		what = "the answer of " + t.host
 		if status != 0 {
 			what += fmt.Sprintf(" (HTTP %d)", status)
 		}
-		return cause, what + " is not a response from SQS", "check " + t.endpointName()
+		return what + " is not a response from SQS", "check " + t.endpointName()
 	}
 	if strings.Contains(err.Error(), "checksum") {
-		return cause, "the answer's checksum is wrong: a message was changed on its way", ""
+		return "the answer's checksum is wrong: a message was changed on its way", ""
 	}
-	return cause, "the connection to " + t.host + " broke", ""
+	return "the connection to " + t.host + " broke", ""
 }
 
 // entryFault describes an entry of a Failed list, and reports whether another

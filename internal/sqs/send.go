@@ -166,7 +166,7 @@ func (j *job) inOrder(ctx context.Context, ready []prepared) {
 		waiting[i] = i
 	}
 	stopped := map[string]bool{}
-	behind := j.target.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
+	behind := j.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
 	for len(waiting) > 0 {
 		batch, size := make([]int, 0, maxEntries), 0
 		var left []int

@@ -39,9 +39,8 @@ var may = map[string]struct{ imports, why string }{
 	"internal/sqlite":   {"internal/batch internal/message internal/fault internal/wait", "a store gets a batch and a table, never a model or a raw value"},
 
 	"internal/credentials/login": {"", "who connects; stores and credentials share it"},
-	"internal/region":            {"", "one form, for everybody who calls AWS"},
-	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/region internal/fault", "secrets and tokens become logins and keyrings"},
-	"internal/sqs":               {"internal/message internal/region internal/fault internal/wait", "the calls of SQS"},
+	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/fault", "secrets and tokens become logins and keyrings"},
+	"internal/sqs":               {"internal/message internal/credentials internal/fault internal/wait", "the calls of SQS; of credentials it needs the form of a region"},
 
 	"internal/localpg":            {"", "a Postgres server, which knows nothing of sluice"},
 	"internal/testing/esmsim":     {"", "a simulator of AWS that shares no code, and so no mistake, with what it tests"},

@@ -18,6 +18,7 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
+	"sluice/internal/fault"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
 )
@@ -169,6 +170,7 @@ func (m *secretsManager) times() []time.Time {
 // credentials are those of an installation whose login is in the secret.
 func (m *secretsManager) credentials() *credentials.Credentials {
 	return credentials.New(credentials.Options{
+		Names:             fault.Names{URL: "DATABASE_URL"},
 		DatabaseSecretARN: "arn:aws:secretsmanager:eu-central-1:123456789012:secret:sluice/database-AbCdEf", Now: m.now,
 		AWS: credentials.Environment(map[string]string{
 			"AWS_ENDPOINT_URL_SECRETS_MANAGER": m.URL, "AWS_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
