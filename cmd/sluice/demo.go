@@ -14,6 +14,7 @@ import (
 
 	"sluice/events"
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
 	"sluice/internal/localpg"
@@ -70,7 +71,7 @@ type demoDatabase interface {
 // database starts a database with the table in it, and says which it is.
 func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
 	if c.Database == "sqlite:" || c.Database == "sqlite::memory:" {
-		s, err := sqlite.Open("sqlite::memory:", m.Table)
+		s, err := sqlite.Open("sqlite::memory:", m.Table, fault.Names{URL: "--database", Migrate: "sluice migrate", Schema: "sluice schema"})
 		if err != nil {
 			return nil, "", nil, err
 		}

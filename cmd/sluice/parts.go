@@ -29,8 +29,8 @@ func (con *console) options(log *slog.Logger) app.Options {
 	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, Other: &app.Database{Scheme: "sqlite:", Open: openSQLite, DDL: sqlite.DDL}}
 }
 
-func openSQLite(databaseURL string, t *batch.Table, _ fault.Names) (app.Store, error) {
-	s, err := sqlite.Open(databaseURL, t)
+func openSQLite(databaseURL string, t *batch.Table, names fault.Names) (app.Store, error) {
+	s, err := sqlite.Open(databaseURL, t, names)
 	if err != nil {
 		return nil, err // not a nil *sqlite.Store in an interface
 	}

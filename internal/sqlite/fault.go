@@ -4,39 +4,56 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
-// conditions are primary result codes that are no row's: whether somebody has
-// to fix something, and what to do. What is not listed is transient.
-var conditions = map[int]struct {
-	operator bool
-	remedy   string
-}{
-	sqlite3.SQLITE_BUSY:       {false, "another process is at work on it"},
-	sqlite3.SQLITE_FULL:       {false, "make room on the disk"},
-	sqlite3.SQLITE_ERROR:      {false, "a trigger or an expression of the table fails for every row"},
-	sqlite3.SQLITE_PERM:       {true, writable},
-	sqlite3.SQLITE_AUTH:       {true, writable},
-	sqlite3.SQLITE_READONLY:   {true, writable},
-	sqlite3.SQLITE_CANTOPEN:   {true, "check the path in DATABASE_URL: its folder must be there; " + writable},
-	sqlite3.SQLITE_CORRUPT:    {true, "the file is damaged: restore it from a copy"},
-	sqlite3.SQLITE_NOTADB:     {true, "DATABASE_URL names a file that is something else"},
-	sqlite3.SQLITE_MISMATCH:   {true, otherType},
-	sqlite3.SQLITE_TOOBIG:     {true, "a trigger or an expression makes a value that is too large"},
-	sqlite3.SQLITE_CONSTRAINT: {true, "a deferred foreign key does not say which row it refuses; make it immediate"},
+// condition is what a primary result code means where no row is to blame.
+type condition struct {
+	cause  message.Cause
+	remedy string
 }
 
-const (
-	writable  = "let this user write the file and its folder"
-	otherType = "a column of the table has another type than the model says: `sluice schema` prints the SQL that it means"
-)
+// condition returns what a primary result code means. Codes that are not listed
+// are transient.
+func (s *Store) condition(code int) condition {
+	const writable = "let this user write the file and its folder"
+	switch code & 0xff {
+	case sqlite3.SQLITE_BUSY:
+		return condition{message.CauseTransient, "another process is at work on it"}
+	case sqlite3.SQLITE_FULL:
+		return condition{message.CauseTransient, "make room on the disk"}
+	case sqlite3.SQLITE_ERROR:
+		return condition{message.CauseTransient, "a trigger or an expression of the table fails for every row"}
+	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY:
+		return condition{message.CauseConfiguration, writable}
+	case sqlite3.SQLITE_CANTOPEN:
+		return condition{message.CauseConfiguration, "check the path in " + s.names.URL + ": its folder must be there; " + writable}
+	case sqlite3.SQLITE_CORRUPT:
+		return condition{message.CauseConfiguration, "the file is damaged: restore it from a copy"}
+	case sqlite3.SQLITE_NOTADB:
+		return condition{message.CauseConfiguration, s.names.URL + " names a file that is not an SQLite database"}
+	case sqlite3.SQLITE_MISMATCH:
+		return condition{message.CauseConfiguration, s.otherType()}
+	case sqlite3.SQLITE_TOOBIG:
+		return condition{message.CauseConfiguration, "a trigger or an expression makes a value that is too large"}
+	case sqlite3.SQLITE_CONSTRAINT:
+		return condition{message.CauseConfiguration, "a deferred foreign key does not say which row it refuses; make it immediate"}
+	default:
+		return condition{message.CauseTransient, ""}
+	}
+}
+
+func (s *Store) otherType() string {
+	return "a column of the table has another type than the model says: `" + s.names.Schema + "` prints the SQL that it means"
+}
 
 // kinds are the constraints that SQLite tells apart.
 var kinds = map[int]string{
@@ -55,8 +72,8 @@ func unique(err *sqlite.Error) bool {
 	}
 }
 
-// object is what a refusal says of its constraint. Of other errors SQLite's
-// text is not looked at: triggers write it as they like.
+// object is what a refusal says of its constraint. SQLite's text of other errors
+// is not read: triggers write it as they like.
 func object(err *sqlite.Error) string {
 	code := err.Code()
 	if code != sqlite3.SQLITE_CONSTRAINT_CHECK && code != sqlite3.SQLITE_CONSTRAINT_NOTNULL && !unique(err) {
@@ -67,8 +84,8 @@ func object(err *sqlite.Error) string {
 }
 
 // rejection is why a row can never be stored. The constraint is its name or,
-// where SQLite tells none, its expression or its kind. Columns of our table
-// are without its name.
+// where SQLite tells none, its expression or its kind. Columns of the table are
+// without its name.
 func (s *Store) rejection(r *refusal) message.Rejection {
 	rejection := message.Rejection{Reason: message.ReasonRefused, Constraint: kinds[r.err.Code()]}
 	switch {
@@ -88,96 +105,72 @@ func (s *Store) rejection(r *refusal) message.Rejection {
 	return rejection
 }
 
-// DatabaseError is why a batch, or what is left of it, was not stored. Its
-// text holds names of the database's objects and never a value.
-type DatabaseError struct {
-	// Cause is message.CauseTransient or message.CauseConfiguration.
-	Cause message.Cause
-	// Code is SQLite's extended result code, 0 for an error that is not its own.
-	Code int
-	text string
-	err  error
+// failure makes an error of one of SQLite's. Its text holds names of the
+// database's objects and never a value. Code is the extended result code.
+func (s *Store) failure(doing string, code int) *fault.Error {
+	c := s.condition(code)
+	return &fault.Error{
+		Source: fault.Database, Cause: c.cause, Code: strconv.Itoa(code),
+		What: doing + ": " + sqlite.ErrorCodeString[code&0xff], Remedy: c.remedy,
+	}
 }
 
-// Error says what happened and what to do next.
-func (e *DatabaseError) Error() string { return e.text }
-
-// Unwrap gives the context's error, so that a deadline can be told.
-func (e *DatabaseError) Unwrap() error { return e.err }
-
-// Fault is Cause, for those who do not import this package.
-func (e *DatabaseError) Fault() message.Cause { return e.Cause }
-
 // fault wraps an error that ended a batch.
-func (s *Store) fault(ctx context.Context, doing string, err error) *DatabaseError {
-	e := &DatabaseError{Cause: message.CauseTransient}
-	theirs, ok := errors.AsType[*sqlite.Error](err)
+func (s *Store) fault(ctx context.Context, doing string, err error) *fault.Error {
+	own, ok := errors.AsType[*sqlite.Error](err)
+	e := &fault.Error{Source: fault.Database, Cause: message.CauseTransient}
 	switch {
-	case ctx.Err() != nil && (!ok || theirs.Code() == sqlite3.SQLITE_INTERRUPT):
-		e.err, e.text = ctx.Err(), doing+": stopped"
-		if errors.Is(e.err, context.DeadlineExceeded) {
-			e.text = doing + ": no time left"
-		}
+	case ctx.Err() != nil && (!ok || own.Code() == sqlite3.SQLITE_INTERRUPT):
+		e.What, e.Err = doing+": "+fault.Stopped(ctx.Err()), ctx.Err()
 	case !ok:
-		e.text = doing + ": the database is closed"
+		e.What = doing + ": the database is closed"
 	default:
-		e.Code = theirs.Code()
-		condition := conditions[theirs.Code()&0xff]
-		if condition.operator {
-			e.Cause = message.CauseConfiguration
-		}
-		e.text = doing + ": " + sqlite.ErrorCodeString[e.Code&0xff]
-		if condition.remedy != "" {
-			e.text += "; " + condition.remedy
-		}
+		return s.failure(doing, own.Code())
 	}
 	return e
 }
 
 // refused is the error for a refused row that is not to blame.
-func (s *Store) refused(r *refusal) *DatabaseError {
+func (s *Store) refused(r *refusal) *fault.Error {
 	code := r.err.Code()
-	names, remedy := s.rejection(r), conditions[code&0xff].remedy
-	e := &DatabaseError{Cause: message.CauseTransient, Code: code, text: "insert into " + table(s.table) + ": " + sqlite.ErrorCodeString[code&0xff]}
-	if conditions[code&0xff].operator {
-		e.Cause = message.CauseConfiguration
-	}
+	names := s.rejection(r)
+	e := s.failure("insert into "+table(s.table), code)
 	if names.Constraint != "" {
-		e.text += ", " + names.Constraint
+		e.What += ", " + names.Constraint
 	}
 	if names.Column != "" {
-		e.text += ", column " + names.Column
+		e.What += ", column " + names.Column
 	}
 	switch {
 	case code == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
-		remedy = otherType
+		e.Remedy = s.otherType()
 	case code&0xff != sqlite3.SQLITE_CONSTRAINT:
 	case r.blame == blameSuspect:
-		remedy = "no other row is new, so this may be a trigger's fault, or that of columns that the model does not fill"
+		e.Remedy = "no other row is new, so this may be a trigger's fault, or that of columns that the model does not fill"
 	case code == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
-		remedy = fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(names.Column))
+		e.Remedy = fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(names.Column))
 	default:
-		remedy = "it is about columns that the model does not fill; check their defaults, or add them to the model"
+		e.Remedy = "it is about columns that the model does not fill; check their defaults, or add them to the model"
 	}
-	e.text += "; " + remedy
 	return e
 }
 
 // schemaFault is fault for a statement that has no values in it, or has not
 // met them yet: SQLite's own text can only be about names.
-func (s *Store) schemaFault(ctx context.Context, doing string, err error) *DatabaseError {
-	theirs, ok := errors.AsType[*sqlite.Error](err)
-	if !ok || theirs.Code()&0xff != sqlite3.SQLITE_ERROR {
+func (s *Store) schemaFault(ctx context.Context, doing string, err error) *fault.Error {
+	own, ok := errors.AsType[*sqlite.Error](err)
+	if !ok || own.Code()&0xff != sqlite3.SQLITE_ERROR {
 		return s.fault(ctx, doing, err)
 	}
-	text := strings.TrimSuffix(strings.TrimPrefix(theirs.Error(), "SQL logic error: "), fmt.Sprintf(" (%d)", theirs.Code()))
-	remedy := "`sluice schema` prints the SQL that the model means"
+	e := s.failure(doing, own.Code())
+	text := strings.TrimSuffix(strings.TrimPrefix(own.Error(), "SQL logic error: "), " ("+e.Code+")")
+	e.Cause, e.What, e.Remedy = message.CauseConfiguration, doing+": "+text, "`"+s.names.Schema+"` prints the SQL that the model means"
 	missing, _ := strings.CutPrefix(text, "no such table: ")
 	switch {
 	case missing == s.table.Name, missing == s.table.Ledger:
-		remedy = "create the table: `sluice migrate`, or `sluice schema` prints the SQL"
+		e.Remedy = fmt.Sprintf("create the table: `%s`, or `%s` prints the SQL", s.names.Migrate, s.names.Schema)
 	case strings.HasPrefix(text, "ON CONFLICT clause"):
-		remedy = fmt.Sprintf("the table has no usable unique key on (%s): `sluice schema` prints the one that it needs", strings.Join(keyNames(s.table), ", "))
+		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): `%s` prints the one that it needs", strings.Join(s.table.KeyNames(), ", "), s.names.Schema)
 	}
-	return &DatabaseError{Cause: message.CauseConfiguration, Code: theirs.Code(), text: doing + ": " + text + "; " + remedy}
+	return e
 }

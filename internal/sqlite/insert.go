@@ -313,8 +313,8 @@ func (in *insertion) refuse() (err error) {
 		case r.blame == blameRow || r.blame == blameSuspect && in.result.Inserted > 0:
 			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
 		default:
-			fault := in.store.refused(r)
-			v.Cause, err = fault.Cause, fault
+			e := in.store.refused(r)
+			v.Cause, err = e.Cause, e
 		}
 	}
 	return err

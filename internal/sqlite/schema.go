@@ -22,43 +22,18 @@ var types = map[string]struct{ name, check string }{
 	"json": {"TEXT", "json_valid({column})"}, "jsonb": {"TEXT", "json_valid({column})"},
 }
 
-// DDL is the SQL that creates what is missing of a table, and of its ledger,
-// and alters nothing: a statement for each element. The tables are STRICT,
-// and a check holds each varchar to its length.
+// DDL returns the SQL that creates what is missing of a table, and of its
+// ledger, and alters nothing: a statement for each. The tables are STRICT, and a
+// check holds each varchar to its length.
 func DDL(t *batch.Table) []string {
-	if t.Ledger == "" {
-		return []string{createTable(t, t.Name, false, true)}
-	}
-	return []string{createTable(t, t.Name, false, false), createTable(t, t.Ledger, true, true)}
-}
-
-func createTable(t *batch.Table, name string, ledger, key bool) string {
-	var lines []string
-	width := 0
-	for _, c := range t.Columns {
-		if c.Ledger == ledger {
-			width = max(width, len(batch.Quote(c.Name)))
-		}
-	}
-	for _, c := range t.Columns {
-		if c.Ledger != ledger {
-			continue
-		}
+	return t.DDL(batch.Quote, func(c batch.Column) (sqlType, constraint string) {
 		base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
-		line := fmt.Sprintf("    %-*s %s", width, batch.Quote(c.Name), types[base].name)
-		if c.NotNull {
-			line += " NOT NULL"
-		}
 		if check := types[base].check; check != "" {
 			check = strings.NewReplacer("{column}", batch.Quote(c.Name), "{n}", length).Replace(check)
-			line += fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
+			constraint = fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
 		}
-		lines = append(lines, line)
-	}
-	if key {
-		lines = append(lines, "    PRIMARY KEY ("+strings.Join(keyNames(t), ", ")+")")
-	}
-	return fmt.Sprintf("CREATE TABLE IF NOT EXISTS %s (\n%s\n) STRICT", batch.Quote(name), strings.Join(lines, ",\n"))
+		return types[base].name, constraint
+	}, " STRICT")
 }
 
 var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
@@ -95,7 +70,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 // ledger and then in the table. The conflict target is named: without it the
 // violation of another unique constraint would be taken for a duplicate.
 func insertSQL(t *batch.Table) []string {
-	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(keyNames(t), ", "))
+	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(t.KeyNames(), ", "))
 	if t.Ledger == "" {
 		return []string{insertInto(t, t.Name, false) + once}
 	}
@@ -103,12 +78,7 @@ func insertSQL(t *batch.Table) []string {
 }
 
 func insertInto(t *batch.Table, name string, ledger bool) string {
-	var names []string
-	for _, c := range t.Columns {
-		if c.Ledger == ledger {
-			names = append(names, batch.Quote(c.Name))
-		}
-	}
+	names := t.Names(ledger)
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", batch.Quote(name), strings.Join(names, ", "), strings.Repeat(", ?", len(names)-1))
 }
 
@@ -147,7 +117,7 @@ func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[s
 // that its type and its collation count; collations has those of the index that ON CONFLICT
 // takes, where they may be others.
 func presentSQL(t *batch.Table, collations map[string]string) string {
-	terms := keyNames(t)
+	terms := t.KeyNames()
 	for i, k := range t.Key {
 		if c, ok := collations[strings.ToLower(t.Columns[k].Name)]; ok {
 			terms[i] += " COLLATE " + batch.Quote(c)
@@ -158,11 +128,3 @@ func presentSQL(t *batch.Table, collations map[string]string) string {
 }
 
 func table(t *batch.Table) string { return batch.Quote(t.Name) }
-
-func keyNames(t *batch.Table) []string {
-	names := make([]string, len(t.Key))
-	for i, k := range t.Key {
-		names[i] = batch.Quote(t.Columns[k].Name)
-	}
-	return names
-}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
 	"sluice/internal/message"
@@ -67,9 +68,12 @@ func (f *file) open(t testing.TB, m *model.Model) *sqlite.Store {
 	return open(t, f.url(), m)
 }
 
+// names are what errors call settings and commands.
+var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"}
+
 func open(t testing.TB, url string, m *model.Model) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(url, m.Table)
+	s, err := sqlite.Open(url, m.Table, names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +156,7 @@ func TestURLs(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"", "sqlite:", "sqlite://", "sqlite://host/file.db", "sqlite:file.db?mode=ro", "sqlite:a#b", "sqlite:50%.db", "postgres://u:hunter2@h/d", "file.db"} {
-		if s, err := sqlite.Open(url, m.Table); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if s, err := sqlite.Open(url, m.Table, names); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got %v, %v", url, s, err)
 		}
 	}

@@ -31,6 +31,7 @@ import (
 	"modernc.org/sqlite"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/wait"
 )
@@ -39,6 +40,7 @@ import (
 // batches take turns, since SQLite has one writer at a time.
 type Store struct {
 	table   *batch.Table
+	names   fault.Names
 	db      *sql.DB
 	inserts []string // for the ledger, if there is one, and for the table
 }
@@ -49,13 +51,12 @@ type Store struct {
 // a string.
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
-var errForm = errors.New("DATABASE_URL is no SQLite database of the form sqlite:file.db, sqlite:///folder/file.db or sqlite::memory: (characters such as % ? # in the name are written as %25 %3F %23)")
-
 // Open checks the URL and makes the store of a table. It does not open the
 // file, which is created when it is missing. A schema in the table's name is
-// left out: SQLite has none. Each store of sqlite::memory: has a database of
-// its own.
-func Open(databaseURL string, t *batch.Table) (*Store, error) {
+// left out: SQLite has none. Each store of sqlite::memory: has its own database.
+// The names are what errors call the setting of the URL and the commands.
+func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error) {
+	errForm := errors.New(names.URL + " is not a valid SQLite URL; expected sqlite:file.db, sqlite:///folder/file.db or sqlite::memory: (characters such as % ? # in the name are written as %25 %3F %23)")
 	path, ok := strings.CutPrefix(databaseURL, "sqlite:")
 	if rest, authority := strings.CutPrefix(path, "//"); authority {
 		path, ok = rest, ok && strings.HasPrefix(rest, "/")
@@ -70,32 +71,32 @@ func Open(databaseURL string, t *batch.Table) (*Store, error) {
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
-	return &Store{table: t, db: db, inserts: insertSQL(t)}, nil
+	return &Store{table: t, names: names, db: db, inserts: insertSQL(t)}, nil
 }
 
 // Close closes the database. One in memory is gone then.
 func (s *Store) Close() { _ = s.db.Close() } // nothing is open but what is committed
 
-// Ping asks the database to insert no rows, as Insert asks it to insert some.
+// Ping inserts no rows, by the same statements as Insert.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.attempt(ctx, batch.New(s.table))
 	return err
 }
 
-// The whole of a batch is tried this often, and no new try begins later than
-// the budget after the first.
+// A batch is tried maxAttempts times, and no try begins later than retryBudget
+// after the first.
 const (
 	maxAttempts = 4
 	retryBudget = 5 * time.Second
 	firstPause  = 75 * time.Millisecond
 )
 
-// Insert stores the rows of a batch, in one transaction, and says of each
-// what became of it. With an error, no row that the result does not call
-// Stored or Rejected is proven to be either.
+// Insert stores the rows of a batch in one transaction, and returns what became
+// of each. Beside an error, only the rows that the result calls Stored or
+// Rejected are.
 //
-// A row that is there already counts as stored. Faults of the moment are
-// tried again for a few seconds, as far as the context's deadline allows.
+// A duplicate counts as stored. Transient errors are tried again for a few
+// seconds, as far as the context's deadline allows.
 func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, error) {
 	if b.Len() == 0 {
 		return message.Result{}, nil
@@ -103,8 +104,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, err
 	start, pause := time.Now(), firstPause
 	for attempt := 1; ; attempt++ {
 		result, err := s.attempt(ctx, b)
-		fault, _ := errors.AsType[*DatabaseError](err)
-		if fault == nil || fault.Cause != message.CauseTransient || attempt == maxAttempts {
+		if e := fault.Of(err); e == nil || e.Cause != message.CauseTransient || attempt == maxAttempts {
 			return result, err
 		}
 		d := wait.Jitter(pause)
@@ -115,9 +115,8 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (message.Result, err
 	}
 }
 
-// Rows returns the rows of a query, each value as text and NULL as "NULL":
-// for those who show what is stored. A database in memory can be seen by its
-// store alone.
+// Rows returns the rows of a query, each value as text and NULL as "NULL". Only
+// its own store can see a database in memory.
 func (s *Store) Rows(ctx context.Context, query string) (all [][]string, err error) {
 	rows, err := s.db.QueryContext(ctx, query)
 	if err != nil {
