@@ -41,11 +41,7 @@ func (con *console) watchConsumer() *consumerWatch {
 		w.log = con.log()
 		return w
 	}
-	w.bar = progressbar.NewOptions64(1,
-		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription("consuming"),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
-		progressbar.OptionSetPredictTime(false),
-	)
+	w.bar = con.bar("consuming", 1, progressbar.OptionSetPredictTime(false))
 	level := config.LogLevel(con.environ)
 	if level == slog.LevelInfo {
 		level = slog.LevelWarn // the bar says the rest

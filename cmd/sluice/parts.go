@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
@@ -39,14 +40,14 @@ func openSQLite(databaseURL string, t *batch.Table, names fault.Names) (app.Stor
 
 // openQueue opens the queue of a flag, or of a variable when the flag is not
 // given. Only the names of variables must be right, not all of the configuration.
-func (con *console) openQueue(ctx context.Context, parts *app.App, url, variable, flag string) (*sqs.Queue, error) {
+func (con *console) openQueue(ctx context.Context, parts *app.App, queueURL, variable, flag string) (*sqs.Queue, error) {
 	if problems := config.Unknown(con.environ); problems != nil {
 		return nil, &config.ConfigError{Problems: problems}
 	}
 	setting := flag
-	if url == "" {
+	if queueURL == "" {
 		setting = variable
-		if url = con.environ[variable]; url == "" {
+		if queueURL = con.environ[variable]; queueURL == "" {
 			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
 		}
 	}
@@ -54,7 +55,7 @@ func (con *console) openQueue(ctx context.Context, parts *app.App, url, variable
 	if err != nil {
 		return nil, err
 	}
-	return sqs.Open(ctx, client, url, setting)
+	return sqs.Open(ctx, client, queueURL, setting)
 }
 
 // loadAWS is a credentials.Loader that knows all that the SDK knows: the
@@ -68,4 +69,13 @@ func loadAWS(ctx context.Context) (aws.Config, error) {
 		err = credentials.CheckEndpoint("endpoint_url of the AWS profile", *cfg.BaseEndpoint)
 	}
 	return cfg, err
+}
+
+// shownURL returns a queue's URL without the parts that can hold a secret.
+func shownURL(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Scheme + "://" + u.Host + u.Path
 }

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -9,10 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 
@@ -22,24 +28,24 @@ import (
 )
 
 type sendCmd struct {
-	File       string `arg:"" help:"File with one body a line; - for standard input. It may be compressed by gzip."`
-	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; SQS_URL when it is not given."`
+	File       string `arg:"" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
+	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; default: SQS_URL."`
 	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
 	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
-	Dedup      string `enum:"line,content,unique" default:"line" help:"Deduplication id on a FIFO queue, which takes equal ids once in 5 minutes: a hash of the body and its line number (line), so that equal lines all arrive, and a file that is sent again does not; of the body (content), so that equal lines arrive once; or a new one each time (unique)."`
-	JSON       bool   `help:"Print JSON in place of a sentence."`
+	Dedup      string `enum:"line,content,unique" default:"line" help:"Deduplication id on a FIFO queue, which keeps one message per id in 5 minutes: a hash of the body and its line number (line), so that equal lines all arrive, and a file that is sent again does not; of the body (content), so that equal lines arrive once; or a new one each time (unique)."`
+	JSON       bool   `help:"Print the summary as JSON."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (sendCmd) Help() string {
-	return `Lines are sent as they are; empty lines are skipped. The exit code is 1 when a line was not sent: its number goes to
-standard error, and its text does not.
+	return `Lines are sent as they are; empty lines are skipped. When a line is not sent, the exit code is 1, and standard error has
+its number, not its text.
 
-A FIFO queue keeps every line, equal ones too, and nothing of a file that is sent again within 5 minutes: its lines have
-the same numbers then. --dedup says otherwise. Lines that a queue confirms and does not keep, since one before them was
-equal, are counted.
+A FIFO queue keeps every line, equal ones too. A file that is sent again within 5 minutes adds nothing: its lines have
+the same numbers. --dedup changes that. The summary counts lines that the queue confirmed but did not keep, because an
+earlier line was equal.
 
-The id of a group is in clear in SQS, whatever encrypts the queue: take a field that tells nothing of a person.
+Group ids are not encrypted, even in an encrypted queue: choose a field that is not personal.
 
   sluice send bodies.jsonl.gz
   sluice send - --group-field user_id < bodies.jsonl`
@@ -52,20 +58,27 @@ type sendSummary struct {
 	Empty   int    `json:"empty"`
 	Sent    int    `json:"sent"`
 	Unsent  int    `json:"unsent"`
-	Numbers []int  `json:"unsent_lines,omitzero"` // the first of them
-	// Repeated are those of Sent that a FIFO queue confirmed and did not keep,
-	// since a line before them had the same deduplication id.
+	Numbers []int  `json:"unsent_lines,omitzero"` // the first maxNumbers
+	// Repeated counts those of Sent that a FIFO queue confirmed without keeping
+	// them, because an earlier line had the same deduplication id.
 	Repeated int `json:"repeated,omitzero"`
 	// Complete is false when the input was not read to its end.
 	Complete bool `json:"complete"`
 }
 
-// What is read ahead: so many lines, so many bytes, or what comes in so long.
 const (
+	// A chunk is what goes to SQS at once: so many lines, so many bytes, or what
+	// has come sendLinger after its first line. An input that is followed, as by
+	// tail -f, has no end.
 	sendChunk      = 500
 	sendChunkBytes = 8 << 20
 	sendLinger     = 200 * time.Millisecond
-	maxNumbers     = 20
+
+	maxNumbers   = 20      // line numbers and reasons that are printed
+	maxLineBytes = 1 << 20 // SQS's limit of a message
+	// endlessBytes ends the search for the end of a line: the input is not text
+	// with a body per line.
+	endlessBytes = 16 << 20
 )
 
 // Run implements the command.
@@ -78,18 +91,9 @@ func (c *sendCmd) Run(ctx context.Context, con *console) error {
 	if q.FIFO && c.Group == "" && c.GroupField == "" {
 		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
 	}
-	s := &sender{sendCmd: c, queue: q, stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
-	in, err := orStopped(ctx, func() (*input, error) { return con.input(c.File) })
-	switch {
-	case errors.Is(err, errStopped):
-		return s.report(con, err)
-	case err != nil:
-		return err
-	}
-	defer in.close()
-	bar := con.progress("sending")
-	err = s.all(ctx, in, bar)
-	bar.end()
+	s := &sender{sendCmd: c, queue: q, bar: con.progress("sending"), stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
+	err = s.send(ctx, con)
+	s.bar.end()
 	return s.report(con, err)
 }
 
@@ -97,115 +101,135 @@ func (c *sendCmd) Run(ctx context.Context, con *console) error {
 type sender struct {
 	*sendCmd
 	queue   *sqs.Queue
-	out     []sqs.Outgoing
-	numbers []int // of the lines in out
+	bar     *progress
+	chunk   []sqs.Outgoing
+	numbers []int // the line of each message of chunk
 	bytes   int
-	// stopped are the groups of a FIFO queue that a message was not sent of:
-	// what follows must not be ahead of it.
+	// stopped are the groups of which a message was not sent: the order of a
+	// FIFO queue forbids to send more of them.
 	stopped map[string]bool
 	repeats repeats
 	sum     sendSummary
-	// why has the gravest errors, each once.
-	why []string
+	reasons []string // why lines were not sent, each once
 }
 
-// all sends the lines of an input. What has come is sent when a chunk is full,
-// and soon also when it is not: a log that is followed has no end.
-func (s *sender) all(ctx context.Context, in *input, bar *progress) error {
-	wanted, enough := context.WithCancel(ctx)
-	defer enough()
-	lines := in.lines(wanted)
-	var late <-chan time.Time // for what is in the chunk
-	flush := func() error {
-		late = nil
-		err := s.flush(ctx)
-		bar.set(s.sum.Sent, 0)
-		return err
-	}
+// send sends the lines of the input until its end, or until sending more is of no use.
+func (s *sender) send(ctx context.Context, con *console) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	lines := con.lines(reading, s.File)
+	var linger <-chan time.Time
 	for {
-		var next line
 		select {
 		case <-ctx.Done():
-			return flush()
-		case <-late:
-			if err := flush(); err != nil {
-				return err
+			return errors.Join(s.flush(ctx), ctx.Err())
+		case next := <-lines:
+			if next.end != nil {
+				s.sum.Complete = errors.Is(next.end, io.EOF)
+				if err := s.flush(ctx); err != nil || s.sum.Complete {
+					return err
+				}
+				return next.end
 			}
-			continue
-		case next = <-lines:
-		}
-		switch {
-		case errors.Is(next.err, io.EOF):
-			s.sum.Complete = true
-			return flush()
-		case next.err != nil && !errors.Is(next.err, errTooLong):
-			return errors.Join(flush(), in.problem(s.sum.Lines+1, next.err))
-		}
-		s.sum.Lines++
-		switch {
-		case next.err != nil:
-			s.refuse(s.sum.Lines, next.err.Error())
-			s.stop(s.Group)
-		case len(bytes.TrimSpace(next.text)) == 0:
-			s.sum.Empty++
-		default:
 			s.add(next.text)
-		}
-		switch {
-		case len(s.out) == sendChunk || s.bytes >= sendChunkBytes:
-			if err := flush(); err != nil {
-				return err
+			if len(s.chunk) > 0 && linger == nil {
+				linger = time.After(sendLinger)
 			}
-		case len(s.out) > 0 && late == nil:
-			late = time.After(sendLinger)
+			if len(s.chunk) < sendChunk && s.bytes < sendChunkBytes {
+				continue
+			}
+		case <-linger:
+		}
+		linger = nil
+		if err := s.flush(ctx); err != nil {
+			return err
 		}
 	}
 }
 
-// add puts a line into the chunk.
-func (s *sender) add(line []byte) {
-	m := sqs.Outgoing{Body: line, Group: s.Group}
+// add puts a line into the chunk, or counts it as not sent.
+func (s *sender) add(text []byte) {
+	s.sum.Lines++
+	if len(bytes.TrimSpace(text)) == 0 {
+		s.sum.Empty++
+		return
+	}
+	m := sqs.Outgoing{Body: text, Group: s.Group}
 	if s.GroupField != "" {
-		m.Group = groupOf(line, s.GroupField)
+		m.Group = textField(text, s.GroupField)
 	}
 	switch {
-	case !takes(line):
-		s.refuse(s.sum.Lines, errCharacters.Error())
-		s.stop(m.Group)
-		return
-	case s.GroupField != "" && m.Group == "":
-		s.refuse(s.sum.Lines, "the body has no text in the field of --group-field")
-		return
 	case s.stopped[m.Group]:
-		s.refuse(s.sum.Lines, "an earlier message of the group was not sent")
-		return
+		s.unsent(s.sum.Lines, m.Group, "an earlier message of the group was not sent")
+	case len(text) > maxLineBytes:
+		s.unsent(s.sum.Lines, m.Group, fmt.Sprintf("a line is longer than the %d bytes that SQS takes", maxLineBytes))
+	case !sendable(text):
+		s.unsent(s.sum.Lines, m.Group, "a line is not valid UTF-8, or has characters that SQS does not take")
+	case s.GroupField != "" && m.Group == "":
+		s.unsent(s.sum.Lines, "", "the body has no text in the field of --group-field")
+	default:
+		if s.queue.FIFO {
+			m.DeduplicationID = s.deduplicationID(text)
+		}
+		s.chunk, s.numbers, s.bytes = append(s.chunk, m), append(s.numbers, s.sum.Lines), s.bytes+len(text)
 	}
-	if s.queue.FIFO {
-		m.DeduplicationID = s.deduplicationID(line)
-	}
-	s.out, s.numbers, s.bytes = append(s.out, m), append(s.numbers, s.sum.Lines), s.bytes+len(line)
 }
 
-// stop sends no more of a group, where its order matters.
-func (s *sender) stop(group string) {
+// unsent counts a line that was not sent, and ends its group.
+func (s *sender) unsent(number int, group, reason string) {
+	s.sum.Unsent++
+	if len(s.sum.Numbers) < maxNumbers {
+		s.sum.Numbers = append(s.sum.Numbers, number)
+	}
+	s.because(reason)
 	if s.queue.FIFO && group != "" {
 		s.stopped[group] = true
 	}
 }
 
-func (s *sender) deduplicationID(line []byte) string {
+func (s *sender) because(reason string) {
+	if reason != "" && len(s.reasons) < maxNumbers && !slices.Contains(s.reasons, reason) {
+		s.reasons = append(s.reasons, reason)
+	}
+}
+
+// flush sends the chunk. An error means that sending more is of no use.
+func (s *sender) flush(ctx context.Context) error {
+	unsent, err := s.queue.Send(ctx, s.chunk)
+	for i, m := range s.chunk {
+		switch {
+		case slices.Contains(unsent, i):
+			s.unsent(s.numbers[i], m.Group, "")
+			continue
+		// Only by content do two lines have one id. They are of one group then: the
+		// group comes from the body, or is that of all lines.
+		case s.queue.FIFO && s.Dedup == "content" && s.repeats.take(m.DeduplicationID, time.Now()):
+			s.sum.Repeated++
+		}
+		s.sum.Sent++
+	}
+	s.chunk, s.numbers, s.bytes = s.chunk[:0], s.numbers[:0], 0
+	s.bar.set(s.sum.Sent, 0)
+	if e := fault.Of(err); e != nil && e.Cause == message.CauseUnsent { // it concerns these lines alone
+		s.because(err.Error())
+		return nil
+	}
+	return err
+}
+
+func (s *sender) deduplicationID(text []byte) string {
 	switch s.Dedup {
 	case "unique":
 		return rand.Text()
 	case "line":
-		line = append([]byte(strconv.Itoa(s.sum.Lines)+"\n"), line...)
+		text = append([]byte(strconv.Itoa(s.sum.Lines)+"\n"), text...)
 	}
-	sum := sha256.Sum256(line)
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 
-// groupOf is the text of a field of a body, "" when there is none.
-func groupOf(body []byte, field string) string {
+// textField returns the text of a body's field, "" when there is none.
+func textField(body []byte, field string) string {
 	var members map[string]any
 	if json.Unmarshal(body, &members) != nil { // its error quotes the body
 		return ""
@@ -214,71 +238,20 @@ func groupOf(body []byte, field string) string {
 	return text
 }
 
-// flush sends the chunk. An error says that sending more is of no use.
-func (s *sender) flush(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		s.refuseAll()
-		return err
-	}
-	unsent, err := s.queue.Send(ctx, s.out)
-	s.sum.Sent += len(s.out) - len(unsent)
-	s.countRepeats(unsent)
-	for _, i := range unsent {
-		s.refuse(s.numbers[i], "")
-		s.stop(s.out[i].Group)
-	}
-	s.out, s.numbers, s.bytes = s.out[:0], s.numbers[:0], 0
-	if e := fault.Of(err); e != nil && e.Cause == message.CauseUnsent {
-		s.because(err.Error()) // these lines' own fault
-		err = nil
-	}
-	return err
+// sendable reports whether SQS takes a body: "#x9 | #xA | #xD | #x20 to #xD7FF |
+// #xE000 to #xFFFD | #x10000 to #x10FFFF" (SendMessage, SQS API Reference).
+func sendable(body []byte) bool {
+	return utf8.Valid(body) && !bytes.ContainsFunc(body, func(r rune) bool {
+		return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == '\uFFFE' || r == '\uFFFF'
+	})
 }
 
-// countRepeats counts what of the chunk SQS has confirmed without keeping it.
-// Only by content do two lines of a run have the same id. They have the same
-// group then, which is that of all lines or comes from the body: so it is of no
-// matter whether the queue tells ids apart by group.
-func (s *sender) countRepeats(unsent []int) {
-	if !s.queue.FIFO || s.Dedup != "content" {
-		return
-	}
-	now := time.Now()
-	for i := range s.out {
-		if !slices.Contains(unsent, i) && s.repeats.take(s.out[i].DeduplicationID, now) {
-			s.sum.Repeated++
-		}
-	}
-}
-
-func (s *sender) refuseAll() {
-	for _, n := range s.numbers {
-		s.refuse(n, "")
-	}
-	s.out, s.numbers = nil, nil
-}
-
-func (s *sender) refuse(number int, why string) {
-	s.sum.Unsent++
-	if len(s.sum.Numbers) < maxNumbers {
-		s.sum.Numbers = append(s.sum.Numbers, number)
-	}
-	s.because(why)
-}
-
-func (s *sender) because(why string) {
-	if why != "" && !slices.Contains(s.why, why) && len(s.why) < maxNumbers {
-		s.why = append(s.why, why)
-	}
-}
-
+// report prints the summary, and returns why the command fails.
 func (s *sender) report(con *console, err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, errStopped) {
+	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("%w; what follows was not sent", errStopped)
 	}
-	if err != nil {
-		s.sum.Complete = false
-	}
+	s.sum.Complete = s.sum.Complete && err == nil
 	if s.JSON {
 		if jsonErr := con.printJSON(s.sum, nil); jsonErr != nil {
 			return jsonErr
@@ -286,21 +259,17 @@ func (s *sender) report(con *console, err error) error {
 	} else {
 		fmt.Fprintf(con.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
 		if s.sum.Repeated > 0 {
-			fmt.Fprintf(con.stdout, "%d of those sent repeat a line before them, and a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
+			fmt.Fprintf(con.stdout, "%d of those sent repeat an earlier line: a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
 		}
 	}
 	if s.sum.Unsent > 0 {
-		numbers := make([]string, len(s.sum.Numbers))
-		for i, n := range s.sum.Numbers {
-			numbers[i] = strconv.Itoa(n)
+		list := strings.ReplaceAll(strings.Trim(fmt.Sprint(s.sum.Numbers), "[]"), " ", ", ")
+		if n := s.sum.Unsent - len(s.sum.Numbers); n > 0 {
+			list += fmt.Sprintf(" and %d more", n)
 		}
-		more := ""
-		if n := s.sum.Unsent - len(numbers); n > 0 {
-			more = fmt.Sprintf(" and %d more", n)
-		}
-		fmt.Fprintf(con.stderr, "sluice: not sent: line %s%s\n", strings.Join(numbers, ", "), more)
-		for _, why := range s.why {
-			fmt.Fprintf(con.stderr, "sluice: %s\n", why)
+		fmt.Fprintf(con.stderr, "sluice: not sent: line %s\n", list)
+		for _, reason := range s.reasons {
+			fmt.Fprintf(con.stderr, "sluice: %s\n", reason)
 		}
 	}
 	switch {
@@ -310,5 +279,87 @@ func (s *sender) report(con *console, err error) error {
 		return errReported
 	default:
 		return nil
+	}
+}
+
+// line is a line of an input, or why there are no more: io.EOF at the input's end.
+type line struct {
+	text []byte
+	end  error
+}
+
+// lines reads the lines of a file, or of standard input for "-". It opens and
+// reads beside its caller, which may be stopped while a FIFO blocks either.
+func (con *console) lines(ctx context.Context, path string) <-chan line {
+	out := make(chan line)
+	put := func(l line) bool {
+		select {
+		case out <- l:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
+	go func() {
+		in, name := con.stdin, "standard input"
+		if path != "-" {
+			f, err := os.Open(path)
+			if err != nil {
+				put(line{end: err})
+				return
+			}
+			defer f.Close()
+			in, name = f, path
+		}
+		if err := scan(in, func(text []byte) bool { return put(line{text: text}) }); err != nil {
+			put(line{end: fmt.Errorf("%s: %w", name, err)})
+			return
+		}
+		put(line{end: io.EOF})
+	}()
+	return out
+}
+
+// scan gives each line of a text, or of a gzip file of a text, until put returns
+// false. Of a line that a read error cuts off it gives nothing.
+func scan(in io.Reader, put func(text []byte) bool) error {
+	buffered := bufio.NewReader(in)
+	in = buffered
+	if magic, _ := buffered.Peek(2); string(magic) == "\x1f\x8b" { // an error comes again with the first line
+		unzipped, err := gzip.NewReader(buffered)
+		if err != nil {
+			return readProblem(err)
+		}
+		in = unzipped
+	}
+	scanner, cut := bufio.NewScanner(in), false
+	scanner.Buffer(nil, endlessBytes)
+	scanner.Split(func(data []byte, atEnd bool) (int, []byte, error) {
+		cut = atEnd && !bytes.ContainsRune(data, '\n')
+		return bufio.ScanLines(data, atEnd)
+	})
+	for scanner.Scan() {
+		if cut && scanner.Err() != nil || !put(bytes.Clone(scanner.Bytes())) {
+			break
+		}
+	}
+	return readProblem(scanner.Err())
+}
+
+// readProblem says what is wrong with an input.
+func readProblem(err error) error {
+	_, corrupt := errors.AsType[flate.CorruptInputError](err)
+	file, ofFile := errors.AsType[*fs.PathError](err)
+	switch {
+	case ofFile:
+		return file.Err // the path is said already
+	case errors.Is(err, bufio.ErrTooLong):
+		return fmt.Errorf("the next line has no end within %d bytes: this is not text with one body per line", endlessBytes)
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return errors.New("the gzip file is cut off")
+	case corrupt, errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
+		return errors.New("the gzip file is damaged")
+	default:
+		return err
 	}
 }

@@ -174,7 +174,7 @@ func TestSendEndlessLine(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := fakeSQS.Queue("logins", nil)
-			start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-").fails("1 of 1 lines", "after line 1: line 2: the line has no end within 16777216 bytes")
+			start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-").fails("1 of 1 lines", "after line 1: ", "no end within 16777216 bytes")
 			if n := len(q.Messages()); n != 1 {
 				t.Errorf("%d messages arrived", n)
 			}
@@ -194,10 +194,10 @@ func TestSendBrokenInput(t *testing.T) {
 		says string
 	}{
 		{"gzip that is cut off", strings.NewReader(whole[:len(whole)/2]), ": the gzip file is cut off\n"},
-		{"gzip that is cut off in its header", strings.NewReader(whole[:5]), "sluice: standard input: the gzip file is cut off\n"},
-		{"gzip that is damaged", bytes.NewReader(damaged), "after line 5000: the gzip file is damaged\n"},
-		{"not gzip after all", strings.NewReader("\x1f\x8b then text of some length"), "sluice: standard input: the gzip file is damaged\n"},
-		{"a file that breaks", io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("input/output error"))), "after line 1: line 2: input/output error\n"},
+		{"gzip that is cut off in its header", strings.NewReader(whole[:5]), "standard input: the gzip file is cut off\n"},
+		{"gzip that is damaged", bytes.NewReader(damaged), "after line 5000: standard input: the gzip file is damaged\n"},
+		{"not gzip after all", strings.NewReader("\x1f\x8b then text of some length"), "standard input: the gzip file is damaged\n"},
+		{"a file that breaks", io.MultiReader(strings.NewReader("{}\n{"), iotest.ErrReader(errors.New("input/output error"))), "after line 1: standard input: input/output error\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := fakeSQS.Queue("logins", nil)
@@ -208,13 +208,13 @@ func TestSendBrokenInput(t *testing.T) {
 	}
 	q := fakeSQS.Queue("logins", nil)
 	folder := t.TempDir()
-	start(t, map[string]string{"SQS_URL": q.URL}, nil, "send", folder).fails("sluice: " + folder + " is a directory\n")
+	start(t, map[string]string{"SQS_URL": q.URL}, nil, "send", folder).fails(folder + ": is a directory\n")
 	f, err := os.Open(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	start(t, map[string]string{"SQS_URL": q.URL}, f, "send", "-").fails("sluice: standard input is a directory\n")
+	start(t, map[string]string{"SQS_URL": q.URL}, f, "send", "-").fails("standard input: is a directory\n")
 }
 
 // TestReadIsInterrupted: one signal ends the commands that read a single value, too.

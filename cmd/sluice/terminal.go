@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/url"
 	"os"
 	"time"
 
@@ -16,13 +15,16 @@ func (con *console) progress(doing string) *progress {
 	if !con.animates() {
 		return &progress{}
 	}
-	return &progress{progressbar.NewOptions64(-1,
-		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription(doing), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
-	)}
+	return &progress{con.bar(doing, -1, progressbar.OptionShowCount(), progressbar.OptionShowIts())}
 }
 
-// set says how many are done, of how many; 0 when nobody knows.
+func (con *console) bar(doing string, of int64, more ...progressbar.Option) *progressbar.ProgressBar {
+	return progressbar.NewOptions64(of, append(more,
+		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription(doing),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())...)
+}
+
+// set shows how many are done, of how many; 0 when the total is unknown.
 func (p *progress) set(done, of int) {
 	if p.bar == nil {
 		return
@@ -30,7 +32,7 @@ func (p *progress) set(done, of int) {
 	if of > 0 && p.bar.GetMax() != max(of, done) {
 		p.bar.ChangeMax(max(of, done))
 	}
-	_ = p.bar.Set(done) // a terminal that is gone
+	_ = p.bar.Set(done) // the terminal may be gone
 }
 
 func (p *progress) end() {
@@ -44,23 +46,14 @@ func terminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// animates says whether a bar can be drawn over and over: on a terminal that
-// can go back to the start of a line.
+// animates reports whether a bar can be redrawn: standard error is a terminal
+// that can return to the start of a line.
 func (con *console) animates() bool { return terminal(con.stderr) && con.environ["TERM"] != "dumb" }
 
-// red is a text in red, where colours can be seen and are wanted.
+// red returns a text in red, where colours can be seen and are wanted.
 func (con *console) red(text string) string {
 	if !con.animates() || con.environ["NO_COLOR"] != "" {
 		return text
 	}
 	return "\x1b[1;31m" + text + "\x1b[0m"
-}
-
-// shownURL is a queue's URL without what a URL can hide.
-func shownURL(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return ""
-	}
-	return u.Scheme + "://" + u.Host + u.Path
 }
