@@ -10,7 +10,7 @@ import (
 	"sluice/internal/sqs"
 )
 
-// Mode says when a run is over.
+// Mode is when a run is over.
 type Mode int
 
 const (
@@ -23,8 +23,8 @@ const (
 	Batches
 )
 
-// Options are what a user chooses. All but Mode, Delay and the zero durations
-// of Linger, GiveUpAfter and CountEvery must be set; Defaults has good values.
+// Options are what a user chooses. All but Mode, Delay and the zero durations of Linger, GiveUpAfter
+// and CountEvery must be set; Defaults has good values.
 type Options struct {
 	Mode Mode
 	// Batches is how many transactions a run of that mode makes.
@@ -39,22 +39,20 @@ type Options struct {
 	Receivers int
 	// Grace is how long a run may take to end when its context has ended.
 	Grace time.Duration
-	// GiveUpAfter is how long a run that is not Forever puts up with a queue
-	// or a database that is out of reach; 0 is for ever.
+	// GiveUpAfter is how long a run that is not Forever waits for a queue or a database that is out
+	// of reach; 0 is for ever.
 	GiveUpAfter time.Duration
-	// Patience is how long a run that has stored something puts up with what
-	// somebody has to mend: a password or a table that is being changed under
-	// it. A run that has not ends at once.
+	// Patience is how long a run that has stored something waits for a configuration error to be
+	// fixed: a password or a table that is being changed under it. A run that has not ends at once.
 	Patience time.Duration
 	// CountEvery is how often observers are told the queue's counts; 0 is never.
 	CountEvery time.Duration
 	// TransactionTime is how long a transaction may take, retries included.
 	TransactionTime time.Duration
-	// FirstPause and LongestPause are how long to wait before what is out of
-	// reach is tried again.
+	// FirstPause and LongestPause are how long to wait before what is out of reach is tried again.
 	FirstPause, LongestPause time.Duration
-	// Delay is how long a returned message stays away that was received so
-	// often; nil is what the function does as well. Tests shorten it.
+	// Delay is how long a returned message stays hidden that was received so often; nil is as the
+	// function does. Tests shorten it.
 	Delay func(receiveCount int) time.Duration
 }
 
@@ -81,8 +79,7 @@ type Consumer struct {
 	Options
 }
 
-// Observer is told what a run does. Its methods are called from one
-// goroutine, and the run waits for them.
+// Observer is told what a run does. The run calls its methods from one goroutine, and waits for them.
 type Observer interface {
 	// Received: a receive has ended.
 	Received(messages int, err error)
@@ -90,20 +87,19 @@ type Observer interface {
 	Transacted(*Transaction)
 	// Holds: so many messages are in hand.
 	Holds(messages int)
-	// Counted: what the queue says it has.
+	// Counted: how many messages the queue has.
 	Counted(sqs.Counts)
-	// Unreachable: since when the database and the queue are out of reach,
-	// zero when they are not.
+	// Unreachable: since when the database and the queue are out of reach, zero when they are not.
 	Unreachable(database, queue time.Time)
 }
 
 // Transaction is what became of the messages of one transaction.
 type Transaction struct {
-	// Report has a verdict on each message. Messages that the dead-letter queue
-	// did not take are Returned.
+	// Report has a verdict on each message. Messages that the dead-letter queue did not take are
+	// Returned.
 	ingest.Report
-	// Began and Ended are when the pipeline was given the messages, and when
-	// it had an answer for each.
+	// Began and Ended are when the pipeline was given the messages, and when it had an answer for
+	// each.
 	Began, Ended time.Time
 	// DeadLettered is how many were sent to the dead-letter queue.
 	DeadLettered int

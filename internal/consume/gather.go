@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/message"
@@ -12,8 +13,8 @@ const mostBytes = 6 << 20
 // item is a message in hand.
 type item struct {
 	message.Message
-	// done: it was settled when it came before, and only has to be deleted.
-	done bool
+	// settled: an earlier delivery was stored or dead-lettered, and not deleted. Only that is to do.
+	settled bool
 }
 
 func pointers(items []item) []*message.Message {
@@ -24,91 +25,85 @@ func pointers(items []item) []*message.Message {
 	return all
 }
 
-func handles(messages []*message.Message) []string {
-	all := make([]string, len(messages))
-	for i, m := range messages {
-		all[i] = m.ReceiptHandle
-	}
-	return all
+// gathering is what was received and is in no batch yet.
+type gathering struct {
+	waiting []gathered      // in the order of arrival
+	busy    map[string]bool // the FIFO groups that are in a batch
 }
 
-// gathered is what one receive brought. It is never divided: on a FIFO queue
-// it has all messages of its groups that are in flight.
+// gathered is what one receive brought. It is never divided: on a FIFO queue it has all messages of
+// its groups that are in flight.
 type gathered struct {
 	items   []item
 	bytes   int
 	arrived time.Time
-	full    bool // it brought as much as it could: there is more
+	full    bool // the receive brought as much as it could: there is more
 }
 
-func (r *run) gather(items []item, full bool) {
-	g := gathered{items: items, arrived: time.Now(), full: full}
+func (g *gathering) add(items []item, full bool) {
+	one := gathered{items: items, arrived: time.Now(), full: full}
 	for i := range items {
-		g.bytes += len(items[i].Body) + len(items[i].Attributes)
+		one.bytes += len(items[i].Body) + len(items[i].Attributes)
 	}
-	r.gathered = append(r.gathered, g)
+	g.waiting = append(g.waiting, one)
 }
 
-// busy says whether a group of these messages is in a batch already. That
-// happens only when messages became visible while they were in hand.
-func (r *run) busy(g gathered) bool {
-	if !r.Queue.FIFO {
-		return false
+// size is how much waits for a batch.
+func (g *gathering) size() (messages, bytes int) {
+	for _, one := range g.waiting {
+		messages, bytes = messages+len(one.items), bytes+one.bytes
 	}
-	for i := range g.items {
-		if r.groups[g.items[i].Group] {
-			return true
-		}
-	}
-	return false
+	return messages, bytes
 }
 
-// workers is how many batches may run at once.
-func (r *run) workers() int {
-	if r.trust == proven {
-		return r.Concurrency
+// takeAll takes all that waits.
+func (g *gathering) takeAll() (items []item) {
+	for _, one := range g.waiting {
+		items = append(items, one.items...)
 	}
-	return 1
+	g.waiting = nil
+	return items
 }
 
 // choice is what the next batch would be.
 type choice struct {
-	taken []bool // by index of what is gathered
+	taken []bool // by index of what waits
 	size  int
 	full  bool
 	due   time.Time // when its messages have waited for long enough
 }
 
-// mostLingers is how many times Linger a batch waits to be full, while each
-// receive brings as much as it can: then it is no trickle that would be delayed.
+// mostLingers is how many times Linger a batch waits to be full while receives come back full. A
+// trickle of messages has no full receives, and is not delayed.
 const mostLingers = 10
 
-// choose finds what the next batch would be, in the order of arrival. What is
-// passed over for a group that is in a batch holds up its other groups too.
-func (r *run) choose() choice {
-	c := choice{taken: make([]bool, len(r.gathered))}
+// choose finds what the next batch would be, in the order of arrival. It passes over what has a group
+// that is in a batch already, which happens only when messages became visible while they were in hand;
+// the other groups of that receive wait with it.
+func (g *gathering) choose(batchSize int, linger time.Duration) choice {
+	c := choice{taken: make([]bool, len(g.waiting))}
 	bytes := 0
 	later := map[string]bool{}
-	for i, g := range r.gathered {
-		if r.busy(g) || g.in(later) {
-			g.add(later)
+	for i, one := range g.waiting {
+		if one.hasAny(g.busy) || one.hasAny(later) {
+			one.mark(later)
 			continue
 		}
-		if c.size > 0 && (c.size+len(g.items) > r.BatchSize || bytes+g.bytes > mostBytes) {
+		if c.size > 0 && (c.size+len(one.items) > batchSize || bytes+one.bytes > mostBytes) {
 			c.full = true
 			return c
 		}
-		c.size, bytes, c.taken[i] = c.size+len(g.items), bytes+g.bytes, true
+		c.size, bytes, c.taken[i] = c.size+len(one.items), bytes+one.bytes, true
 		if c.due.IsZero() {
-			c.due = g.arrived.Add(r.Linger)
+			c.due = one.arrived.Add(linger)
 		}
 	}
 	if c.size > 0 {
-		if last := r.gathered[len(r.gathered)-1]; last.full {
-			c.due = earlier(last.arrived.Add(r.Linger), c.due.Add((mostLingers-1)*r.Linger))
+		if last := g.waiting[len(g.waiting)-1]; last.full {
+			c.due = earlier(last.arrived.Add(linger), c.due.Add((mostLingers-1)*linger))
 		}
 	}
-	c.full = c.size >= r.BatchSize
+	c.full = c.size >= batchSize
 	return c
 }
 
@@ -119,53 +114,62 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// vacant says whether a batch may begin.
-func (r *run) vacant() bool {
-	return !r.ending && r.working < r.workers() && len(r.gathered) > 0 && (r.Mode != Batches || r.transactions+r.working < r.Batches)
-}
-
-// ready takes a batch from what is gathered, nil if there is none to begin.
-// A batch begins when it is full, when one of its messages has waited for
-// long enough, or when nothing can join it.
-func (r *run) ready() []item {
-	if !r.vacant() {
-		return nil
-	}
-	c := r.choose()
-	alone := r.trust < proven || r.receives == 0 && r.room() == 0
-	if c.size == 0 || !c.full && !alone && time.Now().Before(c.due) {
-		return nil
-	}
+// take takes what was chosen. On a FIFO queue its groups are busy until release.
+func (g *gathering) take(c choice, fifo bool) []item {
 	batch := make([]item, 0, c.size)
-	kept := r.gathered[:0]
-	for i, g := range r.gathered {
+	rest := g.waiting[:0]
+	for i, one := range g.waiting {
 		if !c.taken[i] {
-			kept = append(kept, g)
+			rest = append(rest, one)
 			continue
 		}
-		batch = append(batch, g.items...)
-	}
-	clear(r.gathered[len(kept):])
-	r.gathered = kept
-	if r.Queue.FIFO {
-		for i := range batch {
-			r.groups[batch[i].Group] = true
+		batch = append(batch, one.items...)
+		if fifo {
+			one.mark(g.busy)
 		}
 	}
+	clear(g.waiting[len(rest):])
+	g.waiting = rest
 	return batch
 }
 
-func (g *gathered) in(groups map[string]bool) bool {
-	for i := range g.items {
-		if groups[g.items[i].Group] {
-			return true
-		}
+// release frees the groups of a batch that has ended.
+func (g *gathering) release(batch []item) {
+	for i := range batch {
+		delete(g.busy, batch[i].Group)
 	}
-	return false
 }
 
-func (g *gathered) add(groups map[string]bool) {
+func (g *gathered) hasAny(groups map[string]bool) bool {
+	return len(groups) > 0 && slices.ContainsFunc(g.items, func(i item) bool { return groups[i.Group] })
+}
+
+func (g *gathered) mark(groups map[string]bool) {
 	for i := range g.items {
 		groups[g.items[i].Group] = true
 	}
+}
+
+// vacant reports whether a batch may begin.
+func (r *run) vacant() bool {
+	workers := 1
+	if r.database.trust == works {
+		workers = r.Concurrency
+	}
+	return !r.ending.begun && r.underway.batches < workers && len(r.gathering.waiting) > 0 &&
+		(r.Mode != Batches || r.transactions+r.underway.batches < r.Batches)
+}
+
+// takeBatch takes the next batch, nil if there is none to begin. A batch begins when it is full, when
+// one of its messages has waited for long enough, or when nothing can join it.
+func (r *run) takeBatch() []item {
+	if !r.vacant() {
+		return nil
+	}
+	c := r.gathering.choose(r.BatchSize, r.Linger)
+	alone := r.database.trust < works || r.underway.receives == 0 && r.room() == 0
+	if c.size == 0 || !c.full && !alone && time.Now().Before(c.due) {
+		return nil
+	}
+	return r.gathering.take(c, r.Queue.FIFO)
 }

@@ -2,106 +2,87 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
 
-// run is one run of a Consumer. Everything without a lock belongs to the
-// goroutine of loop; others send it what to do, through events.
+// run is one run of a Consumer. Everything belongs to the goroutine of loop, except what says that
+// it is safe for others. Other goroutines send the loop what to do, as events.
 type run struct {
 	*Consumer
-	hand    *hand
-	backoff *sqs.Backoff
-	events  chan func(context.Context)
-	summary Summary
-	since   time.Time // when the first message was asked for
+	events    chan func(context.Context)
+	heartbeat *heartbeat
+	backoff   *sqs.Backoff
 
-	// What is under way.
-	receives    int // receives,
-	asked       int // and how many messages they may bring
-	working     int // batches,
-	worked      int // and how many messages they have
-	returning   int // calls that give messages back
-	counting    bool
-	pinging     bool
-	cancelPings context.CancelFunc
+	receiving receiving
+	gathering gathering
+	underway  underway
+	database  database
+	queue     outage
+	memory    memory
+	emptiness emptiness
+	ending    ending
+	told      told
 
-	receivers int // how many receives may run at once, for now
-	gathered  []gathered
-	groups    map[string]bool // the FIFO groups that are in a batch
+	summary      Summary
+	since        time.Time // when the first message was asked for
+	transactions int       // that ended without a fault
+}
 
-	trust         trust // in the database
-	everWorked    bool  // the database has done what was asked of it at least once
-	database, sqs trouble
-	transactions  int // that ended without a fault
+// underway is what runs beside the loop.
+type underway struct {
+	receives  int // receives,
+	requested int // and how many messages they may bring
+	batches   int // batches,
+	messages  int // and how many messages they have
+	returns   int // calls that return messages
+	counting  bool
+	pinging   bool
+}
 
-	// What is remembered of messages that come again, by id: those that only
-	// have to be deleted, and those that are left alone.
-	undeleted map[string]bool
-	left      map[string]leftover
+func (u *underway) none() bool {
+	return u.receives+u.batches+u.returns == 0 && !u.counting && !u.pinging
+}
 
-	// Whether the queue is empty.
-	idle      bool // the last receive brought nothing new
-	confirmed int  // how often in a row it was found empty
-	elsewhere bool // it has messages that others hold, or that are delayed
-	counted   time.Time
-
-	// The end.
-	ending          bool
-	stopping        atomic.Bool // the same, for other goroutines
-	stopped, killed time.Time   // when to give up transactions, and everything
-	err             error
-
-	// What the observers know.
+// told is what the observers know.
+type told struct {
 	held int
 	down [2]time.Time
 }
 
-// trust is what the database has shown since it failed last.
-type trust int
-
-// What it can have shown.
-const (
-	untried trust = iota // nothing: it gets a few messages to try
-	answers              // that it answers a ping
-	proven               // that it does what is asked of it
-)
-
-// Run consumes until the mode, the context or an error ends it. The context's
-// end is no error.
+// Run consumes until the mode, the context or an error ends it. The context's end is not an error.
 func (c *Consumer) Run(ctx context.Context) (Summary, error) {
 	began := time.Now()
-	backoff := c.Queue.Backoff()
-	if c.Delay != nil {
-		backoff.Delay = c.Delay
-	}
 	r := &run{
-		Consumer: c, hand: newHand(c.Queue, c.Log), backoff: backoff, events: make(chan func(context.Context)),
-		receivers: 1, groups: map[string]bool{},
-		database:  trouble{what: "the database", first: c.FirstPause, longest: c.LongestPause},
-		sqs:       trouble{what: "the queue", first: c.FirstPause, longest: c.LongestPause},
-		undeleted: map[string]bool{}, left: map[string]leftover{},
+		Consumer: c, events: make(chan func(context.Context)), heartbeat: newHeartbeat(c.Queue, c.Log), backoff: c.Queue.Backoff(),
+		receiving: receiving{receivers: 1},
+		gathering: gathering{busy: map[string]bool{}},
+		database:  database{outage: outage{what: "the database", first: c.FirstPause, longest: c.LongestPause}},
+		queue:     outage{what: "the queue", first: c.FirstPause, longest: c.LongestPause},
+		memory:    memory{undeleted: map[string]bool{}, left: map[string]leftover{}, settings: c.Queue.Settings, fifo: c.Queue.FIFO},
+	}
+	if c.Delay != nil {
+		r.backoff.Delay = c.Delay
 	}
 	if c.Mode == Batches {
-		r.trust = proven // a small one to try would be one of the N
+		r.database.trust = works // a small batch to try it would be one of the N
 	}
 	// The caller's context ends the run, not what is under way.
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	var keeper sync.WaitGroup
-	keeper.Go(func() { r.hand.keep(own) })
+	var beside sync.WaitGroup
+	beside.Go(func() { r.heartbeat.run(own) })
 	r.loop(own, ctx.Done())
 	cancel()
-	keeper.Wait()
+	beside.Wait()
 	r.summary.Took = time.Since(began)
-	r.leftovers()
-	if r.err != nil {
+	r.summary.Left, r.summary.Behind = r.memory.count()
+	if r.ending.err != nil {
 		r.summary.Ended = EndedFailed
 	}
-	return r.summary, r.err
+	return r.summary, r.ending.err
 }
 
 // loop begins what there is to begin, and waits for what comes first.
@@ -114,57 +95,57 @@ func (r *run) loop(ctx context.Context, stop <-chan struct{}) {
 	defer timer.Stop()
 	pings, cancelPings := context.WithCancel(all)
 	defer cancelPings()
-	r.cancelPings = cancelPings
+	r.ending.cancelPings = cancelPings
 	// So that a wrong password is noticed without a message.
-	r.pinging = true
+	r.underway.pinging = true
 	go r.ping(pings)
 	for {
 		r.giveUp(all)
-		if r.ending && r.receives+r.working+r.returning == 0 && !r.counting && !r.pinging {
+		if r.ending.begun && r.underway.none() {
 			return
 		}
 		r.begin(all, transactions, pings)
-		r.report()
+		r.tell()
 		timer.Reset(time.Until(r.next()))
 		select {
 		case <-stop:
 			stop = nil
-			r.Log.InfoContext(ctx, "stopping", "in_hand", r.held, "grace", r.Grace.String())
+			r.Log.InfoContext(ctx, "stopping", "in_hand", r.told.held, "grace", r.Grace.String())
 			r.end(all, EndedStopped, nil)
 		case event := <-r.events:
 			event(all)
 		case now := <-timer.C:
-			if r.ending && !r.stopped.IsZero() && !now.Before(r.stopped) {
+			if r.ending.begun && !r.ending.cancelAt.IsZero() && !now.Before(r.ending.cancelAt) {
 				cancelTransactions()
-				r.stopped = r.killed
-				if !now.Before(r.killed) {
+				r.ending.cancelAt = r.ending.killAt
+				if !now.Before(r.ending.killAt) {
 					cancelAll()
-					r.stopped = time.Time{}
+					r.ending.cancelAt = time.Time{}
 				}
 			}
 		}
 	}
 }
 
-// begin starts receives, batches and counts, as many as may run now.
+// begin starts receives, batches, pings and counts, as many as may run now.
 func (r *run) begin(all, transactions, pings context.Context) {
 	for limit := r.room(); limit > 0; limit = r.room() {
-		r.receives++
-		r.asked += limit
+		r.underway.receives++
+		r.underway.requested += limit
 		go r.receive(all, limit, r.wait())
 	}
-	for b := r.ready(); b != nil; b = r.ready() {
-		r.working++
-		r.worked += len(b)
-		go r.work(all, transactions, b, r.trust < proven)
+	for b := r.takeBatch(); b != nil; b = r.takeBatch() {
+		r.underway.batches++
+		r.underway.messages += len(b)
+		go r.work(all, transactions, b, r.database.trust < works)
 	}
-	if r.database.down() && !r.pinging && !r.ending && r.idle && r.working+len(r.gathered) == 0 && !time.Now().Before(r.database.next) {
-		r.pinging = true
+	if r.database.down() && !r.underway.pinging && !r.ending.begun && r.emptiness.idle && r.underway.batches+len(r.gathering.waiting) == 0 && !time.Now().Before(r.database.next) {
+		r.underway.pinging = true
 		go r.ping(pings)
 	}
-	confirm := r.drained()
-	if !r.counting && (confirm || r.CountEvery > 0 && !r.ending && time.Since(r.counted) >= r.CountEvery && !r.sqs.down()) {
-		r.counting, r.counted = true, time.Now()
+	confirm := r.mayBeEmpty()
+	if !r.underway.counting && (confirm || r.CountEvery > 0 && !r.ending.begun && time.Since(r.emptiness.counted) >= r.CountEvery && !r.queue.down()) {
+		r.underway.counting, r.emptiness.counted = true, time.Now()
 		go r.count(all, confirm)
 	}
 }
@@ -177,56 +158,56 @@ func (r *run) next() time.Time {
 			next = t
 		}
 	}
-	at(r.stopped, r.ending && !r.stopped.IsZero())
-	if r.ending {
+	at(r.ending.cancelAt, r.ending.begun && !r.ending.cancelAt.IsZero())
+	if r.ending.begun {
 		return next
 	}
 	if r.vacant() {
-		c := r.choose()
+		c := r.gathering.choose(r.BatchSize, r.Linger)
 		at(c.due, c.size > 0)
 	}
-	at(r.counted.Add(r.CountEvery), r.CountEvery > 0 && !r.counting && !r.sqs.down())
-	for _, t := range []*trouble{&r.sqs, &r.database} {
-		at(t.next, time.Now().Before(t.next))
+	at(r.emptiness.counted.Add(r.CountEvery), r.CountEvery > 0 && !r.underway.counting && !r.queue.down())
+	for _, o := range r.outages() {
+		at(o.next, time.Now().Before(o.next))
 	}
 	return next
 }
 
-// report tells the observers what has changed.
-func (r *run) report() {
-	held := r.worked
-	for _, g := range r.gathered {
-		held += len(g.items)
-	}
-	var down [2]time.Time
-	for i, t := range []*trouble{&r.database, &r.sqs} {
-		if t.down() {
-			down[i] = t.since
+// outages are the two things that can be out of reach.
+func (r *run) outages() [2]*outage { return [2]*outage{&r.database.outage, &r.queue} }
+
+// tell tells the observers what has changed.
+func (r *run) tell() {
+	waiting, _ := r.gathering.size()
+	now := told{held: r.underway.messages + waiting}
+	for i, o := range r.outages() {
+		if o.down() {
+			now.down[i] = o.since
 		}
 	}
 	for _, o := range r.Observers {
-		if held != r.held {
-			o.Holds(held)
+		if now.held != r.told.held {
+			o.Holds(now.held)
 		}
-		if down != r.down {
-			o.Unreachable(down[0], down[1])
+		if now.down != r.told.down {
+			o.Unreachable(now.down[0], now.down[1])
 		}
 	}
-	r.held, r.down = held, down
+	r.told = now
 }
 
-// count asks the queue what it has. To confirm that it is empty, nothing else
-// is under way meanwhile.
+// count asks the queue how many messages it has. To confirm that it is empty, nothing else is under
+// way meanwhile.
 func (r *run) count(ctx context.Context, confirm bool) {
 	began := time.Now()
 	counts, err := r.Queue.Count(ctx)
 	r.events <- func(ctx context.Context) {
-		r.counting = false
+		r.underway.counting = false
 		if err != nil {
-			r.unreachable(ctx, began, err)
+			r.queueFailed(ctx, began, err)
 			return
 		}
-		r.sqs.over(ctx, r.Log)
+		r.queue.recovered(ctx, r.Log)
 		for _, o := range r.Observers {
 			o.Counted(counts)
 		}
@@ -236,14 +217,10 @@ func (r *run) count(ctx context.Context, confirm bool) {
 	}
 }
 
-// unreachable notes that a call to the queue failed that had begun then.
-func (r *run) unreachable(ctx context.Context, began time.Time, err error) {
-	if r.ending || errors.Is(err, context.Canceled) {
-		return
+func handles(messages []*message.Message) []string {
+	all := make([]string, len(messages))
+	for i, m := range messages {
+		all[i] = m.ReceiptHandle
 	}
-	r.sqs.met(ctx, r.Log, began, err)
-	r.receivers = 1
-	if r.sqs.final() {
-		r.end(ctx, EndedFailed, err)
-	}
+	return all
 }

@@ -10,16 +10,31 @@ import (
 // mostReceived is how many messages SQS gives at once.
 const mostReceived = 10
 
-// How long a receive waits for a message. It is short enough to let it end
-// when the run is stopped: a receive that is cancelled can leave a message in
-// flight that nobody holds.
+// How long a receive waits for a message. It is short enough to let it end when the run is stopped: a
+// receive that is cancelled can leave a message in flight that nobody holds.
 const (
 	longPoll  = 5 * time.Second
 	shortPoll = time.Second // still long enough for SQS to ask all its servers
 )
 
+// receiving adapts the receives to the queue.
+type receiving struct {
+	receivers int // how many may run at once, for now
+}
+
+// adapt doubles the receivers while receives come back full, and halves them when one brings nothing.
+func (r *receiving) adapt(got int, full bool, most int) {
+	switch {
+	case full:
+		r.receivers = min(2*r.receivers, most)
+	case got == 0:
+		r.receivers = max(r.receivers/2, 1)
+	}
+}
+
+// wait is how long the next receive waits for a message.
 func (r *run) wait() time.Duration {
-	if r.Mode != Forever && !r.elsewhere {
+	if r.Mode != Forever && !r.emptiness.elsewhere {
 		return shortPoll // the run waits for an answer to whether the queue is empty
 	}
 	return max(min(longPoll, r.Grace/2), shortPoll)
@@ -28,33 +43,30 @@ func (r *run) wait() time.Duration {
 // room is how many messages the next receive may bring, 0 for no receive now.
 func (r *run) room() int {
 	now := time.Now()
-	if r.ending || now.Before(r.sqs.next) || now.Before(r.database.next) {
+	if r.ending.begun || now.Before(r.queue.next) || now.Before(r.database.next) {
 		return 0
 	}
-	gathered, bytes := 0, 0
-	for _, g := range r.gathered {
-		gathered, bytes = gathered+len(g.items), bytes+g.bytes
-	}
-	receivers := r.receivers
-	if r.sqs.down() {
+	waiting, bytes := r.gathering.size()
+	receivers := r.receiving.receivers
+	if r.queue.down() {
 		receivers = 1
 	}
-	if r.trust < proven {
-		// One small batch tries the database: what it costs in receives, if
-		// the database is down, it costs these messages alone.
-		if gathered+r.working > 0 {
+	if r.database.trust < works {
+		// One small batch tries the database. If that is down, it costs these messages a receive,
+		// and no others.
+		if waiting+r.underway.batches > 0 {
 			return 0
 		}
 		receivers = 1
 	}
-	if r.receives >= receivers || bytes >= mostBytes*(r.Concurrency+1) || r.checking() {
+	if r.underway.receives >= receivers || bytes >= mostBytes*(r.Concurrency+1) || r.checking() {
 		return 0
 	}
 	limit := min(mostReceived, r.BatchSize)
 	if r.Mode == Batches {
-		limit = min(limit, (r.Batches-r.transactions-r.working)*r.BatchSize-gathered-r.asked)
+		limit = min(limit, (r.Batches-r.transactions-r.underway.batches)*r.BatchSize-waiting-r.underway.requested)
 	}
-	if gathered+r.asked+r.worked+limit > (r.Concurrency+1)*r.BatchSize {
+	if waiting+r.underway.requested+r.underway.messages+limit > (r.Concurrency+1)*r.BatchSize {
 		return 0
 	}
 	return limit
@@ -65,48 +77,44 @@ func (r *run) receive(ctx context.Context, limit int, wait time.Duration) {
 	began := time.Now()
 	messages, err := r.Queue.Receive(ctx, limit, wait)
 	r.events <- func(ctx context.Context) {
-		r.receives--
-		r.asked -= limit
+		r.underway.receives--
+		r.underway.requested -= limit
 		r.received(ctx, began, limit, messages, err)
 	}
 }
 
-// received deals with what a receive brought.
+// received gathers or returns the messages of a receive.
 func (r *run) received(ctx context.Context, began time.Time, limit int, messages []sqs.Received, err error) {
-	if err == nil || !r.ending {
+	if err == nil || !r.ending.begun {
 		for _, o := range r.Observers {
 			o.Received(len(messages), err)
 		}
 	}
 	if err != nil {
-		r.unreachable(ctx, began, err)
+		r.queueFailed(ctx, began, err)
 		return
 	}
-	r.sqs.over(ctx, r.Log)
+	r.queue.recovered(ctx, r.Log)
 	r.summary.Received += len(messages)
 	if len(messages) > 0 && r.since.IsZero() {
 		r.since = began
 	}
 	full := len(messages) >= limit
-	switch {
-	case full:
-		r.receivers = min(2*r.receivers, r.Receivers) // there is more
-	case len(messages) == 0:
-		r.receivers = max(r.receivers/2, 1)
-	}
-	fresh := r.sift(messages)
-	if len(fresh) == 0 {
-		r.idle = true
+	r.receiving.adapt(len(messages), full, r.Receivers)
+	items, skipped := r.memory.recall(messages)
+	r.summary.Skipped += skipped
+	if len(items) == 0 {
+		r.emptiness.idle = true
 		return
 	}
-	r.idle, r.confirmed, r.elsewhere = false, 0, false
+	r.emptiness.notEmpty()
 	switch {
-	case r.ending:
-		r.giveBack(ctx, fresh, r.useless())
+	case r.ending.begun:
+		r.returnEarly(ctx, items, r.useless())
 	case time.Now().Before(r.database.next):
-		r.giveBack(ctx, fresh, true)
+		r.returnEarly(ctx, items, true)
 	default:
-		r.hand.take(handles(pointers(fresh)), began)
-		r.gather(fresh, full)
+		r.heartbeat.add(handles(pointers(items)), began)
+		r.gathering.add(items, full)
 	}
 }

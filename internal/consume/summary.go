@@ -8,8 +8,8 @@ import (
 
 // Summary is what a run did. Messages are counted for each delivery.
 type Summary struct {
-	// Received were received. Of these, GivenBack were never tried, and
-	// Skipped had been refused before by the same run.
+	// Received were received. Of these, GivenBack were returned without a transaction, and the run
+	// skipped those that it had left in the queue before.
 	Received  int `json:"received"`
 	GivenBack int `json:"given_back"`
 	Skipped   int `json:"skipped"`
@@ -19,15 +19,14 @@ type Summary struct {
 	// Undeleted are done, and come once more because their deletion failed.
 	Undeleted    int `json:"undeleted"`
 	Transactions int `json:"transactions"`
-	// Left are the messages that were in the queue at the end because this
-	// run refused them, and Behind those that wait behind them in their group.
+	// Left are the messages that the run left in the queue because it could not do them, and Behind
+	// those that wait for them in their FIFO group.
 	Left   int `json:"left"`
 	Behind int `json:"behind"`
-	// Took is the whole run, Busy from its first message to when the last one
-	// was settled.
+	// Took is the whole run, Busy from its first message until the last one was settled.
 	Took time.Duration `json:"-"`
 	Busy time.Duration `json:"-"`
-	// Ended says why the run was over.
+	// Ended is why the run was over.
 	Ended Ended `json:"ended"`
 }
 
@@ -50,5 +49,5 @@ func (s *Summary) Add(t *Transaction) {
 	s.Undeleted += t.Undeleted
 }
 
-// Settled is how many messages are done with.
+// Settled is how many messages do not come again.
 func (s *Summary) Settled() int { return s.Stored + s.Duplicate + s.DeadLettered }

@@ -1,0 +1,169 @@
+package consume
+
+import (
+	"context"
+	"time"
+
+	"sluice/internal/fault"
+	"sluice/internal/ingest"
+	"sluice/internal/message"
+	"sluice/internal/sqs"
+	"sluice/internal/wait"
+)
+
+// settle does with each message what its verdict says.
+func (r *run) settle(ctx context.Context, p *pass) {
+	if r.DeadLetters != nil {
+		p.DeadLettered = p.Reject(ctx, patient{r}, r.Log)
+	}
+	r.takeFreed(p)
+	visibility := r.Queue.Settings.Visibility
+	var done, left, atOnce, later []*message.Message
+	p.left = map[string]leftover{}
+	for i, settlement := range p.Settle(r.DeadLetters != nil) {
+		m, v := &p.Messages[i], p.Verdicts[i]
+		stopping := r.ending.stopping.Load()
+		switch {
+		case settlement == ingest.Done:
+			done = append(done, m)
+		case settlement == ingest.Leave && (v.Outcome == message.Rejected || !stopping):
+			left = append(left, m)
+			p.left[m.ID] = leave(m, v.Cause, visibility)
+		case v.Cause == message.CauseConfiguration && p.probe:
+			// As returnEarly does in a useless run: that it ends may not be known yet.
+			later = append(later, m)
+		case stopping:
+			atOnce = append(atOnce, m)
+		default:
+			later = append(later, m)
+			if staysLeft(v.Cause) {
+				p.left[m.ID] = leave(m, v.Cause, max(visibility, sqs.MaxDelay))
+			}
+		}
+	}
+	r.remove(ctx, p, done)
+	r.heartbeat.remove(handles(left))
+	r.putBack(ctx, atOnce, false)
+	r.putBack(ctx, later, true)
+}
+
+// staysLeft reports whether a run leaves alone what it has returned for this cause: the next try would
+// end like this one. The others wait for the end of an outage, which the run waits for too.
+func staysLeft(c message.Cause) bool {
+	return c == message.CauseGroup || c == message.CauseDiscarded || c == message.CauseUnsent
+}
+
+// patient is the dead-letter queue with more tries: the messages are in hand, so that they cost only
+// time.
+type patient struct{ r *run }
+
+// Send implements ingest.DeadLetters.
+func (d patient) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+	return persist(ctx, rejected, d.r.DeadLetters.Send, func(err error) bool {
+		e := fault.Of(err)
+		return (e == nil || e.Cause == message.CauseTransient) && !d.r.ending.stopping.Load()
+	})
+}
+
+// takeFreed moves to the next pass the messages of FIFO groups that nothing stands in the way of any
+// more: what they waited for is in the dead-letter queue.
+func (r *run) takeFreed(p *pass) {
+	if !r.Queue.FIFO || r.DeadLetters == nil || p.Err != nil || r.ending.stopping.Load() {
+		return
+	}
+	free := map[string]bool{}
+	for i, v := range p.Verdicts {
+		if v.Outcome == message.Rejected { // and sent
+			free[p.Messages[i].Group] = true
+		}
+	}
+	for i, v := range p.Verdicts {
+		if v.Outcome == message.Returned && v.Cause != message.CauseGroup {
+			delete(free, p.Messages[i].Group)
+		}
+	}
+	if len(free) == 0 {
+		return
+	}
+	var messages []message.Message
+	var verdicts []message.Verdict
+	for i, v := range p.Verdicts {
+		if m := p.Messages[i]; v.Outcome == message.Returned && v.Cause == message.CauseGroup && free[m.Group] {
+			p.again = append(p.again, item{Message: m})
+		} else {
+			messages, verdicts = append(messages, m), append(verdicts, v)
+		}
+	}
+	p.Messages, p.Verdicts = messages, verdicts
+}
+
+// remove deletes what is done. Of several deliveries of a message only the last handle is sure to
+// count, so it uses all.
+func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
+	left, err := persist(ctx, handles(done), r.Queue.Delete, always)
+	if len(left) > 0 {
+		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(left), "error", err.Error())
+		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration {
+			p.fatal = err
+		}
+	}
+	p.Undeleted = len(left)
+	undeleted := map[int]bool{}
+	for _, i := range left {
+		undeleted[i] = true
+	}
+	for i, m := range done {
+		if undeleted[i] {
+			p.undeleted = append(p.undeleted, m.ID)
+		} else {
+			p.deleted = append(p.deleted, m.ID)
+		}
+	}
+	r.heartbeat.remove(handles(done))
+}
+
+// settled remembers and counts what became of the messages.
+func (r *run) settled(ctx context.Context, p *pass) {
+	if r.Mode == Forever {
+		p.left = nil // it has no end to reach, and tries everything again
+	}
+	r.memory.learn(p)
+	r.summary.Add(&p.Transaction)
+	r.summary.Busy = time.Since(r.since)
+	for _, o := range r.Observers {
+		o.Transacted(&p.Transaction)
+	}
+	if p.fatal != nil {
+		r.end(ctx, EndedFailed, p.fatal)
+	}
+}
+
+// settleTries is how often a call that settles messages is tried: they are in hand, so it costs only
+// time.
+const settleTries = 3
+
+// persist has a call settle what it can, and after a pause what it has left, as long as its error may
+// pass. It returns the indexes of what is left in the end, and why.
+func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
+	if len(all) == 0 {
+		return nil, nil
+	}
+	rest := all
+	var indexes []int // of rest in all; nil at first, when they are the same
+	for try := 1; ; try++ {
+		left, err := call(ctx, rest)
+		next := make([]T, len(left))
+		for k, i := range left {
+			next[k] = rest[i]
+			if indexes != nil {
+				left[k] = indexes[i]
+			}
+		}
+		if len(left) == 0 || try == settleTries || !mayPass(err) || wait.For(ctx, wait.Jitter(time.Duration(try)*200*time.Millisecond)) != nil {
+			return left, err
+		}
+		rest, indexes = next, left
+	}
+}
+
+func always(error) bool { return true }
