@@ -164,7 +164,7 @@ run: build-bin ## create the table if it is missing, and consume SQS_URL into PG
 	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (docs/configuration.md)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
-awslocal_test: ## the command line on queues of LocalStack (and of ElasticMQ, where Java and Maven are), with a real Postgres
+awslocal_test: ## the command line on queues of LocalStack, with a real Postgres
 	go test -tags awslocal -count=1 -timeout 20m -v ./test/awslocal
 
 localstack-test: ## deploy template.yaml to LocalStack and send messages through it, while things fail (the first run installs it)

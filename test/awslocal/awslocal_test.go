@@ -1,7 +1,7 @@
 //go:build awslocal
 
-// These tests run the command line, as processes, on queues of LocalStack and, where Java and Maven are, of ElasticMQ, with a real
-// Postgres. `make awslocal_test` runs them.
+// Package awslocal_test runs the command line, as processes, on queues of LocalStack, with a real
+// Postgres. `make awslocal_test` runs the tests.
 package awslocal_test
 
 import (
@@ -21,7 +21,6 @@ import (
 
 	"sluice/internal/testing/pgtest"
 	"sluice/internal/testing/testlog"
-	"sluice/test/elasticmq"
 	"sluice/test/localstack"
 )
 
@@ -29,13 +28,8 @@ const root = "../.."
 
 // shared is what all tests use.
 var shared struct {
-	sluice    string // the command line
-	emulators []emulator
-}
-
-type emulator struct {
-	name string
-	*localstack.Client
+	sluice string // the command line
+	local  *localstack.Server
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -47,46 +41,23 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // temporary files
-	stop, err := prepare(context.Background(), dir)
-	defer stop()
-	if err != nil {
+	if err := prepare(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer shared.local.Stop() //nolint:errcheck // temporary files
 	return pgtest.Main(m)
 }
 
-func prepare(ctx context.Context, dir string) (stop func(), err error) {
-	var started []func()
-	stop = func() {
-		for _, end := range started {
-			end()
-		}
-	}
+func prepare(ctx context.Context, dir string) (err error) {
 	shared.sluice = filepath.Join(dir, "sluice")
 	build := exec.CommandContext(ctx, "go", "build", "-o", shared.sluice, "./cmd/sluice")
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
-		return stop, fmt.Errorf("%s: %w\n%s", build, err, out)
+		return fmt.Errorf("%s: %w\n%s", build, err, out)
 	}
-	local, err := startLocalStack(ctx, "awslocal-test.log")
-	if err != nil {
-		return stop, err
-	}
-	started = append(started, func() { _ = local.Stop() }) // its temporary files
-	shared.emulators = append(shared.emulators, emulator{"LocalStack", local.Client})
-
-	if err := elasticmq.Missing(); err != nil {
-		fmt.Fprintf(os.Stderr, "*** NOT RUN ON ElasticMQ, on LocalStack alone: %v\n", err)
-		return stop, nil
-	}
-	mq, err := elasticmq.Start(ctx, filepath.Join(root, ".local", "elasticmq"), os.Stderr)
-	if err != nil {
-		return stop, err
-	}
-	started = append(started, mq.Stop)
-	shared.emulators = append(shared.emulators, emulator{"ElasticMQ", localstack.NewClient(mq.Endpoint)})
-	return stop, nil
+	shared.local, err = startLocalStack(ctx, "awslocal-test.log")
+	return err
 }
 
 func startLocalStack(ctx context.Context, log string) (*localstack.Server, error) {
@@ -99,31 +70,29 @@ func startLocalStack(ctx context.Context, log string) (*localstack.Server, error
 	})
 }
 
-// each runs a test on every emulator.
-func each(t *testing.T, test func(t *testing.T, e emulator)) {
-	for _, e := range shared.emulators {
-		t.Run(e.name, func(t *testing.T) { test(t, e) })
-	}
-}
-
-// ---------------------------------------------------------------- a site
+// ---------------------------------------------------------------- a queue and a table
 
 // canary is in every message, in a field that is masked.
 const canary = "canary-593-47-5928"
 
-// site is a queue, its dead-letter queue and a table, with the settings of the command line for them.
-type site struct {
-	emulator
+// fixture is a queue, its dead-letter queue and a table, with the settings of the command line for them.
+type fixture struct {
+	*localstack.Client
 	db          *pgtest.DB
 	queue, dead string // URLs
 	settings    map[string]string
 }
 
-// newSite makes the queues, FIFO queues if the name says so, and the table.
-func newSite(t *testing.T, e emulator, attributes map[string]string) *site {
+// newFixture makes the table and the queues, FIFO queues if the attributes say so.
+func newFixture(t *testing.T, attributes map[string]string) *fixture {
+	t.Helper()
+	return newFixtureOn(t, shared.local, attributes)
+}
+
+func newFixtureOn(t *testing.T, local *localstack.Server, attributes map[string]string) *fixture {
 	t.Helper()
 	db := pgtest.New(t)
-	s := &site{emulator: e, db: db}
+	s := &fixture{Client: local.Client, db: db}
 	name, fifo := "logins-"+db.Schema, attributes["FifoQueue"] == "true"
 	suffix := ""
 	if fifo {
@@ -140,7 +109,7 @@ func newSite(t *testing.T, e emulator, attributes map[string]string) *site {
 	}
 	maps.Copy(all, attributes)
 	s.queue = s.create(t, name+suffix, all)
-	// What those export who come from another consumer, the dead-letter queue, and the one word that masks as theirs did.
+	// What users of another consumer export, the dead-letter queue, and the masks that they had.
 	s.settings = map[string]string{
 		"PATH": os.Getenv("PATH"), "AWS_ENDPOINT_URL": s.Endpoint, "AWS_DEFAULT_REGION": localstack.Region,
 		"AWS_ACCESS_KEY_ID": localstack.AccessKey, "AWS_SECRET_ACCESS_KEY": localstack.SecretKey,
@@ -151,7 +120,7 @@ func newSite(t *testing.T, e emulator, attributes map[string]string) *site {
 	return s
 }
 
-func (s *site) create(t *testing.T, name string, attributes map[string]string) (url string) {
+func (s *fixture) create(t *testing.T, name string, attributes map[string]string) (url string) {
 	t.Helper()
 	var made struct {
 		QueueUrl string //nolint:revive // as SQS spells it
@@ -160,15 +129,15 @@ func (s *site) create(t *testing.T, name string, attributes map[string]string) (
 	return made.QueueUrl
 }
 
-func (s *site) attributes(t *testing.T, queue string) map[string]string {
+func (s *fixture) attributes(t *testing.T, queue string) map[string]string {
 	t.Helper()
 	var got struct{ Attributes map[string]string }
 	s.call(t, "sqs", "GetQueueAttributes", map[string]any{"QueueUrl": queue, "AttributeNames": []string{"All"}}, &got)
 	return got.Attributes
 }
 
-// count is how many messages are visible, in flight and delayed.
-func (s *site) count(t *testing.T, queue string) (counts [3]int) {
+// count returns how many messages are visible, in flight and delayed.
+func (s *fixture) count(t *testing.T, queue string) (counts [3]int) {
 	t.Helper()
 	attributes := s.attributes(t, queue)
 	for i, name := range []string{"ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"} {
@@ -181,8 +150,9 @@ func (s *site) count(t *testing.T, queue string) (counts [3]int) {
 	return counts
 }
 
-// wantCount looks more than once, for less time than a message stays invisible: an emulator counts as approximately as SQS.
-func (s *site) wantCount(t *testing.T, queue string, want int) {
+// wantCount looks more than once, since the counts are approximate, but for less time than a message
+// stays hidden.
+func (s *fixture) wantCount(t *testing.T, queue string, want int) {
 	t.Helper()
 	eventually(t, 3*time.Second, func() string {
 		if got := s.count(t, queue); got != [3]int{want} {
@@ -192,15 +162,15 @@ func (s *site) wantCount(t *testing.T, queue string, want int) {
 	})
 }
 
-func (e emulator) call(t *testing.T, service, action string, in, out any) {
+func (s *fixture) call(t *testing.T, service, action string, in, out any) {
 	t.Helper()
-	if err := e.JSON(t.Context(), service, action, in, out); err != nil {
+	if err := s.JSON(t.Context(), service, action, in, out); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // wantRows checks that every user has one row.
-func (s *site) wantRows(t *testing.T, want int) {
+func (s *fixture) wantRows(t *testing.T, want int) {
 	t.Helper()
 	got := s.db.Rows(t, "SELECT count(*)::text, count(DISTINCT user_id)::text FROM user_logins")[0]
 	if n := strconv.Itoa(want); got[0] != n || got[1] != n {
@@ -208,11 +178,13 @@ func (s *site) wantRows(t *testing.T, want int) {
 	}
 }
 
-func (s *site) rows(t *testing.T) int { return int(s.db.Count(t, "SELECT count(*) FROM user_logins")) }
+func (s *fixture) rows(t *testing.T) int {
+	return int(s.db.Count(t, "SELECT count(*) FROM user_logins"))
+}
 
 // ---------------------------------------------------------------- the command
 
-func (s *site) environ() (environ []string) {
+func (s *fixture) environ() (environ []string) {
 	for name, value := range s.settings {
 		environ = append(environ, name+"="+value)
 	}
@@ -220,14 +192,14 @@ func (s *site) environ() (environ []string) {
 }
 
 // sluice runs a command to its end, and returns what it prints.
-func (s *site) sluice(t *testing.T, stdin string, args ...string) string {
+func (s *fixture) sluice(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	p := s.start(t, stdin, args...)
 	return p.exits(0)
 }
 
 // decode runs a command that prints JSON.
-func decode[T any](t *testing.T, s *site, args ...string) (v T) {
+func decode[T any](t *testing.T, s *fixture, args ...string) (v T) {
 	t.Helper()
 	text := s.sluice(t, "", args...)
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
@@ -245,7 +217,7 @@ type process struct {
 	done   chan struct{}
 }
 
-func (s *site) start(t *testing.T, stdin string, args ...string) *process {
+func (s *fixture) start(t *testing.T, stdin string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, done: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), shared.sluice, args...)
@@ -262,7 +234,7 @@ func (s *site) start(t *testing.T, stdin string, args ...string) *process {
 		<-p.done
 		for _, text := range []string{p.stdout.String(), p.stderr.String()} {
 			if strings.Contains(text, canary) || strings.Contains(text, address) {
-				t.Errorf("a raw personal value shows:\n%s", text)
+				t.Errorf("the output has a personal value:\n%s", text)
 			}
 		}
 	})
@@ -276,17 +248,17 @@ func (p *process) signal(sig os.Signal) {
 	}
 }
 
-// says waits until it has said something on standard error.
+// says waits until the process has written something to standard error.
 func (p *process) says(what string) {
 	p.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(p.stderr.String(), what); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("it does not say %s within a minute:\n%s", what, p.stderr.String())
+			p.t.Fatalf("no %s within a minute:\n%s", what, p.stderr.String())
 		}
 	}
 }
 
-// exits waits for the end, checks the exit code, and returns what was printed.
+// exits waits for the end, checks the exit code, and returns the standard output.
 func (p *process) exits(code int) string {
 	p.t.Helper()
 	<-p.done
@@ -296,7 +268,7 @@ func (p *process) exits(code int) string {
 	return p.stdout.String()
 }
 
-// eventually waits until nothing is missing any more.
+// eventually waits until nothing is missing.
 func eventually(t *testing.T, most time.Duration, missing func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(most); ; time.Sleep(50 * time.Millisecond) {
@@ -322,7 +294,7 @@ type summary struct {
 
 // ---------------------------------------------------------------- messages
 
-// address is the one of every message.
+// address is in every message.
 const address = "203.0.113.7"
 
 // login is the body of a good message.
@@ -330,7 +302,7 @@ func login(user, device string) string {
 	return fmt.Sprintf(`{"user_id":%q,"app_version":"2.3.0","device_type":%q,"ip":%q,"locale":"en","device_id":%q}`, user, device, address, canary)
 }
 
-// logins are n of them, a line each.
+// logins returns n of them, a line each.
 func logins(first, n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -340,7 +312,7 @@ func logins(first, n int) string {
 	return b.String()
 }
 
-// the lines of malformed messages, by reason.
+// malformed has invalid messages by reason.
 var malformed = map[string]string{
 	"not_json":          `{"user_id":"` + canary,
 	"missing":           `{"ip":"` + address + `"}`,

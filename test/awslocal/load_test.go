@@ -22,43 +22,41 @@ const flood = 20_000
 // No other test runs meanwhile. The rate of the bare client, which only receives and deletes, is as fast as any consumer of the
 // emulator can be; all share the machine.
 func TestTwentyThousand(t *testing.T) {
-	each(t, func(t *testing.T, e emulator) {
-		small := newSite(t, e, nil)
-		small.sluice(t, logins(0, flood/10), "send", "-")
-		_, smallPeak := consumeAll(t, small)
+	small := newFixture(t, nil)
+	small.sluice(t, logins(0, flood/10), "send", "-")
+	_, smallPeak := consumeAll(t, small)
 
-		bare := newSite(t, e, nil)
-		bare.sluice(t, logins(0, flood), "send", "-")
-		took := receiveAndDelete(t, bare)
+	bare := newFixture(t, nil)
+	bare.sluice(t, logins(0, flood), "send", "-")
+	took := receiveAndDelete(t, bare)
 
-		s := newSite(t, e, nil)
-		s.sluice(t, logins(0, flood), "send", "-")
-		got, peak := consumeAll(t, s)
-		s.wantRows(t, flood)
-		s.wantCount(t, s.queue, 0)
-		if got.Stored != flood || got.Duplicate != 0 {
-			t.Errorf("got %+v", got)
-		}
-		batch := consume.Defaults().BatchSize
-		rate := flood / took.Seconds()
-		// An emulator that is slower gives batches that are not full within their linger.
-		if most := flood/batch*11/10 + 1; got.Transactions > most && rate > 500 {
-			t.Errorf("%d transactions for %d messages, want %d at most with --batch-size %d", got.Transactions, flood, most, batch)
-		}
-		if peak > smallPeak*3/2+16<<10 {
-			t.Errorf("%d KiB of memory for %d messages, and %d KiB for %d: it is not flat", peak, flood, smallPeak, flood/10)
-		}
-		// The aim is 0.8; two runs one after the other on a shared machine are not that exact.
-		if float64(got.PerSecond) < 0.4*rate {
-			t.Errorf("%d messages a second, and a client that only receives and deletes has %.0f", got.PerSecond, rate)
-		}
-		t.Logf("%d messages: %d/s, the bare client %.0f/s: %.2f of it; %d transactions; peak memory %d MiB (%d MiB with %d messages)",
-			flood, got.PerSecond, rate, float64(got.PerSecond)/rate, got.Transactions, peak>>10, smallPeak>>10, flood/10)
-	})
+	s := newFixture(t, nil)
+	s.sluice(t, logins(0, flood), "send", "-")
+	got, peak := consumeAll(t, s)
+	s.wantRows(t, flood)
+	s.wantCount(t, s.queue, 0)
+	if got.Stored != flood || got.Duplicate != 0 {
+		t.Errorf("got %+v", got)
+	}
+	batch := consume.Defaults().BatchSize
+	rate := flood / took.Seconds()
+	// An emulator that is slower gives batches that are not full within their linger.
+	if most := flood/batch*11/10 + 1; got.Transactions > most && rate > 500 {
+		t.Errorf("%d transactions for %d messages, want %d at most with --batch-size %d", got.Transactions, flood, most, batch)
+	}
+	if peak > smallPeak*3/2+16<<10 {
+		t.Errorf("%d KiB of memory for %d messages, and %d KiB for %d: it is not flat", peak, flood, smallPeak, flood/10)
+	}
+	// The aim is 0.8; two runs one after the other on a shared machine are not that exact.
+	if float64(got.PerSecond) < 0.4*rate {
+		t.Errorf("%d messages a second, and a client that only receives and deletes has %.0f", got.PerSecond, rate)
+	}
+	t.Logf("%d messages: %d/s, the bare client %.0f/s: %.2f of it; %d transactions; peak memory %d MiB (%d MiB with %d messages)",
+		flood, got.PerSecond, rate, float64(got.PerSecond)/rate, got.Transactions, peak>>10, smallPeak>>10, flood/10)
 }
 
 // consumeAll consumes until the queue is empty, and says how much memory that took at most, in KiB.
-func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
+func consumeAll(t *testing.T, s *fixture) (got summary, peak int64) {
 	t.Helper()
 	p := s.start(t, "", "consume", "--json")
 	text := p.exits(0)
@@ -71,7 +69,7 @@ func consumeAll(t *testing.T, s *site) (got summary, peak int64) {
 }
 
 // receiveAndDelete is what the bare client takes.
-func receiveAndDelete(t *testing.T, s *site) time.Duration {
+func receiveAndDelete(t *testing.T, s *fixture) time.Duration {
 	t.Helper()
 	client, err := sqs.NewClient(t.Context(), credentials.Environment(s.settings))
 	if err != nil {
@@ -92,7 +90,7 @@ func receiveAndDelete(t *testing.T, s *site) time.Duration {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	const kills = 50
-	s := newSite(t, shared.emulators[0], map[string]string{"VisibilityTimeout": "3"})
+	s := newFixture(t, map[string]string{"VisibilityTimeout": "3"})
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -131,7 +129,7 @@ func TestEmulatorStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer local.Stop() //nolint:errcheck // its temporary files
-	s := newSite(t, emulator{"LocalStack", local.Client}, map[string]string{"VisibilityTimeout": "10"})
+	s := newFixtureOn(t, local, map[string]string{"VisibilityTimeout": "10"})
 	s.sluice(t, logins(0, n), "send", "-")
 	p := s.start(t, "", "consume", "--forever")
 	eventually(t, time.Minute, func() string {

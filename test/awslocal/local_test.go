@@ -41,7 +41,7 @@ func TestLocalWork(t *testing.T) {
 	}
 	exports := makeTarget(t, nil, "start")
 	t.Cleanup(func() { makeTarget(t, nil, "stop") })
-	s := &site{settings: map[string]string{"PATH": os.Getenv("PATH"), "SLUICE_MASK": "sha256"}}
+	s := &fixture{settings: map[string]string{"PATH": os.Getenv("PATH"), "SLUICE_MASK": "sha256"}}
 	for _, m := range regexp.MustCompile(`(?m)^export (\w+)='([^']*)'$`).FindAllStringSubmatch(exports, -1) {
 		s.settings[m[1]] = m[2]
 	}
@@ -126,7 +126,7 @@ func makeTarget(t *testing.T, environ []string, target string) (stdout string) {
 func TestSecretsManager(t *testing.T) {
 	t.Parallel()
 	const n = 3000
-	s := newSite(t, shared.emulators[0], map[string]string{"VisibilityTimeout": "5"})
+	s := newFixture(t, map[string]string{"VisibilityTimeout": "5"})
 	writer := s.db.Role(t, func(role string) []string {
 		return []string{
 			"ALTER ROLE " + role + " SET search_path = " + s.db.Schema,
@@ -176,7 +176,7 @@ func TestSecretsManager(t *testing.T) {
 	}
 }
 
-func (s *site) awaitRows(t *testing.T, want int) {
+func (s *fixture) awaitRows(t *testing.T, want int) {
 	t.Helper()
 	eventually(t, 2*time.Minute, func() string {
 		if n := s.rows(t); n != want {
@@ -186,7 +186,7 @@ func (s *site) awaitRows(t *testing.T, want int) {
 	})
 }
 
-func (s *site) createSecret(t *testing.T, name string, value any) (arn string) {
+func (s *fixture) createSecret(t *testing.T, name string, value any) (arn string) {
 	t.Helper()
 	arn, err := s.CreateSecret(t.Context(), name+"-"+s.db.Schema, value)
 	if err != nil {

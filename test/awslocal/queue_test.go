@@ -39,22 +39,20 @@ type redriven struct{ Sent, Deleted, Meant int }
 // What is malformed, and what the database refuses, reaches the dead-letter queue with its reason; mended, it is driven back and stored.
 func TestRejectedAndRedriven(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, e emulator) {
-		for _, fifo := range []bool{false, true} {
-			name, attributes, send := "standard", map[string]string{}, []string{"send", "-"}
-			if fifo {
-				name, attributes = "FIFO", map[string]string{"FifoQueue": "true"}
-				send = append(send, "--group", canary) // a group is no less personal than a body
-			}
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				rejectedAndRedriven(t, newSite(t, e, attributes), send)
-			})
+	for _, fifo := range []bool{false, true} {
+		name, attributes, send := "standard", map[string]string{}, []string{"send", "-"}
+		if fifo {
+			name, attributes = "FIFO", map[string]string{"FifoQueue": "true"}
+			send = append(send, "--group", canary) // a group is no less personal than a body
 		}
-	})
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rejectedAndRedriven(t, newFixture(t, attributes), send)
+		})
+	}
 }
 
-func rejectedAndRedriven(t *testing.T, s *site, send []string) {
+func rejectedAndRedriven(t *testing.T, s *fixture, send []string) {
 	const good, refused = 60, 5
 	var toasters strings.Builder
 	for i := range refused {
@@ -116,115 +114,107 @@ func rejectedAndRedriven(t *testing.T, s *site, send []string) {
 // 20 groups, bad messages among them, connections that break, two consumers: every group's rows came in its order.
 func TestFIFOGroupsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, e emulator) {
-		t.Parallel()
-		const groups, each = 20, 24
-		s := newSite(t, e, map[string]string{"FifoQueue": "true", "VisibilityTimeout": "5"})
-		s.db.Exec(t, "ALTER TABLE user_logins ADD COLUMN seq bigserial")
-		var lines strings.Builder
-		for i := range each {
-			for g := range groups {
-				if i == g%each {
-					fmt.Fprintf(&lines, `{"user_id":"g-%d","ip":%q}`+"\n", g, canary)
-				} else {
-					lines.WriteString(login(fmt.Sprintf("g-%d", g), strconv.Itoa(i)) + "\n")
-				}
+	const groups, each = 20, 24
+	s := newFixture(t, map[string]string{"FifoQueue": "true", "VisibilityTimeout": "5"})
+	s.db.Exec(t, "ALTER TABLE user_logins ADD COLUMN seq bigserial")
+	var lines strings.Builder
+	for i := range each {
+		for g := range groups {
+			if i == g%each {
+				fmt.Fprintf(&lines, `{"user_id":"g-%d","ip":%q}`+"\n", g, canary)
+			} else {
+				lines.WriteString(login(fmt.Sprintf("g-%d", g), strconv.Itoa(i)) + "\n")
 			}
 		}
-		s.sluice(t, lines.String(), "send", "-", "--group-field", "user_id", "--dedup", "line")
+	}
+	s.sluice(t, lines.String(), "send", "-", "--group-field", "user_id", "--dedup", "line")
 
-		proxy := pgtest.NewProxy(t, s.db.URL)
-		s.settings["PG_URL"] = proxy.URL
-		consumers := []*process{s.start(t, "", "consume", "--forever"), s.start(t, "", "consume", "--forever")}
-		rng := rand.New(rand.NewPCG(1, 2))
-		eventually(t, 3*time.Minute, func() string {
-			if n := s.rows(t); n < groups*(each-1) {
-				time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
-				proxy.Cut()
-				return fmt.Sprintf("%d rows", n)
-			}
-			return ""
-		})
-		eventually(t, time.Minute, func() string {
-			queue, dead := s.count(t, s.queue), s.count(t, s.dead)
-			if queue != [3]int{} || dead != [3]int{groups} {
-				return fmt.Sprintf("the queue has %v, the dead-letter queue %v", queue, dead)
-			}
-			return ""
-		})
-		for _, c := range consumers {
-			c.signal(syscall.SIGTERM)
-			c.exits(0)
+	proxy := pgtest.NewProxy(t, s.db.URL)
+	s.settings["PG_URL"] = proxy.URL
+	consumers := []*process{s.start(t, "", "consume", "--forever"), s.start(t, "", "consume", "--forever")}
+	rng := rand.New(rand.NewPCG(1, 2))
+	eventually(t, 3*time.Minute, func() string {
+		if n := s.rows(t); n < groups*(each-1) {
+			time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
+			proxy.Cut()
+			return fmt.Sprintf("%d rows", n)
 		}
-		for _, row := range s.db.Rows(t, "SELECT user_id, array_agg(device_type::int ORDER BY seq)::text FROM user_logins GROUP BY user_id") {
-			order := strings.Split(strings.Trim(row[1], "{}"), ",")
-			if len(order) != each-1 || !slices.IsSortedFunc(order, func(a, b string) int {
-				x, _ := strconv.Atoi(a) // integers, as the query says
-				y, _ := strconv.Atoi(b)
-				return x - y
-			}) {
-				t.Errorf("group %s: %v", row[0], order)
-			}
-		}
-		s.wantCount(t, s.dead, groups)
+		return ""
 	})
+	eventually(t, time.Minute, func() string {
+		queue, dead := s.count(t, s.queue), s.count(t, s.dead)
+		if queue != [3]int{} || dead != [3]int{groups} {
+			return fmt.Sprintf("the queue has %v, the dead-letter queue %v", queue, dead)
+		}
+		return ""
+	})
+	for _, c := range consumers {
+		c.signal(syscall.SIGTERM)
+		c.exits(0)
+	}
+	for _, row := range s.db.Rows(t, "SELECT user_id, array_agg(device_type::int ORDER BY seq)::text FROM user_logins GROUP BY user_id") {
+		order := strings.Split(strings.Trim(row[1], "{}"), ",")
+		if len(order) != each-1 || !slices.IsSortedFunc(order, func(a, b string) int {
+			x, _ := strconv.Atoi(a) // integers, as the query says
+			y, _ := strconv.Atoi(b)
+			return x - y
+		}) {
+			t.Errorf("group %s: %v", row[0], order)
+		}
+	}
+	s.wantCount(t, s.dead, groups)
 }
 
 func TestManyConsumers(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, e emulator) {
-		for _, consumers := range []int{2, 10} {
-			t.Run(strconv.Itoa(consumers), func(t *testing.T) {
-				const n = 2000
-				s := newSite(t, e, nil)
-				s.sluice(t, logins(0, n), "send", "-")
-				var wg sync.WaitGroup
-				stored := make([]int, consumers)
-				for i := range consumers {
-					wg.Go(func() {
-						p := s.start(t, "", "consume", "--json")
-						<-p.done
-						var got summary
-						if err := json.Unmarshal(p.stdout.Bytes(), &got); err != nil || got.Ended != "empty" {
-							t.Errorf("%v, %s%s", err, p.stdout.String(), p.stderr.String())
-						}
-						if strings.Contains(p.stderr.String(), "deadlock") {
-							t.Errorf("a deadlock shows: %s", p.stderr.String())
-						}
-						stored[i] = got.Stored
-					})
-				}
-				wg.Wait()
-				s.wantRows(t, n)
-				s.wantCount(t, s.queue, 0)
-				t.Logf("stored by each: %v", stored)
-			})
-		}
-	})
+	for _, consumers := range []int{2, 10} {
+		t.Run(strconv.Itoa(consumers), func(t *testing.T) {
+			const n = 2000
+			s := newFixture(t, nil)
+			s.sluice(t, logins(0, n), "send", "-")
+			var wg sync.WaitGroup
+			stored := make([]int, consumers)
+			for i := range consumers {
+				wg.Go(func() {
+					p := s.start(t, "", "consume", "--json")
+					<-p.done
+					var got summary
+					if err := json.Unmarshal(p.stdout.Bytes(), &got); err != nil || got.Ended != "empty" {
+						t.Errorf("%v, %s%s", err, p.stdout.String(), p.stderr.String())
+					}
+					if strings.Contains(p.stderr.String(), "deadlock") {
+						t.Errorf("a deadlock shows: %s", p.stderr.String())
+					}
+					stored[i] = got.Stored
+				})
+			}
+			wg.Wait()
+			s.wantRows(t, n)
+			s.wantCount(t, s.queue, 0)
+			t.Logf("stored by each: %v", stored)
+		})
+	}
 }
 
 // SIGTERM at random: nothing is in flight when the process has ended, and nothing is lost.
 func TestStopped(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, e emulator) {
-		t.Parallel()
-		const n, stops = 3000, 8
-		s := newSite(t, e, map[string]string{"VisibilityTimeout": "600"})
-		s.sluice(t, logins(0, n), "send", "-")
-		for range stops {
-			p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
-			p.says(`"msg":"consuming"`) // before that a signal just kills it
-			time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
-			p.signal(syscall.SIGTERM)
-			p.exits(0)
-			// A message that is handed out to a client that has gone stays in flight in an emulator: SQS's answer is then nobody's.
-			if counts := s.count(t, s.queue); counts[1] != 0 {
-				t.Errorf("%d messages are in flight", counts[1])
-			}
+	const n, stops = 3000, 8
+	s := newFixture(t, map[string]string{"VisibilityTimeout": "600"})
+	s.sluice(t, logins(0, n), "send", "-")
+	for range stops {
+		p := s.start(t, "", "consume", "--forever", "--batch-size", "100")
+		p.says(`"msg":"consuming"`) // before that a signal just kills it
+		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
+		p.signal(syscall.SIGTERM)
+		p.exits(0)
+		// A message that is handed out to a client that has gone stays in flight in an emulator: SQS's answer is then nobody's.
+		if counts := s.count(t, s.queue); counts[1] != 0 {
+			t.Errorf("%d messages are in flight", counts[1])
 		}
-		before := s.rows(t)
-		s.sluice(t, "", "consume")
-		s.wantRows(t, n)
-		t.Logf("stopped %d times; %d of %d rows were there then", stops, before, n)
-	})
+	}
+	before := s.rows(t)
+	s.sluice(t, "", "consume")
+	s.wantRows(t, n)
+	t.Logf("stopped %d times; %d of %d rows were there then", stops, before, n)
 }
