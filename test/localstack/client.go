@@ -18,38 +18,38 @@ import (
 	"time"
 )
 
-// Region and the keys are what the emulator is used with. It takes any.
+// Region and the keys are those that clients use. The emulator accepts any.
 const (
 	Region    = "us-east-1"
 	AccessKey = "test"
 	SecretKey = "test"
 )
 
-// callTimeout bounds a call; CloudFormation and Lambda take seconds.
+// callTimeout limits a call; CloudFormation and Lambda take seconds.
 const callTimeout = time.Minute
 
-// Client calls the emulator in the way that each service of AWS wants. It is not the SDK, to be independent of what is tested, and
-// signs nothing, since the emulator does not look at signatures.
+// Client calls the services of AWS that the emulator offers. It does not use the SDK, so that tests do
+// not depend on what they test, and does not sign, since the emulator does not check signatures.
 type Client struct {
-	// Endpoint is the URL of all services, without a slash at its end.
+	// Endpoint is the URL of all services, without a slash at the end.
 	Endpoint string
 
 	http *http.Client
 }
 
-// NewClient makes a client of the emulator at the endpoint.
+// NewClient makes a client for the emulator at the endpoint.
 func NewClient(endpoint string) *Client {
 	return &Client{Endpoint: endpoint, http: &http.Client{Timeout: callTimeout}}
 }
 
-// CallError is an answer of the emulator that is no success.
+// CallError is a response that is not a success.
 type CallError struct {
 	Call   string
 	Status int
 	Answer string
 }
 
-// Error holds the answer, which may quote what was sent.
+// Error returns a text with the response, which may quote the request.
 func (e *CallError) Error() string {
 	return fmt.Sprintf("%s: status %d: %s", e.Call, e.Status, strings.TrimSpace(e.Answer))
 }
@@ -77,7 +77,7 @@ func (c *Client) JSON(ctx context.Context, service, action string, in, out any) 
 	return json.Unmarshal(answer, out)
 }
 
-// CloudFormation calls it; out is for the XML of the answer's result, and may be nil.
+// CloudFormation calls CloudFormation. out receives the XML of the response, and may be nil.
 func (c *Client) CloudFormation(ctx context.Context, action string, in map[string]string, out any) error {
 	form := url.Values{"Action": {action}, "Version": {"2010-05-15"}}
 	for name, value := range in {
@@ -94,19 +94,19 @@ func (c *Client) CloudFormation(ctx context.Context, action string, in map[strin
 	return xml.Unmarshal(answer, out)
 }
 
-// REST calls Lambda or S3 with a body, nil for none, and returns the answer's.
+// REST calls Lambda or S3 with a body (nil for none) and returns the body of the response.
 func (c *Client) REST(ctx context.Context, service, method, path string, body []byte) (answer []byte, err error) {
 	return c.call(ctx, service, method, path, body, nil)
 }
 
-// CreateSecret makes a secret that holds the JSON of a value.
+// CreateSecret makes a secret with the JSON of a value.
 func (c *Client) CreateSecret(ctx context.Context, name string, value any) (arn string, err error) {
 	var secret struct{ ARN string }
 	err = c.secret(ctx, "CreateSecret", map[string]string{"Name": name}, value, &secret)
 	return secret.ARN, err
 }
 
-// PutSecret gives a secret the JSON of another value.
+// PutSecret replaces the value of a secret.
 func (c *Client) PutSecret(ctx context.Context, arn string, value any) error {
 	return c.secret(ctx, "PutSecretValue", map[string]string{"SecretId": arn}, value, nil)
 }
@@ -117,17 +117,17 @@ func (c *Client) secret(ctx context.Context, action string, in map[string]string
 		return err
 	}
 	in["SecretString"] = string(text)
-	in["ClientRequestToken"] = rand.Text() + rand.Text() // what the SDK would make: an id of at least 32 characters
+	in["ClientRequestToken"] = rand.Text() + rand.Text() // 32 characters at least, as the SDK makes
 	return c.JSON(ctx, "secretsmanager", action, in, out)
 }
 
-// Healthy says whether a LocalStack answers.
+// Healthy returns an error if LocalStack does not answer.
 func (c *Client) Healthy(ctx context.Context) error {
 	_, err := c.call(ctx, "", http.MethodGet, "/_localstack/health", nil, nil)
 	return err
 }
 
-// ErrFunction is what a function that failed makes of its invocation, which is a success for Lambda.
+// ErrFunction means that Lambda ran the function, and the function failed.
 var ErrFunction = errors.New("the function failed")
 
 func (c *Client) call(ctx context.Context, service, method, path string, body []byte, header http.Header) ([]byte, error) {
@@ -136,7 +136,7 @@ func (c *Client) call(ctx context.Context, service, method, path string, body []
 		return nil, err
 	}
 	maps.Copy(request.Header, header)
-	// Which service and region are meant is read from what a signature is for.
+	// The emulator takes service and region from the scope of the signature.
 	request.Header.Set("Authorization", fmt.Sprintf("AWS4-HMAC-SHA256 Credential=%s/20260101/%s/%s/aws4_request, SignedHeaders=host, Signature=none",
 		AccessKey, Region, service))
 	response, err := c.http.Do(request)

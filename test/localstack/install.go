@@ -18,15 +18,16 @@ import (
 	"time"
 )
 
-// What is installed: LocalStack, and the executor of ours that runs functions without a container. This file says how.
+// sources are what is installed (LocalStack, and our executor, which runs functions without a
+// container) and how: this file.
 //
 //go:embed requirements.txt procexec install.go
 var sources embed.FS
 
-// The versions of Python that the requirements were tried with, as (major, minor) in Python.
+// The requirements were tested with these versions of Python; (major, minor) in Python.
 const oldestPython, newestPython = "(3, 11)", "(3, 13)"
 
-// pythons are where a Python may be, best first.
+// pythons returns where a Python may be, best first.
 func pythons() []string {
 	names := []string{"python3", "python3.13", "python3.12", "python3.11"}
 	if home, err := os.UserHomeDir(); err == nil {
@@ -36,16 +37,17 @@ func pythons() []string {
 	return names
 }
 
-// environment is a virtual environment of Python, in the folder of this name.
+// environment is the folder of a virtual environment of Python.
 type environment string
 
 func (e environment) python() string { return filepath.Join(string(e), "bin", "python") }
 
-// catalog is where the index of all services is, which LocalStack would else make at every start, in 5 s of computing.
+// catalog returns the folder of the index of all services. Without it LocalStack computes the index at
+// every start, for 5 s.
 func (e environment) catalog() string { return filepath.Join(string(e), "share", "localstack") }
 
-// install returns an environment in dir that has all, made first if need be. What is in it is known by a hash of the sources, so
-// another version gets another environment.
+// install returns a complete environment in dir, and makes it if it is missing. A hash of the sources
+// names it, so another version gets another environment.
 func install(ctx context.Context, dir string, progress io.Writer) (environment, error) {
 	base, version, err := findPython(ctx)
 	if err != nil {
@@ -64,7 +66,7 @@ func install(ctx context.Context, dir string, progress io.Writer) (environment, 
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return "", err
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	unlock, err := Lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -74,7 +76,7 @@ func install(ctx context.Context, dir string, progress io.Writer) (environment, 
 	}
 	began := time.Now()
 	fmt.Fprintf(progress, "installing LocalStack %s into %s, once (a minute)\n", Version, dir) //nolint:errcheck // progress only
-	if err := os.RemoveAll(string(venv)); err != nil {                                         // half of one
+	if err := os.RemoveAll(string(venv)); err != nil {                                         // an incomplete one
 		return "", err
 	}
 	if err := fill(ctx, base, venv); err != nil {
@@ -87,7 +89,8 @@ func install(ctx context.Context, dir string, progress io.Writer) (environment, 
 	return venv, nil
 }
 
-// fill makes the virtual environment. pip builds the executor in a copy, because it leaves files beside what it builds.
+// fill makes the virtual environment. pip builds the executor in a copy of its source, since it leaves
+// files there.
 func fill(ctx context.Context, base string, venv environment) error {
 	stage, err := os.MkdirTemp("", "sluice-localstack-install-*")
 	if err != nil {
@@ -118,14 +121,14 @@ spec.build_service_index_cache(os.path.join(sys.argv[1], spec._get_catalog_filen
 	return nil
 }
 
-// findPython looks for a version that will do, with what makes virtual environments.
+// findPython looks for a supported version that can make virtual environments.
 func findPython(ctx context.Context) (path, version string, err error) {
 	const script = `import sys, venv, ensurepip
 assert ` + oldestPython + ` <= sys.version_info[:2] <= ` + newestPython + `
 print("%d.%d" % sys.version_info[:2])`
 	for _, name := range pythons() {
-		// A name on the PATH may be a shim without a Python behind it: so it is asked.
-		out, err := exec.CommandContext(ctx, name, "-c", script).Output() //nolint:gosec // names of ours
+		// A name on the PATH may be a shim without a Python: so run it.
+		out, err := exec.CommandContext(ctx, name, "-c", script).Output() //nolint:gosec // our own names
 		if err == nil {
 			return name, strings.TrimSpace(string(out)), nil
 		}
@@ -144,16 +147,17 @@ func sourcesHash() ([]byte, error) {
 			return err
 		}
 		text, err := fs.ReadFile(sources, path)
-		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text) //nolint:errcheck // a hash takes all
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text) //nolint:errcheck // a hash never fails
 		return err
 	})
 	return sum.Sum(nil), err
 }
 
-// lock waits until no other process has the file locked. The kernel gives a lock back when its process ends.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// Lock waits until no other process holds the lock of the file. The kernel releases the lock of a
+// process that ends.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	for {
-		unlock, err := tryLock(path)
+		unlock, err := TryLock(path)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return unlock, err
 		}
@@ -165,8 +169,9 @@ func lock(ctx context.Context, path string) (unlock func(), err error) {
 	}
 }
 
-func tryLock(path string) (unlock func(), err error) {
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // a file of ours
+// TryLock locks the file, or fails with EWOULDBLOCK if another process holds the lock.
+func TryLock(path string) (unlock func(), err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // our own file
 	if err != nil {
 		return nil, err
 	}

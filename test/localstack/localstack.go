@@ -1,21 +1,24 @@
 //go:build unix
 
-// Package localstack runs LocalStack, an emulator of AWS, on this machine without a container: SQS, Secrets Manager, Lambda with
-// event source mappings, CloudFormation with the SAM transform, and what these need.
+// Package localstack runs LocalStack, an emulator of AWS, on this machine without a container: SQS,
+// Secrets Manager, Lambda with event source mappings, CloudFormation with the SAM transform, and what
+// these need.
 //
 //	Start ─► install: Python's packages, once, into a folder ─► python -m localstack on 127.0.0.1 ─► Client
 //
-// What holds:
-//   - It listens on 127.0.0.1 alone, keeps all that it writes in a folder of its own and its log, and asks no other host for anything.
+// Guarantees:
+//   - It listens on 127.0.0.1 only, writes only into its own folder and its log, and calls no other host.
 //   - Functions run as processes of this machine (procexec), so they reach other servers on loopback.
-//   - Stop ends it and its functions, and nothing else. On Linux it ends with this process, however that ends.
+//   - Stop ends it and its functions, and nothing else. On Linux it ends with this process, however
+//     that ends.
 //
-// Where it differs from AWS, as far as our tests meet it: a mapping has one poller and no concurrency; a body that is JSON reaches
-// the function as Python writes it again (so 12.50 becomes 12.5, and of two equal names the last stays); a policy is stored and not
-// enforced, not even a Deny; a message that is not answered for comes back up to a second late; stacks must be made one after
-// the other, and one whose conditions leave resources out cannot be deleted; dashboards are taken and not made.
+// Differences from AWS that our tests meet: a mapping has one poller and no concurrency; a body that is
+// JSON reaches the function as Python writes it again (12.50 becomes 12.5, and the last of two equal
+// names stays); policies are stored and not enforced, not even a Deny; a message that nobody deletes
+// reappears up to a second late; stacks must be created one after the other, and a stack whose
+// conditions leave resources out cannot be deleted; dashboards are accepted and not created.
 //
-// Tests and the program for local services import it, and never sluice itself.
+// Only tests and test/services import it.
 package localstack
 
 import (
@@ -29,6 +32,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -37,7 +41,7 @@ import (
 // Version is LocalStack's, as in requirements.txt.
 const Version = "4.13.1"
 
-// services are those of AWS that it offers.
+// services are the services of AWS that it offers.
 const services = "sqs,secretsmanager,lambda,iam,sts,logs,s3,cloudformation,cloudwatch"
 
 const (
@@ -45,19 +49,20 @@ const (
 	stopTimeout  = time.Second
 )
 
-// Config says how to run it.
+// Config configures Start.
 type Config struct {
-	// Dir is where it is installed, once for each version, 250 MB, and where it has its files while it runs.
+	// Dir is the folder of the installation (250 MB, once for each version) and of the files of the
+	// running server.
 	Dir string
-	// Log is the file for its log, which is overwritten. The folder must exist.
+	// Log is the file of its log, which Start overwrites. Its folder must exist.
 	Log string
-	// Port is where it listens; "" chooses a free one.
+	// Port is the port that it listens on, "" for any free one.
 	Port string
-	// Progress gets a line when something takes long enough to wonder about. nil discards it.
+	// Progress gets a line before something that takes long. nil discards it.
 	Progress io.Writer
 }
 
-// Server is a running LocalStack. It lasts until Stop or the end of this process.
+// Server is a running LocalStack. It runs until Stop or the end of this process.
 type Server struct {
 	*Client
 
@@ -67,7 +72,8 @@ type Server struct {
 	done chan struct{}
 }
 
-// Start installs LocalStack if need be, starts it, and returns once it answers. The context bounds the start alone.
+// Start installs LocalStack if it is missing, starts it, and returns when it answers. The context limits
+// only the start.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Progress == nil {
 		cfg.Progress = io.Discard
@@ -76,10 +82,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("localstack: %w", err)
 	}
-	address, err := loopback(cfg.Port)
-	if err != nil {
-		return nil, fmt.Errorf("localstack: %w", err)
+	port := cfg.Port
+	if port == "" {
+		if port, err = FreePort(0); err != nil {
+			return nil, fmt.Errorf("localstack: %w", err)
+		}
 	}
+	address := net.JoinHostPort("127.0.0.1", port)
 	s := &Server{Client: NewClient("http://" + address), log: cfg.Log, done: make(chan struct{})}
 	if s.dir, err = newRunDir(ctx, cfg.Dir); err != nil {
 		return nil, fmt.Errorf("localstack: %w", err)
@@ -90,16 +99,16 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Done is closed when it has ended.
+// Done returns a channel that is closed when it has ended.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
-// Pause stops it as a machine that hangs does: it takes connections and answers nothing, until Resume.
+// Pause stops it like a machine that hangs: it accepts connections and answers nothing until Resume.
 func (s *Server) Pause() { signalGroup(s.cmd.Process.Pid, syscall.SIGSTOP) }
 
-// Resume lets it go on.
+// Resume continues it after Pause.
 func (s *Server) Resume() { signalGroup(s.cmd.Process.Pid, syscall.SIGCONT) }
 
-// Stop ends it, at once if it does not end by itself, and removes its files but the log.
+// Stop ends it, kills it if it does not end in time, and removes its files except the log.
 func (s *Server) Stop() error {
 	if s.cmd != nil && s.cmd.Process != nil {
 		_ = s.cmd.Process.Signal(os.Interrupt) // an error means that it has ended
@@ -138,7 +147,7 @@ func (s *Server) launch(ctx context.Context, venv environment, address string) e
 	cmd.Env = append(slices.DeleteFunc(cmd.Environ(), foreign), settings(address, s.dir.path, temp)...)
 	started := make(chan error)
 	go func() {
-		// The kernel ends a child with the thread that started it (see ownGroup): so this one stays.
+		// The kernel ends a child with the thread that started it (see ownGroup), so keep the thread.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -155,7 +164,7 @@ func (s *Server) launch(ctx context.Context, venv environment, address string) e
 	return s.await(ctx)
 }
 
-// foreign are variables of our environment that mean another AWS, another LocalStack or another Python.
+// foreign reports whether a variable of this process configures another AWS, LocalStack or Python.
 func foreign(variable string) bool {
 	return strings.HasPrefix(variable, "AWS_") || strings.HasPrefix(variable, "LOCALSTACK_") || strings.HasPrefix(variable, "PYTHON")
 }
@@ -163,7 +172,7 @@ func foreign(variable string) bool {
 func settings(address, root, temp string) []string {
 	return []string{
 		"GATEWAY_LISTEN=" + address, "LOCALSTACK_HOST=" + address,
-		"GATEWAY_SERVER=hypercorn", // the other one listens on all interfaces, whatever it is told
+		"GATEWAY_SERVER=hypercorn", // the other one always listens on all interfaces
 		"FILESYSTEM_ROOT=" + root, "TMPDIR=" + temp,
 		"SERVICES=" + services, "STRICT_SERVICE_LOADING=1",
 		"SQS_ENDPOINT_STRATEGY=path", // the others need names that resolve to it
@@ -171,7 +180,7 @@ func settings(address, root, temp string) []string {
 		"DISABLE_EVENTS=1", "SKIP_SSL_CERT_DOWNLOAD=1", "DNS_ADDRESS=0", "OVERRIDE_IN_DOCKER=0",
 		"SQS_DISABLE_CLOUDWATCH_METRICS=1",
 		"LAMBDA_RUNTIME_EXECUTOR=process", "LAMBDA_SYNCHRONOUS_CREATE=1",
-		// A mapping that is made for tests: it polls at once, and does not pause for long.
+		// The mapping polls at once and does not pause for long.
 		"LAMBDA_EVENT_SOURCE_MAPPING_POLL_INTERVAL_SEC=0.05",
 		"LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_EMPTY_POLL_SEC=0.5",
 		"LAMBDA_EVENT_SOURCE_MAPPING_MAX_BACKOFF_ON_ERROR_SEC=2",
@@ -197,25 +206,26 @@ func (s *Server) await(ctx context.Context) error {
 	}
 }
 
-// signalGroup reaches what is left of a child's group.
+// signalGroup signals what is left of a child's process group.
 func signalGroup(pid int, signal syscall.Signal) { _ = syscall.Kill(-pid, signal) }
 
-// tail is the end of the log, for an error.
+// tail returns the end of the log.
 func (s *Server) tail() string {
 	text, _ := os.ReadFile(s.log)
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return "  " + strings.Join(lines[max(0, len(lines)-15):], "\n  ")
 }
 
-// loopback is the address for a port, a free one if it is "".
-func loopback(port string) (string, error) {
-	if port != "" {
-		return net.JoinHostPort("127.0.0.1", port), nil
+// FreePort returns the port of 127.0.0.1 if it is free, or else any free one. 0 is any.
+func FreePort(port int) (string, error) {
+	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	if err != nil {
+		l, err = net.Listen("tcp4", "127.0.0.1:0")
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("looking for a free port: %w", err)
 	}
 	defer l.Close()
-	return l.Addr().String(), nil
+	_, free, err := net.SplitHostPort(l.Addr().String())
+	return free, err
 }

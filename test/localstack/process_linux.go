@@ -2,8 +2,8 @@ package localstack
 
 import "syscall"
 
-// ownGroup puts a child into a process group of its own, so that a Ctrl-C at our terminal does not reach it before us, and makes the
-// kernel end it when we end, however we end.
+// ownGroup puts a child into its own process group, so that a Ctrl-C does not reach it before this
+// process, and makes the kernel end it when this process ends, however it ends.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -4,5 +4,6 @@ package localstack
 
 import "syscall"
 
-// ownGroup puts a child into a process group of its own. There is no parent-death signal here: after a SIGKILL of ours it stays.
+// ownGroup puts a child into its own process group. Without Linux's parent-death signal, the child
+// survives a SIGKILL of this process.
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

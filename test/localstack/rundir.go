@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// runDir is the folder of one running LocalStack. A lock, held as long as this process lives, marks it as in use.
+// runDir is the folder of one running LocalStack. This process holds its lock, which marks it as in use.
 type runDir struct {
 	path   string
 	unlock func()
@@ -16,22 +16,22 @@ type runDir struct {
 
 const runPattern = "run-*"
 
-// newRunDir makes a folder in dir, and removes those that processes which were killed have left.
+// newRunDir makes a folder in dir, and removes the folders of processes that were killed.
 func newRunDir(ctx context.Context, dir string) (*runDir, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	// One at a time, so that none is taken for an abandoned one before it is locked.
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	// One process at a time, so that nobody removes a folder before it is locked.
+	unlock, err := Lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	others, _ := filepath.Glob(filepath.Join(dir, runPattern)) // the pattern is well formed
+	others, _ := filepath.Glob(filepath.Join(dir, runPattern)) // well formed
 	for _, other := range others {
-		if unlock, err := tryLock(filepath.Join(other, "lock")); err == nil {
-			_ = os.RemoveAll(other) // what cannot be removed harms nobody
+		if unlock, err := TryLock(filepath.Join(other, "lock")); err == nil {
+			_ = os.RemoveAll(other) // what remains does no harm
 			unlock()
 		}
 	}
@@ -39,7 +39,7 @@ func newRunDir(ctx context.Context, dir string) (*runDir, error) {
 	if d.path, err = os.MkdirTemp(dir, runPattern); err != nil {
 		return nil, err
 	}
-	if d.unlock, err = tryLock(filepath.Join(d.path, "lock")); err != nil {
+	if d.unlock, err = TryLock(filepath.Join(d.path, "lock")); err != nil {
 		return nil, err
 	}
 	return d, nil

@@ -10,12 +10,14 @@ import (
 	"io"
 	"os/exec"
 	"time"
+
+	"sluice/test/localstack"
 )
 
-// The project keeps its containers apart from those of other checkouts and of other projects.
+// project names the containers, apart from those of other projects.
 const project = "sluice-local"
 
-// dockerMissing says why there is no Docker engine with compose, nil if there is one.
+// dockerMissing returns why there is no Docker engine with compose, nil if there is one.
 func dockerMissing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -33,11 +35,11 @@ func dockerMissing(ctx context.Context) error {
 
 // startDocker starts compose.yaml.
 func startDocker(ctx context.Context, stderr io.Writer) (*state, error) {
-	database, err := freePort(5432)
+	database, err := localstack.FreePort(5432)
 	if err != nil {
 		return nil, err
 	}
-	sqs, err := freePort(usualPort)
+	sqs, err := localstack.FreePort(usualPort)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func stopDocker(ctx context.Context, stderr io.Writer) error {
 }
 
 func compose(ctx context.Context, stderr io.Writer, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "docker", append([]string{"compose", "--project-name", project, "--file", "compose.yaml"}, args...)...) //nolint:gosec // words of ours
+	cmd := exec.CommandContext(ctx, "docker", append([]string{"compose", "--project-name", project, "--file", "compose.yaml"}, args...)...) //nolint:gosec // our own words
 	cmd.Stdout, cmd.Stderr = stderr, stderr
 	return cmd
 }

@@ -1,15 +1,17 @@
 //go:build unix
 
-// Command services brings up what local work needs, and ends it: an SQS queue with its dead-letter queue, and a Postgres.
+// Command services starts and stops what local work needs: an SQS queue with its dead-letter queue, and
+// a Postgres.
 //
-//	eval "$(go run ./test/services start)"   # the settings, as export lines; all else goes to standard error
+//	eval "$(go run ./test/services start)"   # prints export lines; all else goes to standard error
 //	go run ./test/services stop
 //
-// With a Docker engine it starts compose.yaml; without one, or where the images cannot be had, servers from packages on loopback
-// (packages localpg and localstack), which a process in the background holds until stop. Either way the data are gone afterwards.
-// SERVICES=docker or SERVICES=packages asks for one of the two.
+// With a Docker engine it starts compose.yaml. Without one, or if it cannot pull the images, it runs
+// servers from packages on loopback (packages localpg and localstack), which a background process holds
+// until stop. Stopping deletes the data. SERVICES=docker or SERVICES=packages chooses.
 //
-// It must run in the repository's folder, and keeps what it knows in .local/run. A second start finds what runs and changes nothing.
+// Run it in the repository's folder. It keeps its state in .local/run. A second start finds the running
+// services and changes nothing.
 package main
 
 import (
@@ -20,6 +22,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"sluice/test/localstack"
 )
 
 func main() {
@@ -38,7 +42,7 @@ func run(ctx context.Context, args []string, mode string, stdout, stderr io.Writ
 		err = start(ctx, mode, stdout, stderr)
 	case args[0] == "stop":
 		err = end(ctx, stderr)
-	case args[0] == "serve": // what start runs in the background
+	case args[0] == "serve": // start runs this in the background
 		err = serve(ctx, stderr)
 	default:
 		err = errUsage
@@ -47,7 +51,7 @@ func run(ctx context.Context, args []string, mode string, stdout, stderr io.Writ
 	case err == nil:
 		return 0
 	case errors.Is(err, errUsage):
-		fmt.Fprintln(stderr, err) //nolint:errcheck // there is nobody left to tell
+		fmt.Fprintln(stderr, err) //nolint:errcheck // nowhere to report it
 		return 2
 	default:
 		fmt.Fprintln(stderr, "services:", err) //nolint:errcheck // as above
@@ -67,7 +71,7 @@ func start(ctx context.Context, mode string, stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(runDir, 0o700); err != nil {
 		return err
 	}
-	unlock, err := turn(ctx)
+	unlock, err := localstack.Lock(ctx, path("start.lock"))
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func start(ctx context.Context, mode string, stdout, stderr io.Writer) error {
 	return err
 }
 
-// running is what an earlier start has left, nil for nothing that works.
+// running returns the services of an earlier start, nil if there are none that answer.
 func running(ctx context.Context, stderr io.Writer) (*state, error) {
 	s, err := load()
 	if s == nil || err != nil {
@@ -97,7 +101,7 @@ func running(ctx context.Context, stderr io.Writer) (*state, error) {
 		fmt.Fprintf(stderr, "running since %s\n", s.Since.Format("2006-01-02 15:04:05")) //nolint:errcheck // as above
 		return s, nil
 	}
-	fmt.Fprintf(stderr, "what ran does not answer, so it is started anew: %v\n", err) //nolint:errcheck // as above
+	fmt.Fprintf(stderr, "the running services do not answer, starting new ones: %v\n", err) //nolint:errcheck // as above
 	return nil, end(ctx, stderr)
 }
 

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -19,16 +18,17 @@ import (
 	"sluice/test/localstack"
 )
 
-// usualPort is where people expect LocalStack.
+// usualPort is the port where people expect LocalStack.
 const usualPort = 4566
 
-// How long servers may take to start (which may fetch them) and to end.
+// How long servers may take to start (which may download them) and to end.
 const (
 	startTimeout = 10 * time.Minute
 	stopTimeout  = 20 * time.Second
 )
 
-// startPackages runs serve in the background, in a session of its own, and returns when it is ready. What serve says is said.
+// startPackages runs serve in the background, in its own session, copies its output and returns when
+// the servers are ready.
 func startPackages(ctx context.Context, stderr io.Writer) (*state, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -59,14 +59,14 @@ func startPackages(ctx context.Context, stderr io.Writer) (*state, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for {
-		_, _ = io.Copy(stderr, said) // what is not shown is in the log
+		_, _ = io.Copy(stderr, said) // the log has it too
 		if s, err := load(); s != nil || err != nil {
 			return s, err
 		}
 		select {
 		case err := <-ended:
 			_, _ = io.Copy(stderr, said)
-			return nil, fmt.Errorf("starting them: %w; %s has what they said", err, log.Name())
+			return nil, fmt.Errorf("starting them: %w; see %s", err, log.Name())
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), cmd.Process.Signal(syscall.SIGTERM))
 		case <-time.After(100 * time.Millisecond):
@@ -74,7 +74,8 @@ func startPackages(ctx context.Context, stderr io.Writer) (*state, error) {
 	}
 }
 
-// serve starts the servers, says where they are, and holds them until it is told to end or LocalStack ends.
+// serve starts the servers, saves where they are, and holds them until a signal or until LocalStack
+// ends.
 func serve(ctx context.Context, stderr io.Writer) (err error) {
 	unlock, err := hold()
 	if err != nil {
@@ -87,7 +88,7 @@ func serve(ctx context.Context, stderr io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, database.Stop()) }()
-	port, err := freePort(usualPort)
+	port, err := localstack.FreePort(usualPort)
 	if err != nil {
 		return err
 	}
@@ -122,7 +123,7 @@ func serve(ctx context.Context, stderr io.Writer) (err error) {
 func stopPackages(ctx context.Context, stderr io.Writer) error {
 	pid := holder()
 	if pid == 0 {
-		fmt.Fprintln(stderr, "nothing runs") //nolint:errcheck // there is nobody left to tell
+		fmt.Fprintln(stderr, "nothing runs") //nolint:errcheck // nowhere to report it
 		return nil
 	}
 	process, err := os.FindProcess(pid)
@@ -134,7 +135,7 @@ func stopPackages(ctx context.Context, stderr io.Writer) error {
 	}
 	for deadline := time.Now().Add(stopTimeout); holder() == pid; {
 		if time.Now().After(deadline) {
-			fmt.Fprintln(stderr, "it does not end by itself: killed") //nolint:errcheck // as above
+			fmt.Fprintln(stderr, "it does not stop: killed") //nolint:errcheck // as above
 			return process.Kill()
 		}
 		select {
@@ -147,45 +148,23 @@ func stopPackages(ctx context.Context, stderr io.Writer) error {
 	return nil
 }
 
-// lockFile has the number of the process that holds the servers, and its lock, which tells a living process from another one that
-// got its number.
+// lockFile returns the file with the id of the process that holds the servers. The process locks it, so
+// that another process with the same id is not taken for it.
 func lockFile() string { return path("services.lock") }
 
-// turn waits until no other start is under way.
-func turn(ctx context.Context) (unlock func(), err error) {
-	file, err := os.OpenFile(path("start.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil {
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), file.Close())
-		}
-	}
-	return func() { _ = file.Close() }, nil
-}
-
-// hold makes this process the one that holds the servers.
+// hold marks this process as the one that holds the servers.
 func hold() (unlock func(), err error) {
-	file, err := os.OpenFile(lockFile(), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if unlock, err = localstack.TryLock(lockFile()); err != nil {
+		return nil, fmt.Errorf("another process starts or holds the servers: %w", err)
+	}
+	if err := os.WriteFile(lockFile(), []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		unlock()
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(errors.New("another process starts or holds them"), file.Close())
-	}
-	if err := file.Truncate(0); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	if _, err := file.WriteString(strconv.Itoa(os.Getpid())); err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return func() { _ = file.Close() }, nil
+	return unlock, nil
 }
 
-// holder is the process that holds the servers, 0 for none.
+// holder returns the id of the process that holds the servers, 0 for none.
 func holder() (pid int) {
 	file, err := os.Open(lockFile())
 	if err != nil {
@@ -193,7 +172,7 @@ func holder() (pid int) {
 	}
 	defer file.Close()
 	if syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
-		return 0 // nobody holds it; closing gives the lock back
+		return 0 // nobody holds it; closing the file releases the lock
 	}
 	text, err := io.ReadAll(file)
 	if err != nil {
@@ -201,18 +180,4 @@ func holder() (pid int) {
 	}
 	pid, _ = strconv.Atoi(strings.TrimSpace(string(text)))
 	return pid
-}
-
-// freePort returns the port if it is free, else another one that is.
-func freePort(port int) (string, error) {
-	l, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	if err != nil {
-		l, err = net.Listen("tcp4", "127.0.0.1:0")
-	}
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	_, free, err := net.SplitHostPort(l.Addr().String())
-	return free, err
 }

@@ -15,14 +15,14 @@ const (
 	deadName  = "logins-dead"
 )
 
-// What local work wants of the queue: a message that fails comes back soon. As in the template, it may come back often: what is rejected
-// goes to the dead-letter queue at once.
+// For local work, a message that fails comes back soon. As in the template it may come back often, since
+// rejected messages go to the dead-letter queue at once.
 const (
 	visibilitySeconds = "30"
 	maxReceives       = 200
 )
 
-// createQueues makes both queues, or finds them as they are.
+// createQueues creates both queues, unless they exist.
 func (s *state) createQueues(ctx context.Context) (err error) {
 	sqs := localstack.NewClient(s.Endpoint)
 	create := func(name string, attributes map[string]string) string {
@@ -36,7 +36,7 @@ func (s *state) createQueues(ctx context.Context) (err error) {
 		if err != nil {
 			return ""
 		}
-		// Of a container's, the host may be one that only it knows.
+		// A container may answer with a host name that only it knows.
 		u, parseErr := url.Parse(made.QueueUrl)
 		if err = parseErr; err != nil {
 			return ""

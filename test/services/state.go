@@ -18,7 +18,7 @@ import (
 	"sluice/test/localstack"
 )
 
-// Where it keeps what it knows; git ignores it. The state holds the password of a database on loopback.
+// Git ignores this folder. The state has the password of a database on loopback.
 const (
 	runDir  = ".local/run"
 	logFile = "services.log"
@@ -29,7 +29,7 @@ const (
 	modePackages = "packages"
 )
 
-// state is what runs.
+// state describes the running services.
 type state struct {
 	Mode  string
 	Since time.Time
@@ -45,11 +45,11 @@ func path(name string) string { return filepath.Join(runDir, name) }
 
 func stateFile() string { return path("services.json") }
 
-// load returns what runs, nil for nothing. A state whose process has ended is nothing.
+// load returns the state, nil if nothing runs: also if the process of the state has ended.
 func load() (*state, error) {
 	text, err := os.ReadFile(stateFile())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // nothing runs, and that is no error
+		return nil, nil //nolint:nilnil // that nothing runs is not an error
 	}
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func load() (*state, error) {
 	return s, nil
 }
 
-// save makes the whole of the state visible at once.
+// save writes the state at once, as a whole.
 func (s *state) save() error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -84,7 +84,7 @@ func forget() error {
 	return nil
 }
 
-// check says whether both services answer.
+// check returns an error if one of the services does not answer.
 func (s *state) check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -98,7 +98,7 @@ func (s *state) check(ctx context.Context) error {
 	return localstack.NewClient(s.Endpoint).Healthy(ctx)
 }
 
-// exports are the settings for a shell.
+// exports returns the settings for a shell.
 func (s *state) exports() string {
 	var b strings.Builder
 	for _, setting := range [][2]string{
