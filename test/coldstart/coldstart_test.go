@@ -1,15 +1,14 @@
-// Package coldstart_test measures what a new execution environment costs:
-// from the start of the function's process to its first request for work, and
-// to its first answer, with a Postgres of its own. A hello-world function is
-// measured in the same run, turn by turn, since times of another machine or
-// another minute mean little; and one that links the function's libraries and
-// does nothing with them, which is as near to hello-world as it can get.
+// Package coldstart_test measures the cost of a new execution environment: from the start of the
+// function's process to its first request for work, and to its first answer, with its own Postgres.
+// The same run measures a hello-world function, turn by turn, since times of another machine or
+// another minute mean little; and one that links the function's libraries and does nothing with
+// them, which is as near to hello-world as the function can get.
 //
 //	make coldstart
 //	go test -count=1 -v ./test/coldstart -args -runs 41 -warm 41 -limit 1.5
 //
-// As part of all tests it starts each function a few times and holds that the
-// function reaches for no network before its first event; it judges no time.
+// As part of all tests it starts each function a few times and checks that the function does not
+// use the network before its first event. It judges no time.
 package coldstart_test
 
 import (
@@ -47,10 +46,10 @@ var (
 // keys masks the rows of the measurement.
 const keys = "k1:0123456789abcdef0123456789abcdef"
 
-// aim is the ratio of the first request for work to hello-world's that we want.
+// aim is the ratio of the function's first request for work to hello-world's that we aim for.
 const aim = 1.5
 
-// patience is how long a function may take to ask for work.
+// patience limits the time until a function asks for work.
 const patience = 30 * time.Second
 
 // subject is a function in one configuration.
@@ -120,8 +119,8 @@ func database(t *testing.T) string {
 	return server.URL()
 }
 
-// loginAsUsual has a login cost what it costs elsewhere: the server's own account has a password of one
-// iteration, which is cheap.
+// loginAsUsual makes a login cost what it costs elsewhere: the server's own account has a password
+// with one iteration, which is cheap.
 func loginAsUsual(t *testing.T, url string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -181,7 +180,7 @@ func (s *subject) start(t *testing.T, turn int) {
 	}
 }
 
-// newEvent is good messages that no other event has.
+// newEvent returns an event of good messages that no other event has.
 func newEvent(t *testing.T, turn, size int) []byte {
 	t.Helper()
 	type record struct {
@@ -209,7 +208,8 @@ func newEvent(t *testing.T, turn, size int) []byte {
 	return text
 }
 
-// TestQuietBeforeTheFirstEvent: told of a database, of secrets and of a queue, the function calls none of them before it has work.
+// TestQuietBeforeTheFirstEvent checks that the function, with a database, secrets and a queue
+// configured, calls none of them before its first event.
 func TestQuietBeforeTheFirstEvent(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -318,7 +318,7 @@ func percentile(d []time.Duration, p int) time.Duration {
 	return sorted[(len(sorted)-1)*p/100]
 }
 
-// sizes are those of the binary and of what would be uploaded.
+// sizes returns the sizes of the binary and of its zip file.
 func sizes(t *testing.T, binary string) (plain, zipped int) {
 	t.Helper()
 	text, err := os.ReadFile(binary)

@@ -1,4 +1,5 @@
-// Package container_test checks the container image: its recipe always, what it holds and how it runs when run.sh says so.
+// Package container_test checks the container image: always its recipe, and what it holds and how
+// it runs when run.sh asks for it.
 package container_test
 
 import (
@@ -27,7 +28,8 @@ func readFile(t *testing.T, name string) string {
 	return string(text)
 }
 
-// The builder's Go is a patch of the Go of go.mod, not an older one.
+// TestBuilderIsOfGoMod checks that the builder has a patch release of the Go of go.mod, and not an
+// older one.
 func TestBuilderIsOfGoMod(t *testing.T) {
 	t.Parallel()
 	builder := regexp.MustCompile(`(?m)^ARG GO_VERSION=(\d+\.\d+)\.(\d+)$`).FindStringSubmatch(readFile(t, "Dockerfile"))
@@ -40,7 +42,8 @@ func TestBuilderIsOfGoMod(t *testing.T) {
 	}
 }
 
-// What the last stage says, for machines without an engine to ask: TestImage asks the image itself.
+// TestDockerfile checks the last stage on machines without an engine. TestImage asks the image
+// itself.
 func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	_, stage, ok := strings.Cut(readFile(t, "Dockerfile"), "\nFROM scratch\n")
@@ -63,7 +66,8 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// compose.yaml gives the container as little as it needs, and longer to end than `consume --grace` takes.
+// TestComposeHardensTheService checks that compose.yaml gives the container only what it needs, and
+// longer to stop than `consume --grace` takes.
 func TestComposeHardensTheService(t *testing.T) {
 	t.Parallel()
 	_, service, ok := strings.Cut(readFile(t, "compose.yaml"), "\n  sluice:\n")
@@ -80,7 +84,8 @@ func TestComposeHardensTheService(t *testing.T) {
 	}
 }
 
-// TestContent makes the binary as the Dockerfile does, from the files that .dockerignore lets through.
+// TestContent builds the binary as the Dockerfile does, from the files that .dockerignore lets
+// through.
 func TestContent(t *testing.T) {
 	if os.Getenv("TEST_CONTAINER_CONTENT") == "" {
 		t.Skip("SKIPPED: test/container/run.sh runs it")
@@ -101,7 +106,7 @@ func TestContent(t *testing.T) {
 	checkBinary(t, binary, version)
 }
 
-// copyContext copies what an engine would be given of the repository.
+// copyContext copies what an engine would get of the repository.
 func copyContext(t *testing.T, to string) {
 	t.Helper()
 	var patterns []string
@@ -134,7 +139,8 @@ func copyContext(t *testing.T, to string) {
 	}
 }
 
-// ignored says whether .dockerignore keeps a path away: the last pattern that matches it or a folder above it decides.
+// ignored reports whether .dockerignore excludes a path: the last pattern that matches it, or a
+// folder above it, decides.
 func ignored(name string, patterns []string) bool {
 	out := false
 	for _, pattern := range patterns {
@@ -153,7 +159,8 @@ func ignored(name string, patterns []string) bool {
 	return out
 }
 
-// checkBinary holds that a program needs nothing but a kernel, tells nothing of who built it, and has its version.
+// checkBinary checks that a program needs only a kernel, does not show who built it, and has its
+// version.
 func checkBinary(t *testing.T, binary []byte, version string) {
 	t.Helper()
 	file, err := elf.NewFile(bytes.NewReader(binary))

@@ -27,10 +27,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// image is the one that run.sh has built.
+// image is what run.sh has built.
 type image struct{ engine, name, version string }
 
-// TestImage looks into an image and runs it, on a network that reaches this process: it is the SQS.
+// TestImage looks into an image and runs it, on a network where it reaches this process, which is
+// the SQS.
 func TestImage(t *testing.T) {
 	im := image{os.Getenv("TEST_CONTAINER_ENGINE"), os.Getenv("TEST_CONTAINER_IMAGE"), os.Getenv("TEST_CONTAINER_VERSION")}
 	if im.name == "" {
@@ -49,7 +50,7 @@ func (im image) command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, im.engine, args...)
 }
 
-// docker runs a command of the engine, which must succeed, and returns what it prints.
+// docker runs a command of the engine, which must succeed, and returns its output.
 func (im image) docker(t *testing.T, args ...string) string {
 	t.Helper()
 	code, stdout, stderr := im.run(t, args...)
@@ -113,7 +114,7 @@ func (im image) configuration(t *testing.T) {
 	}
 }
 
-// files holds what is in the image's layers, file by file.
+// files checks what is in the image's layers, file by file.
 func (im image) files(t *testing.T) {
 	content := map[string][]byte{}
 	layer := func(data []byte) {
@@ -179,7 +180,7 @@ func readAll(t *testing.T, r io.Reader) []byte {
 	return data
 }
 
-// hardened is how a container of it can be run.
+// hardened has the options of a container with few rights.
 var hardened = []string{"--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--network", "host"}
 
 func (im image) commands(t *testing.T) {
@@ -200,19 +201,19 @@ func (im image) commands(t *testing.T) {
 	}
 }
 
-// site is a queue, and a database whose table was made by a container.
-type site struct {
+// fixture is a queue, and a database whose table a container made.
+type fixture struct {
 	im    image
 	queue *sqstest.Queue
 	db    *pgtest.DB
 	flags []string
 }
 
-func newSite(t *testing.T, im image) *site {
+func newFixture(t *testing.T, im image) *fixture {
 	t.Helper()
 	sqs := sqstest.New()
 	t.Cleanup(sqs.Close)
-	s := &site{im: im, queue: sqs.Queue("logins", nil), db: pgtest.New(t)}
+	s := &fixture{im: im, queue: sqs.Queue("logins", nil), db: pgtest.New(t)}
 	s.flags = slices.Concat(hardened, []string{
 		"--env", "SQS_URL=" + s.queue.URL, "--env", "PG_URL=" + s.db.URL, "--env", "SLUICE_MASK=sha256", "--env", "AWS_ENDPOINT_URL=" + sqs.URL,
 		"--env", "AWS_REGION=" + sqstest.Region, "--env", "AWS_ACCESS_KEY_ID=test", "--env", "AWS_SECRET_ACCESS_KEY=test",
@@ -222,7 +223,7 @@ func newSite(t *testing.T, im image) *site {
 	return s
 }
 
-// freeAddress is one that nobody listens on, as far as is known.
+// freeAddress returns an address where nobody listens yet.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -233,13 +234,13 @@ func freeAddress(t *testing.T) string {
 	return listener.Addr().String()
 }
 
-func (s *site) put(n int) {
+func (s *fixture) put(n int) {
 	for i := range n {
 		s.queue.Put(sqstest.Message{Body: fmt.Sprintf(`{"user_id":"u-%d","app_version":"2.3.0","device_type":"android","ip":"203.0.113.7","locale":"en","device_id":"593"}`, i)})
 	}
 }
 
-func (s *site) wantStored(t *testing.T, n int) {
+func (s *fixture) wantStored(t *testing.T, n int) {
 	t.Helper()
 	if rows := s.db.Count(t, "SELECT count(*) FROM user_logins"); rows != int64(n) || len(s.queue.Messages()) != 0 {
 		t.Errorf("%d rows, want %d; %d messages in the queue, want none", rows, n, len(s.queue.Messages()))
@@ -270,7 +271,7 @@ func (c service) logs(t *testing.T) string {
 	return stdout + stderr
 }
 
-// stop ends it as engines do, and holds that it ends by itself.
+// stop stops the container as engines do, and checks that it ends by itself.
 func (c service) stop(t *testing.T) {
 	t.Helper()
 	began := time.Now()
@@ -291,9 +292,9 @@ func (c service) eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// As users start it, and as engines end it.
+// consumeForever starts the container as users do, and stops it as engines do.
 func (im image) consumeForever(t *testing.T) {
-	s := newSite(t, im)
+	s := newFixture(t, im)
 	s.put(100)
 	c := im.start(t, s.flags...)
 	c.eventually(t, "healthy", func() bool { return c.state(t, "Health.Status") == "healthy" })
@@ -319,7 +320,7 @@ func (im image) consumeForever(t *testing.T) {
 }
 
 func (im image) consumeUntilEmpty(t *testing.T) {
-	s := newSite(t, im)
+	s := newFixture(t, im)
 	s.put(30)
 	if got := im.docker(t, slices.Concat([]string{"run", "--rm"}, s.flags, []string{im.name, "consume"})...); !strings.HasPrefix(got, "The queue is empty.\n") {
 		t.Errorf("got %q", got)
@@ -327,9 +328,10 @@ func (im image) consumeUntilEmpty(t *testing.T) {
 	s.wantStored(t, 30)
 }
 
-// A consumer that has never reached its queue is not well, and ends when it is told to.
+// withoutQueue checks that a consumer which never reached its queue is unhealthy, and stops when
+// told to.
 func (im image) withoutQueue(t *testing.T) {
-	c := im.start(t, slices.Concat(newSite(t, im).flags, []string{
+	c := im.start(t, slices.Concat(newFixture(t, im).flags, []string{
 		"--env", "AWS_ENDPOINT_URL=http://127.0.0.1:1", "--health-start-period", "1s", "--health-retries", "2",
 	})...)
 	c.eventually(t, "unhealthy", func() bool { return c.state(t, "Health.Status") == "unhealthy" })

@@ -1,7 +1,8 @@
 //go:build localstack
 
-// These tests deploy the repository's template by CloudFormation, and send 500 messages through its queue, mapping and function to a
-// real Postgres, while something happens. `make localstack-test` runs them.
+// Package stack_test deploys the repository's template with CloudFormation, and sends 500 messages
+// through its queue, mapping and function to a real Postgres, while something fails. `make
+// localstack-test` runs the tests.
 package stack_test
 
 import (
@@ -33,7 +34,8 @@ func TestNothingHappens(t *testing.T) {
 	}
 }
 
-// redeliver gives the function messages once more that it has stored: as SQS does when an answer got lost.
+// redeliver sends messages to the function that it has stored already, as SQS does when a response
+// is lost.
 func redeliver(t *testing.T, s *stack, tr *traffic) {
 	t.Helper()
 	sentAt := map[string]string{}
@@ -63,9 +65,10 @@ func redeliver(t *testing.T, s *stack, tr *traffic) {
 	}
 }
 
-// The database is away for so long that good messages would be dead letters, were they not backed off: a receive each time that
-// the queue's visibility of 8 s has passed, four would be spent after 24 s or little more. With back-off the fourth comes after 52 s or
-// more. What meets the outage is one batch: LocalStack polls for one batch after the other.
+// TestDatabaseDown has an outage of the database that would make dead letters of good messages
+// without back-off: at one receive for each visibility timeout of 8 s, the receives would be spent
+// in little more than 24 s. With back-off the fourth receive comes after 52 s or more. The outage
+// meets one batch: LocalStack polls for one batch after the other.
 func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
 	const limit, outage = 4, 36 * time.Second
@@ -86,9 +89,10 @@ func TestDatabaseDown(t *testing.T) {
 	tr.wantAllSettled(t, s)
 }
 
-// A restart of the database under steady traffic costs seconds, although the queue's visibility timeout is the template's: nearly all
-// messages that meet it are stored within half a minute after it is over. The database's clock says when, and what messages took
-// before the restart is what this machine is given on top.
+// TestABlipCostsSeconds checks that a restart of the database under steady traffic costs seconds,
+// with the template's visibility timeout: nearly all messages that meet it are stored within half a
+// minute. Times are the database's. What messages took before the restart is added, for slow
+// machines.
 func TestABlipCostsSeconds(t *testing.T) {
 	t.Parallel()
 	const restart, enough = 6 * time.Second, 30 * time.Second
@@ -141,7 +145,8 @@ func atoi(t *testing.T, text string) int {
 	return n
 }
 
-// The database's password changes, and the secret only follows when the function has met that.
+// TestPasswordRotated changes the database's password. The secret follows only after the function
+// has met the new password.
 func TestPasswordRotated(t *testing.T) {
 	t.Parallel()
 	s, tr := orders().deploy(t)
@@ -157,7 +162,8 @@ func TestPasswordRotated(t *testing.T) {
 	}
 }
 
-// A second mask key comes in the middle. `sluice mask` finds a person's rows from before and after.
+// TestMaskKeyRotated adds a second mask key in the middle. `sluice mask` finds a person's rows
+// from before and after.
 func TestMaskKeyRotated(t *testing.T) {
 	t.Parallel()
 	s, tr := logins().deploy(t)
@@ -195,7 +201,8 @@ func TestMaskKeyRotated(t *testing.T) {
 	}
 }
 
-// A FIFO queue with seven groups, each of which stops at a rejected message and goes on with the next delivery.
+// TestFIFO has a queue with seven groups. Each stops at a rejected message and continues with the
+// next delivery.
 func TestFIFO(t *testing.T) {
 	t.Parallel()
 	k := logins()
@@ -204,7 +211,7 @@ func TestFIFO(t *testing.T) {
 	tr.wantAllSettled(t, s)
 }
 
-// awaitRows waits until the function is at work.
+// awaitRows waits until the function has stored rows.
 func (s *stack) awaitRows(t *testing.T, tr *traffic, least int64) {
 	t.Helper()
 	eventually(t, time.Minute, func() string {
@@ -215,7 +222,7 @@ func (s *stack) awaitRows(t *testing.T, tr *traffic, least int64) {
 	})
 }
 
-// awaitReturned waits until messages were returned so often, all in all.
+// awaitReturned waits until messages were returned that often in total.
 func (s *stack) awaitReturned(t *testing.T, least int) {
 	t.Helper()
 	eventually(t, time.Minute, func() string {

@@ -87,13 +87,13 @@ func prepare(dir string) (err error) {
 	return err
 }
 
-// architecture is the machine's, as Lambda calls it.
+// architecture returns the machine's architecture by its name in Lambda.
 func architecture() string {
 	return map[string]string{"amd64": "x86_64", "arm64": "arm64"}[runtime.GOARCH]
 }
 
-// withCode does what `sam build` and `sam package` do: it builds each function of the template by its target of the Makefile, uploads it
-// as a zip file, and names that as the function's code.
+// withCode does what `sam build` and `sam package` do: it builds each function of the template by
+// its target of the Makefile, uploads it as a zip file, and names that as the function's code.
 func withCode(ctx context.Context, template, dir string) (string, error) {
 	function := regexp.MustCompile(`(?s)\n  (\w+):\n    Type: AWS::Serverless::Function\n.*?\n      CodeUri: (\.)\n`)
 	var b strings.Builder
@@ -146,7 +146,7 @@ func command(name string, args ...string) error {
 	return nil
 }
 
-// stack is the template, deployed.
+// stack is the deployed template.
 type stack struct {
 	name    string
 	outputs map[string]string
@@ -159,20 +159,21 @@ type stack struct {
 	secret string
 }
 
-// settings of the queue that tests cannot wait for as they are in the template.
+// Settings of the queue. Tests cannot wait for those of the template.
 const (
 	visibility = 8 * time.Second // longer than the function tries by itself
 	receives   = 8               // few, so that what is returned too often shows
 )
 
-// deploy deploys the template for a model as the docs say: two roles and their secrets, the stack, tables made by its migrate
-// function, the grants. The table gets a constraint that its model knows nothing of.
+// deploy deploys the template for a model as the docs say: two roles and their secrets, the stack,
+// tables made by its migrate function, the grants. The table gets a constraint that the model does
+// not know.
 func deploy(t *testing.T, k kind, parameters map[string]string) *stack {
 	t.Helper()
 	return deployFor(t, pgtest.New(t), k, parameters)
 }
 
-// deployFor is deploy for a schema that is there.
+// deployFor is deploy for an existing schema.
 func deployFor(t *testing.T, db *pgtest.DB, k kind, parameters map[string]string) *stack {
 	t.Helper()
 	s := &stack{name: "sluice-" + strings.ToLower(rand.Text()[:8]), db: db}
@@ -219,7 +220,7 @@ func (s *stack) set(t *testing.T, attribute, value string) {
 
 const checkName = "not_here"
 
-// create makes the stack. Its functions end with the test.
+// create creates the stack. Its functions end with the test.
 func (s *stack) create(t *testing.T, parameters map[string]string) {
 	t.Helper()
 	in := map[string]string{
@@ -247,8 +248,9 @@ func (s *stack) create(t *testing.T, parameters map[string]string) {
 	t.Logf("deployed template.yaml as %s in %.1f s", s.name, time.Since(began).Seconds())
 }
 
-// remove ends what polls and what runs, so that it does not disturb the next test. LocalStack cannot delete the stack: it misses the
-// resources that a condition left out. It forgets all when it ends.
+// remove ends the mapping and the functions, so that they do not disturb the next test. LocalStack
+// cannot delete the stack, since it does not find the resources that a condition left out. It
+// forgets everything when it ends.
 func (s *stack) remove(t *testing.T) {
 	paths := []string{"/2015-03-31/functions/" + s.name + "-ingest", "/2015-03-31/functions/" + s.name + "-migrate"}
 	if mapping := s.outputs["EventSourceMappingId"]; mapping != "" {
@@ -266,7 +268,7 @@ type description struct {
 	Outputs     []struct{ OutputKey, OutputValue string } `xml:"Outputs>member"`
 }
 
-// await waits for the stack to be there.
+// await waits until the stack is complete.
 func (s *stack) await(t *testing.T) description {
 	t.Helper()
 	var d struct {
@@ -288,7 +290,7 @@ func (s *stack) await(t *testing.T) description {
 	return d.Stack
 }
 
-// failures lists what CloudFormation could not make.
+// failures lists what CloudFormation could not create.
 func (s *stack) failures(t *testing.T) string {
 	var d struct {
 		Events []struct {
@@ -318,7 +320,8 @@ func (s *stack) invoke(t *testing.T, function string, event any) ([]byte, error)
 	return shared.aws.REST(t.Context(), "lambda", http.MethodPost, "/2015-03-31/functions/"+function+"/invocations", body)
 }
 
-// renew ends the function's processes, as every change of its configuration does; the next invocation is a cold start.
+// renew ends the function's processes, as every change of its configuration does. The next
+// invocation is a cold start.
 func (s *stack) renew(t *testing.T) {
 	t.Helper()
 	function := "/2015-03-31/functions/" + s.outputs["IngestFunctionName"]
@@ -341,7 +344,8 @@ func (s *stack) renew(t *testing.T) {
 	})
 }
 
-// rotatePassword gives the role of the function another password, ends its connections, and has the secret follow when between is done.
+// rotatePassword gives the function's role another password, ends its connections, calls between,
+// and then updates the secret.
 func (s *stack) rotatePassword(t *testing.T, between func()) {
 	t.Helper()
 	password := rand.Text()
@@ -353,7 +357,7 @@ func (s *stack) rotatePassword(t *testing.T, between func()) {
 	putSecret(t, s.secret, rotated)
 }
 
-// maskKeys is the secret of the mask keys.
+// maskKeys returns the secret of the mask keys.
 func (s *stack) maskKeys(t *testing.T) map[string]string {
 	t.Helper()
 	var secret struct{ SecretString string }
@@ -365,7 +369,7 @@ func (s *stack) maskKeys(t *testing.T) map[string]string {
 	return keys
 }
 
-// rotateMaskKey adds a key, and makes it the one that masks.
+// rotateMaskKey adds a key and makes it the one that masks.
 func (s *stack) rotateMaskKey(t *testing.T, id string) {
 	t.Helper()
 	keys := s.maskKeys(t)
@@ -373,7 +377,7 @@ func (s *stack) rotateMaskKey(t *testing.T, id string) {
 	putSecret(t, s.outputs["MaskSecretArn"], keys)
 }
 
-// logged is all that the function has written, an event a line.
+// logged returns everything that the function has logged, an event a line.
 func (s *stack) logged(t *testing.T) []string {
 	t.Helper()
 	var lines []string
@@ -418,7 +422,7 @@ func (s *stack) metrics(t *testing.T) map[string]int {
 	return sums
 }
 
-// login is a URL as a secret in the form of RDS.
+// login returns a URL as a secret in the form of RDS.
 func login(t *testing.T, databaseURL string) map[string]any {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -459,7 +463,7 @@ func call(t *testing.T, service, action string, in, out any) {
 	}
 }
 
-// eventually waits until nothing is missing any more.
+// eventually waits until nothing is missing.
 func eventually(t *testing.T, most time.Duration, missing func() string) {
 	t.Helper()
 	for deadline := time.Now().Add(most); ; time.Sleep(200 * time.Millisecond) {
@@ -473,7 +477,7 @@ func eventually(t *testing.T, most time.Duration, missing func() string) {
 	}
 }
 
-// sluice runs the command line with the settings, and returns what it prints.
+// sluice runs the command line with the settings and returns its output.
 func sluice(t *testing.T, stdin string, settings map[string]string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), shared.sluice, args...)

@@ -16,13 +16,13 @@ import (
 	"github.com/google/uuid"
 )
 
-// canary marks every personal value that is sent: no log and no reason may hold it.
+// canary is in every personal value that is sent. No log and no reason may have it.
 const canary = "canary-4d1f"
 
-// loginNet is what all addresses begin with, which cannot hold the mark.
+// loginNet is the start of every address. Addresses cannot have the canary.
 const loginNet = "203.0.113."
 
-// message is one to send, and what must become of it.
+// message is a message to send, and what must become of it.
 type message struct {
 	body string
 	// key is what the row of a good one has in the column keyColumn; "" stands for the id that SQS gives it.
@@ -35,7 +35,7 @@ type message struct {
 
 func (m *message) good() bool { return m.reason == "" }
 
-// kind of messages: a model, and bodies for it.
+// kind is a model, and bodies for it.
 type kind struct {
 	model     string
 	keyColumn string // tells rows from each other
@@ -47,7 +47,7 @@ type kind struct {
 
 func kinds() []kind { return []kind{logins(), orders()} }
 
-// logins have their key from SQS: the same body sent twice is two messages, and two rows.
+// logins have their key from SQS: the same body sent twice is two messages and two rows.
 func logins() kind {
 	return kind{
 		model: "user_logins", keyColumn: "message_id", selects: "sent_at, message_id", check: "device_type <> 'toaster'",
@@ -79,11 +79,11 @@ func logins() kind {
 	}
 }
 
-// Seven people log in, so that a pseudonym stands in many rows.
+// Seven people log in, so that a mask is in many rows.
 func loginIP(i int) string     { return loginNet + strconv.Itoa(100+i%7) }
 func loginDevice(i int) string { return fmt.Sprintf("%s-%d", canary, i%7) }
 
-// orders have their key in the body: every fifth is sent twice, and is one row.
+// orders have their key in the body: every fifth is sent twice and is one row.
 func orders() kind {
 	return kind{
 		model: "orders", keyColumn: "order_id", selects: "order_id", check: "total >= 0",
@@ -127,7 +127,7 @@ func jsonText(v any) string {
 	return string(text)
 }
 
-// traffic is all that was sent to a stack.
+// traffic is everything that was sent to a stack.
 type traffic struct {
 	kind kind
 	// groups is how many message groups there are, 0 for a queue without.
@@ -135,7 +135,7 @@ type traffic struct {
 	sent   []message
 }
 
-// send sends messages from number `from` on, each with an attribute of its sender.
+// send sends messages from number from on, each with an attribute of its sender.
 func (tr *traffic) send(t *testing.T, s *stack, from, count int) {
 	t.Helper()
 	for n := from; n < from+count; n += 10 {
@@ -177,9 +177,9 @@ func (tr *traffic) send(t *testing.T, s *stack, from, count int) {
 	}
 }
 
-// wantAllSettled waits for the queue to be empty, and checks what became of every message: good ones have one row for each key, all
-// others are in the dead-letter queue with their reason, and nothing else is in either place. No log and no reason holds a personal
-// value.
+// wantAllSettled waits until the queue is empty, and checks what became of every message: good
+// messages have one row for each key, all others are in the dead-letter queue with their reason,
+// and nothing else is in either place. No log and no reason has a personal value.
 func (tr *traffic) wantAllSettled(t *testing.T, s *stack) {
 	t.Helper()
 	began := time.Now()
@@ -198,8 +198,8 @@ func (tr *traffic) wantAllSettled(t *testing.T, s *stack) {
 	t.Logf("settled %.1f s after the last step: %d sent, %v", time.Since(began).Seconds(), len(tr.sent), s.metrics(t))
 }
 
-// awaitEmpty waits until the queue is found empty three times in a row: a message that is being received while LocalStack counts is
-// neither visible nor in flight for it.
+// awaitEmpty waits until the queue is empty three times in a row: a message that is being received
+// while LocalStack counts is neither visible nor in flight for it.
 func awaitEmpty(t *testing.T, s *stack) {
 	t.Helper()
 	empty := 0
@@ -218,7 +218,7 @@ func awaitEmpty(t *testing.T, s *stack) {
 
 func tail(lines []string) string { return strings.Join(lines[max(0, len(lines)-12):], "") }
 
-// left is how many messages a queue holds, in whatever state.
+// left returns how many messages a queue holds, in any state.
 func left(t *testing.T, queueURL string) (n int) {
 	t.Helper()
 	var answer struct{ Attributes map[string]string }
@@ -233,7 +233,7 @@ func left(t *testing.T, queueURL string) (n int) {
 	return n
 }
 
-// rows counts the rows there must be, by key.
+// rows counts the expected rows by key.
 func (tr *traffic) rows() map[string]int {
 	want := map[string]int{}
 	for _, m := range tr.sent {
@@ -259,7 +259,7 @@ func (tr *traffic) wantRows(t *testing.T, s *stack) {
 	}
 }
 
-// deadLetter is a rejected message, as far as it matters.
+// deadLetter is a rejected message, without what does not matter here.
 type deadLetter struct {
 	Reason, Field, Model, Constraint string
 	Body                             any // JSON, which LocalStack writes anew, or text
@@ -321,7 +321,7 @@ func (tr *traffic) wantDeadLetters(t *testing.T, s *stack) {
 	t.Logf("%d rows; dead letters: %s", len(tr.rows()), strings.Join(list, ", "))
 }
 
-// value is a body for a comparison.
+// value returns a body for a comparison.
 func value(body string) any {
 	var v any
 	if json.Unmarshal([]byte(body), &v) != nil {
@@ -335,7 +335,7 @@ type received struct {
 	MessageAttributes   map[string]struct{ StringValue string }
 }
 
-// drain takes all out of a queue that nobody else reads.
+// drain receives all messages of a queue that nobody else reads.
 func drain(t *testing.T, queueURL string) (all []received) {
 	t.Helper()
 	for left(t, queueURL) > 0 {
