@@ -336,8 +336,8 @@ func TestTheDeadlineHasPassedAlready(t *testing.T) {
 		t.Errorf("got error %v, want %v", o.err, context.Canceled)
 	}
 	o.verdicts(verdicts{unproven: "1-3"})
-	if got := s.stored(); got != "" || s.proxy.Flights() != 0 {
-		t.Errorf("stored %q with %d flights, want nothing", got, s.proxy.Flights())
+	if got := s.stored(); got != "" || s.proxy.RoundTrips() != 0 {
+		t.Errorf("stored %q with %d flights, want nothing", got, s.proxy.RoundTrips())
 	}
 }
 

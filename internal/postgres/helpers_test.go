@@ -202,7 +202,7 @@ func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *ou
 	s.proxy.Reset()
 	result, err := s.store.Insert(ctx, b)
 	s.watching.Wait()
-	o := &outcome{TB: s.TB, Result: result, err: err, flights: s.proxy.Flights(), ids: ids}
+	o := &outcome{TB: s.TB, Result: result, err: err, flights: s.proxy.RoundTrips(), ids: ids}
 	if len(result.Verdicts) != b.Len() {
 		s.Fatalf("got %d verdicts on %d rows", len(result.Verdicts), b.Len())
 	}

@@ -42,7 +42,7 @@ func TestAColdBatchCostsTheConnectionAndOneFlight(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		connecting := s.proxy.Flights()
+		connecting := s.proxy.RoundTrips()
 		if err := conn.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -19,8 +19,8 @@ import (
 
 const flood = 20_000
 
-// No other test runs meanwhile. The rate of the bare client, which only receives and deletes, is as fast as any consumer of the
-// emulator can be; all share the machine.
+// TestTwentyThousand runs alone. No consumer of the emulator can be faster than the bare client,
+// which only receives and deletes. Both share the machine.
 func TestTwentyThousand(t *testing.T) {
 	small := newFixture(t, nil)
 	small.sluice(t, logins(0, flood/10), "send", "-")
@@ -40,14 +40,14 @@ func TestTwentyThousand(t *testing.T) {
 	}
 	batch := consume.Defaults().BatchSize
 	rate := flood / took.Seconds()
-	// An emulator that is slower gives batches that are not full within their linger.
+	// A slower emulator gives batches that are not full within their linger.
 	if most := flood/batch*11/10 + 1; got.Transactions > most && rate > 500 {
 		t.Errorf("%d transactions for %d messages, want %d at most with --batch-size %d", got.Transactions, flood, most, batch)
 	}
 	if peak > smallPeak*3/2+16<<10 {
 		t.Errorf("%d KiB of memory for %d messages, and %d KiB for %d: it is not flat", peak, flood, smallPeak, flood/10)
 	}
-	// The aim is 0.8; two runs one after the other on a shared machine are not that exact.
+	// The aim is 0.8, but two runs one after the other on a shared machine vary.
 	if float64(got.PerSecond) < 0.4*rate {
 		t.Errorf("%d messages a second, and a client that only receives and deletes has %.0f", got.PerSecond, rate)
 	}
@@ -55,7 +55,7 @@ func TestTwentyThousand(t *testing.T) {
 		flood, got.PerSecond, rate, float64(got.PerSecond)/rate, got.Transactions, peak>>10, smallPeak>>10, flood/10)
 }
 
-// consumeAll consumes until the queue is empty, and says how much memory that took at most, in KiB.
+// consumeAll consumes until the queue is empty and returns the peak memory in KiB.
 func consumeAll(t *testing.T, s *fixture) (got summary, peak int64) {
 	t.Helper()
 	p := s.start(t, "", "consume", "--json")
@@ -68,7 +68,7 @@ func consumeAll(t *testing.T, s *fixture) (got summary, peak int64) {
 	return got, usage.Maxrss
 }
 
-// receiveAndDelete is what the bare client takes.
+// receiveAndDelete returns the time that the bare client takes.
 func receiveAndDelete(t *testing.T, s *fixture) time.Duration {
 	t.Helper()
 	client, err := sqs.NewClient(t.Context(), credentials.Environment(s.settings))
@@ -86,7 +86,8 @@ func receiveAndDelete(t *testing.T, s *fixture) time.Duration {
 	return took
 }
 
-// The consumer is killed (kill -9) 50 times while 20,000 messages flow: every row is there once.
+// TestKilled kills the consumer (kill -9) 50 times while 20,000 messages flow: every row is there
+// once.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	const kills = 50
@@ -120,7 +121,8 @@ func TestKilled(t *testing.T) {
 	t.Logf("killed %d times with %d messages in flight altogether, %d of %d rows were there then", kills, inFlight, before, all)
 }
 
-// The emulator stops for 30 s, in the middle of calls, and goes on: the consumer recovers by itself.
+// TestEmulatorStops stops the emulator for 30 s, in the middle of calls: the consumer recovers by
+// itself.
 func TestEmulatorStops(t *testing.T) {
 	t.Parallel()
 	const n, outage = 4000, 30 * time.Second

@@ -33,8 +33,9 @@ func decodeText(t *testing.T, text string, v any) {
 	}
 }
 
-// What docs/commands.md says of local work, with the commands that it names: `make start`, the exports that it prints,
-// `sluice send`, `make run`, `make stop`. TEST_SAMPLE names the 100 sample bodies; without them, events/bodies.jsonl is sent.
+// TestLocalWork does what docs/commands.md says of local work, with the commands that it names:
+// `make start`, the exports that it prints, `sluice send`, `make run`, `make stop`. TEST_SAMPLE
+// names the 100 sample bodies; without it the test sends events/bodies.jsonl.
 func TestLocalWork(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".local", "run", "services.json")); err == nil {
 		t.Fatal("`make start` has services running, which this test would use and end: `make stop` first")
@@ -83,7 +84,7 @@ func TestLocalWork(t *testing.T) {
 	s.wantCount(t, s.settings["SQS_URL"], 0)
 }
 
-// rowsOf are the rows as lines, sorted.
+// rowsOf returns the rows as lines, sorted.
 func rowsOf(t *testing.T, url string) []string {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), url)
@@ -104,7 +105,7 @@ func rowsOf(t *testing.T, url string) []string {
 	return lines
 }
 
-// sampleHash is the one of the sample's rows, sorted.
+// sampleHash is the hash of the sample's sorted rows.
 const sampleHash = "6c5b41258ecee60513ed4a49bda2937b898e402bef1c8989fbdeb909d63e4e84"
 
 func makeTarget(t *testing.T, environ []string, target string) (stdout string) {
@@ -122,7 +123,8 @@ func makeTarget(t *testing.T, environ []string, target string) (stdout string) {
 	return string(out)
 }
 
-// The login and the mask keys come from Secrets Manager; the password is rotated while messages flow.
+// TestSecretsManager has the login and the mask keys in Secrets Manager, and rotates the password
+// while messages flow.
 func TestSecretsManager(t *testing.T) {
 	t.Parallel()
 	const n = 3000

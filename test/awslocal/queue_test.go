@@ -36,7 +36,8 @@ func (p peeked) reasons() map[string]int {
 
 type redriven struct{ Sent, Deleted, Meant int }
 
-// What is malformed, and what the database refuses, reaches the dead-letter queue with its reason; mended, it is driven back and stored.
+// TestRejectedAndRedriven checks that invalid messages, and those that the database refuses, reach
+// the dead-letter queue with their reason, and are stored when they are fixed and redriven.
 func TestRejectedAndRedriven(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {
@@ -93,7 +94,7 @@ func rejectedAndRedriven(t *testing.T, s *fixture, send []string) {
 	}
 	s.wantRows(t, good+refused)
 
-	// The malformed ones go around once more: a FIFO queue must not take them for the ones it has had.
+	// The invalid messages go around once more: a FIFO queue must not take them for duplicates.
 	if back := decode[redriven](t, s, "redrive", "--json"); back.Sent != len(malformed) || back.Deleted != len(malformed) {
 		t.Errorf("got %+v, want %d sent and deleted", back, len(malformed))
 	}
@@ -111,7 +112,8 @@ func rejectedAndRedriven(t *testing.T, s *fixture, send []string) {
 	}
 }
 
-// 20 groups, bad messages among them, connections that break, two consumers: every group's rows came in its order.
+// TestFIFOGroupsKeepTheirOrder has 20 groups with bad messages, connections that break, and two
+// consumers: the rows of every group come in its order.
 func TestFIFOGroupsKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	const groups, each = 20, 24
@@ -196,7 +198,8 @@ func TestManyConsumers(t *testing.T) {
 	}
 }
 
-// SIGTERM at random: nothing is in flight when the process has ended, and nothing is lost.
+// TestStopped sends SIGTERM at random: nothing is in flight when the process has ended, and nothing
+// is lost.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	const n, stops = 3000, 8
@@ -208,7 +211,8 @@ func TestStopped(t *testing.T) {
 		time.Sleep(time.Duration(rand.IntN(400)) * time.Millisecond)
 		p.signal(syscall.SIGTERM)
 		p.exits(0)
-		// A message that is handed out to a client that has gone stays in flight in an emulator: SQS's answer is then nobody's.
+		// An emulator may hand out a message to a client that has gone; it stays in flight, since
+		// nobody reads the response.
 		if counts := s.count(t, s.queue); counts[1] != 0 {
 			t.Errorf("%d messages are in flight", counts[1])
 		}

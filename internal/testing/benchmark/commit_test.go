@@ -1,6 +1,5 @@
-// Package benchmark_test measures what no package alone can: the way from
-// bodies to committed rows, beside other ways, interleaved in one run so that
-// the ratios hold on a noisy machine.
+// Package benchmark_test measures what needs several packages: the way from bodies to committed
+// rows, beside other ways, interleaved in one run so that the ratios hold on a noisy machine.
 package benchmark_test
 
 import (
@@ -41,8 +40,8 @@ func userLogins(t testing.TB) *model.Model {
 	return m
 }
 
-// logins makes n messages that are new in each round, sent a millisecond
-// apart from the number first on.
+// logins returns n messages that are new in each round, sent a millisecond apart from number first
+// on.
 func logins(n, first int) []message.Message {
 	messages := make([]message.Message, n)
 	for i := range messages {

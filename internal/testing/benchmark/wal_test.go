@@ -12,10 +12,9 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// BenchmarkWAL prints the bytes of write-ahead log for each row that is
-// inserted into an empty table and into one of millions of rows: the key
-// grows at its end, so they hardly differ. The server of package localpg
-// writes no full-page images, which would depend on its checkpoints.
+// BenchmarkWAL prints the bytes of write-ahead log for each row that is inserted into an empty
+// table and into one of millions of rows: the key grows at its end, so they hardly differ. The
+// server of package localpg writes no full-page images, which would depend on its checkpoints.
 func BenchmarkWAL(b *testing.B) {
 	const old, batches, size = 3_000_000, 40, 1000
 	db := pgtest.New(b)
@@ -52,7 +51,7 @@ func BenchmarkWAL(b *testing.B) {
 	}
 }
 
-// walBytes is how much log the server has written.
+// walBytes returns how much log the server has written.
 func walBytes(b *testing.B, conn *pgx.Conn) int64 {
 	b.Helper()
 	var n int64

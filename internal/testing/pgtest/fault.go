@@ -2,16 +2,17 @@ package pgtest
 
 import "bytes"
 
-// A Fault is what happens to all connections of a proxy when one of them comes to a position. Connections that are opened
-// later are sound again, unless it stays.
+// A Fault breaks all connections of a proxy when one of them reaches a position. Connections that
+// are opened later work, unless the fault stays.
 type Fault struct {
 	At  Position
 	How How
-	// Stays makes new connections meet it too, until Mend: they are refused, or swallowed.
+	// Stays breaks new connections too, until Mend: they are refused, or everything they send is
+	// lost.
 	Stays bool
 }
 
-// How is how a connection breaks.
+// How is the way in which a connection breaks.
 type How uint8
 
 // The ways in which a connection breaks.
@@ -20,13 +21,13 @@ const (
 	Close How = iota
 	// Abort resets it (RST).
 	Abort
-	// Swallow loses all that either side sends from then on, and its end. Both sides stay open until a Cut or Mend, as
-	// with a peer that no network leads to any more.
+	// Swallow loses everything that either side sends from then on, and its end. Both sides stay
+	// open until a Cut or Mend, as with a peer that the network no longer reaches.
 	Swallow
 )
 
-// A Position is a place in what clients send or are sent, counted from Plan on over all sessions. (Cancel requests
-// have none.)
+// A Position is a place in what clients send or receive, counted from Plan on over all sessions.
+// Cancel requests have none.
 type Position struct {
 	ofClient bool
 	left     int // bytes or answers before it
@@ -35,11 +36,11 @@ type Position struct {
 	strike func(left *int, b []byte, ended []frame) int
 }
 
-// AfterClientBytes is when so many bytes of clients have been forwarded, and before any answer to the last of them. Zero is
-// when a client wants to send its first byte.
+// AfterClientBytes is the position after n bytes of clients, before any answer to the last of them.
+// Zero is when a client wants to send its first byte.
 func AfterClientBytes(n int) Position { return Position{true, n, strikeAfterBytes} }
 
-// AfterServerBytes is when so many bytes of servers have been forwarded.
+// AfterServerBytes is the position after n bytes of servers.
 func AfterServerBytes(n int) Position { return Position{false, n, strikeAfterBytes} }
 
 func strikeAfterBytes(left *int, b []byte, _ []frame) int {
@@ -50,15 +51,16 @@ func strikeAfterBytes(left *int, b []byte, _ []frame) int {
 	return *left
 }
 
-// BeforeAnswer is before the end of the nth answer (ReadyForQuery): the server has done what was asked, and committed it
-// if there was no BEGIN, and the client does not hear of it. The set-up of a session is an answer too.
+// BeforeAnswer is the position before the end of the nth answer (ReadyForQuery): the server has
+// done what the client asked, and committed it if there was no BEGIN, and the client does not learn
+// of it. Setting up a session is an answer too.
 func BeforeAnswer(n int) Position {
 	return Position{false, n, func(left *int, _ []byte, ended []frame) int {
 		return nthAnswer(left, ended, func(m frame) int { return m.start })
 	}}
 }
 
-// AfterAnswer is after the nth answer, between two round trips.
+// AfterAnswer is the position after the nth answer, between two round trips.
 func AfterAnswer(n int) Position {
 	return Position{false, n, func(left *int, _ []byte, ended []frame) int {
 		return nthAnswer(left, ended, func(m frame) int { return m.end })
@@ -76,7 +78,8 @@ func nthAnswer(left *int, ended []frame, side func(frame) int) int {
 	return -1
 }
 
-// BeforeStatement is before a client's statement of exactly this text, which is not forwarded.
+// BeforeStatement is the position before a client's statement of exactly this text, which does not
+// reach the server.
 func BeforeStatement(sql string) Position {
 	return Position{true, 0, func(_ *int, _ []byte, ended []frame) int {
 		for _, m := range ended {
@@ -88,7 +91,7 @@ func BeforeStatement(sql string) Position {
 	}}
 }
 
-// statement is the text of a message that has one.
+// statement returns the text of a message that has one.
 func statement(m frame) (text []byte, ok bool) {
 	text, rest, ok := bytes.Cut(m.text, []byte{0})
 	switch {
@@ -102,8 +105,8 @@ func statement(m frame) (text []byte, ok bool) {
 	}
 }
 
-// BeforeTag is before a server's CommandComplete of this tag. After "COMMIT" all is committed, and the client does not
-// hear of it.
+// BeforeTag is the position before a server's CommandComplete of this tag. With "COMMIT" everything
+// is committed, and the client does not learn of it.
 func BeforeTag(tag string) Position {
 	return Position{false, 0, func(_ *int, _ []byte, ended []frame) int {
 		for _, m := range ended {
@@ -115,7 +118,7 @@ func BeforeTag(tag string) Position {
 	}}
 }
 
-// Plan makes the fault strike once, when its position comes. It replaces a fault that has not struck yet.
+// Plan makes the fault strike once, at its position. It replaces a fault that has not struck yet.
 func (p *Proxy) Plan(f Fault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -129,8 +132,8 @@ func (p *Proxy) Planned() bool {
 	return p.fault != nil
 }
 
-// Mend ends all that Plan, Refuse and Silence have begun. It cuts the connections that are lost, as the kernels of both
-// sides do in the end.
+// Mend ends what Plan, Refuse and Silence began. It cuts the connections that are lost, as the
+// kernels of both sides do in the end.
 func (p *Proxy) Mend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -143,8 +146,8 @@ func (p *Proxy) Mend() {
 	p.wake.Broadcast()
 }
 
-// strikes asks the planned fault about b, which a session is about to forward. It returns what is to be forwarded, and
-// the fault if that comes then. It needs the proxy's mu.
+// strikes asks the planned fault about b, which a session is about to forward. It returns what to
+// forward, and the fault if it strikes. The caller holds mu.
 func (p *Proxy) strikes(s *session, ofClient bool, b []byte, ended []frame) ([]byte, *Fault) {
 	f := p.fault
 	if f == nil || f.At.ofClient != ofClient || s.isCancel {
@@ -158,7 +161,7 @@ func (p *Proxy) strikes(s *session, ofClient bool, b []byte, ended []frame) ([]b
 	return b[:n], f
 }
 
-// breakBy breaks all connections as a fault says, if there is one.
+// breakBy breaks all connections as the fault says. f may be nil.
 func (p *Proxy) breakBy(f *Fault) {
 	if f == nil {
 		return

@@ -80,7 +80,8 @@ func TestPositions(t *testing.T) {
 	}
 }
 
-// TestAPositionAtTheEndOfAFlow lets all of three round trips pass, so that the connection breaks while it is idle.
+// TestAPositionAtTheEndOfAFlow lets all of three round trips pass, so that the connection breaks
+// while it is idle.
 func TestAPositionAtTheEndOfAFlow(t *testing.T) {
 	t.Parallel()
 	db, proxy, conn := throughProxy(t)

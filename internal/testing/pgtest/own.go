@@ -12,25 +12,25 @@ import (
 	"sluice/internal/localpg"
 )
 
-// awaitLimit bounds each wait for a server. Nothing takes so long that does not hang.
+// awaitLimit limits each wait for a server. Whatever takes longer hangs.
 const awaitLimit = time.Minute
 
-// Server is a server of one test's own: the test may end it, start it again, and change what a server
-// has only once. It ends with the test, and its data go with it.
+// Server is a server for one test: the test may stop it, start it again, and change what a server
+// has only once. It ends with the test and its data are deleted.
 type Server struct {
 	local *localpg.Server
 }
 
-// ServerConfig is what a server of one's own is to have; the zero value is fine.
+// ServerConfig configures NewServer. The zero value is valid.
 type ServerConfig struct {
 	// Parameters are settings of the server, name to value.
 	Parameters map[string]string
-	// Network is one more address to listen on, and the network of those who may connect to it.
+	// Network is one more address to listen on, and the network that may connect to it.
 	Network netip.Prefix
 }
 
-// NewServer starts a server of the version that TEST_POSTGRES_VERSION asks for, also where
-// TEST_DATABASE_URL names one: that is nobody's own. It skips the test with -short.
+// NewServer starts a server of the version in TEST_POSTGRES_VERSION. It never uses the server of
+// TEST_DATABASE_URL, which others share. It skips the test with -short.
 func NewServer(t testing.TB, config ServerConfig) *Server {
 	t.Helper()
 	if testing.Short() {
@@ -44,7 +44,7 @@ func NewServer(t testing.TB, config ServerConfig) *Server {
 	return owned(t, local, err)
 }
 
-// owned has a server stop with the test.
+// owned stops a server with the test.
 func owned(t testing.TB, local *localpg.Server, err error) *Server {
 	t.Helper()
 	if err != nil {
@@ -58,10 +58,10 @@ func owned(t testing.TB, local *localpg.Server, err error) *Server {
 	return &Server{local: local}
 }
 
-// URL is the superuser's.
+// URL returns the superuser's URL.
 func (s *Server) URL() string { return s.local.URL() }
 
-// New is pgtest.New for this server. The schema goes with the server, and nobody looks for
+// New is pgtest.New for this server. The schema goes with the server, and nothing checks for
 // transactions that were left open.
 func (s *Server) New(t testing.TB, statements ...string) *DB {
 	t.Helper()
@@ -72,8 +72,8 @@ func (s *Server) New(t testing.TB, statements ...string) *DB {
 	return db
 }
 
-// Has is a schema of another server as this one has it: the server itself after it was started again,
-// or its standby.
+// Has returns a schema of another server as this one has it: after this server was started again,
+// or on its standby.
 func (s *Server) Has(t testing.TB, db *DB) *DB {
 	t.Helper()
 	here, there := parse(t, s.URL()), parse(t, db.URL)
@@ -92,7 +92,7 @@ func parse(t testing.TB, text string) *url.URL {
 	return u
 }
 
-// Log returns what the server has written to its log.
+// Log returns the server's log.
 func (s *Server) Log(t testing.TB) string {
 	t.Helper()
 	text, err := s.local.Log()
@@ -102,10 +102,10 @@ func (s *Server) Log(t testing.TB) string {
 	return string(text)
 }
 
-// Crash ends the server at once. Resume starts it again.
+// Crash kills the server. Resume starts it again.
 func (s *Server) Crash() { s.local.Crash() }
 
-// Shutdown ends the server in an orderly way. Resume starts it again.
+// Shutdown stops the server in an orderly way. Resume starts it again.
 func (s *Server) Shutdown(t testing.TB) {
 	t.Helper()
 	if err := s.local.Shutdown(); err != nil {
@@ -113,7 +113,7 @@ func (s *Server) Shutdown(t testing.TB) {
 	}
 }
 
-// Resume starts a server again that has ended. It may have another URL then.
+// Resume starts a server that was stopped. Its URL may change.
 func (s *Server) Resume(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), awaitLimit)
@@ -123,14 +123,14 @@ func (s *Server) Resume(t testing.TB) {
 	}
 }
 
-// Command is a program that runs as the server's account in the directory of its data, one of
-// Postgres's own if the server's binaries have it.
+// Command returns a command that runs as the server's account in its data directory: one of
+// Postgres's programs if the server's binaries have it.
 func (s *Server) Command(t testing.TB, program string, args ...string) *exec.Cmd {
 	return s.local.Command(t.Context(), program, args...)
 }
 
-// await waits until a query of the superuser's answers with true. On a server that has just started
-// or been promoted that takes a moment.
+// await waits until a query of the superuser returns true. On a server that has just started or
+// been promoted that takes a moment.
 func (s *Server) await(t testing.TB, what, sql string) {
 	t.Helper()
 	url := with(t, s.URL(), nil, "public", helperName)
@@ -141,17 +141,17 @@ func (s *Server) await(t testing.TB, what, sql string) {
 	}
 }
 
-// Pair is a primary and its one standby, which it waits for at every COMMIT: synchronous_standby_names
-// is set on it. Once promoted, the standby waits for nobody.
+// Pair is a primary and its synchronous standby: each COMMIT waits for the standby. Once promoted,
+// the standby waits for nobody.
 //
-// The helpers of a schema on the primary (db.Exec and its like) do not wait for the standby.
+// The helpers of a schema on the primary (db.Exec and the others) do not wait for the standby.
 type Pair struct {
 	Primary, Standby *Server
 
 	stopped bool // the standby is
 }
 
-// standbyName is what the standby calls itself.
+// standbyName is the application_name of the standby.
 const standbyName = "standby"
 
 // NewPair starts a primary and a standby that follows it. It skips the test with -short.
@@ -173,7 +173,7 @@ func (p *Pair) awaitStandby(t testing.TB) {
 	p.Primary.await(t, "the standby follows", "SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'sync'")
 }
 
-// StopStandby ends the standby. From then on no COMMIT of the primary is confirmed by it.
+// StopStandby kills the standby. From then on it confirms no COMMIT of the primary.
 func (p *Pair) StopStandby(t testing.TB) {
 	t.Helper()
 	p.Standby.Crash()
@@ -181,7 +181,7 @@ func (p *Pair) StopStandby(t testing.TB) {
 	p.Primary.await(t, "the primary has noticed that the standby is gone", "SELECT count(*) = 0 FROM pg_stat_replication")
 }
 
-// ResumeStandby starts the standby again, and returns when COMMITs are confirmed.
+// ResumeStandby starts the standby again and returns when it confirms COMMITs.
 func (p *Pair) ResumeStandby(t testing.TB) {
 	t.Helper()
 	p.Standby.Resume(t)
@@ -189,8 +189,8 @@ func (p *Pair) ResumeStandby(t testing.TB) {
 	p.awaitStandby(t)
 }
 
-// FailOver crashes the primary for good and promotes the standby, which may run or be stopped. What
-// the primary alone had is lost.
+// FailOver kills the primary for good and promotes the standby, which may run or be stopped. What
+// only the primary had is lost.
 func (p *Pair) FailOver(t testing.TB) {
 	t.Helper()
 	p.Primary.Crash()

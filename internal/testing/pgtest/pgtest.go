@@ -1,9 +1,9 @@
-// Package pgtest gives a test a real Postgres: a schema of its own on a server that all tests of the process share, and
-// a proxy to count what goes over the wire and to break it.
+// Package pgtest gives a test a real Postgres: its own schema on a server that all tests of the
+// process share, and a proxy that counts round trips and breaks connections.
 //
-// The server is TEST_DATABASE_URL if that is set (it must be a superuser's, and the database is best an empty one).
-// Otherwise package localpg starts one: with the binaries of the machine, or with fetched ones of the major version
-// in TEST_POSTGRES_VERSION. When no server can be had, the test fails.
+// The server is TEST_DATABASE_URL if that is set (a superuser's URL, best of an empty database).
+// Otherwise package localpg starts one: with the binaries of the machine, or with downloaded ones
+// of the major version in TEST_POSTGRES_VERSION. If there is no server, the test fails.
 //
 //	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 //
@@ -16,15 +16,16 @@
 //		if got := db.Count(t, "SELECT count(*) FROM logins"); got != 1 { … }
 //	}
 //
-// Tests with schemas of their own may run in parallel. What a server has only once (roles, settings of the database) they
-// share: make a role with Role, and change nothing else. A test that must has a database of its own (NewDatabase), or a
-// server (NewServer), also to end it, or a primary and its synchronous standby (NewPair).
+// Tests with their own schemas may run in parallel. They share what a server has only once (roles,
+// settings of the database): make roles with Role, and change nothing else. A test that must change
+// more has its own database (NewDatabase), its own server (NewServer), which it may also stop, or a
+// primary with a synchronous standby (NewPair).
 //
-// When a test ends, pgtest looks for connections that it left in a transaction, which would mean a leak in the code
-// under test, and fails the test for each. It knows them by their application_name, which db.URL sets: code
-// that sets another one is not looked at.
+// When a test ends, pgtest looks for connections that the test left in a transaction, which would
+// mean a leak in the code under test, and fails the test for each. It knows them by the
+// application_name in db.URL; it does not see code that sets another one.
 //
-// Only tests import it. It starts no migrations and knows nothing of sluice's tables.
+// Only tests import it. It runs no migrations and knows nothing of sluice's tables.
 package pgtest
 
 import (
@@ -42,24 +43,26 @@ import (
 )
 
 const (
-	// helperTimeout bounds each helper, so that a lock that a test forgot fails it instead of hanging it.
+	// helperTimeout limits each helper, so that a lock that a test forgot fails it instead of
+	// hanging it.
 	helperTimeout = 30 * time.Second
 
-	// leakGrace is how long a connection may take to end its transaction after the test has: the server notices a
-	// closed connection a moment later.
+	// leakGrace is how long a connection may take to end its transaction after the test: the server
+	// notices a closed connection a moment later.
 	leakGrace = 15 * time.Second
 
-	// helperName is the application_name of this package's own connections, to tell them from the test's.
+	// helperName is the application_name of this package's own connections, which tells them from
+	// the test's.
 	helperName = "pgtest"
 )
 
-// DB is a schema of one test, and a user of it. Its helpers fail the test on an error; they may be used from several
-// goroutines, each call having a connection of its own, and in a test's cleanup.
+// DB is a schema of one test, and a user of it. Its helpers fail the test on an error. They may run
+// in several goroutines, since each call has its own connection, and in a test's cleanup.
 type DB struct {
-	// URL connects as User, with Schema as the only one on the search_path. It works for pgx and for psql.
+	// URL connects as User, with only Schema on the search_path. It works for pgx and for psql.
 	URL string
 
-	// Schema is the name of the schema, User that of the user. Neither needs quotes in SQL.
+	// Schema is the name of the schema, User the name of the user. Neither needs quotes in SQL.
 	Schema string
 	User   string
 
@@ -68,8 +71,8 @@ type DB struct {
 	own         bool   // the server is the test's own, and goes with all that is in it
 }
 
-// New makes a schema with what the statements create in it, or skips the test with -short. It is dropped, with all that
-// is in it, when the test ends.
+// New makes a schema with what the statements create in it, or skips the test with -short. It drops
+// the schema when the test ends.
 func New(t testing.TB, statements ...string) *DB {
 	t.Helper()
 	if testing.Short() {
@@ -86,8 +89,8 @@ func New(t testing.TB, statements ...string) *DB {
 	return db
 }
 
-// NewDatabase is New with a database of its own, for what a database has only once: extensions, settings, statistics. The
-// options are those of CREATE DATABASE. The schema is public.
+// NewDatabase is New with its own database, for what a database has only once: extensions,
+// settings, statistics. The options are those of CREATE DATABASE. The schema is public.
 func NewDatabase(t testing.TB, options string, statements ...string) *DB {
 	t.Helper()
 	if testing.Short() {
@@ -123,9 +126,9 @@ func newDB(t testing.TB, admin string, own bool) *DB {
 	return db
 }
 
-// Role makes a role that may log in and use the schema, and nothing else but what the statements of grants give it
-// (nil: nothing). They are executed by the owner of the schema. The result is the same schema, used by that role; the
-// role is dropped when the test ends.
+// Role makes a role that may log in and use the schema, with no rights except those that the
+// statements of grants give it (nil: none). The owner of the schema executes them. Role returns the
+// same schema for that role, and drops the role when the test ends.
 //
 //	reader := db.Role(t, func(role string) []string { return []string{"GRANT SELECT ON logins TO " + role} })
 func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
@@ -170,19 +173,19 @@ func (db *DB) Exec(t testing.TB, sql string, args ...any) {
 	execute(t, db.helperURL(t, db.URL), sql, args...)
 }
 
-// Count returns the one integer that a query answers with.
+// Count returns the integer that a query returns.
 func (db *DB) Count(t testing.TB, sql string, args ...any) int64 {
 	t.Helper()
 	return count(t, db.helperURL(t, db.URL), sql, args...)
 }
 
-// Rows returns a query's rows, each value as the text that psql would show, NULL as "NULL".
+// Rows returns a query's rows. Each value is the text that psql would show, NULL is "NULL".
 func (db *DB) Rows(t testing.TB, sql string, args ...any) [][]string {
 	t.Helper()
 	return rows(t, db.helperURL(t, db.URL), sql, args...)
 }
 
-// Conn opens a connection, which is closed when the test ends.
+// Conn opens a connection and closes it when the test ends.
 func (db *DB) Conn(t testing.TB) *pgx.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout)
@@ -199,13 +202,14 @@ func (db *DB) Conn(t testing.TB) *pgx.Conn {
 	return conn
 }
 
-// Version is the server's version as a number: 180003 for 18.3.
+// Version returns the server's version as a number: 180003 for 18.3.
 func (db *DB) Version(t testing.TB) int {
 	t.Helper()
 	return int(db.Count(t, versionQuery))
 }
 
-// helperURL is a URL for a connection of this package's own. A standby that is away keeps none of them waiting.
+// helperURL returns a URL for a connection of this package. Such connections do not wait for a
+// standby.
 func (db *DB) helperURL(t testing.TB, base string) string {
 	t.Helper()
 	if db.own {
@@ -214,7 +218,7 @@ func (db *DB) helperURL(t testing.TB, base string) string {
 	return with(t, base, nil, db.Schema, helperName)
 }
 
-// endSessions fails the test for each of its connections that is in a transaction and stays in it, and ends them all.
+// endSessions ends the test's connections, and fails the test for each that stays in a transaction.
 func (db *DB) endSessions(t testing.TB) {
 	t.Helper()
 	admin := db.helperURL(t, db.admin)
@@ -269,7 +273,7 @@ func rows(t testing.TB, url, sql string, args ...any) (all [][]string) {
 	return all
 }
 
-// do runs work on a connection of its own: tests break connections, and one that was kept might be among them.
+// do runs work on its own connection: tests break connections, and might break one that was kept.
 func do(t testing.TB, url, sql string, work func(context.Context, *pgx.Conn) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout) // not t.Context: cleanups come here too
@@ -284,8 +288,8 @@ func do(t testing.TB, url, sql string, work func(context.Context, *pgx.Conn) err
 	}
 }
 
-// with returns the URL with another user (nil: the same), schema and application_name. The search_path goes into the
-// options, which both pgx and libpq understand, and so do more options.
+// with returns the URL with another user (nil: the same), schema and application_name. The
+// search_path goes into the options, which both pgx and libpq understand, and so do more options.
 func with(t testing.TB, base string, user *url.Userinfo, schema, application string, more ...string) string {
 	t.Helper()
 	u, err := url.Parse(base)
@@ -310,10 +314,11 @@ func with(t testing.TB, base string, user *url.Userinfo, schema, application str
 	return u.String()
 }
 
-// encodeQuery encodes for libpq too, which takes a plus for a plus.
+// encodeQuery encodes for libpq too, which does not read a plus as a space.
 func encodeQuery(q url.Values) string { return strings.ReplaceAll(q.Encode(), "+", "%20") }
 
-// identifier turns a test's name into what SQL takes for a name without quotes, short enough to leave room.
+// identifier turns a test's name into a name that needs no quotes in SQL, short enough to add to
+// it.
 func identifier(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
@@ -324,8 +329,8 @@ func identifier(name string) string {
 	return name[:min(len(name), 36)]
 }
 
-// uniqueName adds to a name what makes it unique on a server that several processes share. Twice added to an
-// identifier, it is still within Postgres's 63 bytes.
+// uniqueName makes a name unique on a server that several processes share. Even applied twice to an
+// identifier, it stays within Postgres's 63 bytes.
 func uniqueName(prefix string) string {
 	return prefix + "_" + strings.ToLower(rand.Text()[:10])
 }

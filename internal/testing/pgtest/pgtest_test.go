@@ -134,7 +134,7 @@ func TestNothingIsLeftOnTheServer(t *testing.T) {
 	}
 }
 
-// recorder is a test in a test: what it reports is kept, and its cleanups are run when the outer test says so.
+// recorder is a test in a test: it keeps what is reported, and the outer test runs its cleanups.
 type recorder struct {
 	testing.TB
 	errors   []string

@@ -13,31 +13,32 @@ import (
 	"time"
 )
 
-// Proxy is a TCP proxy in front of a Postgres server. It counts flights and breaks connections in the ways in which
-// networks and fail-overs do. All methods may be called at any time, from any goroutine.
+// Proxy is a TCP proxy in front of a Postgres server. It counts round trips, and breaks connections
+// as networks and fail-overs do. Its methods may be called at any time, from any goroutine.
 type Proxy struct {
-	// URL is the server's URL, by way of the proxy and without TLS.
+	// URL is the server's URL through the proxy, without TLS.
 	URL string
 
 	listener net.Listener
 	running  sync.WaitGroup
 
-	mu       sync.Mutex
-	target   string
-	wake     *sync.Cond // when silent or a session's cut has changed
-	sessions map[*session]bool
-	closed   bool
-	flights  int
-	cancels  int
-	delay    time.Duration
-	silent   bool
-	refusing bool
-	deafens  bool   // new sessions will hear no answer
-	fault    *Fault // planned; nil when there is none
-	losing   bool   // new sessions are lost
+	mu         sync.Mutex
+	target     string
+	wake       *sync.Cond // when silent or a session's isCut changes
+	sessions   map[*session]bool
+	closed     bool
+	roundTrips int
+	cancels    int
+	delay      time.Duration
+	silent     bool
+	refusing   bool
+	deafens    bool   // new sessions get no answers
+	fault      *Fault // planned; nil when there is none
+	losing     bool   // new sessions are lost
 }
 
-// NewProxy starts a proxy in front of the server that the URL names. It ends, and cuts its connections, with the test.
+// NewProxy starts a proxy in front of the server of the URL. It ends with the test and cuts its
+// connections.
 func NewProxy(t testing.TB, serverURL string) *Proxy {
 	t.Helper()
 	u, target := parseTarget(t, serverURL)
@@ -76,40 +77,42 @@ func parseTarget(t testing.TB, serverURL string) (u *url.URL, target string) {
 	return u, net.JoinHostPort(u.Hostname(), port)
 }
 
-// Flights is the number of times, over all sessions since the last Reset, that a client sent something after
-// it had been answered all that it had asked before: the round trips that it waited for. A pipeline that is sent at once
-// is one flight, also if the first answers arrive before its end has been sent; so is a COPY. (What a client sends
-// in many writes, or in one of many megabytes, cannot always be told from several flights.) Opening a session with a
-// password (SCRAM) takes three, closing it none. Cancel requests, on connections of their own, are not counted here.
-func (p *Proxy) Flights() int {
+// RoundTrips returns how often, over all sessions since the last Reset, a client sent something
+// after it had received every answer that it had asked for. A pipeline that is sent at once is one
+// round trip, even if the first answers arrive before its end has been sent; so is a COPY. (What a
+// client sends in many writes, or in one of many megabytes, cannot always be told from several
+// round trips.) Opening a session with a password (SCRAM) takes three, closing it none. Cancel
+// requests, which have their own connections, do not count.
+func (p *Proxy) RoundTrips() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.flights
+	return p.roundTrips
 }
 
-// Cancels is the number of cancel requests since the last Reset.
+// Cancels returns the number of cancel requests since the last Reset.
 func (p *Proxy) Cancels() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cancels
 }
 
-// Reset sets Flights and Cancels to 0.
+// Reset sets RoundTrips and Cancels to 0.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flights, p.cancels = 0, 0
+	p.roundTrips, p.cancels = 0, 0
 }
 
-// SetDelay delays all that is sent from now on by d, in each direction: a round trip takes 2 d longer.
+// SetDelay delays everything that is sent from now on by d, in each direction: a round trip takes 2
+// d longer.
 func (p *Proxy) SetDelay(d time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.delay = d
 }
 
-// Silence makes the server a silent peer: connections stay open, new ones are accepted, and nothing is forwarded, not
-// even the end of a connection. Resume forwards what has come meanwhile, and goes on.
+// Silence makes the server silent: connections stay open, new ones are accepted, and nothing is
+// forwarded, not even the end of a connection. Resume forwards what has arrived meanwhile.
 func (p *Proxy) Silence() { p.setSilent(true) }
 
 // Resume ends a Silence.
@@ -122,15 +125,15 @@ func (p *Proxy) setSilent(silent bool) {
 	p.wake.Broadcast()
 }
 
-// Refuse makes the proxy close new connections at once, or (false) accept them again.
+// Refuse makes the proxy close new connections at once, or with false accept them again.
 func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refusing = refuse
 }
 
-// Redirect sends new connections to the server that another URL names, as a fail-over does. Those that are open stay
-// with the old one: Cut them.
+// Redirect sends new connections to the server of another URL, as a fail-over does. Open ones stay
+// with the old server: Cut them.
 func (p *Proxy) Redirect(t testing.TB, serverURL string) {
 	t.Helper()
 	_, target := parseTarget(t, serverURL)
@@ -139,8 +142,9 @@ func (p *Proxy) Redirect(t testing.TB, serverURL string) {
 	p.target = target
 }
 
-// Cut closes both sides of all connections. New ones are accepted, also the one by which pgx, having lost a connection,
-// asks the server to cancel its statement: Refuse them first if the statement is to run to its end.
+// Cut closes both sides of all connections. New ones are accepted, also the one by which pgx, after
+// losing a connection, asks the server to cancel its statement: Refuse first if the statement is to
+// finish.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -150,12 +154,13 @@ func (p *Proxy) Cut() {
 	p.wake.Broadcast()
 }
 
-// CutAfterClientBytes makes a Cut when clients' sessions have sent n more bytes, or more than that. Exactly n are
+// CutAfterClientBytes cuts when clients' sessions have sent n more bytes, or more. Exactly n are
 // forwarded, and no answer to the last of them is.
 func (p *Proxy) CutAfterClientBytes(n int) { p.Plan(Fault{At: AfterClientBytes(n)}) }
 
-// DropServerBytes swallows all that the server answers from now on, on the connections that are open now; what clients
-// send is still forwarded. So an answer gets lost: drop, let the client commit, see that the row is there, and Cut.
+// DropServerBytes loses everything that the server sends from now on, on the connections that are
+// open; what clients send is still forwarded. So an answer gets lost: drop, let the client commit,
+// see that the row is there, and Cut.
 func (p *Proxy) DropServerBytes() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -164,8 +169,9 @@ func (p *Proxy) DropServerBytes() {
 	}
 }
 
-// DropAnswers swallows, on connections that are opened from now on, all that the server sends after it has set them up,
-// so that even the first answer of a connection gets lost; (false) lets those that are opened later hear again.
+// DropAnswers loses, on connections that are opened from now on, everything that the server sends
+// after it has set them up, so that even the first answer gets lost. With false, connections that
+// are opened later work again.
 func (p *Proxy) DropAnswers(drop bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -208,7 +214,7 @@ type session struct {
 	dropping       bool
 	isDeaf         bool // drops when it is set up
 
-	isCancel   bool // it carries one cancel request: not counted among the flights
+	isCancel   bool // it carries one cancel request: not counted as a round trip
 	isStarted  bool // the startup message has been counted
 	isReady    bool // the server has been ready for a query
 	fromClient framer
@@ -216,7 +222,7 @@ type session struct {
 	toServer   framer
 	isOpened   bool // the startup message has been forwarded
 	owed       int  // answers (each ends with ReadyForQuery) that the client has asked for and has not got
-	turn       bool // the client has got all that it asked for: what it sends next is a new flight
+	turn       bool // the client has got all that it asked for: what it sends next is a new round trip
 }
 
 // cut needs the proxy's mu.
@@ -280,8 +286,8 @@ type parcel struct {
 	due   time.Time
 }
 
-// relay moves what comes from one side to the other, and then its end. Reading and writing are apart, so that a delay
-// delays, and does not slow down.
+// relay forwards what one side sends to the other, and then its end. It reads and writes in two
+// goroutines, so that a delay does not reduce the throughput.
 func (p *Proxy) relay(s *session, from io.Reader, to net.Conn, came, send func(*session, []byte)) {
 	parcels := make(chan parcel, 256)
 	var writer sync.WaitGroup
@@ -330,7 +336,7 @@ func (p *Proxy) awaitSound(s *session) bool {
 	return !s.isCut && !s.isLost
 }
 
-// awaitCut waits until a lost session is cut: neither side hears of the other's end before.
+// awaitCut waits until a lost session is cut: before that neither side learns of the other's end.
 func (p *Proxy) awaitCut(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -339,7 +345,7 @@ func (p *Proxy) awaitCut(s *session) {
 	}
 }
 
-// clientSent counts what a client has sent, when it has sent it.
+// clientSent counts what a client sends.
 func (p *Proxy) clientSent(s *session, b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -349,10 +355,10 @@ func (p *Proxy) clientSent(s *session, b []byte) {
 		return
 	case !s.isStarted: // the startup message has no type, so the framer must not see it
 		s.isStarted = true
-		p.flights++
+		p.roundTrips++
 		return
 	case s.turn && !bytes.Equal(b, terminate):
-		p.flights++
+		p.roundTrips++
 	}
 	s.turn = false
 	for _, m := range s.fromClient.scan(b) {
@@ -376,9 +382,9 @@ func (p *Proxy) forward(s *session, b []byte) {
 	p.breakBy(struck)
 }
 
-// deliver writes to the client, up to a planned fault, and notes before it does, so ahead of all that the client may do
-// about it, whether it is the client's turn then. It is not while the client is still sending: within a message, or with
-// bytes under way.
+// deliver writes to the client, up to a planned fault. Before that, so ahead of everything that the
+// client may do about it, it notes whether it is the client's turn. It is not while the client is
+// still sending: within a message, or with bytes on the way.
 func (p *Proxy) deliver(s *session, b []byte) {
 	p.mu.Lock()
 	if s.isDeaf && s.isReady && s.fromServer.between() {
@@ -404,7 +410,7 @@ func (p *Proxy) deliver(s *session, b []byte) {
 	p.breakBy(struck)
 }
 
-// frame is a message that is complete, where it lies in the bytes that completed it, and how its body begins.
+// frame is a complete message: where it is in the bytes that completed it, and how its body begins.
 type frame struct {
 	kind       byte
 	start, end int // a start before those bytes is 0
@@ -414,13 +420,13 @@ type frame struct {
 // maxText is how much of a message's body a framer keeps.
 const maxText = 64
 
-// framer finds the messages in one direction of a session, however they are cut into reads. Each has a byte of type and
-// four of length, which count themselves.
+// framer finds the messages in one direction of a session, however reads cut them. Each has one
+// byte of type and four of length, which include themselves.
 type framer struct {
 	header [5]byte
 	filled int    // bytes of header that have come
 	body   int    // bytes of the message's rest that have not
-	text   []byte // the begin of what has come of it
+	text   []byte // the start of its body
 	start  int    // of the message in the bytes that are scanned
 }
 
@@ -452,20 +458,20 @@ func (f *framer) scan(b []byte) (ended []frame) {
 	return ended
 }
 
-// between says that the last message was complete.
+// between reports whether the last message is complete.
 func (f *framer) between() bool { return f.filled == 0 }
 
-// terminate is the message by which a client says goodbye; no answer is waited for.
+// terminate is the message that ends a session. It has no answer.
 var terminate = []byte{'X', 0, 0, 0, 4}
 
-// The codes in the place of a protocol version, by which the first message is something else than a startup.
+// Codes that the first message may have instead of a protocol version: then it is not a startup.
 const (
 	cancelRequest = 80877102
 	sslRequest    = 80877103
 	gssRequest    = 80877104
 )
 
-// readStartup reads a client's first message, after having declined encryption if it asks for it.
+// readStartup reads a client's first message and declines encryption if the client asks for it.
 func readStartup(client net.Conn) ([]byte, error) {
 	for {
 		head := make([]byte, 8)

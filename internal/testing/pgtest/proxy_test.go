@@ -13,8 +13,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// throughProxy returns an empty table `things (name text)`, a proxy before it, and a connection through the proxy, whose
-// flights so far are forgotten.
+// throughProxy returns an empty table `things (name text)`, a proxy before it, and a connection
+// through the proxy whose round trips so far are not counted.
 func throughProxy(t *testing.T) (*pgtest.DB, *pgtest.Proxy, *pgx.Conn) {
 	t.Helper()
 	db := pgtest.New(t)
@@ -27,7 +27,7 @@ func throughProxy(t *testing.T) (*pgtest.DB, *pgtest.Proxy, *pgx.Conn) {
 
 const insert = "INSERT INTO things VALUES ('a thing')"
 
-// count is the number of rows, by another connection than the one under test.
+// count returns the number of rows, by another connection than the one under test.
 func count(t *testing.T, db *pgtest.DB) int64 {
 	t.Helper()
 	return db.Count(t, "SELECT count(*) FROM things")
@@ -114,7 +114,7 @@ func TestFlights(t *testing.T) {
 			if err := tt.work(t.Context(), conn); err != nil {
 				t.Fatal(err)
 			}
-			if got := proxy.Flights(); got != tt.want {
+			if got := proxy.RoundTrips(); got != tt.want {
 				t.Errorf("Flights() = %d, want %d", got, tt.want)
 			}
 		})
@@ -125,14 +125,14 @@ func TestFlightsAreSummedOverSessions(t *testing.T) {
 	t.Parallel()
 	_, proxy, conn := throughProxy(t)
 	connect(t, proxy.URL)
-	opening := proxy.Flights()
+	opening := proxy.RoundTrips()
 	if opening < 1 || opening > 3 { // by the server's way of authenticating
 		t.Errorf("opening a session took %d flights, want 1 to 3", opening)
 	}
 	if _, err := conn.Exec(t.Context(), insert); err != nil {
 		t.Fatal(err)
 	}
-	if got := proxy.Flights(); got != opening+1 {
+	if got := proxy.RoundTrips(); got != opening+1 {
 		t.Errorf("Flights() = %d, want %d", got, opening+1)
 	}
 }
@@ -152,7 +152,7 @@ func TestCancelsAreNoFlights(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "the cancelled statement", <-result, "57014")
-	if flights, cancels := proxy.Flights(), proxy.Cancels(); flights != 1 || cancels != 1 {
+	if flights, cancels := proxy.RoundTrips(), proxy.Cancels(); flights != 1 || cancels != 1 {
 		t.Errorf("%d flights and %d cancels, want 1 and 1", flights, cancels)
 	}
 }
@@ -168,7 +168,7 @@ func TestDelay(t *testing.T) {
 	if took := time.Since(begin); took < 60*time.Millisecond {
 		t.Errorf("a flight took %v, want 60ms at least", took)
 	}
-	if got := proxy.Flights(); got != 1 {
+	if got := proxy.RoundTrips(); got != 1 {
 		t.Errorf("Flights() = %d, want 1", got)
 	}
 }
@@ -245,7 +245,8 @@ func TestCutAfterClientBytes(t *testing.T) {
 	}
 }
 
-// awaitEnd waits until the server has noticed that the test's connections are gone, and has done what they asked for.
+// awaitEnd waits until the server has noticed the end of the test's connections and has done what
+// they asked for.
 func awaitEnd(t *testing.T, db *pgtest.DB) {
 	t.Helper()
 	for db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", db.Schema) != 0 {
@@ -320,7 +321,7 @@ func TestRefuse(t *testing.T) {
 	connect(t, proxy.URL)
 }
 
-// wantLost wants an error that says nothing of what the server did.
+// wantLost checks for an error that says nothing about what the server did.
 func wantLost(t *testing.T, err error) {
 	t.Helper()
 	var answer *pgconn.PgError

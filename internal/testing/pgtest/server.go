@@ -16,8 +16,8 @@ import (
 	"sluice/internal/localpg"
 )
 
-// shared is the server of this test process. A server takes a second to start and every test wants one, so there is
-// one for all of them, and as tests have no common parent, it can only live here.
+// shared is the server of this test process. A server takes a second to start and every test needs
+// one, so there is one for all. Tests have no common parent, so it can only live here.
 var shared struct {
 	once sync.Once
 	url  string // of a superuser
@@ -25,7 +25,8 @@ var shared struct {
 	err  error
 }
 
-// serverURL starts the server at the first call. A test that gets none fails; none is ever skipped.
+// serverURL starts the server on the first call. A test without a server fails; none is ever
+// skipped.
 func serverURL(t testing.TB) string {
 	t.Helper()
 	shared.once.Do(func() { shared.url, shared.stop, shared.err = obtain() })
@@ -35,11 +36,12 @@ func serverURL(t testing.TB) string {
 	return shared.url
 }
 
-// Main runs the tests of a package and stops the server that they started, if they did:
+// Main runs the tests of a package and stops the server, if they started one:
 //
 //	func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 //
-// On Linux a server ends with its test process in any case; Main ends it in an orderly way, and removes its data.
+// On Linux a server ends with its test process in any case. Main stops it in an orderly way and
+// deletes its data.
 func Main(m *testing.M) int {
 	code := m.Run()
 	if shared.stop == nil {
@@ -66,7 +68,7 @@ func obtain() (url string, stop func() error, err error) {
 	return s.URL(), s.Stop, nil
 }
 
-// checkServer refuses a server that is not what the environment asks for, rather than test the wrong one.
+// checkServer returns an error if the server is not the one that the environment asks for.
 func checkServer(ctx context.Context, url, version string) error {
 	if !strings.HasPrefix(url, "postgres://") && !strings.HasPrefix(url, "postgresql://") {
 		return errors.New("TEST_DATABASE_URL is not a URL that starts with postgres://")

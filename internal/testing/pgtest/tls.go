@@ -19,8 +19,9 @@ import (
 	"time"
 )
 
-// TLS puts TLS in front of the server of a URL. It returns the URL with the address of the front and parameters that ask
-// for TLS, as in sslmode=require, and a file with the certificate of the front, which is for loopback addresses.
+// TLS puts TLS in front of the server of a URL. It returns the URL with the address of the front
+// and the given parameters (such as sslmode=require), and a file with the front's certificate,
+// which is for loopback addresses.
 func TLS(t testing.TB, databaseURL string) (with func(parameters url.Values) string, roots string) {
 	t.Helper()
 	u := parse(t, databaseURL)
@@ -54,7 +55,8 @@ func TLS(t testing.TB, databaseURL string) (with func(parameters url.Values) str
 	}, roots
 }
 
-// SelfSigned makes a certificate for hosts, names or addresses, that is valid on the day before until.
+// SelfSigned makes a certificate for hosts (names or addresses) that is valid on the day before
+// until.
 func SelfSigned(t testing.TB, until time.Time, hosts ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -79,7 +81,7 @@ func SelfSigned(t testing.TB, until time.Time, hosts ...string) tls.Certificate 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// decrypt speaks TLS to a client, and clear text to the server.
+// decrypt speaks TLS with a client and plain text with the server.
 func decrypt(c net.Conn, config *tls.Config, address string) {
 	defer c.Close()
 	if _, err := io.ReadFull(c, make([]byte, 8)); err != nil { // SSLRequest

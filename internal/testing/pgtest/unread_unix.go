@@ -7,7 +7,8 @@ import (
 	"syscall"
 )
 
-// hasUnread says whether bytes of the peer have come that nobody has read yet, without waiting for any.
+// hasUnread reports whether bytes of the peer have arrived that nobody has read yet. It does not
+// wait.
 func hasUnread(conn net.Conn) (unread bool) {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {

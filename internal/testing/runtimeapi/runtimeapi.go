@@ -1,9 +1,8 @@
-// Package runtimeapi is a small stand-in of the Lambda runtime API, under
-// which the real binary of a function runs: it hands out events and takes the
-// answers. Tests and measurements import it.
+// Package runtimeapi is a small stand-in for Lambda's runtime API. The real binary of a function
+// runs under it: it hands out events and receives the answers. Tests and measurements import it.
 //
-// Source of the protocol: the Lambda Developer Guide, "Using the Lambda
-// runtime API for custom runtimes".
+// The protocol is in the Lambda Developer Guide, "Using the Lambda runtime API for custom
+// runtimes".
 package runtimeapi
 
 import (
@@ -23,9 +22,9 @@ import (
 	"time"
 )
 
-// Answer is what became of one event.
+// Answer is the result of one event.
 type Answer struct {
-	// Body is the answer, or the error's JSON when Failed.
+	// Body is the answer, or the error's JSON if Failed.
 	Body   []byte
 	Failed bool
 }
@@ -43,9 +42,8 @@ type Function struct {
 	requests int
 }
 
-// Start runs a binary under a runtime API of its own. env is its whole
-// environment but for the variables that Lambda sets; timeout is what each
-// invocation is told that it has.
+// Start runs a binary under its own runtime API. env is its whole environment, except the variables
+// that Lambda sets. timeout is the time that each invocation is told it has.
 func Start(ctx context.Context, binary string, env []string, timeout time.Duration, output io.Writer) (*Function, error) {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -78,8 +76,8 @@ func Start(ctx context.Context, binary string, env []string, timeout time.Durati
 	return f, nil
 }
 
-// register answers a function that asks for SIGTERM before the end, which it
-// does by being an extension without events.
+// register answers a function that registers as an extension without events, which makes Lambda
+// send it SIGTERM before the end.
 func register(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Lambda-Extension-Identifier", "00000000-0000-4000-8000-000000000000")
 	w.WriteHeader(http.StatusOK)
@@ -114,10 +112,10 @@ func (f *Function) answer(failed bool) http.HandlerFunc {
 	}
 }
 
-// Polled is closed when the function first asks for work.
+// Polled returns a channel that is closed when the function first asks for work.
 func (f *Function) Polled() <-chan struct{} { return f.polled }
 
-// Send hands out an event. The answer comes through Answers.
+// Send hands out an event. The answer arrives in Answers.
 func (f *Function) Send(event []byte) error {
 	select {
 	case f.events <- event:
@@ -127,10 +125,10 @@ func (f *Function) Send(event []byte) error {
 	}
 }
 
-// Answers are what the function answered, in order.
+// Answers returns the answers of the function, in order.
 func (f *Function) Answers() <-chan Answer { return f.answers }
 
-// Exited is closed when the process has ended.
+// Exited returns a channel that is closed when the process has ended.
 func (f *Function) Exited() <-chan struct{} { return f.exited }
 
 // Invoke sends an event and waits for its answer.
@@ -149,7 +147,7 @@ func (f *Function) Invoke(event []byte) (Answer, error) {
 // Terminate asks the process to end, as Lambda does before a shutdown.
 func (f *Function) Terminate() error { return f.cmd.Process.Signal(syscall.SIGTERM) }
 
-// Kill ends the process at once (kill -9) and its runtime API.
+// Kill kills the process (kill -9) and ends its runtime API.
 func (f *Function) Kill() {
 	_ = f.cmd.Process.Kill() // it may have ended
 	<-f.exited

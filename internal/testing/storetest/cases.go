@@ -17,7 +17,7 @@ import (
 	"sluice/internal/model"
 )
 
-// The words of outcomes.
+// The words for outcomes.
 const (
 	stored    = "stored"
 	rejected  = "rejected"
@@ -26,7 +26,7 @@ const (
 	operator  = "returned operator"
 )
 
-// What makes a database refuse a login with the locale xx, or any row.
+// SQL that makes a database refuse a login with the locale xx, or any row.
 const (
 	knownLocale  = "ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale NOT LIKE 'xx%')"
 	localeNeeded = "ALTER TABLE user_logins ALTER COLUMN locale SET NOT NULL"
@@ -363,7 +363,7 @@ var cases = []struct {
 	}},
 }
 
-// passes reports whether an error is one that passes by itself.
+// passes reports whether an error is transient.
 func passes(err error) bool {
 	cause, _ := message.FaultOf(err)
 	return cause == message.CauseTransient
@@ -383,7 +383,7 @@ func refusal(ddl string, bad login, rightly func(message.Rejection) bool) func(*
 	}
 }
 
-// wantReturned wants an error, and every row returned.
+// wantReturned checks for an error and that every row is returned.
 func wantReturned(t testing.TB, o outcome) {
 	t.Helper()
 	if o.err == nil || o.inserted != 0 || slices.ContainsFunc(o.words, func(word string) bool { return !strings.HasPrefix(word, "returned") }) {
@@ -391,8 +391,8 @@ func wantReturned(t testing.TB, o outcome) {
 	}
 }
 
-// related is the case of a table whose device_type refers to a user_id of the
-// same table, in each way that it can.
+// related is the case of a table whose device_type refers to a user_id of the same table, in every
+// possible way.
 func related(test func(*testing.T, Harness, Store, *model.Model)) func(*testing.T, Harness) {
 	return func(t *testing.T, h Harness) {
 		const keys = ",\n    CONSTRAINT one_user UNIQUE (user_id), CONSTRAINT known_parent FOREIGN KEY (device_type) REFERENCES user_logins (user_id)"
@@ -413,8 +413,8 @@ func related(test func(*testing.T, Harness, Store, *model.Model)) func(*testing.
 	}
 }
 
-// fault is the case of a table that is not as the model says: whatever the
-// rows are, the operator has to mend it, and the error says how.
+// fault is the case of a table that differs from the model: no row can be stored until the table is
+// fixed, and the error says how.
 func fault(open func(*testing.T, Harness, *model.Model) Store, remedy string) func(*testing.T, Harness) {
 	return func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")

@@ -1,13 +1,11 @@
-// Package storetest is what every store must do, as tests: one suite that
-// runs against each of them.
+// Package storetest is one suite of tests that every store must pass.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) storetest.Harness { … })
 //	}
 //
-// It looks at a store through Insert and at its database through SQL that is
-// the same everywhere. What one store alone can do is tested beside it. Only
-// tests import it.
+// It tests a store through Insert, and reads its database by SQL that is the same everywhere. What
+// only one store can do is tested beside that store. Only tests import it.
 package storetest
 
 import (
@@ -30,24 +28,23 @@ import (
 // Store is what the suite tests.
 type Store = ingest.Store
 
-// Harness is an empty database for one test. Its functions fail the test on
-// an error and may be called from several goroutines.
+// Harness is an empty database for one test. Its functions fail the test on an error, and may be
+// called from several goroutines.
 type Harness struct {
-	// Open makes one more store of a model's table on the database, to be
-	// closed when the test ends. It creates nothing.
+	// Open makes one more store of a model's table on the database, and closes it when the test
+	// ends. It creates nothing.
 	Open func(t testing.TB, m *model.Model) Store
-	// DDL is the SQL of a model's tables.
+	// DDL returns the SQL of a model's tables.
 	DDL func(m *model.Model) []string
 	// Exec executes SQL, and Rows returns a query's rows as text.
 	Exec func(t testing.TB, sql string)
 	Rows func(t testing.TB, query string) [][]string
-	// Swallow and Raise are the SQL of a trigger on new rows of a table for
-	// which the condition holds: one drops them in silence, the other raises
-	// an error that quotes the row's user_id.
+	// Swallow and Raise return the SQL of a trigger on new rows of a table for which the condition
+	// holds: one discards them, the other raises an error that quotes the row's user_id.
 	Swallow, Raise func(table, condition string) string
 }
 
-// Run runs the suite, each case on a database of its own.
+// Run runs the suite, each case on its own database.
 func Run(t *testing.T, harness func(t *testing.T) Harness) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -88,7 +85,7 @@ func (l login) message() *message.Message {
 	}
 }
 
-// span makes logins with the numbers from first to last.
+// span returns logins with the numbers from first to last.
 func span(first, last int) []login {
 	var all []login
 	for n := first; n <= last; n++ {
@@ -97,7 +94,7 @@ func span(first, last int) []login {
 	return all
 }
 
-// named is a model that comes with sluice.
+// named returns a model that comes with sluice.
 func named(t testing.TB, name string) *model.Model {
 	t.Helper()
 	m, err := model.Load(name, models.FS)
@@ -107,7 +104,7 @@ func named(t testing.TB, name string) *model.Model {
 	return m
 }
 
-// byUser is user_logins with the key in the body.
+// byUser returns user_logins with the key in the body.
 func byUser(t testing.TB) *model.Model {
 	t.Helper()
 	text, err := fs.ReadFile(models.FS, "user_logins.yaml")
@@ -130,7 +127,7 @@ func create(t testing.TB, h Harness, m *model.Model, more ...string) Store {
 	return h.Open(t, m)
 }
 
-// outcome is what Insert said, in the order of the messages.
+// outcome is what Insert returned, in the order of the messages.
 type outcome struct {
 	words    []string // for the verdicts
 	verdicts []message.Verdict
@@ -167,7 +164,7 @@ func insert(ctx context.Context, t testing.TB, s Store, m *model.Model, logins .
 	return o
 }
 
-// store is insert without an error.
+// store is insert that must not fail.
 func store(t testing.TB, s Store, m *model.Model, logins ...login) outcome {
 	t.Helper()
 	o := insert(t.Context(), t, s, m, logins...)
@@ -197,7 +194,7 @@ func wantRows(t testing.TB, h Harness, numbers ...int) {
 	}
 }
 
-// count is the number of rows of a table.
+// count returns the number of rows of a table.
 func count(t testing.TB, h Harness, table string) string {
 	t.Helper()
 	return h.Rows(t, "SELECT count(*) FROM "+table)[0][0]

@@ -1,5 +1,5 @@
-// Package testdoc compares documentation with what a test knows, so that a table
-// in docs/ is the one that the code is tested by.
+// Package testdoc compares tables in docs/ with what a test knows, so that the docs show what the
+// tests check.
 package testdoc
 
 import (
@@ -11,8 +11,8 @@ import (
 
 var update = flag.Bool("update", false, "write the tables of this package's tests into docs/")
 
-// Section compares what a file has between <!-- name --> and
-// <!-- end of name -->; -update writes it.
+// Section compares what a file has between <!-- name --> and <!-- end of name --> with want. With
+// -update it writes it.
 func Section(t testing.TB, file, name, want string) {
 	t.Helper()
 	text, err := os.ReadFile(file)

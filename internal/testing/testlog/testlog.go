@@ -1,5 +1,4 @@
-// Package testlog is what a test's subject writes to: text that several
-// goroutines or a process may write, and that the test reads meanwhile.
+// Package testlog has a log that several goroutines or a process may write while a test reads it.
 package testlog
 
 import (
@@ -20,7 +19,7 @@ func (l *Log) Write(p []byte) (int, error) {
 	return l.text.Write(p)
 }
 
-// String is what was written so far.
+// String returns what was written so far.
 func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
