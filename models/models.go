@@ -1,9 +1,9 @@
-// Package models holds the model files that come with sluice.
+// Package models has the built-in model files.
 package models
 
 import "embed"
 
-// FS holds one YAML file for each kind of record.
+// FS has one YAML file per kind of message.
 //
 //go:embed *.yaml
 var FS embed.FS

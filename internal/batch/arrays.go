@@ -2,24 +2,23 @@ package batch
 
 import "encoding/binary"
 
-// Arrays holds one Postgres array for each column, in the binary form of
-// array parameters: what `unnest($1::text[], …)` takes. It keeps its memory
-// from one use to the next.
+// Arrays holds one Postgres array per column, in the binary form of array parameters, for
+// `unnest($1::text[], …)`. It reuses its memory.
 type Arrays struct {
 	bufs   [][]byte
 	params [][]byte
 }
 
-// header is the size of a one-dimensional array's header: number of
-// dimensions, flag for NULLs, element type, length, lower bound.
+// header is the size of a one-dimensional array's header: number of dimensions, flag for NULLs,
+// element type, length, lower bound.
 const header = 20
 
 // oids are the element types of the arrays, from pg_type.
 var oids = map[Kind]uint32{Text: 25, Int4: 23, Int8: 20, Bool: 16, Timestamp: 1184, Date: 1082, UUID: 2950}
 
-// Encode makes the arrays of the rows with the given indexes, and of no others:
-// without an index they are empty. Every array has the same length, so the
-// server pads none with NULLs. The result is valid until the next call.
+// Encode returns the arrays of the rows with the given indexes: without an index they are empty.
+// All have the same length, so the server pads none with NULLs. The result is valid until the next
+// call.
 func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
 	a.start(len(b.columns))
 	for _, i := range rows {
@@ -28,7 +27,7 @@ func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
 	return a.end(len(rows), func(c int) Kind { return b.columns[c].Kind })
 }
 
-// EncodeKeys is Encode for the columns of the key alone.
+// EncodeKeys does the same for the columns of the key alone.
 func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
 	a.start(len(b.key))
 	for _, i := range rows {

@@ -1,14 +1,12 @@
-// Package batch holds the checked and masked rows of one batch, ready for a
-// store. It is what package model fills and a store reads.
+// Package batch holds the checked and masked rows of one batch, ready for a store. Package model
+// fills a Batch, and a store reads it.
 //
-// Rows are kept one after another in a single buffer, each value in the
-// binary form that Postgres wants on the wire, behind its length. So a row
-// that turns out bad is taken back by cutting the buffer, sorting moves no
-// value, any subset of rows becomes array parameters by one copy, and no
-// value costs an allocation of its own. Stores that are not Postgres read
-// the same values through Row.
+// Rows are stored one after another in a single buffer, each value in the binary form of Postgres's
+// wire protocol, after its length. So removing an invalid row truncates the buffer, sorting moves
+// no value, any subset of rows becomes array parameters by one copy, and no value costs an
+// allocation. Stores that are not Postgres read the same values through Row.
 //
-// The package imports nothing of ours. A Batch is for one goroutine.
+// It imports no other package of sluice. A Batch is for one goroutine.
 package batch
 
 import (
@@ -19,9 +17,8 @@ import (
 	"time"
 )
 
-// Kind is the type of a column's values on the way to the store. The model's
-// column may have another type that the store converts to (numeric and jsonb
-// travel as Text).
+// Kind is the type of a column's values in a batch. The column itself may have another type, which
+// the store converts to (numeric and jsonb travel as Text).
 type Kind uint8
 
 // The kinds, each with the form of its values.
@@ -35,14 +32,13 @@ const (
 	UUID                      // 16 bytes
 )
 
-// Batch is the rows of one batch. Create it with New; Reset makes it empty
-// and keeps its memory.
+// Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
 type Batch struct {
 	columns []Column
 	key     []int
 	data    []byte
 	rows    []row
-	keys    []int // for each row, the offsets of its key's values in data
+	keys    []int // per row, the offsets of its key's values in data
 	open    []int // offsets of the values of the row under construction
 	sorted  bool
 	ordered bool
@@ -53,11 +49,11 @@ type Batch struct {
 type row struct {
 	start   int // offset of its first value in data
 	message int // index of the message that it came from
-	group   int // its message group, 0 when rows may be stored in any order
+	group   int // its message group, 0 if rows may be stored in any order
 	keys    int // index of its first offset in keys
 }
 
-// New makes an empty batch for a table.
+// New returns an empty batch for a table.
 func New(t *Table) *Batch {
 	return &Batch{columns: t.Columns, key: t.Key, sorted: true}
 }
@@ -68,42 +64,39 @@ func (b *Batch) Reset() {
 	b.ordered, b.redelivered = false, false
 }
 
-// Columns returns the columns; they must not be changed.
+// Columns returns the columns; do not change them.
 func (b *Batch) Columns() []Column { return b.columns }
 
-// Len is the number of rows.
+// Len returns the number of rows.
 func (b *Batch) Len() int { return len(b.rows) }
 
-// Message is the index of the message that row i came from.
+// Message returns the index of the message that row i came from.
 func (b *Batch) Message(i int) int { return b.rows[i].message }
 
-// Group is the message group of row i, 0 when it has none.
+// Group returns the message group of row i, 0 if it has none.
 func (b *Batch) Group(i int) int { return b.rows[i].group }
 
-// Ordered reports whether rows have message groups: then they are in the
-// order of arrival, and nothing may be stored that follows a refused row of
-// its group.
+// Ordered reports whether rows have message groups: then they are in the order of arrival, and no
+// row may be stored that follows a refused row of its group.
 func (b *Batch) Ordered() bool { return b.ordered }
 
-// SetRedelivered notes whether some of the messages were received before.
+// SetRedelivered records whether some of the messages were received before.
 func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
 
-// Redelivered reports whether some of the messages were received before: then
-// their rows may be what an earlier delivery had too little time for.
+// Redelivered reports whether some of the messages were received before: then an earlier delivery
+// may have had too little time for their rows.
 func (b *Batch) Redelivered() bool { return b.redelivered }
 
-// Begin starts a row for the message with the given index and message group.
-// Exactly one value for every column must follow, in order, and then End or
-// Cancel.
+// Begin starts a row for the message with the given index and message group. Exactly one value per
+// column must follow, in order, and then End or Cancel.
 func (b *Batch) Begin(message, group int) {
 	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
 	b.open = b.open[:0]
 	b.ordered = b.ordered || group != 0
 }
 
-// End completes the row. It panics when values are missing, which is a bug
-// of the caller: an array that is too short would be padded with NULLs by
-// the server.
+// End completes the row. It panics if values are missing, which is a bug of the caller: the server
+// would pad an array that is too short with NULLs.
 func (b *Batch) End() {
 	if len(b.open) != len(b.columns) {
 		panic(fmt.Sprintf("batch: a row of %d values, want %d", len(b.open), len(b.columns)))
@@ -116,7 +109,7 @@ func (b *Batch) End() {
 	}
 }
 
-// Cancel takes the unfinished row back.
+// Cancel removes the unfinished row.
 func (b *Batch) Cancel() {
 	last := b.rows[len(b.rows)-1]
 	b.data, b.keys, b.rows = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1]
@@ -128,7 +121,7 @@ func (b *Batch) Null() {
 	b.data = append(b.data, 0xff, 0xff, 0xff, 0xff)
 }
 
-// size begins a value of n bytes, which are to follow.
+// size begins a value of n bytes, which must follow.
 func (b *Batch) size(n int) {
 	b.open = append(b.open, len(b.data))
 	b.data = binary.BigEndian.AppendUint32(b.data, uint32(n))
@@ -146,7 +139,7 @@ func (b *Batch) String(v string) {
 	b.data = append(b.data, v...)
 }
 
-// AppendTo appends a value written by f behind the buffer it is given.
+// AppendTo appends a value that f appends to the buffer it gets.
 func (b *Batch) AppendTo(f func(dst []byte) []byte) {
 	b.size(0)
 	at := len(b.data)
@@ -176,8 +169,7 @@ func (b *Batch) Bool(v bool) {
 	}
 }
 
-// Int reads a value of one of the kinds that are numbers: Int4, Int8,
-// Timestamp and Date.
+// Int returns a value of the kinds Int4, Int8, Timestamp and Date.
 func Int(v []byte) int64 {
 	if len(v) == 4 {
 		return int64(int32(binary.BigEndian.Uint32(v)))
@@ -185,10 +177,10 @@ func Int(v []byte) int64 {
 	return int64(binary.BigEndian.Uint64(v))
 }
 
-// EpochMillis is 2000-01-01 UTC, where Timestamp and Date count from.
+// EpochMillis is 2000-01-01 UTC, from which Timestamp and Date count.
 const EpochMillis = 946684800000
 
-// Time reads a value of one of the kinds Timestamp and Date.
+// Time returns a value of the kinds Timestamp and Date.
 func Time(k Kind, v []byte) time.Time {
 	if k == Date {
 		return time.UnixMilli(EpochMillis).UTC().AddDate(0, 0, int(Int(v)))
@@ -196,10 +188,9 @@ func Time(k Kind, v []byte) time.Time {
 	return time.UnixMicro(EpochMillis*1000 + Int(v)).UTC()
 }
 
-// Sort orders the rows by the key's bytes, rows with one key in the order of
-// arrival. Two batches that hold the same rows then lock them in the same
-// order, so they wait for each other in place of a deadlock. Ordered rows
-// stay as they are.
+// Sort orders the rows by the key's bytes, and rows with equal keys in the order of arrival. Two
+// batches with the same rows then lock them in the same order, so they wait for each other instead
+// of deadlocking. It leaves ordered rows as they are.
 func (b *Batch) Sort() {
 	if !b.sorted && !b.ordered {
 		slices.SortStableFunc(b.rows, b.compare)
@@ -216,7 +207,7 @@ func (b *Batch) compare(x, y row) int {
 	return 0
 }
 
-// value is the value at an offset; nil for a NULL.
+// value returns the value at an offset, nil for a NULL.
 func (b *Batch) value(at int) []byte {
 	n := int32(binary.BigEndian.Uint32(b.data[at:]))
 	if n < 0 {
@@ -225,8 +216,8 @@ func (b *Batch) value(at int) []byte {
 	return b.data[at+4 : at+4+int(n) : at+4+int(n)]
 }
 
-// Row calls f for each column of row i, in order; v is nil for a NULL. The
-// slices are valid until the batch is reset.
+// Row calls f for each column of row i, in order; v is nil for a NULL. The slices are valid until
+// Reset.
 func (b *Batch) Row(i int, f func(column int, v []byte)) {
 	at := b.rows[i].start
 	for c := range b.columns {
@@ -243,5 +234,5 @@ func (b *Batch) Key(i int, f func(column int, v []byte)) {
 	}
 }
 
-// SameKey reports whether two rows have keys of the same bytes.
+// SameKey reports whether the keys of two rows have the same bytes.
 func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }

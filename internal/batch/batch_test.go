@@ -34,7 +34,7 @@ func add(b *batch.Batch, message int, text string, n int) {
 	b.End()
 }
 
-// rows spells a batch out, row by row.
+// rows returns a batch as text, row by row.
 func rows(b *batch.Batch) []string {
 	var all []string
 	for i := range b.Len() {
@@ -54,7 +54,7 @@ func rows(b *batch.Batch) []string {
 	return all
 }
 
-func TestCancelTakesTheRowBack(t *testing.T) {
+func TestCancelRemovesTheRow(t *testing.T) {
 	b := batch.New(table)
 	add(b, 0, "first", 1)
 	b.Begin(1, 0)
@@ -66,11 +66,11 @@ func TestCancelTakesTheRowBack(t *testing.T) {
 	}
 	b.SetRedelivered(true)
 	if !b.Redelivered() {
-		t.Error("the batch does not say that messages were received before")
+		t.Error("the batch does not report that messages were received before")
 	}
 	b.Reset()
 	if b.Len() != 0 || b.Redelivered() {
-		t.Error("rows, or a word about their messages, after a reset")
+		t.Error("rows, or that they were redelivered, after a reset")
 	}
 }
 

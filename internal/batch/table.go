@@ -2,16 +2,16 @@ package batch
 
 import "strings"
 
-// Table says where the rows of a batch go.
+// Table describes where the rows of a batch go.
 type Table struct {
 	Schema  string // "" leaves it to the connection's search_path
 	Name    string
 	Columns []Column
-	// Key lists, as indexes into Columns, what makes a row the same row on
-	// every delivery. Its values are never NULL.
+	// Key lists, as indexes into Columns, what identifies a row on every delivery. Its values are
+	// never NULL.
 	Key []int
-	// Ledger is set when the table itself has no such key: the name of the
-	// table of keys that says which messages are stored.
+	// Ledger is set if the table itself has no such key: the name of the table of keys that says
+	// which messages are stored.
 	Ledger string
 }
 
@@ -21,7 +21,7 @@ type Column struct {
 	Kind Kind
 	// Type is the column's SQL type, as in "varchar(32)".
 	Type string
-	// NotNull is true when no row of ours has a NULL there.
+	// NotNull is true if no row of a batch has a NULL there.
 	NotNull bool
 	// Ledger is true for a column of the ledger, which the table lacks.
 	Ledger bool
@@ -38,13 +38,13 @@ func QuoteTable(schema, name string) string {
 	return Quote(schema) + "." + Quote(name)
 }
 
-// Migrated says what became of a table that was to be made.
+// Migrated describes what a migration did about a table.
 type Migrated struct {
-	// Name is the table's, as in SQL, with its schema where there are schemas.
+	// Name is the table's, as in SQL, with its schema if there are schemas.
 	Name string `json:"name"`
-	// Created is false for a table that was there, which is left as it is.
+	// Created is false for a table that existed, which is left as it is.
 	Created bool `json:"created"`
-	// Other is a table of the same name that no row goes to, because another
-	// schema comes first in the role's search_path; "" for none.
+	// Other is a table of the same name that gets no rows, because another schema comes first in
+	// the role's search_path; "" for none.
 	Other string `json:"other,omitzero"`
 }

@@ -27,7 +27,12 @@ func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 }
 
 func TestATableAsTheModelMeansIt(t *testing.T) {
-	for _, name := range model.Names(models.FS) {
+	files, err := models.FS.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(file.Name(), ".yaml")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := load(t, name)

@@ -151,7 +151,7 @@ func TestProblems(t *testing.T) {
 		{"another word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "SHA256"), []string{"SLUICE_MASK can only be sha256"}},
 		{"a short key", with("SLUICE_MASK_KEYS", "k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes, want at least 32"}},
 		{"a key without an id", with("SLUICE_MASK_KEYS", key), []string{"SLUICE_MASK_KEYS: entry 1 of the list has no colon"}},
-		{"an id that is taken", with("SLUICE_MASK_KEYS", "sha256:"+key), []string{"SLUICE_MASK_KEYS: key 1 has a bad id"}},
+		{"an id that is taken", with("SLUICE_MASK_KEYS", "sha256:"+key), []string{"SLUICE_MASK_KEYS: key 1 has an invalid id"}},
 		{"a short second key", with("SLUICE_MASK_KEYS", "k2:"+key+",k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes"}},
 		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 )

@@ -86,7 +86,7 @@ func TestRereadThatFailsKeepsTheKeyring(t *testing.T) {
 		{"throttled", "ThrottlingException", answer{code: "ThrottlingException", status: 400}},
 		{"denied", "AccessDeniedException", answer{code: "AccessDeniedException", status: 400}},
 		{"deleted", "InvalidRequestException", answer{code: "InvalidRequestException", status: 400}},
-		{"no JSON any more", "no JSON object", answer{secret: canary}},
+		{"no JSON any more", "not a JSON object", answer{secret: canary}},
 		{"a key too short", "has 5 bytes", answer{secret: `{"primary":"k1","k1":"short"}`}},
 		{"an answer of somebody else", "HTTP status 502", answer{status: 502, body: "<html>" + canary}},
 	} {

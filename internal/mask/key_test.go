@@ -11,12 +11,12 @@ import (
 // randomKey is a key as `openssl rand -hex 24` makes it.
 const randomKey = "3d1f6f0b9a5c47e2836b0fd49c7e215a8b64d09e17f3c258"
 
-// TestOneSpellingOfAKey: what a file, a shell or an editor adds to a key would
-// make it another one, whose masks join with no earlier row. Each such spelling
-// is refused, as a list and as a secret, and no error shows the key.
+// TestOneSpellingOfAKey: what a file, a shell or an editor adds to a key would make it another one,
+// whose masks join with no earlier row. Each such spelling is an error, in a list and in a secret,
+// and no error shows the key.
 func TestOneSpellingOfAKey(t *testing.T) {
 	t.Parallel()
-	refused := map[string]string{
+	spellings := map[string]string{
 		"white space before": " {}", "white space after": "{} ", "a tab": "{}\t", "a newline": "{}\n", "a newline of Windows": "{}\r\n", "a carriage return": "{}\r", "a line before": "\n{}",
 		"a no-break space": "{}\u00a0", "an ideographic space": "\u3000{}", "a line separator": "{}\u2028", "a vertical tab": "{}\v", "next line": "{}\u0085",
 		"double quotes": `"{}"`, "single quotes": "'{}'", "one quote before": `"{}`, "one quote after": "{}'", "backticks": "`{}`", "an acute accent": "´{}´",
@@ -28,7 +28,7 @@ func TestOneSpellingOfAKey(t *testing.T) {
 		"a comment before": "# my key {}", "a comment of C before": "// my key {}", "stars before": "/* my key */{}", "a comment after a tab": "{}\t#my key", "a comment after a no-break space": "{}\u00a0#my key",
 	}
 	masks := map[string]string{}
-	for name, spelling := range refused {
+	for name, spelling := range spellings {
 		text := strings.ReplaceAll(spelling, "{}", randomKey)
 		list, err1 := mask.ParseKeys("k1:" + text)
 		quoted, err := json.Marshal(text)
@@ -39,8 +39,8 @@ func TestOneSpellingOfAKey(t *testing.T) {
 		for i, err := range []error{err1, err2} {
 			if err == nil {
 				k := []*mask.Keyring{list, secret}[i]
-				pseudonym, _ := k.Masker("d").AppendText(nil, personal(t, "v"))
-				masks[string(pseudonym)] = name
+				masked, _ := k.Masker("d").AppendText(nil, personal(t, "v"))
+				masks[string(masked)] = name
 				continue
 			}
 			if !strings.HasPrefix(err.Error(), "key k1 ") || strings.Contains(err.Error(), randomKey) || strings.Contains(err.Error(), "my key") {
@@ -53,7 +53,7 @@ func TestOneSpellingOfAKey(t *testing.T) {
 	}
 }
 
-// TestKeysThatAnyoneCanGuess are long enough and still no keys.
+// TestKeysThatAnyoneCanGuess has texts that are long enough and still not keys.
 func TestKeysThatAnyoneCanGuess(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ text, want string }{
@@ -117,8 +117,8 @@ func TestKeysThatAnyoneCanGuess(t *testing.T) {
 	}
 }
 
-// TestGoodKeys: what random generators and people with long sentences make is
-// taken, whatever stands inside.
+// TestGoodKeys: keys of random generators and of people with long sentences are valid, whatever
+// they contain.
 func TestGoodKeys(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{

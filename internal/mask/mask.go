@@ -1,16 +1,16 @@
-// Package mask turns personal values into pseudonyms, and holds the type that
-// a raw personal value lives in. It is the only code that can read one.
+// Package mask masks personal values, and has the type that holds a raw personal value. It is the
+// only code that can read one.
 //
-// A pseudonym is lower-case hex of 64 characters:
+// A mask is the keyed pseudonym of a value, 64 characters of lower-case hex:
 //
 //	hmac-sha256  HMAC-SHA256(subkey, canonical text), with
 //	             subkey = HMAC-SHA256(key, "sluice/v1:" + domain)
-//	sha256       SHA-256(canonical text); reversible by trying all values
+//	sha256       SHA-256(canonical text); can be brute-forced
 //
-// The domain keeps equal values of two fields from having equal pseudonyms,
-// so that nobody can join what the operator did not mean to be joined.
+// The domain gives equal values of two fields different masks, so that nobody can join data that
+// was not meant to be joined.
 //
-// The package imports nothing of ours; model and config import it.
+// It imports no other package of sluice; model and config import it.
 package mask
 
 import (
@@ -27,42 +27,40 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Size is the length of a pseudonym in characters.
+// Size is the length of a mask in characters.
 const Size = 2 * sha256.Size
 
-// UnkeyedID is what stands for a key's id on rows that were masked without one.
+// UnkeyedID is the key's id on rows that were masked without a key.
 const UnkeyedID = "sha256"
 
-// maxIDLength is what the column mask_key can hold.
+// maxIDLength is the length that the column mask_key can hold.
 const maxIDLength = 32
 
-// Keyring holds the keys of an installation. The first one masks; the others
-// only answer look-ups, until the rows that they masked are gone. It is
-// immutable and safe for concurrent use.
+// Keyring holds the mask keys. The first one masks; the others only answer look-ups, until the rows
+// that they masked are gone. It is immutable and safe for concurrent use.
 type Keyring struct {
 	keys []key // empty: unkeyed
 }
 
 type key struct {
 	id     string
-	secret Personal // not personal, but as unprintable
+	secret Personal // not personal, but must not be printed either
 }
 
-// Unkeyed is the keyring of existing tables that hold plain SHA-256. Anyone
-// can reverse it by trying all values: all IPv4 addresses take a second.
+// Unkeyed returns the keyring for existing tables that hold plain SHA-256. Anyone can brute-force
+// it: all IPv4 addresses take a second.
 func Unkeyed() *Keyring { return &Keyring{} }
 
 // Keyed reports whether the keyring has a key.
 func (k Keyring) Keyed() bool { return len(k.keys) > 0 }
 
-// ParseKeys reads "k2:text,k1:text". Errors name ids and lengths, never a
-// key's text.
+// ParseKeys reads "k2:text,k1:text". Errors name ids and lengths, never a key's text.
 func ParseKeys(list string) (*Keyring, error) {
 	var k Keyring
 	for i, part := range strings.Split(list, ",") {
 		id, text, found := strings.Cut(part, ":")
 		if !found {
-			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list can hold no comma", i+1)
+			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list cannot contain a comma", i+1)
 		}
 		if err := k.add(strings.TrimSpace(id), text); err != nil {
 			return nil, err
@@ -75,13 +73,13 @@ func ParseKeys(list string) (*Keyring, error) {
 func ParseSecret(text []byte) (*Keyring, error) {
 	dec := jsontext.NewDecoder(strings.NewReader(string(text)))
 	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
-		return nil, errors.New(`it is no JSON object; it must look like {"primary":"k1","k1":"…"}`)
+		return nil, errors.New(`it is not a JSON object; it must look like {"primary":"k1","k1":"…"}`)
 	}
 	texts, order, primary := map[string]string{}, []string{}, ""
 	for dec.PeekKind() != '}' {
 		var name, value string
 		if json.UnmarshalDecode(dec, &name) != nil || json.UnmarshalDecode(dec, &value) != nil {
-			return nil, errors.New("it is no JSON object of strings, each name once")
+			return nil, errors.New("it is not a JSON object of strings, each name once")
 		}
 		if name == "primary" {
 			primary = value
@@ -91,7 +89,7 @@ func ParseSecret(text []byte) (*Keyring, error) {
 		order = append(order, name)
 	}
 	if _, err := dec.ReadToken(); err != nil {
-		return nil, errors.New("it is no JSON object of strings, each name once")
+		return nil, errors.New("it is not a JSON object of strings, each name once")
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("something follows its JSON object")
@@ -119,11 +117,11 @@ func ParseSecret(text []byte) (*Keyring, error) {
 
 func (k *Keyring) add(id, text string) error {
 	if !validID(id) {
-		return fmt.Errorf("key %d has a bad id: want 1 to %d of the characters a-z A-Z 0-9 _ . -, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
+		return fmt.Errorf("key %d has an invalid id; use 1 to %d of the characters a-z A-Z 0-9 _ . -, and neither %q nor \"primary\"", len(k.keys)+1, maxIDLength, UnkeyedID)
 	}
 	for _, other := range k.keys {
 		if other.id == id {
-			return fmt.Errorf("key %s is there twice", id)
+			return fmt.Errorf("key %s is given twice", id)
 		}
 	}
 	if wrong := problem(text); wrong != "" {
@@ -145,7 +143,7 @@ func validID(id string) bool {
 	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") == ""
 }
 
-// ID is the id of the key that masks, UnkeyedID when there is none.
+// ID returns the id of the key that masks, UnkeyedID if there is none.
 func (k *Keyring) ID() string { return k.IDs()[0] }
 
 // IDs lists the ids of all keys, the one that masks first.
@@ -160,11 +158,11 @@ func (k Keyring) IDs() []string {
 	return ids
 }
 
-// Warning describes what makes the masks weak, and what to do about it. Both
-// are empty when nothing does.
+// Warning describes what makes the masks weak, and what to do about it. Both are empty if nothing
+// does.
 func (k *Keyring) Warning() (what, remedy string) {
 	if !k.Keyed() {
-		return "masks are unkeyed SHA-256, which anyone can reverse by trying all values", "use SLUICE_MASK_KEYS instead of SLUICE_MASK=sha256, unless an existing table needs them"
+		return "masks are unkeyed SHA-256, which anyone can brute-force", "use SLUICE_MASK_KEYS instead of SLUICE_MASK=sha256, unless an existing table needs them"
 	}
 	for i := range k.keys {
 		if published(string(k.keys[i].secret.text())) {
@@ -174,10 +172,10 @@ func (k *Keyring) Warning() (what, remedy string) {
 	return "", ""
 }
 
-// Masker makes the pseudonyms of one domain under the key that masks.
+// Masker returns the Masker of a domain for the key that masks.
 func (k *Keyring) Masker(domain string) *Masker { return k.Maskers(domain)[0] }
 
-// Maskers makes one Masker for each key, in the order of IDs.
+// Maskers returns one Masker per key, in the order of IDs.
 func (k *Keyring) Maskers(domain string) []*Masker {
 	if !k.Keyed() {
 		return []*Masker{{}}
@@ -191,21 +189,21 @@ func (k *Keyring) Maskers(domain string) []*Masker {
 	return all
 }
 
-// String keeps keys out of everything that prints a Keyring.
+// String names the ids, so that printing a Keyring shows no key.
 func (k Keyring) String() string { return "mask keys " + strings.Join(k.IDs(), ", ") }
 
 // Format is String, for every verb.
 func (k Keyring) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
 
-// Masker makes the pseudonyms of one domain under one key. It holds the
-// hash's state between calls, so it is for one goroutine.
+// Masker makes the masks of one domain under one key. It keeps the hash's state between calls, so
+// it is for one goroutine.
 type Masker struct {
 	hmac hash.Hash // nil: unkeyed
 	sum  [sha256.Size]byte
 	text []byte
 }
 
-// append appends the pseudonym of a canonical text.
+// append appends the mask of a canonical text.
 func (m *Masker) append(dst, canonical []byte) []byte {
 	if m.hmac == nil {
 		m.sum = sha256.Sum256(canonical)

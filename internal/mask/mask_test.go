@@ -176,7 +176,7 @@ func TestKeysNeverShow(t *testing.T) {
 
 func TestParseKeys(t *testing.T) {
 	const other = "3d1f6f0b9a5c47e2836b0fd49c7e215a"
-	k, err := mask.ParseKeys(" k2:" + testKey + ", k1 :" + other + ":with:colons") // of an id white space is no part
+	k, err := mask.ParseKeys(" k2:" + testKey + ", k1 :" + other + ":with:colons") // white space around an id is ignored
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,15 +199,15 @@ func TestParseKeys(t *testing.T) {
 func TestBadKeys(t *testing.T) {
 	for _, tt := range []struct{ name, list, want string }{
 		{"empty", "", "no colon"},
-		{"no id", ":" + testKey, "bad id"},
+		{"no id", ":" + testKey, "invalid id"},
 		{"no colon", testKey, "no colon"},
 		{"short", "k1:0123456789abcdef0123456789abcde", "31 bytes"},
-		{"reserved", "sha256:" + testKey, "bad id"},
+		{"reserved", "sha256:" + testKey, "invalid id"},
 		{"twice", "k1:" + testKey + ",k1:" + testKey, "twice"},
-		{"a comma in a key", "k1:" + testKey + ",tail", "no comma"},
-		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "bad id"},
-		{"a quote before an id", `"k1:` + testKey + `"`, "key 1 has a bad id"},
-		{"a byte order mark before an id", "\ufeffk1:" + testKey, "key 1 has a bad id"},
+		{"a comma in a key", "k1:" + testKey + ",tail", "a comma"},
+		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "invalid id"},
+		{"a quote before an id", `"k1:` + testKey + `"`, "key 1 has an invalid id"},
+		{"a byte order mark before an id", "\ufeffk1:" + testKey, "key 1 has an invalid id"},
 		{"one key for two ids", "k2:" + testKey + ",k1:" + testKey, "keys k2 and k1 are the same"},
 		{"one key for the first id and the third", "k3:" + testKey + ",k2:another-" + testKey + ",k1:" + testKey, "keys k3 and k1 are the same"},
 	} {
@@ -222,7 +222,7 @@ func TestBadKeys(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct{ name, text, want string }{
-		{"no JSON", "k1:" + testKey, "no JSON object"},
+		{"no JSON", "k1:" + testKey, "not a JSON object"},
 		{"no primary", `{"k1":"` + testKey + `"}`, "no primary"},
 		{"primary elsewhere", `{"primary":"k9","k1":"` + testKey + `"}`, "not in it"},
 		{"short", `{"primary":"k1","k1":"0123456789abcdef"}`, "16 bytes"},
@@ -236,7 +236,7 @@ func TestBadKeys(t *testing.T) {
 		{"a second object", `{"primary":"k1","k1":"` + testKey + `"}{"k2":"` + testKey + `"}`, "something follows its JSON object"},
 		{"a newline in the key", `{"primary":"k1","k1":"` + testKey + `\n"}`, "key k1 ends with white space"},
 		{"quotes in the quotes", `{"primary":"k1","k1":"\"` + testKey + `\""}`, "key k1 begins with a quote"},
-		{"white space around an id", `{"primary":" k1"," k1":"` + testKey + `"}`, "bad id"},
+		{"white space around an id", `{"primary":" k1"," k1":"` + testKey + `"}`, "invalid id"},
 		{"one key for two ids", `{"primary":"k1","k2":"` + testKey + `","k1":"` + testKey + `"}`, "keys k1 and k2 are the same"},
 	} {
 		t.Run("secret "+tt.name, func(t *testing.T) {
@@ -274,9 +274,8 @@ func FuzzIP(f *testing.F) {
 	})
 }
 
-// FuzzMask gives every masker every text, as it is and as a JSON value: a mask
-// is 64 hex characters, and an error is one of the package's own, which say
-// nothing of the value.
+// FuzzMask gives every masker every text, as it is and as a JSON value. A mask is 64 hex
+// characters, and an error is one of the package's own, which say nothing of the value.
 func FuzzMask(f *testing.F) {
 	for _, s := range []string{"593-47-5928", "Ann@Example.com", "a@b\u00a0", "", " ", "\x00", "\xff", `"ann@example.com"`, `"a\u0000"`, `"\ud800"`, `"\u00e9"`, `7`, `null`} {
 		f.Add(s)
@@ -292,17 +291,17 @@ func FuzzMask(f *testing.F) {
 		switch err := fromJSON.SetJSON([]byte(s)); err {
 		case nil:
 			values = append(values, fromJSON)
-		case mask.ErrNotText, mask.ErrNUL: //nolint:errorlint // the very value: one that wraps it could quote
+		case mask.ErrNotText, mask.ErrNUL: //nolint:errorlint // exactly this value: an error that wraps it could quote
 		default:
 			t.Errorf("%q as JSON: %v", s, err)
 		}
 		for _, v := range values {
 			for name, appendTo := range map[string]appendFunc{"text": (*mask.Masker).AppendText, "email": (*mask.Masker).AppendEmail, "ip": (*mask.Masker).AppendIP} {
 				got, err := appendTo(m, []byte("before"), v)
-				got, kept := bytes.CutPrefix(got, []byte("before"))
+				got, found := bytes.CutPrefix(got, []byte("before"))
 				switch {
-				case !kept:
-					t.Errorf("%q as %s: what was there is gone", s, name)
+				case !found:
+					t.Errorf("%q as %s: the text before is gone", s, name)
 				case err == mask.ErrNotEmail && name == "email" || err == mask.ErrNotIP && name == "ip": //nolint:errorlint // as above
 					if len(got) != 0 {
 						t.Errorf("%q as %s: %s beside an error", s, name, got)
@@ -317,9 +316,9 @@ func FuzzMask(f *testing.F) {
 	})
 }
 
-// FuzzKeys reads keys in both forms, alone and with damage before and behind.
-// A key that is in the text shows in no error and not in the keyring, and a
-// secret that passes is JSON from its first character to its last.
+// FuzzKeys reads keys in both forms, alone and with damage before and after. No error and no
+// keyring shows a key of the text, and a secret that passes is JSON from its first character to its
+// last.
 func FuzzKeys(f *testing.F) {
 	for _, s := range [][2]string{
 		{"k1:", ""},
@@ -338,8 +337,8 @@ func FuzzKeys(f *testing.F) {
 	} {
 		f.Add(s[0], s[1])
 	}
-	f.Fuzz(func(t *testing.T, before, behind string) {
-		text := before + testKey + behind
+	f.Fuzz(func(t *testing.T, before, after string) {
+		text := before + testKey + after
 		list, err1 := mask.ParseKeys(text)
 		secret, err2 := mask.ParseSecret([]byte(text))
 		for _, err := range []error{err1, err2} {
@@ -348,7 +347,7 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 		if err2 == nil && !json.Valid([]byte(text)) {
-			t.Errorf("%q is no JSON, and passes", text)
+			t.Errorf("%q is not JSON, and passes", text)
 		}
 		for _, k := range []*mask.Keyring{list, secret} {
 			if k != nil && (!k.Keyed() || len(k.IDs()) == 0 || strings.Contains(fmt.Sprintf("%v %+v %#v", k, k, *k), testKey)) {

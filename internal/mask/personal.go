@@ -13,32 +13,31 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Redacted is what a personal value prints as.
-const Redacted = "[redacted]"
+// redacted is what a personal value prints as.
+const redacted = "[redacted]"
 
-// Errors of a raw value. They say what is wrong and never what the value is.
+// Errors about a raw value. They name the problem, never the value.
 var (
-	ErrNotText  = errors.New("no valid JSON string")
+	ErrNotText  = errors.New("not a valid JSON string")
 	ErrNUL      = errors.New("holds a NUL character")
 	ErrNotIP    = errors.New("not one IP address")
 	ErrNotEmail = errors.New("not one e-mail address")
 )
 
-// Personal holds one raw personal value. Whatever prints, logs, formats or
-// marshals it sees Redacted, also as a field of another struct and under %+v
-// and %#v; a database driver gets an error. Only this package can read it.
+// Personal holds one raw personal value. Whatever prints, logs, formats or marshals it sees
+// "[redacted]", also as a field of another struct and under %+v and %#v; a database driver gets an
+// error. Only this package can read it.
 //
-// It is a struct, because pgx would store a named string in clear, around a
-// pointer to a pointer, because fmt prints what is behind one pointer when an
-// unexported field meets a verb that does not fit it.
+// It is a struct because pgx would store a named string in clear. It holds a pointer to a pointer
+// because fmt follows one pointer if an unexported field meets a verb that does not fit it.
 type Personal struct{ v **raw }
 
 type raw struct{ text []byte }
 
-// NewPersonal makes an empty holder, to be set again and again.
+// NewPersonal returns an empty Personal, to be set again and again.
 func NewPersonal() Personal { return PersonalText(nil) }
 
-// PersonalText holds a value that a person typed, for look-ups.
+// PersonalText returns a Personal with a value that somebody typed, for look-ups.
 func PersonalText(text []byte) Personal {
 	r := &raw{bytes.Clone(text)}
 	return Personal{&r}
@@ -46,7 +45,7 @@ func PersonalText(text []byte) Personal {
 
 func (p Personal) text() []byte { return (*p.v).text }
 
-// SetJSON takes the value from a JSON string with its quotes.
+// SetJSON sets the value from a JSON string with its quotes.
 func (p Personal) SetJSON(quoted []byte) error {
 	text, err := jsontext.AppendUnquote(p.text()[:0], quoted)
 	(*p.v).text = text
@@ -60,28 +59,26 @@ func (p Personal) SetJSON(quoted []byte) error {
 	}
 }
 
-// Blank reports whether the value is nothing but white space.
+// Blank reports whether the value is only white space.
 func (p Personal) Blank() bool {
 	return len(bytes.TrimFunc(p.text(), unicode.IsSpace)) == 0
 }
 
-// AppendText appends the pseudonym of the text exactly as it is.
+// AppendText appends the mask of the text exactly as it is.
 func (m *Masker) AppendText(dst []byte, p Personal) ([]byte, error) {
 	return m.append(dst, p.text()), nil
 }
 
-// AppendIP appends the pseudonym of an IP address in its canonical text, so
-// that one address has one pseudonym in all its spellings. ASCII white space
-// around is dropped and an IPv4-mapped IPv6 address is its IPv4 address.
-// Zones, ports, prefixes, lists and leading zeros are no address.
+// AppendIP appends the mask of an IP address in canonical form, so that one address has one mask in
+// all its spellings. It ignores ASCII white space around it, and treats an IPv4-mapped IPv6 address
+// as its IPv4 address. Zones, ports, prefixes, lists and leading zeros are errors.
 func (m *Masker) AppendIP(dst []byte, p Personal) ([]byte, error) {
 	text := bytes.TrimFunc(p.text(), asciiSpace)
 	if len(text) == 0 || len(text) > 45 { // the longest: an IPv4-mapped IPv6 address in full
 		return dst, ErrNotIP
 	}
-	// ParseAddr keeps nothing of its argument but in an error, which is
-	// dropped here (it quotes the text), so the copy that string(text) makes
-	// for each record can be saved.
+	// ParseAddr keeps its argument only in an error, which is dropped here (it quotes the text). So
+	// the copy that string(text) would make per message is not needed.
 	addr, err := netip.ParseAddr(unsafe.String(&text[0], len(text))) //nolint:gosec // see above
 	if err != nil || addr.Zone() != "" {
 		return dst, ErrNotIP
@@ -90,10 +87,9 @@ func (m *Masker) AppendIP(dst []byte, p Personal) ([]byte, error) {
 	return m.append(dst, m.text), nil
 }
 
-// AppendEmail appends the pseudonym of an e-mail address: ASCII white space
-// around is dropped and ASCII letters are lower-cased, so that one mailbox
-// has one pseudonym as people spell it. (RFC 5321 lets the part before the @
-// be case-sensitive; no provider of note uses that.)
+// AppendEmail appends the mask of an e-mail address. It ignores ASCII white space around it and
+// lower-cases ASCII letters, so that one mailbox has one mask however people spell it. (RFC 5321
+// lets the part before the @ be case-sensitive; no major provider uses that.)
 func (m *Masker) AppendEmail(dst []byte, p Personal) ([]byte, error) {
 	text := bytes.TrimFunc(p.text(), asciiSpace)
 	at := bytes.IndexByte(text, '@')
@@ -116,19 +112,19 @@ func (m *Masker) AppendEmail(dst []byte, p Personal) ([]byte, error) {
 func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
 // String implements fmt.Stringer.
-func (Personal) String() string { return Redacted }
+func (Personal) String() string { return redacted }
 
 // GoString implements fmt.GoStringer, for %#v.
-func (Personal) GoString() string { return Redacted }
+func (Personal) GoString() string { return redacted }
 
 // Format implements fmt.Formatter, for every verb.
-func (Personal) Format(f fmt.State, _ rune) { fmt.Fprint(f, Redacted) }
+func (Personal) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 
 // LogValue implements slog.LogValuer.
-func (Personal) LogValue() slog.Value { return slog.StringValue(Redacted) }
+func (Personal) LogValue() slog.Value { return slog.StringValue(redacted) }
 
 // MarshalText implements encoding.TextMarshaler, for JSON, YAML and XML.
-func (Personal) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
+func (Personal) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
 // Value implements driver.Valuer: a raw value is never a parameter.
 func (Personal) Value() (driver.Value, error) {

@@ -1,5 +1,12 @@
 package model
 
+// What the tests see of the inside.
+var (
+	Names            = names
+	MessageUUID      = messageUUID
+	MessageNamespace = messageNamespace
+)
+
 // Members walks an object as Reader does.
 func Members(object []byte) (names, values [][]byte) {
 	for m := firstMember(object); m.name != nil; m = m.next(object) {

@@ -13,8 +13,7 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// file is what a model file says, before it is checked. Every part keeps its
-// line for the problems.
+// file holds what a model file says, before it is checked. Every part keeps its line, for problems.
 type file struct {
 	Model, Table, Domain, Ledger scalar
 	Key                          []scalar
@@ -32,7 +31,7 @@ type columnSpec struct {
 	Masked                 bool
 }
 
-// scalar is a text and the line that it stands in.
+// scalar is a text and its line.
 type scalar struct {
 	text string
 	line int
@@ -45,12 +44,11 @@ type entry[T any] struct {
 	spec T
 }
 
-var errNoModel = errors.New("no model file")
+var errNoModel = errors.New("not a model file")
 
-// read reads the YAML. It walks the syntax tree itself, because what a
-// library says of a value of the wrong kind is about Go's types, and quotes
-// the file. Problems are noted; the error is for a text that is no YAML or no
-// model at all.
+// read reads the YAML. It walks the syntax tree itself, because a library's error about a value of
+// the wrong kind is about Go's types and quotes the file. It collects problems; the error is for a
+// text that is not YAML or not a model at all.
 func (c *compiler) read(text []byte) (f file, err error) {
 	if bytes.IndexByte(text, 0) >= 0 {
 		return f, errNoModel
@@ -93,24 +91,23 @@ func (c *compiler) columnSettings(col *columnSpec) []setting {
 	}
 }
 
-// document finds the one document of the file, nil when it is empty.
+// document finds the one document of the file; it returns nil if the file is empty.
 func (c *compiler) document(text []byte) (body ast.Node, err error) {
 	unreadable := fmt.Errorf("%s: the YAML cannot be read", c.path)
 	defer func() {
-		// What makes the parser panic is a file with an error in it, not the
-		// end of the process.
+		// A file that makes the parser panic has an error in it; it must not end the process.
 		if recover() != nil {
 			body, err = nil, unreadable
 		}
 	}()
-	parsed, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // settings says whose it is
+	parsed, err := parser.ParseBytes(text, 0, parser.AllowDuplicateMapKey()) // settings reports it, with its owner
 	var located syntaxError
 	switch {
 	case errors.As(err, &located) && located.GetToken() != nil:
-		said, _, _ := strings.Cut(located.GetMessage(), ` "`) // what follows is the file's
+		said, _, _ := strings.Cut(located.GetMessage(), ` "`) // the rest quotes the file
 		return nil, fmt.Errorf("%s:%d: %s", c.path, located.GetToken().Position.Line, strings.TrimSuffix(said, ":"))
 	case err != nil:
-		return nil, unreadable // the parser's text has a picture of the file in it
+		return nil, unreadable // the parser's text shows a part of the file
 	}
 	for _, d := range parsed.Docs {
 		_, directive := d.Body.(*ast.DirectiveNode)
@@ -118,22 +115,21 @@ func (c *compiler) document(text []byte) (body ast.Node, err error) {
 		case d.Body == nil || directive:
 		case body == nil:
 			body = d.Body
-		default: // Start is its ---, without which there is no second one
-			c.problem(d.Start.Position.Line, "another document begins here, and a model file has one; give every model a file of its own")
+		default: // Start is its ---, which every further document has
+			c.problem(d.Start.Position.Line, "a second document begins here; give each model its own file")
 		}
 	}
 	return body, nil
 }
 
-// syntaxError is what the parser's errors are.
+// syntaxError is the type of the parser's errors.
 type syntaxError interface {
 	error
 	GetToken() *token.Token
 	GetMessage() string
 }
 
-// members are the names and values of a mapping; ok is false when the value
-// is of another kind.
+// members returns the names and values of a mapping; ok is false if n is of another kind.
 func members(n ast.Node) (all []*ast.MappingValueNode, ok bool) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
@@ -145,7 +141,7 @@ func members(n ast.Node) (all []*ast.MappingValueNode, ok bool) {
 	}
 }
 
-// value is a value in the file, and what its problems call it.
+// value is a value in the file, with its name in problems.
 type value struct {
 	node ast.Node
 	what string // "field ip: type"
@@ -153,14 +149,14 @@ type value struct {
 	line int    // of the name
 }
 
-// setting is one of the settings that a mapping can have.
+// setting is a setting that a mapping can have.
 type setting struct {
 	name string
 	read func(value)
 }
 
-// settings reads a mapping of settings. owner is the field or the column that
-// they are of, "" for those of the model itself.
+// settings reads a mapping of settings. owner is the field or column that they belong to, "" for
+// the model itself.
 func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
 	prefix, whose := "", "a model"
 	if owner != "" {
@@ -171,8 +167,8 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
 		i := slices.IndexFunc(known, func(s setting) bool { return s.name == v.name })
 		v.what = prefix + v.name
 		switch {
-		case i < 0 && strings.HasSuffix(v.name, ")"): // between braces a comma ends the type
-			c.problem(v.line, `%sa type with a comma in it wants quotes, as in type: "numeric(5, 2)"`, prefix)
+		case i < 0 && strings.HasSuffix(v.name, ")"): // between braces, a comma ends the type
+			c.problem(v.line, `%sa type with a comma needs quotes, as in type: "numeric(5, 2)"`, prefix)
 		case i < 0:
 			names := make([]string, len(known))
 			for i, s := range known {
@@ -181,7 +177,7 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
 			last := len(names) - 1
 			c.problem(v.line, "%s has no setting %q; there are %s and %s", whose, v.name, strings.Join(names[:last], ", "), names[last])
 		case seen[v.name]:
-			c.problem(v.line, "%s is there twice", v.what)
+			c.problem(v.line, "%s is set twice", v.what)
 		default:
 			seen[v.name] = true
 			known[i].read(v)
@@ -196,30 +192,30 @@ func (c *compiler) each(mapping ast.Node, whose string, do func(value)) {
 		name := m.Key.GetToken()
 		switch m.Key.(type) {
 		case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode, *ast.MappingKeyNode:
-			c.problem(name.Position.Line, "%s has a name that is no plain text; %s", whose, noReferences)
+			c.problem(name.Position.Line, "%s has a name that is not plain text; %s", whose, noReferences)
 		default:
 			do(value{node: m.Value, name: name.Value, line: name.Position.Line})
 		}
 	}
 }
 
-const noReferences = "a model has no anchors, aliases, merges and tags: write it out"
+const noReferences = "anchors, aliases, merges and tags are not allowed: write it out"
 
-// wrong notes that a value is of the wrong kind, without what it is: a model
-// file can be a file of secrets that was named by mistake.
+// wrong reports that a value is of the wrong kind, without quoting it: somebody may have named a
+// file of secrets by mistake.
 func (c *compiler) wrong(v value, kind, example string) {
 	switch v.node.(type) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode:
-		c.problem(v.line, "%s is no plain value; %s", v.what, noReferences)
+		c.problem(v.line, "%s is not a plain value; %s", v.what, noReferences)
 	case *ast.NullNode:
-		c.problem(v.line, "%s says nothing; it is %s, as in %s: %s", v.what, kind, v.name, example)
+		c.problem(v.line, "%s is empty; it must be %s, as in %s: %s", v.what, kind, v.name, example)
 	default:
-		c.problem(v.line, "%s is %s, as in %s: %s", v.what, kind, v.name, example)
+		c.problem(v.line, "%s must be %s, as in %s: %s", v.what, kind, v.name, example)
 	}
 }
 
-// text reads a text. A number is none: YAML reads 0x10 as 16, and a domain
-// that changes on the way changes every mask.
+// text returns a function that reads a text. A number is not a text: YAML reads 0x10 as 16, and a
+// domain that changes on the way changes every mask.
 func (c *compiler) text(to *scalar, example string) func(value) {
 	return func(v value) {
 		text, ok := plainText(v.node)
@@ -242,7 +238,7 @@ func plainText(n ast.Node) (text string, ok bool) {
 	}
 }
 
-// texts reads a list of texts.
+// texts returns a function that reads a list of texts.
 func (c *compiler) texts(to *[]scalar, example string) func(value) {
 	const kind = "a list of names"
 	return func(v value) {
@@ -275,8 +271,8 @@ func (c *compiler) boolean(to *bool) func(value) {
 	}
 }
 
-// entries reads a mapping from names to settings, such as fields. Of a name
-// that is there twice both are read: compile says so.
+// entries returns a function that reads a mapping from names to settings, such as fields. It reads
+// both entries of a repeated name: compile reports it.
 func entries[T any](c *compiler, kind, example string, to *[]entry[T], known func(*T) []setting) func(value) {
 	return func(v value) {
 		if _, ok := members(v.node); !ok {

@@ -7,21 +7,21 @@ import (
 	"sluice/internal/message"
 )
 
-// maxJSONDepth bounds the nesting of a json column. Postgres parses it by
-// recursion and gives up somewhere beyond a thousand (54001).
+// maxJSONDepth limits the nesting of a json column. Postgres parses it recursively and fails
+// somewhere above a thousand (54001).
 const maxJSONDepth = 200
 
-// What a json value prints is bounded, by its size: jsonb keeps 1e131071 in a
-// few bytes and prints 131,072 characters, and some thousands of them make a row
-// that can be neither read nor dumped. A value's numbers with an exponent have
-// at most these many characters without it, and so many times those of the value.
+// These limit what a json value prints by its size: jsonb keeps 1e131071 in a few bytes and prints
+// 131,072 characters, and some thousands of them make a row that can be neither read nor dumped.
+// Written without exponents, a value's numbers that have one take at most maxExpanded characters
+// plus maxExpandedTimes the length of the value.
 const (
 	maxExpanded      = 16 * 1024
 	maxExpandedTimes = 4
 )
 
-// rawJSON appends a JSON value as it was sent; the decoder has checked it. A
-// json column gets the bounds of a jsonb column: it may become one.
+// rawJSON appends a JSON value as it was sent; the decoder has checked it. A json column has the
+// limits of a jsonb column, because it may become one.
 func rawJSON(b *batch.Batch, v []byte) message.Reason {
 	depth, expanded := 0, 0
 	for i := 0; i < len(v); i++ {

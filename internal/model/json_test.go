@@ -31,7 +31,7 @@ columns:
 	return m
 }
 
-// TestNumbersInJSON: what a value prints is bounded, wherever its numbers are.
+// TestNumbersInJSON: what a value prints is limited, wherever its numbers are.
 func TestNumbersInJSON(t *testing.T) {
 	t.Parallel()
 	m := document(t)

@@ -13,11 +13,11 @@ import (
 	"sluice/internal/mask"
 )
 
-// Load finds the model with the given name among the builtin ones, or reads
-// the file when it is a path (it has a slash or ends in .yaml or .yml).
+// Load finds the model with the given name among the built-in ones, or reads the file if it is a
+// path (it has a slash or ends in .yaml or .yml).
 func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
 	if strings.ContainsAny(nameOrPath, `/\`) || strings.HasSuffix(nameOrPath, ".yaml") || strings.HasSuffix(nameOrPath, ".yml") {
-		text, err := os.ReadFile(nameOrPath) //nolint:gosec // the operator names it
+		text, err := os.ReadFile(nameOrPath) //nolint:gosec // the user names it
 		if err != nil {
 			return nil, fmt.Errorf("read the model file: %w", err)
 		}
@@ -25,31 +25,31 @@ func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
 	}
 	text, err := fs.ReadFile(builtin, nameOrPath+".yaml")
 	if err != nil {
-		return nil, fmt.Errorf("no model is named %q; there are %s, or give the path of a file, as in ./%s.yaml", nameOrPath, strings.Join(Names(builtin), ", "), nameOrPath)
+		return nil, fmt.Errorf("no model is named %q; there are %s, or give the path of a file, as in ./%s.yaml", nameOrPath, strings.Join(names(builtin), ", "), nameOrPath)
 	}
 	return Parse("models/"+nameOrPath+".yaml", text)
 }
 
-// Names lists the models in a file system.
-func Names(builtin fs.FS) []string {
-	paths, _ := fs.Glob(builtin, "*.yaml") // the pattern is a good one
+// names lists the models in a file system.
+func names(builtin fs.FS) []string {
+	paths, _ := fs.Glob(builtin, "*.yaml") // the pattern is valid
 	for i, p := range paths {
 		paths[i] = strings.TrimSuffix(path.Base(p), ".yaml")
 	}
 	return paths
 }
 
-// Parse checks the text of a model file. The error lists every problem, a
-// line each: file, line and field. path is for the errors only.
+// Parse reads and checks the text of a model file. The error lists every problem, one per line:
+// file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
 	c := compiler{path: path, m: &Model{Table: &batch.Table{}, fields: map[string]int{}}}
 	f, err := c.read(text)
 	switch {
 	case errors.Is(err, errNoModel):
-		return nil, fmt.Errorf("%s is no model file; one begins with lines such as model: <name> and table: <name>, as models/orders.yaml does", path)
+		return nil, fmt.Errorf("%s is not a model file; one begins with lines such as model: <name> and table: <name>, as in models/orders.yaml", path)
 	case err != nil:
 		return nil, err
-	case len(c.problems) == 0: // else more of them would follow from those
+	case len(c.problems) == 0: // otherwise these would cause more of them
 		c.compile(f)
 	}
 	if len(c.problems) > 0 {
@@ -77,7 +77,7 @@ const (
 	domainCharacters = wordCharacters + ".-"
 )
 
-// isIdentifier says whether a text is a name that SQL takes without surprises.
+// isIdentifier reports whether a text is a name that SQL accepts without surprises.
 func isIdentifier(s string) bool {
 	return s != "" && len(s) <= 63 && strings.Trim(s, wordCharacters) == "" && (s[0] < '0' || s[0] > '9')
 }
@@ -88,14 +88,14 @@ func isDomain(s string) bool {
 
 func (c *compiler) identifier(what string, s scalar) {
 	if !isIdentifier(s.text) {
-		c.problem(s.line, "%s %q is no name; use the letters a to z and A to Z, digits and _, up to 63, not a digit first", what, s.text)
+		c.problem(s.line, "%s %q is not a valid name; use up to 63 of a to z, A to Z, digits and _, not beginning with a digit", what, s.text)
 	}
 }
 
 func (c *compiler) compile(f file) {
 	m := c.m
 	if f.Model.text == "" {
-		c.problem(0, "no model: give the model a name, as in model: user_logins")
+		c.problem(0, "model is missing; name it, as in model: user_logins")
 	} else {
 		c.identifier("model", f.Model)
 	}
@@ -104,11 +104,11 @@ func (c *compiler) compile(f file) {
 	if f.Domain.text != "" {
 		domain = f.Domain.text
 		if !isDomain(domain) {
-			c.problem(f.Domain.line, "domain %q: use letters, digits, _ . and -", domain)
+			c.problem(f.Domain.line, "domain %q is not valid; use letters, digits, _ . and -", domain)
 		}
 	}
 	if f.Table.text == "" {
-		c.problem(0, "no table: say which table the rows go to, as in table: user_logins")
+		c.problem(0, "table is missing; name the table of the rows, as in table: user_logins")
 	} else {
 		schema, name, found := strings.Cut(f.Table.text, ".")
 		if !found {
@@ -123,7 +123,7 @@ func (c *compiler) compile(f file) {
 	used := c.columns(f.Columns)
 	for i, fl := range f.Fields {
 		if !used[i] {
-			c.problem(fl.line, "field %s goes to no column; remove it, or add a column with from: %s", fl.name, fl.name)
+			c.problem(fl.line, "field %s has no column; remove it, or add a column with from: %s", fl.name, fl.name)
 		}
 	}
 	c.key(f)
@@ -138,33 +138,33 @@ func (c *compiler) compile(f file) {
 
 func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 	if len(fields) == 0 {
-		c.problem(0, "no fields: say which members of the body are read")
+		c.problem(0, "fields is missing; list the members of a body to read, as in fields: {user_id: {type: text}}")
 	}
 	for _, f := range fields {
 		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Personal: f.spec.Personal, Domain: domain + "." + f.name}
 		line := max(f.line, f.spec.Type.line)
 		switch {
 		case f.name == "" || strings.ContainsAny(f.name, "\"\\") || strings.ContainsFunc(f.name, func(r rune) bool { return r < ' ' || r == '\uFFFD' }):
-			c.problem(f.line, "field %q: a name has no quotes, no backslash and no control character", f.name)
+			c.problem(f.line, "field %q: a name must not contain quotes, backslashes or control characters", f.name)
 		case f.spec.Type.text == "":
-			c.problem(line, "field %s has no type", f.name)
+			c.problem(line, "field %s has no type; add one, as in type: text", f.name)
 		case accepts[out.Type] == nil:
 			c.problem(line, "field %s has the unknown type %q; there are text, ip, email, version, integer, numeric, boolean, timestamp, date, uuid and json", f.name, out.Type)
 		case (out.Type == TypeIP || out.Type == TypeEmail) && !out.Personal:
 			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)
 		case out.Personal && out.Type != TypeText && out.Type != TypeIP && out.Type != TypeEmail:
-			c.problem(line, "field %s is personal, so it is masked, and only text, ip and email can be; it is of type %s", f.name, out.Type)
+			c.problem(line, "field %s is personal but of type %s; only text, ip and email can be masked", f.name, out.Type)
 		case f.spec.Domain.text != "" && !out.Personal:
-			c.problem(f.spec.Domain.line, "field %s has a domain, which is for masks, and is not personal", f.name)
+			c.problem(f.spec.Domain.line, "field %s has a domain but is not personal; a domain is for masks: remove it, or add personal: true", f.name)
 		case f.spec.Domain.text != "" && !isDomain(f.spec.Domain.text):
-			c.problem(f.spec.Domain.line, "field %s: domain %q: use letters, digits, _ . and -", f.name, f.spec.Domain.text)
+			c.problem(f.spec.Domain.line, "field %s: domain %q is not valid; use letters, digits, _ . and -", f.name, f.spec.Domain.text)
 		}
 		for _, other := range c.m.Fields {
 			switch {
 			case other.Name == f.name:
-				c.problem(f.line, "field %s is there twice", f.name)
+				c.problem(f.line, "field %s is defined twice", f.name)
 			case strings.EqualFold(other.Name, f.name):
-				c.problem(f.line, "fields %s and %s differ in upper and lower case only", other.Name, f.name)
+				c.problem(f.line, "fields %s and %s differ only in upper and lower case; rename one", other.Name, f.name)
 			}
 		}
 		if f.spec.Domain.text != "" {
@@ -176,11 +176,11 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 	}
 }
 
-// columns checks the columns and says which fields go to one.
+// columns checks the columns and returns, per field, whether a column uses it.
 func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 	used := make([]bool, len(c.m.Fields))
 	if len(columns) == 0 {
-		c.problem(0, "no columns: say where the fields go")
+		c.problem(0, "columns is missing; list where the fields go, as in columns: {user_id: {type: text, from: user_id}}")
 	}
 	for _, e := range columns {
 		line := max(e.line, e.spec.Type.line)
@@ -192,18 +192,18 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 		}
 		for _, other := range c.m.Columns {
 			if other.Name == e.name {
-				c.problem(e.line, "column %s is there twice", e.name)
+				c.problem(e.line, "column %s is defined twice", e.name)
 			}
 		}
 		switch {
 		case (e.spec.From.text == "") == (e.spec.Meta.text == ""):
-			c.problem(line, "column %s wants either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", e.name)
+			c.problem(line, "column %s needs either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", e.name)
 		case e.spec.Meta.text != "":
 			c.metaColumn(line, e, col, err == nil)
 		default:
 			col.Field = slices.IndexFunc(c.m.Fields, func(f Field) bool { return f.Name == e.spec.From.text })
 			if col.Field < 0 {
-				c.problem(e.spec.From.line, "column %s comes from the field %q, which is not among the fields", e.name, e.spec.From.text)
+				c.problem(e.spec.From.line, "column %s is from the field %q, which is not defined; add it to fields, or correct the name", e.name, e.spec.From.text)
 				break
 			}
 			used[col.Field] = true
@@ -219,13 +219,13 @@ func (c *compiler) metaColumn(line int, e entry[columnSpec], col Column, typed b
 	types, ok := metaAccepts[col.Meta]
 	switch {
 	case !ok:
-		c.problem(e.spec.Meta.line, "column %s: meta %q is not known; there are sent_at, sent_date, message_id and mask_key", e.name, col.Meta)
+		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use sent_at, sent_date, message_id or mask_key", e.name, col.Meta)
 	case e.spec.Masked || e.spec.Part.text != "":
-		c.problem(line, "column %s holds %s, which has neither a mask nor parts", e.name, col.Meta)
+		c.problem(line, "column %s holds %s, which can be neither masked nor split; remove masked and part", e.name, col.Meta)
 	case typed && !slices.Contains(types, col.Type.Base):
-		c.problem(line, "column %s holds %s, which goes to %s and not to %s", e.name, col.Meta, strings.Join(types, " or "), col.Type)
+		c.problem(line, "column %s of type %s cannot hold %s; use %s", e.name, col.Type, col.Meta, strings.Join(types, " or "))
 	case typed && col.Meta == MetaMaskKey && col.Type.Base == "varchar" && col.Type.Length < 32:
-		c.problem(line, "column %s is too narrow: ids of keys have up to 32 characters", e.name)
+		c.problem(line, "column %s is too narrow; ids of keys have up to 32 characters: use varchar(32)", e.name)
 	}
 }
 
@@ -233,9 +233,9 @@ func (c *compiler) part(e entry[columnSpec], f Field) (major bool) {
 	switch {
 	case e.spec.Part.text == "":
 	case e.spec.Part.text != "major":
-		c.problem(e.spec.Part.line, "column %s: part %q is not known; there is major", e.name, e.spec.Part.text)
+		c.problem(e.spec.Part.line, "column %s: unknown part %q; the only part is major", e.name, e.spec.Part.text)
 	case f.Type != TypeVersion:
-		c.problem(e.spec.Part.line, "column %s: only a version has a major number, and field %s is of type %s", e.name, f.Name, f.Type)
+		c.problem(e.spec.Part.line, "column %s: only a version has a major number, but field %s is of type %s", e.name, f.Name, f.Type)
 	default:
 		return true
 	}
@@ -250,26 +250,26 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 	}
 	switch {
 	case f.Personal && !col.Masked:
-		c.problem(line, "column %s would hold the personal field %s in clear; add masked: true", col.Name, f.Name)
+		c.problem(line, "column %s would store the personal field %s in clear text; add masked: true", col.Name, f.Name)
 	case !f.Personal && col.Masked:
-		c.problem(line, "column %s is masked, and field %s is not personal; add personal: true to the field", col.Name, f.Name)
+		c.problem(line, "column %s is masked, but field %s is not personal; add personal: true to the field", col.Name, f.Name)
 	case typed && types != nil && !slices.Contains(types, col.Type.Base):
-		c.problem(line, "column %s is of type %s, which cannot hold the field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
+		c.problem(line, "column %s of type %s cannot hold field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
 	case typed && col.Masked && col.Type.Base == "varchar" && col.Type.Length < mask.Size:
-		c.problem(line, "column %s is too narrow: a mask has %d characters", col.Name, mask.Size)
+		c.problem(line, "column %s is too narrow; a mask has %[2]d characters: use varchar(%[2]d)", col.Name, mask.Size)
 	}
 }
 
-// key settles what makes a row the same row on every delivery.
+// key checks the key: what makes a row the same row on every delivery.
 func (c *compiler) key(f file) {
 	m := c.m
 	switch {
 	case len(f.Key) > 0 && f.Ledger.text != "":
-		c.problem(f.Ledger.line, "key and ledger are both given; the ledger is for a table without a key")
+		c.problem(f.Ledger.line, "key and ledger are both set; a ledger is for a table without a key: remove one")
 	case f.Ledger.text != "":
 		c.identifier("ledger", f.Ledger)
 		if f.Ledger.text == m.Table.Name { // it is in the table's schema
-			c.problem(f.Ledger.line, "the ledger is a table of its own, and %s is the table of the rows; name another, as in ledger: sluice_ledger", f.Ledger.text)
+			c.problem(f.Ledger.line, "the ledger must be another table than %s, which holds the rows; name another, as in ledger: sluice_ledger", f.Ledger.text)
 		}
 		m.Table.Ledger = f.Ledger.text
 		n := len(m.Columns)
@@ -278,33 +278,33 @@ func (c *compiler) key(f file) {
 			Column{Name: "message_id", Type: SQLType{Base: "uuid"}, Field: -1, Meta: MetaMessageID})
 		m.Table.Key = []int{n, n + 1}
 	case len(f.Key) == 0:
-		c.problem(0, "no key: name the columns that are the same on every delivery of a message, as in key: [sent_at, message_id], or, for a table that has none, a ledger: sluice_ledger")
+		c.problem(0, "key is missing; name the columns that are the same on every delivery of a message, as in key: [sent_at, message_id], or for a table without a key, name a ledger, as in ledger: sluice_ledger")
 	}
 	for _, k := range f.Key {
 		i := slices.IndexFunc(m.Columns, func(col Column) bool { return col.Name == k.text })
 		switch {
 		case i < 0:
-			c.problem(k.line, "the key's column %s is not among the columns", k.text)
+			c.problem(k.line, "key column %s is not defined; add it to columns, or correct the name", k.text)
 		case slices.Contains(m.Table.Key, i):
-			c.problem(k.line, "the key names the column %s twice", k.text)
+			c.problem(k.line, "key column %s is named twice", k.text)
 		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].Required:
-			c.problem(k.line, "the key's column %s can be NULL, and a NULL is like no other; add required: true to the field %s", k.text, m.Fields[m.Columns[i].Field].Name)
+			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
 		case m.Columns[i].Type.Base == "json" || m.Columns[i].Type.Base == "jsonb":
-			c.problem(k.line, "the key's column %s is of type %s, which makes no key", k.text, m.Columns[i].Type)
+			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)
 		case m.Columns[i].Meta == MetaMaskKey || m.Columns[i].Masked:
-			c.problem(k.line, "the key's column %s changes with the mask's key, so a message would be stored again after a rotation", k.text)
+			c.problem(k.line, "key column %s changes with the mask key, so a message would be stored again after a rotation; use another column", k.text)
 		default:
 			m.Table.Key = append(m.Table.Key, i)
 		}
 	}
-	if len(f.Key) > 0 && len(m.Table.Key) == len(f.Key) && !slices.ContainsFunc(m.Table.Key, c.tellsMessages) {
+	if len(f.Key) > 0 && len(m.Table.Key) == len(f.Key) && !slices.ContainsFunc(m.Table.Key, c.distinguishes) {
 		c.problem(f.Key[0].line, "the key is the sent time alone, and two messages can be sent in the same millisecond; add the column of message_id, as in key: [sent_at, message_id]")
 	}
 }
 
-// tellsMessages says whether a column can differ between two messages that
-// were sent at once: with a key that cannot, the second is lost as a repeat.
-func (c *compiler) tellsMessages(column int) bool {
+// distinguishes reports whether a column can differ between two messages that were sent in the same
+// millisecond: with a key that cannot, the second one is lost as a duplicate.
+func (c *compiler) distinguishes(column int) bool {
 	col := c.m.Columns[column]
 	return col.Field >= 0 || col.Meta == MetaMessageID
 }

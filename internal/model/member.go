@@ -2,18 +2,18 @@ package model
 
 import "bytes"
 
-// member is one member of an object whose syntax has been checked: that is
-// what makes walking it this simple.
+// member is one member of an object whose syntax has been checked, which makes walking it this
+// simple.
 type member struct {
-	name  []byte // with its quotes; nil behind the last member
+	name  []byte // with its quotes; nil after the last member
 	value []byte
-	end   int // offset behind the value
+	end   int // offset after the value
 }
 
-// firstMember is the first member of a valid JSON object.
+// firstMember returns the first member of a valid JSON object.
 func firstMember(object []byte) member { return memberAt(object, 1) }
 
-// next is the member behind m.
+// next returns the member after m.
 func (m member) next(object []byte) member { return memberAt(object, m.end) }
 
 func memberAt(object []byte, at int) member {
@@ -25,7 +25,7 @@ func memberAt(object []byte, at int) member {
 		return member{}
 	}
 	nameEnd := stringEnd(object, at)
-	start := skipSpace(object, skipSpace(object, nameEnd)+1) // behind the colon
+	start := skipSpace(object, skipSpace(object, nameEnd)+1) // after the colon
 	end := valueEnd(object, start)
 	return member{object[at:nameEnd], object[start:end], end}
 }
@@ -37,7 +37,7 @@ func skipSpace(text []byte, at int) int {
 	return at
 }
 
-// stringEnd is the offset behind the string that begins at an offset.
+// stringEnd returns the offset after the string that begins at an offset.
 func stringEnd(text []byte, at int) int {
 	for at++; ; at++ {
 		at += bytes.IndexByte(text[at:], '"')
@@ -51,7 +51,7 @@ func stringEnd(text []byte, at int) int {
 	}
 }
 
-// valueEnd is the offset behind the value that begins at an offset.
+// valueEnd returns the offset after the value that begins at an offset.
 func valueEnd(text []byte, at int) int {
 	switch text[at] {
 	case '"':

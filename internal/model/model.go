@@ -1,13 +1,11 @@
-// Package model is the policy for one kind of record: which fields of a body
-// are read, how each is checked, which are personal and how they are masked,
-// and which columns they go to. A model is written in a YAML file, checked
-// when it loads, and then immutable:
+// Package model is the policy for one kind of message: which fields of a body are read, how each is
+// checked, which are personal and how they are masked, and which columns they go to. A model is a
+// YAML file, checked when it loads and then immutable:
 //
 //	model file -> Load -> Model; Model.Reader: body -> one row of a batch; Model.DDL -> SQL
 //
-// Nothing that a model does not name is stored, and no rejection or error of
-// this package carries a key or a value of a body. It imports batch, mask and
-// message; ingest and the commands import it.
+// Nothing that a model does not name is stored, and no rejection or error of this package carries a
+// name or a value of a body. It imports batch, mask and message; ingest and the commands import it.
 package model
 
 import (
@@ -36,7 +34,7 @@ type Field struct {
 	quoted   []byte
 }
 
-// FieldType says how a field is read.
+// FieldType determines how a field is read.
 type FieldType string
 
 // The types of fields.
@@ -58,10 +56,9 @@ const (
 type Column struct {
 	Name string
 	Type SQLType
-	// Field is the index of the field that it comes from, -1 when Meta says
-	// what it holds.
+	// Field is the index of the field that it comes from, -1 if Meta says what it holds.
 	Field int
-	// Masked: the pseudonym of the field is stored.
+	// Masked: the mask of the field is stored.
 	Masked bool
 	// Major: the leading number of a version is stored.
 	Major bool
@@ -90,8 +87,8 @@ func (m *Model) Personal() []Field {
 	return fields
 }
 
-// Masks reports whether rows depend on the keys that mask: a model without
-// personal fields needs none, unless a column holds the key's id.
+// Masks reports whether rows depend on the mask keys: a model without personal fields needs none,
+// unless a column holds the key's id.
 func (m *Model) Masks() bool {
 	return len(m.Personal()) > 0 || slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == MetaMaskKey })
 }
@@ -106,7 +103,7 @@ func (m *Model) Raw(kind FieldType) (names []string) {
 	return names
 }
 
-// Rule says in a few words where column i comes from and how it is checked.
+// Rule describes in a few words where column i comes from and how it is checked.
 func (m *Model) Rule(i int) string {
 	c := m.Columns[i]
 	switch c.Meta {

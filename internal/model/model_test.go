@@ -33,7 +33,7 @@ func load(t testing.TB, name string) *model.Model {
 	return m
 }
 
-// read runs one body through a model and spells its row out.
+// read runs one body through a model and returns its row as text.
 func read(t testing.TB, m *model.Model, body string) (map[string]string, message.Rejection) {
 	t.Helper()
 	b := batch.New(m.Table)
@@ -169,8 +169,8 @@ func TestOrders(t *testing.T) {
 		{`"total":0e99`, "total", "0e99"},
 		{`"total":0e99999`, "total", "0e99999"},
 		{`"total":-0.00e-998`, "total", "-0.00e-998"},
-		{`"total":-0.00e-999`, "total", "0"}, // Postgres would print all of them
-		{`"total":0e-99999`, "total", "0"},   // and refuses such an exponent
+		{`"total":-0.00e-999`, "total", "0"}, // Postgres would print all of the zeros
+		{`"total":0e-99999`, "total", "0"},   // Postgres refuses such an exponent
 		{`"total":-0.00E-99999`, "total", "0"},
 		{`"total":0e999999999999`, "total", "0"},
 		{`"total":0e-99999999999999999999`, "total", "0"},
@@ -247,16 +247,16 @@ func TestOrders(t *testing.T) {
 	}
 }
 
-// with puts a member into an object in place of the one of the same name.
+// with puts a member into an object instead of the one of the same name.
 func with(object, member string) string {
 	name, _, _ := strings.Cut(member, ":")
-	var kept []string
+	var members []string
 	for m := range strings.SplitSeq(strings.TrimPrefix(object, "{"), ",") {
 		if !strings.HasPrefix(m, name) {
-			kept = append(kept, m)
+			members = append(members, m)
 		}
 	}
-	return "{" + strings.Join(append(kept, member), ",") + "}"
+	return "{" + strings.Join(append(members, member), ",") + "}"
 }
 
 func TestMessageUUID(t *testing.T) {
@@ -291,45 +291,45 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 		{"unknown type", "type: uuid, required", "type: uid, required", `m.yaml:5: field id has the unknown type "uid"`},
 		{"unknown setting", "personal: true", "private: true", `m.yaml:6: field ip has no setting "private"; there are type, required, personal and domain`},
 		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: a model has no setting "keys"; there are model, table, domain, key, ledger, fields and columns`},
-		{"personal in clear", ", masked: true", "", "m.yaml:9: column masked_ip would hold the personal field ip in clear"},
-		{"masked and not personal", "type: ip, personal: true", "type: text", "m.yaml:9: column masked_ip is masked, and field ip is not personal"},
+		{"personal in clear", ", masked: true", "", "m.yaml:9: column masked_ip would store the personal field ip in clear"},
+		{"masked and not personal", "type: ip, personal: true", "type: text", "m.yaml:9: column masked_ip is masked, but field ip is not personal"},
 		{"an address that is not personal", "type: ip, personal: true", "type: ip", "m.yaml:6: field ip is of type ip, which is personal"},
-		{"two fields to one column", "  masked_ip:", "  id:", `m.yaml:9: column id is there twice`},
-		{"a field twice", "  ip:", "  id:", `m.yaml:6: field id is there twice`},
-		{"a setting twice", "type: uuid, required", "type: uuid, type: text, required", `m.yaml:5: field id: type is there twice`},
-		{"a setting of the model twice", "key: [id]", "key: [id]\nkey: [id]", `m.yaml:4: key is there twice`},
-		{"unknown field", "from: ip", "from: ipp", `m.yaml:9: column masked_ip comes from the field "ipp"`},
-		{"a field without a column", "columns:", "  x: {type: text}\ncolumns:", "m.yaml:7: field x goes to no column"},
+		{"two fields to one column", "  masked_ip:", "  id:", `m.yaml:9: column id is defined twice`},
+		{"a field twice", "  ip:", "  id:", `m.yaml:6: field id is defined twice`},
+		{"a setting twice", "type: uuid, required", "type: uuid, type: text, required", `m.yaml:5: field id: type is set twice`},
+		{"a setting of the model twice", "key: [id]", "key: [id]\nkey: [id]", `m.yaml:4: key is set twice`},
+		{"unknown field", "from: ip", "from: ipp", `m.yaml:9: column masked_ip is from the field "ipp"`},
+		{"a field without a column", "columns:", "  x: {type: text}\ncolumns:", "m.yaml:7: field x has no column"},
 		{"too narrow for a mask", "varchar(64)", "varchar(63)", "m.yaml:9: column masked_ip is too narrow"},
-		{"a type that does not hold it", "type: uuid, from: id", "type: integer, from: id", "m.yaml:8: column id is of type integer, which cannot hold the field id"},
-		{"unknown SQL type", "type: uuid, from: id", "type: guid, from: id", `m.yaml:8: column id: "guid" is no type`},
+		{"a type that does not hold it", "type: uuid, from: id", "type: integer, from: id", "m.yaml:8: column id of type integer cannot hold field id"},
+		{"unknown SQL type", "type: uuid, from: id", "type: guid, from: id", `m.yaml:8: column id: "guid" is not a type`},
 		{"varchar without a length", "varchar(64)", "varchar", "m.yaml:9: column masked_ip: "},
-		{"no key", "key: [id]", "", "m.yaml: no key"},
-		{"a key that can be NULL", ", required: true", "", "m.yaml:3: the key's column id can be NULL"},
-		{"a key that is no column", "key: [id]", "key: [idd]", "m.yaml:3: the key's column idd is not among the columns"},
-		{"a key and a ledger", "key: [id]", "key: [id]\nledger: l", "m.yaml:4: key and ledger are both given"},
+		{"no key", "key: [id]", "", "m.yaml: key is missing"},
+		{"a key that can be NULL", ", required: true", "", "m.yaml:3: key column id can be NULL"},
+		{"a key that is no column", "key: [id]", "key: [idd]", "m.yaml:3: key column idd is not defined"},
+		{"a key and a ledger", "key: [id]", "key: [id]\nledger: l", "m.yaml:4: key and ledger are both set"},
 		{"a table that is no name", "table: s.t", `table: 's.t"; drop'`, "m.yaml:2: table"},
-		{"a ledger that is the table", "table: s.t\nkey: [id]", "table: t\nledger: t", "m.yaml:3: the ledger is a table of its own, and t is the table of the rows"},
-		{"a ledger that is the table of a schema", "key: [id]", "ledger: t", "m.yaml:3: the ledger is a table of its own, and t is the table of the rows"},
+		{"a ledger that is the table", "table: s.t\nkey: [id]", "table: t\nledger: t", "m.yaml:3: the ledger must be another table than t"},
+		{"a ledger that is the table of a schema", "key: [id]", "ledger: t", "m.yaml:3: the ledger must be another table than t"},
 		{"a key of the sent time", "key: [id]", "key: [at]", "m.yaml:3: the key is the sent time alone, and two messages can be sent in the same millisecond; add the column of message_id, as in key: [sent_at, message_id]"},
 		{"a key of the sent time twice over", "key: [id]", "key: [day, at]", "m.yaml:3: the key is the sent time alone"},
-		{"a second model", "meta: message_id}", "meta: message_id}\n---\nmodel: n", "m.yaml:13: another document begins here, and a model file has one"},
-		{"a second document of anything", "meta: message_id}", "meta: message_id}\n...\n---\nmore", "m.yaml:14: another document begins here"},
-		{"a type with a comma", "varchar(64), from", "numeric(5, 2), from", `m.yaml:9: column masked_ip: a type with a comma in it wants quotes, as in type: "numeric(5, 2)"`},
-		{"a merge", "type: ip, personal", "<<: {type: ip}, personal", "m.yaml:6: field ip has a name that is no plain text"},
-		{"an alias", "from: ip", "from: *ip", "m.yaml:9: column masked_ip: from is no plain value; a model has no anchors"},
-		{"a masked key", "key: [id]", "key: [masked_ip]", "m.yaml:3: the key's column masked_ip"},
-		{"neither from nor meta", ", from: id", "", "m.yaml:8: column id wants either from"},
-		{"unknown meta", "from: id}", "meta: sent}", `m.yaml:8: column id: meta "sent"`},
-		{"meta in another type", "from: id}", "meta: sent_at}", "m.yaml:8: column id holds sent_at, which goes to timestamptz"},
+		{"a second model", "meta: message_id}", "meta: message_id}\n---\nmodel: n", "m.yaml:13: a second document begins here"},
+		{"a second document of anything", "meta: message_id}", "meta: message_id}\n...\n---\nmore", "m.yaml:14: a second document begins here"},
+		{"a type with a comma", "varchar(64), from", "numeric(5, 2), from", `m.yaml:9: column masked_ip: a type with a comma needs quotes, as in type: "numeric(5, 2)"`},
+		{"a merge", "type: ip, personal", "<<: {type: ip}, personal", "m.yaml:6: field ip has a name that is not plain text"},
+		{"an alias", "from: ip", "from: *ip", "m.yaml:9: column masked_ip: from is not a plain value; anchors"},
+		{"a masked key", "key: [id]", "key: [masked_ip]", "m.yaml:3: key column masked_ip"},
+		{"neither from nor meta", ", from: id", "", "m.yaml:8: column id needs either from"},
+		{"unknown meta", "from: id}", "meta: sent}", `m.yaml:8: column id: unknown meta "sent"`},
+		{"meta in another type", "from: id}", "meta: sent_at}", "m.yaml:8: column id of type uuid cannot hold sent_at; use timestamptz"},
 		{"a part of what has none", "from: id}", "from: id, part: major}", "m.yaml:8: column id: only a version"},
 		{"no YAML", "fields:", "fields: [", "m.yaml:"},
 		{"a mark that YAML does not know", "table: s.t", "table: |canary", "m.yaml:2: invalid header option"},
 		{"a tab", "  id: {type: uuid, from", "\tid: {type: uuid, from", "m.yaml:"},
-		{"a tag where a list belongs", "key: [id]", "key: !!str id", "m.yaml:3: key is no plain value; a model has no anchors, aliases, merges and tags"},
+		{"a tag where a list belongs", "key: [id]", "key: !!str id", "m.yaml:3: key is not a plain value; anchors, aliases, merges and tags are not allowed"},
 		{"a field in two cases", "  ip:", "  ID: {type: text}\n  ip:", "m.yaml:6: fields id and ID differ"},
-		{"a list for a mapping", "columns:", "columns: [id]\nrest:", "m.yaml:7: columns is a mapping of names, as in columns: {a: {type: text, from: user_id}}"},
-		{"says nothing", "{type: uuid, required: true}", "", "m.yaml:5: field id says nothing; it is a mapping, as in id: {type: text}"},
+		{"a list for a mapping", "columns:", "columns: [id]\nrest:", "m.yaml:7: columns must be a mapping of names, as in columns: {a: {type: text, from: user_id}}"},
+		{"empty", "{type: uuid, required: true}", "", "m.yaml:5: field id is empty; it must be a mapping, as in id: {type: text}"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			text := strings.Replace(valid, tt.old, tt.new, 1)
@@ -347,7 +347,7 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 	}
 }
 
-// TestKeys holds the keys that tell messages sent in one millisecond apart.
+// TestKeys has keys that distinguish messages sent in the same millisecond.
 func TestKeys(t *testing.T) {
 	for _, key := range []string{"message_id", "at, message_id", "id", "at, id"} {
 		if _, err := model.Parse("m.yaml", []byte(strings.Replace(valid, "[id]", "["+key+"]", 1))); err != nil {
@@ -356,9 +356,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestWrongKinds gives every setting values of every kind that it is not. The
-// problem is one line of ours: where, which setting, and what it wants; never
-// what the parser or Go calls it, and never the value.
+// TestWrongKinds gives every setting values of every wrong kind. The problem is one line: where,
+// which setting, and what it must be; never the parser's or Go's name for it, and never the value.
 func TestWrongKinds(t *testing.T) {
 	kinds := map[string]string{
 		"text": "canary", "quoted": `"canary"`, "yes": "yes", "number": "47", "hexadecimal": "0x2f", "float": "4.70", "boolean": "true", "infinity": ".inf",
@@ -396,12 +395,12 @@ func TestWrongKinds(t *testing.T) {
 				continue
 			}
 			text := strings.Replace(valid, setting.old, strings.Replace(setting.new, "V", v, 1), 1)
-			want := setting.what + " is " + setting.want
+			want := setting.what + " must be " + setting.want
 			switch kind {
 			case "nothing", "null":
-				want = setting.what + " says nothing; it is " + setting.want
+				want = setting.what + " is empty; it must be " + setting.want
 			case "anchor", "alias", "tag", "a tag of one's own":
-				want = setting.what + " is no plain value; a model has no anchors, aliases, merges and tags: write it out"
+				want = setting.what + " is not a plain value; anchors, aliases, merges and tags are not allowed: write it out"
 			}
 			want = fmt.Sprintf("m.yaml:%d: %s", setting.line, want)
 			_, err := model.Parse("m.yaml", []byte(text))
@@ -409,7 +408,7 @@ func TestWrongKinds(t *testing.T) {
 				t.Errorf("%s, %s: loads", setting.what, kind)
 				continue
 			}
-			// A mapping in place of fields or columns makes rest a problem of its own.
+			// A mapping instead of fields or columns makes rest a problem of its own.
 			if first, _, _ := strings.Cut(err.Error(), "\n"); first != want || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s, %s:\n got %v\nwant %s", setting.what, kind, err, want)
 			}
@@ -417,20 +416,20 @@ func TestWrongKinds(t *testing.T) {
 	}
 }
 
-// TestAllProblemsOfTheForm are there at once, and none that only follows.
+// TestAllProblemsOfTheForm: all are reported at once, without those that only follow from them.
 func TestAllProblemsOfTheForm(t *testing.T) {
 	text := strings.NewReplacer("[id]", "id", "required", "requird", "{type: ip, personal: true}", "ip", "masked: true", "masked: yes").Replace(valid)
 	_, err := model.Parse("m.yaml", []byte(text))
-	want := `m.yaml:3: key is a list of names, as in key: [id]
+	want := `m.yaml:3: key must be a list of names, as in key: [id]
 m.yaml:5: field id has no setting "requird"; there are type, required, personal and domain
-m.yaml:6: field ip is a mapping, as in ip: {type: text}
-m.yaml:9: column masked_ip: masked is true or false, as in masked: true`
+m.yaml:6: field ip must be a mapping, as in ip: {type: text}
+m.yaml:9: column masked_ip: masked must be true or false, as in masked: true`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
 
-// TestFilesThatLoad holds the forms of YAML that a model can be written in.
+// TestFilesThatLoad has the forms of YAML that a model can be written in.
 func TestFilesThatLoad(t *testing.T) {
 	for name, text := range map[string]string{
 		"a byte order mark": "\ufeff" + valid, "a header": "---\n" + valid, "a directive": "%YAML 1.2\n---\n" + valid, "an end": valid + "...\n# the end\n", "comments": "# c\n---\n" + valid + "---\n# c\n",
@@ -444,14 +443,14 @@ func TestFilesThatLoad(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoModelFile says so, and not what a parser makes of it.
+// TestWhatIsNoModelFile: the error says so, without what a parser makes of the file.
 func TestWhatIsNoModelFile(t *testing.T) {
 	for name, text := range map[string]string{
 		"passwd": "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534::/:/bin/false\n", "prose": "Not a model.\n", "a number": "5", "a list": "- model: m\n- table: t\n",
 		"JSON lines": "[1]\n", "a program": "\x7fELF\x02\x01\x00|\x00", "UTF-16": "m\x00o\x00d\x00e\x00l\x00",
 	} {
 		_, err := model.Parse("/etc/"+name, []byte(text))
-		if want := "/etc/" + name + " is no model file; one begins with lines such as model: <name>"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		if want := "/etc/" + name + " is not a model file; one begins with lines such as model: <name>"; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -601,8 +600,8 @@ func FuzzModel(f *testing.F) {
 	})
 }
 
-// BenchmarkAppend prints what a record costs (decode, check, mask, append to
-// the batch), beside its two masks alone and a plain scan of its tokens.
+// BenchmarkAppend prints what a row costs (decode, check, mask, append to the batch), beside its
+// two masks alone and a plain scan of its tokens.
 func BenchmarkAppend(b *testing.B) {
 	keyed, err := mask.ParseKeys("k1:" + strings.Repeat("0123456789abcdef", 4))
 	if err != nil {
@@ -656,7 +655,7 @@ func BenchmarkAppend(b *testing.B) {
 	})
 }
 
-// TestAppendAllocatesNothing holds it in the steady state.
+// TestAppendAllocatesNothing: in the steady state.
 func TestAppendAllocatesNothing(t *testing.T) {
 	allocatesNothing(t, "user_logins", `{"user_id": "u\u00e9", "app_version": "2.3.0", "ip": "2001:db8::1", "more": [1, {"a": null}], "device_id": "593-47-5928"}`)
 }
@@ -674,6 +673,6 @@ func allocatesNothing(t *testing.T, name, body string) {
 	}
 	one()
 	if n := testing.AllocsPerRun(100, one); n != 0 {
-		t.Errorf("got %v allocations for a record, want 0", n)
+		t.Errorf("got %v allocations for a row, want 0", n)
 	}
 }

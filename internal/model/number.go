@@ -2,28 +2,25 @@ package model
 
 import "bytes"
 
-// maxNumericDigits bounds what a number has before and after its point when
-// it is written without an exponent, as Postgres does. Its own limits are
-// 131,072 and 16,383 digits, which 1e131071 reaches in eight characters.
+// maxNumericDigits limits the digits before and after a number's point when it is written without
+// an exponent, as Postgres prints it. Its own limits are 131,072 and 16,383 digits, which 1e131071
+// reaches in eight characters.
 const maxNumericDigits = 1000
 
 // number is the size of a JSON number that is written without an exponent.
 type number struct {
 	negative, zero bool
-	// before and after count the digits before and after the point, without
-	// zeros in front and at the end. They are below zero where the number ends
-	// or begins further away: 1e-3 has -2 before it.
+	// before and after count the digits before and after the point, without leading and trailing
+	// zeros. They are negative if the number ends or begins further away: 1e-3 has -2 before it.
 	before, after int
-	// scale counts those after the point with the zeros at the end, which
-	// Postgres keeps.
+	// scale counts those after the point including trailing zeros, which Postgres keeps.
 	scale int
 }
 
-// bounded reports whether Postgres can read the number, and prints it in a
-// bounded length.
+// bounded reports whether Postgres can read the number and prints it in a limited length.
 func (n number) bounded() bool { return n.before <= maxNumericDigits && n.scale <= maxNumericDigits }
 
-// length is how many characters Postgres prints the number in.
+// length returns how many characters Postgres prints the number in.
 func (n number) length() int {
 	length := max(1, n.before)
 	if n.scale > 0 {
@@ -35,7 +32,7 @@ func (n number) length() int {
 	return length
 }
 
-// measure is the size of a valid JSON number.
+// measure returns the size of a valid JSON number.
 func measure(v []byte) (n number) {
 	mantissa, negative := bytes.CutPrefix(v, []byte("-"))
 	exponent := 0
@@ -53,7 +50,7 @@ func measure(v []byte) (n number) {
 	default:
 		n.zero = true
 		if exponent == farExponent {
-			n.before = farExponent // a zero, but Postgres does not read it
+			n.before = farExponent // a zero, but Postgres cannot read it
 		}
 	}
 	n.after = len(fraction) - exponent
@@ -63,12 +60,11 @@ func measure(v []byte) (n number) {
 	return n
 }
 
-// farExponent stands for all exponents from it on. Postgres reads a zero with
-// any smaller one.
+// farExponent stands for itself and all greater exponents. Postgres reads a zero with any smaller
+// one.
 const farExponent = 1_000_000_000
 
-// parseExponent reads the exponent of a JSON number, between -farExponent and
-// farExponent.
+// parseExponent reads the exponent of a JSON number, limited to -farExponent and farExponent.
 func parseExponent(text []byte) int {
 	negative := text[0] == '-'
 	n := 0
@@ -81,5 +77,5 @@ func parseExponent(text []byte) int {
 	return n
 }
 
-// inNumber reports whether a JSON number can have a byte after its first.
+// inNumber reports whether a byte can occur in a JSON number after its first.
 func inNumber(c byte) bool { return isDigit(c) || c == '.' || c|0x20 == 'e' || c == '+' || c == '-' }

@@ -16,22 +16,21 @@ import (
 	"sluice/internal/message"
 )
 
-// Reader turns bodies into rows. It keeps its memory between bodies, so it is
-// for one goroutine.
+// Reader turns bodies into rows. It reuses its memory, so it is for one goroutine.
 type Reader struct {
 	m       *Model
 	keyID   string
-	maskers []*mask.Masker // one for each column, nil where nothing is masked
+	maskers []*mask.Masker // one per column, nil for a column that is not masked
 
 	in       bytes.Buffer
 	dec      *jsontext.Decoder
-	values   [][]byte // the raw JSON of each field, nil when absent or null
+	values   [][]byte // the raw JSON of each field, nil if absent or null
 	scratch  []byte
 	personal mask.Personal
 	err      error // of the last value that AppendTo wrote
 }
 
-// Reader makes a reader that masks with the given keys.
+// Reader returns a reader that masks with the given keys.
 func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	r := &Reader{
 		m: m, keyID: keys.ID(),
@@ -48,9 +47,8 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	return r
 }
 
-// Append checks one message and appends its row to the batch. A rejection
-// other than zero says why it has none. index and group are the message's,
-// for the batch.
+// Append checks one message and appends its row to the batch. A non-zero rejection says why it has
+// no row. index and group are the message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Rejection {
 	if !msg.HasBody {
 		return message.Rejection{Reason: message.ReasonNoBody}
@@ -80,8 +78,8 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 
 var bom = []byte("\xef\xbb\xbf")
 
-// scan checks the whole body's syntax, in one pass of the decoder, and then
-// notes where the values of the fields are.
+// scan checks the whole body's syntax in one pass of the decoder, and then finds the values of the
+// fields.
 func (r *Reader) scan(body []byte) message.Rejection {
 	r.in = *bytes.NewBuffer(bytes.TrimPrefix(body, bom))
 	r.dec.Reset(&r.in)
@@ -89,7 +87,7 @@ func (r *Reader) scan(body []byte) message.Rejection {
 	if err != nil {
 		return rejectSyntax(err)
 	}
-	// The decoder's value lives until its next read only; this is the same.
+	// The decoder's value is valid only until its next read; this is the same text in the body.
 	end := r.dec.InputOffset()
 	object = bytes.TrimPrefix(body, bom)[end-int64(len(object)) : end]
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
@@ -110,16 +108,16 @@ func (r *Reader) scan(body []byte) message.Rejection {
 			continue
 		}
 		next = which + 1
-		if m.value[0] != 'n' { // null is as good as absent
+		if m.value[0] != 'n' { // null counts as absent
 			r.values[which] = m.value
 		}
 	}
 	return bad
 }
 
-// lookUp finds the field that a name with its quotes stands for, -1 for none.
-// bad is passed on, or becomes a rejection when the name is nearly a field's:
-// losing that value in silence would be worse than losing the message.
+// lookUp finds the field of a name with its quotes, -1 for none. It passes bad on, or returns a
+// rejection if the name differs from a field's only in case: losing that value silently would be
+// worse than losing the message.
 func (r *Reader) lookUp(name []byte, bad message.Rejection) (int, message.Rejection) {
 	if i, ok := r.m.fields[string(name)]; ok {
 		return i, bad
@@ -142,7 +140,7 @@ func (r *Reader) lookUp(name []byte, bad message.Rejection) (int, message.Reject
 	return -1, bad
 }
 
-// rejectSyntax never passes the decoder's error on: it quotes the body.
+// rejectSyntax turns a decoder's error into a rejection. The error itself quotes the body.
 func rejectSyntax(err error) message.Rejection {
 	if errors.Is(err, jsontext.ErrDuplicateName) {
 		return message.Rejection{Reason: message.ReasonDuplicateKey}
@@ -159,14 +157,14 @@ func (r *Reader) meta(b *batch.Batch, m Meta, msg *message.Message) {
 	case MetaSentDate:
 		b.Int4(days(msg.SentMillis - batch.EpochMillis))
 	case MetaMessageID:
-		id := MessageUUID(msg.ID)
+		id := messageUUID(msg.ID)
 		b.Bytes(id[:])
 	case MetaMaskKey:
 		b.String(r.keyID)
 	}
 }
 
-// days is the number of whole days, rounded down also before the epoch.
+// days returns the number of whole days, rounded down before the epoch too.
 func days(millis int64) int32 {
 	d := millis / dayMillis
 	if millis%dayMillis < 0 {
@@ -175,25 +173,24 @@ func days(millis int64) int32 {
 	return int32(d) //nolint:gosec // up to the year 9999
 }
 
-// MessageNamespace is the namespace of the version-5 UUIDs that stand for
-// messageIds which are no UUIDs (SQS's own always are; emulators' are not).
-var MessageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
+// messageNamespace is the namespace of the version-5 UUIDs for messageIds that are not UUIDs (SQS's
+// own always are, emulators' are not).
+var messageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
 
-// MessageUUID is the UUID of a messageId: the id itself where it is a UUID in
-// its canonical form, which is lower case, else a version-5 UUID of it in
-// MessageNamespace. A UUID with a letter in upper case is meant to be such an
-// id too: two ids that differ in case only are two messages in an event and in
-// its answer, and as one UUID they would be one row.
-func MessageUUID(id string) uuid.UUID {
+// messageUUID returns the UUID of a messageId: the id itself if it is a UUID in canonical form,
+// which is lower case, otherwise a version-5 UUID in messageNamespace. That includes a UUID with an
+// upper-case letter: two ids that differ only in case are two messages in an event and in its
+// answer, and as one UUID they would be one row.
+func messageUUID(id string) uuid.UUID {
 	if len(id) == 36 {
 		if u, err := uuid.Parse(id); err == nil && !hasUpper(id) {
 			return u
 		}
 	}
-	return uuid.NewSHA1(MessageNamespace, []byte(id))
+	return uuid.NewSHA1(messageNamespace, []byte(id))
 }
 
-// hasUpper says whether a UUID has a letter in upper case.
+// hasUpper reports whether a UUID has an upper-case letter.
 func hasUpper(id string) bool {
 	for i := range len(id) {
 		if 'A' <= id[i] && id[i] <= 'F' {
@@ -203,7 +200,7 @@ func hasUpper(id string) bool {
 	return false
 }
 
-// field appends the value of one column and says why it cannot.
+// field appends the value of one column, or returns the reason why it cannot.
 func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
 	v := r.values[c.Field]
 	if v == nil {
@@ -265,14 +262,14 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 	switch {
 	case r.err == nil:
 		return ""
-	case f.Type == TypeIP:
+	case errors.Is(r.err, mask.ErrNotIP):
 		return message.ReasonNotIP
-	default:
+	default: // mask.ErrNotEmail: a text has no error
 		return message.ReasonNotEmail
 	}
 }
 
-// Mask appends the pseudonym of a value of a personal field.
+// Mask appends the mask of a value of a personal field.
 func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error) {
 	switch f.Type {
 	case TypeIP:
@@ -284,13 +281,13 @@ func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, e
 	}
 }
 
-// text is the text of a JSON string, valid until the next call.
+// text returns the text of a JSON string, valid until the next call.
 func (r *Reader) text(v []byte) ([]byte, message.Reason) {
 	if v[0] != '"' {
 		return nil, message.ReasonWrongType
 	}
 	if bytes.IndexByte(v, '\\') < 0 {
-		return v[1 : len(v)-1], "" // a bare NUL is no JSON
+		return v[1 : len(v)-1], "" // JSON has no bare NUL
 	}
 	r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], v) // the decoder has checked it
 	if bytes.IndexByte(r.scratch, 0) >= 0 {

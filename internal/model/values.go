@@ -13,9 +13,9 @@ import (
 
 func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
-// version checks a version and returns the digits of its major number: ASCII
-// digits, any number of .digits, and maybe a suffix that - or + begins.
-// ASCII white space around does not count.
+// version checks a version and returns the digits of its major number. A version is ASCII digits,
+// any number of .digits, and optionally a suffix that begins with - or +. ASCII white space around
+// it is ignored.
 func version(text []byte) (major []byte, ok bool) {
 	text = bytes.TrimFunc(text, asciiSpace)
 	n := digits(text)
@@ -52,7 +52,7 @@ func digits(text []byte) int {
 	return n
 }
 
-// integer appends a JSON number that is written as an integer.
+// integer appends a JSON number without fraction or exponent.
 func integer(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	switch {
 	case v[0] != '-' && !isDigit(v[0]):
@@ -64,7 +64,7 @@ func integer(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	}
 }
 
-// appendInteger appends digits, with a sign or not, that fit the column.
+// appendInteger appends digits, with or without a sign, if the column can hold them.
 func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
 	n, err := strconv.ParseInt(string(digits), 10, 64)
 	limit := limits[t.Base]
@@ -74,13 +74,13 @@ func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
 	case t.Base == "bigint":
 		b.Int8(n)
 	default:
-		b.Int4(int32(n)) //nolint:gosec // inside the limits
+		b.Int4(int32(n)) //nolint:gosec // within the limits
 	}
 	return ""
 }
 
-// numeric appends a JSON number digit for digit. More digits before or behind
-// the point than the column has reject; Postgres would round them.
+// numeric appends a JSON number digit for digit. It rejects more digits before or after the point
+// than the column has; Postgres would round them.
 func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	if v[0] != '-' && !isDigit(v[0]) {
 		return message.ReasonWrongType
@@ -98,10 +98,10 @@ func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 	return ""
 }
 
-// timestamp reads an RFC 3339 time: T and Z may be lower case, and a leap
-// second, at 23:59:60 UTC, is the second that follows it. time.Parse alone takes
-// neither, but hours of one digit, a comma before the fraction, and zones beyond
-// a day. Its year is one that every client of Postgres can read.
+// timestamp reads an RFC 3339 time: T and Z may be lower case, and a leap second, at 23:59:60 UTC,
+// is the second after it. time.Parse alone accepts neither of these, but does accept hours of one
+// digit, a comma before the fraction, and zones beyond a day. The year must be one that every
+// client of Postgres can read.
 func timestamp(text []byte) (at time.Time, ok bool) {
 	const seconds = len("2026-01-31T12:00:")
 	if len(text) < len("2026-01-31T12:00:00Z") || text[13] != ':' || text[19] == ',' {
@@ -132,11 +132,11 @@ func timestamp(text []byte) (at time.Time, ok bool) {
 	return at, err == nil && readable(at)
 }
 
-// readable reports whether a time has a year from 1 to 9999, which is what many
-// clients can read. Postgres takes others.
+// readable reports whether a time has a year from 1 to 9999, which all clients can read. Postgres
+// accepts others.
 func readable(at time.Time) bool { return 1 <= at.Year() && at.Year() <= 9999 }
 
-// date reads a day as RFC 3339 writes it.
+// date reads a day in the form of RFC 3339.
 func date(text []byte) (time.Time, bool) {
 	if len(text) != len(time.DateOnly) {
 		return time.Time{}, false

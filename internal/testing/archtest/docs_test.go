@@ -4,43 +4,49 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// root is the repository's, from here.
-const root = "../../.."
+// repository has the repository's files.
+var repository = os.DirFS("../../..")
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := fs.ReadFile(repository, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
 
 // TestArchitectureNamesEveryPackage: the map has all rooms.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join(root, "ARCHITECTURE.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := read(t, "ARCHITECTURE.md")
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-tags", "awslocal localstack", module+"/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path := range strings.FieldsSeq(string(out)) {
-		if name := strings.TrimPrefix(path, module+"/"); !strings.Contains(string(text), "`"+name+"`") {
+	for imported := range strings.FieldsSeq(string(out)) {
+		if name := strings.TrimPrefix(imported, module+"/"); !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("ARCHITECTURE.md does not name %s", name)
 		}
 	}
 }
 
 var (
-	codeBlock = regexp.MustCompile("(?ms)^ *```.*?^ *```$")
+	codeBlock = regexp.MustCompile("(?s)(?:\n|^) *```.*?\n *```")
 	codeSpan  = regexp.MustCompile("`[^`\n]*`")
 	link      = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 	heading   = regexp.MustCompile(`(?m)^#+ (.+)$`)
 	noAnchor  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 )
 
-// anchors are the anchors of a document's headings, as GitHub makes them.
+// anchors returns the anchors of a document's headings, as GitHub makes them.
 func anchors(document string) (all []string) {
 	for _, h := range heading.FindAllStringSubmatch(codeBlock.ReplaceAllString(document, ""), -1) {
 		all = append(all, strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(h[1]), ""), " ", "-"))
@@ -48,33 +54,30 @@ func anchors(document string) (all []string) {
 	return all
 }
 
-// TestLinks: every link from one of the repository's documents to a file, a
-// folder or a heading resolves.
+// TestLinks: every link from one of the repository's documents to a file, a folder or a heading
+// resolves.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	documents, links := 0, 0
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		switch name := entry.Name(); {
+	err := fs.WalkDir(repository, ".", func(name string, entry fs.DirEntry, err error) error {
+		switch {
 		case err != nil:
 			return err
-		case entry.IsDir() && (name == "testdata" || len(name) > 2 && name[0] == '.'):
+		case entry.IsDir() && (entry.Name() == "testdata" || len(name) > 1 && entry.Name()[0] == '.'):
 			return fs.SkipDir
-		case entry.IsDir() || filepath.Ext(path) != ".md":
+		case entry.IsDir() || path.Ext(name) != ".md":
 			return nil
 		}
 		documents++
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		prose := codeSpan.ReplaceAllString(codeBlock.ReplaceAllString(string(text), ""), "")
+		text := read(t, name)
+		prose := codeSpan.ReplaceAllString(codeBlock.ReplaceAllString(text, ""), "")
 		for _, found := range link.FindAllStringSubmatch(prose, -1) {
 			if strings.Contains(found[1], "://") {
 				continue
 			}
 			links++
-			if problem := unresolved(path, string(text), found[1]); problem != "" {
-				t.Errorf("%s: %s: %s", path, found[1], problem)
+			if problem := unresolved(name, text, found[1]); problem != "" {
+				t.Errorf("%s: %s: %s", name, found[1], problem)
 			}
 		}
 		return nil
@@ -87,20 +90,18 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// unresolved says what is wrong with a link of a document, if anything is.
+// unresolved returns what is wrong with a link of a document, "" if nothing is.
 func unresolved(document, text, to string) string {
 	file, anchor, _ := strings.Cut(to, "#")
-	target := filepath.Join(filepath.Dir(document), file)
-	if file == "" {
-		target = document
-	} else if _, err := os.Stat(target); err != nil {
-		return "there is no such file"
-	}
-	if anchor == "" {
-		return ""
-	}
 	if file != "" {
-		other, err := os.ReadFile(target)
+		target := path.Join(path.Dir(document), file)
+		if _, err := fs.Stat(repository, target); err != nil {
+			return "there is no such file"
+		}
+		if anchor == "" {
+			return ""
+		}
+		other, err := fs.ReadFile(repository, target)
 		if err != nil {
 			return err.Error()
 		}
@@ -112,24 +113,17 @@ func unresolved(document, text, to string) string {
 	return ""
 }
 
-// TestCausesAreExplained: operate.md explains each cause that the page of
-// metrics, which is compared with the code, shows.
+// TestCausesAreExplained: operate.md explains each cause that the page of metrics shows. That page is
+// compared with the code.
 func TestCausesAreExplained(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile(filepath.Join(root, "docs", "metrics.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	manual, err := os.ReadFile(filepath.Join(root, "docs", "operate.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	causes := regexp.MustCompile(`outcome="returned",reason="(\w+)"\} `).FindAllStringSubmatch(string(page), -1)
+	manual := read(t, "docs/operate.md")
+	causes := regexp.MustCompile(`outcome="returned",reason="(\w+)"\} `).FindAllStringSubmatch(read(t, "docs/metrics.md"), -1)
 	if len(causes) == 0 {
 		t.Fatal("docs/metrics.md shows no cause")
 	}
 	for _, cause := range causes {
-		if !strings.Contains(string(manual), "\n| `"+cause[1]+"` | ") {
+		if !strings.Contains(manual, "\n| `"+cause[1]+"` | ") {
 			t.Errorf("docs/operate.md does not explain the cause %s", cause[1])
 		}
 	}
