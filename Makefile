@@ -161,7 +161,7 @@ stop: ## end what start started; its data are gone
 	@go run ./test/services stop
 
 run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
-	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can reverse (docs/configuration.md)" >&2; }; \
+	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can brute-force (docs/configuration.md)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
 awslocal_test: ## the command line on queues of LocalStack, with a real Postgres
