@@ -18,7 +18,7 @@ const redacted = "[redacted]"
 
 // Errors about a raw value. They name the problem, never the value.
 var (
-	ErrNotText  = errors.New("not a valid JSON string")
+	errNotText  = errors.New("not a valid JSON string")
 	ErrNUL      = errors.New("holds a NUL character")
 	ErrNotIP    = errors.New("not one IP address")
 	ErrNotEmail = errors.New("not one e-mail address")
@@ -51,7 +51,7 @@ func (p Personal) SetJSON(quoted []byte) error {
 	(*p.v).text = text
 	switch {
 	case err != nil:
-		return ErrNotText
+		return errNotText
 	case bytes.IndexByte(text, 0) >= 0:
 		return ErrNUL
 	default:

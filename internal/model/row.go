@@ -247,10 +247,7 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 		return message.ReasonWrongType
 	}
 	if err := r.personal.SetJSON(v); err != nil {
-		if errors.Is(err, mask.ErrNUL) {
-			return message.ReasonNUL
-		}
-		return message.ReasonNotJSON
+		return personalReason(err)
 	}
 	if r.personal.Blank() {
 		return r.null(b, f)
@@ -259,13 +256,22 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 		dst, r.err = f.Mask(m, dst, r.personal)
 		return dst
 	})
+	return personalReason(r.err)
+}
+
+// personalReason returns the reason of an error about a personal value.
+func personalReason(err error) message.Reason {
 	switch {
-	case r.err == nil:
+	case err == nil:
 		return ""
-	case errors.Is(r.err, mask.ErrNotIP):
+	case errors.Is(err, mask.ErrNUL):
+		return message.ReasonNUL
+	case errors.Is(err, mask.ErrNotIP):
 		return message.ReasonNotIP
-	default: // mask.ErrNotEmail: a text has no error
+	case errors.Is(err, mask.ErrNotEmail):
 		return message.ReasonNotEmail
+	default:
+		return message.ReasonNotJSON
 	}
 }
 

@@ -23,7 +23,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// TestArchitectureNamesEveryPackage: the map has all rooms.
+// TestArchitectureNamesEveryPackage: the map has all rooms, and no other.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	t.Parallel()
 	text := read(t, "ARCHITECTURE.md")
@@ -34,6 +34,15 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	for imported := range strings.FieldsSeq(string(out)) {
 		if name := strings.TrimPrefix(imported, module+"/"); !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("ARCHITECTURE.md does not name %s", name)
+		}
+	}
+	_, packages, _ := strings.Cut(text, "\n## Packages\n")
+	packages, _, _ = strings.Cut(packages, "\n## ")
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(packages, -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			if _, err := fs.Stat(repository, strings.Trim(name, "`")); err != nil {
+				t.Errorf("ARCHITECTURE.md has %s, which does not exist", name)
+			}
 		}
 	}
 }

@@ -28,12 +28,6 @@ var forTests = map[string]string{
 
 	"internal/deadletters.ReasonReceives": pending,
 	"internal/deadletters.ReasonUnknown":  pending,
-	"internal/mask.ErrNotEmail":           pending,
-	"internal/mask.ErrNotIP":              pending,
-	"internal/mask.ErrNotText":            pending,
-	"internal/model.MessageNamespace":     pending,
-	"internal/model.MessageUUID":          pending,
-	"internal/model.Names":                pending,
 }
 
 const (

@@ -1,0 +1,4 @@
+package mask
+
+// ErrNotText is for the test of what SetJSON returns.
+var ErrNotText = errNotText
