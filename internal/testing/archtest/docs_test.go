@@ -137,3 +137,21 @@ func TestCausesAreExplained(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandsAreDocumented: docs/commands.md has a row for each command of the command line, and no
+// other.
+func TestCommandsAreDocumented(t *testing.T) {
+	t.Parallel()
+	var want, got []string
+	for _, command := range regexp.MustCompile("(?m)^\t(\\w+) +\\w+ +`cmd:\"\"").FindAllStringSubmatch(read(t, "cmd/sluice/main.go"), -1) {
+		want = append(want, strings.ToLower(command[1]))
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(read(t, "docs/commands.md"), -1) {
+		got = append(got, strings.Split(strings.ReplaceAll(row[1], "`", ""), ", ")...)
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/commands.md has %q, the command line %q", got, want)
+	}
+}
