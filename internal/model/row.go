@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -183,21 +184,11 @@ var messageNamespace = uuid.MustParse("d1f6b0a4-5f0e-4c39-9c57-6a1f1d1d3c52")
 // answer, and as one UUID they would be one row.
 func messageUUID(id string) uuid.UUID {
 	if len(id) == 36 {
-		if u, err := uuid.Parse(id); err == nil && !hasUpper(id) {
+		if u, err := uuid.Parse(id); err == nil && strings.ToLower(id) == id {
 			return u
 		}
 	}
 	return uuid.NewSHA1(messageNamespace, []byte(id))
-}
-
-// hasUpper reports whether a UUID has an upper-case letter.
-func hasUpper(id string) bool {
-	for i := range len(id) {
-		if 'A' <= id[i] && id[i] <= 'F' {
-			return true
-		}
-	}
-	return false
 }
 
 // field appends the value of one column, or returns the reason why it cannot.
