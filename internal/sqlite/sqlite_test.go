@@ -36,7 +36,7 @@ func TestStore(t *testing.T) {
 			DDL:     func(m *model.Model) []string { return sqlite.DDL(m.Table) },
 			Exec:    func(t testing.TB, text string) { t.Helper(); f.exec(t, text) },
 			Rows:    f.rows,
-			Swallow: func(table, condition string) string { return trigger(table, condition, "SELECT RAISE(IGNORE)") },
+			Discard: func(table, condition string) string { return trigger(table, condition, "SELECT RAISE(IGNORE)") },
 			Raise: func(table, condition string) string {
 				return trigger(table, condition, "SELECT RAISE(ABORT, 'not ' || NEW.user_id)")
 			},

@@ -18,21 +18,21 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// blameless is a fault of a database that no message is to blame for. The
-// function connects as a role of its own, which may do all that a table's user
-// can; in SQL it is :role, and the schema :schema.
+// blameless is a fault of a database for which no message is to blame. The function connects with
+// its own role, which has all rights of a table's user. In SQL the role is :role and the schema
+// :schema.
 type blameless struct {
 	name  string
 	table func(columns string) string // the whole DDL of the table; nil for the model's own
 	setup string                      // what the table is like when all is well
-	// breaks makes the fault, repairs ends it.
+	// breaks makes the fault, repairs removes it.
 	breaks, repairs string
-	// least and most are how many of a thousand rows are there while the fault
-	// lasts. One message has the locale fr_FR.
+	// least and most are how many of a thousand rows are there during the fault. One message has
+	// the locale fr_FR.
 	least, most int
 	// says must be in the log or the error, never must not.
 	says, never string
-	// keyed cases are about a table with a key; the others are the same with a ledger.
+	// keyed cases have a table with a key, the others a table with a ledger.
 	keyed bool
 }
 
@@ -41,19 +41,19 @@ const (
 	butOne   = thousand - 1
 )
 
-// gate is a trigger function that a row of the table closed makes raise: for
-// every row, or for those of one locale.
+// gate is a trigger function that raises while the table closed has a row: for every row, or for
+// the rows of one locale.
 const gate = `CREATE TABLE closed (code text, locale text);
 	CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE c record; BEGIN
 		FOR c IN SELECT * FROM closed WHERE locale IS NULL OR locale = NEW.locale LOOP RAISE EXCEPTION '%', NEW.user_id USING ERRCODE = c.code; END LOOP;
 		RETURN NEW; END $$;
 	CREATE TRIGGER gate BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION gate()`
 
-// faultsOfTheDatabase are the ways in which a database can be at fault, by
-// what the server says. The codes are those that triggers raise.
+// faultsOfTheDatabase are the ways in which a database can be at fault, by the server's error. The
+// codes are those that triggers raise.
 func faultsOfTheDatabase(codes []string) []blameless {
 	all := []blameless{
-		// Constraints on what a default fills.
+		// Constraints on columns that a default fills.
 		{
 			name: "a CHECK on a default", setup: "ALTER TABLE user_logins ADD tier int DEFAULT 1, ADD CONSTRAINT tier_known CHECK (tier > 0)",
 			breaks: "ALTER TABLE user_logins ALTER tier SET DEFAULT 0", repairs: "ALTER TABLE user_logins ALTER tier SET DEFAULT 1", says: "tier_known",
@@ -118,7 +118,7 @@ func faultsOfTheDatabase(codes []string) []blameless {
 			breaks: "ALTER TABLE user_logins DETACH PARTITION user_logins_all", repairs: "ALTER TABLE user_logins ATTACH PARTITION user_logins_all DEFAULT", says: "partition",
 		},
 
-		// What has a code and no name.
+		// Errors with a code and no name.
 		{
 			name: "an identity that is used up", setup: "ALTER TABLE user_logins ADD id integer GENERATED ALWAYS AS IDENTITY",
 			breaks: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 2147483647", repairs: "ALTER SEQUENCE user_logins_id_seq RESTART WITH 1", most: 1,
@@ -291,8 +291,8 @@ func faultsOfTheDatabase(codes []string) []blameless {
 	return all
 }
 
-// incompressible is an expression for a text of n characters, that is not
-// short enough for an index when it is compressed.
+// incompressible returns an expression for a text of n characters that compression does not make
+// short enough for an index.
 func incompressible(n int) string {
 	var parts []string
 	for i := range n / 32 {
@@ -301,11 +301,9 @@ func incompressible(n int) string {
 	return strings.Join(parts, " || ")
 }
 
-// TestAFaultOfTheDatabaseCostsNoMessage breaks a database under batches of a
-// thousand, for a function without a connection and again for the same when it
-// is warm. None of the messages is to blame, so none may go to the dead-letter
-// queue: they are all stored when the database is mended, by the function that
-// has seen it broken.
+// TestAFaultOfTheDatabaseCostsNoMessage breaks a database under batches of a thousand, for a
+// function without a connection and for a warm one. No message is to blame, so none may reach the
+// dead-letter queue: when the database is repaired, the same function stores them all.
 func TestAFaultOfTheDatabaseCostsNoMessage(t *testing.T) {
 	t.Parallel()
 	codes := []string{"P0001", "23514", "42P01", "0A000", "40001", "57014"}
@@ -330,8 +328,8 @@ func TestAFaultOfTheDatabaseCostsNoMessage(t *testing.T) {
 	}
 }
 
-// play breaks and repairs the database of a site twice.
-func (s *blamelessSite) play() {
+// play breaks and repairs the database twice.
+func (s *blamelessFixture) play() {
 	t, c := s.t, s.fault
 	for cycle, temperature := range []string{"cold", "warm"} {
 		begin := time.Duration(cycle) * time.Hour
@@ -359,8 +357,8 @@ func (s *blamelessSite) play() {
 	}
 }
 
-// blamelessSite is an installation whose database is at fault.
-type blamelessSite struct {
+// blamelessFixture is an installation whose database is at fault.
+type blamelessFixture struct {
 	t          *testing.T
 	sim        *esmsim.Sim
 	queue, dlq *esmsim.Queue
@@ -372,10 +370,10 @@ type blamelessSite struct {
 	fault      blameless
 }
 
-func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessSite {
+func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessFixture {
 	t.Helper()
 	m := builtin(t, name)
-	s := &blamelessSite{t: t, sim: esmsim.New(1), db: pgtest.New(t), log: &safeBuilder{}, fault: c}
+	s := &blamelessFixture{t: t, sim: esmsim.New(1), db: pgtest.New(t), log: &safeBuilder{}, fault: c}
 	s.exec("CREATE SCHEMA :schema_elsewhere")
 	t.Cleanup(func() { s.exec("DROP SCHEMA :schema_elsewhere CASCADE") })
 	user := s.db.Role(t, func(role string) []string {
@@ -393,7 +391,7 @@ func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessSite {
 
 	s.dlq = s.sim.Queue(esmsim.QueueConfig{Name: "dead-logins", Retention: 14 * 24 * time.Hour})
 	s.queue = s.sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: visibility, DeadLetter: s.dlq, MaxReceives: maxReceives})
-	// Connections grow old by the simulation's clock.
+	// Connections age by the simulation's clock.
 	store, err := postgres.Open(s.url(user.URL), m.Table, postgres.WithClock(s.sim.Now), postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
 		esmsim.Spend(ctx, d)
 		return true
@@ -414,7 +412,7 @@ func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessSite {
 }
 
 // url leaves the search_path to the role.
-func (s *blamelessSite) url(text string) string {
+func (s *blamelessFixture) url(text string) string {
 	s.t.Helper()
 	u, err := url.Parse(text)
 	if err != nil {
@@ -426,17 +424,17 @@ func (s *blamelessSite) url(text string) string {
 	return u.String()
 }
 
-func (s *blamelessSite) sql(text string) string {
+func (s *blamelessFixture) sql(text string) string {
 	return strings.NewReplacer(":schema", s.db.Schema, ":role", s.role).Replace(text)
 }
 
-func (s *blamelessSite) exec(sql string) {
+func (s *blamelessFixture) exec(sql string) {
 	s.t.Helper()
 	s.db.Exec(s.t, s.sql(sql))
 }
 
 // send sends a thousand good messages.
-func (s *blamelessSite) send() {
+func (s *blamelessFixture) send() {
 	for i := range thousand {
 		locale := "de"
 		if i == thousand/2 {
@@ -447,8 +445,8 @@ func (s *blamelessSite) send() {
 	}
 }
 
-// rows are those of messages; the table can be somewhere else.
-func (s *blamelessSite) rows() int64 {
+// rows returns the rows of messages; the table may be somewhere else.
+func (s *blamelessFixture) rows() int64 {
 	s.t.Helper()
 	n := int64(0)
 	for _, table := range s.db.Rows(s.t, s.sql(`SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname IN (':schema', ':schema_elsewhere') AND tablename IN ('user_logins', 'user_logins_all', 'other')`)) {
@@ -457,8 +455,8 @@ func (s *blamelessSite) rows() int64 {
 	return n
 }
 
-// said is what the log and the last error say.
-func (s *blamelessSite) said() string {
+// said returns the log and the last error.
+func (s *blamelessFixture) said() string {
 	text := s.log.String()
 	if err := s.mapping.Report().LastError; err != nil {
 		text += err.Error()
@@ -466,8 +464,8 @@ func (s *blamelessSite) said() string {
 	return text
 }
 
-// problem is the last that the log says is wrong with more than one message.
-func (s *blamelessSite) problem() string {
+// problem returns the last error in the log that concerns more than one message.
+func (s *blamelessFixture) problem() string {
 	last := "nothing is wrong"
 	for line := range strings.Lines(s.said()) {
 		if !strings.Contains(line, `"message_id"`) && !strings.Contains(line, `"level":"INFO"`) {

@@ -16,7 +16,7 @@ import (
 type place struct {
 	name string
 	cold bool // in an environment without a connection
-	// isolating says that only a batch with refused rows comes there.
+	// isolating means that only a batch with refused rows gets there.
 	isolating bool
 	at        func(size int, random *rand.Rand) pgtest.Position
 }
@@ -45,14 +45,14 @@ var places = []place{
 	{"between COMMIT and its answer", false, true, func(int, *rand.Rand) pgtest.Position { return pgtest.BeforeTag("COMMIT") }},
 }
 
-// ways are how the network breaks. In what is silent, an invocation has little
-// time, since it may need all of it.
+// ways are how the network breaks. In a silent network an invocation has little time, since it may
+// need all of it.
 var ways = []way{
 	{"closed", pgtest.Close, false, plenty},
 	{"reset", pgtest.Abort, false, plenty},
 	{"closed, and refused from then on", pgtest.Close, true, little},
-	{"silent", pgtest.Swallow, false, little},
-	{"silent from then on", pgtest.Swallow, true, little},
+	{"silent", pgtest.Lose, false, little},
+	{"silent from then on", pgtest.Lose, true, little},
 }
 
 type way struct {
@@ -64,13 +64,12 @@ type way struct {
 
 const little = 1500 * time.Millisecond
 
-// TestTheNetworkBreaksAnywhere breaks connections in every way, at every kind
-// of place, under several environments that are given the same messages in
-// other orders. All are answered in time; what is said to be done is; and when
-// all of it has been delivered again, every message has what it must have.
+// TestTheNetworkBreaksAnywhere breaks connections in every way and at every kind of place, under
+// several environments that get the same messages in different orders. Every invocation is answered
+// in time; what the answer calls done is done; and after everything has been delivered again, every
+// message has what it must have.
 //
-// A break that ends a connection and does not last costs a retry, and no
-// message comes back for it.
+// A break that ends a connection and does not last costs a retry, and returns no message.
 func TestTheNetworkBreaksAnywhere(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
@@ -109,13 +108,13 @@ func TestTheNetworkBreaksAnywhere(t *testing.T) {
 	}
 }
 
-// inFull reports whether a drill does all that it can, as in `make drill`.
+// inFull reports whether a drill does everything that it can, as in `make drill`.
 func inFull(t *testing.T) bool {
 	t.Helper()
 	return kills(t) >= 1000
 }
 
-// breaks are what TestTheNetworkBreaksAnywhere does to one table.
+// breaks holds what TestTheNetworkBreaksAnywhere does to one table.
 type breaks struct {
 	fleet *fleet
 	kind  kind
@@ -190,7 +189,7 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 	deliveries.Wait()
 }
 
-// redeliverInOrder delivers what came back of a batch on FIFO until none does.
+// redeliverInOrder delivers the returned messages of a batch on FIFO until none is returned.
 func (e *environment) redeliverInOrder(messages, returned []record, random *rand.Rand) {
 	place := map[string]int{}
 	for i, m := range messages {

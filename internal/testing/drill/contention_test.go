@@ -16,11 +16,10 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestTheSameMessagesManyTimes delivers a thousand messages to each of five
-// environments at once, nearly all of which are the same, in an order of its
-// own, and the database refuses one in a hundred. All environments take their
-// locks in the order of the keys: no two ever deadlock, and nothing good comes
-// back.
+// TestTheSameMessagesManyTimes delivers a thousand messages to each of five environments at once.
+// Nearly all messages are the same, each environment has its own order, and the database refuses
+// one in a hundred. All environments take their locks in the order of the keys: no two ever
+// deadlock, and no good message is returned.
 func TestTheSameMessagesManyTimes(t *testing.T) {
 	t.Parallel()
 	const size, environments = 1_000, 5
@@ -68,13 +67,13 @@ func TestTheSameMessagesManyTimes(t *testing.T) {
 	}
 }
 
-// deadlocks counts those of a database.
+// deadlocks counts the deadlocks of a database.
 type deadlocks struct {
 	t  *testing.T
 	db *pgtest.DB
 }
 
-// newDeadlocks makes a database of its own, where a deadlock is noticed soon.
+// newDeadlocks makes a database that notices deadlocks soon.
 func newDeadlocks(t *testing.T, statements ...string) *deadlocks {
 	t.Helper()
 	d := &deadlocks{t: t, db: pgtest.NewDatabase(t, "", statements...)}
@@ -82,9 +81,8 @@ func newDeadlocks(t *testing.T, statements ...string) *deadlocks {
 	return d
 }
 
-// none holds that there was no deadlock in the sessions of the function, which
-// are closed. It makes one itself at the end, so that the server's count is
-// known to have come.
+// none checks that there was no deadlock in the function's sessions, which are closed. It makes one
+// itself at the end, so that the server's count is known to be current.
 func (d *deadlocks) none() {
 	t := d.t
 	t.Helper()
@@ -134,9 +132,8 @@ func (d *deadlocks) deadlock() {
 	}
 }
 
-// TestKeysThatDifferInTheirSpelling has two environments store messages whose
-// keys are the same in the column's own type, and whose spellings sort in
-// opposite orders.
+// TestKeysThatDifferInTheirSpelling has two environments store messages whose keys are equal in the
+// column's type, and whose spellings sort in opposite orders.
 func TestKeysThatDifferInTheirSpelling(t *testing.T) {
 	t.Parallel()
 	type spellings [2]string
@@ -237,7 +234,7 @@ func TestKeysThatDifferInTheirSpelling(t *testing.T) {
 	}
 }
 
-// coupon is a new message with a code, which is JSON.
+// coupon returns a new message with a code, which is JSON.
 func coupon(code string, pause bool) record {
 	note := "go on"
 	if pause {

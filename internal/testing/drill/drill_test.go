@@ -1,6 +1,6 @@
-// Package drill_test runs whole days of faults: the simulator of SQS and the
-// event source mapping calls the real handler, with a real Postgres behind it
-// that is broken and mended in the middle. Each drill prints its table.
+// Package drill_test runs whole days of faults: the simulator of SQS and the event source mapping
+// calls the real handler, in front of a real Postgres that breaks and recovers in the middle. Each
+// drill prints its table.
 package drill_test
 
 import (
@@ -29,7 +29,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// The settings that the template has, but for smaller batches.
+// The settings of the template, with smaller batches.
 const (
 	functionTimeout = 30 * time.Second
 	window          = 5 * time.Second
@@ -38,8 +38,8 @@ const (
 	batchSize       = 100
 )
 
-// site is an installation under drill.
-type site struct {
+// fixture is what a drill needs: queues, a mapping to the handler, a database behind a proxy.
+type fixture struct {
 	t       *testing.T
 	sim     *esmsim.Sim
 	queue   *esmsim.Queue
@@ -57,13 +57,13 @@ type site struct {
 	took time.Duration  // what that has waited between its attempts
 }
 
-// period is a time of a drill.
+// period is a part of a drill.
 type period struct{ from, to time.Duration }
 
-// reach refuses connections, or not, as the database does at this instant of
-// the invocation under way. A change by sim.At waits for the invocation's end,
-// so all attempts of an invocation meet the same database.
-func (s *site) reach() {
+// reach refuses connections, or accepts them, as the database does at this instant of the
+// invocation. A change by sim.At waits for the end of the invocation, so that all its attempts meet
+// the same database.
+func (s *fixture) reach() {
 	if len(s.down) == 0 {
 		return
 	}
@@ -88,7 +88,7 @@ func (s *site) reach() {
 	}
 }
 
-// options changes a drill.
+// options configures a drill.
 type options struct {
 	name    string
 	queue   esmsim.QueueConfig
@@ -98,7 +98,7 @@ type options struct {
 	own     bool                        // a server of its own, which can go down
 }
 
-func newSite(t *testing.T, o options) *site {
+func newFixture(t *testing.T, o options) *fixture {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("a drill takes its time: not with -short")
@@ -107,7 +107,7 @@ func newSite(t *testing.T, o options) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, sim: esmsim.New(1), poison: map[string]bool{}}
+	s := &fixture{t: t, sim: esmsim.New(1), poison: map[string]bool{}}
 	if o.own {
 		s.own = pgtest.NewServer(t, pgtest.ServerConfig{})
 		s.db = s.own.New(t, m.DDL()...)
@@ -163,7 +163,7 @@ func newSite(t *testing.T, o options) *site {
 	return s
 }
 
-// deadLetters is the simulated queue that rejected messages are sent to.
+// deadLetters is the simulated dead-letter queue.
 type deadLetters struct {
 	queue *esmsim.Queue
 	model string
@@ -189,7 +189,7 @@ func (d deadLetters) Send(ctx context.Context, rejected []message.Reject) (unsen
 	return unsent, nil
 }
 
-// backoff is the simulated queue that returned messages stay away from.
+// backoff delays returned messages in the simulated queue.
 type backoff struct {
 	queue *esmsim.Queue
 	rand  *rand.Rand
@@ -215,7 +215,7 @@ func (b backoff) Return(ctx context.Context, messages []*message.Message) error 
 }
 
 // good sends a message that can be stored.
-func (s *site) good(group string) {
+func (s *fixture) good(group string) {
 	id := fmt.Sprintf("u-%06d", len(s.sent))
 	s.sent = append(s.sent, id)
 	m := esmsim.Message{Body: fmt.Sprintf(`{"user_id":%q,"ip":"203.0.113.7","device_id":%q,"app_version":"1.%d","device_type":%q}`, id, id, len(s.sent), group)}
@@ -225,9 +225,9 @@ func (s *site) good(group string) {
 	s.queue.Send(m)
 }
 
-// bad sends a message that can never be stored: malformed, or refused by the
-// database, in turn.
-func (s *site) bad() {
+// bad sends a message that can never be stored: in turn an invalid one, and one that the database
+// refuses.
+func (s *fixture) bad() {
 	body := "this is not JSON"
 	if len(s.poison)%2 == 1 {
 		body = `{"user_id":"poison","locale":"xx"}`
@@ -235,8 +235,8 @@ func (s *site) bad() {
 	s.poison[s.queue.Send(esmsim.Message{Body: body})] = true
 }
 
-// check holds what every drill must show, and prints the drill's table.
-func (s *site) check() {
+// check checks what every drill must show, and prints the drill's table.
+func (s *fixture) check() {
 	s.t.Helper()
 	report := s.mapping.Report()
 	rows := s.db.Count(s.t, "SELECT count(*) FROM user_logins")
@@ -271,7 +271,7 @@ func (s *site) check() {
 	}
 }
 
-// outage is when the faults of these drills begin and end.
+// When the faults of these drills begin and end.
 const (
 	outageBegins = time.Hour
 	outageEnds   = 7 * time.Hour
@@ -280,14 +280,14 @@ const (
 )
 
 // feed sends a good message in each period until the feed ends.
-func (s *site) feed(period time.Duration) {
+func (s *fixture) feed(period time.Duration) {
 	stop := s.sim.Every(period, func() { s.good("") })
 	s.sim.At(feedEnds, stop)
 }
 
-// recovered prints how long after the end of the outage the last of the
-// messages was done that were sent before it.
-func (s *site) recovered() {
+// recovered prints how long after the outage the last message was done that was sent before its
+// end.
+func (s *fixture) recovered() {
 	s.t.Helper()
 	start := s.sim.Now().Add(-s.sim.Elapsed())
 	var last time.Duration
@@ -304,7 +304,7 @@ func (s *site) recovered() {
 
 func TestSixHoursWithoutADatabase(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{name: "-outage"})
+	s := newFixture(t, options{name: "-outage"})
 	s.feed(5 * time.Second)
 	s.sim.At(outageBegins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
 	s.sim.At(outageEnds, func() { s.proxy.Refuse(false) })
@@ -313,12 +313,12 @@ func TestSixHoursWithoutADatabase(t *testing.T) {
 	s.recovered()
 }
 
-// TestADayWithoutADatabase is what the template's maxReceiveCount is made for.
-// What `sluice check` reckons of an outage is what the simulation shows.
+// TestADayWithoutADatabase is what the template's maxReceiveCount is for. The simulation must agree
+// with what `sluice check` computes for an outage.
 func TestADayWithoutADatabase(t *testing.T) {
 	t.Parallel()
 	const begins, ends = time.Hour, 25 * time.Hour
-	s := newSite(t, options{name: "-day"})
+	s := newFixture(t, options{name: "-day"})
 	often := s.sim.Every(time.Minute, func() { s.good("") })
 	seldom := s.sim.Every(time.Hour, func() { s.good("") })
 	s.sim.At(begins, func() { s.proxy.Refuse(true); s.proxy.Cut() })
@@ -345,8 +345,8 @@ func TestADayWithoutADatabase(t *testing.T) {
 	}
 }
 
-// TestABlipCostsSeconds restarts Postgres under steady traffic: nearly all
-// messages that meet that are stored within half a minute after it is back.
+// TestABlipCostsSeconds restarts Postgres under steady traffic: nearly all messages that meet the
+// restart are stored within half a minute after it.
 func TestABlipCostsSeconds(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -360,7 +360,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			const restart, enough = 6 * time.Second, 30 * time.Second
-			s := newSite(t, options{name: tt.name, mapping: tt.mapping, own: true})
+			s := newFixture(t, options{name: tt.name, mapping: tt.mapping, own: true})
 			n := 0
 			for i := range 5 { // at other instants of the batching window, and with other jitter
 				begins := time.Duration(i+1) * 10 * time.Minute
@@ -412,15 +412,15 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 	const secretWrong = "secret wrong"
 	for _, tt := range []struct {
 		name          string
-		breakIt, mend func(s *site, role string)
+		breakIt, mend func(s *fixture, role string)
 	}{
-		{"grant revoked", func(s *site, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *site, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
-		{"table renamed", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins RENAME TO other") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE other RENAME TO user_logins") }},
-		{"column dropped", func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins DROP locale CASCADE") }, func(s *site, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins ADD locale varchar(32)") }},
-		{secretWrong, func(s *site, role string) {
+		{"grant revoked", func(s *fixture, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *fixture, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
+		{"table renamed", func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins RENAME TO other") }, func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE other RENAME TO user_logins") }},
+		{"column dropped", func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins DROP locale CASCADE") }, func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins ADD locale varchar(32)") }},
+		{secretWrong, func(s *fixture, role string) {
 			s.db.Exec(s.t, "ALTER ROLE "+role+" PASSWORD 'another'")
 			s.proxy.Cut()
-		}, func(s *site, role string) { s.secrets.publish(role, "another") }},
+		}, func(s *fixture, role string) { s.secrets.publish(role, "another") }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -429,7 +429,7 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 			if secret { // logins that are refused soon after each other, and no more of them in all: each takes its time
 				period, mapping = 4*time.Minute, esmsim.MappingConfig{BatchSize: 10}
 			}
-			s := newSite(t, options{name: "-operator", mapping: mapping, secret: secret, as: func(db *pgtest.DB) *pgtest.DB {
+			s := newFixture(t, options{name: "-operator", mapping: mapping, secret: secret, as: func(db *pgtest.DB) *pgtest.DB {
 				user := db.Role(t, func(r string) []string {
 					role = r
 					return []string{"GRANT INSERT, SELECT ON user_logins TO " + r, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA " + db.Schema + " TO " + r}
@@ -454,9 +454,9 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 	}
 }
 
-// readSparingly holds that a login that is refused for hours has the secret
-// read again, but never more often than internal/credentials promises.
-func (s *site) readSparingly() {
+// readSparingly checks that a login which is refused for hours makes the secret be read again, but
+// never more often than internal/credentials promises.
+func (s *fixture) readSparingly() {
 	s.t.Helper()
 	const pause = 5 * time.Second // refreshPause there
 	reads, refused := s.secrets.times(), s.mapping.Report().Failures
@@ -476,7 +476,7 @@ func (s *site) readSparingly() {
 func TestADayWithPoisonInEveryBatch(t *testing.T) {
 	t.Parallel()
 	const day, window = 24 * time.Hour, 10 * time.Second
-	s := newSite(t, options{name: "-poison", mapping: esmsim.MappingConfig{BatchSize: batchSize, Window: window}})
+	s := newFixture(t, options{name: "-poison", mapping: esmsim.MappingConfig{BatchSize: batchSize, Window: window}})
 	stopGood := s.sim.Every(window*4/5, func() { s.good("") })
 	stopBad := s.sim.Every(window, s.bad)
 	s.sim.At(day, func() { stopGood(); stopBad() })
@@ -491,7 +491,7 @@ func TestADayWithPoisonInEveryBatch(t *testing.T) {
 
 func TestAnswersAreLost(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{name: "-lost", queue: esmsim.QueueConfig{Duplicates: 0.05, OutOfOrder: 0.05, LostDeletes: 0.01}, mapping: esmsim.MappingConfig{BatchSize: 50, Window: window, LostAnswers: 0.1}})
+	s := newFixture(t, options{name: "-lost", queue: esmsim.QueueConfig{Duplicates: 0.05, OutOfOrder: 0.05, LostDeletes: 0.01}, mapping: esmsim.MappingConfig{BatchSize: 50, Window: window, LostAnswers: 0.1}})
 	stop := s.sim.Every(time.Second/2, func() { s.good("") })
 	s.sim.At(2*time.Hour, stop)
 	s.sim.Run(6 * time.Hour)
@@ -503,7 +503,7 @@ func TestAnswersAreLost(t *testing.T) {
 
 func TestThrottled(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{name: "-throttle"})
+	s := newFixture(t, options{name: "-throttle"})
 	stop := s.sim.Every(time.Second, func() { s.good("") })
 	for i := range 6 {
 		at := time.Duration(i) * 20 * time.Minute
@@ -522,7 +522,7 @@ func TestThrottled(t *testing.T) {
 // reads the order in which the rows of each group were stored.
 func TestFIFOKeepsItsOrder(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, options{name: ".fifo", mapping: esmsim.MappingConfig{BatchSize: 10, LostAnswers: 0.05}})
+	s := newFixture(t, options{name: ".fifo", mapping: esmsim.MappingConfig{BatchSize: 10, LostAnswers: 0.05}})
 	n := 0
 	stop := s.sim.Every(2*time.Second, func() {
 		group := fmt.Sprintf("g%02d", n%20)
@@ -541,7 +541,7 @@ func TestFIFOKeepsItsOrder(t *testing.T) {
 	s.sim.At(2*time.Hour, stop)
 	s.sim.Run(8 * time.Hour)
 	s.check()
-	// device_type is the group, user_id grows in the order of sending.
+	// device_type is the group; user_id grows in the order of sending.
 	if n := s.db.Count(t, `SELECT count(*) FROM (SELECT user_id, lag(user_id) OVER (PARTITION BY device_type ORDER BY stored) AS before FROM user_logins) AS o WHERE before > user_id`); n != 0 {
 		t.Errorf("%d rows were stored behind a later one of their group", n)
 	}

@@ -25,8 +25,7 @@ import (
 	"sluice/models"
 )
 
-// function is the handler in front of a real server, by way of a proxy that
-// can break the connection.
+// function is the handler in front of a real server, with a proxy that can break the connection.
 type function struct {
 	t       *testing.T
 	db      *pgtest.DB
@@ -59,7 +58,7 @@ func newFunction(t *testing.T, options ...postgres.Option) *function {
 	return f
 }
 
-// connect makes a handler like a new environment's.
+// connect makes a handler like that of a new environment.
 func (f *function) connect(url string, options ...postgres.Option) {
 	f.t.Helper()
 	m, err := model.Load("user_logins", models.FS)
@@ -78,7 +77,7 @@ func (f *function) connect(url string, options ...postgres.Option) {
 // record is one message of an event.
 type record map[string]any
 
-// records are n messages that are new.
+// records returns n new messages.
 func records(n int) []record {
 	all := make([]record, n)
 	for i := range all {
@@ -91,7 +90,7 @@ func records(n int) []record {
 	return all
 }
 
-// eventOf is a batch of the messages.
+// eventOf returns a batch of the messages.
 func eventOf(records []record) []byte {
 	text, err := json.Marshal(record{"Records": records})
 	if err != nil {
@@ -100,11 +99,11 @@ func eventOf(records []record) []byte {
 	return text
 }
 
-// event is a batch of n messages that are new.
+// event returns a batch of n new messages.
 func event(n int) []byte { return eventOf(records(n)) }
 
-// invoke gives an event to the function, which has so much time, and returns
-// how many messages it gave back.
+// invoke sends an event to the function, with a limit of time, and returns how many messages it
+// returned.
 func (f *function) invoke(event []byte, timeout time.Duration) (failed int, err error) {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), timeout)
@@ -125,10 +124,10 @@ func (f *function) invoke(event []byte, timeout time.Duration) (failed int, err 
 	return len(a.BatchItemFailures), nil
 }
 
-// plenty is time that no healthy invocation needs, also on a slow machine.
+// plenty is a time that no healthy invocation needs, even on a slow machine.
 const plenty = time.Minute
 
-// stores holds that an event is stored whole.
+// stores checks that the function stores a whole event.
 func (f *function) stores(event []byte) {
 	f.t.Helper()
 	if failed, err := f.invoke(event, plenty); failed != 0 || err != nil {
@@ -136,8 +135,8 @@ func (f *function) stores(event []byte) {
 	}
 }
 
-// storesAfter holds that an event is stored whole that cannot be until
-// something has been seen and something else is done about it.
+// storesAfter checks that the function stores a whole event, after something has been seen and
+// something else has been done about it.
 func (f *function) storesAfter(event []byte, seen func() bool, do func()) {
 	f.t.Helper()
 	var watching sync.WaitGroup
@@ -149,7 +148,7 @@ func (f *function) storesAfter(event []byte, seen func() bool, do func()) {
 	f.stores(event)
 }
 
-// eventually waits until something is seen. It may be called from any goroutine.
+// eventually waits until something is seen. Any goroutine may call it.
 func (f *function) eventually(seen func() bool) {
 	f.t.Helper()
 	for end := time.Now().Add(plenty); !seen(); time.Sleep(10 * time.Millisecond) {
@@ -160,8 +159,8 @@ func (f *function) eventually(seen func() bool) {
 	}
 }
 
-// nothingWaits holds that no statement of the function goes on waiting on the
-// server. What was cancelled may take a moment to end.
+// nothingWaits checks that no statement of the function still waits on the server. Canceled
+// statements may take a moment to end.
 func (f *function) nothingWaits() {
 	f.t.Helper()
 	f.eventually(func() bool {
@@ -169,7 +168,7 @@ func (f *function) nothingWaits() {
 	})
 }
 
-// rows holds how many rows there are.
+// rows checks how many rows there are.
 func (f *function) rows(want int64) {
 	f.t.Helper()
 	if got := f.db.Count(f.t, "SELECT count(*) FROM user_logins"); got != want {
@@ -177,8 +176,8 @@ func (f *function) rows(want int64) {
 	}
 }
 
-// terminate ends the sessions of the function that match a condition, and
-// says how many there were.
+// terminate ends the sessions of the function that match a condition, and returns how many there
+// were.
 func (f *function) terminate(condition string) int64 {
 	return f.db.Count(f.t, "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = $1 AND pid <> pg_backend_pid() AND "+condition, f.db.Schema)
 }
@@ -284,8 +283,7 @@ func TestTheServerTurnsReadOnlyAndBack(t *testing.T) {
 	})
 	f.connect(user.URL)
 	f.stores(event(1))
-	// As after a fail-over: the session is gone, and the next one meets a
-	// server that only reads.
+	// As after a fail-over: the session is gone, and the next one meets a server that is read-only.
 	f.db.Exec(t, "ALTER ROLE "+role+" SET default_transaction_read_only = on")
 	f.db.Exec(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '"+role+"'")
 	e := event(10)
@@ -387,8 +385,8 @@ func TestATriggerFailsAtCommit(t *testing.T) {
 	f.rows(9)
 }
 
-// TestATriggerNamesValues has a trigger that gives values of the row for the
-// names of a constraint, a column and a table.
+// TestATriggerNamesValues has a trigger that returns values of the row as the names of a
+// constraint, a column and a table.
 func TestATriggerNamesValues(t *testing.T) {
 	t.Parallel()
 	f := newFunction(t)
@@ -410,14 +408,12 @@ func TestATriggerNamesValues(t *testing.T) {
 	}
 }
 
-// TestWorkersWithTheSameKeys delivers the same new messages to two workers at
-// once, in opposite orders. Both lock the rows in the order of their keys, so
-// one stores them in a flight, and the other waits for it and finds them in a
-// second one: a deadlock, which the server ends by refusing one of them,
-// would cost flights more, also where the retry lets nothing of it surface.
-// In every tenth round each pauses in the middle of its rows, where in their
-// own orders both would hold what the other needs next, also on a machine that
-// is too busy to run two sessions at once.
+// TestWorkersWithTheSameKeys delivers the same new messages to two workers at once, in opposite
+// orders. Both lock the rows in the order of their keys, so one stores them in one round trip, and
+// the other waits for it and finds them in a second one. A deadlock, which the server ends by
+// refusing one of them, would cost more round trips, even where the retry hides it. In every tenth
+// round each pauses in the middle of its rows, where in their own orders both would hold what the
+// other needs next, also on a machine that is too busy to run two sessions at once.
 func TestWorkersWithTheSameKeys(t *testing.T) {
 	t.Parallel()
 	const size = 20
@@ -458,9 +454,9 @@ func TestWorkersWithTheSameKeys(t *testing.T) {
 	f.rows(int64(rounds * size))
 }
 
-// TestTheWorstBatches states what the batches cost that are meant to cost
-// much: one row of the largest is refused, a body is all brackets. (What a
-// record that panics costs, internal/ingest says.) Nothing runs beside it, so that what is allocated is the function's.
+// TestTheWorstBatches states the cost of batches that are made to cost much: one row of the largest
+// is refused; a body is all brackets. (internal/ingest states the cost of a record that panics.)
+// Nothing else runs, so that all allocations are the function's.
 func TestTheWorstBatches(t *testing.T) {
 	f := newFunction(t)
 	f.connect(f.db.URL) // not by the proxy, which allocates too

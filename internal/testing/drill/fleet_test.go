@@ -26,8 +26,8 @@ import (
 	"sluice/models"
 )
 
-// kinds are the tables that a store knows, as people have them. All refuse
-// the locale xx, and the column stored is the order in which rows came.
+// kinds are the kinds of table that a store supports, as people have them. All refuse the locale
+// xx, and the column stored is the order in which rows came.
 var kinds = []kind{
 	{name: "keyed", model: "user_logins"},
 	{name: "ledger", model: "user_logins_plain"},
@@ -62,8 +62,7 @@ func builtin(t *testing.T, name string) *model.Model {
 	return m
 }
 
-// fleet is the environments of a function that write to one table, and what
-// they have rejected.
+// fleet is the environments of a function that write to one table, and what they have rejected.
 type fleet struct {
 	t     *testing.T
 	db    *pgtest.DB
@@ -78,7 +77,7 @@ func newFleet(t *testing.T, db *pgtest.DB, m *model.Model) *fleet {
 	return &fleet{t: t, db: db, model: m, rejected: map[string]bool{}}
 }
 
-// environment is one of the function's, with a network of its own.
+// environment is one environment of the function, with its own network.
 type environment struct {
 	fleet   *fleet
 	doing   string // for errors
@@ -88,8 +87,7 @@ type environment struct {
 	log     safeBuilder
 }
 
-// environments makes n of them, none of which has a connection yet. They may
-// be used from any goroutine.
+// environments makes n environments without a connection. Any goroutine may use them.
 func (f *fleet) environments(n int, doing string) []*environment {
 	f.t.Helper()
 	all := make([]*environment, n)
@@ -108,13 +106,13 @@ func (f *fleet) environments(n int, doing string) []*environment {
 	return all
 }
 
-// tail is the end of the environment's log.
+// tail returns the end of the environment's log.
 func (e *environment) tail() string {
 	text := e.log.String()
 	return text[max(0, len(text)-1_000):]
 }
 
-// Send implements ingest.DeadLetters: it takes everything.
+// Send implements ingest.DeadLetters: it accepts everything.
 func (f *fleet) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -124,12 +122,11 @@ func (f *fleet) Send(_ context.Context, rejected []message.Reject) (unsent []int
 	return nil, nil
 }
 
-// refused says which of the messages the database never takes.
+// refused reports which of the messages the database never accepts.
 func refused(r record) bool { return r["refused"] == true }
 
-// deliver gives messages to an environment, which has so much time, and
-// returns those that come back. What does not must be stored or rejected by
-// then.
+// deliver sends messages to an environment, with a limit of time, and checks the answer: what is
+// not returned must be stored or rejected by then. It returns the returned messages.
 func (e *environment) deliver(messages []record, timeout time.Duration) (returned []record) {
 	t := e.fleet.t
 	t.Helper()
@@ -178,9 +175,8 @@ func (f *fleet) wasRejected(id string) bool {
 	return f.rejected[id]
 }
 
-// check holds that every message has what it must have in the end: a good one
-// its one row, a refused one its place in the dead-letter queue, and none
-// anything else.
+// check checks that every message has what it must have in the end: a good one its one row, a
+// refused one its place in the dead-letter queue, and none anything else.
 func (f *fleet) check(messages []record) {
 	f.t.Helper()
 	rows := map[string]string{}
@@ -212,8 +208,8 @@ func (r record) id() string {
 	return id
 }
 
-// batchOf makes n new messages, which the database refuses where the function
-// says so. On FIFO they are in a few groups, and app_version is their place.
+// batchOf makes n new messages. The database refuses those for which the function returns true. On
+// FIFO they are in a few groups, and app_version is their place.
 func batchOf(k kind, n int, refuse func(i int) bool) []record {
 	groups := make([]string, 1+n/8)
 	for i := range groups {
@@ -240,8 +236,8 @@ func batchOf(k kind, n int, refuse func(i int) bool) []record {
 	return all
 }
 
-// shuffled is another order of the messages. On FIFO the groups are mixed in
-// another way, and each keeps its own order.
+// shuffled returns the messages in another order. On FIFO it mixes the groups in another way, and
+// each keeps its own order.
 func shuffled(k kind, messages []record, random *rand.Rand) []record {
 	all := slices.Clone(messages)
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -264,7 +260,7 @@ func (r record) group() any {
 	return attributes["MessageGroupId"]
 }
 
-// inOrder holds that the rows of each group came in the order of its messages.
+// inOrder checks that the rows of each group came in the order of its messages.
 func (f *fleet) inOrder() {
 	f.t.Helper()
 	if n := f.db.Count(f.t, `SELECT count(*) FROM (SELECT app_version, lag(app_version) OVER (PARTITION BY device_type ORDER BY stored) AS before FROM user_logins) AS o WHERE before > app_version`); n != 0 {
@@ -272,8 +268,7 @@ func (f *fleet) inOrder() {
 	}
 }
 
-// chances makes random sources from a seed that shows when the test fails, and
-// which TEST_SEED sets.
+// chances returns random sources from a seed that a failed test prints, and that TEST_SEED sets.
 func chances(t *testing.T) func() *rand.Rand {
 	t.Helper()
 	seed := rand.Uint64()

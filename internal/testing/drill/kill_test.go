@@ -15,7 +15,7 @@ import (
 	"sluice/models"
 )
 
-// kills is how often the function is killed. TEST_KILLS says so, which `make drill` sets.
+// kills is how often the function is killed: TEST_KILLS, which `make drill` sets.
 func kills(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("TEST_KILLS")
@@ -29,13 +29,11 @@ func kills(t *testing.T) int {
 	return n
 }
 
-// TestKilledBetweenCommitAndAnswer kills the real process of the function
-// (kill -9) after its COMMIT and before its answer, and delivers the batch
-// again, as SQS does.
+// TestKilledBetweenCommitAndAnswer kills the real process of the function (kill -9) after its
+// COMMIT and before its answer, and delivers the batch again, as SQS does.
 //
-// No kill misses: what the server says of the COMMIT never reaches the
-// function, so it cannot have answered, and it is killed once others see its
-// rows.
+// No kill misses: the server's answer to the COMMIT never reaches the function, so it cannot have
+// answered, and it is killed when others see its rows.
 func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 	t.Parallel()
 	kills := kills(t)
@@ -62,8 +60,8 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 	for i := range kills {
 		f := start()
 		e := event(size)
-		// Every other function has a connection when its batch comes. The
-		// others open one for it, which hears nothing after its set-up.
+		// Every other function has a connection when its batch comes. The others open one, which
+		// gets no answers after its set-up.
 		if i%2 == 0 {
 			if a, err := f.Invoke(event(1)); err != nil || a.Failed {
 				t.Fatalf("%s, %v", a.Body, err)

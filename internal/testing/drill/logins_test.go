@@ -23,8 +23,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// secret is a source of logins that a test rotates, as a secret of Secrets
-// Manager is. How the real one is read is tested in internal/credentials.
+// secret is a source of logins that a test rotates, like a secret of Secrets Manager.
+// internal/credentials tests how the real one is read.
 type secret struct {
 	mu      sync.Mutex
 	now     string // the password in the secret
@@ -104,7 +104,7 @@ func TestThePasswordIsRotated(t *testing.T) {
 	}
 }
 
-// secretsManager is a fake of it with one secret, which is somebody's login.
+// secretsManager is a fake Secrets Manager with one secret, a login.
 type secretsManager struct {
 	*httptest.Server
 	now func() time.Time
@@ -114,7 +114,7 @@ type secretsManager struct {
 	reads []time.Time
 }
 
-// newSecretsManager makes one that lives by a simulation's clock.
+// newSecretsManager makes one that runs on a simulation's clock.
 func newSecretsManager(t *testing.T, now func() time.Time) *secretsManager {
 	t.Helper()
 	m := &secretsManager{now: now}
@@ -160,14 +160,14 @@ func (m *secretsManager) takeLogin(t *testing.T, databaseURL string) string {
 	return u.String()
 }
 
-// times are when the secret was read.
+// times returns when the secret was read.
 func (m *secretsManager) times() []time.Time {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.reads)
 }
 
-// credentials are those of an installation whose login is in the secret.
+// credentials returns those of an installation whose login is in the secret.
 func (m *secretsManager) credentials() *credentials.Credentials {
 	return credentials.New(credentials.Options{
 		Names:             fault.Names{URL: "DATABASE_URL"},
@@ -178,7 +178,7 @@ func (m *secretsManager) credentials() *credentials.Credentials {
 	})
 }
 
-// TestErrorsOfAConnectionNameTheSetting has what a new user meets first.
+// TestErrorsOfAConnectionNameTheSetting has the errors that a new user meets first.
 func TestErrorsOfAConnectionNameTheSetting(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -231,8 +231,7 @@ func TestErrorsOfAConnectionNameTheSetting(t *testing.T) {
 	}
 }
 
-// selfSigned is the address of a server that speaks Postgres's protocol up to
-// its certificate.
+// selfSigned returns the address of a server that speaks Postgres's protocol up to its certificate.
 func selfSigned(t *testing.T) string {
 	t.Helper()
 	certificates := httptest.NewTLSServer(nil)

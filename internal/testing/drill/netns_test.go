@@ -1,8 +1,8 @@
 //go:build netns
 
-// `make netns-test` has a function on the other side of a network whose link is taken down. It needs
-// Linux, root and iproute2 (ip): the server is in one network namespace and the function in another, at
-// the ends of a veth pair. A proxy would not do: behind it the kernel of the same machine goes on answering the server's
+// `make netns-test` runs a function behind a network whose link goes down. It needs Linux, root and
+// iproute2 (ip): the server is in one network namespace and the function in another, at the ends of
+// a veth pair. A proxy would not do: the kernel of the same machine would still answer the server's
 // probes.
 
 package drill_test
@@ -27,14 +27,12 @@ import (
 	"sluice/models"
 )
 
-// binaryVariable names the command line to a test process that has a network
-// namespace of its own.
+// binaryVariable names the command line for a test process that has its own network namespace.
 const binaryVariable = "TEST_NETNS_BINARY"
 
-// inOwnNamespace runs a test once more, in a process with a network of its
-// own, and returns the path of the command line there and "" here. Buffers are
-// small in that network: what a function sends must not all be with the server
-// while that does not read it.
+// inOwnNamespace runs a test once more, in a process with its own network, and returns the path of
+// the command line there and "" here. Buffers are small in that network: a server that does not
+// read must not have everything that a function sends.
 func inOwnNamespace(t *testing.T) (binary string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -64,8 +62,7 @@ func inOwnNamespace(t *testing.T) (binary string) {
 	return ""
 }
 
-// link is a network between this process, where the server is, and another
-// namespace.
+// link is a network between this process, where the server is, and another namespace.
 type link struct {
 	t         *testing.T
 	namespace string
@@ -74,8 +71,7 @@ type link struct {
 	there     netip.Addr
 }
 
-// newLink makes the n-th link of this process, of a range of addresses that
-// is for such things (RFC 2544).
+// newLink makes the n-th link of this process, in a range of addresses for tests (RFC 2544).
 func newLink(t *testing.T, n int) *link {
 	t.Helper()
 	near, far := fmt.Sprintf("near%d", n), fmt.Sprintf("far%d", n)
@@ -95,7 +91,7 @@ func newLink(t *testing.T, n int) *link {
 	return l
 }
 
-// down makes the network silent: nobody is told.
+// down makes the network silent: neither side is told.
 func (l *link) down() { ip(l.t, "-n", l.namespace, "link", "set", l.far, "down") }
 
 func ip(t *testing.T, args ...string) {
@@ -105,8 +101,8 @@ func ip(t *testing.T, args ...string) {
 	}
 }
 
-// gated is the SQL of a trigger that stops at one row for as long as somebody
-// holds a lock, and of what refuses another one.
+// gated is the SQL of a trigger that stops at one row for as long as somebody holds a lock, and of
+// a constraint that refuses another row.
 const (
 	gateLock = 4711
 	gated    = `CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -118,8 +114,8 @@ const (
 	ALTER TABLE orders ADD CONSTRAINT known_currency CHECK (currency <> 'XXX')`
 )
 
-// orders is an event of n orders that are large enough to be seen on the
-// network. The database refuses the first one and stops at the middle one.
+// orders returns an event of n orders that are large enough to be seen on the network. The database
+// refuses the first one and stops at the middle one.
 func orders(n int) []byte {
 	all := records(n)
 	for i, message := range all {
@@ -136,9 +132,9 @@ func orders(n int) []byte {
 	return eventOf(all)
 }
 
-// TestANetworkThatGoesSilentWhileRowsAreIsolated has a function die for the
-// server while it sends the flight that finds the refused rows. Their locks
-// must not keep out those who deliver them again by another network.
+// TestANetworkThatGoesSilentWhileRowsAreIsolated has a function disappear for the server while it
+// sends the batch that finds the refused rows. Its locks must not block those who deliver the rows
+// again by another network.
 func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 	t.Parallel()
 	binary := inOwnNamespace(t)
@@ -152,8 +148,9 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 	for i, tt := range []struct {
 		name  string
 		quiet bool // nothing of the server's is on its way when the link goes down
-		// Where the insert is prepared, a group begins with its data. Until they are all there the server has seen
-		// nothing of the group: it is idle in a transaction, which has a limit of its own. With exec it is active.
+		// If the insert is prepared, a group begins with its data. Until they are all there the
+		// server has seen nothing of the group: it is idle in a transaction, which has its own
+		// limit. With exec it is active.
 		mode string
 		n    int // above 64 messages, there are two flights
 	}{
@@ -236,8 +233,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 	}
 }
 
-// databaseAt is the environment of a function that reaches the database at an
-// address.
+// databaseAt returns the environment of a function that reaches the database at an address.
 func databaseAt(t *testing.T, db *pgtest.DB, at netip.Addr, mode string) []string {
 	t.Helper()
 	u, err := url.Parse(db.URL)
@@ -251,8 +247,7 @@ func databaseAt(t *testing.T, db *pgtest.DB, at netip.Addr, mode string) []strin
 	return append(os.Environ(), "DATABASE_URL="+u.String(), "SLUICE_MODEL=orders", "SLUICE_MASK_KEYS=k1:0123456789abcdef0123456789abcdef")
 }
 
-// eventually waits until something holds. It gives up after so long a time
-// that no machine is that slow.
+// eventually waits until something holds. Its limit is longer than any machine needs.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(plenty); !holds(); time.Sleep(20 * time.Millisecond) {

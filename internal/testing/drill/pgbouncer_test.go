@@ -19,10 +19,9 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// bounced starts PgBouncer in transaction mode in front of a database and
-// returns the URL through it. PgBouncer knows no options of a session, so it
-// sets the search_path of the test's schema itself. Changes are pairs of what
-// its configuration has and what is there instead.
+// bounced starts PgBouncer in transaction mode in front of a database and returns the URL through
+// it. PgBouncer knows no options of a session, so it sets the search_path of the test's schema
+// itself. Changes are pairs: text of its configuration, and the replacement.
 func bounced(t *testing.T, db *pgtest.DB, changes ...string) string {
 	t.Helper()
 	u, err := url.Parse(db.URL)
@@ -88,8 +87,8 @@ ignore_startup_parameters = extra_float_digits,options
 	return ""
 }
 
-// TestBehindPgBouncer is the happy path, the probe and faults behind a pooler
-// that gives a session's next statement to another backend.
+// TestBehindPgBouncer runs the happy path, the probe and faults behind a pooler that gives a
+// session's next statement to another backend.
 func TestBehindPgBouncer(t *testing.T) {
 	f := newFunction(t)
 	f.db.Exec(t, "ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
@@ -134,8 +133,8 @@ func TestBehindPgBouncer(t *testing.T) {
 	}
 }
 
-// TestFaultsOfPgBouncer are what it says for itself: all of it has the code
-// 08P01, and not all of it passes.
+// TestFaultsOfPgBouncer has PgBouncer's own errors: all have the code 08P01, and not all are
+// transient.
 func TestFaultsOfPgBouncer(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -174,7 +173,7 @@ func TestFaultsOfPgBouncer(t *testing.T) {
 	}
 }
 
-// certificate is one for tests, as two files in PEM.
+// certificate returns a certificate for tests, as two files in PEM.
 func certificate(t *testing.T) (keyFile, certFile string) {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)

@@ -16,8 +16,8 @@ import (
 	"sluice/models"
 )
 
-// replicated is several functions with the same queue, and a primary whose
-// standby is stopped, resumed and promoted.
+// replicated is several functions on the same queue, and a primary whose standby is stopped,
+// resumed and promoted.
 type replicated struct {
 	t         *testing.T
 	pair      *pgtest.Pair
@@ -52,9 +52,8 @@ func newReplicated(t *testing.T, functions, good, refused int) *replicated {
 	return r
 }
 
-// deliver gives a function a batch as SQS might: messages that are not done,
-// in any order, some of which other functions have at the same time, and a
-// few that are done already.
+// deliver sends a batch to a function as SQS might: messages that are not done, in any order, some
+// of which other functions have at the same time, and a few that are done.
 func (r *replicated) deliver(f *function, size int, timeout time.Duration) {
 	r.mu.Lock()
 	var open, over []record
@@ -95,15 +94,15 @@ func (r *replicated) deliver(f *function, size int, timeout time.Duration) {
 	}
 }
 
-// sample is n of the messages, or all if they are fewer.
+// sample returns n of the messages, or all if there are fewer.
 func sample(messages []record, n int) []record {
 	all := slices.Clone(messages)
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(n, len(all))]
 }
 
-// run has all functions deliver batches, each as long as it is told to go on,
-// which it is asked with the number of its batches so far.
+// run makes all functions deliver batches, each until goOn, called with the number of its batches,
+// returns false.
 func (r *replicated) run(timeout time.Duration, goOn func(batches int) bool) (wait func()) {
 	var working sync.WaitGroup
 	for _, f := range r.functions {
@@ -116,7 +115,7 @@ func (r *replicated) run(timeout time.Duration, goOn func(batches int) bool) (wa
 	return working.Wait
 }
 
-// until is a condition for run: that so many messages are done.
+// until returns a condition for run: that so many messages are done.
 func (r *replicated) until(done int) func(int) bool {
 	limit := time.Now().Add(2 * plenty)
 	return func(int) bool { return r.count() < done && time.Now().Before(limit) }
@@ -128,7 +127,7 @@ func (r *replicated) count() int {
 	return len(r.done)
 }
 
-// holds wants each message that is done to have one row, and no message two.
+// holds checks that each message that is done has one row, and no message has two.
 func (r *replicated) holds(db *pgtest.DB) {
 	r.t.Helper()
 	rows := map[string]int{}
@@ -152,8 +151,8 @@ func (r *replicated) holds(db *pgtest.DB) {
 	}
 }
 
-// TestAStandbyIsStoppedResumedAndPromoted is what a maintenance of the standby
-// looks like that ends in the loss of the primary.
+// TestAStandbyIsStoppedResumedAndPromoted is a maintenance of the standby that ends in the loss of
+// the primary.
 func TestAStandbyIsStoppedResumedAndPromoted(t *testing.T) {
 	t.Parallel()
 	const (
@@ -219,7 +218,7 @@ func TestAStandbyIsStoppedResumedAndPromoted(t *testing.T) {
 	}
 }
 
-// waiting is the number of sessions whose COMMIT waits for the standby.
+// waiting returns the number of sessions whose COMMIT waits for the standby.
 func (r *replicated) waiting() int64 {
 	return r.db.Count(r.t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'", r.db.Schema)
 }

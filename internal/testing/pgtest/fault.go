@@ -21,9 +21,9 @@ const (
 	Close How = iota
 	// Abort resets it (RST).
 	Abort
-	// Swallow loses everything that either side sends from then on, and its end. Both sides stay
+	// Lose loses everything that either side sends from then on, and its end. Both sides stay
 	// open until a Cut or Mend, as with a peer that the network no longer reaches.
-	Swallow
+	Lose
 )
 
 // A Position is a place in what clients send or receive, counted from Plan on over all sessions.
@@ -174,12 +174,12 @@ func (p *Proxy) breakBy(f *Fault) {
 			s.cut()
 		case Abort:
 			s.reset()
-		case Swallow:
+		case Lose:
 			s.isLost = true
 		}
 	}
 	if f.Stays {
-		p.refusing, p.losing = f.How != Swallow, f.How == Swallow
+		p.refusing, p.losing = f.How != Lose, f.How == Lose
 	}
 	p.wake.Broadcast()
 }

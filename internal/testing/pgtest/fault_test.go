@@ -43,7 +43,7 @@ func TestPositions(t *testing.T) {
 		{"before the last answer's end", pgtest.BeforeAnswer(3), 1},
 	}
 	for _, tt := range tests {
-		for name, how := range map[string]pgtest.How{"close": pgtest.Close, "abort": pgtest.Abort, "swallow": pgtest.Swallow} {
+		for name, how := range map[string]pgtest.How{"close": pgtest.Close, "abort": pgtest.Abort, "lose": pgtest.Lose} {
 			t.Run(tt.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
 				db, proxy, conn := throughProxy(t)
@@ -52,7 +52,7 @@ func TestPositions(t *testing.T) {
 				defer cancel()
 				result := make(chan error, 1)
 				go func() { result <- inTransaction(ctx, conn) }()
-				if how == pgtest.Swallow { // nobody hears anything until the client gives up
+				if how == pgtest.Lose { // nobody hears anything until the client gives up
 					for proxy.Planned() {
 						time.Sleep(time.Millisecond)
 					}
@@ -64,7 +64,7 @@ func TestPositions(t *testing.T) {
 					cancel()
 				}
 				wantLost(t, <-result)
-				if how == pgtest.Swallow && db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", db.Schema) == 0 {
+				if how == pgtest.Lose && db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", db.Schema) == 0 {
 					t.Error("the server has heard of the client's end, want nothing before Mend")
 				}
 				proxy.Mend()
@@ -125,7 +125,7 @@ func listenerOf(t *testing.T, p *pgtest.Proxy) string {
 
 func TestAFaultThatStays(t *testing.T) {
 	t.Parallel()
-	for name, how := range map[string]pgtest.How{"close": pgtest.Close, "swallow": pgtest.Swallow} {
+	for name, how := range map[string]pgtest.How{"close": pgtest.Close, "lose": pgtest.Lose} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, proxy, conn := throughProxy(t)
@@ -136,7 +136,7 @@ func TestAFaultThatStays(t *testing.T) {
 			wantLost(t, err)
 			if _, err := pgx.Connect(ctx, proxy.URL); err == nil {
 				t.Error("a new connection is sound before Mend")
-			} else if got := errors.Is(err, context.DeadlineExceeded); got != (how == pgtest.Swallow) {
+			} else if got := errors.Is(err, context.DeadlineExceeded); got != (how == pgtest.Lose) {
 				t.Errorf("a new connection: %v; silence: %v", err, got)
 			}
 			proxy.Mend()

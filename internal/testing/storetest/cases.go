@@ -194,14 +194,14 @@ var cases = []struct {
 	}},
 	{"returns what a trigger swallows", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := create(t, h, m, h.Swallow("user_logins", isXX))
+		s := create(t, h, m, h.Discard("user_logins", isXX))
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, swallowed, stored)
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 4}).want(t, 1, stored, swallowed, stored)
 		wantRows(t, h, 1, 3, 4)
 	}},
 	{"returns what a trigger swallows, and rejects", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := create(t, h, m, h.Swallow("user_logins", isXX), localeNeeded)
+		s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, rejected, swallowed, stored)
 		wantRows(t, h, 3)
 	}},
@@ -226,7 +226,7 @@ var cases = []struct {
 	{"stops a group at a row that is swallowed", func(t *testing.T, h Harness) {
 		for _, name := range []string{"user_logins", "user_logins_plain"} {
 			m := named(t, name)
-			s := create(t, h, m, h.Swallow("user_logins", isXX), localeNeeded)
+			s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
 			want := func(o outcome) { o.want(t, 2, stored, swallowed, stopped, stored) }
 			want(store(t, s, m, login{n: 1, group: 1, locale: "de"}, login{n: 2, group: 1, locale: "xx"}, login{n: 3, group: 1, locale: "de"}, login{n: 4, group: 2, locale: "de"}))
 			store(t, s, m, login{n: 5, group: 1, locale: "xx"}, login{n: 6, group: 1}, login{n: 7, group: 2}, login{n: 8, group: 2, locale: "de"}).want(t, 0, swallowed, stopped, rejected, stopped)
@@ -263,7 +263,7 @@ var cases = []struct {
 	}},
 	{"a ledger does not name what is swallowed", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins_plain")
-		s := create(t, h, m, h.Swallow("user_logins", isXX))
+		s := create(t, h, m, h.Discard("user_logins", isXX))
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, swallowed, stored)
 		wantRows(t, h, 1, 3)
 		if got := count(t, h, "sluice_ledger"); got != "2" {

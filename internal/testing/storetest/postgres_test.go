@@ -31,7 +31,7 @@ func TestPostgres(t *testing.T) {
 			DDL:     (*model.Model).DDL,
 			Exec:    func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
 			Rows:    func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
-			Swallow: func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
+			Discard: func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
 			Raise: func(table, condition string) string {
 				return trigger(table, condition, "RAISE EXCEPTION 'not %', NEW.user_id USING DETAIL = NEW.user_id")
 			},

@@ -39,9 +39,9 @@ type Harness struct {
 	// Exec executes SQL, and Rows returns a query's rows as text.
 	Exec func(t testing.TB, sql string)
 	Rows func(t testing.TB, query string) [][]string
-	// Swallow and Raise return the SQL of a trigger on new rows of a table for which the condition
+	// Discard and Raise return the SQL of a trigger on new rows of a table for which the condition
 	// holds: one discards them, the other raises an error that quotes the row's user_id.
-	Swallow, Raise func(table, condition string) string
+	Discard, Raise func(table, condition string) string
 }
 
 // Run runs the suite, each case on its own database.
