@@ -22,7 +22,7 @@ const (
 	stored    = "stored"
 	rejected  = "rejected"
 	stopped   = "returned group"
-	swallowed = "returned swallowed"
+	discarded = "returned discarded"
 	operator  = "returned operator"
 )
 
@@ -192,17 +192,17 @@ var cases = []struct {
 		store(t, s, m, login{n: 1, group: 1, locale: "xx"}, login{n: 4, group: 1, locale: "de"}).want(t, 1, stored, stored)
 		wantRows(t, h, 1, 3, 4)
 	}},
-	{"returns what a trigger swallows", func(t *testing.T, h Harness) {
+	{"returns what a trigger discards", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := create(t, h, m, h.Discard("user_logins", isXX))
-		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, swallowed, stored)
-		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 4}).want(t, 1, stored, swallowed, stored)
+		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, discarded, stored)
+		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 4}).want(t, 1, stored, discarded, stored)
 		wantRows(t, h, 1, 3, 4)
 	}},
-	{"returns what a trigger swallows, and rejects", func(t *testing.T, h Harness) {
+	{"returns what a trigger discards, and rejects", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
-		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, rejected, swallowed, stored)
+		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, rejected, discarded, stored)
 		wantRows(t, h, 3)
 	}},
 	{"stops a group at the first refusal", func(t *testing.T, h Harness) {
@@ -223,13 +223,13 @@ var cases = []struct {
 			h.Exec(t, "DROP TABLE user_logins")
 		}
 	}},
-	{"stops a group at a row that is swallowed", func(t *testing.T, h Harness) {
+	{"stops a group at a row that is discarded", func(t *testing.T, h Harness) {
 		for _, name := range []string{"user_logins", "user_logins_plain"} {
 			m := named(t, name)
 			s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
-			want := func(o outcome) { o.want(t, 2, stored, swallowed, stopped, stored) }
+			want := func(o outcome) { o.want(t, 2, stored, discarded, stopped, stored) }
 			want(store(t, s, m, login{n: 1, group: 1, locale: "de"}, login{n: 2, group: 1, locale: "xx"}, login{n: 3, group: 1, locale: "de"}, login{n: 4, group: 2, locale: "de"}))
-			store(t, s, m, login{n: 5, group: 1, locale: "xx"}, login{n: 6, group: 1}, login{n: 7, group: 2}, login{n: 8, group: 2, locale: "de"}).want(t, 0, swallowed, stopped, rejected, stopped)
+			store(t, s, m, login{n: 5, group: 1, locale: "xx"}, login{n: 6, group: 1}, login{n: 7, group: 2}, login{n: 8, group: 2, locale: "de"}).want(t, 0, discarded, stopped, rejected, stopped)
 			wantRows(t, h, 1, 4)
 			h.Exec(t, "DROP TABLE user_logins")
 		}
@@ -261,10 +261,10 @@ var cases = []struct {
 			t.Errorf("%s rows in the ledger, want 5", got)
 		}
 	}},
-	{"a ledger does not name what is swallowed", func(t *testing.T, h Harness) {
+	{"a ledger does not name what is discarded", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins_plain")
 		s := create(t, h, m, h.Discard("user_logins", isXX))
-		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, swallowed, stored)
+		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, discarded, stored)
 		wantRows(t, h, 1, 3)
 		if got := count(t, h, "sluice_ledger"); got != "2" {
 			t.Errorf("%s rows in the ledger, want 2", got)
