@@ -8,16 +8,18 @@ BENCHTIME ?= 1s
 BENCHRUNS ?= 1# 10 for a comparison by `make benchstat`
 PACKAGES  ?= ./...
 
-# Packages tested at once, and tests of each: two for each processor, since many wait for a server or a clock.
+# Packages tested at once, and tests of each: two for each processor, since many wait for a server.
 PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1))))
 
-# How often `make drill` kills the function between COMMIT and answer. Below 1,000 the other drills are shorter too.
+# How often `make drill` kills the function between COMMIT and answer. Below 1000 the other drills are
+# shorter too.
 KILLS ?= 1000
 
 # The race detector needs cgo and a C compiler. Without one `make test` says so and runs without it.
 RACE ?= $(shell [ "$$(go env CGO_ENABLED)" = 1 ] && command -v $$(go env CC) >/dev/null && echo -race)
 
-# Tests read a sample of real bodies from this JSON-lines file, if it is set. They run in their package's folder.
+# Tests read a sample of real bodies from this JSON-lines file, if it is set. They run in the folders of
+# their packages, so the path becomes absolute.
 ifdef SLUICE_SAMPLE # its former name
 TEST_SAMPLE ?= $(SLUICE_SAMPLE)
 unexport SLUICE_SAMPLE
@@ -27,7 +29,7 @@ override TEST_SAMPLE := $(abspath $(TEST_SAMPLE))
 export TEST_SAMPLE
 endif
 
-# The tools have a module of their own, so that they never move a version of the product.
+# The tools have their own module, so that they never change a version of the product.
 TOOL    = go tool -modfile=tools/go.mod
 BUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)"
 LAMBDA  = GOOS=linux $(BUILD) -tags lambda.norpc
@@ -36,59 +38,59 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench benchstat vuln tidy-check cover clean
 
-all: lint unit ## lint and the unit tests: what `make` alone does
+all: lint unit ## lint and run the unit tests: what `make` alone does
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lint: ## the linters of .golangci.yml (the first run builds them: a minute or two)
+lint: ## run the linters of .golangci.yml (the first run builds them, for a minute or two)
 	$(TOOL) golangci-lint run $(PACKAGES)
 
-fmt: ## format the code as lint wants it
+fmt: ## format the code as lint expects it
 	$(TOOL) golangci-lint fmt
 
-unit: ## the tests that need no server and no time
+unit: ## run the tests that need no server and little time
 	go test -short $(PACKAGES)
 
-test: ## all tests but the drills, with a real Postgres, the race detector and a random order
+test: ## run all tests except the drills, with a real Postgres, the race detector and a random order
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
 	go test $(RACE) -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | grep -v /internal/testing/drill$$)
 
-drill: ## days of faults, cut networks, kill -9, a standby's promotion (with KILLS below 1000 every drill is shorter)
+drill: ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
 	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
 
-versions-test: ## the tests of the store and of check on the oldest and the newest supported Postgres
+versions-test: ## test the store and check on the oldest and the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 
-pgbouncer-test: ## behind PgBouncer in transaction mode (needs pgbouncer, a package of most systems)
+pgbouncer-test: ## test behind PgBouncer in transaction mode (needs pgbouncer)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/testing/drill
 
-netns-test: ## a network that goes silent while rows are isolated (needs Linux, root and ip of iproute2)
+netns-test: ## test a network that goes silent while rows are isolated (needs Linux, root and iproute2)
 	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/testing/drill
 
-xidlimit-test: ## a Postgres that has no transaction ids left (needs pg_resetwal, which packaged servers have)
+xidlimit-test: ## test a Postgres without transaction ids (needs pg_resetwal, which packaged servers have)
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres
 
-demo: build-bin ## the whole job on an example batch, with nothing set up
+demo: build-bin ## show the whole job on an example batch, with nothing to set up
 	bin/sluice demo
 
-build-bin: ## the command line, as bin/sluice
+build-bin: ## build the command line, as bin/sluice
 	$(BUILD) -o bin/sluice ./cmd/sluice
 
-function: ## the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
+function: ## build the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
 	GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
 
-cases: build-bin ## the JSON events of test/cases through the command line (needs psql and python3)
+cases: build-bin ## run the events of test/cases through the command line (needs psql and python3)
 	go run ./test/withpg python3 test/cases/run.py bin/sluice
 
-scenarios: build-bin ## tables as people have them, of test/scenarios (needs psql and python3 3.11; FILES='one.toml …')
+scenarios: build-bin ## run test/scenarios: tables as people have them (needs psql and Python 3.11; FILES='one.toml …')
 	go run ./test/withpg python3 test/scenarios/run.py bin/sluice $(FILES)
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
+bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
 	@listed=$$(.ci/list-tests '^Benchmark') || exit 1; \
 	[ -n "$$listed" ] || { echo "no benchmark found" >&2; exit 1; }; \
 	packages=$$(echo "$$listed" | cut -d ' ' -f 1 | sort -u); \
@@ -97,20 +99,20 @@ bench: ## the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
 benchstat: ## compare two outputs of `make bench BENCHRUNS=10`: OLD=file NEW=file
 	$(TOOL) benchstat $(OLD) $(NEW)
 
-vuln: ## known vulnerabilities in what the code calls (asks vuln.go.dev)
+vuln: ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
 	$(TOOL) govulncheck $(PACKAGES)
 
-tidy-check: ## both modules' go.mod and go.sum are what `go mod tidy` would write
+tidy-check: ## check that go.mod and go.sum of both modules are tidy
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 
-cover: ## coverage of all tests, as coverage/index.html
+cover: ## write the coverage of all tests, as coverage/index.html
 	@mkdir -p coverage
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage/cover.out $(PACKAGES)
 	go tool cover -html=coverage/cover.out -o coverage/index.html
 	@go tool cover -func=coverage/cover.out | tail -n 1
 
-clean: ## remove what these targets made; .local stays, with services and tools: make stop ends them, rm -rf .local removes them
+clean: ## remove what these targets made, except .local (services and tools: make stop, rm -rf .local)
 	rm -rf bin coverage dist .aws-sam
 
 # ---------------------------------------------------------------- the container, and what a release has: docs/container.md
@@ -125,21 +127,21 @@ IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION
 
 .PHONY: build container-test publish dist
 
-build: ## the container image, as IMAGE:VERSION and IMAGE:latest, by docker or podman
-	@# Podman's own format has no health check.
+build: ## build the container image, as IMAGE:VERSION and IMAGE:latest, with docker or podman
+	@# Podman's own image format has no health check.
 	@set -e; engine='$(ENGINE)'; format=; \
-	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers here: install or start docker or podman" >&2; exit 1; }; \
+	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers: install or start one of them" >&2; exit 1; }; \
 	case $$engine in *podman) format='--format docker' ;; esac; \
 	set -x; DOCKER_BUILDKIT=1 $$engine build $$format $(IMAGE_LABELS) --tag "$(IMAGE):$(VERSION)" --tag "$(IMAGE):latest" .
 
-container-test: ## build the image, look into it and run it against a real Postgres; without an engine, what it would hold
+container-test: ## build the image, check it and run it against a real Postgres (without an engine: only its content)
 	test/container/run.sh
 
 publish: ## build for PLATFORMS and push IMAGE:VERSION, and :latest unless VERSION has a dash (needs docker buildx and a login)
 	docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push $(IMAGE_LABELS) \
 		--tag "$(IMAGE):$(VERSION)" $(if $(findstring -,$(VERSION)),,--tag "$(IMAGE):latest") .
 
-dist: ## what a release has, in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
+dist: ## build a release in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
 	rm -rf dist && mkdir -p dist
 	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \
 		echo "sluice for $$os/$$arch"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/sluice_$(VERSION)_$${os}_$$arch" ./cmd/sluice; \
@@ -154,20 +156,20 @@ dist: ## what a release has, in dist/: the command line for Linux and macOS, the
 
 .PHONY: start stop run awslocal_test localstack-test
 
-start: ## an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
+start: ## start an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
 	@go run ./test/services start
 
-stop: ## end what start started; its data are gone
+stop: ## stop what start started, and delete its data
 	@go run ./test/services stop
 
 run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
 	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can brute-force (docs/configuration.md)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
-awslocal_test: ## the command line on queues of LocalStack, with a real Postgres
+awslocal_test: ## test the command line on queues of LocalStack, with a real Postgres
 	go test -tags awslocal -count=1 -timeout 20m -v ./test/awslocal
 
-localstack-test: ## deploy template.yaml to LocalStack and send messages through it, while things fail (the first run installs it)
+localstack-test: ## deploy template.yaml to LocalStack and send messages while things fail (the first run installs it)
 	go test -tags localstack -count=1 -parallel 6 -timeout 15m -v ./test/localstack/stack
 
 # ---------------------------------------------------------------- AWS: docs/deploy.md
@@ -175,13 +177,13 @@ localstack-test: ## deploy template.yaml to LocalStack and send messages through
 STAGE      ?= default# section of samconfig.toml: default, dev, staging, prod
 STACK      ?= sluice# name of the stack that migrate and logs look at
 EVENT      ?= events/batch.json
-SAM        ?= sam# `make sam-test` installs one of its own under .local
-SAM_ARCH   ?=# of the functions: arm64 or x86_64. Without it `sam build` builds for this machine, `make deploy` for arm64
-MODEL_FILES ?=# model files that go beside the function, for SLUICE_MODEL=/var/task/NAME.yaml
-PARAMETERS ?=# more of the template's parameters for deploy, as in PARAMETERS='MaximumConcurrency=20'
+SAM        ?= sam# make sam-test installs its own under .local
+SAM_ARCH   ?=# of the functions: arm64 or x86_64. Default: this machine's for sam build, arm64 for make deploy
+MODEL_FILES ?=# model files to deploy with the function, for SLUICE_MODEL=/var/task/NAME.yaml
+PARAMETERS ?=# more parameters of the template, for deploy: PARAMETERS='MaximumConcurrency=20'
 
-# sam build runs these two. It does not tell them the architecture: they tell it, in a file of parameters beside the build that
-# samconfig.toml names. So the template always has the architecture of the binaries.
+# sam build runs these two targets and does not tell them the architecture. They write it to a file of
+# parameters that samconfig.toml names, so the template always has the architecture of the binaries.
 MACHINE         = $(shell uname -m)
 FUNCTION_ARCH   = $(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(or $(SAM_ARCH),$(MACHINE))))
 PARAMETERS_FILE = .aws-sam/build/parameters.yaml
@@ -195,16 +197,16 @@ build-IngestFunction build-MigrateFunction:
 	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
 	@echo "- Architecture=$(FUNCTION_ARCH)" >"$(ARTIFACTS_DIR)/../$(notdir $(PARAMETERS_FILE))"
 
-sam-test: build-bin ## the template's rules, the linters, sam build, sam local invoke against a real Postgres
+sam-test: build-bin ## test the template: its rules, the linters, sam build, sam local invoke with a real Postgres
 	test/sam/run.sh
 
 deploy: SAM_ARCH := $(or $(SAM_ARCH),arm64)
-deploy: ## sam build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
+deploy: ## run sam build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
 	@awk -v section='[$(STAGE).deploy.parameters]' -v file='file://$(PARAMETERS_FILE)' \
 		'/^\[/ { on = $$0 == section } on && index($$0, file) { found = 1 } END { exit !found }' samconfig.toml || \
 		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
 	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE)
-	@# Into the file: on the command line of sam deploy they would replace those of samconfig.toml.
+	@# On the command line of sam deploy they would replace those of samconfig.toml.
 	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(FUNCTION_ARCH) | \
 		sed "s/'/''/g; s/.*/- '&'/" >>$(PARAMETERS_FILE)
 	$(SAM) deploy --config-env $(STAGE)
@@ -215,9 +217,9 @@ migrate: ## create missing tables by the stack's migrate function (STACK=name)
 logs: ## follow the function's logs (STACK=name)
 	$(SAM) logs --stack-name $(STACK) --name IngestFunction --tail
 
-invoke: ## sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK)
+invoke: ## run sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK)
 	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE) >&2
 	$(SAM) local invoke --config-env $(STAGE) --event $(EVENT)
 
-coldstart: ## measure cold starts beside a hello-world function, and warm batches by size
+coldstart: ## measure cold starts beside those of a hello-world function, and warm batches by size
 	go test -count=1 -v -run '^TestColdStart$$' ./test/coldstart -args -runs 41 -warm 41
