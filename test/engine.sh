@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# A Docker engine of one's own, for tests that source this: own bridge, own socket, no firewall rules, nothing of it left behind.
-# Who sources it has a folder $work, which is removed at the end, and calls stop_engine before that. start_engine can be a condition:
-# it does not count on set -e.
+# Tests source this for their own Docker engine: its own bridge and socket, no firewall rules, nothing left
+# behind. They have a folder $work, which they remove at the end after stop_engine. start_engine may be
+# used in a condition: it does not need set -e.
 
 : "${work=}" # for shellcheck
 
 bridge='' bridge_ip='' engine_pid=''
 
-# The command that comes with the daemon understands it; another may be newer, or lack its plugins.
+# The command that comes with the daemon fits it; another may be newer, or lack plugins.
 docker_path() {
     if [ -x /usr/bin/docker ]; then echo /usr/bin/docker; else command -v docker; fi
 }
@@ -18,7 +18,7 @@ stop_engine() {
     if [ -n "$engine_pid" ]; then
         kill "$engine_pid" 2>/dev/null || true
         wait "$engine_pid" 2>/dev/null || true
-        # A daemon that died while it started leaves these mounted.
+        # A daemon that dies during its start leaves these mounted.
         umount "$work/engine/exec/netns/default" "$work/engine/data" 2>/dev/null || true
     fi
     [ -z "$bridge" ] || ip link del "$bridge" 2>/dev/null || true

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # usage: run.sh [content]      what `make container-test` runs
 #
-# Builds the image by `make build`, looks into it, and runs it against a real Postgres and an SQS of ours. Needs Go and make, and a Docker
-# engine: as root on Debian it starts one of its own where there is none that has or can pull the builder's image, and installs it when
-# CI=true or TEST_INSTALL=1. Where no registry can be reached, the builder is a stand-in with this machine's Go.
-# Without an engine, with NO_DOCKER=1 or with the argument content, it builds and checks what the image would hold. A loud line at the end says which.
+# Builds the image with `make build`, checks its content, and runs it with a real Postgres and a fake SQS.
+# It needs Go and make, and a Docker engine: as root on Debian it starts its own if no engine has or can
+# pull the builder's image, and installs it if CI=true or TEST_INSTALL=1. If no registry can be reached,
+# the builder is a stand-in with this machine's Go. Without an engine, with NO_DOCKER=1 or with the
+# argument content, it builds and checks what the image would hold. A line with three stars at the end
+# says which it was.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=test/engine.sh
@@ -28,8 +30,8 @@ content() {
     TEST_CONTAINER_CONTENT=1 go test -count=1 -v -run '^TestContent$' ./test/container
 }
 
-# What the Dockerfile wants of the builder: a shell, make, Go and the CA certificates. The modules come out of this machine's cache, or
-# from where this machine gets them. It exists in our own engine only, under the name of the real one.
+# What the Dockerfile needs of the builder: a shell, make, Go and the CA certificates. The modules come
+# from this machine's cache or proxy. It exists in our own engine only, under the name of the real one.
 stand_in_builder() {
     local files=$work/builder part
     mkdir -p "$files"/{bin,tmp,etc/ssl/certs,usr/local/go}
@@ -55,11 +57,11 @@ has_builder() { # DOCKER
     "$1" image inspect "$builder" >/dev/null 2>&1 || timeout 300 "$1" pull --quiet "$builder" >/dev/null 2>&1
 }
 
-# An engine that is there already never gets the stand-in, which later builds would take for the real one.
+# An existing engine never gets the stand-in, which later builds would take for the real image.
 find_engine() {
     [ -z "${NO_DOCKER:-}" ] || { echo "NO_DOCKER is set"; return; }
     if docker info >/dev/null 2>&1 && has_builder docker; then
-        engine=docker mode="the engine that is here, with $builder"
+        engine=docker mode="the engine of this machine, with $builder"
     elif start_engine; then
         engine=$(docker_path) mode="a Docker engine of its own, with $builder"
         has_builder "$engine" || stand_in=yes

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # usage: run.sh      what `make sam-test` runs
 #
-# The template's rules, the linters, SAM's transform; and in a clone, as somebody types them, `sam build`, `sam local invoke` and
-# `sam local start-lambda` against a real Postgres. Needs Go, make, git and Python 3.10 or newer; as root on Debian it starts a Docker
-# engine of its own where there is none, and installs it when CI=true or TEST_INSTALL=1. Without an engine the emulator that ships with
-# SAM runs the functions on this machine. Loud lines at the end say which it was, and what was built but not run.
+# It checks the template's rules, the linters and SAM's transform. In a clone it runs `sam build`, `sam
+# local invoke` and `sam local start-lambda`, as users type them, with a real Postgres. It needs Go, make,
+# git and Python 3.10. As root on Debian it starts its own Docker engine if there is none, and installs it
+# if CI=true or TEST_INSTALL=1. Without an engine, the emulator that ships with SAM runs the functions on
+# this machine. Lines with three stars at the end say which it was, and what was built and not run.
 #
-#   NO_DOCKER=1 run.sh      the emulator in any case
+#   NO_DOCKER=1 run.sh      always uses the emulator
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -21,7 +22,7 @@ aarch64 | arm64) host=arm64 other=x86_64 ;;
 esac
 
 export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
-# sam local gives the function what the shell has of these.
+# sam local passes these variables of the shell to the function.
 unset AWS_PROFILE DATABASE_URL PG_URL DATABASE_SECRET_ARN DATABASE_IAM_AUTH SLUICE_MODEL SLUICE_MASK_KEYS SLUICE_MASK_SECRET_ARN \
     SLUICE_MASK DEAD_LETTER_QUEUE_URL SLUICE_BACKOFF LOG_LEVEL SAM_ARCH
 
@@ -48,7 +49,7 @@ python() {
     return 1
 }
 
-# The versions and hashes are those of requirements.lock; requirements.in says how it was made.
+# requirements.lock has the versions and hashes; requirements.in says how to make it.
 tools() {
     local want
     want=$(sha256sum <test/sam/requirements.lock)
@@ -69,12 +70,12 @@ lint() {
     "$venv/bin/cfn-lint" template.yaml
 }
 
-# A linter that finds nothing in a broken template would find nothing in this one.
+# The linter must find something in a broken template.
 negative() {
     local broken=$work/broken.yaml
     sed 's/^    Timeout: 30$/    Timeout: never/' template.yaml >"$broken"
     if "$venv/bin/cfn-lint" "$broken" >"$work/negative.log" 2>&1; then
-        echo "cfn-lint takes a time-out that is no number"
+        echo "cfn-lint accepts a time-out that is not a number"
         return 1
     fi
 }
@@ -85,13 +86,13 @@ transformed() {
     TEST_SAM_TRANSFORMED=$work/transformed.json go test -count=1 -v -run '^TestSamAddsNothing$' ./test/sam
 }
 
-# What is committed, and what is changed since.
+# The last commit, and all changes since.
 fresh_clone() {
     git clone --quiet --no-hardlinks "$root" "$work/clone"
     git diff --binary HEAD | git -C "$work/clone" apply --allow-empty
 }
 
-# The literal command in the clone. The other machine is this one with another answer of uname.
+# The command in the clone. The other machine is this one, with another answer of uname.
 sam_build() { # ARCHITECTURE [PATH]
     if ! (cd "$work/clone" && PATH=${2:+$2:}$venv/bin:$PATH && sam build) >"$work/build.log" 2>&1; then
         cat "$work/build.log"
@@ -107,7 +108,7 @@ other_build() {
     sam_build "$other" "$work/machine"
 }
 
-# What make deploy gives sam deploy beside samconfig.toml, as SAM reads it.
+# What make deploy passes to sam deploy, with samconfig.toml, as SAM reads it.
 deploy_parameters() {
     make --silent -C "$work/clone" deploy SAM=: STAGE=dev PARAMETERS="BatchSize=500 LogLevel=INFO DatabaseUrl='postgres://u@h/d?a=b&c=d' MaskSecretArn='\"\"'"
     (cd "$work/clone" && "$venv/bin/python" -) <<'PYTHON'
@@ -129,8 +130,8 @@ PYTHON
 mode=''
 readonly image=public.ecr.aws/lambda/provided:al2023-$host
 
-# The image of AWS when a registry can be reached. Else a stand-in under its name, in our own engine only: SAM brings the emulator, and
-# a static binary needs no more of an image than a shell to start it.
+# The image of AWS if a registry can be reached, or else a stand-in under its name, in our own engine
+# only: SAM brings the emulator, and a static binary needs only a shell in the image to start it.
 stand_in_image() {
     if timeout 60 docker --host "$DOCKER_HOST" pull --quiet "$image" >/dev/null 2>&1; then
         mode="a container of its own engine, with the image of AWS"
@@ -146,8 +147,8 @@ stand_in_image() {
     mode="a container of its own engine, with a STAND-IN for the image of AWS (no registry could be reached)"
 }
 
-# An engine that is there already is used if it has the image of AWS or can pull it. It never gets our stand-in, which later
-# invocations would take for the real one.
+# Uses an existing engine if it has the image of AWS or can pull it. Such an engine never gets our
+# stand-in, which later invocations would take for the real image.
 engine() {
     [ -z "${NO_DOCKER:-}" ] || { echo "NO_DOCKER is set"; return 1; }
     if docker info >/dev/null 2>&1 && { docker image inspect "$image" >/dev/null 2>&1 || timeout 300 docker pull --quiet "$image" >/dev/null 2>&1; }; then
@@ -161,7 +162,7 @@ engine() {
 local_invoke() {
     local emulator
     emulator=$("$venv/bin/python" -c 'import os, samcli; print(os.path.dirname(samcli.__file__))')/local/rapid/aws-lambda-rie-$host
-    # Not as `if engine`: in a condition set -e is off, which start_engine takes into account by itself.
+    # set -e is off in a condition; start_engine works without it.
     if engine; then
         export TEST_SAM_BRIDGE=$bridge_ip
     else
@@ -183,7 +184,7 @@ trap clean_up EXIT
 step "tools" tools
 step "rules of the template, and their mutations" go test -count=1 ./test/sam
 step "sam validate --lint, cfn-lint" lint
-step "cfn-lint refuses a broken template" negative
+step "cfn-lint rejects a broken template" negative
 step "SAM's transform" transformed
 step "a fresh clone" fresh_clone
 step "sam build" sam_build "$host"
@@ -192,8 +193,8 @@ step "both functions against Postgres" local_invoke
 step "sam build, as on $other" other_build
 step "parameters of make deploy" deploy_parameters
 if [ -n "$mode" ]; then
-    echo "*** sam build, sam local invoke and sam local start-lambda RAN as they are typed, in $mode"
+    echo "*** sam build, sam local invoke and sam local start-lambda RAN as users type them, in $mode"
 else
-    echo "*** sam local invoke and start-lambda were NOT RUN: there is no Docker engine. SAM's runtime interface emulator ran the built functions on this machine in its place."
+    echo "*** sam local invoke and start-lambda were NOT RUN: there is no Docker engine. SAM's runtime interface emulator ran the built functions on this machine instead."
 fi
 echo "*** the functions for $other were built and compared with the template, and NOT RUN: this machine is $host"
