@@ -21,7 +21,7 @@ func BenchmarkIsolate(b *testing.B) {
 				}
 				store := openStore(b, s.db.URL, events) // without the proxy
 				next := int64(1)
-				var xids, dead, flights, rounds int64
+				var xids, dead, trips, rounds int64
 				for b.Loop() {
 					b.StopTimer()
 					s.db.Exec(b, "TRUNCATE events")
@@ -42,12 +42,12 @@ func BenchmarkIsolate(b *testing.B) {
 					}
 					xids += s.xid() - before
 					dead += s.dead(tuples)
-					flights += int64(result.RoundTrips)
+					trips += int64(result.RoundTrips)
 					rounds++
 					b.StartTimer()
 				}
 				b.ReportMetric(float64(b.Elapsed().Microseconds())/1000/float64(rounds), "ms/batch")
-				b.ReportMetric(float64(flights)/float64(rounds), "flights/batch")
+				b.ReportMetric(float64(trips)/float64(rounds), "round-trips/batch")
 				b.ReportMetric(float64(xids)/float64(rounds), "xids/batch")
 				b.ReportMetric(float64(dead)/float64(rounds), "dead-rows/batch")
 				b.ReportMetric(0, "ns/op")

@@ -31,7 +31,7 @@ func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s.whenItWaits(cancel)
-	s.insertBy(ctx, goods(1, 1)...).blames(message.CauseTransient).verdicts(verdicts{unproven: "1"})
+	s.insertBy(ctx, goods(1, 1)...).blames(message.CauseTransient).verdicts(verdicts{unconfirmed: "1"})
 	time.Sleep(2 * time.Second)
 	// 8 pauses of 5 ms, 10 ms and so on are 1.3 seconds; pgx asks once more.
 	if got := s.proxy.Cancels(); got < 2 || got > 40 {
@@ -41,7 +41,7 @@ func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	eventually(t, "the insert has ended", func() bool { return !s.waits() })
 }
 
-// TestAServerThatReactsIsAskedAtOnce has a flight of statements that all wait for locks which
+// TestAServerThatReactsIsAskedAtOnce has a round trip of statements that all wait for locks which
 // somebody holds. To end each of them takes a request, and with a pause of a second between two
 // they would lock out others for minutes.
 func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
@@ -63,8 +63,8 @@ func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
 		session = s.db.Rows(t, "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema)[0][0]
 		cancel()
 	})
-	s.insertBy(ctx, rows...).verdicts(verdicts{unproven: fmt.Sprintf("1-%d", n)})
-	eventually(t, "the session has come to the end of the flight", func() bool {
+	s.insertBy(ctx, rows...).verdicts(verdicts{unconfirmed: fmt.Sprintf("1-%d", n)})
+	eventually(t, "the session has come to the end of the round trip", func() bool {
 		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1::text::integer", session) == 0
 	})
 	release()

@@ -57,7 +57,7 @@ func TestWhatARowMeetsInCompany(t *testing.T) {
 		{
 			name: "a set that it refuses for one more row", sql: balanced, // which of them it is nobody knows
 			rows: []row{{id: 1, word: text("a"), n: 5}, {id: 2, word: text("b"), n: 0}, {id: 3, word: text("a"), n: -5}, {id: 4, word: text("c"), n: 1}, {id: 5, word: text("bad")}},
-			want: verdicts{stored: "2", passing: "1 3-4", rejected(byNoBadWord): "5"},
+			want: verdicts{stored: "2", transient: "1 3-4", rejected(byNoBadWord): "5"},
 			says: "23514",
 		},
 		{
@@ -88,10 +88,8 @@ func TestWhatARowMeetsInCompany(t *testing.T) {
 					for i := range n {
 						rows = append(rows, row{id: int64(1001 + i), word: text(fmt.Sprint(i)), n: 0})
 					}
-					for i := range rows {
-						if ordered {
-							rows[i].group = i + 1
-						}
+					if ordered {
+						ownGroups(rows)
 					}
 					want := verdicts{}
 					for verdict, ids := range tt.want {
@@ -123,5 +121,5 @@ func TestATriggerTakesAValueAway(t *testing.T) {
 	two(&rows[1])
 	rows[2].word = nil
 	s.insert(rows...).blames(message.CauseConfiguration, "23502 (not_null_violation), column word", "a trigger sets it to NULL").
-		verdicts(verdicts{stored: "1 4", operator: "2", rejected("23502 column word"): "3"})
+		verdicts(verdicts{stored: "1 4", configuration: "2", rejected("23502 column word"): "3"})
 }

@@ -120,7 +120,7 @@ func TestTheFunctionIsKnownBesideQuotedValues(t *testing.T) {
 			s.quotes(much, events)
 			rows := goods(1, 4)
 			badWord(&rows[1])
-			s.insert(rows...).blames(message.CauseConfiguration, "42P01", `the function "doing"`).verdicts(verdicts{stored: "1 3-4", operator: "2"})
+			s.insert(rows...).blames(message.CauseConfiguration, "42P01", `the function "doing"`).verdicts(verdicts{stored: "1 3-4", configuration: "2"})
 		})
 	}
 }
@@ -133,7 +133,7 @@ func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			db := pgtest.NewDatabase(t, "ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0", createEvents+"ALTER TABLE events ADD x timestamptz DEFAULT clock_timestamp()")
-			s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+			s := siteOf(t, db, events)
 			s.store = openStore(t, withOption(t, s.proxy.URL, "-c client_encoding=UTF8 -c log_parameter_max_length_on_error="+much), events)
 			rows := goods(1, 4)
 			rows[1].word = canary + "10 €"
@@ -150,31 +150,9 @@ func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
 // blame for it.
 func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
 	t.Parallel()
-	grants := func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
-	s := newSite(t, setup{grants: grants, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
+	s := newSite(t, setup{grants: writes, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
 		CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = mine);` + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (word === 'x')"})
-	s.insert(goods(1, 3)...).blames(message.CauseConfiguration, "42501", "row-level security").verdicts(verdicts{operator: "1-3"})
-}
-
-// ledgerGrants are what a role needs for a table with a ledger.
-func ledgerGrants(role string) []string {
-	return []string{"GRANT INSERT ON events TO " + role, "GRANT INSERT, SELECT ON keys TO " + role}
-}
-
-// insertShaped inserts rows into a table of a shape.
-func (s *site) insertShaped(of shape, rows []row) *outcome {
-	s.Helper()
-	return s.insertBatch(s.Context(), of.batch(rows), idsOf(rows))
-}
-
-// shaped is a site of a shape.
-func shaped(t *testing.T, of shape, sql string, grants func(role string) []string) *site {
-	t.Helper()
-	table := events
-	if of.ledger {
-		table = withLedger
-	}
-	return newSite(t, setup{sql: of.sql + sql, table: table, grants: grants})
+	s.insert(goods(1, 3)...).blames(message.CauseConfiguration, "42501", "row-level security").verdicts(verdicts{configuration: "1-3"})
 }
 
 // TestRowLevelSecurityOfALedger is named as such, and no row is to blame for a ledger that lets
@@ -196,8 +174,8 @@ func TestRowLevelSecurityOfALedger(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := shaped(t, shapes[2], tt.sql, ledgerGrants)
-			s.insertShaped(shapes[2], goods(1, 3)).blames(message.CauseConfiguration, "42501", tt.says).verdicts(verdicts{operator: "1-3"})
+			s := shaped(t, shapes[2], tt.sql, shapes[2].writes)
+			s.insertShaped(shapes[2], goods(1, 3)).blames(message.CauseConfiguration, "42501", tt.says).verdicts(verdicts{configuration: "1-3"})
 		})
 	}
 }
@@ -208,7 +186,7 @@ func TestAPartitionOfTheLedgerIsMissing(t *testing.T) {
 	ledger := shape{ledger: true, sql: `CREATE TABLE events (id bigint, word text, n integer);
 		CREATE TABLE keys (key bigint PRIMARY KEY) PARTITION BY RANGE (key); CREATE TABLE keys_1 PARTITION OF keys FOR VALUES FROM (0) TO (3);`}
 	s := shaped(t, ledger, "", nil)
-	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseConfiguration, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", operator: "3"})
+	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseConfiguration, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", configuration: "3"})
 }
 
 // TestNoGrantOfAFunction has an error that no field tells from one about the table.
@@ -216,12 +194,7 @@ func TestNoGrantOfAFunction(t *testing.T) {
 	t.Parallel()
 	sql := "CREATE FUNCTION one() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'; REVOKE EXECUTE ON FUNCTION one FROM PUBLIC; ALTER TABLE events ADD x integer; ALTER TABLE events ALTER x SET DEFAULT one()"
 	for _, of := range []shape{shapes[0], shapes[2]} {
-		s := shaped(t, of, sql, func(role string) []string {
-			if of.ledger {
-				return ledgerGrants(role)
-			}
-			return []string{"GRANT INSERT, SELECT ON events TO " + role}
-		})
+		s := shaped(t, of, sql, of.writes)
 		s.insertShaped(of, goods(1, 3)).blames(message.CauseConfiguration, "42501", "lacks a grant", `INSERT on "events"`, "EXECUTE on a function")
 	}
 }
@@ -231,11 +204,7 @@ func TestRowSecurityIsOff(t *testing.T) {
 	t.Parallel()
 	for of, tt := range map[int]struct{ table, says string }{0: {"events", `"events" is in force`}, 2: {"keys", `its ledger "keys" is in force`}} {
 		s := shaped(t, shapes[of], "ALTER TABLE "+tt.table+" ENABLE ROW LEVEL SECURITY; CREATE POLICY every ON "+tt.table+" USING (true)", func(role string) []string {
-			all := []string{"GRANT INSERT, SELECT ON events TO " + role, "ALTER ROLE " + role + " SET row_security = off"}
-			if shapes[of].ledger {
-				all = append(all, "GRANT INSERT, SELECT ON keys TO "+role)
-			}
-			return all
+			return append(shapes[of].writes(role), "ALTER ROLE "+role+" SET row_security = off")
 		})
 		o := s.insertShaped(shapes[of], goods(1, 3)).blames(message.CauseConfiguration, "42501", tt.says, "row_security = off")
 		if strings.Contains(o.err.Error(), "grant") {
@@ -265,7 +234,7 @@ func TestARootIsNoDiscardedRow(t *testing.T) {
 					ids := idsOf(rows)
 					o := s.insertShaped(of, rows)
 					good := append([]int64{ids[0], ids[2]}, ids[4:]...)
-					o.want(verdicts{stored: ranges(good), rejected("2201F"): ranges(ids[1:2]), swallowed: ranges(ids[3:4])}).inserts(n - 2)
+					o.want(verdicts{stored: ranges(good), rejected("2201F"): ranges(ids[1:2]), discarded: ranges(ids[3:4])}).inserts(n - 2)
 				}
 			})
 		}

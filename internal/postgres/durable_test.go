@@ -13,7 +13,6 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/message"
 	"sluice/internal/model"
-	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
 )
 
@@ -60,12 +59,10 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 		ddl = strings.Join(s.plain.DDL(), ";\n") + ";" + noNowhere
 	}
 	db := server.New(t, ddl)
-	s.site = &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+	s.site = siteOf(t, db, s.table)
 	s.store = openStore(t, withMode(s.proxy.URL, mode), s.table, impatient)
 	return s
 }
-
-var impatient = postgres.WithSleep(func(context.Context, time.Duration) bool { return false })
 
 // asksFirst reports whether a batch of the kind waits for the standby before it stores anything: an
 // isolation with message groups rehearses first, and asks what is there already.
@@ -170,15 +167,7 @@ func (s *source) ids(db *pgtest.DB) string {
 	if s.ledger {
 		query = "SELECT substr(user_id, 8)::bigint FROM user_logins ORDER BY 1"
 	}
-	var ids []int64
-	for _, r := range db.Rows(s, query) {
-		var id int64
-		if _, err := fmt.Sscan(r[0], &id); err != nil {
-			s.Fatal(err)
-		}
-		ids = append(ids, id)
-	}
-	return ranges(ids)
+	return ranges(numbersIn(s, db, query))
 }
 
 // waiting are the sessions of the store whose COMMIT waits for the standby.
@@ -262,7 +251,7 @@ func (s *source) cutByAdministrator(function string, first int64) (o *outcome, w
 // unconfirmed wants no row of a batch stored, and an error that says that it may pass.
 func (o *outcome) unconfirmed() {
 	o.Helper()
-	if cause, _ := message.FaultOf(o.err); cause != message.CauseTransient {
+	if cause := causeOf(o.err); cause != message.CauseTransient {
 		o.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseTransient)
 	}
 	var stored []int64

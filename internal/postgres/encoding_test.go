@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"sluice/internal/batch"
-	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
 )
 
@@ -89,8 +88,7 @@ func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 						continue
 					}
 					db := pgtest.NewDatabase(t, "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", "CREATE EXTENSION citext; CREATE TABLE codes (code "+kind+" PRIMARY KEY, boss text)")
-					s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
-					s.store = openStore(t, s.proxy.URL, codes)
+					s := siteOf(t, db, codes)
 					rows := []code{{code: "5 €"}, {code: "Łódź"}, {code: "Łódź"}, {code: "Köln", boss: "€"}}
 					for i := range others {
 						rows = append(rows, code{code: fmt.Sprint("Müller", i)})
@@ -99,10 +97,8 @@ func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 					if others > 0 {
 						want[stored] = fmt.Sprintf("5-%d", len(rows))
 					}
-					for i := range rows {
-						if fifo {
-							rows[i].group = i + 1
-						}
+					if fifo {
+						rows = inOwnGroups(rows)
 					}
 					for range 2 {
 						s.deliver(codes, rows...).want(want)
@@ -131,17 +127,10 @@ func TestAnEscapeThatTheServerCannotRepresent(t *testing.T) {
 			const escape = `"\u20ac"`
 			db := pgtest.NewDatabase(t, "ENCODING '"+encoding+"' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'", "CREATE TABLE codes (code text PRIMARY KEY, boss jsonb)",
 				"CREATE FUNCTION state() RETURNS text LANGUAGE plpgsql AS $$ BEGIN PERFORM '"+escape+"'::jsonb; RETURN ''; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$")
-			s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
-			s.store = openStore(t, s.proxy.URL, table)
+			s := siteOf(t, db, table)
 			refused := rejected(db.Rows(t, "SELECT state()")[0][0])
 			s.deliver(table, code{code: "a", boss: escape}).want(verdicts{refused: "1"})
 			s.deliver(table, code{code: "b", boss: escape}, code{code: "c", boss: `"\u0041"`}, code{code: "d", boss: escape}).want(verdicts{stored: "2", refused: "1 3"})
 		})
 	}
-}
-
-func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
-	t.Helper()
-	result, err := store.Insert(t.Context(), batchOf(rows))
-	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
 }

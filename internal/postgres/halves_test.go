@@ -113,9 +113,7 @@ func TestRowsThatTakeForever(t *testing.T) {
 			store := f.open()
 			left := goods(1, tt.n)
 			if tt.isOrdered {
-				for i := range left {
-					left[i].group = i + 1
-				}
+				ownGroups(left)
 			}
 			inserted := 0
 			for delivery := 1; len(left) > len(tt.slow); delivery++ {
@@ -225,12 +223,12 @@ func TestAFaultOfOnePiece(t *testing.T) {
 			return ""
 		}
 		f.redeliver(t, f.open(), 10*time.Second, goods(1, 32)).blames(message.CauseConfiguration, "42P01").inserts(30).
-			verdicts(verdicts{operator: "3-4", stored: "1-2 5-32"})
+			verdicts(verdicts{configuration: "3-4", stored: "1-2 5-32"})
 	})
 }
 
-// TestARedeliveredBatchCostsOneFlight as any other does.
-func TestARedeliveredBatchCostsOneFlight(t *testing.T) {
+// TestARedeliveredBatchCostsOneRoundTrip as any other does.
+func TestARedeliveredBatchCostsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
 	s.warm()
@@ -268,7 +266,7 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 				kind := stored
 				switch {
 				case stopped[row.group]:
-					kind = behind
+					kind = afterStopped
 				case slices.Contains(slow, row.id):
 					kind = tooSlow
 					stopped[row.group] = true

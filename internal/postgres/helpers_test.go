@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -138,6 +139,24 @@ func newSite(t testing.TB, is setup) *site {
 	return s
 }
 
+// siteOf is a site in a database that is there already.
+func siteOf(t testing.TB, db *pgtest.DB, table *batch.Table) *site {
+	t.Helper()
+	s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+	s.store = openStore(t, s.proxy.URL, table)
+	return s
+}
+
+// writes are the grants that a role needs to store rows of events.
+func writes(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }
+
+// The stores of tests do not wait between attempts: impatient ones do not try again, and hasty ones
+// do at once.
+var (
+	impatient = postgres.WithSleep(func(context.Context, time.Duration) bool { return false })
+	hasty     = postgres.WithSleep(func(context.Context, time.Duration) bool { return true })
+)
+
 // withMode adds default_query_exec_mode to a URL that has parameters.
 func withMode(url, mode string) string {
 	if mode == "" {
@@ -196,13 +215,20 @@ func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 	return s.insertBatch(ctx, b, ids)
 }
 
+// insertInto inserts rows by a store whose round trips nobody counts.
+func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
+	t.Helper()
+	result, err := store.Insert(t.Context(), batchOf(rows))
+	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
+}
+
 // insertBatch is insert for a batch that is made already. The ids are what its rows are called.
 func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *outcome {
 	s.Helper()
 	s.proxy.Reset()
 	result, err := s.store.Insert(ctx, b)
 	s.watching.Wait()
-	o := &outcome{TB: s.TB, Result: result, err: err, flights: s.proxy.RoundTrips(), ids: ids}
+	o := &outcome{TB: s.TB, Result: result, err: err, trips: s.proxy.RoundTrips(), ids: ids}
 	if len(result.Verdicts) != b.Len() {
 		s.Fatalf("got %d verdicts on %d rows", len(result.Verdicts), b.Len())
 	}
@@ -225,24 +251,29 @@ func (s *site) words() []string {
 // stored are the ids in the table, as ranges.
 func (s *site) stored() string {
 	s.Helper()
-	var ids []int64
-	for _, r := range s.db.Rows(s, "SELECT id FROM events ORDER BY id") {
-		var id int64
-		if _, err := fmt.Sscan(r[0], &id); err != nil {
-			s.Fatal(err)
+	return ranges(numbersIn(s, s.db, "SELECT id FROM events ORDER BY id"))
+}
+
+// numbersIn returns the numbers that a query has in its first column.
+func numbersIn(t testing.TB, db *pgtest.DB, query string) (all []int64) {
+	t.Helper()
+	for _, r := range db.Rows(t, query) {
+		n, err := strconv.ParseInt(r[0], 10, 64)
+		if err != nil {
+			t.Fatal(err)
 		}
-		ids = append(ids, id)
+		all = append(all, n)
 	}
-	return ranges(ids)
+	return all
 }
 
 // outcome is what an Insert came to.
 type outcome struct {
 	testing.TB
 	postgres.Result
-	err     error
-	flights int     // that the proxy counted
-	ids     []int64 // of the rows, in the order of the batch
+	err   error
+	trips int     // round trips that the proxy counted
+	ids   []int64 // of the rows, in the order of the batch
 }
 
 // must fails the test unless every row is stored.
@@ -267,7 +298,11 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 	for i, v := range o.Verdicts {
 		got[spell(v)] = append(got[spell(v)], o.ids[i])
 	}
-	if diff := gocmp.Diff(compress(got), want); diff != "" {
+	wanted := map[string][]int64{}
+	for verdict, text := range want {
+		wanted[verdict] = parse(text)
+	}
+	if diff := gocmp.Diff(compress(got), compress(wanted)); diff != "" {
 		o.Errorf("verdicts (-got +want):\n%s", diff)
 	}
 	return o
@@ -276,11 +311,11 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 // costs checks the number of round trips, as the result and the proxy count them. The proxy can
 // count too many where an isolation of a large batch needs several writes: on a busy machine the
 // server may answer one before the next.
-func (o *outcome) costs(flights int) *outcome {
+func (o *outcome) costs(trips int) *outcome {
 	o.Helper()
-	oneWrite := flights == 1 || len(o.ids) <= 64
-	if o.RoundTrips != flights || o.flights < flights || o.flights > flights && oneWrite {
-		o.Errorf("got %d round trips in the result and %d flights on the wire, want %d", o.RoundTrips, o.flights, flights)
+	oneWrite := trips == 1 || len(o.ids) <= 64
+	if o.RoundTrips != trips || o.trips < trips || o.trips > trips && oneWrite {
+		o.Errorf("got %d round trips in the result and %d on the wire, want %d", o.RoundTrips, o.trips, trips)
 	}
 	return o
 }
@@ -299,12 +334,12 @@ type verdicts map[string]string
 
 // The verdicts that need no more words.
 const (
-	stored    = "stored"
-	swallowed = "returned: swallowed"
-	operator  = "returned: operator"
-	passing   = "returned: moment"
-	behind    = "returned: group" // a row of its group that was not stored
-	unproven  = "returned: "
+	stored        = "stored"
+	discarded     = "returned: swallowed"
+	configuration = "returned: operator"
+	transient     = "returned: moment"
+	afterStopped  = "returned: group" // a row of its group that was not stored
+	unconfirmed   = "returned: "
 )
 
 // rejected is the verdict on a row that the server refuses: the SQLSTATE, and then "constraint" or
@@ -347,6 +382,35 @@ func ranges(ids []int64) string {
 		}
 	}
 	return strings.Join(parts, " ")
+}
+
+// parse is the reverse of ranges. Ranges may follow each other: "1-2 3-9".
+func parse(text string) (ids []int64) {
+	for part := range strings.FieldsSeq(text) {
+		var first, last int64
+		if n, _ := fmt.Sscanf(part, "%d-%d", &first, &last); n == 1 {
+			last = first
+		}
+		for id := first; id <= last; id++ {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// ownGroups gives each row a message group of its own.
+func ownGroups(rows []row) {
+	for i := range rows {
+		rows[i].group = i + 1
+	}
+}
+
+// causeOf returns the cause of an error, and nothing of an error that has none.
+func causeOf(err error) message.Cause {
+	if f := fault.Of(err); f != nil {
+		return f.Cause
+	}
+	return message.CauseNone
 }
 
 // split sorts the ids of rows into those of a set and the others.

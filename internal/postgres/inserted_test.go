@@ -40,7 +40,7 @@ func TestNothingIsInsertedThatIsNotStored(t *testing.T) {
 				if !errors.Is(o.err, context.Canceled) {
 					s.Errorf("got error %v, want %v", o.err, context.Canceled)
 				}
-				o.verdicts(verdicts{unproven: "1-4"}).inserts(0)
+				o.verdicts(verdicts{unconfirmed: "1-4"}).inserts(0)
 			},
 		},
 		{
@@ -86,7 +86,7 @@ func TestNothingOfAFIFOBatchIsInsertedThatIsNotStored(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	l.whenItWaits(cancel)
-	l.deliverBy(ctx, all...).blames(message.CauseTransient).verdicts(verdicts{unproven: "1-4"}).inserts(0)
+	l.deliverBy(ctx, all...).blames(message.CauseTransient).verdicts(verdicts{unconfirmed: "1-4"}).inserts(0)
 	open()
 	l.deliver(all...).want(verdicts{stored: "1-3", rejected(bySome): "4"}).inserts(0)
 	l.holds("1-3")

@@ -21,14 +21,14 @@ func TestRowsThatCollideWithEachOther(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
 		for _, tt := range []struct {
-			n, flights int
-			same       []int64
+			n, trips int
+			same     []int64
 		}{
-			{n: 10, flights: 2, same: []int64{3, 7}},
-			{n: 64, flights: 2, same: []int64{1, 2, 30, 64}},
-			{n: 65, flights: 3, same: []int64{1, 65}},     // in different chunks
-			{n: 1000, flights: 3, same: []int64{40, 41}},  // in one chunk
-			{n: 1000, flights: 3, same: []int64{1, 1000}}, // in the first and the last
+			{n: 10, trips: 2, same: []int64{3, 7}},
+			{n: 64, trips: 2, same: []int64{1, 2, 30, 64}},
+			{n: 65, trips: 3, same: []int64{1, 65}},     // in different chunks
+			{n: 1000, trips: 3, same: []int64{40, 41}},  // in one chunk
+			{n: 1000, trips: 3, same: []int64{1, 1000}}, // in the first and the last
 		} {
 			t.Run(fmt.Sprint(tt.n, " rows, the same word in ", tt.same), func(t *testing.T) {
 				t.Parallel()
@@ -41,7 +41,7 @@ func TestRowsThatCollideWithEachOther(t *testing.T) {
 					later[id] = i > 0
 				}
 				kept, refused := split(rows, later)
-				s.insert(rows...).want(verdicts{stored: kept, rejected(byOneWord): refused}).costs(tt.flights)
+				s.insert(rows...).want(verdicts{stored: kept, rejected(byOneWord): refused}).costs(tt.trips)
 				s.storedAtOnce(rows, tt.n-len(tt.same)+1)
 			})
 		}
@@ -111,21 +111,6 @@ func TestRedeliveredRowsAreStored(t *testing.T) {
 	})
 }
 
-// TestARowThatIsThereIsNeverRejected has rows that were stored before a constraint came that
-// refuses them now.
-func TestARowThatIsThereIsNeverRejected(t *testing.T) {
-	t.Parallel()
-	for _, n := range []int{10, 100} {
-		s := newSite(t, setup{})
-		rows := goods(1, n)
-		badWord(&rows[1])
-		badWord(&rows[2])
-		s.insert(rows[:2]...).must()
-		s.db.Exec(t, noBadWord)
-		s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-2 4-%d", n), rejected(byNoBadWord): "3"}).inserts(n - 3)
-	}
-}
-
 // TestAConcurrentDeliveryWinsTheRace stores the same rows from another connection in the one moment
 // in which ON CONFLICT does not help: after the look into the key's index, and before the rows get
 // into the index of another unique constraint. They are refused by that one, and yet they are
@@ -154,8 +139,7 @@ func TestAConcurrentDeliveryWinsTheRace(t *testing.T) {
 			}
 			waited := make(chan *outcome)
 			go func() {
-				result, err := second.Insert(t.Context(), batchOf(goods(1, n)))
-				waited <- &outcome{TB: t, Result: result, err: err, ids: idsOf(goods(1, n))}
+				waited <- insertInto(t, second, goods(1, n)...)
 			}()
 			eventually(t, "the second delivery waits at the gate", func() bool {
 				return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'advisory'", s.db.Schema) == 1
@@ -186,39 +170,39 @@ func idsOf(rows []row) []int64 {
 	return ids
 }
 
-// swallowing is the SQL of a trigger that silently drops rows.
-const swallowing = `CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$
+// discarding is the SQL of a trigger that silently drops rows.
+const discarding = `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
-			IF NEW.word LIKE '%swallow%' THEN RETURN NULL; END IF;
+			IF NEW.word LIKE '%discard%' THEN RETURN NULL; END IF;
 			RETURN NEW;
 		END $$;
-	CREATE TRIGGER swallow BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION swallow();`
+	CREATE TRIGGER discard BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION discard();`
 
-func toSwallow(r *row) { r.word = fmt.Sprint(canary, "swallow-", r.id) }
+func toDiscard(r *row) { r.word = fmt.Sprint(canary, "discard-", r.id) }
 
-// TestSwallowedRowsAreReturned shows that a row is stored only on proof: a trigger drops it without
+// TestDiscardedRowsAreReturned shows that a row is stored only on proof: a trigger drops it without
 // an error, alone and beside refused ones.
-func TestSwallowedRowsAreReturned(t *testing.T) {
+func TestDiscardedRowsAreReturned(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
 		for _, n := range []int{20, 300} {
-			s := newSite(t, setup{sql: createEvents + noBadWord + swallowing, mode: mode})
+			s := newSite(t, setup{sql: createEvents + noBadWord + discarding, mode: mode})
 			s.warm()
 			rows := goods(1, n)
-			toSwallow(&rows[4])
-			toSwallow(&rows[n-1])
-			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-4 6-%d", n-1), swallowed: fmt.Sprint("5 ", n)}).inserts(n - 2).costs(3) // one to find out why
+			toDiscard(&rows[4])
+			toDiscard(&rows[n-1])
+			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-4 6-%d", n-1), discarded: fmt.Sprint("5 ", n)}).inserts(n - 2).costs(3) // one to find out why
 
 			rows = goods(1001, n)
-			toSwallow(&rows[4])
+			toDiscard(&rows[4])
 			badWord(&rows[6])
-			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1001-1004 1006 1008-%d", 1000+n), swallowed: "1005", rejected(byNoBadWord): "1007"}).inserts(n - 2)
+			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1001-1004 1006 1008-%d", 1000+n), discarded: "1005", rejected(byNoBadWord): "1007"}).inserts(n - 2)
 
 			rows = goods(2001, n)
 			for i := range rows {
-				toSwallow(&rows[i])
+				toDiscard(&rows[i])
 			}
-			s.insert(rows...).want(verdicts{swallowed: fmt.Sprintf("2001-%d", 2000+n)}).inserts(0)
+			s.insert(rows...).want(verdicts{discarded: fmt.Sprintf("2001-%d", 2000+n)}).inserts(0)
 		}
 	})
 }
@@ -230,7 +214,7 @@ func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 	const n = 400 // in 20 chunks
 	rows := goods(1, n)
 	badWord(&rows[0])
-	for flight, held := range map[string]int64{
+	for when, held := range map[string]int64{
 		"while chunks are tried":          n - 10,
 		"while rows of a chunk are tried": 5,
 	} {
@@ -245,7 +229,7 @@ func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 				s.db.Exec(s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema)
 			},
 		} {
-			t.Run(flight+", "+reason, func(t *testing.T) {
+			t.Run(when+", "+reason, func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, setup{sql: createEvents + noBadWord})
 				s.warm()
@@ -257,7 +241,7 @@ func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 				if o.err == nil {
 					t.Error("got no error")
 				}
-				o.verdicts(verdicts{unproven: fmt.Sprintf("1-%d", n)}).inserts(0)
+				o.verdicts(verdicts{unconfirmed: fmt.Sprintf("1-%d", n)}).inserts(0)
 				release()
 			})
 		}

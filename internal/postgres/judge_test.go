@@ -2,13 +2,11 @@ package postgres_test
 
 import (
 	"cmp"
-	"context"
 	"crypto/sha512"
 	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
@@ -217,13 +215,41 @@ var withLedger = &batch.Table{
 	Columns: append([]batch.Column{{Name: "key", Kind: batch.Int8, Type: "bigint", NotNull: true, Ledger: true}}, events.Columns...),
 }
 
+// table is what the store writes to.
+func (s shape) table() *batch.Table {
+	if s.ledger {
+		return withLedger
+	}
+	return events
+}
+
+// writes are the grants that a role needs.
+func (s shape) writes(role string) []string {
+	if s.ledger {
+		return append(writes(role), "GRANT INSERT, SELECT ON keys TO "+role)
+	}
+	return writes(role)
+}
+
+// shaped is a site of a shape.
+func shaped(t *testing.T, of shape, sql string, grants func(role string) []string, options ...postgres.Option) *site {
+	t.Helper()
+	s := newSite(t, setup{sql: of.sql + sql, table: of.table(), grants: grants})
+	s.store = openStore(t, s.proxy.URL, of.table(), options...)
+	return s
+}
+
+// insertShaped inserts rows into a table of a shape.
+func (s *site) insertShaped(of shape, rows []row) *outcome {
+	s.Helper()
+	return s.insertBatch(s.Context(), of.batch(rows), idsOf(rows))
+}
+
 // batch makes a batch of rows in the table's shape.
 func (s shape) batch(rows []row) *batch.Batch {
 	if !s.ledger {
 		if s.grouped {
-			for i := range rows {
-				rows[i].group = i + 1
-			}
+			ownGroups(rows)
 		}
 		return batchOf(rows)
 	}
@@ -252,29 +278,18 @@ func TestWhoseFaultAnErrorIs(t *testing.T) {
 				var grants func(role string) []string
 				if tt.asRole {
 					grants = func(role string) []string {
-						all := []string{"GRANT INSERT, SELECT ON events TO " + role}
-						if shape.ledger {
-							all = append(all, "GRANT INSERT, SELECT ON keys TO "+role)
-						}
+						all := shape.writes(role)
 						if strings.Contains(tt.sql, "TABLE words") {
 							all = append(all, "GRANT SELECT ON words TO "+role)
 						}
 						return all
 					}
 				}
-				table := events
-				if shape.ledger {
-					table = withLedger
-				}
-				s := newSite(t, setup{sql: shape.sql + tt.sql, grants: grants, table: table})
-				s.store = openStore(t, s.proxy.URL, table, postgres.WithSleep(func(context.Context, time.Duration) bool { return true }))
-				insert := func(rows []row) *outcome {
-					return s.insertBatch(t.Context(), shape.batch(rows), idsOf(rows))
-				}
+				s := shaped(t, shape, tt.sql, grants, hasty)
 				if tt.one != "" {
 					rows := goods(1, 3)
 					tt.spoil(&rows[1])
-					tt.check(insert(rows), "1 3", "2", tt.one)
+					tt.check(s.insertShaped(shape, rows), "1 3", "2", tt.one)
 				}
 				rows := goods(4, 3)
 				if tt.spoil != nil {
@@ -282,7 +297,7 @@ func TestWhoseFaultAnErrorIs(t *testing.T) {
 						tt.spoil(&rows[i])
 					}
 				}
-				tt.check(insert(rows), "", "4-6", tt.all)
+				tt.check(s.insertShaped(shape, rows), "", "4-6", tt.all)
 			})
 		}
 	}
@@ -296,9 +311,9 @@ func (j judgement) check(o *outcome, good, bad, becomes string) {
 		switch {
 		case strings.HasPrefix(what, "rejected: refused_by_database SQLSTATE "+j.state):
 			what = isRejected
-		case v.Outcome == message.Returned && v.Cause == message.CauseConfiguration, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseConfiguration:
+		case v.Outcome == message.Returned && v.Cause == message.CauseConfiguration, v.Outcome == message.Returned && v.Cause == "" && causeOf(o.err) == message.CauseConfiguration:
 			what = isConfiguration
-		case v.Outcome == message.Returned && v.Cause == message.CauseTransient, v.Outcome == message.Returned && v.Cause == "" && postgresCause(o.err) == message.CauseTransient:
+		case v.Outcome == message.Returned && v.Cause == message.CauseTransient, v.Outcome == message.Returned && v.Cause == "" && causeOf(o.err) == message.CauseTransient:
 			what = isTransient
 		}
 		got[what] = append(got[what], o.ids[i])
@@ -319,11 +334,6 @@ func (j judgement) check(o *outcome, good, bad, becomes string) {
 	if text := fmt.Sprint(o.err); !strings.Contains(text, j.state) || !strings.Contains(text, j.says) {
 		o.Errorf("the error does not say %q and %q: %v", j.state, j.says, o.err)
 	}
-}
-
-func postgresCause(err error) message.Cause {
-	cause, _ := message.FaultOf(err)
-	return cause
 }
 
 // TestTheDocumentationHasTheJudgements compares docs/operate.md with the table above.
@@ -359,7 +369,7 @@ func TestTheServersOwnTimeouts(t *testing.T) {
 			s := newSite(t, setup{})
 			release := s.hold(2)
 			s.store = openStore(t, withOption(t, s.proxy.URL, option), events)
-			s.insert(goods(1, 3)...).blames(message.CauseTransient, "SQLSTATE "+state).verdicts(verdicts{stored: "1 3", passing: "2"})
+			s.insert(goods(1, 3)...).blames(message.CauseTransient, "SQLSTATE "+state).verdicts(verdicts{stored: "1 3", transient: "2"})
 			release()
 			s.insert(goods(1, 3)...).must()
 		})

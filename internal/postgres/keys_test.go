@@ -50,6 +50,15 @@ func codeBatch(t *batch.Table, rows []code) *batch.Batch {
 	return b
 }
 
+// inOwnGroups returns the rows, each in a message group of its own.
+func inOwnGroups(rows []code) []code {
+	rows = slices.Clone(rows)
+	for i := range rows {
+		rows[i].group = i + 1
+	}
+	return rows
+}
+
 // deliver inserts codes. The rows are called 1, 2, … as they are given.
 func (s *site) deliver(t *batch.Table, rows ...code) *outcome {
 	s.Helper()
@@ -118,9 +127,7 @@ func TestKeysCompareInTheColumnsOwnType(t *testing.T) {
 						want[rejected("23514 constraint no_bad")] = fmt.Sprint(len(rows))
 					}
 					if fifo {
-						for i := range rows {
-							rows[i].group = i + 1
-						}
+						rows = inOwnGroups(rows)
 					}
 					for range 2 { // and delivered again
 						s.deliver(table, rows...).want(want)
@@ -148,10 +155,8 @@ func TestARefusedRowIsNoDuplicateOfALaterOne(t *testing.T) {
 			for i := 2; i < n; i++ {
 				rows = append(rows, code{code: fmt.Sprint("f", i)})
 			}
-			for i := range rows {
-				if fifo {
-					rows[i].group = i + 1
-				}
+			if fifo {
+				rows = inOwnGroups(rows)
 			}
 			s.deliver(codes, rows...).want(verdicts{rejected("23514 constraint no_bad"): "1", stored: ranges(idsFrom(2, n))}).inserts(n - 1)
 			// The key is there now, stored before: the first is done like any row that is there.
@@ -160,12 +165,7 @@ func TestARefusedRowIsNoDuplicateOfALaterOne(t *testing.T) {
 	}
 }
 
-func idsFrom(first, last int) (ids []int64) {
-	for i := first; i <= last; i++ {
-		ids = append(ids, int64(i))
-	}
-	return ids
-}
+func idsFrom(first, last int) []int64 { return idsOf(goods(int64(first), last-first+1)) }
 
 // TestRowsThatAreValidOnlyTogether have references to other rows of their batch. They are stored,
 // also beside rows that are refused for any reason.
@@ -202,26 +202,16 @@ func TestRowsThatAreValidOnlyTogether(t *testing.T) {
 					rows, want := tt.rows, tt.want
 					switch shape {
 					case "FIFO":
-						rows = append([]code{}, rows...)
-						for i := range rows {
-							rows[i].group = i + 1
-						}
+						rows = inOwnGroups(rows)
 					case "large":
 						want = maps.Clone(tt.want)
 						want[stored] += fmt.Sprintf(" %d-%d", len(rows)+1, len(rows)+200)
 						for i := range 200 {
 							rows = append(slices.Clip(rows), code{code: fmt.Sprint("k", i)})
 						}
-						if want[stored] = strings.TrimSpace(want[stored]); tt.name == "child before parent" {
-							want[stored] = "1-202"
-						}
 					}
 					o := s.deliver(codes, rows...)
-					if shape == "large" {
-						compareLoosely(o, want)
-					} else {
-						o.want(want)
-					}
+					o.want(want)
 					if (shape == "plain" || shape == "partitioned") && o.RoundTrips != tt.trips {
 						t.Errorf("got %d round trips, want %d", o.RoundTrips, tt.trips)
 					}
@@ -270,43 +260,12 @@ func TestReferencesOfManyKinds(t *testing.T) {
 				s := newSite(t, setup{sql: tt.sql, table: table})
 				rows := []code{{code: "1", boss: cmp.Or(tt.child, "7")}, {code: "7"}, {code: "99", boss: tt.bad}}
 				if fifo {
-					for i := range rows {
-						rows[i].group = i + 1
-					}
+					rows = inOwnGroups(rows)
 				}
 				o := s.deliver(table, rows...)
 				by := cmp.Or(tt.by, "23514 constraint no_bad")
 				o.want(verdicts{stored: "1-2", rejected(by): "3"})
 			})
-		}
-	}
-}
-
-// compareLoosely compares verdicts of the messages, however their ranges are spelled.
-func compareLoosely(o *outcome, want verdicts) {
-	o.Helper()
-	if o.err != nil {
-		o.Errorf("got error %v, want none", o.err)
-	}
-	expand := func(v verdicts) map[int64]string {
-		all := map[int64]string{}
-		for what, text := range v {
-			for part := range strings.FieldsSeq(text) {
-				var first, last int64
-				if n, _ := fmt.Sscanf(part, "%d-%d", &first, &last); n == 1 {
-					last = first
-				}
-				for id := first; id <= last; id++ {
-					all[id] = what
-				}
-			}
-		}
-		return all
-	}
-	wanted := expand(want)
-	for i, v := range o.Verdicts {
-		if got := spell(v); got != wanted[o.ids[i]] {
-			o.Errorf("row %d: got %s, want %s", o.ids[i], got, wanted[o.ids[i]])
 		}
 	}
 }
@@ -335,8 +294,8 @@ func TestAKeyThatATriggerChanges(t *testing.T) {
 			rows = append(rows, code{code: fmt.Sprint("A", i)})
 		}
 		s.deliver(codes, rows...).must()
-		s.deliver(codes, rows...).verdicts(verdicts{swallowed: ranges(idsFrom(1, n))}).blames(message.CauseConfiguration, "changes the key", "Norm it")
-		s.deliver(codes, rows...).want(verdicts{swallowed: ranges(idsFrom(1, n))}) // said once
+		s.deliver(codes, rows...).verdicts(verdicts{discarded: ranges(idsFrom(1, n))}).blames(message.CauseConfiguration, "changes the key", "Norm it")
+		s.deliver(codes, rows...).want(verdicts{discarded: ranges(idsFrom(1, n))}) // said once
 		now = now.Add(2 * time.Minute)
 		s.deliver(codes, rows...).blames(message.CauseConfiguration, "changes the key")
 	}

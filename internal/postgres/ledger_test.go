@@ -92,14 +92,7 @@ func (l ledgered) deliverBy(ctx context.Context, records ...record) *outcome {
 // holds checks that the table has these numbers, each once, and the ledger as many.
 func (l ledgered) holds(want string) {
 	l.Helper()
-	var got []int64
-	for _, r := range l.db.Rows(l, "SELECT substr(user_id, 8)::bigint FROM user_logins ORDER BY 1") {
-		var n int64
-		if _, err := fmt.Sscan(r[0], &n); err != nil {
-			l.Fatal(err)
-		}
-		got = append(got, n)
-	}
+	got := numbersIn(l, l.db, "SELECT substr(user_id, 8)::bigint FROM user_logins ORDER BY 1")
 	if ranges(got) != want {
 		l.Errorf("the table holds %s, want %s", ranges(got), want)
 	}
@@ -158,13 +151,13 @@ func TestLedgerWithAMessageTwiceInABatch(t *testing.T) {
 func TestLedgerIsolatesRefusedRows(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
-		for _, tt := range []struct{ n, flights int }{{20, 2}, {64, 2}, {65, 3}, {1000, 3}} {
+		for _, tt := range []struct{ n, trips int }{{20, 2}, {64, 2}, {65, 3}, {1000, 3}} {
 			l := newLedgered(t, mode, noNowhere)
 			l.deliver(records(1, 5)...).must() // some are there
 			l.proxy.SetDelay(delay)
 			all := records(1, tt.n)
 			all[9].locale, all[tt.n-1].locale = "xx", "xx"
-			l.deliver(all...).want(verdicts{stored: fmt.Sprintf("1-9 11-%d", tt.n-1), rejected(bySome): fmt.Sprint("10 ", tt.n)}).inserts(tt.n - 7).costs(tt.flights)
+			l.deliver(all...).want(verdicts{stored: fmt.Sprintf("1-9 11-%d", tt.n-1), rejected(bySome): fmt.Sprint("10 ", tt.n)}).inserts(tt.n - 7).costs(tt.trips)
 			l.holds(fmt.Sprintf("1-9 11-%d", tt.n-1))
 			if got := l.db.Count(t, "SELECT count(DISTINCT tx) FROM user_logins"); got != 2 {
 				t.Errorf("two batches were stored by %d transactions", got)
@@ -176,9 +169,9 @@ func TestLedgerIsolatesRefusedRows(t *testing.T) {
 	})
 }
 
-// TestLedgerWithATriggerThatSwallows shows that nothing is half stored: what the table does not
+// TestLedgerWithATriggerThatDiscards shows that nothing is half stored: what the table does not
 // get, the ledger does not get either.
-func TestLedgerWithATriggerThatSwallows(t *testing.T) {
+func TestLedgerWithATriggerThatDiscards(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
 		for _, n := range []int{20, 300} {
@@ -187,7 +180,7 @@ func TestLedgerWithATriggerThatSwallows(t *testing.T) {
 			all[4].locale, all[5].locale = "zz", "zz"
 			all[7].locale = "xx"
 			kept := fmt.Sprintf("1-4 7 9-%d", n)
-			l.deliver(all...).want(verdicts{stored: kept, swallowed: "5-6", rejected(bySome): "8"}).inserts(n - 3)
+			l.deliver(all...).want(verdicts{stored: kept, discarded: "5-6", rejected(bySome): "8"}).inserts(n - 3)
 			l.holds(kept)
 			l.db.Exec(t, "DROP TRIGGER forget ON user_logins")
 			l.deliver(all...).want(verdicts{stored: fmt.Sprintf("1-7 9-%d", n), rejected(bySome): "8"}).inserts(2)
@@ -197,7 +190,7 @@ func TestLedgerWithATriggerThatSwallows(t *testing.T) {
 }
 
 // TestLedgerOfAFIFOQueue shows that nothing is stored behind a message that is refused or
-// swallowed, and that its group goes on with the next delivery.
+// discarded, and that its group goes on with the next delivery.
 func TestLedgerOfAFIFOQueue(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -208,7 +201,7 @@ func TestLedgerOfAFIFOQueue(t *testing.T) {
 		}
 		all[3].locale = "xx" // 4
 		all[1].locale = "zz" // 2
-		l.deliver(all...).want(verdicts{stored: "1 3 6 9", rejected(bySome): "4", swallowed: "2", behind: "5 7-8"}).inserts(4)
+		l.deliver(all...).want(verdicts{stored: "1 3 6 9", rejected(bySome): "4", discarded: "2", afterStopped: "5 7-8"}).inserts(4)
 		l.holds("1 3 6 9")
 		l.db.Exec(t, "DROP TRIGGER forget ON user_logins")
 		l.deliver(slices.Delete(all, 3, 4)...).must().inserts(4)

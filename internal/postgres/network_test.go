@@ -15,7 +15,6 @@ import (
 
 	"sluice/internal/fault"
 	"sluice/internal/message"
-	"sluice/internal/postgres"
 )
 
 // listen is a port of this machine. Nobody has to accept: the system does, and the peer hears
@@ -202,13 +201,13 @@ func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 			host, other := refusesTLS(t, 1000, ""), refusesTLS(t, 1000, "")
 			_, port, _ := net.SplitHostPort(host)
 			fill := strings.NewReplacer("$host", host, "$other", other, "$port", port).Replace
-			store := openStore(t, "postgres://sluice@"+fill(tt.hosts)+"/app?"+tt.params, events, postgres.WithSleep(func(context.Context, time.Duration) bool { return true }))
+			store := openStore(t, "postgres://sluice@"+fill(tt.hosts)+"/app?"+tt.params, events, hasty)
 			for what, try := range map[string]func() error{
 				"Connect": func() error { _, err := store.Connect(t.Context()); return err },
 				"Insert":  func() error { _, err := store.Insert(t.Context(), batchOf(goods(1, 1))); return err },
 			} {
 				err := try()
-				if cause, _ := message.FaultOf(err); cause != tt.fault || !strings.Contains(err.Error(), fill(tt.says)) || tt.saysNot != "" && strings.Contains(err.Error(), tt.saysNot) {
+				if cause := causeOf(err); cause != tt.fault || !strings.Contains(err.Error(), fill(tt.says)) || tt.saysNot != "" && strings.Contains(err.Error(), tt.saysNot) {
 					t.Errorf("%s: got a fault of %q: %v", what, cause, err)
 				}
 			}
@@ -310,7 +309,7 @@ func TestWhatTheResolverSays(t *testing.T) { //nolint:paralleltest // the resolv
 				return new(net.Dialer).DialContext(ctx, "udp4", server.LocalAddr().String())
 			}}
 			_, err = openStore(t, "postgres://user@db.example.com/app", events).Connect(t.Context())
-			if cause, _ := message.FaultOf(err); cause != tt.fault || !strings.Contains(err.Error(), "the host db.example.com does not resolve") {
+			if cause := causeOf(err); cause != tt.fault || !strings.Contains(err.Error(), "the host db.example.com does not resolve") {
 				t.Errorf("got a fault of %q: %v", cause, err)
 			}
 		})

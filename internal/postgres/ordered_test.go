@@ -8,7 +8,7 @@ import (
 
 // steps is a table in which rows of a batch can get in each other's way: a word is unique, and n
 // refers to the id of another row.
-const steps = createEvents + noBadWord + swallowing + `
+const steps = createEvents + noBadWord + discarding + `
 	ALTER TABLE events ADD CONSTRAINT one_word UNIQUE (word),
 		ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (id);`
 
@@ -29,62 +29,62 @@ func inGroups(groups string, rows []row) []row {
 func TestOrderedBatches(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name    string
-		groups  string // of rows 1, 2, …
-		spoil   func(rows []row)
-		want    verdicts
-		flights int
+		name   string
+		groups string // of rows 1, 2, …
+		spoil  func(rows []row)
+		want   verdicts
+		trips  int
 	}{
 		{
 			name: "all good", groups: "abab", spoil: func([]row) {},
-			want: verdicts{stored: "1-4"}, flights: 1,
+			want: verdicts{stored: "1-4"}, trips: 1,
 		},
 		{
 			name: "the first is refused", groups: "aabab", spoil: func(rows []row) { badWord(&rows[0]) },
-			want: verdicts{stored: "3 5", rejected(byNoBadWord): "1", behind: "2 4"}, flights: 4,
+			want: verdicts{stored: "3 5", rejected(byNoBadWord): "1", afterStopped: "2 4"}, trips: 4,
 		},
 		{
 			name: "the last is refused", groups: "aaaa", spoil: func(rows []row) { badWord(&rows[3]) },
-			want: verdicts{stored: "1-3", rejected(byNoBadWord): "4"}, flights: 3,
+			want: verdicts{stored: "1-3", rejected(byNoBadWord): "4"}, trips: 3,
 		},
 		{
 			name: "all of a group are refused, the first one counts", groups: "aaab", spoil: func(rows []row) { badWord(&rows[0]); badWord(&rows[1]); badWord(&rows[2]) },
-			want: verdicts{stored: "4", rejected(byNoBadWord): "1", behind: "2-3"}, flights: 3,
+			want: verdicts{stored: "4", rejected(byNoBadWord): "1", afterStopped: "2-3"}, trips: 3,
 		},
 		{
 			name: "without a group nothing is held back", groups: "-a-a-", spoil: func(rows []row) { badWord(&rows[0]); badWord(&rows[1]) },
-			want: verdicts{stored: "3 5", rejected(byNoBadWord): "1-2", behind: "4"}, flights: 4,
+			want: verdicts{stored: "3 5", rejected(byNoBadWord): "1-2", afterStopped: "4"}, trips: 4,
 		},
 		{
 			name: "nothing is left", groups: "ab", spoil: func(rows []row) { badWord(&rows[0]); badWord(&rows[1]) },
-			want: verdicts{rejected(byNoBadWord): "1-2"}, flights: 2,
+			want: verdicts{rejected(byNoBadWord): "1-2"}, trips: 2,
 		},
 		{
 			// 2 goes, so 3 may have its word after all.
 			name: "what is held back is in nobody's way", groups: "aabb",
 			spoil: func(rows []row) { badWord(&rows[0]); rows[2].word = rows[1].word },
-			want:  verdicts{stored: "3-4", rejected(byNoBadWord): "1", behind: "2"}, flights: 4,
+			want:  verdicts{stored: "3-4", rejected(byNoBadWord): "1", afterStopped: "2"}, trips: 4,
 		},
 		{
 			// 2 goes, so 3 refers to nothing, and 4 goes with it.
 			name: "what is held back is missed", groups: "aabbc",
 			spoil: func(rows []row) { badWord(&rows[0]); rows[2].n = 2 },
-			want:  verdicts{stored: "5", rejected(byNoBadWord): "1", behind: "2 4", rejected("23503 constraint earlier"): "3"}, flights: 5,
+			want:  verdicts{stored: "5", rejected(byNoBadWord): "1", afterStopped: "2 4", rejected("23503 constraint earlier"): "3"}, trips: 5,
 		},
 		{
 			name: "a chain of groups", groups: "aabbccdd",
 			spoil: func(rows []row) { badWord(&rows[0]); rows[2].n, rows[4].n, rows[6].n = 2, 4, 6 },
 			want: verdicts{
-				rejected(byNoBadWord): "1", rejected("23503 constraint earlier"): "3 5 7", behind: "2 4 6 8",
-			}, flights: 5,
+				rejected(byNoBadWord): "1", rejected("23503 constraint earlier"): "3 5 7", afterStopped: "2 4 6 8",
+			}, trips: 5,
 		},
 		{
-			name: "a swallowed row holds its group back", groups: "aaabb", spoil: func(rows []row) { toSwallow(&rows[1]) },
-			want: verdicts{stored: "1 4-5", swallowed: "2", behind: "3"}, flights: 5, // one to find out why
+			name: "a discarded row holds its group back", groups: "aaabb", spoil: func(rows []row) { toDiscard(&rows[1]) },
+			want: verdicts{stored: "1 4-5", discarded: "2", afterStopped: "3"}, trips: 5, // one to find out why
 		},
 		{
-			name: "a swallowed row and a refused one", groups: "aabb", spoil: func(rows []row) { toSwallow(&rows[0]); badWord(&rows[2]) },
-			want: verdicts{swallowed: "1", rejected(byNoBadWord): "3", behind: "2 4"}, flights: 4, // as before
+			name: "a discarded row and a refused one", groups: "aabb", spoil: func(rows []row) { toDiscard(&rows[0]); badWord(&rows[2]) },
+			want: verdicts{discarded: "1", rejected(byNoBadWord): "3", afterStopped: "2 4"}, trips: 4, // as before
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestOrderedBatches(t *testing.T) {
 				s.proxy.SetDelay(delay)
 				rows := inGroups(tt.groups, goods(1, len(tt.groups)))
 				tt.spoil(rows)
-				s.insert(rows...).want(tt.want).costs(tt.flights)
+				s.insert(rows...).want(tt.want).costs(tt.trips)
 				if got := s.stored(); got != tt.want[stored] {
 					t.Errorf("in the table are %q, want %q", got, tt.want[stored])
 				}
@@ -105,19 +105,6 @@ func TestOrderedBatches(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestOrderedRedelivery has a batch twice: what is there is stored, also when it would be refused
-// now, and does not hold its group back.
-func TestOrderedRedelivery(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup{sql: createEvents})
-	rows := inGroups("aaab", goods(1, 4))
-	badWord(&rows[1])
-	s.insert(rows[:2]...).must()
-	s.db.Exec(t, noBadWord)
-	s.insert(rows...).must().inserts(2)
-	s.insert(rows...).must().inserts(0)
 }
 
 // TestOrderedRefusalsCountOnceTheRestIsStored stops a FIFO batch when its good rows are about to be
@@ -138,7 +125,7 @@ func TestOrderedRefusalsCountOnceTheRestIsStored(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	s.whenItWaits(cancel)
-	o := s.insertBy(ctx, rows...).verdicts(verdicts{unproven: "1-4"}).inserts(0)
+	o := s.insertBy(ctx, rows...).verdicts(verdicts{unconfirmed: "1-4"}).inserts(0)
 	if !errors.Is(o.err, context.Canceled) {
 		t.Errorf("got error %v, want %v", o.err, context.Canceled)
 	}

@@ -24,15 +24,15 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 		trips  func(n int) int // at most, with one to find out why a row was discarded
 		must   []string        // verdicts that have to come up
 	}{
-		{name: "FIFO", rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 4 }, must: append(refusedInAnyWay, stored, swallowed, behind)},
-		{name: "standard", rounds: rounds, random: smallBatch, trips: func(int) int { return 3 }, must: append(refusedInAnyWay, stored, swallowed)},
-		{name: "large", rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 4 }, must: []string{stored, swallowed, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
+		{name: "FIFO", rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 4 }, must: append(refusedInAnyWay, stored, discarded, afterStopped)},
+		{name: "standard", rounds: rounds, random: smallBatch, trips: func(int) int { return 3 }, must: append(refusedInAnyWay, stored, discarded)},
+		{name: "large", rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 4 }, must: []string{stored, discarded, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			inModes(t, func(t *testing.T, mode string) {
 				s := newSite(t, setup{sql: steps, mode: mode})
-				past := s.db.Conn(t) // which stores what would be refused or swallowed now
+				past := s.db.Conn(t) // which stores what would be refused or discarded now
 				do := func(sql string, args ...any) {
 					if _, err := past.Exec(t.Context(), sql, args...); err != nil {
 						t.Fatal(err)
@@ -103,7 +103,7 @@ func smallBatch(r *rand.Rand) (old, rows []row) {
 func largeBatch(r *rand.Rand) (old, rows []row) {
 	ownWord := func(r *rand.Rand, ids int) row {
 		one := randomRow(r, ids)
-		if word, _ := one.word.(string); !strings.Contains(word, "-bad-") && !strings.Contains(word, "-swallow-") || r.IntN(10) > 0 {
+		if word, _ := one.word.(string); !strings.Contains(word, "-bad-") && !strings.Contains(word, "-discard-") || r.IntN(10) > 0 {
 			one.word = good(one.id).word
 		}
 		if r.IntN(10) > 0 {
@@ -135,7 +135,7 @@ func randomRow(r *rand.Rand, ids int) row {
 	case 0:
 		badWord(&one)
 	case 1:
-		toSwallow(&one)
+		toDiscard(&one)
 	case 2, 3, 4:
 		one.n = 1 + r.IntN(ids)
 	}
@@ -188,7 +188,7 @@ func (m *reference) run(rows []row) verdicts {
 	for _, r := range rows {
 		what := m.one(r)
 		if stopped[r.group] {
-			what = behind
+			what = afterStopped
 		} else if what == "new" {
 			m.store(r)
 			what = stored
@@ -203,15 +203,15 @@ func (m *reference) one(r row) string {
 	var none row
 	word := r.word.(string)
 	_, there := m.ids[r.id]
-	bad, swallow := none, none
-	bad.id, swallow.id = r.id, r.id
+	bad, discard := none, none
+	bad.id, discard.id = r.id, r.id
 	badWord(&bad)
-	toSwallow(&swallow)
+	toDiscard(&discard)
 	switch {
 	case there:
 		return stored
-	case word == swallow.word:
-		return swallowed
+	case word == discard.word:
+		return discarded
 	case word == bad.word:
 		return rejected(byNoBadWord)
 	case m.words[word]:

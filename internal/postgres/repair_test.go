@@ -17,26 +17,26 @@ func TestAWarmConnectionSeesTheRepair(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, sql   string
-		mends       string // $role is who inserts
+		fixes       string // $role is who inserts
 		fault       message.Cause
 		want        verdicts
 		hasNoSchema bool
 	}{
-		{name: "a schema that is not in the search_path", hasNoSchema: true, mends: "ALTER ROLE $role SET search_path = $schema", fault: message.CauseConfiguration, want: verdicts{unproven: "11-13"}},
+		{name: "a schema that is not in the search_path", hasNoSchema: true, fixes: "ALTER ROLE $role SET search_path = $schema", fault: message.CauseConfiguration, want: verdicts{unconfirmed: "11-13"}},
 		{
-			name: "a setting by which a trigger discards rows", mends: "ALTER ROLE $role SET sluice.keeps = 'on'", want: verdicts{swallowed: "11-13"},
+			name: "a setting by which a trigger discards rows", fixes: "ALTER ROLE $role SET sluice.keeps = 'on'", want: verdicts{discarded: "11-13"},
 			sql: `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN CASE current_setting('sluice.keeps', true) WHEN 'on' THEN NEW END; END $$;
 				CREATE TRIGGER discard BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION discard()`,
 		},
 		{
-			name: "a setting by which a policy lets nothing in", mends: "ALTER ROLE $role SET sluice.tenant = 'ours'", fault: message.CauseConfiguration, want: verdicts{operator: "11-13"},
+			name: "a setting by which a policy lets nothing in", fixes: "ALTER ROLE $role SET sluice.tenant = 'ours'", fault: message.CauseConfiguration, want: verdicts{configuration: "11-13"},
 			sql: `ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY see ON events FOR SELECT USING (true);
 				CREATE POLICY ours ON events FOR INSERT WITH CHECK (current_setting('sluice.tenant', true) = 'ours')`,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, setup{sql: createEvents + tt.sql, grants: func(role string) []string { return []string{"GRANT INSERT, SELECT ON events TO " + role} }})
+			s := newSite(t, setup{sql: createEvents + tt.sql, grants: writes})
 			now := time.Now()
 			at := s.proxy.URL
 			if tt.hasNoSchema {
@@ -51,11 +51,11 @@ func TestAWarmConnectionSeesTheRepair(t *testing.T) {
 				return o
 			}
 			fails()
-			s.db.Exec(t, strings.NewReplacer("$role", s.user.User, "$schema", s.db.Schema).Replace(tt.mends))
+			s.db.Exec(t, strings.NewReplacer("$role", s.user.User, "$schema", s.db.Schema).Replace(tt.fixes))
 			for range 3 {
 				now = now.Add(29 * time.Second / 3)
-				if o := fails(); o.flights != o.RoundTrips {
-					t.Errorf("%d round trips cost %d flights: the connection was replaced, and need not have been yet", o.RoundTrips, o.flights)
+				if o := fails(); o.trips != o.RoundTrips {
+					t.Errorf("%d round trips cost %d on the wire: the connection was replaced, and need not have been yet", o.RoundTrips, o.trips)
 				}
 			}
 			now = now.Add(16 * time.Second)
@@ -92,7 +92,7 @@ func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 			const minutes = 10
 			for range minutes * 60 {
 				_, err := store.Insert(t.Context(), batchOf(goods(1, 3)))
-				if cause, _ := message.FaultOf(err); cause != message.CauseConfiguration {
+				if cause := causeOf(err); cause != message.CauseConfiguration {
 					t.Fatalf("got %v", err)
 				}
 				time.Sleep(time.Second)
@@ -152,7 +152,7 @@ func TestARemedyForPoolers(t *testing.T) {
 		bubble(t, state, func(t *testing.T, f *fake) {
 			f.refuse, f.says = func([]int64) string { return state }, says
 			_, err := f.open().Insert(t.Context(), batchOf(goods(1, 1)))
-			if cause, _ := message.FaultOf(err); cause != message.CauseTransient || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
+			if cause := causeOf(err); cause != message.CauseTransient || !strings.Contains(fmt.Sprint(err), "default_query_exec_mode=exec") {
 				t.Errorf("got %v", err)
 			}
 		})

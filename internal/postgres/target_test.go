@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -138,7 +137,7 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := listenIn(t)
-			options := []postgres.Option{postgres.WithSleep(func(context.Context, time.Duration) bool { return true })}
+			options := []postgres.Option{hasty}
 			if l := tt.login; l.User != "" {
 				l.Password = logins.NewPassword(canary)
 				if l.Host != "" {

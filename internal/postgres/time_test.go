@@ -67,7 +67,7 @@ func TestTheAnswerComesBeforeTheDeadline(t *testing.T) {
 						if late > graceFor(given) {
 							t.Errorf("the answer is late by %v, want at most %v", late, graceFor(given))
 						}
-						if cause, _ := message.FaultOf(err); cause != message.CauseTransient || result.Inserted != 0 {
+						if cause := causeOf(err); cause != message.CauseTransient || result.Inserted != 0 {
 							t.Errorf("got %d rows inserted and error %v, want none and a transient one", result.Inserted, err)
 						}
 					})
@@ -261,7 +261,7 @@ func TestTheBudgetIsSpent(t *testing.T) {
 				ctx, cancel := begin(t)
 				defer cancel()
 				_, err := store.Insert(ctx, batchOf(goods(1, 3)))
-				if cause, _ := message.FaultOf(err); cause != message.CauseTransient || ctx.Err() != nil {
+				if cause := causeOf(err); cause != message.CauseTransient || ctx.Err() != nil {
 					t.Errorf("got %v, and %v", err, ctx.Err())
 				}
 				dials := f.traffic().dials
@@ -311,7 +311,7 @@ func TestWhatTheTimeWentTo(t *testing.T) {
 			b := batchOf(goods(1, 3))
 			b.SetRedelivered(redelivered)
 			_, err := store.Insert(ctx, b)
-			if cause, _ := message.FaultOf(err); cause != message.CauseTransient || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "53100 (disk_full)") {
+			if cause := causeOf(err); cause != message.CauseTransient || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "53100 (disk_full)") {
 				t.Errorf("got %v, want the deadline and the full disk", err)
 			}
 		})

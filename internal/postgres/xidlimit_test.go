@@ -92,7 +92,7 @@ func TestTransactionIDLimit(t *testing.T) {
 // returned.
 func (s *source) nobodysFault(o *outcome) {
 	s.Helper()
-	if cause, _ := message.FaultOf(o.err); cause != message.CauseConfiguration {
+	if cause := causeOf(o.err); cause != message.CauseConfiguration {
 		s.Errorf("got error %v with cause %q, want one with cause %q", o.err, cause, message.CauseConfiguration)
 	}
 	wrong := map[string][]int64{}
