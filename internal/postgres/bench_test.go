@@ -7,9 +7,9 @@ import (
 	"sluice/internal/message"
 )
 
-// BenchmarkIsolate prints what a batch with refused rows costs: the time, the transaction ids (one
-// for each savepoint that something was written behind) and the dead rows that are left in the
-// table. "0 bad" is the happy path.
+// BenchmarkIsolate reports what a batch with refused rows costs: the time, the transaction ids (one
+// for each savepoint with writes) and the dead rows that it leaves in the table. "0 bad" is the
+// happy path.
 func BenchmarkIsolate(b *testing.B) {
 	for _, n := range []int{10, 1000, 5000} {
 		for _, bad := range []int{0, 1, n / 2} {
@@ -56,7 +56,7 @@ func BenchmarkIsolate(b *testing.B) {
 	}
 }
 
-// xid is the next transaction id of the server.
+// xid returns the next transaction id of the server.
 func (s *site) xid() int64 {
 	s.Helper()
 	return s.db.Count(s, "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")

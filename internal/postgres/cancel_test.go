@@ -11,8 +11,8 @@ import (
 )
 
 // TestAServerThatDoesNotReactIsAskedSeldom has a server that takes requests to cancel and goes on,
-// as one whose disk hangs does. Each costs it a connection and a process, so two seconds of it may
-// not see hundreds.
+// as if its disk hangs. Each request costs it a connection and a process, so in two seconds there
+// may not be hundreds.
 func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + `
@@ -41,8 +41,8 @@ func TestAServerThatDoesNotReactIsAskedSeldom(t *testing.T) {
 	eventually(t, "the insert has ended", func() bool { return !s.waits() })
 }
 
-// TestAServerThatReactsIsAskedAtOnce has a round trip of statements that all wait for locks which
-// somebody holds. To end each of them takes a request, and with a pause of a second between two
+// TestAServerThatReactsIsAskedAtOnce has a round trip of statements that all wait for locks of
+// another session. It takes a request to end each of them, and with a pause of a second between two
 // they would lock out others for minutes.
 func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
 	t.Parallel()

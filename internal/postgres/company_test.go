@@ -7,9 +7,9 @@ import (
 	"sluice/internal/message"
 )
 
-// TestWhatARowMeetsInCompany has batches with a row that is refused for what it carries, in
-// databases where the rows beside it decide on each other: no good one is refused for its company,
-// and the bad one is never done for it.
+// TestWhatARowMeetsInCompany has a refused row in each batch, in databases where the rows of a
+// batch decide on each other: no good row is refused because of the others, and the refused one is
+// never done because of them.
 func TestWhatARowMeetsInCompany(t *testing.T) {
 	t.Parallel()
 	text := func(word string) string { return canary + word }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -109,7 +110,7 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 	if server := asServer(err); s.logins != nil && server != nil && loginRefused(server) {
 		other, why := s.logins.Refresh(ctx, used)
 		if why != nil {
-			return nil, noOtherLogin(ctx, server, why)
+			return nil, noOtherLogin(server, why)
 		}
 		c, err = s.dial(ctx, other, onNotice)
 	}
@@ -120,17 +121,16 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 }
 
 // noOtherLogin returns the error for a login that the server refused, and why there is no other.
-func noOtherLogin(ctx context.Context, server *pgconn.PgError, why error) *fault.Error {
-	e := fault.Error{Cause: message.CauseConfiguration, Code: server.Code, What: connecting + ": " + describeSession(server), Remedy: why.Error()}
-	if cause, ok := message.FaultOf(why); ok {
-		e.Cause = cause
+// An error without a remedy is one.
+func noOtherLogin(server *pgconn.PgError, why error) *fault.Error {
+	e := *cmp.Or(fault.Of(why), &fault.Error{Cause: message.CauseConfiguration, What: why.Error()})
+	refused := connecting + ": " + describeSession(server)
+	if e.Remedy == "" {
+		e.What, e.Remedy = refused, e.What
+	} else {
+		e.What = refused + ", and " + e.What
 	}
-	if f := fault.Of(why); f != nil {
-		e.What, e.Remedy = e.What+", and "+f.What, f.Remedy
-	}
-	if ended := contextErr(ctx); errors.Is(why, ended) {
-		e.Err = ended
-	}
+	e.Code = server.Code
 	return databaseError(e)
 }
 

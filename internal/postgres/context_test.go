@@ -10,7 +10,7 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestParametersInAContext has contexts as the server words them in its languages, with
+// TestParametersInAContext has contexts in the server's languages, with
 // log_parameter_max_length_on_error and without.
 func TestParametersInAContext(t *testing.T) {
 	t.Parallel()
@@ -61,7 +61,7 @@ func (s *site) quotes(much string, table *batch.Table) {
 }
 
 // TestQuotedValuesAreNoEvidence has values that look like the functions of a context, in errors
-// that are about something else.
+// about something else.
 func TestQuotedValuesAreNoEvidence(t *testing.T) {
 	t.Parallel()
 	looksInside := func(rows []row) []row {
@@ -98,7 +98,7 @@ func TestQuotedValuesAreNoEvidence(t *testing.T) {
 	}
 }
 
-// Rejected is how many rows are.
+// Rejected returns how many rows are rejected.
 func (o *outcome) Rejected() int {
 	n := 0
 	for _, v := range o.Verdicts {
@@ -109,8 +109,8 @@ func (o *outcome) Rejected() int {
 	return n
 }
 
-// TestTheFunctionIsKnownBesideQuotedValues has a function fail whose statement looks like a list of
-// parameters.
+// TestTheFunctionIsKnownBesideQuotedValues has a failing function whose statement looks like a list
+// of parameters.
 func TestTheFunctionIsKnownBesideQuotedValues(t *testing.T) {
 	t.Parallel()
 	for name, much := range quoting {
@@ -146,8 +146,8 @@ func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
 	}
 }
 
-// TestAPolicyWithAnOperatorOfSomebodysOwn has one whose function reads a setting: no row is to
-// blame for it.
+// TestAPolicyWithAnOperatorOfSomebodysOwn has a user-defined operator whose function reads a
+// setting: no row is to blame for that.
 func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{grants: writes, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
@@ -155,8 +155,8 @@ func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
 	s.insert(goods(1, 3)...).blames(message.CauseConfiguration, "42501", "row-level security").verdicts(verdicts{configuration: "1-3"})
 }
 
-// TestRowLevelSecurityOfALedger is named as such, and no row is to blame for a ledger that lets
-// nothing in, whatever the policies of the table are.
+// TestRowLevelSecurityOfALedger has ledgers that let nothing in: the error names the ledger, and no
+// row is to blame, whatever the policies of the table are.
 func TestRowLevelSecurityOfALedger(t *testing.T) {
 	t.Parallel()
 	const (
@@ -180,7 +180,7 @@ func TestRowLevelSecurityOfALedger(t *testing.T) {
 	}
 }
 
-// TestAPartitionOfTheLedgerIsMissing names the ledger.
+// TestAPartitionOfTheLedgerIsMissing wants the ledger to be named.
 func TestAPartitionOfTheLedgerIsMissing(t *testing.T) {
 	t.Parallel()
 	ledger := shape{ledger: true, sql: `CREATE TABLE events (id bigint, word text, n integer);
@@ -189,7 +189,7 @@ func TestAPartitionOfTheLedgerIsMissing(t *testing.T) {
 	s.insertShaped(ledger, goods(1, 3)).blames(message.CauseConfiguration, "23514", `no partition of the ledger "keys" takes the row`).verdicts(verdicts{stored: "1-2", configuration: "3"})
 }
 
-// TestNoGrantOfAFunction has an error that no field tells from one about the table.
+// TestNoGrantOfAFunction has an error whose fields look like those of one about the table.
 func TestNoGrantOfAFunction(t *testing.T) {
 	t.Parallel()
 	sql := "CREATE FUNCTION one() RETURNS integer LANGUAGE plpgsql AS 'BEGIN RETURN 1; END'; REVOKE EXECUTE ON FUNCTION one FROM PUBLIC; ALTER TABLE events ADD x integer; ALTER TABLE events ALTER x SET DEFAULT one()"
@@ -199,7 +199,8 @@ func TestNoGrantOfAFunction(t *testing.T) {
 	}
 }
 
-// TestRowSecurityIsOff has a role for which every query fails that a policy would filter.
+// TestRowSecurityIsOff has a role with row_security = off: each of its queries fails that a policy
+// would filter.
 func TestRowSecurityIsOff(t *testing.T) {
 	t.Parallel()
 	for of, tt := range map[int]struct{ table, says string }{0: {"events", `"events" is in force`}, 2: {"keys", `its ledger "keys" is in force`}} {
@@ -213,8 +214,8 @@ func TestRowSecurityIsOff(t *testing.T) {
 	}
 }
 
-// TestARootIsNoDiscardedRow has generated columns that fail with the code of sqrt and power: the
-// row's fault, with a ledger and in message groups as well, beside rows that are discarded.
+// TestARootIsNoDiscardedRow has generated columns that fail with the code of sqrt and power. The
+// row is to blame, with a ledger and in message groups too, beside rows that are discarded.
 func TestARootIsNoDiscardedRow(t *testing.T) {
 	t.Parallel()
 	for _, root := range []string{"sqrt(n - 2)", "power(n - 2, 0.5)"} {

@@ -16,8 +16,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// kind is a kind of batch. Each has statements of its own, none of which may say too early that a
-// row is done.
+// kind is a kind of batch. Each has statements of its own, and none may report too early that a row
+// is done.
 type kind struct {
 	name   string
 	ledger bool
@@ -48,7 +48,7 @@ type source struct {
 }
 
 // newSource makes the table, and a store that does not try again: each attempt would wait for the
-// standby anew.
+// standby.
 func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source {
 	t.Helper()
 	s := &source{kind: k, table: events}
@@ -65,10 +65,10 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 }
 
 // asksFirst reports whether a batch of the kind waits for the standby before it stores anything: an
-// isolation with message groups rehearses first, and asks what is there already.
+// isolation with message groups rehearses first, and looks the keys up.
 func (k kind) asksFirst() bool { return k.fifo && k.bad }
 
-// in is the source in a subtest.
+// in returns the source in a subtest.
 func (s *source) in(t testing.TB) *source {
 	other := *s
 	other.site = &site{TB: t, db: s.db, user: s.user, proxy: s.proxy, store: s.store}
@@ -78,7 +78,7 @@ func (s *source) in(t testing.TB) *source {
 // refuses reports whether the database refuses the row with an id.
 func (s *source) refuses(id int64) bool { return s.bad && id%10 == 6 }
 
-// group is the message group of a row. A refused one holds back no other.
+// group returns the message group of a row. A refused row stops no other.
 func (s *source) group(id int64) int {
 	switch {
 	case !s.fifo:
@@ -113,7 +113,7 @@ func (s *source) deliver(ctx context.Context, first int64) *outcome {
 	return s.insertBy(ctx, rows...)
 }
 
-// delivered wants all of a batch stored, but for the rows that are refused.
+// delivered wants all of a batch stored, except for the rows that are refused.
 func (s *source) delivered(first int64) *outcome {
 	s.Helper()
 	ctx, cancel := context.WithTimeout(s.Context(), time.Minute)
@@ -130,8 +130,8 @@ func (s *source) delivered(first int64) *outcome {
 	return s.deliver(ctx, first).want(want)
 }
 
-// split are the rows that the database takes, and those that it refuses, of the batches that begin
-// with the given ids.
+// split returns the rows that the database takes, and those that it refuses, of the batches that
+// begin with the given ids.
 func (s *source) split(firsts ...int64) (kept, refused string) {
 	in := map[int64]bool{}
 	for _, first := range firsts {
@@ -160,7 +160,7 @@ func (s *source) holds(db *pgtest.DB, firsts ...int64) {
 	}
 }
 
-// ids are the rows of the table, as ranges; one that is there twice is a range of its own.
+// ids returns the rows of the table, as ranges; a repeated one is a range of its own.
 func (s *source) ids(db *pgtest.DB) string {
 	s.Helper()
 	query := "SELECT id FROM events ORDER BY 1"
@@ -173,8 +173,8 @@ func (s *source) ids(db *pgtest.DB) string {
 // waiting are the sessions of the store whose COMMIT waits for the standby.
 const waiting = " FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'"
 
-// cut asks a query again and again for as long as insert runs, does something whenever it answers
-// with a number of sessions that wait for the standby, and returns how often that was.
+// cut repeats a query as long as insert runs, calls do whenever the query returns a number of
+// sessions that wait for the standby, and returns how often that was.
 func (s *source) cut(query string, do, insert func()) (times int) {
 	s.Helper()
 	conn, err := pgx.Connect(s.Context(), s.db.URL)
@@ -248,7 +248,7 @@ func (s *source) cutByAdministrator(function string, first int64) (o *outcome, w
 	return o, waits
 }
 
-// unconfirmed wants no row of a batch stored, and an error that says that it may pass.
+// unconfirmed wants no row of a batch stored, and a transient error.
 func (o *outcome) unconfirmed() {
 	o.Helper()
 	if cause := causeOf(o.err); cause != message.CauseTransient {
@@ -268,9 +268,9 @@ func (o *outcome) unconfirmed() {
 	}
 }
 
-// TestNothingIsDoneWithoutTheStandby has a standby that is missing. A batch whose COMMIT is not
-// confirmed by it is not done, and no more is its redelivery, which finds the rows. Both are once
-// the standby is back.
+// TestNothingIsDoneWithoutTheStandby has a standby that is missing. A batch is not done if the
+// standby does not confirm its COMMIT, nor is its redelivery, which finds the rows. Both are done
+// once the standby is back.
 func TestNothingIsDoneWithoutTheStandby(t *testing.T) {
 	t.Parallel()
 	pair := pgtest.NewPair(t)
@@ -363,7 +363,7 @@ func TestARedeliveryWaitsLikeTheFirst(t *testing.T) {
 	}
 }
 
-// pending is a delivery that is under way. None of its rows may be done.
+// pending is a delivery under way. None of its rows may be done.
 type pending struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -384,7 +384,7 @@ func (s *source) begin(first int64) pending {
 	return p
 }
 
-// end gives a delivery up.
+// end cancels a delivery.
 func (p pending) end() {
 	p.cancel()
 	<-p.done
@@ -442,8 +442,8 @@ func TestAFailOverLosesNothingThatIsDone(t *testing.T) {
 	}
 }
 
-// settingAtCommit is the SQL of a table seen that gets, for each row of another table, what
-// synchronous_commit was at the COMMIT. SET CONSTRAINTS ALL IMMEDIATE would have the trigger run
+// settingAtCommit returns the SQL of a table seen that gets, for each row of another table, the
+// value of synchronous_commit at the COMMIT. SET CONSTRAINTS ALL IMMEDIATE would run the trigger
 // sooner: so the first statement defers it again.
 func settingAtCommit(table string) string {
 	return fmt.Sprintf(`
@@ -462,9 +462,9 @@ func settingAtCommit(table string) string {
 	CREATE TRIGGER see_last BEFORE INSERT ON %[1]s FOR EACH STATEMENT EXECUTE FUNCTION see_last();`, table)
 }
 
-// TestNoTransactionCommitsAsynchronously sets synchronous_commit wherever it can be set. Off is on
-// in a transaction of the store's; what waits for more than on, or for less and still for the disk,
-// stays as it is.
+// TestNoTransactionCommitsAsynchronously sets synchronous_commit wherever it can be set. The
+// store's transactions turn off into on; values that wait for more than on, or for less and still
+// for the disk, stay as they are.
 func TestNoTransactionCommitsAsynchronously(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})
@@ -510,7 +510,7 @@ func TestNoTransactionCommitsAsynchronously(t *testing.T) {
 	}
 }
 
-// setting is synchronous_commit in a new session that does not set it.
+// setting returns synchronous_commit in a new session that does not set it.
 func setting(t testing.TB, db *pgtest.DB) (value string) {
 	t.Helper()
 	conn, err := pgx.Connect(t.Context(), db.URL)

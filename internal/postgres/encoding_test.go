@@ -9,8 +9,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestEveryServersText: the table has what the messages say, on a server of any encoding and
-// whatever the role, the database or the URL has set. A text that the server cannot represent is
+// TestEveryServersText wants the text of the messages in the table, on a server of any encoding and
+// whatever the role, the database or the URL sets. A text that the server cannot represent is
 // rejected, also alone in its batch.
 func TestEveryServersText(t *testing.T) {
 	t.Parallel()
@@ -60,8 +60,7 @@ func TestEveryServersText(t *testing.T) {
 	}
 }
 
-// TestATriggerThatChangesTheEncoding changes it for the session, and no later batch is stored in
-// it.
+// TestATriggerThatChangesTheEncoding changes it for the session: no later batch uses that session.
 func TestATriggerThatChangesTheEncoding(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t, createEvents, `CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('client_encoding', 'LATIN1', false); RETURN NEW; END $$;
@@ -75,8 +74,9 @@ func TestATriggerThatChangesTheEncoding(t *testing.T) {
 	}
 }
 
-// TestAKeyThatTheServerCannotRepresent is one that no look-up can ask for. Its message is rejected,
-// and all others of the batch are done, however it is stored, and when it is delivered again.
+// TestAKeyThatTheServerCannotRepresent has keys that no look-up can ask for. Their messages are
+// rejected, and all others of the batch are done, however it is stored, and when it is delivered
+// again.
 func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"text", "char(12)", "citext"} {
@@ -112,8 +112,8 @@ func TestAKeyThatTheServerCannotRepresent(t *testing.T) {
 	}
 }
 
-// TestAnEscapeThatTheServerCannotRepresent stands in a jsonb, which keeps the character itself.
-// Which SQLSTATE that is depends on the server.
+// TestAnEscapeThatTheServerCannotRepresent has an escape in a jsonb, which keeps the character
+// itself. Its SQLSTATE depends on the server.
 func TestAnEscapeThatTheServerCannotRepresent(t *testing.T) {
 	t.Parallel()
 	table := &batch.Table{

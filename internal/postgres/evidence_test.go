@@ -12,9 +12,9 @@ import (
 	"sluice/internal/postgres"
 )
 
-// TestTheCatalogGrowsOldDuringAnIsolation has a sequence that gives out numbers again, so that some
-// rows collide in a column that the model does not fill. What the catalog said grows old while they
-// are isolated, and no row is blamed for that.
+// TestTheCatalogGrowsOldDuringAnIsolation has a sequence that repeats numbers, so that some rows
+// collide in a column that the model does not fill. The catalog grows old while they are isolated,
+// and no row is blamed because of that.
 func TestTheCatalogGrowsOldDuringAnIsolation(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{40, 200} {
@@ -37,8 +37,8 @@ func TestTheCatalogGrowsOldDuringAnIsolation(t *testing.T) {
 	}
 }
 
-// TestARefusedRowIsNoDuplicateOfRowsThatAreValidTogether has one row refused for what it carries,
-// and two with its key that are valid only together with a fourth.
+// TestARefusedRowIsNoDuplicateOfRowsThatAreValidTogether has a refused row, and two with its key
+// that are valid only together with a fourth.
 func TestARefusedRowIsNoDuplicateOfRowsThatAreValidTogether(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{table: codes, sql: `CREATE TABLE codes (code char(8) PRIMARY KEY, boss char(8), CONSTRAINT no_bad CHECK (boss <> 'bad'));
@@ -48,7 +48,7 @@ func TestARefusedRowIsNoDuplicateOfRowsThatAreValidTogether(t *testing.T) {
 }
 
 // TestALongChainToNobody has 10,000 rows that refer to each other, the last one to a row that is
-// not there.
+// missing.
 func TestALongChainToNobody(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
@@ -65,7 +65,7 @@ func TestALongChainToNobody(t *testing.T) {
 }
 
 // TestAConnectionWithARequestToCancelIsNotKept has an isolation end at an error that is no row's.
-// The server is told to stop, which must not meet what the connection does next.
+// The request to cancel must not hit what the connection does next.
 func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{
@@ -84,7 +84,7 @@ func TestAConnectionWithARequestToCancelIsNotKept(t *testing.T) {
 }
 
 // TestManyRefusedRowsOfManyPartitions has 10,000 refused rows and 6,000 constraints that may be to
-// blame: to look through all for each row took minutes.
+// blame: a search of all of them for each row took minutes.
 func TestManyRefusedRowsOfManyPartitions(t *testing.T) {
 	t.Parallel()
 	const n = 10_000
@@ -123,7 +123,8 @@ func TestAViewHasOtherNamesThanItsTable(t *testing.T) {
 	s.insert(goods(11, 3)...).blames(message.CauseConfiguration, "23502", "must").verdicts(verdicts{configuration: "11-13"})
 }
 
-// TestAnErrorInTheFunctionOfAnOperator is like one in any other function that a CHECK calls.
+// TestAnErrorInTheFunctionOfAnOperator wants it to be like one in any other function that a CHECK
+// calls.
 func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + `CREATE FUNCTION near(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
@@ -136,8 +137,7 @@ func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
 }
 
 // TestAPartitionIsNewerThanTheCatalog has a partition with a constraint on a column that the model
-// does not fill, made after the catalog was read. Another row is refused first, for what it
-// carries.
+// does not fill, made after the catalog was read. Another row is refused first, and is to blame.
 func TestAPartitionIsNewerThanTheCatalog(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {

@@ -59,11 +59,16 @@ func partial(err error) bool {
 	return ok && f.partial
 }
 
-// transient reports whether an error passes by itself.
-func transient(err error) bool {
-	cause, _ := message.FaultOf(err)
-	return cause == message.CauseTransient
+// causeOf returns the cause of an error, and CauseNone if it has none.
+func causeOf(err error) message.Cause {
+	if e := fault.Of(err); e != nil {
+		return e.Cause
+	}
+	return message.CauseNone
 }
+
+// transient reports whether an error passes by itself.
+func transient(err error) bool { return causeOf(err) == message.CauseTransient }
 
 // databaseError returns e as an error of the database.
 func databaseError(e fault.Error) *fault.Error {

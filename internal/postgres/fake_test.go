@@ -17,8 +17,8 @@ import (
 )
 
 // fake is a server and the network before it, for tests about time. They run in a bubble of
-// testing/synctest, where hours pass at once and no machine is slow. It says of each INSERT that
-// all its rows are new, and of all else that there is nothing.
+// testing/synctest, where hours pass at once and no machine is slow. To each INSERT it answers that
+// all rows are new, and to all else that there is nothing.
 //
 // Its functions are set while nothing is under way.
 type fake struct {
@@ -94,8 +94,8 @@ func (f *fake) open(options ...postgres.Option) *postgres.Store {
 	return store
 }
 
-// mute makes the network silent: nothing arrives any more, in no direction, and nobody says so.
-// With dials it is so for new connections too.
+// mute makes the network silent: nothing arrives any more, in either direction, without an error.
+// With dials, that includes new connections.
 func (f *fake) mute(dials bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -133,8 +133,7 @@ func (f *fake) await(l *line) {
 	}
 }
 
-// pipe is the network's name where a request to cancel dials what its connection has for an
-// address.
+// pipe is the network's name where a request to cancel dials the address of its connection.
 const pipe = "pipe"
 
 func (f *fake) dial(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -249,7 +248,7 @@ func (f *fake) converse(b *pgproto3.Backend, l *line) {
 	}
 }
 
-// execute inserts rows, and reports whether that came to its end.
+// execute inserts rows, and reports whether that ended by itself.
 func (f *fake) execute(b *pgproto3.Backend, l *line, ids []int64) bool {
 	if f.hold != nil {
 		took := f.hold(ids)
@@ -284,7 +283,7 @@ func (f *fake) execute(b *pgproto3.Backend, l *line, ids []int64) bool {
 	return true
 }
 
-// bigints are the elements of the first parameter, an array.
+// bigints returns the elements of the first parameter, an array.
 func bigints(parameters [][]byte) []int64 {
 	if len(parameters) == 0 || len(parameters[0]) < 20 {
 		return nil

@@ -15,7 +15,7 @@ import (
 	"sluice/internal/postgres"
 )
 
-// blames checks whose fault an error is, and what it says.
+// blames checks the cause of an error, and parts of its text.
 func (o *outcome) blames(cause message.Cause, says ...string) *outcome {
 	o.Helper()
 	if got := causeOf(o.err); got != cause {
@@ -29,10 +29,10 @@ func (o *outcome) blames(cause message.Cause, says ...string) *outcome {
 	return o
 }
 
-// TestFaultsOfTheOperator breaks the table in the ways in which people do, before the first
+// TestConfigurationErrors breaks the table in the ways in which people do, before the first
 // connection and under a warm one. No row is to blame; the error names the remedy and quotes
-// nothing; once it is fixed the same store goes on.
-func TestFaultsOfTheOperator(t *testing.T) {
+// nothing; once it is fixed, the same store goes on.
+func TestConfigurationErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name      string
@@ -140,7 +140,7 @@ func TestFaultsOfTheOperator(t *testing.T) {
 	}
 }
 
-// TestFaultsOfTheLogin has faults that come before the first statement.
+// TestFaultsOfTheLogin has errors before the first statement.
 func TestFaultsOfTheLogin(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{grants: writes})
@@ -160,8 +160,8 @@ func TestFaultsOfTheLogin(t *testing.T) {
 	}
 }
 
-// TestAMissingPartition has rows for which there is none, beside others for which there is: those
-// are stored, and these wait for the operator.
+// TestAMissingPartition has rows without a partition beside others with one: those are stored, and
+// these are returned until it is fixed.
 func TestAMissingPartition(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -192,7 +192,7 @@ func TestAMissingPartition(t *testing.T) {
 }
 
 // overdue is a context whose deadline passes when it is cancelled: at the moment that a test wants,
-// and not at one that a slow machine has not come to.
+// however slow the machine is.
 type overdue struct{ context.Context }
 
 // Err implements context.Context.
@@ -203,8 +203,8 @@ func (o overdue) Err() error {
 	return context.DeadlineExceeded
 }
 
-// TestALockIsHeldPastTheDeadline shows that Insert gives up in time, that it says why, and that
-// nothing of it goes on waiting behind the lock.
+// TestALockIsHeldPastTheDeadline wants Insert to end in time and to name the reason, and nothing of
+// it to go on waiting for the lock.
 func TestALockIsHeldPastTheDeadline(t *testing.T) {
 	t.Parallel()
 	const n = 60

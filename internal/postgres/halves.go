@@ -172,7 +172,7 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 	case !inTime && !errors.Is(ctx.Err(), context.Canceled):
 		h.overdue(rows)
 	default:
-		cause, _ := message.FaultOf(err)
+		cause := causeOf(err)
 		for _, i := range rows {
 			if v := &p.result.Verdicts[i]; v.Outcome == message.Returned && v.Cause == message.CauseNone {
 				v.Cause = cause

@@ -14,7 +14,7 @@ import (
 	"sluice/internal/postgres"
 )
 
-// tooSlow is the verdict on a row that had its own time, and did not end.
+// tooSlow is the verdict on a row that had time of its own, and did not end.
 const tooSlow = "returned: deadline"
 
 // redeliver inserts rows of messages that were received before.
@@ -51,7 +51,7 @@ func (f *fake) waitsFor(slow ...int64) {
 	}
 }
 
-// TestARowThatTakesForever holds up its batch once: the next delivery stores all others, and costs
+// TestARowThatTakesForever holds its batch up once: the next delivery stores all others, and costs
 // a connection for each half that was too slow.
 func TestARowThatTakesForever(t *testing.T) {
 	t.Parallel()
@@ -145,8 +145,8 @@ func notStored(rows []row, o *outcome) (again []row) {
 	return again
 }
 
-// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm one it has half of
-// the time only, and must come to an end all the same.
+// TestABatchThatIsSlowAllOver would be in time on a new connection. On a warm one it has only half
+// of the time, and must end all the same.
 func TestABatchThatIsSlowAllOver(t *testing.T) {
 	t.Parallel()
 	const given = 20 * time.Second
@@ -206,7 +206,7 @@ func TestABatchInTimeIsNotDivided(t *testing.T) {
 	})
 }
 
-// TestAFaultOfOnePiece is that of its rows, and the others are stored.
+// TestAFaultOfOnePiece is one of its rows, and the others are stored.
 func TestAFaultOfOnePiece(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
@@ -295,8 +295,8 @@ func TestHalvesOfAnOrderedBatch(t *testing.T) {
 	}
 }
 
-// TestATriggerThatSleepsOnOneRow is the same on a real server, which may be as slow as it likes:
-// messages are delivered until only what has to is left.
+// TestATriggerThatSleepsOnOneRow is the same on a real server, however slow: messages are delivered
+// until only those are left that have to be.
 func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 	t.Parallel()
 	for name, groups := range map[string]string{"unordered": "", "ordered": "bcbacabcbc"} {

@@ -2,8 +2,8 @@ package postgres_test
 
 import "testing"
 
-// A store keeps its connection, which keeps a database awake that would go to sleep. The server may
-// end it: the next batch connects again.
+// TestASessionThatIdles: a store keeps its connection, which keeps a database awake that would go
+// to sleep. The server may end it: the next batch connects again.
 func TestASessionThatIdles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})

@@ -22,9 +22,9 @@ func gate(view string) string {
 
 const shutGate = "SELECT pg_advisory_xact_lock(hashtext(current_schema()))"
 
-// TestNothingIsInsertedThatIsNotStored ends the look-up of keys behind an insert that has
-// committed: what the answer does not prove, it does not count as new either. Else the rows that
-// were there would be fewer than none.
+// TestNothingIsInsertedThatIsNotStored ends the look-up of keys after an insert that has committed:
+// what the answer does not confirm does not count as new either. Otherwise the number of duplicates
+// would be negative.
 func TestNothingIsInsertedThatIsNotStored(t *testing.T) {
 	t.Parallel()
 	const sql = "CREATE TABLE base (id bigint PRIMARY KEY, word text, n integer); INSERT INTO base VALUES (1);"

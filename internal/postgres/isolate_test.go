@@ -15,8 +15,8 @@ const (
 	byNoBadWord = "23514 constraint no_bad_word"
 )
 
-// TestRowsThatCollideWithEachOther shows that of the rows of a batch that exclude each other the
-// first one is stored.
+// TestRowsThatCollideWithEachOther wants the first one stored of the rows of a batch that exclude
+// each other.
 func TestRowsThatCollideWithEachOther(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -59,8 +59,8 @@ func TestTheFirstOfCollidingRowsIsStored(t *testing.T) {
 	s.insert(rows...).want(verdicts{stored: "2-899 901-1000", rejected(byOneWord): "900", rejected(byNoBadWord): "1"})
 }
 
-// TestRowsThatNeedEachOther shows that a row which refers to an earlier one of its batch is stored,
-// also when others are refused, and is refused itself when that one is.
+// TestRowsThatNeedEachOther wants a row that refers to an earlier one of its batch stored, also
+// when others are refused, and refused itself if that one is.
 func TestRowsThatNeedEachOther(t *testing.T) {
 	t.Parallel()
 	const references = createEvents + noBadWord + "ALTER TABLE events ADD u integer GENERATED ALWAYS AS (id) STORED UNIQUE, ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (u);"
@@ -113,8 +113,7 @@ func TestRedeliveredRowsAreStored(t *testing.T) {
 
 // TestAConcurrentDeliveryWinsTheRace stores the same rows from another connection in the one moment
 // in which ON CONFLICT does not help: after the look into the key's index, and before the rows get
-// into the index of another unique constraint. They are refused by that one, and yet they are
-// there.
+// into the index of another unique constraint. That one refuses them, and yet they are stored.
 func TestAConcurrentDeliveryWinsTheRace(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{3, 100} {
@@ -170,7 +169,7 @@ func idsOf(rows []row) []int64 {
 	return ids
 }
 
-// discarding is the SQL of a trigger that silently drops rows.
+// discarding is the SQL of a trigger that discards rows.
 const discarding = `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
 			IF NEW.word LIKE '%discard%' THEN RETURN NULL; END IF;
@@ -180,8 +179,8 @@ const discarding = `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql A
 
 func toDiscard(r *row) { r.word = fmt.Sprint(canary, "discard-", r.id) }
 
-// TestDiscardedRowsAreReturned shows that a row is stored only on proof: a trigger drops it without
-// an error, alone and beside refused ones.
+// TestDiscardedRowsAreReturned wants a row stored only if that is confirmed: a trigger discards it
+// without an error, alone and beside refused ones.
 func TestDiscardedRowsAreReturned(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {

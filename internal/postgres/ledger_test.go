@@ -189,8 +189,8 @@ func TestLedgerWithATriggerThatDiscards(t *testing.T) {
 	})
 }
 
-// TestLedgerOfAFIFOQueue shows that nothing is stored behind a message that is refused or
-// discarded, and that its group goes on with the next delivery.
+// TestLedgerOfAFIFOQueue wants nothing stored after a message that is refused or discarded, and its
+// group to go on with the next delivery.
 func TestLedgerOfAFIFOQueue(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {

@@ -10,8 +10,8 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// TestTheSchemaIsMissing: migrate, and an insert before it, name the SQL that creates the schema,
-// and with it done both work. Quotes are what a name with upper case needs.
+// TestTheSchemaIsMissing wants migrate, and an insert before it, to name the SQL that creates the
+// schema; after it both work. A name with upper case needs quotes.
 func TestTheSchemaIsMissing(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t, "")
@@ -39,7 +39,7 @@ func TestTheSchemaIsMissing(t *testing.T) {
 	}
 }
 
-// TestNoSchemaToCreateIn: a search_path may name no schema that exists.
+// TestNoSchemaToCreateIn has a search_path that names no schema that exists.
 func TestNoSchemaToCreateIn(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)
@@ -54,7 +54,7 @@ func TestNoSchemaToCreateIn(t *testing.T) {
 	}
 }
 
-// TestMigrateNeedsGrants is about a role that may not create.
+// TestMigrateNeedsGrants has a role that may not create tables.
 func TestMigrateNeedsGrants(t *testing.T) {
 	t.Parallel()
 	db := pgtest.New(t)

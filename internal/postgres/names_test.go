@@ -9,8 +9,8 @@ import (
 )
 
 // TestNamesThatAreValues has triggers that name objects after a value of the row, in every way that
-// an error can show: by RAISE, by objects that are there, and by such as they make. The value is
-// nowhere in what the store says, which insert checks.
+// an error can show: by RAISE, by objects that exist, and by objects that they create. The value is
+// nowhere in verdicts and errors, which insert checks.
 func TestNamesThatAreValues(t *testing.T) {
 	t.Parallel()
 	execute := func(statements ...string) string {
@@ -73,7 +73,7 @@ func TestNamesThatAreValues(t *testing.T) {
 	}
 }
 
-// TestNamesOfTheTable: what is the table's own is shown.
+// TestNamesOfTheTable wants the table's own names to be shown.
 func TestNamesOfTheTable(t *testing.T) {
 	t.Parallel()
 	const parts = "DROP TABLE events; CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer, tx xid8 DEFAULT pg_current_xact_id()) PARTITION BY RANGE (id); CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (1000); "

@@ -17,8 +17,7 @@ import (
 	"sluice/internal/message"
 )
 
-// listen is a port of this machine. Nobody has to accept: the system does, and the peer hears
-// nothing.
+// listen opens a port of this machine. The system accepts connections, and nobody answers.
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	listener, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -31,8 +30,8 @@ func listen(t testing.TB) net.Listener {
 
 const checkFirewall = " in time; check host and port in DATABASE_URL, and that its firewall or security group lets this network in"
 
-// TestAHostThatIsSilent: the error names it and what to do, and is the deadline's only if the time
-// of the caller is over.
+// TestAHostThatIsSilent wants an error that names the host and what to do, and is the deadline's
+// only if the caller's time is up.
 func TestAHostThatIsSilent(t *testing.T) {
 	t.Parallel()
 	port := func(l net.Listener) string { return fmt.Sprint(l.Addr().(*net.TCPAddr).Port) }
@@ -91,8 +90,8 @@ func TestAHostThatIsSilent(t *testing.T) {
 	}
 }
 
-// TestASilentHostDoesNotTakeAllTheTime: who says nothing of a time-out reaches the URL's second
-// host, and the second attempt on the only one.
+// TestASilentHostDoesNotTakeAllTheTime has no connect_timeout: the URL's second host is tried in
+// time, and so is the only one again.
 func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
@@ -119,7 +118,7 @@ func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 	}
 }
 
-// silentOnce is a host in front of another, which leaves its first caller without an answer.
+// silentOnce starts a host in front of another that leaves its first caller without an answer.
 func silentOnce(t testing.TB, host string) string {
 	t.Helper()
 	listener := listen(t)
@@ -146,7 +145,7 @@ func silentOnce(t testing.TB, host string) string {
 	return listener.Addr().String()
 }
 
-// TestHostsThatAnswerOtherwise: they are named too.
+// TestHostsThatAnswerOtherwise wants them to be named too.
 func TestHostsThatAnswerOtherwise(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
@@ -175,8 +174,8 @@ func TestHostsThatAnswerOtherwise(t *testing.T) {
 	}
 }
 
-// TestAResetIsNotARefusalOfTLS has hosts that refuse TLS, as many do. Where the URL allows clear
-// text that is nobody's fault: what came of the attempt without TLS decides.
+// TestAResetIsNotARefusalOfTLS has hosts that refuse TLS, as many do. If the URL allows clear text,
+// that is no error: the attempt without TLS decides.
 func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 	t.Parallel()
 	const nobody = "127.0.0.1:1"
@@ -215,7 +214,7 @@ func TestAResetIsNotARefusalOfTLS(t *testing.T) {
 	}
 }
 
-// TestWhoAsksForTLS is named to those who do not want it on this machine.
+// TestWhoAsksForTLS wants the setting to be named that asks for TLS on this machine.
 func TestWhoAsksForTLS(t *testing.T) { //nolint:paralleltest // a variable of the process
 	t.Setenv("PGSSLMODE", "verify-full")
 	for mode, want := range map[string]string{"": "set sslmode=disable (PGSSLMODE)", "?sslmode=require": "set sslmode=disable (DATABASE_URL)"} {
@@ -226,7 +225,7 @@ func TestWhoAsksForTLS(t *testing.T) { //nolint:paralleltest // a variable of th
 	}
 }
 
-// TestOneReset of the attempt without TLS is tried again like any other.
+// TestOneReset has the attempt without TLS tried again, like any other.
 func TestOneReset(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
@@ -239,7 +238,8 @@ func TestOneReset(t *testing.T) {
 	s.insert(goods(1, 3)...).must().inserts(3)
 }
 
-// refusesTLS is a host that hangs up on its first callers without TLS, and passes the others on.
+// refusesTLS starts a host that hangs up on its first callers without TLS, and passes the others
+// on.
 func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	t.Helper()
 	listener := listen(t)
@@ -278,8 +278,8 @@ func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	return listener.Addr().String()
 }
 
-// TestWhatTheResolverSays: a name that does not exist has to be corrected, and a resolver that
-// fails passes.
+// TestWhatTheResolverSays has a name that does not exist, which somebody has to correct, and
+// resolvers that fail, which passes.
 func TestWhatTheResolverSays(t *testing.T) { //nolint:paralleltest // the resolver of the process
 	for name, tt := range map[string]struct {
 		code  byte

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// steps is a table in which rows of a batch can get in each other's way: a word is unique, and n
-// refers to the id of another row.
+// steps is a table in which rows of a batch can block each other: a word is unique, and n refers to
+// the id of another row.
 const steps = createEvents + noBadWord + discarding + `
 	ALTER TABLE events ADD CONSTRAINT one_word UNIQUE (word),
 		ADD CONSTRAINT earlier FOREIGN KEY (n) REFERENCES events (id);`
 
-// inGroups gives each row the group that stands in its place: "aab-" are two rows of one group, one
-// of another, and one of none.
+// inGroups gives each row the group at its place: "aab-" are two rows of one group, one of another,
+// and one of none.
 func inGroups(groups string, rows []row) []row {
 	for i := range rows {
 		rows[i].n = nil
@@ -24,8 +24,8 @@ func inGroups(groups string, rows []row) []row {
 	return rows
 }
 
-// TestOrderedBatches has one case for each way in which a row of a FIFO batch can fail, and says
-// what becomes of its group and of the others.
+// TestOrderedBatches has one case for each way in which a row of a FIFO batch can fail, with the
+// verdicts on its group and on the others.
 func TestOrderedBatches(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -108,7 +108,7 @@ func TestOrderedBatches(t *testing.T) {
 }
 
 // TestOrderedRefusalsCountOnceTheRestIsStored stops a FIFO batch when its good rows are about to be
-// stored: one that was refused may have been in the way of those, so it is not rejected either.
+// stored: a row may have been refused because of one of those, so it is not rejected either.
 func TestOrderedRefusalsCountOnceTheRestIsStored(t *testing.T) {
 	t.Parallel()
 	// The trigger sees 4 rows of the batch as a whole, 4 of the rehearsal, and waits at the next.

@@ -51,8 +51,8 @@ func TestPasswordsAsPsqlTakesThem(t *testing.T) {
 	}
 }
 
-// TestPasswordsThatAreNotPrepared: a server that asks for a password in clear text, as for LDAP, is
-// given it as it is written too, and no more than that.
+// TestPasswordsThatAreNotPrepared has a server that asks for a password in clear text, as for LDAP:
+// it also gets the password as it is written, and no other form.
 func TestPasswordsThatAreNotPrepared(t *testing.T) {
 	t.Parallel()
 	type try struct{ password, code, says string }

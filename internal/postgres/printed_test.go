@@ -13,9 +13,9 @@ import (
 	"sluice/internal/model"
 )
 
-// TestWhatPassesCanBeRead: Postgres takes every number that the model lets pass, in each type that
-// it can go to, and prints it within the bounds of docs/security.md. A json column can become a
-// jsonb column.
+// TestWhatPassesCanBeRead wants Postgres to take every number that the model lets pass, in each
+// type that it can go to, and to print it within the bounds of docs/security.md. A json column can
+// become a jsonb column.
 func TestWhatPassesCanBeRead(t *testing.T) {
 	t.Parallel()
 	m, err := model.Parse("m.yaml", []byte(`model: printed

@@ -80,7 +80,7 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 	}
 }
 
-// fifoBatch makes a FIFO batch in which rows get in each other's way.
+// fifoBatch makes a FIFO batch in which rows block each other.
 func fifoBatch(r *rand.Rand) (old, rows []row) {
 	rows = randomRows(r, 1+r.IntN(20), 60, randomRow)
 	groups := 1 + r.IntN(4)
@@ -116,7 +116,7 @@ func largeBatch(r *rand.Rand) (old, rows []row) {
 	return randomRows(r, r.IntN(40), 400, ownWord), backwards(rows)
 }
 
-// randomRows makes rows with different ids, as package ingest sees to.
+// randomRows makes rows with different ids, as package ingest does.
 func randomRows(r *rand.Rand, n, ids int, random func(*rand.Rand, int) row) []row {
 	rows := make([]row, 0, n)
 	for taken := map[int64]bool{}; len(rows) < n; {
@@ -128,7 +128,7 @@ func randomRows(r *rand.Rand, n, ids int, random func(*rand.Rand, int) row) []ro
 	return rows
 }
 
-// randomRow makes a row whose values collide with those of others now and then.
+// randomRow makes a row whose values sometimes collide with those of others.
 func randomRow(r *rand.Rand, ids int) row {
 	one := row{id: 1 + r.Int64N(int64(ids)), word: fmt.Sprint(canary, r.IntN(ids))}
 	switch r.IntN(12) {
@@ -142,8 +142,8 @@ func randomRow(r *rand.Rand, ids int) row {
 	return one
 }
 
-// backwards makes rows refer to earlier ones only. One that refers to a later one passes while
-// nothing of its batch is refused, and not otherwise.
+// backwards makes rows refer to earlier ones only. One that refers to a later one passes only as
+// long as nothing of its batch is refused.
 func backwards(rows []row) []row {
 	at := map[int64]int{}
 	for i, r := range rows {
@@ -157,13 +157,13 @@ func backwards(rows []row) []row {
 	return rows
 }
 
-// reference is the table of steps, as a child would explain it.
+// reference is the table of steps, in the simplest form.
 type reference struct {
 	ids   map[int64]string // id and word
 	words map[string]bool
 }
 
-// store stores a row if nothing but the check is against it.
+// store stores a row unless something other than the check refuses it.
 func (m *reference) store(r row) bool {
 	_, there := m.ids[r.id]
 	if there || m.words[r.word.(string)] || m.lacks(r) {
@@ -174,14 +174,14 @@ func (m *reference) store(r row) bool {
 	return true
 }
 
-// lacks says whether the row refers to one that is not there.
+// lacks reports whether the row refers to one that is missing.
 func (m *reference) lacks(r row) bool {
 	n, refers := r.n.(int)
 	_, there := m.ids[int64(n)]
 	return refers && int64(n) != r.id && !there
 }
 
-// run stores rows in their order, and of a group nothing behind the first one that is not stored.
+// run stores rows in their order, and nothing of a group after the first one that is not stored.
 func (m *reference) run(rows []row) verdicts {
 	all := map[string][]int64{}
 	stopped := map[int]bool{}

@@ -11,9 +11,9 @@ import (
 	"sluice/internal/postgres"
 )
 
-// TestAWarmConnectionSeesTheRepair has faults whose repair only new sessions see. The connection
-// that has shown one is used for half a minute more, and then another takes its place.
-func TestAWarmConnectionSeesTheRepair(t *testing.T) {
+// TestAWarmConnectionSeesTheFix has errors whose fix only new sessions see. The connection that met
+// one is used for half a minute more, and then replaced.
+func TestAWarmConnectionSeesTheFix(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, sql   string
@@ -80,7 +80,7 @@ func withoutOptions(t *testing.T, text string) string {
 }
 
 // TestAConfigurationErrorCostsFewLogins has an invocation each second while it lasts. 0A000 alone
-// can be the fault of what is prepared on a connection, and is asked of a new one too.
+// can be due to what is prepared on a connection, so it is tried on a new one too.
 func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 	t.Parallel()
 	for state, each := range map[string]int{"42P01": 1, "42703": 1, "42501": 1, "0A000": 2} {
@@ -102,13 +102,13 @@ func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 			}
 			f.refuse = nil
 			if result, err := store.Insert(t.Context(), batchOf(goods(1, 3))); err != nil || result.Inserted != 3 {
-				t.Errorf("after the repair: %d rows inserted and error %v", result.Inserted, err)
+				t.Errorf("after the fix: %d rows inserted and error %v", result.Inserted, err)
 			}
 		})
 	}
 }
 
-// TestFunctionsDoNotLogInTogether has a thousand that meet an error at once.
+// TestFunctionsDoNotLogInTogether has a thousand functions that meet an error at once.
 func TestFunctionsDoNotLogInTogether(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
@@ -144,8 +144,8 @@ func TestFunctionsDoNotLogInTogether(t *testing.T) {
 	})
 }
 
-// TestARemedyForPoolers: prepared statements that are gone, or there already, come from sessions
-// that change under a connection.
+// TestARemedyForPoolers has prepared statements that are missing, or exist already, because the
+// session changes under a connection.
 func TestARemedyForPoolers(t *testing.T) {
 	t.Parallel()
 	for state, says := range map[string]string{"26000": "", "42P05": "", "08P01": "prepared statement did not exist"} {

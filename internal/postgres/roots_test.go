@@ -18,7 +18,7 @@ import (
 	"sluice/internal/testing/pgtest"
 )
 
-// A file beside the function has the roots of a server that none of ours vouches for.
+// TestRootsOfAFile has a file with the roots of a server that the bundle does not cover.
 func TestRootsOfAFile(t *testing.T) {
 	t.Parallel()
 	is := newSite(t, setup{})
@@ -40,8 +40,8 @@ func TestRootsOfAFile(t *testing.T) {
 	}
 }
 
-// TestTheLoginIsBoundToTheConnection: with channel_binding=require nobody in between can log in in
-// our name, not even one who has a certificate that we trust.
+// TestTheLoginIsBoundToTheConnection has channel_binding=require: nobody in between can log in as
+// us, not even with a certificate that we trust.
 func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})

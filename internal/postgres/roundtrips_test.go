@@ -9,7 +9,7 @@ import (
 )
 
 // delay is what the proxies of these tests take in each direction, so that the client waits for
-// every round trip and none hides behind a fast server.
+// every round trip, however fast the server is.
 const delay = 3 * time.Millisecond
 
 // TestAWarmBatchCostsOneRoundTrip shows the promise of the happy path.
@@ -32,7 +32,7 @@ func TestAWarmBatchCostsOneRoundTrip(t *testing.T) {
 	})
 }
 
-// TestAColdBatchCostsTheConnectionAndOneRoundTrip shows that preparing is not waited for.
+// TestAColdBatchCostsTheConnectionAndOneRoundTrip shows that preparing costs none.
 func TestAColdBatchCostsTheConnectionAndOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -54,8 +54,8 @@ func TestAColdBatchCostsTheConnectionAndOneRoundTrip(t *testing.T) {
 	})
 }
 
-// TestOnlyTheDefaultModeNamesItsStatement asks the sessions themselves: behind a pooler a name may
-// belong to somebody else.
+// TestOnlyTheDefaultModeNamesItsStatement asks the sessions themselves: with a pooler, a name may
+// belong to another client.
 func TestOnlyTheDefaultModeNamesItsStatement(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string]int64{"": 1, "exec": 0} {
@@ -72,8 +72,8 @@ func TestOnlyTheDefaultModeNamesItsStatement(t *testing.T) {
 	}
 }
 
-// TestABatchThatIsThereCostsTwoRoundTrips shows that redelivered rows are looked up: the second round trip
-// is the proof that they are stored.
+// TestABatchThatIsThereCostsTwoRoundTrips shows that redelivered rows are looked up: the second
+// round trip confirms that they are stored.
 func TestABatchThatIsThereCostsTwoRoundTrips(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
@@ -103,7 +103,7 @@ func sameWord(r *row) { r.word = canary + "taken" }
 func two(r *row)      { r.n = 2 }
 func noNumber(r *row) { r.n = nil }
 
-// raising is the SQL of a trigger that raises bad words with an SQLSTATE.
+// raising returns the SQL of a trigger that raises bad words with an SQLSTATE.
 func raising(trigger, state string) string {
 	return fmt.Sprintf(`CREATE FUNCTION dislike() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN
@@ -145,9 +145,8 @@ var refusals = []refusal{
 	},
 }
 
-// TestRefusedRowsCostOneOrTwoRoundTripsMore shows for every kind of refusal that the right rows are
-// blamed and all others are committed by one transaction: 2 round trips up to 64 rows, and at 3
-// above.
+// TestRefusedRowsCostOneOrTwoRoundTripsMore wants, for every kind of refusal, the right rows blamed
+// and all others committed by one transaction: in 2 round trips for up to 64 rows, and in 3 above.
 func TestRefusedRowsCostOneOrTwoRoundTripsMore(t *testing.T) {
 	t.Parallel()
 	sizes := []struct{ n, trips int }{{10, 2}, {64, 2}, {65, 3}, {1000, 3}, {5000, 3}}

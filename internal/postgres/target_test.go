@@ -18,7 +18,7 @@ import (
 	"sluice/internal/testing/testlog"
 )
 
-// fixed are logins of a secret that does not change.
+// fixed is the login of a secret that does not change.
 type fixed logins.Login
 
 func (f fixed) Fetch(_ context.Context, url logins.Login) (logins.Login, error) {
@@ -33,7 +33,7 @@ func (f fixed) Refresh(context.Context, logins.Login) (logins.Login, error) {
 	return logins.Login(f), nil
 }
 
-// recorder is a host that speaks no TLS and records what reaches it.
+// recorder is a host without TLS that records what reaches it.
 type recorder struct {
 	net.Listener
 	mu    sync.Mutex
@@ -42,7 +42,7 @@ type recorder struct {
 
 const sslRequest = 80877103
 
-// listenIn starts one that says no to TLS and listens on.
+// listenIn starts a recorder.
 func listenIn(t testing.TB) *recorder {
 	t.Helper()
 	r := &recorder{Listener: listen(t)}
@@ -84,7 +84,7 @@ func (r *recorder) hear(c net.Conn) {
 	}
 }
 
-// said is what reached the host, without the wishes for TLS.
+// said returns what reached the host, without the requests for TLS.
 func (r *recorder) said() (plain string, connections int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,7 +100,7 @@ func (r *recorder) port() string {
 	return port
 }
 
-// TestNothingGoesToARemoteHostInClearText: each host of a URL is judged by itself, whatever stands
+// TestNothingGoesToARemoteHostInClearText wants each host of a URL judged alone, whatever hosts are
 // beside it. 0.0.0.0 leads to this machine and is no loopback address.
 func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 	t.Parallel()
@@ -157,8 +157,8 @@ func TestNothingGoesToARemoteHostInClearText(t *testing.T) {
 	}
 }
 
-// TestARequestToCancelGoesWhereTheConnectionGoes: pgconn would send that of a Unix socket to the
-// URL's first host, in clear text.
+// TestARequestToCancelGoesWhereTheConnectionGoes has a Unix socket: pgconn would send its requests
+// to the URL's first host, in clear text.
 func TestARequestToCancelGoesWhereTheConnectionGoes(t *testing.T) {
 	t.Parallel()
 	remote, folder := listenIn(t), t.TempDir()
@@ -211,7 +211,7 @@ func TestARequestToCancelGoesWhereTheConnectionGoes(t *testing.T) {
 	}
 }
 
-// TestThisMachineMayBeReachedInClearText where nobody asks for TLS.
+// TestThisMachineMayBeReachedInClearText if nothing asks for TLS.
 func TestThisMachineMayBeReachedInClearText(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]bool{
@@ -236,7 +236,7 @@ func TestThisMachineMayBeReachedInClearText(t *testing.T) {
 	}
 }
 
-// TestAServerThatIsNotVerified is warned of once, and whether it answers or not.
+// TestAServerThatIsNotVerified wants one warning, whether the server answers or not.
 func TestAServerThatIsNotVerified(t *testing.T) {
 	t.Parallel()
 	const inClear, encrypted = "in clear text", "is not verified"
@@ -284,7 +284,7 @@ func TestAServerThatIsNotVerified(t *testing.T) {
 	}
 }
 
-// TestPGSSLMODE counts where the URL says nothing, as in libpq.
+// TestPGSSLMODE counts if the URL has no sslmode, as in libpq.
 func TestPGSSLMODE(t *testing.T) { //nolint:paralleltest // a variable of the process
 	for mode, clear := range map[string]bool{"disable": true, "verify-full": false, "": false} {
 		t.Run(mode, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"sluice/internal/postgres"
 )
 
-// graceFor is how long after its context an Insert may take.
+// graceFor returns how long after its context an Insert may take.
 func graceFor(given time.Duration) time.Duration { return min(400*time.Millisecond, given/4) }
 
 // bubble runs a test on a clock of its own.
@@ -26,8 +26,8 @@ func bubble(t *testing.T, name string, test func(t *testing.T, f *fake)) {
 	})
 }
 
-// TestTheAnswerComesBeforeTheDeadline has a network that falls silent at any moment: who has kept a
-// third of the time to answer has enough.
+// TestTheAnswerComesBeforeTheDeadline has a network that falls silent at any moment: a third of the
+// time, reserved for the answer, is enough.
 func TestTheAnswerComesBeforeTheDeadline(t *testing.T) {
 	t.Parallel()
 	moments := map[string]func(f *fake, given time.Duration){
@@ -102,7 +102,7 @@ func TestTheAnswerWaitsForNoRequestToCancel(t *testing.T) {
 }
 
 // TestAConnectionThatWentSilent costs half of the time: the rest is for a new one, and no other
-// that was idle as long is tried.
+// idle connection is tried.
 func TestAConnectionThatWentSilent(t *testing.T) {
 	t.Parallel()
 	for _, given := range []time.Duration{400 * time.Millisecond, time.Second, 30 * time.Second} {
@@ -147,8 +147,7 @@ func TestAConnectionThatWentSilent(t *testing.T) {
 	}
 }
 
-// TestAServerThatIsNotThereYet: who has lost time by a connection that went silent has the whole
-// budget for new ones.
+// TestAServerThatIsNotThereYet has the whole budget for new connections after one that went silent.
 func TestAServerThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	bubble(t, "", func(t *testing.T, f *fake) {
@@ -171,8 +170,8 @@ func TestAServerThatIsNotThereYet(t *testing.T) {
 	})
 }
 
-// TestAStatementThatTakesLong: on a warm connection it has half of the time, unless something is
-// heard of the server; then all of it, as on a new one.
+// TestAStatementThatTakesLong has half of the time on a warm connection, unless the server sends
+// something; then all of it, as on a new one.
 func TestAStatementThatTakesLong(t *testing.T) {
 	t.Parallel()
 	const given = 10 * time.Second
@@ -217,8 +216,8 @@ func TestAStatementThatTakesLong(t *testing.T) {
 	}
 }
 
-// TestTheBudgetIsSpent has faults that show at once: the pauses between the attempts grow, and the
-// last attempt is at the end of the time for it.
+// TestTheBudgetIsSpent has errors at once: the pauses between the attempts grow, and the last
+// attempt is at the end of the time for it.
 func TestTheBudgetIsSpent(t *testing.T) {
 	t.Parallel()
 	faults := map[string]func(f *fake, until time.Time){
@@ -291,7 +290,7 @@ func TestTheBudgetIsSpent(t *testing.T) {
 }
 
 // TestWhatTheTimeWentTo has attempts that meet a full disk, and a last one that its deadline ends:
-// the error says both.
+// the error has both.
 func TestWhatTheTimeWentTo(t *testing.T) {
 	t.Parallel()
 	for name, redelivered := range map[string]bool{"once": false, "again": true} {

@@ -17,7 +17,7 @@ import (
 )
 
 // TestOrdersKeepTheirValues sends bodies through the model orders, which has a column of every
-// type, and reads from the table what came of them.
+// type, and compares them with the table.
 func TestOrdersKeepTheirValues(t *testing.T) {
 	t.Parallel()
 	m := loadModel(t, "orders")
@@ -125,7 +125,7 @@ func TestOrdersKeepTheirValues(t *testing.T) {
 	})
 }
 
-// maskOf is the pseudonym of an e-mail address.
+// maskOf returns the mask of an e-mail address.
 func maskOf(t testing.TB, domain, address string) string {
 	t.Helper()
 	text, err := maskKeys(t).Masker(domain).AppendEmail(nil, mask.PersonalText([]byte(address)))
@@ -165,8 +165,8 @@ func TestTextKeepsItsCharacters(t *testing.T) {
 	})
 }
 
-// TestNothingIsCutToFit shows that a text which is too long is refused, in both ways of storing it.
-// SQL cuts where a type is named.
+// TestNothingIsCutToFit wants a text that is too long to be refused, in both ways of storing it.
+// SQL truncates where a type is named.
 func TestNothingIsCutToFit(t *testing.T) {
 	t.Parallel()
 	table := *events

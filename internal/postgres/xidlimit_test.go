@@ -106,7 +106,7 @@ func (s *source) nobodysFault(o *outcome) {
 	}
 }
 
-// takeToTheLimit returns the database on the server that was started again.
+// takeToTheLimit returns the database on the restarted server.
 func takeToTheLimit(t *testing.T, server *pgtest.Server, db *pgtest.DB) *pgtest.DB {
 	t.Helper()
 	next := db.Count(t, "SELECT min(datfrozenxid::text::bigint) FROM pg_database") + 1<<31 - 1 - 3_000_000 - idsAhead
