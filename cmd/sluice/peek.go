@@ -140,7 +140,7 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 }
 
 // read shows the messages through the model's eyes.
-func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Seen, m *model.Model, keys *mask.Keyring) *peeked {
+func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, keys *mask.Keyring) *peeked {
 	p := &peeked{
 		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
 		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},

@@ -167,7 +167,7 @@ func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
 	if dead.DeadLetterARN != "" {
 		f.Add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: to look into it moves messages on", what)
 	}
-	if n := d.Counts.Visible + d.Counts.InFlight + d.Counts.Delayed; n > 0 {
+	if n := d.Counts.All(); n > 0 {
 		f.Add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
 	}
 	if len(*f) == before {

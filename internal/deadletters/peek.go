@@ -6,38 +6,33 @@ import (
 	"sluice/internal/sqs"
 )
 
-// Seen is what a Peek found.
-type Seen struct {
-	// Messages are those that were looked at.
+// Peeked is what Peek found.
+type Peeked struct {
 	Messages []sqs.Received
-	// Unreturned counts those that SQS did not take back: they are invisible
-	// until the queue's visibility ends.
+	// Unreturned counts those that could not be returned: they stay invisible
+	// until the queue's visibility timeout expires.
 	Unreturned int
 }
 
-// Peek looks at up to limit messages, all when it is 0, and gives them back.
-// What it found comes beside an error too. Of a FIFO queue it sees the first
-// ten of a group at most: SQS gives no more before these are deleted.
-func Peek(ctx context.Context, q *sqs.Queue, limit int, progress Progress) (seen Seen, err error) {
-	w := newWalk(q)
-	defer func() {
-		w.end(ctx)
-		seen.Unreturned = w.unreturned
-	}()
-	there := q.Counts.Visible + q.Counts.InFlight + q.Counts.Delayed
-	for limit == 0 || len(seen.Messages) < limit {
+// Peek reads up to limit messages, all when it is 0, and returns them to the
+// queue. What it found counts beside an error too. Of a FIFO queue it sees at
+// most the first ten of a group: SQS gives no more before these are deleted.
+func Peek(ctx context.Context, q *sqs.Queue, limit int, progress Progress) (found Peeked, err error) {
+	r := newReader(q)
+	defer func() { found.Unreturned = r.returnAll(ctx) }()
+	for limit == 0 || len(found.Messages) < limit {
 		if err := ctx.Err(); err != nil {
-			return seen, err
+			return found, err
 		}
-		fresh, err := w.next(ctx)
-		seen.Messages = append(seen.Messages, fresh...)
-		if limit > 0 && len(seen.Messages) > limit {
-			seen.Messages = seen.Messages[:limit]
+		fresh, err := r.next(ctx)
+		found.Messages = append(found.Messages, fresh...)
+		if limit > 0 && len(found.Messages) > limit {
+			found.Messages = found.Messages[:limit]
 		}
-		progress.tell(len(seen.Messages), there)
+		progress.tell(len(found.Messages), q.Counts.All())
 		if err != nil || len(fresh) == 0 {
-			return seen, err
+			return found, err
 		}
 	}
-	return seen, nil
+	return found, nil
 }

@@ -8,34 +8,34 @@ import (
 	"sluice/internal/sqs"
 )
 
-// Two reasons that no note has: why a message without one is there.
+// Two reasons that no note has: they are of messages without one.
 const (
-	// ReasonReceives: SQS moved it, after as many receives as the queue allows.
+	// ReasonReceives: SQS moved it after the maximum number of receives.
 	ReasonReceives message.Reason = "too_many_receives"
-	// ReasonUnknown: somebody sent it, or it had no room for a note.
+	// ReasonUnknown: someone sent it, or it had no room for a note.
 	ReasonUnknown message.Reason = "unknown"
 )
 
-// Reasons lists what Reason can be, in order.
+// Reasons lists what Reason can return, in order.
 func Reasons() []message.Reason {
 	all := append(message.Reasons(), ReasonReceives, ReasonUnknown)
 	slices.Sort(all)
 	return all
 }
 
-// Explain says in a sentence what a reason means.
+// Explain returns a sentence that says what a reason means.
 func Explain(r message.Reason) string {
 	switch r {
 	case ReasonReceives:
-		return "SQS moved it here after as many receives as its queue allows"
+		return "SQS moved it here after the maximum number of receives of its queue"
 	case ReasonUnknown:
-		return "neither sluice nor SQS says why it is here: somebody sent it, or it had no room for the reason"
+		return "neither sluice nor SQS says why it is here: someone sent it, or it had no room for the reason"
 	default:
 		return r.Explain()
 	}
 }
 
-// Reason is why a message is in a dead-letter queue.
+// Reason returns why a message is in a dead-letter queue.
 func Reason(m *sqs.Received) message.Reason {
 	switch {
 	case m.Note != nil:
@@ -47,8 +47,8 @@ func Reason(m *sqs.Received) message.Reason {
 	}
 }
 
-// FirstSent is when a message was sent to the queue that it came from; ok is
-// false when nothing says so.
+// FirstSent returns when a message was sent to the queue that it came from; ok is
+// false if it does not say.
 func FirstSent(m *sqs.Received) (at time.Time, ok bool) {
 	switch {
 	case m.Note != nil && m.Note.SentTimestamp > 0:
@@ -60,9 +60,9 @@ func FirstSent(m *sqs.Received) (at time.Time, ok bool) {
 	}
 }
 
-// Selection says which messages are meant; the zero value means all.
+// Selection selects messages; the zero value selects all.
 type Selection struct {
-	// Reasons are the reasons that are meant, all when there are none.
+	// Reasons selects messages with these reasons, or all if it is empty.
 	Reasons []message.Reason
 	// OlderThan and NewerThan are ages, counted from FirstSent; 0 is no limit.
 	OlderThan, NewerThan time.Duration

@@ -168,9 +168,9 @@ func (s *Store) schemaFault(ctx context.Context, doing string, err error) *fault
 	missing, _ := strings.CutPrefix(text, "no such table: ")
 	switch {
 	case missing == s.table.Name, missing == s.table.Ledger:
-		e.Remedy = fmt.Sprintf("create the table: `%s`, or `%s` prints the SQL", s.names.Migrate, s.names.Schema)
+		e.Remedy = fmt.Sprintf("create the table: %#q, or %#q prints the SQL", s.names.Migrate, s.names.Schema)
 	case strings.HasPrefix(text, "ON CONFLICT clause"):
-		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): `%s` prints the one that it needs", strings.Join(s.table.KeyNames(), ", "), s.names.Schema)
+		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): %#q prints the one that it needs", strings.Join(s.table.KeyNames(), ", "), s.names.Schema)
 	}
 	return e
 }

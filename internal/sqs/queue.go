@@ -46,6 +46,9 @@ type Settings struct {
 // Counts are how many messages a queue holds, approximately.
 type Counts struct{ Visible, InFlight, Delayed int }
 
+// All is how many there are in all.
+func (c Counts) All() int { return c.Visible + c.InFlight + c.Delayed }
+
 // Open reads a queue's settings. The setting is the variable that the URL
 // comes from, for errors to name.
 func Open(ctx context.Context, c *Client, queueURL, setting string) (*Queue, error) {
