@@ -150,28 +150,6 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	return again, nil
 }
 
-// rewritten says what trial rows showed of the key.
-func (d *database) rewritten(r *relation, triggers []trigger, t trial) {
-	if r.key == nil {
-		return
-	}
-	key, who := strings.Join(r.key, ", "), "the trigger "+list(triggers)
-	if len(triggers) > 1 {
-		who = "one of the triggers " + list(triggers)
-	}
-	switch {
-	case len(t.changed) > 0:
-		changed := strings.Join(t.changed, ", ")
-		d.Add(Error, "table", "key_rewritten", fmt.Sprintf("let the trigger leave %s as it is, and write another form of it into a column of its own; or let the sender send that form", changed),
-			"%s changes the key: a trial row got another %s than was sent. A message that is delivered again is then not found by its key, and comes again until it is moved to the dead-letter queue", who, changed)
-	case t.kept:
-		d.Add(OK, "table", "key_rewritten", "", "trial rows, which were rolled back, got the key (%s) that was sent", key)
-	case t.refused != "":
-		d.Add(Warning, "table", "key_untried", fmt.Sprintf("see that no BEFORE trigger changes %s: a row is not found again by a key that was changed", key),
-			"whether %s changes the key (%s) could not be tried: %s", who, key, t.refused)
-	}
-}
-
 // samples returns values of a column, as text, which a row can have: those
 // that a trigger might write in another form.
 func (d *database) samples(c model.Column, l live, now time.Time) []string {
