@@ -15,17 +15,19 @@ import (
 )
 
 type checkCmd struct {
-	JSON    bool          `help:"Print JSON in place of a table."`
-	Timeout time.Duration `default:"30s" placeholder:"DURATION" help:"Give up what takes longer (${default})."`
+	JSON    bool          `help:"Print JSON instead of a table."`
+	Timeout time.Duration `default:"30s" placeholder:"DURATION" help:"Limit of the whole check (${default})."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (checkCmd) Help() string {
-	return `Looks at the configuration, the table and the grants as the model needs them, what keeps rows out of the table (rules,
-triggers, partitions), what the server's log holds of rows, the queue and its dead-letter queue (SQS_URL,
-DEAD_LETTER_QUEUE_URL), and the Lambda functions that read the queue. Receives nothing and stores nothing: rows that try whether a trigger changes the key are rolled back
-(sequences may advance). Run it with the environment and the role that the function has. The exit code is 1 when
-something would lose messages or keep them waiting; what could not be looked at is said, and does not fail.`
+	return `Checks the configuration; the table and the grants that the model needs; what keeps rows out of the table (rules,
+triggers, partitions); whether the server's log shows values of rows; the queue and its dead-letter queue (SQS_URL,
+DEAD_LETTER_QUEUE_URL); and the Lambda functions that read the queue. It receives no message and stores no row: rows that
+test whether a trigger changes the key are rolled back (sequences may advance).
+
+Run it with the environment and the role of the function. The exit code is 1 when something would lose or delay messages.
+Checks that could not be made are listed as skipped, and do not fail.`
 }
 
 // Run implements the command.
@@ -41,7 +43,7 @@ func (c *checkCmd) Run(ctx context.Context, con *console) error {
 	c.database(ctx, parts, &f)
 	c.queues(ctx, parts, &f)
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return errors.New("stopped")
+		return errStopped
 	}
 	f.Sort()
 	failed := f.Count(check.Error) > 0
@@ -81,7 +83,7 @@ func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings)
 		f.Failure("masks", "keys", err)
 		return
 	case cfg.Model != nil && !cfg.Model.Masks():
-		f.Add(check.OK, "masks", "keys", "", "the model has no personal field, so nothing is masked and no key is needed")
+		f.Add(check.OK, "masks", "keys", "", "the model has no personal field: nothing is masked, and no key is needed")
 		return
 	case keys.Keyed():
 		f.Add(check.OK, "masks", "keys", "", "personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs()))
@@ -144,15 +146,15 @@ func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings
 	*f = append(*f, q.Check()...)
 	functions, err := lambdas(ctx, q.Source.Settings.ARN)
 	if err != nil {
-		f.Add(check.Skipped, "function", "mapping", "allow lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration to whoever runs this",
+		f.Add(check.Skipped, "function", "mapping", "allow the role of this command lambda:ListEventSourceMappings and lambda:GetFunctionConfiguration",
 			"the functions that read the queue were skipped: %v", err)
 		return
 	}
 	*f = append(*f, check.Functions(functions, q.Source.Settings.Visibility)...)
 }
 
-// unopened adds why a dead-letter queue could not be opened. That one may not
-// read its settings is no fault of the queue's.
+// unopened adds why a dead-letter queue could not be opened. A role that may not
+// read its settings is not a fault of the queue.
 func (c *checkCmd) unopened(err error, f *check.Findings) {
 	if err == nil {
 		return

@@ -17,15 +17,15 @@ import (
 	"sluice/internal/credentials"
 )
 
-// lambdaTimeout bounds one attempt of a call.
+// lambdaTimeout limits one attempt of a call.
 const lambdaTimeout = 5 * time.Second
 
-// lambdas lists the functions that read a queue. Its errors have codes of AWS
-// and nothing of a function's configuration, which holds secrets.
+// lambdas lists the functions that read a queue. Its errors hold codes of AWS,
+// and nothing of a function's configuration, which has secrets.
 func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 	where, err := arn.Parse(queueARN)
 	if err != nil || !credentials.ValidRegion(where.Region) {
-		return nil, errors.New("the queue's ARN is none of AWS")
+		return nil, errors.New("the queue's ARN is not valid")
 	}
 	cfg, err := loadAWS(ctx)
 	if err != nil {
@@ -58,7 +58,7 @@ func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourc
 	if m.MaximumBatchingWindowInSeconds != nil {
 		f.Window = time.Duration(*m.MaximumBatchingWindowInSeconds) * time.Second
 	}
-	// Without the time-out it is still worth to be judged.
+	// The other checks do not need the timeout.
 	if out, err := api.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: m.FunctionArn}); err == nil && out.Timeout != nil {
 		f.Timeout = time.Duration(*out.Timeout) * time.Second
 	}
@@ -68,8 +68,8 @@ func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourc
 	return f
 }
 
-// lambdaFilter says whether a mapping has filter criteria. A list of mappings
-// does not show those that are encrypted by a key of the account's own.
+// lambdaFilter reports whether a mapping has filter criteria. A list of mappings
+// leaves out those that are encrypted with a customer managed key.
 func lambdaFilter(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Filter {
 	criteria := m.FilterCriteria
 	if criteria == nil && m.KMSKeyArn != nil {
@@ -87,7 +87,7 @@ func lambdaFilter(ctx context.Context, api *lambda.Client, m *types.EventSourceM
 
 func lambdaFailure(err error) error {
 	if refused, ok := errors.AsType[smithy.APIError](err); ok && len(refused.ErrorCode()) < 80 {
-		return errors.New("Lambda says " + refused.ErrorCode())
+		return errors.New("Lambda answers " + refused.ErrorCode())
 	}
 	return errors.New("the Lambda API is not reachable")
 }

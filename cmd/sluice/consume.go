@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -22,35 +24,35 @@ import (
 )
 
 type consumeCmd struct {
-	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only what this run has rejected. This is the default."`
-	Forever     bool          `xor:"mode" help:"Go on until SIGTERM or SIGINT."`
+	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only messages that this run has rejected. This is the default."`
+	Forever     bool          `xor:"mode" help:"Run until SIGTERM or SIGINT."`
 	Batches     *int          `xor:"mode" placeholder:"N" help:"End after N transactions, or when the queue is empty."`
-	BatchSize   int           `default:"500" help:"Messages of a transaction, at most; they come from many receives (${default})."`
-	Linger      time.Duration `default:"200ms" help:"How long a message waits for others of its transaction (${default})."`
+	BatchSize   int           `default:"500" help:"Messages per transaction, at most; they come from many receives (${default})."`
+	Linger      time.Duration `default:"200ms" help:"How long a message waits for its transaction to fill (${default})."`
 	Concurrency int           `default:"2" help:"Transactions at once (${default})."`
-	Receivers   int           `default:"8" help:"Receives at once, while they bring messages (${default})."`
-	Grace       time.Duration `default:"20s" help:"After SIGTERM, how long to finish; what is not done then is given back (${default})."`
-	GiveUpAfter time.Duration `default:"5m" help:"How long to put up with a queue or a database that is out of reach, but with --forever; 0 is for ever (${default})."`
-	MetricsAddr string        `placeholder:"HOST:PORT" help:"Serve /metrics for Prometheus, and /healthz, as on 127.0.0.1:9464 (SLUICE_METRICS_ADDR)."`
+	Receivers   int           `default:"8" help:"Receives at once, as long as they bring messages (${default})."`
+	Grace       time.Duration `default:"20s" help:"After SIGTERM, time to finish; messages that are not done then are returned (${default})."`
+	GiveUpAfter time.Duration `default:"5m" help:"End after the queue or the database was unreachable for this long; not with --forever; 0 is never (${default})."`
+	MetricsAddr string        `placeholder:"HOST:PORT" help:"Serve /metrics for Prometheus, and /healthz, as on 127.0.0.1:9464; default: SLUICE_METRICS_ADDR."`
 	JSON        bool          `help:"Print the summary as JSON."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (consumeCmd) Help() string {
-	return `Takes messages from SQS_URL through the same code as the Lambda function. Rejected ones go to DEAD_LETTER_QUEUE_URL, or
-are left to the queue when that is not set. The summary goes to standard output. On a terminal, progress is shown;
-elsewhere, logs go to standard error as JSON.
+	return `Takes messages from SQS_URL through the same code as the Lambda function. Rejected messages go to DEAD_LETTER_QUEUE_URL;
+without it, they stay in the queue. The summary goes to standard output. Standard error has a progress bar on a
+terminal, and logs as JSON elsewhere.
 
-The first SIGTERM or SIGINT stops receiving, finishes what is at hand or gives it back, and exits with 0; a second one
+The first SIGTERM or SIGINT stops receiving, finishes or returns the messages in hand, and exits with 0. A second one
 ends the process at once.
 
   sluice consume
   sluice consume --forever --metrics-addr 127.0.0.1:9464`
 }
 
-// Validate is called by kong: what it finds is wrong usage.
+// Validate implements kong's check of the arguments.
 func (c *consumeCmd) Validate() error {
-	within := func(flag string, value, low, high int) error {
+	inRange := func(flag string, value, low, high int) error {
 		if value < low || value > high {
 			return fmt.Errorf("%s must be from %d to %d", flag, low, high)
 		}
@@ -64,8 +66,8 @@ func (c *consumeCmd) Validate() error {
 		long = errors.New("--linger, --grace and --give-up-after cannot be negative")
 	}
 	return errors.Join(batches, long,
-		within("--batch-size", c.BatchSize, 1, 10_000),
-		within("--concurrency", c.Concurrency, 1, 64), within("--receivers", c.Receivers, 1, 64))
+		inRange("--batch-size", c.BatchSize, 1, 10_000),
+		inRange("--concurrency", c.Concurrency, 1, 64), inRange("--receivers", c.Receivers, 1, 64))
 }
 
 func (c *consumeCmd) options() consume.Options {
@@ -168,7 +170,7 @@ func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consume
 func deadLetters(ctx context.Context, client *sqs.Client, cfg *config.Config, source *sqs.Queue, log *slog.Logger) (*sqs.DeadLetter, error) {
 	if cfg.DeadLetterQueueURL == "" {
 		if source.FIFO {
-			log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message holds up its group until the queue moves it away, and those behind it are received as often")
+			log.WarnContext(ctx, "without DEAD_LETTER_QUEUE_URL a rejected message blocks its group until the queue moves it away; the messages after it are received as often")
 		}
 		return nil, nil //nolint:nilnil // that is what it means
 	}
@@ -177,14 +179,14 @@ func deadLetters(ctx context.Context, client *sqs.Client, cfg *config.Config, so
 	case err != nil && sqs.Missing(err):
 		return nil, err
 	case err != nil:
-		log.WarnContext(ctx, "the dead-letter queue could not be looked at", "error", err.Error())
+		log.WarnContext(ctx, "the settings of the dead-letter queue cannot be read", "error", err.Error())
 	case dead.Settings.ARN == source.Settings.ARN:
 		return nil, errSameQueue
 	}
 	return client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", cfg.Model.Name), nil
 }
 
-// metricsAddress is where metrics are served, and the setting that says so.
+// metricsAddress returns where metrics are served, and the setting that it comes from.
 func metricsAddress(flag string, cfg *config.Config) (address, setting string) {
 	if flag != "" {
 		return flag, "--metrics-addr"
@@ -196,7 +198,7 @@ func metricsAddress(flag string, cfg *config.Config) (address, setting string) {
 type consumed struct {
 	consume.Summary
 	Seconds float64 `json:"seconds"`
-	// PerSecond is without the time in which a run waits for nothing to come.
+	// PerSecond leaves out the time in which the run waited for messages.
 	PerSecond float64 `json:"per_second"`
 	Error     string  `json:"error,omitzero"`
 }
@@ -226,33 +228,40 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 		rate = ", " + number(int(r)) + " a second"
 	}
 	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Transactions, "transaction"), rate)
-	line("stored", "%s new, %s were there already", number(s.Stored), number(s.Duplicate))
+	line("stored", "%s new, %s", number(s.Stored), many(s.Duplicate, "duplicate"))
 	where := ""
 	switch {
 	case s.Rejected == 0:
 	case s.DeadLettered > 0:
 		where = "; " + number(s.DeadLettered) + " sent to the dead-letter queue"
 	default:
-		where = "; left to the queue, since DEAD_LETTER_QUEUE_URL is not set"
+		where = "; left in the queue, because DEAD_LETTER_QUEUE_URL is not set"
 	}
-	line("rejected", "%s%s%s", number(s.Rejected), words(s.Reasons), where)
-	if s.Returned+s.GivenBack > 0 {
-		line("returned", "%s%s, and %s untried", number(s.Returned), words(s.Causes), number(s.GivenBack))
+	reasons := ""
+	if len(s.Reasons) > 0 {
+		reasons = " (" + counted(s.Reasons, func(r message.Reason) string { return string(r) }) + ")"
+	}
+	line("rejected", "%s%s%s", number(s.Rejected), reasons, where)
+	if s.Returned > 0 {
+		line("returned", "%s: %s", number(s.Returned), counted(s.Causes, cause))
+	}
+	if s.GivenBack > 0 {
+		line("not tried", "%s, returned to the queue", number(s.GivenBack))
 	}
 	if s.Undeleted > 0 {
-		line("undeleted", "%s: done, but SQS did not delete them; they come again and are found to be done", number(s.Undeleted))
+		line("undeleted", "%s: done, but SQS did not delete them; they come again as duplicates", number(s.Undeleted))
 	}
 	if s.Left+s.Behind > 0 {
-		line("left", "%s that this run has refused, and %s behind them in their groups", number(s.Left), number(s.Behind))
+		line("left", "%s that this run has rejected, and %s after them in their groups", number(s.Left), number(s.Behind))
 	}
 	return err
 }
 
 var endings = map[consume.Ended]string{
 	consume.EndedEmpty:   "The queue is empty.",
-	consume.EndedBatches: "All transactions are made.",
+	consume.EndedBatches: "All transactions are done.",
 	consume.EndedStopped: "Stopped.",
-	consume.EndedFailed:  "Ended by an error.",
+	consume.EndedFailed:  "Stopped by an error.",
 }
 
 func number(n int) string { return humanize.Comma(int64(n)) }
@@ -264,28 +273,39 @@ func many(n int, noun string) string {
 	return number(n) + " " + noun
 }
 
-// words lists how many there are of each word, the most first.
-func words[K ~string](counts map[K]int) string {
-	type count struct {
-		word string
-		n    int
+// cause returns the words for why messages were returned.
+func cause(c message.Cause) string {
+	switch c {
+	case message.CauseTransient:
+		return "transient fault"
+	case message.CauseConfiguration:
+		return "configuration error"
+	case message.CauseDeadline:
+		return "no time left"
+	case message.CauseGroup:
+		return "after another of their group"
+	case message.CauseDiscarded:
+		return "row discarded by the database"
+	case message.CauseUnsent:
+		return "not taken by the dead-letter queue"
+	case message.CausePanic:
+		return "panic"
+	case message.CauseNone:
 	}
-	var all []count
-	for word, n := range counts {
-		all = append(all, count{string(word), n})
-	}
-	slices.SortFunc(all, func(a, b count) int {
-		if a.n != b.n {
-			return b.n - a.n
-		}
-		return strings.Compare(a.word, b.word)
+	return "no cause known"
+}
+
+// counted lists the words of counts, the highest count first. A word that
+// stands alone is not counted: its number is before the list.
+func counted[K ~string](counts map[K]int, word func(K) string) string {
+	keys := slices.SortedFunc(maps.Keys(counts), func(a, b K) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
-	var parts []string
-	for _, c := range all {
-		parts = append(parts, fmt.Sprintf("%s %s", number(c.n), c.word))
+	parts := make([]string, len(keys))
+	for i, k := range keys {
+		if parts[i] = word(k); len(keys) > 1 {
+			parts[i] = number(counts[k]) + " " + parts[i]
+		}
 	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return " (" + strings.Join(parts, ", ") + ")"
+	return strings.Join(parts, ", ")
 }

@@ -159,7 +159,7 @@ func TestConsumeUntilEmpty(t *testing.T) {
 	s.environ = append(s.environ, "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
 	stdout, stderr := s.consume(t).exits(0)
 	for _, want := range []string{
-		"^The queue is empty.\n", `\n  received  1,202 in \d+(?:\.\d)?s, \d+ transactions, [0-9,]+ a second\n`, `\n  stored    1,200 new, 0 were there already\n`,
+		"^The queue is empty.\n", `\n  received  1,202 in \d+(?:\.\d)?s, \d+ transactions, [0-9,]+ a second\n`, `\n  stored    1,200 new, 0 duplicates\n`,
 		`\n  rejected  2 \(1 missing, 1 not_json\); 2 sent to the dead-letter queue\n$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(stdout) {
@@ -218,7 +218,7 @@ func TestConsumeFailsWithARemedy(t *testing.T) {
 	s.put(50)
 	s.db.Exec(t, "DROP TABLE user_logins")
 	stdout, stderr := s.consume(t).exits(1)
-	if !strings.Contains(stderr, "sluice: ") || !strings.Contains(stderr, "sluice migrate") || !strings.HasPrefix(stdout, "Ended by an error.\n") {
+	if !strings.Contains(stderr, "sluice: ") || !strings.Contains(stderr, "sluice migrate") || !strings.HasPrefix(stdout, "Stopped by an error.\n") {
 		t.Errorf("got %s\n%s", stdout, stderr)
 	}
 	stdout, _ = s.consume(t, "--json").exits(1)

@@ -14,12 +14,12 @@ import (
 	"sluice/internal/sqs"
 )
 
-// consumerWatch shows a run to people: a bar on a terminal, and elsewhere a
-// line of the log now and then.
+// consumerWatch shows a run to people: a bar on a terminal, elsewhere a line of
+// the log every minute.
 type consumerWatch struct {
 	log *slog.Logger
 
-	mu     sync.Mutex // the log is written to by many
+	mu     sync.Mutex // for the terminal: many goroutines write to the log
 	bar    *progressbar.ProgressBar
 	w      io.Writer
 	sum    consume.Summary
@@ -27,12 +27,12 @@ type consumerWatch struct {
 	queued int
 	logged time.Time
 
-	rate      float64 // messages a second, since a second or more before rated
+	rate      float64 // messages per second, over at least the second before rated
 	rated     time.Time
 	ratedDone int
 }
 
-// logEvery is how often a run that goes on says so.
+// logEvery is how often a run reports to the log.
 const logEvery = time.Minute
 
 func (con *console) watchConsumer() *consumerWatch {
@@ -44,7 +44,7 @@ func (con *console) watchConsumer() *consumerWatch {
 	w.bar = con.bar("consuming", 1, progressbar.OptionSetPredictTime(false))
 	level := config.LogLevel(con.environ)
 	if level == slog.LevelInfo {
-		level = slog.LevelWarn // the bar says the rest
+		level = slog.LevelWarn // the bar shows the rest
 	}
 	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, at slog.Attr) slog.Attr {
 		if at.Key == slog.TimeKey {
@@ -55,13 +55,13 @@ func (con *console) watchConsumer() *consumerWatch {
 	return w
 }
 
-// aboveBar writes lines above the bar.
+// aboveBar writes lines of the log above the bar.
 type aboveBar struct{ w *consumerWatch }
 
 func (a aboveBar) Write(line []byte) (int, error) {
 	a.w.mu.Lock()
 	defer a.w.mu.Unlock()
-	_ = a.w.bar.Clear() // a terminal that is gone
+	_ = a.w.bar.Clear() // the terminal may be gone
 	return a.w.w.Write(line)
 }
 
@@ -92,7 +92,7 @@ func (w *consumerWatch) Counted(c sqs.Counts) {
 // Unreachable implements consume.Observer.
 func (w *consumerWatch) Unreachable(_, _ time.Time) {}
 
-// draw shows how many are settled, of how many there seem to be.
+// draw shows how many messages are settled, of how many there seem to be.
 func (w *consumerWatch) draw() {
 	if w.bar == nil {
 		return
@@ -112,10 +112,10 @@ func (w *consumerWatch) draw() {
 		w.rate, w.rated, w.ratedDone = float64(done-w.ratedDone)/now.Sub(w.rated).Seconds(), now, done
 	}
 	text += ", " + number(int(math.Round(w.rate))) + "/s"
-	// The bar never gets to its end by itself, since one that has ended draws
-	// no more: it counts thousandths of messages, and has one too many.
+	// A bar that is full draws no more. So this one counts thousandths of messages,
+	// and one more: it is never full.
 	w.bar.ChangeMax(total*1000 + 1)
-	_ = w.bar.Set(done * 1000) // a terminal that is gone
+	_ = w.bar.Set(done * 1000) // the terminal may be gone
 	w.bar.Describe(text)       // draws
 }
 
@@ -125,5 +125,5 @@ func (w *consumerWatch) end() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	_ = w.bar.Finish() // a terminal that is gone
+	_ = w.bar.Finish() // the terminal may be gone
 }

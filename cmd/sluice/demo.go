@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
-	"golang.org/x/term"
 
 	"sluice/events"
 	"sluice/internal/batch"
@@ -28,16 +26,16 @@ import (
 )
 
 type demoCmd struct {
-	Database string `placeholder:"sqlite:" help:"sqlite: does it in memory, without a Postgres."`
+	Database string `placeholder:"sqlite:" help:"sqlite: uses SQLite in memory instead of a Postgres."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (demoCmd) Help() string {
-	return `Starts a PostgreSQL of its own (the machine's binaries if there are any, else fetched once), creates the table, gives
-events/batch.json to the same handler that Lambda runs, and shows what became of each message. Nothing is left behind.`
+	return `Starts a temporary PostgreSQL (from this machine's binaries if there are any, else downloaded once), creates the table,
+gives events/batch.json to the handler that Lambda runs, and shows what became of each message. Nothing is left behind.`
 }
 
-// demoKey masks the demo's rows. It is public, and no other command takes it.
+// demoKey masks the demo's rows. It is public, so no other command uses it.
 const demoKey = "demo:this-key-is-public-and-for-the-demo-only"
 
 // demoConstraint makes the database refuse one message that passes all checks.
@@ -58,17 +56,17 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(con.stdout, "A %s was started for this demo, and the table user_logins created in it.\n", origin)
+	fmt.Fprintf(con.stdout, "Started %s for this demo, and created the table user_logins in it.\n", origin)
 	return d.run(ctx)
 }
 
-// demoDatabase is a store that can be looked into.
+// demoDatabase is a store whose rows can be read.
 type demoDatabase interface {
 	ingest.Store
 	Rows(ctx context.Context, query string) ([][]string, error)
 }
 
-// database starts a database with the table in it, and says which it is.
+// database starts a database with the table in it. The origin names it.
 func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
 	if c.Database == "sqlite:" || c.Database == "sqlite::memory:" {
 		s, err := sqlite.Open("sqlite::memory:", m.Table, fault.Names{URL: "--database", Migrate: "sluice migrate", Schema: "sluice schema"})
@@ -79,7 +77,7 @@ func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db
 		return s, "SQLite in memory", s.Close, err
 	}
 	if c.Database != "" {
-		return nil, "", nil, fmt.Errorf("--database takes sqlite: only; a Postgres of yours is for `sluice migrate` and `sluice invoke`")
+		return nil, "", nil, errors.New("--database takes only sqlite:; for your own Postgres use `sluice migrate` and `sluice invoke`")
 	}
 	server, err := localpg.Start(ctx, localpg.Config{Log: con.stderr, Durable: true})
 	if err != nil {
@@ -99,7 +97,7 @@ func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db
 	return demoPostgres{s, server.URL()}, server.Origin(), stop, nil
 }
 
-// demoPostgres is the store and a way to read its rows.
+// demoPostgres is a store and a way to read its rows.
 type demoPostgres struct {
 	*postgres.Store
 	url string
@@ -167,30 +165,30 @@ func (d *demo) run(ctx context.Context) error {
 		return err
 	}
 	first, took := *d.seen, d.took
-	d.title("What came in: events/batch.json (personal fields shown masked)")
-	if err := d.cameIn(messages, first.Verdicts); err != nil {
+	d.title("The messages of events/batch.json (personal fields are shown masked)")
+	if err := d.messages(messages, first.Verdicts); err != nil {
 		return err
 	}
-	d.title("Who was rejected, and why")
+	d.title("The rejected messages, and why")
 	if err := d.rejected(messages, first.Verdicts); err != nil {
 		return err
 	}
-	d.title("The rows in user_logins, committed by one transaction")
+	d.title("The rows in user_logins, committed in one transaction")
 	if err := d.rows(ctx); err != nil {
 		return err
 	}
-	d.title("The answer that Lambda gets: only these come back, the others are deleted")
+	d.title("The answer to Lambda: SQS keeps these messages and deletes the others")
 	fmt.Fprintf(d.con.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
 	d.title("The same event again, as SQS may deliver it")
 	if _, err := d.invoke(ctx, event); err != nil {
 		return err
 	}
-	t := d.con.table("delivery", "messages", "new rows", "there already", "repeated", "rejected", "returned", "flights", "milliseconds")
+	t := d.con.table("delivery", "messages", "new rows", "duplicates", "repeated", "rejected", "returned", "round trips", "milliseconds")
 	for _, r := range []struct {
 		name string
 		r    ingest.Report
 		took time.Duration
-	}{{"first, and connecting", first, took}, {"second", *d.seen, d.took}} {
+	}{{"first (connects)", first, took}, {"second", *d.seen, d.took}} {
 		stored := r.r.Count(message.Stored)
 		t.row(r.name, fmt.Sprint(len(messages)), fmt.Sprint(r.r.Inserted), fmt.Sprint(stored-r.r.Inserted), fmt.Sprint(r.r.Count(message.Repeated)),
 			fmt.Sprint(r.r.Count(message.Rejected)), fmt.Sprint(r.r.Count(message.Returned)), fmt.Sprint(r.r.RoundTrips), fmt.Sprintf("%.1f", float64(r.took.Microseconds())/1000))
@@ -198,7 +196,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := t.print(); err != nil {
 		return err
 	}
-	fmt.Fprint(d.con.stdout, "\nA batch without a refused row takes one flight (client round trip), whatever its size; here the database\nrefused a row, which costs one more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then `sluice migrate`\nand `sluice invoke -e events/batch.json`.\n")
+	fmt.Fprint(d.con.stdout, "\nA batch takes one round trip to the database, whatever its size. Here the database refused a row, which costs\none more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then run `sluice migrate` and\n`sluice invoke -e events/batch.json`.\n")
 	return nil
 }
 
@@ -210,14 +208,14 @@ func (d *demo) invoke(ctx context.Context, event []byte) ([]byte, error) {
 }
 
 func (d *demo) title(text string) {
-	if f, ok := d.con.stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) && d.con.environ["NO_COLOR"] == "" {
+	if terminal(d.con.stdout) && d.con.environ["NO_COLOR"] == "" {
 		text = "\x1b[1m" + text + "\x1b[0m"
 	}
 	fmt.Fprintf(d.con.stdout, "\n%s\n\n", text)
 }
 
-// cameIn shows each message through the model's eyes, so nothing raw.
-func (d *demo) cameIn(messages []message.Message, verdicts []message.Verdict) error {
+// messages shows each message as the model reads it, so nothing raw.
+func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) error {
 	t := d.con.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
 	reader := d.model.Reader(d.keys)
 	rows := batch.New(d.model.Table)
@@ -274,7 +272,7 @@ func (d *demo) rows(ctx context.Context) error {
 	return t.print()
 }
 
-// short cuts long ids and masks for a screen.
+// short shortens ids and masks for the screen.
 func short(s string) string {
 	if len(s) > 13 {
 		return s[:12] + "…"

@@ -14,14 +14,14 @@ import (
 )
 
 type explainCmd struct {
-	File string `arg:"" optional:"" help:"File with one body, as JSON; standard input when it is not given or -."`
-	JSON bool   `help:"Print JSON in place of a table."`
+	File string `arg:"" optional:"" help:"File with one body; default, and -: standard input."`
+	JSON bool   `help:"Print JSON instead of a table."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (explainCmd) Help() string {
-	return `The exit code is 1 when the body would be rejected. Values of the message itself (its id and the time when it was
-sent) are made up. Nothing is stored, and no database is needed.
+	return `The exit code is 1 when the body would be rejected. The message's own values (its id and when it was sent) are invented.
+Nothing is stored, and no database is needed.
 
   echo '{"user_id":"u-1","ip":"203.0.113.7"}' | sluice explain`
 }

@@ -14,40 +14,40 @@ import (
 )
 
 type healthCmd struct {
-	MetricsAddr string        `placeholder:"HOST:PORT" help:"Where the consumer serves its metrics (SLUICE_METRICS_ADDR)."`
-	Timeout     time.Duration `default:"3s" help:"How long to wait for the answer (${default})."`
+	MetricsAddr string        `placeholder:"HOST:PORT" help:"Where the consumer serves its metrics; default: SLUICE_METRICS_ADDR."`
+	Timeout     time.Duration `default:"3s" help:"Limit of the wait for an answer (${default})."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (healthCmd) Help() string {
-	return `Asks /healthz of a consumer that serves it, and exits with 0 if it is well, with 1 if it is not or does not answer. The
-container image has it as its health check; the variable is set there, so that both commands agree on the address.
+	return `Asks /healthz of a consumer. The exit code is 0 if it is healthy, and 1 if it is not or does not answer. It is the health
+check of the container image, which sets the variable for both commands.
 
   sluice health --metrics-addr 127.0.0.1:9464`
 }
 
 // Run implements the command.
 func (c *healthCmd) Run(ctx context.Context, con *console) error {
-	// What is wrong with the rest of the configuration is the consumer's to say.
+	// The consumer itself reports what is wrong with the rest of the configuration.
 	parts, _ := con.load()
 	address, setting := metricsAddress(c.MetricsAddr, parts.Config)
 	if address == "" {
 		if problems := config.Unknown(con.environ); problems != nil {
 			return &config.ConfigError{Problems: problems}
 		}
-		return errors.New("nothing says where the consumer serves its health; set SLUICE_METRICS_ADDR for both, or give --metrics-addr")
+		return errors.New("the address of the consumer is not set; set SLUICE_METRICS_ADDR for both commands, or give --metrics-addr")
 	}
 	if err := metrics.CheckAddress(address); err != nil {
 		return fmt.Errorf("%s: %w", setting, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	// An address to listen on is one to call: without a host, or with 0.0.0.0, Go calls this machine.
+	// Go takes the address that a server listens on: no host, and 0.0.0.0, are this machine.
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
 	if err != nil {
 		return err
 	}
-	// A transport of its own asks no proxy.
+	// This transport asks no proxy.
 	answer, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	}
 	said := strings.TrimSpace(string(text))
 	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not well: %s: %s", answer.Status, said)
+		return fmt.Errorf("not healthy: %s: %s", answer.Status, said)
 	}
 	fmt.Fprintln(con.stdout, said)
 	return nil

@@ -35,7 +35,7 @@ func TestHealth(t *testing.T) {
 
 	m.Unreachable(now.Add(-time.Hour), time.Time{})
 	code, stdout, stderr := run(t, nil, "", "health", "--metrics-addr", address)
-	if want := "sluice: not well: 503 Service Unavailable: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
+	if want := "sluice: not healthy: 503 Service Unavailable: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
 		t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
 	}
 }

@@ -13,7 +13,7 @@ type invokeCmd struct {
 	Event string `short:"e" required:"true" placeholder:"FILE" help:"File with the event, as in events/batch.json; - for standard input."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (invokeCmd) Help() string {
 	return `The answer goes to standard output, byte for byte what Lambda would return. Logs go to standard error. The exit code is
 1 when the handler fails (the answer is Lambda's error JSON then), and when nothing was stored because the database or

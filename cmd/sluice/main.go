@@ -1,5 +1,5 @@
-// Command sluice runs the Lambda function's code anywhere else, and holds the
-// tools to look into, check and repair what runs.
+// Command sluice runs the code of the Lambda function outside Lambda, and has
+// the tools to inspect, check and repair an installation.
 package main
 
 import (
@@ -22,39 +22,39 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// A second signal has its default action: it ends the process at once.
+	// The first signal ends ctx. A second one has its default action: it ends the process.
 	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx, os.Args[1:], config.Environ(), os.Stdin, os.Stdout, os.Stderr)) //nolint:gocritic // stop only undoes the signals
 }
 
-// cli is the commands; each is in a file of its own.
+// cli has the commands; each is in a file of its own.
 type cli struct {
-	Consume consumeCmd `cmd:"" help:"Take messages from the queue into the database, until it is empty or for ever."`
-	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is well: a health check for containers, which have no shell."`
-	Demo    demoCmd    `cmd:"" help:"Do the whole job once with nothing set up: a Postgres of its own, a batch of good and bad messages, and what became of them."`
-	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file and print the answer that Lambda would get."`
-	Explain explainCmd `cmd:"" help:"Show what would be stored of one body, masked, or why it would be rejected."`
-	Schema  schemaCmd  `cmd:"" help:"Print the SQL of the tables that the model means."`
-	Migrate migrateCmd `cmd:"" help:"Create the model's tables where they are missing. What exists is never altered."`
-	Check   checkCmd   `cmd:"" help:"Look for what would lose messages or keep them waiting: configuration, table, grants, queues, function."`
-	Send    sendCmd    `cmd:"" help:"Send bodies, one JSON a line, to the queue."`
-	Peek    peekCmd    `cmd:"" help:"Show what is in the dead-letter queue and why, masked; every message is given back."`
-	Redrive redriveCmd `cmd:"" help:"Take messages from the dead-letter queue back to the queue that they came from."`
-	Mask    maskCmd    `cmd:"" help:"Print the pseudonym, under every key, of the value on standard input: to find a person's rows."`
+	Consume consumeCmd `cmd:"" help:"Move messages from the queue into the database, until the queue is empty or for ever."`
+	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is healthy: the health check of the container image, which has no shell."`
+	Demo    demoCmd    `cmd:"" help:"See it work, without any setup: a temporary Postgres, a batch of valid and invalid messages, and what became of them."`
+	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file, and print its answer."`
+	Explain explainCmd `cmd:"" help:"Show the row that a body would become, masked, or why the body would be rejected."`
+	Schema  schemaCmd  `cmd:"" help:"Print the SQL that creates the model's tables."`
+	Migrate migrateCmd `cmd:"" help:"Create the model's tables where they are missing. Existing tables are not changed."`
+	Check   checkCmd   `cmd:"" help:"Find what would lose or delay messages: configuration, table, grants, queues, function."`
+	Send    sendCmd    `cmd:"" help:"Send bodies to the queue, one per line."`
+	Peek    peekCmd    `cmd:"" help:"Show what is in the dead-letter queue and why, masked. Every message is returned to it."`
+	Redrive redriveCmd `cmd:"" help:"Send messages from the dead-letter queue back to the queue that they came from."`
+	Mask    maskCmd    `cmd:"" help:"Print the mask of the value on standard input, under every key: to find a person's rows."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
 
 //nolint:gosec // an example of a URL, no password
 const description = `sluice moves messages from an SQS queue into a Postgres table: checked, masked, each exactly once.
 
-It is configured by environment variables, of which these matter most:
+Environment variables configure it. The most important ones:
   DATABASE_URL      postgres://user:password@host:5432/database
-  SLUICE_MASK_KEYS  k1:<at least 32 characters>; the keys that personal fields are masked with
+  SLUICE_MASK_KEYS  k1:<at least 32 characters>; the keys that mask personal fields
   SLUICE_MODEL      user_logins (default), the name of another model, or the path of a model file
 
 Start with: sluice demo`
 
-// console is what commands get from the outside.
+// console is a command's surroundings.
 type console struct {
 	environ map[string]string
 	stdin   io.Reader
@@ -74,7 +74,7 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	out := &output{w: stdout}
 	con := &console{environ: environ, stdin: stdin, stdout: out, stderr: stderr}
 	if terminal(stdout) {
-		con.stdout = stdout // some ask whether it is one; and who looks at it sees what is missing
+		con.stdout = stdout // the table library asks whether it is one; and lost output is seen
 	}
 	exited := -1
 	parser, err := kong.New(&cli{},
@@ -92,10 +92,10 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	}
 	command, err := parser.Parse(args)
 	switch {
-	case exited >= 0, out.err != nil: // --help, and nothing else is printed yet
+	case exited >= 0, out.err != nil: // --help; nothing else prints before a command runs
 		return con.end(nil, out)
 	case err != nil && args[0] == "mask" && strings.HasPrefix(err.Error(), "unexpected argument"):
-		// Not kong's text, which quotes the argument: here it may be a person's.
+		// Not kong's text, which quotes the argument: it may be personal.
 		fmt.Fprintln(stderr, "sluice: mask takes the value from standard input, not as an argument; `sluice mask --help` shows how")
 		return exitUsage
 	case err != nil:
@@ -105,8 +105,8 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	return con.end(command.Run(), out)
 }
 
-// end says what a command failed with, unless it has done so itself, and
-// returns the exit code. A command whose output is lost has failed.
+// end prints why a command failed, unless the command has done so, and returns
+// the exit code. A command whose output is lost has failed.
 func (con *console) end(err error, out *output) int {
 	if out.err != nil && (err == nil || errors.Is(err, errReported) || errors.Is(err, out.err)) {
 		err = fmt.Errorf("write the output: %w", out.err)
@@ -128,10 +128,10 @@ func (con *console) named(text string) string {
 
 var databaseURL = regexp.MustCompile(`\bDATABASE_URL\b`) // not TEST_DATABASE_URL
 
-// errReported fails a command that has said why already.
+// errReported fails a command that has printed why.
 var errReported = errors.New("reported")
 
-// log is the logger that the environment asks for, on standard error.
+// log returns the logger that the environment asks for, on standard error.
 func (con *console) log() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(con.stderr, &slog.HandlerOptions{Level: config.LogLevel(con.environ), ReplaceAttr: con.namedAttr}))
 }

@@ -15,10 +15,10 @@ type maskCmd struct {
 	Field string `arg:"" help:"Name of a personal field of the model, as in ip."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (maskCmd) Help() string {
-	return `Prints one line for each key: its id, a tab, the pseudonym. The value comes from standard input, so that it
-stays out of the shell's history and the list of processes.
+	return `Prints one line per key: its id, a tab, the mask. The value comes from standard input, so that it stays out of the
+shell's history and the list of processes.
 
   printf 203.0.113.7 | sluice mask ip`
 }
@@ -47,10 +47,10 @@ func (c *maskCmd) Run(ctx context.Context, con *console) error {
 		return c.print(con, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
 	if names == nil {
-		return fmt.Errorf("the model %s has no personal field, so nothing of it is masked", m.Name)
+		return fmt.Errorf("the model %s has no personal field: it masks nothing", m.Name)
 	}
-	// Not what was given: here it may be a person's.
-	return fmt.Errorf("the argument is no personal field of the model %s; there are %s, and the value goes to standard input", m.Name, strings.Join(names, ", "))
+	// Without the argument: it may be personal.
+	return fmt.Errorf("the argument is not a personal field of the model %s; there are %s. The value goes to standard input", m.Name, strings.Join(names, ", "))
 }
 
 func (c *maskCmd) print(con *console, keys *mask.Keyring, f model.Field, value mask.Personal) error {
@@ -58,11 +58,11 @@ func (c *maskCmd) print(con *console, keys *mask.Keyring, f model.Field, value m
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
 	for i, m := range keys.Maskers(f.Domain) {
-		pseudonym, err := f.Mask(m, nil, value)
+		masked, err := f.Mask(m, nil, value)
 		if err != nil {
 			return fmt.Errorf("the value on standard input is %w", err)
 		}
-		fmt.Fprintf(con.stdout, "%s\t%s\n", keys.IDs()[i], pseudonym)
+		fmt.Fprintf(con.stdout, "%s\t%s\n", keys.IDs()[i], masked)
 	}
 	return nil
 }

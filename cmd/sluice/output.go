@@ -6,12 +6,12 @@ import (
 	"io/fs"
 )
 
-// output is standard output. Commands print without asking whether it went
-// well; run asks once, at the end.
+// output is standard output. Commands print without checking errors; run checks
+// once, at the end.
 type output struct {
 	w io.Writer
-	// err is why a write failed. Nothing is written after it: a text with a
-	// gap could be taken for a whole one.
+	// err is why a write failed. Nothing is written after it, because a text with
+	// a gap could pass for a complete one.
 	err error
 }
 

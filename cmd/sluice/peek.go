@@ -18,20 +18,21 @@ import (
 )
 
 type peekCmd struct {
-	QueueURL string `arg:"" optional:"" name:"queue-url" help:"The queue; DEAD_LETTER_QUEUE_URL when it is not given."`
-	Max      int    `default:"100" placeholder:"N" help:"Look at this many messages at most (${default}); 0 for all."`
+	QueueURL string `arg:"" optional:"" name:"queue-url" help:"The queue; default: DEAD_LETTER_QUEUE_URL."`
+	Max      int    `default:"100" placeholder:"N" help:"Show at most this many messages (${default}); 0 for all."`
 	Raw      bool   `help:"Show bodies as they were sent, with the personal values in them."`
-	Force    bool   `help:"Also when the queue has a redrive policy: to look at a message costs it a receive."`
-	JSON     bool   `help:"Print JSON in place of tables."`
+	Force    bool   `help:"Also when the queue has a redrive policy, of which each look at a message costs one receive."`
+	JSON     bool   `help:"Print JSON instead of tables."`
 }
 
-// Help says more than one line.
+// Help returns the details.
 func (peekCmd) Help() string {
-	return `Shows how many messages there are and for what reasons, and their bodies as the model would store them: masked. A body
-that the model cannot read shows only its reason and its size. SQS has no way to look without receiving, so messages are
-invisible to others while the command runs; all are given back when it ends, also when it is interrupted. Of a FIFO
-queue it shows ten messages of each group at most. A body that another model has rejected is not shown: what is personal
-in it, that model knows.
+	return `Shows how many messages there are, for which reasons, and their bodies as the model would store them: masked. Of a body
+that the model cannot read it shows only the reason and the size, and likewise of a body that another model rejected:
+only that model knows what is personal in it. Of a FIFO queue it shows at most ten messages per group.
+
+SQS cannot show messages without a receive. So they are invisible to others while the command runs. All are returned
+when it ends, also after an interrupt.
 
   sluice peek
   sluice peek --json --max 0 | jq .reasons`
@@ -40,12 +41,12 @@ in it, that model knows.
 // Validate implements kong's check of the arguments.
 func (c *peekCmd) Validate() error {
 	if c.Max < 0 {
-		return errors.New("--max is a number, or 0 for all")
+		return errors.New("--max must be 0 (all) or more")
 	}
 	return nil
 }
 
-// peeked is what a queue holds.
+// peeked is what the command shows of a queue.
 type peeked struct {
 	Queue    string          `json:"queue"`
 	Visible  int             `json:"visible"`
@@ -86,12 +87,12 @@ type peekedMessage struct {
 	Receives  int            `json:"receives"`
 	Reason    message.Reason `json:"reason"`
 	Field     string         `json:"field,omitzero"`
-	// Model is the one that rejected it, "" when nothing says so.
+	// Model rejected the message; "" when that is not known.
 	Model string `json:"model,omitzero"`
 	Bytes int    `json:"bytes"`
-	// Columns is the row that the body would become, absent when it cannot be read.
+	// Columns are the row that the body would become; nil when the model cannot read it.
 	Columns map[string]string `json:"columns,omitzero"`
-	// Unreadable is why it cannot.
+	// Unreadable is why not.
 	Unreadable string `json:"unreadable,omitzero"`
 	Body       string `json:"body,omitzero"`
 }
@@ -110,25 +111,25 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 		return errForce(q.URL)
 	}
 	cfg := parts.Config
-	var keys *mask.Keyring // none when nothing says how to mask
+	var keys *mask.Keyring // nil when masks are not configured
 	if cfg.Keys != nil || cfg.MaskSecretARN != "" {
 		keys, err = parts.Keys(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	bar := con.progress("looking at")
+	bar := con.progress("receiving")
 	seen, err := deadletters.Peek(ctx, q, c.Max, bar.set)
 	bar.end()
 	if errors.Is(err, context.Canceled) {
-		err = errors.New("stopped")
+		err = errStopped
 	}
 	if err != nil && len(seen.Messages) == 0 {
 		return err
 	}
 	p := c.read(q, &seen, cfg.Model, keys)
 	if c.Raw {
-		fmt.Fprintln(con.stderr, con.red("These are raw bodies, with the personal values in them: keep them out of tickets, chats and files."))
+		fmt.Fprintln(con.stderr, con.red("These are raw bodies, with personal values: keep them out of tickets, chats and files."))
 	}
 	if c.JSON {
 		return con.printJSON(p, err)
@@ -139,7 +140,7 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	return err
 }
 
-// read shows the messages through the model's eyes.
+// read describes the messages as the model reads them.
 func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, keys *mask.Keyring) *peeked {
 	p := &peeked{
 		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
@@ -162,7 +163,7 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 		}
 		switch {
 		case out.Model != "" && out.Model != m.Name:
-			out.Unreadable = "the model " + out.Model + " has rejected it: SLUICE_MODEL names another"
+			out.Unreadable = "rejected by the model " + out.Model + ", and SLUICE_MODEL names another"
 		case reader != nil:
 			rows.Reset()
 			if bad := reader.Append(rows, i, 0, &in.Message); !bad.IsZero() {
@@ -202,9 +203,9 @@ func (p *peeked) count(in *sqs.Received) {
 }
 
 func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) error {
-	fmt.Fprintf(con.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d looked at.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
+	fmt.Fprintf(con.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d shown.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
 	if p.Kept > 0 {
-		fmt.Fprintf(con.stderr, "sluice: %d messages could not be given back at once, and are invisible until the queue's visibility ends\n", p.Kept)
+		fmt.Fprintf(con.stderr, "sluice: %d messages could not be returned; they reappear when their visibility timeout expires\n", p.Kept)
 	}
 	if p.Looked == 0 {
 		return nil
@@ -236,7 +237,7 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) err
 		return err
 	}
 	if !masks && !c.Raw {
-		fmt.Fprintln(con.stdout, "\nBodies are not shown: nothing says how to mask. Set SLUICE_MASK_KEYS as the function has it.")
+		fmt.Fprintln(con.stdout, "\nBodies are not shown, because masks are not configured. Set SLUICE_MASK_KEYS as the function has it.")
 	}
 	return nil
 }

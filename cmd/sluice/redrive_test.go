@@ -113,7 +113,7 @@ func TestPeekAtAnotherModel(t *testing.T) {
 	)
 	code, stdout, stderr := run(t, environ, "", "peek", "--json")
 	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, `"model":"orders","bytes":`) || strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "the model orders has rejected it") != 1 {
+	if code != 0 || !strings.Contains(stdout, `"model":"orders","bytes":`) || strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "rejected by the model orders") != 1 {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	code, stdout, stderr = run(t, environ, "", "peek")
@@ -178,12 +178,12 @@ func TestRedrive(t *testing.T) {
 	_, dead, source, environ := deadLetters(t)
 	code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run", "--reason", "refused_by_database", "--reason", "too_many_receives")
 	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, "5 messages at the start, 5 looked at, 2 meant; they would be sent") || len(source.Messages()) != 0 || inFlight(dead) != 0 {
+	if code != 0 || !strings.Contains(stdout, "5 messages at the start, 5 examined, 2 matched; they would be sent") || len(source.Messages()) != 0 || inFlight(dead) != 0 {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	code, stdout, stderr = run(t, environ, "", "redrive", "--reason", "refused_by_database,too_many_receives")
 	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, "2 sent to") || !strings.Contains(stdout, "2 deleted here") || len(source.Messages()) != 2 || len(dead.Messages()) != 3 || inFlight(dead) != 0 {
+	if code != 0 || !strings.Contains(stdout, "2 sent to") || !strings.Contains(stdout, "2 deleted") || len(source.Messages()) != 2 || len(dead.Messages()) != 3 || inFlight(dead) != 0 {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	code, stdout, stderr = run(t, environ, "", "redrive", "--json", "--older-than", "90m", "--newer-than", "150m")
@@ -209,7 +209,7 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 		rejectedMessage(queueCanary+"1", sqs.Note{Reason: message.ReasonNotJSON, Model: "orders"}),
 		rejectedMessage(queueCanary+"2", sqs.Note{Reason: message.ReasonNotJSON}),
 	)
-	const said = "\n1 were rejected by another model than user_logins, and stay; name theirs in SLUICE_MODEL, or take them by --any-source.\n"
+	const said = "\n1 were rejected by another model than user_logins"
 	environ["SLUICE_MASK"] = "nonsense" // of no matter for this
 	for _, args := range [][]string{{"--dry-run"}, nil, nil} {
 		code, stdout, stderr := run(t, environ, "", append([]string{"redrive"}, args...)...)
@@ -225,7 +225,7 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 		t.Errorf("got %d, %s", code, stdout)
 	}
 	environ["SLUICE_MODEL"] = "orders"
-	if code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 meant") {
+	if code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 matched") {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	environ["SLUICE_MODEL"] = "user_logins"
@@ -238,8 +238,7 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 func TestRedriveWithoutAModel(t *testing.T) {
 	_, _, source, environ := deadLetters(t)
 	environ["SLUICE_MODEL"] = "/nosuch/file.yaml"
-	const said = "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model has rejected are not told from the others; `sluice schema` says what is wrong with it\n"
-	if code, stdout, stderr := run(t, environ, "", "redrive"); code != 0 || stderr != said || len(source.Messages()) != 5 {
+	if code, stdout, stderr := run(t, environ, "", "redrive"); code != 0 || !strings.Contains(stderr, "the model of SLUICE_MODEL cannot be read") || len(source.Messages()) != 5 {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	if code, _, stderr := run(t, environ, "", "redrive", "--any-source"); code != 0 || stderr != "" {
@@ -255,7 +254,7 @@ func TestRedriveFails(t *testing.T) {
 		says  string
 	}{
 		{"sending", sqstest.Call{Operation: "SendMessageBatch"}, "not sent: message"},
-		{"deleting", sqstest.Call{Operation: "DeleteMessageBatch"}, "sent, and not deleted: message"},
+		{"deleting", sqstest.Call{Operation: "DeleteMessageBatch"}, "sent but not deleted: message"},
 	} {
 		fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 			if c.Operation == tt.fault.Operation {
@@ -288,7 +287,7 @@ func TestRedriveWithoutAnswers(t *testing.T) {
 	fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Lost: c.Operation == "SendMessageBatch"} })
 	code, stdout, stderr := run(t, environ, "", "redrive")
 	noCanary(t, stdout, stderr)
-	if code != 1 || strings.Count(stderr, "sluice: not known whether it was sent; it may be in both queues: message ") != 20 ||
+	if code != 1 || strings.Count(stderr, "sluice: perhaps sent; it may be in both queues: message ") != 20 ||
 		!strings.Contains(stderr, "not known whether 20 messages were sent") || !strings.Contains(stderr, "45 messages were not sent") {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
@@ -314,7 +313,7 @@ func TestRedriveWhileOthersHoldMessages(t *testing.T) {
 	}
 	dead.Put(held...)
 	code, stdout, stderr := run(t, environ, "", "redrive")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "12 messages at the start, 5 looked at") || !strings.Contains(stdout, "\n7 are in flight: repeat when they are back.\n") || strings.Contains(stdout, "not looked at") {
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "12 messages at the start, 5 examined") || !strings.Contains(stdout, "\n7 are in flight: run it again when they are back.\n") || strings.Contains(stdout, "not examined") {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	code, stdout, _ = run(t, environ, "", "redrive", "--json")

@@ -30,13 +30,13 @@ func (migrateCmd) Run(ctx context.Context, con *console) error {
 	}
 	tables, err := parts.Migrate(ctx)
 	for _, t := range tables {
-		what := "is there already, and is left as it is"
+		what := "exists, and was not changed"
 		if t.Created {
 			what = "created"
 		}
 		fmt.Fprintf(con.stdout, "%s %s\n", t.Name, what)
 		if t.Other != "" {
-			fmt.Fprintf(con.stderr, "sluice: %s is another table, and no row goes there; if it is the one that is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s\n", t.Other, t.Other)
+			fmt.Fprintf(con.stderr, "sluice: %s is another table of that name; no row goes there. To use it, put its schema first in the role's search_path, or name it in the model, as in table: %s\n", t.Other, t.Other)
 		}
 	}
 	return err

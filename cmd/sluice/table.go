@@ -14,7 +14,7 @@ import (
 	"sluice/internal/batch"
 )
 
-// table is a table for people, on standard output.
+// table is a table on standard output, for people.
 type table struct{ w *tablewriter.Table }
 
 func (con *console) table(headings ...string) table {
@@ -43,14 +43,14 @@ func (con *console) table(headings ...string) table {
 func (t table) row(cells ...string) {
 	values := make([]any, len(cells))
 	for i, c := range cells {
-		values[i] = oneLine(c) // values of messages are shown, and a terminal obeys control characters
+		values[i] = oneLine(c) // a terminal obeys the control characters of a message's values
 	}
 	_ = t.w.Append(values...) // strings always fit
 }
 
 func (t table) print() error { return t.w.Render() }
 
-// show spells a value of a batch out.
+// show returns a value of a batch as text.
 func show(kind batch.Kind, v []byte) string {
 	if v == nil {
 		return "NULL"
@@ -71,7 +71,7 @@ func show(kind batch.Kind, v []byte) string {
 	}
 }
 
-// oneLine replaces what a terminal would obey.
+// oneLine replaces the characters that a terminal would obey.
 func oneLine(text string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control) {

@@ -9,7 +9,7 @@ import (
 // version is set by the linker.
 var version string
 
-// buildVersion is the version, without a linker's the one that go build has noted.
+// buildVersion returns the linker's version, else the one that go build recorded.
 func buildVersion() string {
 	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
 		return info.Main.Version

@@ -314,7 +314,7 @@ func (im image) consumeForever(t *testing.T) {
 		}
 	}
 	c.stop(t)
-	if text := c.logs(t); !strings.Contains(text, "Stopped.\n") || !strings.Contains(text, "100 new, 0 were there already") {
+	if text := c.logs(t); !strings.Contains(text, "Stopped.\n") || !strings.Contains(text, "100 new, 0 duplicates") {
 		t.Errorf("no summary in\n%s", text)
 	}
 }
