@@ -113,7 +113,7 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 		return
 	}
 	defer store.Close()
-	*f = append(*f, check.Database(ctx, store, cfg.Model)...)
+	*f = append(*f, check.Database(ctx, store, cfg.Model, parts.Names())...)
 }
 
 func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings) {
@@ -168,9 +168,6 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 }
 
 func (c *checkCmd) print(con *console, f check.Findings) error {
-	for i := range f {
-		f[i].What, f[i].Remedy = con.named(f[i].What), con.named(f[i].Remedy)
-	}
 	if c.JSON {
 		return con.printJSON(map[string]any{
 			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),

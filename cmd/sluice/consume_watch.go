@@ -46,11 +46,11 @@ func (con *console) watchConsumer() *consumerWatch {
 	if level == slog.LevelInfo {
 		level = slog.LevelWarn // the bar shows the rest
 	}
-	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(groups []string, at slog.Attr) slog.Attr {
+	w.log = slog.New(slog.NewTextHandler(aboveBar{w}, &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr {
 		if at.Key == slog.TimeKey {
 			return slog.String(slog.TimeKey, at.Value.Time().Format(time.TimeOnly))
 		}
-		return con.namedAttr(groups, at)
+		return at
 	}}))
 	return w
 }

@@ -41,7 +41,7 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 	h.Observe = func(_ context.Context, r *ingest.Report) { report = r }
 	answer, err := h.Invoke(ctx, event)
 	if err != nil {
-		return con.printJSON(lambdaError{con.named(err.Error()), app.ErrorType(err)}, err)
+		return con.printJSON(lambdaError{err.Error(), app.ErrorType(err)}, err)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", answer)
 	if outage(report) {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"regexp"
 	"strings"
 	"syscall"
 
@@ -115,31 +114,15 @@ func (con *console) end(err error, out *output) int {
 	case err == nil:
 		return exitDone
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(con.stderr, "sluice: %s\n", con.named(err.Error()))
+		fmt.Fprintf(con.stderr, "sluice: %v\n", err)
 	}
 	return exitFailed
 }
-
-// named is a text of ours with the name by which the database's URL was given:
-// most errors know only that there is one, and call it DATABASE_URL.
-func (con *console) named(text string) string {
-	return databaseURL.ReplaceAllLiteralString(text, config.DatabaseVariable(con.environ))
-}
-
-var databaseURL = regexp.MustCompile(`\bDATABASE_URL\b`) // not TEST_DATABASE_URL
 
 // errReported fails a command that has printed why.
 var errReported = errors.New("reported")
 
 // log returns the logger that the environment asks for, on standard error.
 func (con *console) log() *slog.Logger {
-	return slog.New(slog.NewJSONHandler(con.stderr, &slog.HandlerOptions{Level: config.LogLevel(con.environ), ReplaceAttr: con.namedAttr}))
-}
-
-// namedAttr is named for a log's attributes.
-func (con *console) namedAttr(_ []string, at slog.Attr) slog.Attr {
-	if at.Value.Kind() == slog.KindString {
-		at.Value = slog.StringValue(con.named(at.Value.String()))
-	}
-	return at
+	return slog.New(slog.NewJSONHandler(con.stderr, &slog.HandlerOptions{Level: config.LogLevel(con.environ)}))
 }

@@ -138,7 +138,7 @@ func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 // columns compares the columns of one table. which says what each is for.
 func (d *database) columns(name string, have map[string]live, want []model.Column, notNull func(model.Column) bool) {
 	bad := 0
-	remedy := fmt.Sprintf("`sluice schema` prints the columns of the model; ALTER TABLE %s to match, or change the model", name)
+	remedy := fmt.Sprintf("`%s` prints the columns of the model; ALTER TABLE %s to match, or change the model", d.names.Schema, name)
 	known := map[string]bool{}
 	for _, c := range want {
 		known[c.Name] = true

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/model"
 )
 
@@ -36,8 +37,8 @@ type Connector interface {
 }
 
 // Database compares the model with the live database, as the role that connects.
-func Database(ctx context.Context, c Connector, m *model.Model) Findings {
-	d := &database{model: m}
+func Database(ctx context.Context, c Connector, m *model.Model, names fault.Names) Findings {
+	d := &database{model: m, names: names}
 	conn, err := c.Connect(ctx)
 	if err != nil {
 		d.Failure("database", "connect", err)
@@ -66,6 +67,7 @@ func hangUp(ctx context.Context, conn *pgconn.PgConn) {
 type database struct {
 	Findings
 	model *model.Model
+	names fault.Names
 	conn  *pgconn.PgConn
 	role  string // who connects, quoted for SQL
 	// writable is false on a replica, and where transactions are read only.
@@ -146,7 +148,7 @@ func (d *database) server(ctx context.Context) error {
 	}
 	switch {
 	case r[3] == "t":
-		d.Add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in DATABASE_URL", "the server is a replica, and takes no rows")
+		d.Add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in "+d.names.URL, "the server is a replica, and takes no rows")
 	case r[2] == "on":
 		d.Add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row is taken")
 	}
@@ -174,7 +176,7 @@ func (d *database) clocks(ahead, took time.Duration) {
 
 func (d *database) encryption(unverified string) {
 	_, encrypted := d.conn.Conn().(*tls.Conn)
-	const remedy = "use sslmode=verify-full in DATABASE_URL, or name no sslmode"
+	remedy := "use sslmode=verify-full in " + d.names.URL + ", or name no sslmode"
 	switch remote := d.conn.Conn().RemoteAddr(); {
 	case encrypted && unverified != "":
 		d.Add(Warning, "database", "tls", remedy, "%s", unverified)
@@ -185,7 +187,7 @@ func (d *database) encryption(unverified string) {
 	case loopback(remote):
 		d.Add(OK, "database", "tls", "", "the connection is clear text and stays on this machine")
 	default:
-		d.Add(Error, "database", "tls", "remove sslmode from DATABASE_URL, which makes it verify-full, and turn TLS on in the server",
+		d.Add(Error, "database", "tls", "remove sslmode from "+d.names.URL+", which makes it verify-full, and turn TLS on in the server",
 			"rows and password go over the network in clear text")
 	}
 }
@@ -250,7 +252,7 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 		return err
 	}
 	if len(rows) == 0 {
-		d.Add(Error, "table", "table_missing", "`sluice migrate` creates it; `sluice schema` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table",
+		d.Add(Error, "table", "table_missing", fmt.Sprintf("`%s` creates it; `%s` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table", d.names.Migrate, d.names.Schema),
 			"there is no table %s, or the role cannot see its schema", name)
 		return nil
 	}

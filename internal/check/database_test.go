@@ -9,11 +9,14 @@ import (
 	"testing"
 
 	"sluice/internal/check"
+	"sluice/internal/fault"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
 	"sluice/models"
 )
+
+var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"}
 
 // look checks the database of a URL.
 func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
@@ -23,7 +26,7 @@ func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	return check.Database(t.Context(), store, m)
+	return check.Database(t.Context(), store, m, names)
 }
 
 func TestATableAsTheModelMeansIt(t *testing.T) {
@@ -330,7 +333,7 @@ func TestNoTimeForTheDatabase(t *testing.T) {
 	defer store.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if f := check.Database(ctx, store, m); len(f) != 1 || f[0].Severity != check.Error {
+	if f := check.Database(ctx, store, m, names); len(f) != 1 || f[0].Severity != check.Error {
 		t.Errorf("got %+v", f)
 	}
 }
