@@ -311,8 +311,8 @@ func TestRedriveLosesNone(t *testing.T) {
 			return nil
 		}
 	}
-	refused := map[int]sqstest.EntryFault{2: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}}
-	broken := map[int]sqstest.EntryFault{1: {Code: "InternalError", Message: canary}}
+	refused := map[int]sqstest.EntryFault{0: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}}
+	broken := map[int]sqstest.EntryFault{0: {Code: "InternalError", Message: canary}}
 	unlisted := "{}"
 	const neither, standard, both = "neither", "", "both" // the standard queue's name has no suffix
 	for _, tt := range []struct {
@@ -337,7 +337,7 @@ func TestRedriveLosesNone(t *testing.T) {
 		{"answers to sends are lost now and then", nth("SendMessageBatch", &sqstest.Fault{Lost: true}, 1, 3, 5), standard, 30, 30},
 		{"all answers to sends are lost", nth("SendMessageBatch", &sqstest.Fault{Lost: true}), both, 20, 20},
 		{"the answer to a send says nothing", nth("SendMessageBatch", &sqstest.Fault{Answer: &unlisted}, 2), both, 0, 10},
-		{"an entry is not deleted", nth("DeleteMessageBatch", &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: broken[1]}}), both, 10, 0},
+		{"an entry is not deleted", nth("DeleteMessageBatch", &sqstest.Fault{Entries: broken}), both, 10, 0},
 		{"an entry is not deleted at first", nth("DeleteMessageBatch", &sqstest.Fault{Entries: broken}, 1), neither, 0, 0},
 		{"no delete works", nth("DeleteMessageBatch", &sqstest.Fault{Code: "InternalError", Status: 500}), both, 10, 0},
 		{"the answer to a delete is lost", nth("DeleteMessageBatch", &sqstest.Fault{Lost: true}, 1), neither, 0, 0},

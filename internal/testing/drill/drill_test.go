@@ -170,7 +170,7 @@ type deadLetters struct {
 }
 
 // Send implements ingest.DeadLetters.
-func (d deadLetters) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (d deadLetters) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
 	for i, r := range rejected {
 		m := r.Message
 		note, err := json.Marshal(sqs.Note{Reason: r.Rejection.Reason, Field: r.Rejection.Field, Model: d.model, MessageID: m.ID})
@@ -181,8 +181,7 @@ func (d deadLetters) Send(ctx context.Context, rejected []message.Reject) (unsen
 		if m.FIFO {
 			out.GroupID, out.DeduplicationID = m.Group, m.ID
 		}
-		failed, err := d.queue.SendMessageBatch(ctx, []esmsim.SendEntry{{ID: "0", Message: out}})
-		if err != nil || len(failed) > 0 {
+		if _, err := d.queue.SendMessage(out); err != nil {
 			unsent = append(unsent, i)
 		}
 	}
@@ -196,7 +195,7 @@ type backoff struct {
 }
 
 // Return implements ingest.Backoff.
-func (b backoff) Return(ctx context.Context, messages []*message.Message) error {
+func (b backoff) Return(_ context.Context, messages []*message.Message) error {
 	all := make([]sqs.Returned, len(messages))
 	for k, m := range messages {
 		all[k] = sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
@@ -207,7 +206,7 @@ func (b backoff) Return(ctx context.Context, messages []*message.Message) error 
 	delays := sqs.Delays(all, func(receiveCount int) time.Duration { return sqs.Delay(receiveCount, b.rand.Float64) })
 	for k, delay := range delays {
 		whole := (delay + time.Second - 1).Truncate(time.Second)
-		if _, err := b.queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: all[k].ReceiptHandle, Timeout: whole}}); err != nil {
+		if err := b.queue.ChangeVisibility(all[k].ReceiptHandle, whole); err != nil {
 			return err
 		}
 	}

@@ -1,8 +1,6 @@
 package esmsim
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"regexp"
 	"time"
@@ -13,69 +11,72 @@ type Error struct{ Code, Message string }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Op names a batch call that a test can let fail.
-type Op string
-
-// The batch calls.
-const (
-	SendMessageBatch             Op = "SendMessageBatch"
-	ChangeMessageVisibilityBatch Op = "ChangeMessageVisibilityBatch"
-	DeleteMessageBatch           Op = "DeleteMessageBatch"
-)
-
-// Faults make the batch calls of the code under test fail; what the mapping does itself, and Send, does not.
-// Neither function may use the simulation but for its clock.
-type Faults struct {
-	Call  func(op Op) error              // the whole call fails, and nothing is done
-	Entry func(op Op, body string) error // the entry for the message of this body is in the Failed list; an *Error gives the code
-}
-
-// Inject replaces the queue's faults; Inject(Faults{}) mends it.
-func (q *Queue) Inject(f Faults) {
-	q.sim.mu.Lock()
-	defer q.sim.mu.Unlock()
-	q.faults = f
-}
-
-// A SendEntry is a message of SendMessageBatch; in every batch call, ID is the caller's name for the entry.
-type SendEntry struct {
-	ID string
-	Message
-}
-
-// A VisibilityEntry is a message of ChangeMessageVisibilityBatch, to stay invisible for Timeout from now.
-type VisibilityEntry struct {
-	ID, ReceiptHandle string
-	Timeout           time.Duration
-}
-
-// A DeleteEntry is a message of DeleteMessageBatch.
-type DeleteEntry struct{ ID, ReceiptHandle string }
-
-// Failed is an entry that a batch call did not do.
-type Failed struct {
-	ID string
-	Error
-}
-
 // Send is SendMessage of a producer. It returns the message id, and panics on what SQS would refuse, as that is a
-// mistake of the test. The code under test uses SendMessageBatch.
+// mistake of the test.
 func (q *Queue) Send(msg Message) string {
+	id, err := q.SendMessage(msg)
+	if err != nil {
+		panic("esmsim: send to " + q.cfg.Name + ": " + err.Error())
+	}
+	return id
+}
+
+// SendMessage is SendMessage.
+func (q *Queue) SendMessage(msg Message) (id string, err error) {
 	q.sim.mu.Lock()
 	defer q.sim.mu.Unlock()
 	m, err := q.send(msg)
 	if err != nil {
-		panic("esmsim: send to " + q.cfg.Name + ": " + err.Error())
+		return "", err
 	}
-	return m.id
+	return m.id, nil
+}
+
+// Put adds a message past the API, with all that the record says; an empty id and a zero time become new ones.
+func (q *Queue) Put(r Record) {
+	q.sim.mu.Lock()
+	defer q.sim.mu.Unlock()
+	now := q.sim.Elapsed()
+	m := &message{Message: r.Message, id: r.MessageID, sourceARN: r.Source, put: true, sent: now, aged: now, receives: r.Receives, handle: r.Receives, received: now}
+	if m.id == "" {
+		m.id = q.sim.uuid()
+	}
+	if !r.Sent.IsZero() {
+		m.sent = r.Sent.Sub(q.sim.epoch)
+	}
+	var delay time.Duration
+	if !r.VisibleAt.IsZero() {
+		delay = r.VisibleAt.Sub(q.sim.at(now))
+	}
+	q.counts.sent++
+	q.add(m, delay)
+}
+
+// Purge removes all messages.
+func (q *Queue) Purge() {
+	q.sim.mu.Lock()
+	defer q.sim.mu.Unlock()
+	for _, m := range q.log {
+		q.remove(m, Deleted)
+	}
+}
+
+// Counts are how many messages are visible, in flight and delayed.
+func (q *Queue) Counts() (visible, inFlight, delayed int) {
+	q.sim.mu.Lock()
+	defer q.sim.mu.Unlock()
+	return q.counts.waiting - q.inFlight - q.delayed, q.inFlight, q.delayed
 }
 
 // Receive is ReceiveMessage of somebody else than the mapping: it costs each message a receive.
-func (q *Queue) Receive(n int) []Record {
+func (q *Queue) Receive(n int) []Record { return q.ReceiveFor(n, q.cfg.Visibility) }
+
+// ReceiveFor is Receive with a visibility timeout of its own.
+func (q *Queue) ReceiveFor(n int, visibility time.Duration) []Record {
 	q.sim.mu.Lock()
 	defer q.sim.mu.Unlock()
 	var taken []*message
-	q.receive(min(n, maxEntries), func(m *message) bool {
+	q.receive(min(n, maxEntries), visibility, func(m *message) bool {
 		taken = append(taken, m)
 		return true
 	})
@@ -86,108 +87,66 @@ func (q *Queue) Receive(n int) []Record {
 	return records
 }
 
-// SendMessageBatch sends up to 10 messages of together 1 MiB.
-func (q *Queue) SendMessageBatch(ctx context.Context, entries []SendEntry) ([]Failed, error) {
+// Delete is DeleteMessage.
+func (q *Queue) Delete(receiptHandle string) error {
+	q.sim.mu.Lock()
+	defer q.sim.mu.Unlock()
+	m, n, err := q.receivedAs(receiptHandle)
+	if err != nil {
+		return err
+	}
+	return q.delete(m, n)
+}
+
+// ChangeVisibility is ChangeMessageVisibility.
+func (q *Queue) ChangeVisibility(receiptHandle string, d time.Duration) error {
+	q.sim.mu.Lock()
+	defer q.sim.mu.Unlock()
+	m, n, err := q.receivedAs(receiptHandle)
+	if err != nil {
+		return err
+	}
+	return q.changeVisibility(m, n, d)
+}
+
+// CheckBatch tells why SendMessageBatch fails as a whole.
+func (q *Queue) CheckBatch(messages []Message) error {
 	total := 0
-	for _, e := range entries {
-		total += e.size()
+	for _, m := range messages {
+		if err := m.checkForm(q.fifo, q.cfg.DeduplicateByContent); err != nil {
+			return err
+		}
+		total += m.size()
 	}
 	if total > maxMessageBytes {
-		return nil, &Error{"BatchRequestTooLong", fmt.Sprintf("batch requests cannot be longer than %d bytes, you have sent %d", maxMessageBytes, total)}
+		return &Error{"BatchRequestTooLong", fmt.Sprintf("batch requests cannot be longer than %d bytes, you have sent %d", maxMessageBytes, total)}
 	}
-	return batchCall(ctx, q, SendMessageBatch, entries,
-		func(e SendEntry) (id, body string) { return e.ID, e.Body },
-		func(e SendEntry) error { _, err := q.send(e.Message); return err })
-}
-
-// ChangeMessageVisibilityBatch sets how long up to 10 messages stay invisible.
-func (q *Queue) ChangeMessageVisibilityBatch(ctx context.Context, entries []VisibilityEntry) ([]Failed, error) {
-	return batchCall(ctx, q, ChangeMessageVisibilityBatch, entries,
-		func(e VisibilityEntry) (id, body string) { return e.ID, q.bodyOf(e.ReceiptHandle) },
-		func(e VisibilityEntry) error {
-			m, n, err := q.receivedAs(e.ReceiptHandle)
-			if err != nil {
-				return err
-			}
-			return q.changeVisibility(m, n, e.Timeout)
-		})
-}
-
-// DeleteMessageBatch deletes up to 10 messages.
-func (q *Queue) DeleteMessageBatch(ctx context.Context, entries []DeleteEntry) ([]Failed, error) {
-	return batchCall(ctx, q, DeleteMessageBatch, entries,
-		func(e DeleteEntry) (id, body string) { return e.ID, q.bodyOf(e.ReceiptHandle) },
-		func(e DeleteEntry) error {
-			m, n, err := q.receivedAs(e.ReceiptHandle)
-			if err != nil {
-				return err
-			}
-			return q.delete(m, n)
-		})
-}
-
-func (q *Queue) bodyOf(receiptHandle string) string {
-	if m, _, err := q.receivedAs(receiptHandle); err == nil {
-		return m.Body
-	}
-	return ""
+	return nil
 }
 
 const maxEntries = 10
 
 var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
-// batchCall does what the batch calls have in common (API Reference, Errors of SendMessageBatch; SQS Developer Guide,
-// Amazon SQS batch actions: each entry succeeds or fails for itself).
-func batchCall[E any](ctx context.Context, q *Queue, op Op, entries []E, about func(E) (id, body string), do func(E) error) ([]Failed, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	q.sim.mu.Lock()
-	defer q.sim.mu.Unlock()
+// CheckIDs tells why a batch call with entries of these ids fails as a whole.
+//
+// API Reference, Errors of SendMessageBatch.
+func CheckIDs(ids []string) error {
 	switch {
-	case len(entries) == 0:
-		return nil, &Error{"EmptyBatchRequest", "there should be at least one entry in the request"}
-	case len(entries) > maxEntries:
-		return nil, &Error{"TooManyEntriesInBatchRequest", fmt.Sprintf("maximum number of entries per request are %d, you have sent %d", maxEntries, len(entries))}
+	case len(ids) == 0:
+		return &Error{"EmptyBatchRequest", "there should be at least one entry in the request"}
+	case len(ids) > maxEntries:
+		return &Error{"TooManyEntriesInBatchRequest", fmt.Sprintf("maximum number of entries per request are %d, you have sent %d", maxEntries, len(ids))}
 	}
-	seen := make(map[string]bool, len(entries))
-	for _, e := range entries {
-		id, _ := about(e)
+	seen := make(map[string]bool, len(ids))
+	for _, id := range ids {
 		switch {
 		case !entryID.MatchString(id):
-			return nil, &Error{"InvalidBatchEntryId", fmt.Sprintf("id %q is no batch entry id", id)}
+			return &Error{"InvalidBatchEntryId", fmt.Sprintf("id %q is not a batch entry id", id)}
 		case seen[id]:
-			return nil, &Error{"BatchEntryIdsNotDistinct", fmt.Sprintf("id %q repeated", id)}
+			return &Error{"BatchEntryIdsNotDistinct", fmt.Sprintf("id %q repeated", id)}
 		}
 		seen[id] = true
 	}
-	if q.faults.Call != nil {
-		if err := q.faults.Call(op); err != nil {
-			return nil, err
-		}
-	}
-	var failed []Failed
-	for _, e := range entries {
-		id, body := about(e)
-		var err error
-		if q.faults.Entry != nil {
-			err = q.faults.Entry(op, body)
-		}
-		if err == nil {
-			err = do(e)
-		}
-		if err != nil {
-			failed = append(failed, Failed{id, refusal(err)})
-		}
-	}
-	return failed, nil
-}
-
-// refusal is err as an entry of the Failed list shows it.
-func refusal(err error) Error {
-	if refused, ok := errors.AsType[*Error](err); ok {
-		return *refused
-	}
-	return Error{"InternalError", err.Error()}
+	return nil
 }

@@ -1,15 +1,12 @@
 package esmsim_test
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"sluice/internal/testing/esmsim"
 )
@@ -22,15 +19,6 @@ func code(err error) string {
 	return ""
 }
 
-// failures are the codes of a Failed list by entry id.
-func failures(failed []esmsim.Failed) map[string]string {
-	codes := map[string]string{}
-	for _, f := range failed {
-		codes[f.ID] = f.Code
-	}
-	return codes
-}
-
 func attributes(n int) map[string]esmsim.Attribute {
 	all := map[string]esmsim.Attribute{}
 	for _, name := range numbered("k", n) {
@@ -39,7 +27,7 @@ func attributes(n int) map[string]esmsim.Attribute {
 	return all
 }
 
-func TestSendRefusesPerEntry(t *testing.T) {
+func TestSendRefuses(t *testing.T) {
 	t.Parallel()
 	const mib = 1 << 20
 	tests := []struct {
@@ -53,7 +41,7 @@ func TestSendRefusesPerEntry(t *testing.T) {
 		{"eleven attributes", "q", esmsim.Message{Body: "a", Attributes: attributes(11)}, "InvalidParameterValue"},
 		{"no body", "q", esmsim.Message{}, "MissingParameter"},
 		{"1 MiB", "q", esmsim.Message{Body: strings.Repeat("a", mib)}, ""},
-		{"1 MiB with attributes", "q", esmsim.Message{Body: strings.Repeat("a", mib-8), Attributes: attributes(1)}, "BatchRequestTooLong"},
+		{"1 MiB with attributes", "q", esmsim.Message{Body: strings.Repeat("a", mib-8), Attributes: attributes(1)}, "InvalidParameterValue"},
 		{"control character", "q", esmsim.Message{Body: "a\x00"}, "InvalidMessageContents"},
 		{"tab and new lines", "q", esmsim.Message{Body: "a\t\r\n"}, ""},
 		{"not a character", "q", esmsim.Message{Body: "\uffff"}, "InvalidMessageContents"},
@@ -71,10 +59,8 @@ func TestSendRefusesPerEntry(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			queue := esmsim.New(1).Queue(esmsim.QueueConfig{Name: tt.queue})
-			failed, err := queue.SendMessageBatch(t.Context(), []esmsim.SendEntry{{ID: "0", Message: tt.message}})
-			got := code(err) + failures(failed)["0"]
-			if got != tt.want {
-				t.Errorf("code %q (%v, %v), want %q", got, failed, err, tt.want)
+			if _, err := queue.SendMessage(tt.message); code(err) != tt.want {
+				t.Errorf("got %v, want code %q", err, tt.want)
 			}
 			if stored := len(queue.Messages()) == 1; stored != (tt.want == "") {
 				t.Errorf("stored: %v", stored)
@@ -83,58 +69,44 @@ func TestSendRefusesPerEntry(t *testing.T) {
 	}
 }
 
-func TestBatchCallsRefuseAsAWhole(t *testing.T) {
+func TestBatchesAreRefusedAsAWhole(t *testing.T) {
 	t.Parallel()
-	entry := func(id, body string) esmsim.SendEntry {
-		return esmsim.SendEntry{ID: id, Message: esmsim.Message{Body: body}}
-	}
-	var eleven []esmsim.SendEntry
-	for _, id := range numbered("e", 11) {
-		eleven = append(eleven, entry(id, "a"))
-	}
-	half := strings.Repeat("a", 1<<19)
-	tests := []struct {
-		name    string
-		entries []esmsim.SendEntry
-		want    string
+	eleven := numbered("e", 11)
+	for _, tt := range []struct {
+		name string
+		ids  []string
+		want string
 	}{
 		{"none", nil, "EmptyBatchRequest"},
 		{"ten", eleven[:10], ""},
 		{"eleven", eleven, "TooManyEntriesInBatchRequest"},
-		{"1 MiB together", []esmsim.SendEntry{entry("0", half), entry("1", half)}, ""},
-		{"over 1 MiB together", []esmsim.SendEntry{entry("0", half), entry("1", half+"a")}, "BatchRequestTooLong"},
-		{"same id", []esmsim.SendEntry{entry("0", "a"), entry("0", "b")}, "BatchEntryIdsNotDistinct"},
-		{"no id", []esmsim.SendEntry{entry("", "a")}, "InvalidBatchEntryId"},
-		{"odd id", []esmsim.SendEntry{entry("a b", "a")}, "InvalidBatchEntryId"},
-		{"id of 81", []esmsim.SendEntry{entry(strings.Repeat("a", 81), "a")}, "InvalidBatchEntryId"},
-	}
-	for _, tt := range tests {
+		{"same id", []string{"0", "0"}, "BatchEntryIdsNotDistinct"},
+		{"no id", []string{""}, "InvalidBatchEntryId"},
+		{"odd id", []string{"a b"}, "InvalidBatchEntryId"},
+		{"id of 81", []string{strings.Repeat("a", 81)}, "InvalidBatchEntryId"},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			queue := esmsim.New(1).Queue(esmsim.QueueConfig{Name: "q"})
-			failed, err := queue.SendMessageBatch(t.Context(), tt.entries)
-			if code(err) != tt.want || failed != nil {
-				t.Errorf("%v, %v, want code %q", failed, err, tt.want)
-			}
-			want := 0
-			if tt.want == "" {
-				want = len(tt.entries)
-			}
-			if got := len(queue.Messages()); got != want {
-				t.Errorf("%d messages stored, want %d", got, want)
+			if err := esmsim.CheckIDs(tt.ids); code(err) != tt.want {
+				t.Errorf("got %v, want code %q", err, tt.want)
 			}
 		})
 	}
-}
-
-func TestBatchCallsHeedTheContext(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	queue := esmsim.New(1).Queue(esmsim.QueueConfig{Name: "q"})
-	_, err := queue.SendMessageBatch(ctx, []esmsim.SendEntry{{ID: "0", Message: esmsim.Message{Body: "a"}}})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("err = %v, want the context's", err)
+	half := strings.Repeat("a", 1<<19)
+	for _, tt := range []struct{ name, queue, second, want string }{
+		{"1 MiB together", "q", half, ""},
+		{"over 1 MiB together", "q", half + "a", "BatchRequestTooLong"},
+		{"one without a body", "q", "", "MissingParameter"},
+		{"one with a bad character", "q", "\x00", ""}, // costs only itself
+		{"fifo, without groups", "q.fifo", half, "MissingParameter"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			queue := esmsim.New(1).Queue(esmsim.QueueConfig{Name: tt.queue})
+			if err := queue.CheckBatch([]esmsim.Message{{Body: half}, {Body: tt.second}}); code(err) != tt.want {
+				t.Errorf("got %v, want code %q", err, tt.want)
+			}
+		})
 	}
 }
 
@@ -166,9 +138,8 @@ func TestChangeVisibility(t *testing.T) {
 			send(queue, "a")
 			handle := queue.Receive(1)[0].ReceiptHandle
 			sim.Run(tt.at)
-			failed, err := queue.ChangeMessageVisibilityBatch(t.Context(), []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: handle, Timeout: tt.timeout}})
-			if err != nil || failures(failed)["0"] != tt.want {
-				t.Fatalf("%v, %v, want code %q", failed, err, tt.want)
+			if err := queue.ChangeVisibility(handle, tt.timeout); code(err) != tt.want {
+				t.Fatalf("got %v, want code %q", err, tt.want)
 			}
 			if tt.visible > tt.at {
 				sim.Run(tt.visible - time.Millisecond)
@@ -213,14 +184,12 @@ func TestReceiptHandles(t *testing.T) {
 				t.Fatal("receipt handles repeat")
 			}
 			handle := handles[tt.handle]
-			failed, err := queue.ChangeMessageVisibilityBatch(t.Context(), []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: handle, Timeout: time.Hour}})
-			if err != nil || failures(failed)["0"] != tt.change {
-				t.Errorf("change: %v, %v, want code %q", failed, err, tt.change)
+			if err := queue.ChangeVisibility(handle, time.Hour); code(err) != tt.change {
+				t.Errorf("change: %v, want code %q", err, tt.change)
 			}
 			for range 2 { // deleting twice is no error
-				failed, err = queue.DeleteMessageBatch(t.Context(), []esmsim.DeleteEntry{{ID: "0", ReceiptHandle: handle}})
-				if err != nil || failures(failed)["0"] != tt.remove {
-					t.Errorf("delete: %v, %v, want code %q", failed, err, tt.remove)
+				if err := queue.Delete(handle); code(err) != tt.remove {
+					t.Errorf("delete: %v, want code %q", err, tt.remove)
 				}
 			}
 			if gone := len(queue.Messages()) == 0; gone != tt.gone {
@@ -238,58 +207,11 @@ func TestOlderHandleLeavesTheVisibilityAlone(t *testing.T) {
 	older := queue.Receive(1)[0].ReceiptHandle
 	sim.Run(30 * time.Second)
 	queue.Receive(1)
-	failed, err := queue.ChangeMessageVisibilityBatch(t.Context(), []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: older, Timeout: hour}})
-	if err != nil || failed != nil {
-		t.Fatalf("%v, %v", failed, err)
+	if err := queue.ChangeVisibility(older, hour); err != nil {
+		t.Fatal(err)
 	}
 	sim.Run(time.Minute)
 	if got := queue.Messages()[0].State; got != esmsim.Visible {
 		t.Errorf("%v when the visibility of the last receive ends, want visible", got)
-	}
-}
-
-func TestInjectedFaults(t *testing.T) {
-	t.Parallel()
-	down := errors.New("connection refused")
-	throttled := &esmsim.Error{Code: "RequestThrottled", Message: "slow down"}
-	sim := esmsim.New(1)
-	queue := sim.Queue(esmsim.QueueConfig{Name: "q"})
-	sendBoth := func() ([]esmsim.Failed, error) {
-		return queue.SendMessageBatch(t.Context(), []esmsim.SendEntry{
-			{ID: "0", Message: esmsim.Message{Body: "good"}}, {ID: "1", Message: esmsim.Message{Body: "bad"}},
-		})
-	}
-
-	queue.Inject(esmsim.Faults{Call: func(op esmsim.Op) error {
-		if op == esmsim.SendMessageBatch {
-			return down
-		}
-		return nil
-	}})
-	if _, err := sendBoth(); !errors.Is(err, down) {
-		t.Errorf("err = %v, want the injected one", err)
-	}
-	queue.Inject(esmsim.Faults{Entry: func(_ esmsim.Op, body string) error {
-		if body == "bad" {
-			return throttled
-		}
-		return nil
-	}})
-	failed, err := sendBoth()
-	if diff := cmp.Diff(failed, []esmsim.Failed{{ID: "1", Error: *throttled}}); err != nil || diff != "" {
-		t.Errorf("%v, Failed (-got +want):\n%s", err, diff)
-	}
-	if diff := cmp.Diff(bodies(queue.Messages()), []string{"good"}); diff != "" {
-		t.Errorf("stored (-got +want):\n%s", diff)
-	}
-	queue.Inject(esmsim.Faults{Entry: func(esmsim.Op, string) error { return down }})
-	handle := queue.Receive(1)[0].ReceiptHandle
-	failed, err = queue.ChangeMessageVisibilityBatch(t.Context(), []esmsim.VisibilityEntry{{ID: "0", ReceiptHandle: handle, Timeout: time.Hour}})
-	if err != nil || failures(failed)["0"] != "InternalError" {
-		t.Errorf("%v, %v, want an InternalError", failed, err)
-	}
-	queue.Inject(esmsim.Faults{})
-	if failed, err := sendBoth(); err != nil || failed != nil {
-		t.Errorf("%v, %v after the repair", failed, err)
 	}
 }

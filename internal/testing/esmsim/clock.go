@@ -9,27 +9,35 @@ import (
 	"time"
 )
 
-// epoch is where every simulation starts; a round date, so that a time in a failing test says how far the run was.
-var epoch = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
+// newYear is where a simulation starts: a round date, so that a time in a failing test says how far the run was.
+var newYear = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 // Sim is a virtual clock and the queues and mappings that live by it. Times given to it are durations since its start.
 type Sim struct {
-	now atomic.Int64 // since epoch, in ns; atomic, so that Now can be called from anywhere, under the lock too
+	epoch time.Time
+	now   atomic.Int64 // since epoch, in ns; atomic, so that Now can be called from anywhere, under the lock too
 
 	mu     sync.Mutex // guards everything below, and the state of all queues and mappings
 	events events
 	seq    uint64
-	ids    *rand.Rand // apart from luck, so that a changed probability leaves the message ids as they are
+	sent   int        // messages, in all queues
+	ids    *rand.Rand // nil for ids that count; apart from luck, so that a changed probability leaves the message ids as they are
 	luck   *rand.Rand
 }
 
 // New returns a simulation at 2026-01-01T00:00:00Z whose every chance follows from seed.
 func New(seed uint64) *Sim {
-	return &Sim{ids: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2))}
+	return &Sim{epoch: newYear, ids: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2))}
 }
 
+// Since returns a simulation that starts at a time of the wall clock, for a front that has it follow that clock by Run.
+// Nothing in it is left to chance: message ids count.
+func Since(start time.Time) *Sim { return &Sim{epoch: start, luck: rand.New(rand.NewPCG(0, 0))} }
+
 // Now returns the virtual time. It is safe for concurrent use: the clock of the code under test.
-func (s *Sim) Now() time.Time { return epoch.Add(s.Elapsed()) }
+func (s *Sim) Now() time.Time { return s.at(s.Elapsed()) }
+
+func (s *Sim) at(t time.Duration) time.Time { return s.epoch.Add(t) }
 
 // Elapsed returns the virtual time since the start.
 func (s *Sim) Elapsed() time.Duration { return time.Duration(s.now.Load()) }
@@ -104,8 +112,11 @@ func (s *Sim) chance(probability float64) bool {
 	return probability > 0 && s.luck.Float64() < probability
 }
 
-// uuid returns a random (version 4) UUID, the form of the message ids of SQS.
+// uuid returns a message id. Those of SQS are random (version 4) UUIDs.
 func (s *Sim) uuid() string {
+	if s.ids == nil {
+		return fmt.Sprintf("%08x-0000-4000-8000-%012x", s.sent+1, s.sent+1)
+	}
 	hi, lo := s.ids.Uint64()&^0xf000|0x4000, s.ids.Uint64()&^(3<<62)|2<<62
 	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", hi>>32, hi>>16&0xffff, hi&0xffff, lo>>48, lo&(1<<48-1))
 }

@@ -1,5 +1,8 @@
 // Package esmsim simulates Amazon SQS and the Lambda event source mapping for tests: days of traffic, outages and
-// redeliveries on a virtual clock, in seconds, with the real handler (and a real database) behind them.
+// redeliveries on a virtual clock, in seconds, with the real handler and a real database.
+//
+// It has the one simulated queue, with two fronts: the mapping in this package, and internal/testing/sqstest, which
+// speaks HTTP and has the simulation follow the wall clock (Since).
 //
 // A drill reads as a story:
 //
@@ -17,8 +20,8 @@
 // # The way of a message
 //
 //	Send ─> Delayed ─> Visible ──receive──> InFlight ──deleted by the mapping──> Deleted
-//	                      ^  └─received MaxReceives times─> DeadLettered            (DLQ: Moved by a redrive)
-//	                      └───visibility time-out─────┘     and from any state, by age: Expired
+//	                      ^  └─received MaxReceives times─> DeadLettered
+//	                      └───visibility timeout──────┘     and from any state, by age: Expired
 //
 // # Invariants
 //

@@ -47,19 +47,17 @@ func TestDrillOutageOfSixHours(t *testing.T) {
 			queue := sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: 3 * time.Minute, DeadLetter: dlq, MaxReceives: 50})
 			f := newFunction(t, sim)
 			down := false
-			f.answer = func(ctx context.Context, records []record) (string, error) {
+			f.answer = func(_ context.Context, records []record) (string, error) {
 				f.deliveries = nil
 				if !down {
 					return "", nil
 				}
 				if tt.backOff {
-					var entries []esmsim.VisibilityEntry
-					for i, r := range records {
+					for _, r := range records {
 						wait := min(15*time.Minute, 15*time.Second<<min(r.receives()-1, 10))
-						entries = append(entries, esmsim.VisibilityEntry{ID: fmt.Sprint(i), ReceiptHandle: r.ReceiptHandle, Timeout: wait})
-					}
-					if failed, err := queue.ChangeMessageVisibilityBatch(ctx, entries); err != nil || failed != nil {
-						t.Errorf("back-off: %v, %v", failed, err)
+						if err := queue.ChangeVisibility(r.ReceiptHandle, wait); err != nil {
+							t.Errorf("back-off: %v", err)
+						}
 					}
 				}
 				return "", errors.New("database is down")
@@ -93,23 +91,17 @@ func TestDrillEverythingGoesWrong(t *testing.T) {
 	rows := map[string]int{} // stored by message id
 	rejected := map[string]bool{}
 	f := newFunction(t, sim)
-	f.answer = func(ctx context.Context, records []record) (string, error) {
+	f.answer = func(_ context.Context, records []record) (string, error) {
 		f.deliveries = nil
-		var reject []esmsim.SendEntry
-		for i, r := range records {
+		for _, r := range records {
 			switch {
 			case r.Body != "poison":
 				rows[r.MessageID] = 1
 			case !rejected[r.MessageID]:
 				rejected[r.MessageID] = true
-				reject = append(reject, esmsim.SendEntry{ID: fmt.Sprint(i), Message: esmsim.Message{Body: r.Body, Attributes: map[string]esmsim.Attribute{
+				dlq.Send(esmsim.Message{Body: r.Body, Attributes: map[string]esmsim.Attribute{
 					"reason": {DataType: "String", StringValue: r.MessageID + " at " + sim.Now().String()},
-				}}})
-			}
-		}
-		if len(reject) > 0 {
-			if failed, err := dlq.SendMessageBatch(ctx, reject); err != nil || failed != nil {
-				t.Errorf("reject: %v, %v", failed, err)
+				}})
 			}
 		}
 		return "", nil

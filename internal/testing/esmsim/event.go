@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // appendRecord renders m as the next receive of it shows it.
@@ -25,21 +24,19 @@ func (q *Queue) appendRecord(b []byte, m *message) []byte {
 	b = append(b, `{"messageId":"`...)
 	b = append(b, m.id...)
 	b = append(b, `","receiptHandle":"`...)
-	b = q.appendHandle(b, m, m.handle+1)
+	b = appendHandle(b, m, m.handle+1)
 	b = append(b, `","attributes":{"ApproximateReceiveCount":"`...)
 	b = strconv.AppendInt(b, int64(m.receives+1), 10)
 	b = append(b, `","SentTimestamp":"`...)
-	b = strconv.AppendInt(b, millis(m.sent), 10)
+	b = strconv.AppendInt(b, q.sim.at(m.sent).UnixMilli(), 10)
 	b = append(b, `","SenderId":"AIDAIENQZJOLO23YVJ4VO","ApproximateFirstReceiveTimestamp":"`...)
-	b = strconv.AppendInt(b, millis(first), 10)
+	b = strconv.AppendInt(b, q.sim.at(first).UnixMilli(), 10)
 	b = append(b, '"')
 	b = append(b, m.rendered...)
 	b = append(b, `,"eventSource":"aws:sqs","eventSourceARN":"`...)
 	b = append(b, q.ARN()...)
 	return append(b, `","awsRegion":"`+region+`"}`...)
 }
-
-func millis(t time.Duration) int64 { return epoch.Add(t).UnixMilli() }
 
 // renderFixed is the rest of the attributes, and what follows them.
 func renderFixed(m *message) []byte {
@@ -52,9 +49,7 @@ func renderFixed(m *message) []byte {
 	system("MessageGroupId", m.GroupID)
 	system("MessageDeduplicationId", m.DeduplicationID)
 	system("SequenceNumber", m.sequence)
-	if m.source != nil {
-		system("DeadLetterQueueSourceArn", m.source.ARN())
-	}
+	system("DeadLetterQueueSourceArn", m.sourceARN)
 	type attribute struct {
 		StringValue      *string  `json:"stringValue,omitempty"`
 		BinaryValue      []byte   `json:"binaryValue,omitempty"` // base64

@@ -57,12 +57,10 @@ func TestFIFOGroupWaitsForItsLongestVisibility(t *testing.T) {
 	queue := sim.Queue(esmsim.QueueConfig{Name: "q.fifo"})
 	send(queue, "1", "2")
 	received := queue.Receive(10)
-	_, err := queue.ChangeMessageVisibilityBatch(t.Context(), []esmsim.VisibilityEntry{
-		{ID: "1", ReceiptHandle: received[0].ReceiptHandle, Timeout: time.Minute},
-		{ID: "2", ReceiptHandle: received[1].ReceiptHandle, Timeout: 10 * time.Minute},
-	})
-	if err != nil {
-		t.Fatal(err)
+	for i, d := range []time.Duration{time.Minute, 10 * time.Minute} {
+		if err := queue.ChangeVisibility(received[i].ReceiptHandle, d); err != nil {
+			t.Fatal(err)
+		}
 	}
 	sim.Run(10*time.Minute - time.Second)
 	if got := bodies(queue.Receive(10)); got != nil {
@@ -159,9 +157,8 @@ func TestFIFOReceiptHandleExpiresWithTheVisibility(t *testing.T) {
 			send(queue, "a")
 			handle := queue.Receive(1)[0].ReceiptHandle
 			sim.Run(time.Minute)
-			failed, err := queue.DeleteMessageBatch(t.Context(), []esmsim.DeleteEntry{{ID: "0", ReceiptHandle: handle}})
-			if err != nil || (failed == nil) != tt.deleted {
-				t.Errorf("delete: %v, %v", failed, err)
+			if err := queue.Delete(handle); (err == nil) != tt.deleted {
+				t.Errorf("delete: %v", err)
 			}
 			if got := len(queue.Messages()) == 0; got != tt.deleted {
 				t.Errorf("deleted: %v, want %v", got, tt.deleted)

@@ -167,7 +167,7 @@ func (m *Mapping) gather() *batch {
 		}
 		b = &batch{event: append(make([]byte, 0, m.size), eventHead...), flush: now + m.cfg.Window, expires: now + m.queue.cfg.Visibility}
 	}
-	m.queue.receive(m.cfg.BatchSize-len(b.ids), func(msg *message) bool { return b.add(m.queue, msg) })
+	m.queue.receive(m.cfg.BatchSize-len(b.ids), m.queue.cfg.Visibility, func(msg *message) bool { return b.add(m.queue, msg) })
 	if len(b.ids) == 0 {
 		return nil
 	}

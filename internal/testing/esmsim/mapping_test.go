@@ -209,9 +209,8 @@ func TestMappingHandlerChangesVisibility(t *testing.T) {
 				var group sync.WaitGroup
 				for _, r := range records {
 					group.Go(func() {
-						entry := esmsim.VisibilityEntry{ID: "0", ReceiptHandle: r.ReceiptHandle, Timeout: tt.timeout}
-						if failed, err := queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{entry}); err != nil || failed != nil {
-							t.Errorf("%v, %v", failed, err)
+						if err := queue.ChangeVisibility(r.ReceiptHandle, tt.timeout); err != nil {
+							t.Error(err)
 						}
 					})
 				}
@@ -240,9 +239,8 @@ func TestMappingAnswerAfterTheVisibility(t *testing.T) {
 			f.answer = func(ctx context.Context, records []record) (string, error) {
 				if len(f.deliveries) == 1 {
 					esmsim.Spend(ctx, 2*time.Second)
-					entry := esmsim.VisibilityEntry{ID: "0", ReceiptHandle: records[0].ReceiptHandle, Timeout: time.Second}
-					if failed, err := queue.ChangeMessageVisibilityBatch(ctx, []esmsim.VisibilityEntry{entry}); err != nil || failed != nil {
-						t.Errorf("%v, %v", failed, err)
+					if err := queue.ChangeVisibility(records[0].ReceiptHandle, time.Second); err != nil {
+						t.Error(err)
 					}
 					return "", nil
 				}

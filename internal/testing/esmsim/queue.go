@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	arnPrefix     = "arn:aws:sqs:" + region + ":123456789012:"
+	account       = "123456789012"
 	region        = "eu-west-1"
 	maxVisibility = 12 * time.Hour
 	// SQS Developer Guide, Amazon SQS standard queue quotas and FIFO queue quotas: 120,000 messages in flight; a long
@@ -25,12 +25,14 @@ const (
 // QueueConfig are a queue's attributes, and what goes wrong on it.
 type QueueConfig struct {
 	Name                 string        // ending in .fifo makes it a FIFO queue
-	Visibility           time.Duration // up to 12 h; zero means 30 s
+	Account              string        // zero means 123456789012
+	Visibility           time.Duration // up to 12 h; zero means 30 s, and less than a millisecond that nothing is hidden
 	Retention            time.Duration // 1 min to 14 d; zero means 4 d
 	Delay                time.Duration // up to 15 min
 	DeadLetter           *Queue        // of the redrive policy, same type and simulation; nil means none
 	MaxReceives          int           // maxReceiveCount, 1 to 1,000, with DeadLetter
 	DeduplicateByContent bool          // FIFO queues only
+	MaxBytes             int           // of a message; zero means 1 MiB
 
 	// At-least-once delivery and best-effort ordering of standard queues (SQS Developer Guide, Amazon SQS standard
 	// queues): probabilities, 0 to 1, that a received message is handed out a second time, half the time within the
@@ -67,17 +69,15 @@ type Queue struct {
 	cfg      QueueConfig
 	fifo     bool
 	mappings []*Mapping
-	faults   Faults
 
-	byID     map[string]*message
+	byNumber map[int]*message
 	log      []*message          // all there ever were, in order of arrival
 	groups   map[string]*lane    // FIFO
 	recent   map[string]*message // FIFO: by deduplication id
 	ready    []*lane             // from head on: what may be received next
 	head     int
 	inFlight int
-	isDLQ    bool
-	move     *MoveTask
+	delayed  int
 	counts   counts
 }
 
@@ -92,17 +92,20 @@ func (s *Sim) Queue(c QueueConfig) *Queue {
 	if c.Retention == 0 {
 		c.Retention = 4 * 24 * time.Hour
 	}
-	if c.DeadLetter != nil {
-		c.DeadLetter.isDLQ = true
+	if c.Account == "" {
+		c.Account = account
+	}
+	if c.MaxBytes == 0 {
+		c.MaxBytes = maxMessageBytes
 	}
 	return &Queue{
 		sim: s, cfg: c, fifo: strings.HasSuffix(c.Name, ".fifo"),
-		byID: map[string]*message{}, groups: map[string]*lane{}, recent: map[string]*message{},
+		byNumber: map[int]*message{}, groups: map[string]*lane{}, recent: map[string]*message{},
 	}
 }
 
 // ARN is the queue's name as eventSourceARN shows it.
-func (q *Queue) ARN() string { return arnPrefix + q.cfg.Name }
+func (q *Queue) ARN() string { return "arn:aws:sqs:" + region + ":" + q.cfg.Account + ":" + q.cfg.Name }
 
 // All yields every message that was ever in the queue, in order of arrival.
 func (q *Queue) All() iter.Seq[Record] {
@@ -131,13 +134,12 @@ func (q *Queue) Messages() []Record {
 
 // Find returns a message that is or was in the queue.
 func (q *Queue) Find(messageID string) (Record, bool) {
-	q.sim.mu.Lock()
-	m, ok := q.byID[messageID]
-	q.sim.mu.Unlock()
-	if !ok {
-		return Record{}, false
+	for r := range q.All() {
+		if r.MessageID == messageID {
+			return r, true
+		}
 	}
-	return q.view(m), true
+	return Record{}, false
 }
 
 func (q *Queue) view(m *message) Record {
@@ -149,42 +151,59 @@ func (q *Queue) view(m *message) Record {
 // From here on, the caller holds the lock.
 
 func (q *Queue) record(m *message) Record {
-	r := Record{Message: m.Message, MessageID: m.id, Sent: epoch.Add(m.sent), State: m.state, Receives: m.receives}
+	s := q.sim
+	r := Record{Message: m.Message, MessageID: m.id, Source: m.sourceARN, Sequence: m.sequence, Sent: s.at(m.sent), State: m.state, Receives: m.receives}
 	if m.handle > 0 {
-		r.ReceiptHandle = string(q.appendHandle(nil, m, m.handle))
+		r.ReceiptHandle = string(appendHandle(nil, m, m.handle))
 	}
-	if m.source != nil {
-		r.Source = m.source.ARN()
+	if m.receives > 0 {
+		r.FirstReceived = s.at(m.firstReceived)
+	}
+	if m.hiddenUntil > 0 {
+		r.VisibleAt = s.at(m.hiddenUntil)
 	}
 	if m.gone() {
-		r.Ended = epoch.Add(m.ended)
+		r.Ended = s.at(m.ended)
 	}
 	return r
 }
 
 // send accepts a message of a producer.
 func (q *Queue) send(msg Message) (*message, error) {
-	if err := msg.check(q.fifo, q.cfg.DeduplicateByContent); err != nil {
+	if err := msg.checkForm(q.fifo, q.cfg.DeduplicateByContent); err != nil {
+		return nil, err
+	}
+	if err := msg.checkContent(q.fifo, q.cfg.MaxBytes); err != nil {
 		return nil, err
 	}
 	if q.fifo && msg.DeduplicationID == "" {
 		msg.DeduplicationID = fmt.Sprintf("%x", sha256.Sum256([]byte(msg.Body)))
 	}
 	q.counts.sent++
-	return q.add(&message{Message: msg, id: q.sim.uuid(), sent: q.sim.Elapsed()}), nil
+	return q.add(&message{Message: msg, id: q.sim.uuid(), sent: q.sim.Elapsed()}, q.delayOf(msg)), nil
+}
+
+func (q *Queue) delayOf(msg Message) time.Duration {
+	if msg.Delay > 0 {
+		return msg.Delay
+	}
+	return q.cfg.Delay
 }
 
 // add puts a message that is new here into its lane and starts its clocks.
-func (q *Queue) add(m *message) *message {
+func (q *Queue) add(m *message, delay time.Duration) *message {
 	s := q.sim
+	m.aged = max(m.aged, m.sent)
 	if q.fifo {
-		// Acknowledged, with the id of the first, but not delivered.
-		if first := q.recent[m.DeduplicationID]; first != nil {
-			q.counts.deduplicated++
-			return first
+		if !m.put {
+			// Acknowledged, with the id of the first, but not delivered.
+			if first := q.recent[m.DeduplicationID]; first != nil {
+				q.counts.deduplicated++
+				return first
+			}
+			q.recent[m.DeduplicationID] = m
+			s.schedule(s.Elapsed()+deduplicationInterval, func() { delete(q.recent, m.DeduplicationID) })
 		}
-		q.recent[m.DeduplicationID] = m
-		s.schedule(s.Elapsed()+deduplicationInterval, func() { delete(q.recent, m.DeduplicationID) })
 		m.sequence = fmt.Sprintf("188%017d", len(q.log)*256)
 		if m.lane = q.groups[m.GroupID]; m.lane == nil {
 			m.lane = &lane{group: m.GroupID}
@@ -194,22 +213,33 @@ func (q *Queue) add(m *message) *message {
 		m.lane = &lane{}
 	}
 	m.lane.messages = append(m.lane.messages, m)
-	q.byID[m.id] = m
+	s.sent++
+	m.number = s.sent
+	q.byNumber[m.number] = m
 	q.log = append(q.log, m)
 	q.counts.arrived()
 	// SQS Developer Guide, Setting-up dead-letter queue retention: the age counts from SentTimestamp, which survives the
 	// move to a dead-letter queue on standard queues and starts again on FIFO ones.
-	s.schedule(m.sent+q.cfg.Retention, func() { q.remove(m, Expired) })
-	delay := q.cfg.Delay
-	if m.Delay > 0 {
-		delay = m.Delay
+	s.schedule(m.aged+q.cfg.Retention, func() { q.remove(m, Expired) })
+	switch {
+	case delay <= 0:
+		q.show(m)
+	case m.receives == 0:
+		m.state = Delayed
+		q.delayed++
+		q.hide(m, delay)
+	default:
+		q.fly(m, delay)
 	}
-	if m.source != nil {
-		delay = 0
-	}
-	m.state = Delayed
-	q.hide(m, delay)
 	return m
+}
+
+// fly puts m into flight.
+func (q *Queue) fly(m *message, visibility time.Duration) {
+	m.state = InFlight
+	q.inFlight++
+	m.lane.inFlight++
+	q.hide(m, visibility)
 }
 
 // hide makes m visible after d. Of several such clocks of one message only the last one set counts.
@@ -232,8 +262,11 @@ func (q *Queue) show(m *message) {
 	q.offer(m.lane)
 }
 
-// land takes m out of flight, if it was.
+// land takes m out of flight, if it was, or out of its delay.
 func (q *Queue) land(m *message) {
+	if m.state == Delayed && m.hiddenUntil > 0 {
+		q.delayed--
+	}
 	if m.state == InFlight {
 		q.inFlight--
 		m.lane.inFlight--
@@ -303,7 +336,7 @@ func (q *Queue) skip() {
 
 // receive hands out up to n visible messages, as long as take wants the one that is next. As many as possible are of
 // one message group (SQS Developer Guide, FIFO queue delivery logic).
-func (q *Queue) receive(n int, take func(*message) bool) {
+func (q *Queue) receive(n int, visibility time.Duration, take func(*message) bool) {
 	for l := q.next(); l != nil; l = q.next() {
 		for _, m := range l.messages {
 			if m.gone() {
@@ -322,14 +355,14 @@ func (q *Queue) receive(n int, take func(*message) bool) {
 			if !take(m) {
 				return
 			}
-			q.deliver(m)
+			q.deliver(m, visibility)
 			n--
 		}
 	}
 }
 
 // deliver counts a receive and starts the visibility time-out (SQS Developer Guide, Amazon SQS visibility timeout).
-func (q *Queue) deliver(m *message) {
+func (q *Queue) deliver(m *message, visibility time.Duration) {
 	m.received = q.sim.Elapsed()
 	if m.receives == 0 {
 		m.firstReceived = m.received
@@ -338,17 +371,13 @@ func (q *Queue) deliver(m *message) {
 	m.handle++
 	q.counts.received++
 	q.counts.maxReceives = max(q.counts.maxReceives, m.handle)
-	visibility := q.cfg.Visibility
 	if q.sim.chance(q.cfg.Duplicates) {
 		if q.sim.luck.IntN(2) == 0 {
 			return // still visible, and next in this very receive
 		}
 		visibility = time.Millisecond // for another poller, while the first has it
 	}
-	m.state = InFlight
-	q.inFlight++
-	m.lane.inFlight++
-	q.hide(m, visibility)
+	q.fly(m, visibility)
 }
 
 // exhausted tells whether one more receive would exceed maxReceiveCount.
@@ -364,27 +393,28 @@ func (q *Queue) exhausted(m *message) bool {
 // (SQS Developer Guide, Setting-up dead-letter queue retention; Configure a dead-letter queue redrive).
 func (q *Queue) deadLetter(m *message) {
 	q.remove(m, DeadLettered)
-	moved := &message{Message: m.Message, id: m.id, source: q, sent: m.sent, receives: m.receives, firstReceived: m.firstReceived}
+	moved := &message{Message: m.Message, id: m.id, sourceARN: q.ARN(), sent: m.sent, receives: m.receives, firstReceived: m.firstReceived}
 	if q.fifo {
 		moved.sent, moved.DeduplicationID = q.sim.Elapsed(), m.id
 	}
-	q.cfg.DeadLetter.add(moved)
+	q.cfg.DeadLetter.add(moved, 0)
 }
 
 // appendHandle renders the receipt handle of m's nth receive.
-func (q *Queue) appendHandle(b []byte, m *message, n int) []byte {
-	b = append(b, "AQEB:"+q.cfg.Name+":"...)
-	b = append(append(b, m.id...), ':')
+func appendHandle(b []byte, m *message, n int) []byte {
+	b = append(strconv.AppendInt(append(b, "handle-"...), int64(m.number), 10), '-')
 	return strconv.AppendInt(b, int64(n), 10)
 }
 
 // receivedAs reads a receipt handle: of the nth receive of m.
 func (q *Queue) receivedAs(handle string) (m *message, n int, err error) {
-	if parts := strings.Split(handle, ":"); len(parts) == 4 && parts[0] == "AQEB" && parts[1] == q.cfg.Name {
-		m = q.byID[parts[2]]
-		n, err = strconv.Atoi(parts[3])
+	rest, ok := strings.CutPrefix(handle, "handle-")
+	first, last, _ := strings.Cut(rest, "-")
+	number, _ := strconv.Atoi(first)
+	if m = q.byNumber[number]; ok && m != nil {
+		n, _ = strconv.Atoi(last)
 	}
-	if m == nil || err != nil || n < 1 || n > m.handle {
+	if n < 1 || n > m.handle {
 		return nil, 0, &Error{"ReceiptHandleIsInvalid", "the input receipt handle is not a valid receipt handle"}
 	}
 	return m, n, nil

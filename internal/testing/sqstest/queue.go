@@ -5,32 +5,27 @@ import (
 	"crypto/md5" //nolint:gosec // SQS's checksum
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"maps"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/internal/testing/esmsim"
 )
 
-// The limits of SQS.
-const (
-	maxEntries    = 10
-	maxBytes      = 1 << 20
-	maxAttributes = 10
-	deduplication = 5 * time.Minute
-	maxVisibility = 12 * 60 * 60
-)
+// maxEntries is how many messages one receive can ask for.
+const maxEntries = 10
 
 // Queue is one queue.
 type Queue struct {
 	Name, URL, ARN string
 
 	server     *Server
+	core       *esmsim.Queue
 	attributes map[string]string
-	messages   []*Message
-	seen       map[string]time.Time // deduplication ids
 }
 
 // Attribute is a message attribute.
@@ -50,72 +45,118 @@ type Message struct {
 	// delayed until then.
 	VisibleAt time.Time
 	SourceARN string
-
-	firstReceived time.Time
-	handle        string
-	sequence      int
 }
 
 // Queue makes a queue; a name that ends in .fifo makes a FIFO queue. The
 // attributes are SQS's, such as VisibilityTimeout and RedrivePolicy.
 func (s *Server) Queue(name string, attributes map[string]string) *Queue {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	q := &Queue{
-		Name: name, URL: s.URL + "/" + Account + "/" + name, ARN: "arn:aws:sqs:" + Region + ":" + Account + ":" + name,
-		server: s, seen: map[string]time.Time{},
+		Name: name, URL: s.URL + "/" + Account + "/" + name, server: s,
 		attributes: map[string]string{
-			"VisibilityTimeout": "30", "MessageRetentionPeriod": "345600", "MaximumMessageSize": strconv.Itoa(maxBytes), "DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0",
+			"VisibilityTimeout": "30", "MessageRetentionPeriod": "345600", "MaximumMessageSize": "1048576", "DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0",
 		},
 	}
 	maps.Copy(q.attributes, attributes)
+	q.core = s.sim.Queue(q.config())
+	q.ARN = q.core.ARN()
 	q.attributes["QueueArn"] = q.ARN
-	if q.fifo() {
+	if strings.HasSuffix(name, ".fifo") {
 		q.attributes["FifoQueue"] = "true"
 	}
 	s.queues[name] = q
 	return q
 }
 
+// config reads the attributes. A redrive policy counts if the simulation takes
+// it: a test may have one that only has to be read.
+func (q *Queue) config() esmsim.QueueConfig {
+	number := func(name string) int {
+		n, _ := strconv.Atoi(q.attributes[name])
+		return n
+	}
+	seconds := func(name string) time.Duration { return time.Duration(number(name)) * time.Second }
+	c := esmsim.QueueConfig{
+		Name: q.Name, Account: Account, Delay: seconds("DelaySeconds"), Retention: seconds("MessageRetentionPeriod"), MaxBytes: number("MaximumMessageSize"),
+		Visibility: max(seconds("VisibilityTimeout"), time.Nanosecond), DeduplicateByContent: q.attributes["ContentBasedDeduplication"] == "true",
+	}
+	var policy struct {
+		DeadLetterTargetArn string
+		MaxReceiveCount     json.Number
+	}
+	if json.Unmarshal([]byte(q.attributes["RedrivePolicy"]), &policy) != nil {
+		return c
+	}
+	dead := q.server.queues[policy.DeadLetterTargetArn[strings.LastIndexByte(policy.DeadLetterTargetArn, ':')+1:]]
+	limit, err := strconv.Atoi(policy.MaxReceiveCount.String())
+	if dead == nil || err != nil {
+		return c
+	}
+	with := c
+	if with.DeadLetter, with.MaxReceives = dead.core, limit; with.Check() != nil {
+		return c
+	}
+	return with
+}
+
 // Messages are the queue's messages, visible or not, in the order they came.
 func (q *Queue) Messages() []Message {
-	q.server.mu.Lock()
-	defer q.server.mu.Unlock()
+	defer q.server.lock()()
 	var all []Message
-	for _, m := range q.messages {
-		all = append(all, *m)
+	for _, r := range q.core.Messages() {
+		all = append(all, Message{
+			ID: r.MessageID, Body: r.Body, Group: r.GroupID, DeduplicationID: r.DeduplicationID, Attributes: fromCore(r.Attributes),
+			Sent: r.Sent, Receives: r.Receives, VisibleAt: r.VisibleAt, SourceARN: r.Source,
+		})
 	}
 	return all
 }
 
 // Clear takes all messages away.
 func (q *Queue) Clear() {
-	q.server.mu.Lock()
-	defer q.server.mu.Unlock()
-	q.messages = nil
+	defer q.server.lock()()
+	q.core.Purge()
 }
 
 // Put sends messages past the API.
 func (q *Queue) Put(messages ...Message) {
-	q.server.mu.Lock()
-	defer q.server.mu.Unlock()
+	defer q.server.lock()()
 	for _, m := range messages {
-		q.put(&m)
+		q.core.Put(esmsim.Record{
+			Message:   esmsim.Message{Body: m.Body, GroupID: m.Group, DeduplicationID: m.DeduplicationID, Attributes: toCore(m.Attributes)},
+			MessageID: m.ID, Source: m.SourceARN, Sent: m.Sent, VisibleAt: m.VisibleAt, Receives: m.Receives,
+		})
 	}
 }
 
-func (q *Queue) fifo() bool { return strings.HasSuffix(q.Name, ".fifo") }
+func toCore(attributes map[string]Attribute) map[string]esmsim.Attribute {
+	if attributes == nil {
+		return nil
+	}
+	all := make(map[string]esmsim.Attribute, len(attributes))
+	for name, a := range attributes {
+		one := esmsim.Attribute{DataType: a.DataType, BinaryValue: a.BinaryValue}
+		if a.StringValue != nil {
+			one.StringValue = *a.StringValue
+		}
+		all[name] = one
+	}
+	return all
+}
 
-func (q *Queue) put(m *Message) {
-	q.server.next++
-	m.sequence = q.server.next
-	if m.ID == "" {
-		m.ID = fmt.Sprintf("%08x-0000-4000-8000-%012x", m.sequence, m.sequence)
+func fromCore(attributes map[string]esmsim.Attribute) map[string]Attribute {
+	if attributes == nil {
+		return nil
 	}
-	if m.Sent.IsZero() {
-		m.Sent = time.Now()
+	all := make(map[string]Attribute, len(attributes))
+	for name, a := range attributes {
+		one := Attribute{DataType: a.DataType, BinaryValue: a.BinaryValue}
+		if a.StringValue != "" {
+			one.StringValue = &a.StringValue
+		}
+		all[name] = one
 	}
-	q.messages = append(q.messages, m)
+	return all
 }
 
 type input struct {
@@ -135,8 +176,8 @@ type entry struct {
 	Id                     string //nolint:revive // SQS's name
 	MessageBody            string
 	MessageAttributes      map[string]Attribute
-	MessageGroupId         *string //nolint:revive // SQS's name
-	MessageDeduplicationId *string //nolint:revive // SQS's name
+	MessageGroupId         string //nolint:revive // SQS's name
+	MessageDeduplicationId string //nolint:revive // SQS's name
 	ReceiptHandle          string
 	VisibilityTimeout      int
 }
@@ -145,8 +186,7 @@ func (s *Server) perform(ctx context.Context, operation string, in *input, fault
 	if operation == "ReceiveMessage" {
 		return s.poll(ctx, in)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.lock()()
 	name := path.Base(in.QueueUrl)
 	if operation == "GetQueueUrl" {
 		name = in.QueueName
@@ -161,14 +201,15 @@ func (s *Server) perform(ctx context.Context, operation string, in *input, fault
 	case "GetQueueAttributes":
 		return map[string]any{"Attributes": q.describe(in.AttributeNames)}, nil
 	case "SendMessageBatch":
-		if failure := q.refuse(in.Entries); failure != nil {
-			return nil, failure
-		}
-		return batch(in.Entries, faults, q.send)
+		return q.send(in.Entries, faults)
 	case "DeleteMessageBatch":
-		return batch(in.Entries, faults, q.remove)
+		return batch(in.Entries, faults, func(_ int, e entry) (map[string]string, error) {
+			return map[string]string{}, q.core.Delete(e.ReceiptHandle)
+		})
 	case "ChangeMessageVisibilityBatch":
-		return batch(in.Entries, faults, q.changeVisibility)
+		return batch(in.Entries, faults, func(_ int, e entry) (map[string]string, error) {
+			return map[string]string{}, q.core.ChangeVisibility(e.ReceiptHandle, time.Duration(e.VisibilityTimeout)*time.Second)
+		})
 	default:
 		return nil, &apiError{code: "UnknownOperationException", message: "sqstest does not have " + operation}
 	}
@@ -181,113 +222,65 @@ func (s *Server) find(name string) (*Queue, *apiError) {
 	return nil, &apiError{code: "QueueDoesNotExist", message: "The specified queue does not exist.", query: "AWS.SimpleQueueService.NonExistentQueue"}
 }
 
+// failed is a call that the simulation refuses as a whole.
+func failed(err error) *apiError {
+	refused, ok := errors.AsType[*esmsim.Error](err)
+	if !ok {
+		return &apiError{code: "InternalError", message: err.Error()}
+	}
+	failure := &apiError{code: refused.Code, message: refused.Message}
+	switch refused.Code {
+	case "InvalidParameterValue":
+		failure.query = refused.Code
+	case "MissingParameter":
+	default:
+		failure.query = "AWS.SimpleQueueService." + refused.Code
+	}
+	return failure
+}
+
 // batch does what the batch calls have in common.
-func batch(entries []entry, faults map[int]EntryFault, do func(entry) (map[string]string, *EntryFault)) (any, *apiError) {
-	switch {
-	case len(entries) == 0:
-		return nil, &apiError{code: "EmptyBatchRequest", message: "no entries", query: "AWS.SimpleQueueService.EmptyBatchRequest"}
-	case len(entries) > maxEntries:
-		return nil, &apiError{code: "TooManyEntriesInBatchRequest", message: "more than 10 entries", query: "AWS.SimpleQueueService.TooManyEntriesInBatchRequest"}
+func batch(entries []entry, faults map[int]EntryFault, do func(k int, e entry) (map[string]string, error)) (any, *apiError) {
+	ids := make([]string, len(entries))
+	for k, e := range entries {
+		ids[k] = e.Id
 	}
-	names := map[string]bool{}
-	for _, e := range entries {
-		if names[e.Id] {
-			return nil, &apiError{code: "BatchEntryIdsNotDistinct", message: "Id " + e.Id + " repeated.", query: "AWS.SimpleQueueService.BatchEntryIdsNotDistinct"}
-		}
-		names[e.Id] = true
+	if err := esmsim.CheckIDs(ids); err != nil {
+		return nil, failed(err)
 	}
-	successful, failed := []map[string]string{}, []map[string]any{}
+	successful, refused := []map[string]string{}, []map[string]any{}
 	for k, e := range entries {
 		var done map[string]string
-		fault, refused := faults[k]
-		if !refused {
-			var failure *EntryFault
-			if done, failure = do(e); failure != nil {
-				fault, refused = *failure, true
+		fault, faulty := faults[k]
+		if !faulty {
+			var err error
+			if done, err = do(k, e); err != nil {
+				failure := failed(err)
+				fault, faulty = EntryFault{failure.code, failure.message, true}, true
 			}
 		}
-		if refused {
-			failed = append(failed, map[string]any{"Id": e.Id, "Code": fault.Code, "Message": fault.Message, "SenderFault": fault.SenderFault})
+		if faulty {
+			refused = append(refused, map[string]any{"Id": e.Id, "Code": fault.Code, "Message": fault.Message, "SenderFault": fault.SenderFault})
 			continue
 		}
 		done["Id"] = e.Id
 		successful = append(successful, done)
 	}
-	return map[string]any{"Successful": successful, "Failed": failed}, nil
+	return map[string]any{"Successful": successful, "Failed": refused}, nil
 }
 
-func (e *entry) size() int {
-	n := len(e.MessageBody)
-	for name, a := range e.MessageAttributes {
-		n += len(name) + len(a.DataType) + len(a.BinaryValue)
-		if a.StringValue != nil {
-			n += len(*a.StringValue)
-		}
+func (q *Queue) send(entries []entry, faults map[int]EntryFault) (any, *apiError) {
+	messages := make([]esmsim.Message, len(entries))
+	for k, e := range entries {
+		messages[k] = esmsim.Message{Body: e.MessageBody, Attributes: toCore(e.MessageAttributes), GroupID: e.MessageGroupId, DeduplicationID: e.MessageDeduplicationId}
 	}
-	return n
-}
-
-// refuse finds what fails a SendMessageBatch as a whole.
-func (q *Queue) refuse(entries []entry) *apiError {
-	size := 0
-	for _, e := range entries {
-		size += e.size()
-		switch {
-		case e.MessageBody == "":
-			return &apiError{code: "MissingParameter", message: "The request must contain the parameter MessageBody."}
-		case q.fifo() && e.MessageGroupId == nil:
-			return invalid("The request must contain the parameter MessageGroupId.")
-		case q.fifo() && e.MessageDeduplicationId == nil && q.attributes["ContentBasedDeduplication"] != "true":
-			return invalid("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
-		case !q.fifo() && e.MessageDeduplicationId != nil:
-			return invalid("Value %s for parameter MessageDeduplicationId is invalid. Reason: The request include parameter that is not valid for this queue type.", *e.MessageDeduplicationId)
-		}
+	if err := q.core.CheckBatch(messages); err != nil {
+		return nil, failed(err)
 	}
-	if size > maxBytes {
-		return &apiError{code: "BatchRequestTooLong", message: fmt.Sprintf("Batch requests cannot be longer than %d bytes. You have sent %d bytes.", maxBytes, size), query: "AWS.SimpleQueueService.BatchRequestTooLong"}
-	}
-	return nil
-}
-
-func (q *Queue) send(e entry) (map[string]string, *EntryFault) {
-	own, _ := strconv.Atoi(q.attributes["MaximumMessageSize"])
-	switch {
-	case strings.ContainsFunc(e.MessageBody, forbidden):
-		return nil, &EntryFault{"InvalidMessageContents", "Invalid characters found in: " + e.MessageBody, true} // quotes, as a server may
-	case e.size() > own:
-		return nil, &EntryFault{"InvalidParameterValue", fmt.Sprintf("Message must be shorter than %d bytes.", own), true}
-	case len(e.MessageAttributes) > maxAttributes:
-		return nil, &EntryFault{"InvalidParameterValue", "Number of message attributes exceeds the allowed maximum.", true}
-	}
-	for name, a := range e.MessageAttributes {
-		kind, _, _ := strings.Cut(a.DataType, ".")
-		ok := a.StringValue != nil && *a.StringValue != "" && len(a.BinaryValue) == 0 && (kind == "String" || kind == "Number")
-		if !ok && (kind != "Binary" || len(a.BinaryValue) == 0 || a.StringValue != nil) {
-			return nil, &EntryFault{"InvalidParameterValue", "The message attribute '" + name + "' is invalid.", true}
-		}
-	}
-	m := &Message{Body: e.MessageBody, Attributes: e.MessageAttributes}
-	if e.MessageGroupId != nil {
-		m.Group = *e.MessageGroupId
-	}
-	if q.fifo() {
-		m.DeduplicationID = md5sum(e.MessageBody) // SQS takes SHA-256
-		if e.MessageDeduplicationId != nil {
-			m.DeduplicationID = *e.MessageDeduplicationId
-		}
-		if at, ok := q.seen[m.DeduplicationID]; ok && time.Since(at) < deduplication {
-			return map[string]string{"MessageId": "seen", "MD5OfMessageBody": md5sum(e.MessageBody)}, nil
-		}
-		q.seen[m.DeduplicationID] = time.Now()
-	}
-	q.put(m)
-	return map[string]string{"MessageId": m.ID, "MD5OfMessageBody": md5sum(m.Body)}, nil
-}
-
-// forbidden characters: "A message can include only XML, JSON, and unformatted
-// text. The following Unicode characters are allowed: …" (SQS API Reference).
-func forbidden(r rune) bool {
-	return r != '\t' && r != '\n' && r != '\r' && (r < 0x20 || r > 0xd7ff && r < 0xe000 || r == 0xfffe || r == 0xffff)
+	return batch(entries, faults, func(k int, e entry) (map[string]string, error) {
+		id, err := q.core.SendMessage(messages[k])
+		return map[string]string{"MessageId": id, "MD5OfMessageBody": md5sum(e.MessageBody)}, err
+	})
 }
 
 // poll receives, and waits for a message if the call says so.
@@ -300,14 +293,10 @@ func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
 	}
 	end := time.Now().Add(time.Duration(in.WaitTimeSeconds) * time.Second)
 	for {
-		s.mu.Lock()
-		q, failure := s.find(path.Base(in.QueueUrl))
+		messages, failure := s.receive(in)
 		if failure != nil {
-			s.mu.Unlock()
 			return nil, failure
 		}
-		messages := q.receive(in)
-		s.mu.Unlock()
 		if len(messages) > 0 || !time.Now().Before(end) {
 			return map[string]any{"Messages": messages}, nil
 		}
@@ -321,145 +310,47 @@ func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
 	}
 }
 
-func (q *Queue) receive(in *input) (messages []map[string]any) {
-	now := time.Now()
-	visibility, _ := strconv.Atoi(q.attributes["VisibilityTimeout"])
-	if in.VisibilityTimeout != nil {
-		visibility = *in.VisibilityTimeout
-	}
-	q.redrive(now)
-	locked := map[string]bool{}
-	for _, m := range q.messages {
-		if q.fifo() && m.VisibleAt.After(now) {
-			locked[m.Group] = true
-		}
-	}
-	for _, m := range q.messages {
-		if len(messages) == max(1, in.MaxNumberOfMessages) {
-			break
-		}
-		if m.VisibleAt.After(now) || q.fifo() && locked[m.Group] {
-			continue
-		}
-		m.Receives++
-		if m.firstReceived.IsZero() {
-			m.firstReceived = now
-		}
-		m.VisibleAt = now.Add(time.Duration(visibility) * time.Second)
-		m.handle = fmt.Sprintf("handle-%d-%d", m.sequence, m.Receives)
-		out := map[string]any{"MessageId": m.ID, "ReceiptHandle": m.handle, "Body": m.Body, "MD5OfBody": md5sum(m.Body)}
-		if len(m.Attributes) > 0 && slices.Contains(in.MessageAttributeNames, "All") {
-			out["MessageAttributes"] = m.Attributes
-		}
-		if slices.Contains(in.MessageSystemAttributeNames, "All") || slices.Contains(in.AttributeNames, "All") {
-			out["Attributes"] = m.system(q)
-		}
-		messages = append(messages, out)
-	}
-	return messages
-}
-
-// redrive moves what was received too often.
-func (q *Queue) redrive(now time.Time) {
-	var policy struct {
-		DeadLetterTargetArn string
-		MaxReceiveCount     json.Number
-	}
-	if json.Unmarshal([]byte(q.attributes["RedrivePolicy"]), &policy) != nil {
-		return
-	}
-	limit, err := strconv.Atoi(policy.MaxReceiveCount.String())
-	target := q.server.queues[policy.DeadLetterTargetArn[strings.LastIndexByte(policy.DeadLetterTargetArn, ':')+1:]]
-	if err != nil || target == nil {
-		return
-	}
-	var kept []*Message
-	for _, m := range q.messages {
-		if m.Receives < limit || m.VisibleAt.After(now) {
-			kept = append(kept, m)
-			continue
-		}
-		m.SourceARN, m.VisibleAt = q.ARN, time.Time{}
-		target.messages = append(target.messages, m)
-	}
-	q.messages = kept
-}
-
-func (m *Message) system(q *Queue) map[string]string {
-	out := map[string]string{
-		"SenderId": "AIDATEST", "SentTimestamp": strconv.FormatInt(m.Sent.UnixMilli(), 10),
-		"ApproximateReceiveCount": strconv.Itoa(m.Receives), "ApproximateFirstReceiveTimestamp": strconv.FormatInt(m.firstReceived.UnixMilli(), 10),
-	}
-	if m.Group != "" {
-		out["MessageGroupId"] = m.Group
-	}
-	if q.fifo() {
-		out["MessageDeduplicationId"], out["SequenceNumber"] = m.DeduplicationID, fmt.Sprintf("%020d", m.sequence)
-	}
-	if m.SourceARN != "" {
-		out["DeadLetterQueueSourceArn"] = m.SourceARN
-	}
-	return out
-}
-
-// find looks for the message that a handle was given for; current says that
-// it was not received again since.
-func (q *Queue) find(handle string) (index int, current bool, failure *EntryFault) {
-	var sequence, receive int
-	if n, _ := fmt.Sscanf(handle, "handle-%d-%d", &sequence, &receive); n != 2 {
-		return -1, false, &EntryFault{"ReceiptHandleIsInvalid", "The input receipt handle \"" + handle + "\" is not a valid receipt handle.", true}
-	}
-	for i, m := range q.messages {
-		if m.sequence == sequence {
-			return i, m.handle == handle, nil
-		}
-	}
-	return -1, false, nil
-}
-
-func (q *Queue) remove(e entry) (map[string]string, *EntryFault) {
-	i, current, failure := q.find(e.ReceiptHandle)
+func (s *Server) receive(in *input) (messages []map[string]any, failure *apiError) {
+	defer s.lock()()
+	q, failure := s.find(path.Base(in.QueueUrl))
 	if failure != nil {
 		return nil, failure
 	}
-	if i < 0 || !current && !q.fifo() {
-		return map[string]string{}, nil // SQS confirms the deletion of what is gone
+	n := max(1, in.MaxNumberOfMessages)
+	var records []esmsim.Record
+	if in.VisibilityTimeout != nil {
+		records = q.core.ReceiveFor(n, max(time.Duration(*in.VisibilityTimeout)*time.Second, time.Nanosecond))
+	} else {
+		records = q.core.Receive(n)
 	}
-	if q.fifo() && (!current || !q.messages[i].VisibleAt.After(time.Now())) {
-		return nil, &EntryFault{"InvalidParameterValue", "Value " + e.ReceiptHandle + " for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.", true}
+	for i := range records {
+		r := &records[i]
+		out := map[string]any{"MessageId": r.MessageID, "ReceiptHandle": r.ReceiptHandle, "Body": r.Body, "MD5OfBody": md5sum(r.Body)}
+		if len(r.Attributes) > 0 && slices.Contains(in.MessageAttributeNames, "All") {
+			out["MessageAttributes"] = fromCore(r.Attributes)
+		}
+		if slices.Contains(in.MessageSystemAttributeNames, "All") || slices.Contains(in.AttributeNames, "All") {
+			out["Attributes"] = system(r)
+		}
+		messages = append(messages, out)
 	}
-	q.messages = slices.Delete(q.messages, i, i+1)
-	return map[string]string{}, nil
+	return messages, nil
 }
 
-func (q *Queue) changeVisibility(e entry) (map[string]string, *EntryFault) {
-	i, current, failure := q.find(e.ReceiptHandle)
-	switch {
-	case failure != nil:
-		return nil, failure
-	case i < 0 || !current || !q.messages[i].VisibleAt.After(time.Now()):
-		return nil, &EntryFault{"InvalidParameterValue", "Value " + e.ReceiptHandle + " for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.", true}
-	case e.VisibilityTimeout < 0 || e.VisibilityTimeout > maxVisibility:
-		return nil, &EntryFault{"InvalidParameterValue", "VisibilityTimeout is out of range", true}
+func system(r *esmsim.Record) map[string]string {
+	out := map[string]string{
+		"SenderId": "AIDATEST", "SentTimestamp": strconv.FormatInt(r.Sent.UnixMilli(), 10),
+		"ApproximateReceiveCount": strconv.Itoa(r.Receives), "ApproximateFirstReceiveTimestamp": strconv.FormatInt(r.FirstReceived.UnixMilli(), 10),
+		"MessageGroupId": r.GroupID, "MessageDeduplicationId": r.DeduplicationID, "SequenceNumber": r.Sequence, "DeadLetterQueueSourceArn": r.Source,
 	}
-	q.messages[i].VisibleAt = time.Now().Add(time.Duration(e.VisibilityTimeout) * time.Second)
-	return map[string]string{}, nil
+	maps.DeleteFunc(out, func(_, value string) bool { return value == "" })
+	return out
 }
 
 // describe gives the attributes of these names.
 func (q *Queue) describe(names []string) map[string]string {
 	all := maps.Clone(q.attributes)
-	visible, inFlight, delayed := 0, 0, 0
-	for _, m := range q.messages {
-		switch {
-		case !m.VisibleAt.After(time.Now()):
-			visible++
-		case m.Receives == 0:
-			delayed++
-		default:
-			inFlight++
-		}
-	}
+	visible, inFlight, delayed := q.core.Counts()
 	all["ApproximateNumberOfMessages"], all["ApproximateNumberOfMessagesNotVisible"] = strconv.Itoa(visible), strconv.Itoa(inFlight)
 	all["ApproximateNumberOfMessagesDelayed"] = strconv.Itoa(delayed)
 	if !slices.Contains(names, "All") {

@@ -1,18 +1,12 @@
-// Package sqstest is an SQS in the test's own process, for code that talks to
-// SQS with the real SDK: it speaks the AWS JSON 1.0 protocol on loopback, and
-// a test can make it fail in every way that a network and a service can.
+// Package sqstest is an SQS in the test's own process, for code that talks to SQS with the real SDK:
+// it speaks the AWS JSON 1.0 protocol on loopback, and a test can make it fail in every way that a
+// network and a service can.
 //
-// It is a small honest subset: SendMessageBatch, ReceiveMessage,
-// DeleteMessageBatch, ChangeMessageVisibilityBatch, GetQueueAttributes and
-// GetQueueUrl, with SQS's limits, visibility on the wall clock, FIFO groups and
-// deduplication, and the redrive policy. Where it is known which refusals fail
-// a call and which an entry, it does the same: a character that is not allowed
-// and a message over the queue's own limit fail their entry; a batch over
-// 1 MiB, or a FIFO entry without a group, fails the call. (Source: LocalStack's
-// tests, which were validated against AWS.) Signatures are not checked.
+// Its queues are those of internal/testing/esmsim, which has the rules of SQS; here their clock
+// follows the wall clock. It answers SendMessageBatch, ReceiveMessage, DeleteMessageBatch,
+// ChangeMessageVisibilityBatch, GetQueueAttributes and GetQueueUrl. Signatures are not checked.
 //
-// Its clock cannot be turned: for hours of outage there is internal/testing/esmsim.
-// Tests only may import it.
+// For hours of outage there is the virtual clock of esmsim. Tests only may import it.
 package sqstest
 
 import (
@@ -31,6 +25,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"sluice/internal/sqs"
+	"sluice/internal/testing/esmsim"
 )
 
 // Region and Account are where the queues are.
@@ -46,11 +41,12 @@ type Server struct {
 	http *httptest.Server
 
 	mu     sync.Mutex
+	sim    *esmsim.Sim
+	began  time.Time
 	queues map[string]*Queue
 	fault  func(Call) *Fault
 	calls  []Call
 	counts map[string]int // of the calls, by operation
-	next   int
 	closed chan struct{}
 }
 
@@ -97,7 +93,8 @@ type EntryFault struct {
 
 // New starts a server. Close it.
 func New() *Server {
-	s := &Server{queues: map[string]*Queue{}, counts: map[string]int{}, closed: make(chan struct{})}
+	began := time.Now()
+	s := &Server{sim: esmsim.Since(began), began: began, queues: map[string]*Queue{}, counts: map[string]int{}, closed: make(chan struct{})}
 	s.http = httptest.NewServer(s)
 	s.URL = s.http.URL
 	return s
@@ -108,6 +105,14 @@ func (s *Server) Close() {
 	close(s.closed)
 	s.http.CloseClientConnections()
 	s.http.Close()
+}
+
+// lock takes the server's lock, and has the simulation catch up with the wall
+// clock.
+func (s *Server) lock() (unlock func()) {
+	s.mu.Lock()
+	s.sim.Run(time.Since(s.began))
+	return s.mu.Unlock
 }
 
 // Client is a client of the server, whatever the environment says.
