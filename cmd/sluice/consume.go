@@ -18,7 +18,7 @@ import (
 	"sluice/internal/config"
 	"sluice/internal/consume"
 	"sluice/internal/consume/metrics"
-	"sluice/internal/ingest"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 )
@@ -127,7 +127,7 @@ func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consume
 		return nil, err
 	}
 	*opened = append(*opened, closeStore)
-	if _, err := parts.Keys(ctx); err != nil && ingest.FaultOf(err) == message.CauseConfiguration {
+	if _, err := parts.Keys(ctx); err != nil && fault.Cause(err) == message.CauseConfiguration {
 		return nil, err
 	}
 	client, err := parts.SQS(ctx)

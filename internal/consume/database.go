@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/ingest"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -63,7 +63,7 @@ func (r *run) ping(ctx context.Context) {
 	r.events <- func(ctx context.Context) {
 		r.underway.pinging = false
 		if err != nil {
-			r.databaseFailed(ctx, began, ingest.FaultOf(err), err)
+			r.databaseFailed(ctx, began, fault.Cause(err), err)
 			return
 		}
 		r.database.trust = max(r.database.trust, answers)

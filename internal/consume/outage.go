@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"sluice/internal/fault"
-	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
 	"sluice/internal/wait"
@@ -62,9 +61,9 @@ func (o *outage) failed(ctx context.Context, log *slog.Logger, began time.Time, 
 	o.tries++
 	if o.tries == 1 || now.Sub(o.logged) >= o.silent {
 		problem, level := " is out of reach", slog.LevelWarn
-		if e := fault.Of(err); ingest.FaultOf(err) == message.CauseConfiguration {
+		if fault.Cause(err) == message.CauseConfiguration {
 			problem = " refuses the work"
-			if e != nil && e.Source == fault.Queue {
+			if fault.Of(err).Source == fault.Queue {
 				level = slog.LevelDebug // it ends the run soon, with this error
 			}
 		}

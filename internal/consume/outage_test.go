@@ -2,13 +2,13 @@ package consume_test
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice/internal/consume"
+	"sluice/internal/fault"
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/testing/pgtest"
@@ -217,13 +217,16 @@ func TestGivesUpOnADatabaseThatOnlyAnswers(t *testing.T) {
 	}
 }
 
+// missingTable is the SQLSTATE undefined_table.
+const missingTable = "42P01"
+
 // What is wrong with the database is noticed without a message.
 func TestAMissingTableIsNoticedWithoutAMessage(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteOptions{})
 	s.db.Exec(t, "DROP TABLE user_logins")
 	got, err := s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }).Run(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "sluice migrate") || got.Received != 0 {
+	if e := fault.Of(err); e == nil || e.Code != missingTable || got.Received != 0 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 }
@@ -237,7 +240,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 		s.put(0, 500)
 		s.db.Exec(t, "DROP TABLE user_logins")
 		got, err := s.consumer(t, nil).Run(t.Context())
-		if err == nil || !strings.Contains(err.Error(), "sluice migrate") || got.Ended != consume.EndedFailed {
+		if e := fault.Of(err); e == nil || e.Code != missingTable || got.Ended != consume.EndedFailed {
 			t.Errorf("got %+v, %v", got, err)
 		}
 		// A supervisor will start us again and again: that must not spend the receives of the queue.
@@ -286,9 +289,9 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 		s := newSite(t, siteOptions{})
 		s.put(0, 100)
 		got, err := s.consumer(t, func(c *consume.Consumer) {
-			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, keysError{message.CauseConfiguration} }
+			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, noKeys(message.CauseConfiguration) }
 		}).Run(t.Context())
-		if !errors.As(err, &keysError{}) || got.Stored != 0 {
+		if e := fault.Of(err); e == nil || e.Source != fault.Credentials || got.Stored != 0 {
 			t.Errorf("got %+v, %v", got, err)
 		}
 	})
@@ -313,10 +316,9 @@ func changedUnder(t *testing.T, change func(*consume.Consumer)) (*site, *started
 	return s, r
 }
 
-type keysError struct{ cause message.Cause }
-
-func (keysError) Error() string          { return "no keys" }
-func (e keysError) Fault() message.Cause { return e.cause }
+func noKeys(cause message.Cause) error {
+	return &fault.Error{Source: fault.Credentials, Cause: cause, What: "no keys"}
+}
 
 // Keys that cannot be had for the moment are an outage like the database's.
 func TestKeysThatComeLater(t *testing.T) {
@@ -330,7 +332,7 @@ func TestKeysThatComeLater(t *testing.T) {
 		c.Concurrency = 1
 		c.Keys = func(ctx context.Context) (*mask.Keyring, error) {
 			if asked++; asked <= 3 {
-				return nil, keysError{message.CauseTransient}
+				return nil, noKeys(message.CauseTransient)
 			}
 			return keys(ctx)
 		}

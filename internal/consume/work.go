@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 )
@@ -16,20 +17,20 @@ import (
 // once: the run still has its group, and returning it would cost it a receive for each rejected
 // message before it.
 func (r *run) work(all, transactions context.Context, batch []item, probe bool) {
-	fault := message.CauseNone
+	cause := message.CauseNone
 	for rest := batch; len(rest) > 0; {
 		p := &pass{probe: probe}
 		r.transact(transactions, p, rest)
 		r.events <- func(ctx context.Context) { r.judged(ctx, p) }
 		r.settle(all, p)
 		r.events <- func(ctx context.Context) { r.settled(ctx, p) }
-		fault, rest = p.Fault, p.again
+		cause, rest = p.Fault, p.again
 	}
 	r.events <- func(ctx context.Context) {
 		r.underway.batches--
 		r.underway.messages -= len(batch)
 		r.gathering.release(batch)
-		if fault == message.CauseNone {
+		if cause == message.CauseNone {
 			r.transactions++
 		}
 		if r.Mode == Batches && r.transactions >= r.Batches {
@@ -86,7 +87,7 @@ func (r *run) pipeline(ctx context.Context, messages []message.Message) ingest.R
 	defer cancel()
 	keys, err := r.Keys(ctx)
 	if err != nil {
-		return ingest.Unable(messages, err, ingest.FaultOf(err))
+		return ingest.Unable(messages, err, fault.Cause(err))
 	}
 	return r.Pipeline.Run(ctx, keys, messages)
 }

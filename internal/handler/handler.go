@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
 	"sluice/internal/message"
@@ -122,7 +123,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 	}
 	keys, err := h.Keys(ctx)
 	if err != nil {
-		return ingest.Unable(messages, err, ingest.FaultOf(err))
+		return ingest.Unable(messages, err, fault.Cause(err))
 	}
 	return h.Pipeline.Run(ctx, keys, messages)
 }

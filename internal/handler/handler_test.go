@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
@@ -41,15 +42,14 @@ func storeAll(_ context.Context, b *batch.Batch) (message.Result, error) {
 	return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, b.Len()), Inserted: b.Len(), RoundTrips: 1}, nil
 }
 
-// fails is a store's error of somebody's fault.
-type fails message.Cause
-
-func (f fails) Error() string        { return "the store failed" }
-func (f fails) Fault() message.Cause { return message.Cause(f) }
+// failed is an error of the database.
+func failed(cause message.Cause) *fault.Error {
+	return &fault.Error{Source: fault.Database, Cause: cause, What: "the store failed"}
+}
 
 func storeNone(cause message.Cause) insertFunc {
 	return func(context.Context, *batch.Batch) (message.Result, error) {
-		return message.Result{}, fails(cause)
+		return message.Result{}, failed(cause)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestAnOperatorsFaultIsLoud(t *testing.T) {
 	var seen *ingest.Report
 	h.Observe = func(_ context.Context, r *ingest.Report) { seen = r }
 	answer, err := h.Invoke(t.Context(), event(record(1, body())))
-	if !errors.Is(err, fails(message.CauseConfiguration)) || answer != nil {
+	if fault.Cause(err) != message.CauseConfiguration || answer != nil {
 		t.Errorf("got %s, %v", answer, err)
 	}
 	if seen == nil || seen.Count(message.Returned) != 1 {
@@ -247,7 +247,7 @@ func TestAnOperatorsFaultIsLoud(t *testing.T) {
 		t.Error("the log lacks the fault")
 	}
 	h, _ = newHandler(t, func(_ context.Context, b *batch.Batch) (message.Result, error) {
-		return message.Result{Verdicts: slices.Concat([]message.Verdict{{Outcome: message.Stored}}, make([]message.Verdict, b.Len()-1))}, fails(message.CauseConfiguration)
+		return message.Result{Verdicts: slices.Concat([]message.Verdict{{Outcome: message.Stored}}, make([]message.Verdict, b.Len()-1))}, failed(message.CauseConfiguration)
 	})
 	if diff := cmp.Diff(invoke(t, h, event(record(1, body()), record(2, body()))), ids(2)); diff != "" {
 		t.Errorf("failed got(-) want(+):\n%s", diff)
@@ -276,7 +276,7 @@ func TestNoKeys(t *testing.T) {
 		h, log := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
 		b := &backoff{}
 		h.Backoff = b
-		h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(cause) }
+		h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(cause) }
 		answer, err := h.Invoke(t.Context(), event(record(1, body()), record(2, "bad")))
 		if (err != nil) != loud || !loud && !strings.Contains(string(answer), id(2)) {
 			t.Errorf("%s: got %s, %v", cause, answer, err)
@@ -285,7 +285,7 @@ func TestNoKeys(t *testing.T) {
 			t.Errorf("%s: backed off got(-) want(+):\n%s", cause, diff)
 		}
 		// The reason is shown once: in the log, or by whoever gets the error.
-		if logged := strings.Count(log.Take(), fails(cause).Error()); logged != 1 && !loud || logged != 0 && loud {
+		if logged := strings.Count(log.Take(), failed(cause).Error()); logged != 1 && !loud || logged != 0 && loud {
 			t.Errorf("%s: the reason is in the log %d times", cause, logged)
 		}
 	}
@@ -324,7 +324,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
 		"backoff": func(h *handler.Handler) {
 			h.Backoff = panicking{canary}
-			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, fails(message.CauseTransient) }
+			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(message.CauseTransient) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -374,7 +374,7 @@ func TestTimeIsLeft(t *testing.T) {
 				var forStore, forSQS time.Time
 				h, _ := newHandler(t, func(ctx context.Context, _ *batch.Batch) (message.Result, error) {
 					forStore, _ = ctx.Deadline()
-					return message.Result{}, fails(message.CauseTransient)
+					return message.Result{}, failed(message.CauseTransient)
 				})
 				if tt.queues {
 					h.Backoff = returnFunc(func(ctx context.Context) { forSQS, _ = ctx.Deadline() })

@@ -18,13 +18,14 @@ import (
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
 )
 
-// Store commits the rows of a batch in one transaction. Its error has a
-// method Fault() message.Cause when it knows whose fault it is.
+// Store commits the rows of a batch in one transaction. Its errors say by fault.Error why rows are
+// returned.
 type Store interface {
 	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
 	// Ping asks whether the database answers, and stores nothing.
@@ -236,7 +237,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	report.StoreTime = time.Since(start)
 	report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
 	if err != nil {
-		report.Err, report.Fault = err, FaultOf(err)
+		report.Err, report.Fault = err, fault.Cause(err)
 	}
 	spread(s.batch, report, result.Verdicts)
 }
@@ -256,23 +257,12 @@ func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
 }
 
 // Unable reports that no message was even tried.
-func Unable(messages []message.Message, err error, fault message.Cause) Report {
-	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: fault}
+func Unable(messages []message.Message, err error, cause message.Cause) Report {
+	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: cause}
 	for i := range r.Verdicts {
-		r.Verdicts[i].Cause = fault
+		r.Verdicts[i].Cause = cause
 	}
 	return r
-}
-
-// FaultOf says whose fault an error is, of the store or of the keys.
-func FaultOf(err error) message.Cause {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return message.CauseDeadline
-	}
-	if cause, ok := message.FaultOf(err); ok {
-		return cause
-	}
-	return message.CauseTransient
 }
 
 // call keeps a panic of the store from ending the process.

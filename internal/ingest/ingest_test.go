@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
 	"sluice/internal/message"
@@ -75,11 +76,10 @@ func value(b *batch.Batch, row int, column string) (text string) {
 	return text
 }
 
-// fault is a store's error that knows whose fault it is.
-type fault message.Cause
-
-func (f fault) Error() string        { return "the store's error" }
-func (f fault) Fault() message.Cause { return message.Cause(f) }
+// failed is an error of the database.
+func failed(cause message.Cause) error {
+	return &fault.Error{Source: fault.Database, Cause: cause, What: "the store failed"}
+}
 
 // canary is a personal value of the messages that panic.
 const canary = "canary-593-47-5928"
@@ -264,12 +264,12 @@ func TestFaults(t *testing.T) {
 		result message.Result
 		err    error
 		want   string
-		fault  message.Cause
+		cause  message.Cause
 	}{
-		{"the moment's", message.Result{}, fault(message.CauseTransient), "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
-		{"the operator's", message.Result{}, fault(message.CauseConfiguration), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
-		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", fault(message.CauseConfiguration)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
-		{"not said: the moment's", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
+		{"transient", message.Result{}, failed(message.CauseTransient), "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
+		{"configuration", message.Result{}, failed(message.CauseConfiguration), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
+		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", failed(message.CauseConfiguration)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
+		{"not said: transient", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
 		{"the deadline", message.Result{}, fmt.Errorf("insert: %w", context.DeadlineExceeded), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)", message.CauseDeadline},
 		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Inserted: 1}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseTransient},
 		{"some are refused all the same", message.Result{Verdicts: []message.Verdict{{}, rejected}}, odd, "a:returned(moment) b:rejected(not_json) c:rejected(refused_by_database)", message.CauseTransient},
@@ -286,8 +286,8 @@ func TestFaults(t *testing.T) {
 			if got := words(report); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
-			if report.Fault != tt.fault || !errors.Is(report.Err, tt.err) {
-				t.Errorf("got the error %v of %q, want %v of %q", report.Err, report.Fault, tt.err, tt.fault)
+			if report.Fault != tt.cause || !errors.Is(report.Err, tt.err) {
+				t.Errorf("got the error %v of %q, want %v of %q", report.Err, report.Fault, tt.err, tt.cause)
 			}
 		})
 	}

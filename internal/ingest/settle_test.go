@@ -179,7 +179,7 @@ func (r rejects) Send(_ context.Context, rejected []message.Reject) (unsent []in
 		for i := range rejected {
 			unsent = append(unsent, i)
 		}
-		return unsent, fault(message.CauseConfiguration)
+		return unsent, failed(message.CauseConfiguration)
 	}
 	return nil, nil
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/ingest"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/sqlite"
@@ -119,7 +119,7 @@ func TestBlame(t *testing.T) {
 								t.Errorf("%s among %s is %s, want %s; %v", users[i], users, got, want, r.Err)
 							}
 						}
-						if (want == rejected) != (r.Err == nil) || r.Err != nil && (ingest.FaultOf(r.Err) != message.Cause(strings.TrimPrefix(want, "returned ")) || strings.Contains(r.Err.Error(), "bad1")) {
+						if (want == rejected) != (r.Err == nil) || r.Err != nil && (fault.Cause(r.Err) != message.Cause(strings.TrimPrefix(want, "returned ")) || strings.Contains(r.Err.Error(), "bad1")) {
 							t.Errorf("%s: error %v, want %s", users, r.Err, want)
 						}
 					}

@@ -30,8 +30,8 @@ var may = map[string]struct{ imports, why string }{
 
 	"internal/sqsevent": {"internal/message", "the contract with the event source mapping, and nothing else"},
 	"internal/model":    {"internal/batch internal/mask internal/message", "the policy knows no store and no queue"},
-	"internal/ingest":   {"internal/batch internal/mask internal/message internal/model", "the pipeline declares what a store must do"},
-	"internal/handler":  {"internal/ingest internal/mask internal/message internal/sqsevent", "the function without Lambda, SQL and AWS"},
+	"internal/ingest":   {"internal/batch internal/fault internal/mask internal/message internal/model", "the pipeline declares what a store must do"},
+	"internal/handler":  {"internal/fault internal/ingest internal/mask internal/message internal/sqsevent", "the function without Lambda, SQL and AWS"},
 	"internal/config":   {"internal/mask internal/model models", "the environment, checked; what it means is done elsewhere"},
 	"internal/emf":      {"internal/ingest internal/message", "one line for each report"},
 

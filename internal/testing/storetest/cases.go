@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sluice/internal/batch"
-	"sluice/internal/ingest"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/model"
 )
@@ -65,7 +65,7 @@ var cases = []struct {
 	{"answers a ping when rows can be stored", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := h.Open(t, m)
-		if err := s.Ping(t.Context()); ingest.FaultOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "sluice migrate") {
+		if err := s.Ping(t.Context()); fault.Cause(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "sluice migrate") {
 			t.Errorf("without a table: %v", err)
 		}
 		h.Exec(t, h.DDL(m)[0])
@@ -270,17 +270,17 @@ var cases = []struct {
 			t.Errorf("%s rows in the ledger, want 2", got)
 		}
 	}},
-	{"a missing table is the operator's", fault(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing table is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		return h.Open(t, m)
 	}, "sluice migrate")},
-	{"a missing column is the operator's", fault(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing column is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		return create(t, h, m, "ALTER TABLE user_logins DROP COLUMN locale")
 	}, "sluice schema")},
-	{"a missing key is the operator's", fault(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing key is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		h.Exec(t, strings.Replace(h.DDL(m)[0], ",\n    PRIMARY KEY (\"sent_at\", \"message_id\")", "", 1))
 		return h.Open(t, m)
 	}, `no usable unique key on ("sent_at", "message_id")`)},
-	{"a column that the model does not fill is the operator's", fault(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a column that the model does not fill is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		h.Exec(t, strings.Replace(h.DDL(m)[0], "    PRIMARY KEY", "    tenant text NOT NULL,\n    PRIMARY KEY", 1))
 		return h.Open(t, m)
 	}, `"tenant" that the model does not fill`)},
@@ -296,7 +296,7 @@ var cases = []struct {
 		ctx, cancel = context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 		defer cancel()
 		o = insert(ctx, t, s, m, span(1, 2)...)
-		if o.want(t, 0, "returned ", "returned "); o.err == nil || ingest.FaultOf(o.err) != message.CauseDeadline {
+		if o.want(t, 0, "returned ", "returned "); o.err == nil || fault.Cause(o.err) != message.CauseDeadline {
 			t.Errorf("error %v, want the deadline's", o.err)
 		}
 		store(t, s, m, span(1, 2)...).want(t, 2, stored, stored) // the store has taken no harm
@@ -364,10 +364,7 @@ var cases = []struct {
 }
 
 // passes reports whether an error is transient.
-func passes(err error) bool {
-	cause, _ := message.FaultOf(err)
-	return cause == message.CauseTransient
-}
+func passes(err error) bool { return err != nil && fault.Cause(err) == message.CauseTransient }
 
 // refusal is the case of one refused row among two good ones.
 func refusal(ddl string, bad login, rightly func(message.Rejection) bool) func(*testing.T, Harness) {
@@ -413,15 +410,15 @@ func related(test func(*testing.T, Harness, Store, *model.Model)) func(*testing.
 	}
 }
 
-// fault is the case of a table that differs from the model: no row can be stored until the table is
+// mismatch is the case of a table that differs from the model: no row can be stored until the table is
 // fixed, and the error says how.
-func fault(open func(*testing.T, Harness, *model.Model) Store, remedy string) func(*testing.T, Harness) {
+func mismatch(open func(*testing.T, Harness, *model.Model) Store, remedy string) func(*testing.T, Harness) {
 	return func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		s := open(t, h, m)
 		for _, logins := range [][]login{span(1, 3), {{n: 1, group: 1}, {n: 2, group: 2}}} {
 			o := insert(t.Context(), t, s, m, logins...)
-			if o.err == nil || ingest.FaultOf(o.err) != message.CauseConfiguration || !strings.Contains(o.err.Error(), remedy) {
+			if o.err == nil || fault.Cause(o.err) != message.CauseConfiguration || !strings.Contains(o.err.Error(), remedy) {
 				t.Errorf("error %v, want the operator's with %q", o.err, remedy)
 			}
 			for _, word := range o.words {
