@@ -35,7 +35,7 @@ func (d *database) commits(ctx context.Context) error {
 	case "database user":
 		from, remedy = ", by ALTER ROLE IN DATABASE", fmt.Sprintf("ALTER ROLE %s IN DATABASE %s RESET synchronous_commit", d.role, name)
 	case "client":
-		from, remedy = ", by the connection's own parameters", "remove synchronous_commit from " + d.names.URL
+		from, remedy = ", by the connection's own parameters", "remove synchronous_commit from "+d.names.URL
 	}
 	d.Add(Warning, "database", "synchronous_commit", remedy,
 		"synchronous_commit is off%s: the server confirms a commit before it is on disk, and forgets it in a crash. sluice's own transactions turn it on for themselves; those of others that write or change rows do not", from)
