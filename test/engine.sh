@@ -1,9 +1,18 @@
 # shellcheck shell=bash
-# Tests source this for their own Docker engine: its own bridge and socket, no firewall rules, nothing left
-# behind. They have a folder $work, which they remove at the end after stop_engine. start_engine may be
+# Tests source this for step, and for their own Docker engine: its own bridge and socket, no firewall rules,
+# nothing left behind. They have a folder $work, which they remove at the end after stop_engine. start_engine may be
 # used in a condition: it does not need set -e.
 
 : "${work=}" # for shellcheck
+
+step() { # NAME COMMAND…
+    local name=$1 began
+    shift
+    began=$(date +%s%N)
+    printf -- '--- %s\n' "$name"
+    "$@"
+    printf -- '--- %s: %d ms\n' "$name" $((($(date +%s%N) - began) / 1000000))
+}
 
 bridge='' bridge_ip='' engine_pid=''
 

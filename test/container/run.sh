@@ -17,15 +17,6 @@ builder=golang:$go_version-trixie
 mode='' engine='' stand_in=''
 readonly image=sluice-container-test-$$ version=v0.0.0-test
 
-step() { # NAME COMMAND…
-    local name=$1 began
-    shift
-    began=$(date +%s%N)
-    printf -- '--- %s\n' "$name"
-    "$@"
-    printf -- '--- %s: %d ms\n' "$name" $((($(date +%s%N) - began) / 1000000))
-}
-
 content() {
     TEST_CONTAINER_CONTENT=1 go test -count=1 -v -run '^TestContent$' ./test/container
 }

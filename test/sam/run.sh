@@ -26,15 +26,6 @@ export SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=eu-central-1
 unset AWS_PROFILE DATABASE_URL PG_URL DATABASE_SECRET_ARN DATABASE_IAM_AUTH SLUICE_MODEL SLUICE_MASK_KEYS SLUICE_MASK_SECRET_ARN \
     SLUICE_MASK DEAD_LETTER_QUEUE_URL SLUICE_BACKOFF LOG_LEVEL SAM_ARCH
 
-step() { # NAME COMMAND…
-    local name=$1 began
-    shift
-    began=$(date +%s%N)
-    printf -- '--- %s\n' "$name"
-    "$@"
-    printf -- '--- %s: %d ms\n' "$name" $((($(date +%s%N) - began) / 1000000))
-}
-
 # ---------------------------------------------------------------- tools
 
 python() {

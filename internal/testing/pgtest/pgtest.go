@@ -69,6 +69,7 @@ type DB struct {
 	admin       string // the URL of the server's superuser
 	application string // the application_name of URL, which no other DB has
 	own         bool   // the server is the test's own, and goes with all that is in it
+	grace       time.Duration
 }
 
 // New makes a schema with what the statements create in it, or skips the test with -short. It drops
@@ -104,7 +105,7 @@ func NewDatabase(t testing.TB, options string, statements ...string) *DB {
 		t.Fatalf("pgtest: the URL of the server: %v", err)
 	}
 	u.Path = "/" + name
-	db := &DB{URL: with(t, u.String(), nil, "public", name), Schema: "public", admin: u.String(), application: name}
+	db := &DB{URL: with(t, u.String(), nil, "public", name), Schema: "public", admin: u.String(), application: name, grace: leakGrace}
 	t.Cleanup(func() {
 		db.endSessions(t)
 		execute(t, with(t, server, nil, "public", helperName), "DROP DATABASE "+name+" WITH (FORCE)")
@@ -120,7 +121,7 @@ func NewDatabase(t testing.TB, options string, statements ...string) *DB {
 func newDB(t testing.TB, admin string, own bool) *DB {
 	t.Helper()
 	schema := uniqueName("t_" + identifier(t.Name()))
-	db := &DB{URL: with(t, admin, nil, schema, schema), Schema: schema, admin: admin, application: schema, own: own}
+	db := &DB{URL: with(t, admin, nil, schema, schema), Schema: schema, admin: admin, application: schema, own: own, grace: leakGrace}
 	db.User = db.Rows(t, "SELECT current_user")[0][0]
 	db.Exec(t, "CREATE SCHEMA "+schema)
 	return db
@@ -153,6 +154,7 @@ func (db *DB) Role(t testing.TB, grants func(role string) []string) *DB {
 		admin:       db.admin,
 		application: role,
 		own:         db.own,
+		grace:       db.grace,
 	}
 	if !db.own {
 		t.Cleanup(func() {
@@ -223,7 +225,7 @@ func (db *DB) endSessions(t testing.TB) {
 	t.Helper()
 	admin := db.helperURL(t, db.admin)
 	const open = "FROM pg_stat_activity WHERE application_name = $1 AND xact_start IS NOT NULL"
-	for deadline := time.Now().Add(leakGrace); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(db.grace); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if count(t, admin, "SELECT count(*) "+open, db.application) == 0 {
 			break
 		}

@@ -171,6 +171,9 @@ func TestLeakedTransactions(t *testing.T) {
 			t.Parallel()
 			inner := &recorder{TB: t}
 			db := pgtest.New(inner)
+			if tt.want != nil {
+				db.SetGrace(0) // the connections stay in their transactions
+			}
 			for _, user := range []*pgtest.DB{db, db.Role(inner, nil)} {
 				if _, err := connect(t, user.URL).Exec(t.Context(), tt.last); err != nil {
 					t.Fatal(err)
