@@ -26,7 +26,7 @@ var forTests = map[string]string{
 	"internal/sqs.FromConfig":     "sqstest gives out clients of its server",
 	"internal/sqs.NoteAttribute":  "the drills read it from the dead-letter queue",
 
-	"internal/fault.Cause":                pending,
+	"internal/message.FaultOf":            pending,
 	"internal/deadletters.ReasonReceives": pending,
 	"internal/deadletters.ReasonUnknown":  pending,
 }
