@@ -107,7 +107,7 @@ func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *failu
 		err: databaseError(fault.Error{
 			Cause: cause, Code: server.Code, What: doing + ": " + s.shown(server, c), Remedy: s.remedy(server, j, c),
 		}),
-		partial: j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && ofSome(server),
+		partial: j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && transientForSome(server),
 	}
 }
 

@@ -72,30 +72,12 @@ var codes = map[string]blame{
 	"57P04": blameConfiguration, // database dropped
 }
 
-// sessionCodes is the table of SQLSTATEs of a server, or a pooler in front of it, that gives no
-// session. What is not listed does not pass by itself: no row is to blame, and nothing is stored
-// before somebody knows.
-var sessionCodes = map[string]blame{
-	"08":    blameTransient,
-	"25":    blameTransient,
-	"40":    blameTransient,
-	"53":    blameTransient,
-	"55006": blameTransient, // the database is in use by a command
-	"55P03": blameTransient,
-	"57":    blameTransient,
-	"58":    blameTransient,
-	"XX":    blameTransient,
-
-	"57P04": blameConfiguration, // it was dropped
-	"58P01": blameConfiguration, // a library that is to be loaded is missing
-}
-
-// byCode looks a code up in a table: first itself, then its class.
-func byCode(table map[string]blame, code string) (b blame, ok bool) {
-	if b, ok = table[code]; ok {
+// byCode looks a code up in the table: first itself, then its class.
+func byCode(code string) (b blame, ok bool) {
+	if b, ok = codes[code]; ok {
 		return b, ok
 	}
-	b, ok = table[classOf(code)]
+	b, ok = codes[classOf(code)]
 	return b, ok
 }
 
@@ -208,15 +190,16 @@ func fromFunction(err *pgconn.PgError) bool {
 	return onPurpose(err.Code)
 }
 
-// ofSomeRows reports whether only some rows may meet a code of the configuration: those with a
-// foreign key to a table that the owner may not read, or those of a partition that takes no rows.
-func ofSomeRows(err *pgconn.PgError) bool {
+// configurationForSome reports whether only some rows may meet a code of the configuration: those
+// with a foreign key to a table that the owner may not read, or those of a partition that takes no
+// rows.
+func configurationForSome(err *pgconn.PgError) bool {
 	return err.Position == 0 && (err.Code == "0A000" || err.Code == "42501" || err.Code == "55000")
 }
 
-// ofSome reports whether a part of the rows can meet an error that passes: a lock on what they
-// refer to, a damaged page. All rows of a batch meet the codes that it lists.
-func ofSome(err *pgconn.PgError) bool {
+// transientForSome reports whether a part of the rows can meet an error that passes: a lock on what
+// they refer to, a damaged page. All rows of a batch meet the codes that it lists.
+func transientForSome(err *pgconn.PgError) bool {
 	switch err.Code {
 	case "42P05", "53300", "57P01", "57P02", "57P03", "57P05":
 		return false
@@ -273,16 +256,23 @@ func poolerRefuses(err *pgconn.PgError) bool {
 	return !strings.Contains(text, "prepared statement") && slices.ContainsFunc(poolerRefusals, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// judgeSession returns whose fault it is that there is no session: the text counts where the code
-// says little.
+// judgeSession returns whose fault it is that there is no session. The text counts where the code
+// tells little. What is not in the table does not pass by itself: no row is to blame, and nothing
+// is stored before somebody knows.
 func judgeSession(err *pgconn.PgError) blame {
-	if (ofPooler(err) || classOf(err.Code) == "XX") && poolerRefuses(err) {
+	internal := classOf(err.Code) == "XX"
+	switch b, ok := byCode(err.Code); {
+	case (ofPooler(err) || internal) && poolerRefuses(err):
+		return blameConfiguration
+	case internal:
+		return blameTransient
+	case err.Code == "58P01": // a library that the server loads for each session is missing
+		return blameConfiguration
+	case ok:
+		return b
+	default:
 		return blameConfiguration
 	}
-	if b, ok := byCode(sessionCodes, err.Code); ok {
-		return b
-	}
-	return blameConfiguration
 }
 
 // loginRefused reports whether a server refused user or password, so that others may help. Postgres

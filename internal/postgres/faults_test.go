@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
 )
 
 // blames checks the cause of an error, and parts of its text.
@@ -413,29 +415,33 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 // TestURLsThatAreNone shows that no complaint quotes a password.
 func TestURLsThatAreNone(t *testing.T) {
 	t.Parallel()
+	const (
+		form  = "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database ("
+		query = "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value ("
+	)
 	for url, want := range map[string]string{
-		"postgres://user:" + canary + "@host:port/db":                                "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:" + canary + "%zz@host/db":                                  "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"host=localhost password=" + canary:                                          "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"mysql://user:" + canary + "@host/db":                                        "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
+		"postgres://user:" + canary + "@host:port/db":                                form,
+		"postgres://user:" + canary + "%zz@host/db":                                  form,
+		"host=localhost password=" + canary:                                          form,
+		"mysql://user:" + canary + "@host/db":                                        form,
 		"postgres://user:" + canary + "@host/db?sslmode=nonsense":                    "DATABASE_URL: sslmode is not valid: it can be disable, allow, prefer, require, verify-ca or verify-full",
 		"postgres://user:" + canary + "@host/db?connect_timeout=soon&sslmode=" + "x": "DATABASE_URL: connect_timeout is not valid: it can be a number of seconds, and DATABASE_URL: sslmode is not valid",
 		"postgres://user:x@host/db?connect_timeout=" + canary:                        "DATABASE_URL: connect_timeout is not valid",
-		"postgres://user:" + canary + "/@host/db":                                    "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + ":y@host/db":                                 "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + "@host,other/db?sslmode=disable":             "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + "@localhost/db":                              "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:1/" + canary + "@localhost/db":                              "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x/" + canary + "@localhost/db":                              "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x?" + canary + "@" + canary + "@localhost/db":               "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + "@host/db":                                   "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + ",y@host/db":                                 "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:x@" + canary + "/y@host/db":                                 "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:5432/" + canary + "@host/db":                                "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database (",
-		"postgres://user:" + canary + "@host/db?options=-c geqo=off":                 "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
-		"postgres://user:" + canary + "@host/db?geqo":                                "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
-		"postgres://user:" + canary + "@host/db?=" + canary:                          "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
-		"postgres://user:" + canary + "@host/db?geqo=%zz" + canary:                   "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
+		"postgres://user:" + canary + "/@host/db":                                    form,
+		"postgres://user:x@" + canary + ":y@host/db":                                 form,
+		"postgres://user:x@" + canary + "@host,other/db?sslmode=disable":             form,
+		"postgres://user:x@" + canary + "@localhost/db":                              form,
+		"postgres://user:1/" + canary + "@localhost/db":                              form,
+		"postgres://user:x/" + canary + "@localhost/db":                              form,
+		"postgres://user:x?" + canary + "@" + canary + "@localhost/db":               form,
+		"postgres://user:x@" + canary + "@host/db":                                   form,
+		"postgres://user:x@" + canary + ",y@host/db":                                 form,
+		"postgres://user:x@" + canary + "/y@host/db":                                 form,
+		"postgres://user:5432/" + canary + "@host/db":                                form,
+		"postgres://user:" + canary + "@host/db?options=-c geqo=off":                 query,
+		"postgres://user:" + canary + "@host/db?geqo":                                query,
+		"postgres://user:" + canary + "@host/db?=" + canary:                          query,
+		"postgres://user:" + canary + "@host/db?geqo=%zz" + canary:                   query,
 		"postgres://u@host/db?sslrootcert=/nowhere/ca.pem":                           "DATABASE_URL: sslrootcert: /nowhere/ca.pem: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c&sslkey=/nowhere/k":                  "DATABASE_URL: sslkey: /nowhere/k: no such file or directory",
 		"postgres://u@host/db?sslcert=/nowhere/c":                                    "DATABASE_URL: sslcert is not valid",
@@ -450,15 +456,31 @@ func TestURLsThatAreNone(t *testing.T) {
 		"postgres://u@host/db?service=" + canary:                                     "DATABASE_URL: service is not valid",
 		"postgres://u@a:1,b:2/db?port=1,2,3":                                         "DATABASE_URL",
 		"postgres://u@host/db?sslnegotiation=" + canary:                              "DATABASE_URL: sslnegotiation is not valid: it can be postgres or direct",
-		"postgres://u@host/db?application_name=a;sslmode=disable":                    "DATABASE_URL is not a valid URL; expected postgres://user:password@host:5432/database?name=value&name=value (",
+		"postgres://u@host/db?application_name=a;sslmode=disable":                    query,
 		"postgres://u@host/db?sslsni=" + canary:                                      "DATABASE_URL: sslsni is not valid: it can be 0 or 1",
 	} {
-		_, err := postgres.Open(url, events, called)
+		_, err := postgres.Open(url, events, mainNames)
 		if err == nil {
 			t.Errorf("%s passes", url)
 		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v, want %s", url, err, want)
 		}
+	}
+}
+
+// TestWithoutNames has a caller that gives none: errors name no setting and no command.
+func TestWithoutNames(t *testing.T) {
+	t.Parallel()
+	if _, err := postgres.Open("mysql://db", events); err == nil || !strings.HasPrefix(err.Error(), "the database's URL is not a valid URL") {
+		t.Errorf("got %v", err)
+	}
+	store, err := postgres.Open(pgtest.New(t).URL, events)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	if f := fault.Of(store.Ping(t.Context())); f == nil || f.Remedy != `create the table "events"` {
+		t.Errorf("got %v", f)
 	}
 }
 
@@ -472,7 +494,7 @@ func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // varia
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
-			_, err := postgres.Open("postgres://user@db.example.com/app", events, called)
+			_, err := postgres.Open("postgres://user@db.example.com/app", events, mainNames)
 			if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "DATABASE_URL") {
 				t.Errorf("got %v, want an error that begins with %s", err, name)
 			}

@@ -178,12 +178,12 @@ func withOption(t testing.TB, text, option string) string {
 	return u.String()
 }
 
-// called is what the mains call the setting and the commands that errors name.
-var called = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"})
+// mainNames are what the mains call the setting and the commands that errors name.
+var mainNames = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"})
 
 func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(url, table, append(options, called)...)
+	store, err := postgres.Open(url, table, append(options, mainNames)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
 	return &outcome{TB: t, Result: result, err: err, ids: idsOf(rows)}
 }
 
-// insertBatch is insert for a batch that is made already. The ids are what its rows are called.
+// insertBatch is insert for a batch that is made already. The ids are what its rows are mainNames.
 func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *outcome {
 	s.Helper()
 	s.proxy.Reset()
@@ -432,7 +432,7 @@ func sorted[T cmp.Ordered](values []T) []T { return slices.Sorted(slices.Values(
 func keysOf[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // eventually waits until a condition holds. It gives up after so long a time that no machine is
-// that slow. It may be called from any goroutine.
+// that slow. It may be mainNames from any goroutine.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {

@@ -522,7 +522,7 @@ func (in *insertion) stopOn(a *answer) error {
 	switch j := in.store.judge(a.refused, in.catalog); {
 	case j.single, j.blame == blameMessage, j.blame == blameOpen:
 		return nil
-	case j.blame == blameTransient && in.last && ofSome(a.refused) && in.passing < maxPassing:
+	case j.blame == blameTransient && in.last && transientForSome(a.refused) && in.passing < maxPassing:
 		in.passing++
 		return nil // there is no time to try all of them again
 	default:

@@ -100,8 +100,8 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	case fromFunction(err):
 		return open
 	}
-	if b, ok := byCode(codes, err.Code); ok {
-		return judgement{blame: b, single: b == blameConfiguration && ofSomeRows(err)}
+	if b, ok := byCode(err.Code); ok {
+		return judgement{blame: b, single: b == blameConfiguration && configurationForSome(err)}
 	}
 	return judgement{blame: blameOpen, alone: blameTransient, single: true}
 }
@@ -112,7 +112,7 @@ func (j judgement) inFunction(err *pgconn.PgError) judgement {
 	j.single, j.blame, j.alone = true, blameOpen, blameConfiguration
 	if !onPurpose(err.Code) {
 		j.blame = blameConfiguration
-		if b, ok := byCode(codes, err.Code); ok {
+		if b, ok := byCode(err.Code); ok {
 			j.blame = b
 		}
 	}
@@ -204,7 +204,7 @@ func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool 
 	inside := j.inside || c == nil && mayBeInside(err)
 	switch j.blame {
 	case blameTransient:
-		return last && (inside || ofSome(err))
+		return last && (inside || transientForSome(err))
 	case blameConfiguration:
 		return j.single || inside
 	default:
