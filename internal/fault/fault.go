@@ -3,8 +3,8 @@
 //
 // An Error says what happened and where (What), and what to do about it (Remedy). Both hold names
 // of settings, hosts and objects of the database, and never a value of a message or of a secret:
-// the packages that build one see to that. Network is the one place that tells errors of networks
-// and of TLS apart.
+// the packages that build one ensure that. Network is the one place that classifies errors of
+// networks and of TLS.
 //
 // It is a leaf beside message: the stores, sqs and credentials build its errors, and everyone may
 // read them.
@@ -28,25 +28,25 @@ const (
 	Credentials Source = "Credentials"
 )
 
-// Error is why something outside sluice did not do what it was asked to.
+// Error is why something outside sluice failed.
 type Error struct {
 	Source Source
 	// Cause is message.CauseTransient, message.CauseConfiguration, or message.CauseUnsent for a
 	// message that a queue does not take.
 	Cause message.Cause
-	// Code is what the other side calls it: an SQLSTATE, a result code of SQLite, an error code of
-	// AWS. It is empty where nobody answered.
+	// Code is the code of the other side: an SQLSTATE, a result code of SQLite, an error code of AWS.
+	// It is empty if nobody answered.
 	Code string
-	// What says what was being done and what happened.
+	// What is what was being done and what happened.
 	What string
-	// Remedy says what to do next. It is empty where nothing but time helps.
+	// Remedy is what to do next. It is empty if only time helps.
 	Remedy string
-	// Err is the context's error, where that ended the work, and nil otherwise. The time limit of
-	// one attempt is not the context's.
+	// Err is the context's error if that ended the work, and nil otherwise. The time limit of one
+	// attempt is not the context's.
 	Err error
 }
 
-// Error is What and Remedy in one line.
+// Error returns What and Remedy in one line.
 func (e *Error) Error() string {
 	if e.Remedy == "" {
 		return e.What
@@ -63,8 +63,8 @@ func Of(err error) *Error {
 	return e
 }
 
-// Cause returns why messages that met err are returned: what an Error says of itself, CauseDeadline
-// where a deadline has passed, and CauseTransient for any other error, since blame needs evidence.
+// Cause returns why messages that met err are returned: CauseDeadline if a deadline has passed, the
+// cause of an Error, and CauseTransient for any other error, since blame needs evidence.
 func Cause(err error) message.Cause {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return message.CauseDeadline
@@ -75,7 +75,7 @@ func Cause(err error) message.Cause {
 	return message.CauseTransient
 }
 
-// Stopped says why a context ended, in the words that every package uses.
+// Stopped returns why a context ended, in the words that every package uses.
 func Stopped(ended error) string {
 	if errors.Is(ended, context.DeadlineExceeded) {
 		return "no time left"
@@ -83,8 +83,8 @@ func Stopped(ended error) string {
 	return "stopped"
 }
 
-// Names is what remedies call the things of whoever started sluice: the packages that build errors
-// do not know how they were configured.
+// Names are the caller's names for its setting and commands: the packages that build errors do not
+// know how sluice was configured.
 type Names struct {
 	// URL is the setting that holds the database's URL, as DATABASE_URL.
 	URL string

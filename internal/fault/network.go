@@ -23,7 +23,7 @@ const (
 	NoSuchHost
 	// Unresolved: the resolver did not answer, or failed.
 	Unresolved
-	// Refused: no connection came about (refused, unreachable, no route).
+	// Refused: the connection failed (refused, unreachable, no route).
 	Refused
 	// Timeout: no answer in time.
 	Timeout
@@ -33,7 +33,7 @@ const (
 	NoTLS
 	// Alert: the other side ended the TLS handshake.
 	Alert
-	// UnknownAuthority: nobody whom this machine trusts has signed the certificate.
+	// UnknownAuthority: an authority that this machine does not trust has signed the certificate.
 	UnknownAuthority
 	// WrongHost: the certificate is for another host name.
 	WrongHost
@@ -43,7 +43,7 @@ const (
 	Unverified
 )
 
-// Trouble is a network error, told apart.
+// Trouble is a classified network error.
 type Trouble struct {
 	Kind Kind
 	// Host is the name that does not resolve.
@@ -55,8 +55,8 @@ type Trouble struct {
 	Detail error
 }
 
-// Cause is whether time heals the trouble, or somebody has to fix something. A name that does not
-// exist and a certificate that does not fit stay as they are.
+// Cause returns CauseConfiguration for trouble that somebody has to fix, such as a name that does
+// not exist or a certificate that does not fit. All other trouble passes by itself.
 func (t Trouble) Cause() message.Cause {
 	switch t.Kind {
 	case NoSuchHost, NoTLS, Alert, UnknownAuthority, WrongHost, InvalidCertificate, Unverified:
@@ -66,8 +66,8 @@ func (t Trouble) Cause() message.Cause {
 	}
 }
 
-// Network tells apart what a network or TLS says. It does not look at contexts: whether the
-// caller's time is over is for the caller to ask first.
+// Network classifies an error of a network or of TLS. It does not look at contexts: the caller asks
+// first whether its own time is up.
 func Network(err error) Trouble {
 	var (
 		dns       *net.DNSError

@@ -171,9 +171,6 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice p
 			onNotice(pc, n)
 		}
 	}
-	if s.dialer != nil {
-		config.DialFunc = s.dialer
-	}
 	config.DialFunc = countReads(config.DialFunc)
 	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		c.canceller = &canceller{conn: pc, grace: grace{length: cancelGrace}}

@@ -8,8 +8,8 @@ var (
 	ReadRoots = readRoots
 )
 
-// WithDialer replaces the network.
-func WithDialer(dial pgconn.DialFunc) Option { return func(s *Store) { s.dialer = dial } }
+// SetDialer replaces the network of the hosts that the URL has.
+func (s *Store) SetDialer(dial pgconn.DialFunc) { s.target.parsed.DialFunc = dial }
 
 // Shown returns what is shown of an error of the server, by the catalog of now.
 func (s *Store) Shown(err *pgconn.PgError) string { return s.shown(err, s.fresh().catalog) }

@@ -35,14 +35,14 @@ type fake struct {
 	says   string // the text of such an error
 	// chatty: something is heard of the server while a statement runs.
 	chatty bool
-	over   chan struct{} // closed when the test is over
+	ended  chan struct{} // closed when the test has ended
 
-	mu     sync.Mutex
-	isOver bool // from then on all is heard
-	muted  bool // dials
-	lines  map[int]*line
-	number int // of connections so far
-	seen   traffic
+	mu       sync.Mutex
+	hasEnded bool // from then on nothing is silent
+	muted    bool // dials
+	lines    map[int]*line
+	number   int // of connections so far
+	seen     traffic
 }
 
 // traffic is what a fake has seen.
@@ -74,9 +74,9 @@ var errSilent = errors.New("silent")
 const forever = 1000 * time.Hour
 
 func newFake(t testing.TB) *fake {
-	f := &fake{TB: t, lines: map[int]*line{}, over: make(chan struct{})}
+	f := &fake{TB: t, lines: map[int]*line{}, ended: make(chan struct{})}
 	t.Cleanup(func() {
-		close(f.over)
+		close(f.ended)
 		time.Sleep(time.Minute) // what ends in the background does so meanwhile
 	})
 	return f
@@ -84,10 +84,11 @@ func newFake(t testing.TB) *fake {
 
 func (f *fake) open(options ...postgres.Option) *postgres.Store {
 	f.Helper()
-	store := openStore(f, "postgres://sluice@127.0.0.1:5432/app?sslmode=disable", events, append(options, postgres.WithDialer(f.dial))...)
+	store := openStore(f, "postgres://sluice@127.0.0.1:5432/app?sslmode=disable", events, options...)
+	store.SetDialer(f.dial)
 	f.Cleanup(func() {
 		f.mu.Lock()
-		f.isOver = true
+		f.hasEnded = true
 		f.mu.Unlock()
 		f.sound()
 	})
@@ -99,7 +100,7 @@ func (f *fake) open(options ...postgres.Option) *postgres.Store {
 func (f *fake) mute(dials bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.isOver {
+	if f.hasEnded {
 		return
 	}
 	f.muted = f.muted || dials
@@ -263,7 +264,7 @@ func (f *fake) execute(b *pgproto3.Backend, l *line, ids []int64) bool {
 			return false
 		case <-time.After(took):
 			f.await(l)
-		case <-f.over:
+		case <-f.ended:
 		}
 	}
 	if f.refuse != nil {

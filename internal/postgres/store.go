@@ -24,7 +24,6 @@ type Store struct {
 	target   *target
 	logins   Logins
 	log      *slog.Logger
-	dialer   pgconn.DialFunc // nil for the usual one
 	sleep    func(context.Context, time.Duration) bool
 	now      func() time.Time
 	defaults string // the SQL that evaluates what the database computes for every row

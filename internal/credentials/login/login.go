@@ -14,7 +14,7 @@ type Login struct {
 	Port     uint16
 	User     string
 	Password Password
-	// Database is empty when the server is to choose.
+	// Database is empty if the server chooses.
 	Database string
 	// Verified: whatever goes to the host is encrypted, and its certificate proves that it is the
 	// host.
@@ -32,12 +32,12 @@ func (l Login) Equal(other Login) bool {
 // redacted is what a password prints as.
 const redacted = "[redacted]"
 
-// Password holds the text of a password. Whatever prints, logs, formats or marshals it sees
+// Password holds the text of a password. Everything that prints, logs, formats or marshals it shows
 // "[redacted]", also as a field of another struct and under %+v and %#v. The zero value is the
 // empty password.
 //
-// It holds a pointer to a pointer, because fmt prints what is behind one pointer when an unexported
-// field meets a verb that does not fit it. It is made incomparable, because == would compare the
+// It holds a pointer to a pointer, because fmt prints what one pointer points to when an unexported
+// field meets a verb that does not fit it. It is incomparable, because == would compare the
 // pointers.
 type Password struct {
 	_    [0]func()
@@ -50,7 +50,7 @@ func NewPassword(text string) Password {
 	return Password{text: &p}
 }
 
-// Reveal returns the text, for the server's eyes.
+// Reveal returns the text, to log in with.
 func (p Password) Reveal() string {
 	if p.text == nil {
 		return ""
