@@ -51,11 +51,7 @@ func TestAServerThatReactsIsAskedAtOnce(t *testing.T) {
 	s.warm()
 	rows := inGroups(strings.Repeat("a", n), goods(1, n))
 	badWord(&rows[0])
-	ids := make([]int64, 0, n)
-	for id := range int64(n - 1) {
-		ids = append(ids, id+2)
-	}
-	release := s.hold(ids...)
+	release := s.hold(idsFrom(2, n)...)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var session string

@@ -146,15 +146,6 @@ func TestAParameterThatTheServerCannotRepresent(t *testing.T) {
 	}
 }
 
-// TestAPolicyWithAnOperatorOfSomebodysOwn has a user-defined operator whose function reads a
-// setting: no row is to blame for that.
-func TestAPolicyWithAnOperatorOfSomebodysOwn(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup{grants: writes, sql: createEvents + `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $$ SELECT $1 = coalesce(current_setting('app.word', true), '') $$;
-		CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = mine);` + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (word === 'x')"})
-	s.insert(goods(1, 3)...).blames(message.CauseConfiguration, "42501", "row-level security").verdicts(verdicts{configuration: "1-3"})
-}
-
 // TestRowLevelSecurityOfALedger has ledgers that let nothing in: the error names the ledger, and no
 // row is to blame, whatever the policies of the table are.
 func TestRowLevelSecurityOfALedger(t *testing.T) {

@@ -123,19 +123,6 @@ func TestAViewHasOtherNamesThanItsTable(t *testing.T) {
 	s.insert(goods(11, 3)...).blames(message.CauseConfiguration, "23502", "must").verdicts(verdicts{configuration: "11-13"})
 }
 
-// TestAnErrorInTheFunctionOfAnOperator wants it to be like one in any other function that a CHECK
-// calls.
-func TestAnErrorInTheFunctionOfAnOperator(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, setup{sql: createEvents + `CREATE FUNCTION near(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
-			BEGIN IF $1 LIKE '%bad%' THEN PERFORM * FROM nowhere; END IF; RETURN true; END $$;
-		CREATE OPERATOR ~~~ (FUNCTION = near, LEFTARG = text, RIGHTARG = text);
-		ALTER TABLE events ADD CONSTRAINT nearby CHECK (word OPERATOR(~~~) 'x')`})
-	rows := goods(1, 4)
-	badWord(&rows[1])
-	s.insert(rows...).blames(message.CauseConfiguration, "function", "near").verdicts(verdicts{stored: "1 3-4", configuration: "2"})
-}
-
 // TestAPartitionIsNewerThanTheCatalog has a partition with a constraint on a column that the model
 // does not fill, made after the catalog was read. Another row is refused first, and is to blame.
 func TestAPartitionIsNewerThanTheCatalog(t *testing.T) {

@@ -130,6 +130,9 @@ func judgements() []judgement {
 		{group: context, name: "policy with a clock", sql: seeing + "CREATE POLICY old ON events FOR INSERT WITH CHECK (age(to_timestamp(n)) < interval '-100 years')", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
 		{group: context, name: "policy with a setting that is no number", sql: "ALTER TABLE events ADD tenant integer DEFAULT 1; " + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (tenant = (current_setting('app.tenant', true) || 'none')::integer OR tenant = ('' || coalesce(current_setting('app.tenant', true), ''))::integer)", state: "22P02", all: isConfiguration, asRole: true},
 
+		{group: context, name: "policy with an operator whose function reads a setting", sql: `CREATE FUNCTION mine(text, text) RETURNS boolean STABLE LANGUAGE sql AS $f$ SELECT $1 = coalesce(current_setting('app.word', true), '') $f$;
+			CREATE OPERATOR === (LEFTARG = text, RIGHTARG = text, FUNCTION = mine);` + seeing + "CREATE POLICY mine ON events FOR INSERT WITH CHECK (word === 'x')", state: "42501", all: isConfiguration, asRole: true, says: "row-level security"},
+
 		{group: unfilled, name: "check", sql: "ALTER TABLE events ADD tenant integer DEFAULT 1, ADD CONSTRAINT many CHECK (tenant > 1) NOT VALID", state: "23514", all: isConfiguration, says: "many"},
 		{group: unfilled, name: "check without columns", sql: "ALTER TABLE events ADD CONSTRAINT never CHECK (coalesce(current_setting('app.open', true), '') = 'yes') NOT VALID", state: "23514", all: isConfiguration, says: "never"},
 		{group: unfilled, name: "foreign key of a default", sql: parents + "ALTER TABLE events ADD tenant integer DEFAULT 7, ADD CONSTRAINT tenants FOREIGN KEY (tenant) REFERENCES parents", state: "23503", all: isConfiguration, says: "tenants"},
@@ -159,6 +162,9 @@ func judgements() []judgement {
 
 		{group: broken, name: "function that a function of SQL calls", sql: `CREATE FUNCTION inner_one(text) RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN IF $1 LIKE '%bad%' THEN PERFORM FROM nowhere; END IF; RETURN true; END $f$;
 			CREATE FUNCTION nice(text) RETURNS boolean LANGUAGE sql AS $f$ SELECT inner_one($1) $f$; ALTER TABLE events ADD CONSTRAINT nice CHECK (nice(word))`, spoil: badWord, state: "42P01", one: isConfiguration, all: isConfiguration, says: "nice"},
+
+		{group: broken, name: "function of an operator", sql: `CREATE FUNCTION near(text, text) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $f$ BEGIN IF $1 LIKE '%bad%' THEN PERFORM * FROM nowhere; END IF; RETURN true; END $f$;
+			CREATE OPERATOR ~~~ (FUNCTION = near, LEFTARG = text, RIGHTARG = text); ALTER TABLE events ADD CONSTRAINT nearby CHECK (word OPERATOR(~~~) 'x')`, spoil: badWord, state: "42P01", one: isConfiguration, all: isConfiguration, says: "near"},
 
 		{group: seldom, name: "a file that is lost", sql: "ALTER TABLE events ADD CONSTRAINT reads CHECK (CASE WHEN word LIKE '%bad%' THEN pg_read_file('nowhere') END IS NULL)", spoil: badWord, state: "58P01", one: isTransient, all: isTransient},
 		{group: partly, name: "trigger that moves a row to another partition", sql: `CREATE FUNCTION moves() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN IF NEW.word LIKE '%bad%' THEN NEW.id := 5 - NEW.id; END IF; RETURN NEW; END $f$;
