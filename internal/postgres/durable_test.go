@@ -171,7 +171,7 @@ func (s *source) ids(db *pgtest.DB) string {
 }
 
 // waiting are the sessions of the store whose COMMIT waits for the standby.
-const waiting = " FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'SyncRep'"
+const waiting = ofStore + "wait_event = 'SyncRep'"
 
 // cut repeats a query as long as insert runs, calls do whenever the query returns a number of
 // sessions that wait for the standby, and returns how often that was.
@@ -400,7 +400,7 @@ func (s *source) eventuallyWaits(what string, p pending) {
 			s.Errorf("the delivery has not waited for %s", what)
 			return true
 		default:
-			return s.db.Count(s, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = $2", s.db.Schema, what) > 0
+			return s.sessions("wait_event = '"+what+"'") > 0
 		}
 	})
 }

@@ -336,7 +336,7 @@ func TestConnectionsDieWhileNobodyUsesThem(t *testing.T) {
 		})
 	}
 	eventually(t, "all connections are in use", func() bool {
-		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema) == many
+		return s.sessions("wait_event_type = 'Lock'") == many
 	})
 	release()
 	inserts.Wait()

@@ -321,7 +321,7 @@ func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))
 				}
 				eventually(t, "no statement sleeps", func() bool {
-					return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'PgSleep'", s.db.Schema) == 0
+					return s.sessions("wait_event = 'PgSleep'") == 0
 				})
 			})
 		})

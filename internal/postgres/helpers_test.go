@@ -168,14 +168,20 @@ func withMode(url, mode string) string {
 // withOption adds an option of the server to a URL.
 func withOption(t testing.TB, text, option string) string {
 	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := parsed(t, text)
 	q := u.Query()
 	q.Set("options", q.Get("options")+" "+option)
 	u.RawQuery = strings.ReplaceAll(q.Encode(), "+", "%20") // to pgx a plus is a plus
 	return u.String()
+}
+
+func parsed(t testing.TB, text string) *url.URL {
+	t.Helper()
+	u, err := url.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
 }
 
 // mainNames are what the mains call the setting and the commands that errors name.
@@ -453,10 +459,25 @@ func (s *site) whenItWaits(do func()) {
 	})
 }
 
-// waits says whether a session of the store waits for a lock.
+// waits reports whether a session of the store waits for a lock.
 func (s *site) waits() bool {
 	s.Helper()
-	return s.db.Count(s, "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema) > 0
+	return s.sessions("wait_event_type = 'Lock'") > 0
+}
+
+// ofStore are the sessions of the store.
+const ofStore = " FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND "
+
+// sessions counts the sessions of the store for which a condition holds.
+func (s *site) sessions(condition string) int64 {
+	s.Helper()
+	return s.db.Count(s, "SELECT count(*)"+ofStore+condition, s.db.Schema)
+}
+
+// signal calls a function of the server for such sessions, such as pg_cancel_backend.
+func (s *site) signal(function, condition string) {
+	s.Helper()
+	s.db.Exec(s, "SELECT "+function+"(pid)"+ofStore+condition, s.db.Schema)
 }
 
 // hold stores rows in a transaction that stays open until release.

@@ -7,18 +7,15 @@ import "testing"
 func TestASessionThatIdles(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
-	sessions := func() int64 {
-		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", s.db.Schema)
-	}
 	s.insert(good(1)).must()
-	if n := sessions(); n != 1 {
+	if n := s.sessions("true"); n != 1 {
 		t.Errorf("%d sessions are open behind a batch, want 1", n)
 	}
 	s.store.Close()
 	s.store = openStore(t, withOption(t, s.proxy.URL, "-c idle_session_timeout=100ms"), events)
 	for id := range int64(3) {
 		s.insert(good(id + 2)).must().inserts(1)
-		eventually(t, "the server ends the idle session", func() bool { return sessions() == 0 })
+		eventually(t, "the server ends the idle session", func() bool { return s.sessions("true") == 0 })
 	}
 	if got := s.stored(); got != "1-4" {
 		t.Errorf("stored %s, want 1-4", got)

@@ -46,7 +46,7 @@ func TestNothingIsInsertedThatIsNotStored(t *testing.T) {
 		{
 			name: "and is tried again, which finds them all",
 			ends: func(s *site, _, open func()) {
-				s.db.Exec(s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'advisory'", s.db.Schema)
+				s.signal("pg_terminate_backend", "wait_event = 'advisory'")
 				open()
 			},
 			check: func(_ *site, o *outcome) { o.must().inserts(3) },

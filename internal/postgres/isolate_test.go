@@ -141,7 +141,7 @@ func TestAConcurrentDeliveryWinsTheRace(t *testing.T) {
 				waited <- insertInto(t, second, goods(1, n)...)
 			}()
 			eventually(t, "the second delivery waits at the gate", func() bool {
-				return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event = 'advisory'", s.db.Schema) == 1
+				return s.sessions("wait_event = 'advisory'") == 1
 			})
 			if _, err := first.Insert(t.Context(), batchOf(goods(1, n))); err != nil {
 				t.Fatal(err)
@@ -225,7 +225,7 @@ func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 			},
 			"session terminated": func(s *site, _ func()) {
 				s.proxy.Refuse(true)
-				s.db.Exec(s, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema)
+				s.signal("pg_terminate_backend", "wait_event_type = 'Lock'")
 			},
 		} {
 			t.Run(when+", "+reason, func(t *testing.T) {

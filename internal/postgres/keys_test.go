@@ -337,7 +337,7 @@ func TestADoubtfulIsolationStops(t *testing.T) {
 	s := newSite(t, setup{sql: createEvents + noBadWord})
 	release := s.hold(idsFrom(11, 64)...)
 	s.whenItWaits(func() {
-		s.db.Exec(t, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name LIKE $1 || '%' AND wait_event_type = 'Lock'", s.db.Schema)
+		s.signal("pg_cancel_backend", "wait_event_type = 'Lock'")
 		release()
 	})
 	rows := goods(5, 60)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,10 +94,7 @@ func TestAHostThatIsSilent(t *testing.T) {
 func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
-	u, err := url.Parse(s.proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := parsed(t, s.proxy.URL)
 	database := u.Host
 	for name, host := range map[string]string{
 		"the second host":    listen(t).Addr().String() + "," + database,
@@ -159,10 +155,7 @@ func TestHostsThatAnswerOtherwise(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	u, err := url.Parse(s.proxy.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := parsed(t, s.proxy.URL)
 	for url, want := range map[string]string{
 		"postgres://sluice@" + hangsUp.Addr().String() + "/app?sslmode=disable": "connect to the database: the connection to " + hangsUp.Addr().String() + " broke",
 		s.proxy.URL + "&target_session_attrs=read-only":                         "connect to the database: " + u.Host + " is not what target_session_attrs asks for; ",
@@ -229,10 +222,7 @@ func TestWhoAsksForTLS(t *testing.T) { //nolint:paralleltest // a variable of th
 func TestOneReset(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
-	u, err := url.Parse(strings.Replace(s.proxy.URL, "sslmode=disable", "sslmode=prefer", 1))
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := parsed(t, strings.Replace(s.proxy.URL, "sslmode=disable", "sslmode=prefer", 1))
 	u.Host = refusesTLS(t, 2, u.Host)
 	s.store = openStore(t, u.String(), events)
 	s.insert(goods(1, 3)...).must().inserts(3)

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -69,10 +68,7 @@ func TestAWarmConnectionSeesTheFix(t *testing.T) {
 // withoutOptions takes the options of the server from a URL.
 func withoutOptions(t *testing.T, text string) string {
 	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := parsed(t, text)
 	q := u.Query()
 	q.Del("options")
 	u.RawQuery = q.Encode()
