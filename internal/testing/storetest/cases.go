@@ -22,7 +22,7 @@ const (
 	stored    = "stored"
 	rejected  = "rejected"
 	stopped   = "returned group"
-	discarded = "returned discarded"
+	discarded = "returned swallowed"
 	operator  = "returned operator"
 )
 
