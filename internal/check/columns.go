@@ -11,8 +11,8 @@ import (
 // live is a column of the live table.
 type live struct {
 	name string
-	// base is the type's name in pg_type ("int4"), of a domain that of what
-	// it is made of; typmod is its modifier, -1 when there is none.
+	// base is the type's name in pg_type ("int4"), for a domain that of its innermost base type;
+	// typmod is its modifier, -1 for none.
 	base   string
 	typmod int
 	// shown is the type as SQL spells it.
@@ -28,21 +28,21 @@ type live struct {
 // integers are the widths of the integer types.
 var integers = map[string]int{"int2": 2, "int4": 4, "int8": 8, "smallint": 2, "integer": 4, "bigint": 8}
 
-// sameName are the names in pg_type of the types that have but one match.
+// sameName are the names in pg_type of the types with a single match.
 var sameName = map[string]string{"boolean": "bool", "timestamptz": "timestamptz", "date": "date", "uuid": "uuid"}
 
-// The rules of a misfit: what is narrower keeps less of a value or refuses it,
-// and another type takes none, or others than it was given.
+// The rules of a misfit: a narrower column keeps less of a value or refuses it; another type refuses
+// all values, or stores others.
 const (
 	ruleNarrower = "column_narrower"
 	ruleType     = "column_type"
 )
 
-// pads is the one misfit that refuses and loses no row.
-const pads = "pads values with blanks, and does not tell blanks at a value's end from none"
+// pads is the only misfit that neither refuses nor loses a row.
+const pads = "pads values with blanks, and ignores blanks at a value's end"
 
-// misfit says why values of a model's column do not fit a live one, and which
-// rule that is; "" when they do. What the live column can hold more of is no misfit.
+// misfit returns why values of a model's column do not fit a live one, and the rule; "" if they fit.
+// A wider live column is no misfit.
 func misfit(c model.Column, have live) (rule, why string) {
 	switch want := c.Type; want.Base {
 	case "varchar", "text":
@@ -55,7 +55,7 @@ func misfit(c model.Column, have live) (rule, why string) {
 		case have.base == "numeric" && have.typmod < 0:
 			return "", ""
 		case !ok:
-			return ruleType, "is of another kind"
+			return ruleType, "is another kind of type"
 		case width < integers[want.Base]:
 			return ruleNarrower, "is narrower: larger numbers are refused"
 		}
@@ -64,25 +64,25 @@ func misfit(c model.Column, have live) (rule, why string) {
 		return misfitNumeric(want, have)
 	case "json", "jsonb":
 		if have.base != "json" && have.base != "jsonb" {
-			return ruleType, "is of another kind"
+			return ruleType, "is another kind of type"
 		}
 		return "", ""
 	default:
 		if have.base != sameName[want.Base] {
-			return ruleType, "is of another kind"
+			return ruleType, "is another kind of type"
 		}
 		digits := 6
 		if c.Meta == model.MetaSentAt {
 			digits = 3 // it is in milliseconds
 		}
 		if want.Base == "timestamptz" && have.typmod >= 0 && have.typmod < digits {
-			return ruleNarrower, "keeps fewer digits of a second: times are rounded in silence, and a key that was rounded is another key"
+			return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and a rounded key is another key"
 		}
 		return "", ""
 	}
 }
 
-// misfitMask judges a column of masks, which all have the same length.
+// misfitMask is misfit for a column of masks, which all have the same length.
 func misfitMask(have live) (rule, why string) {
 	if have.base == "bpchar" && have.typmod-4 == mask.Size {
 		return "", ""
@@ -110,13 +110,13 @@ func misfitText(want model.SQLType, have live) (rule, why string) {
 		}
 		return "", ""
 	default:
-		return ruleType, "is of another kind"
+		return ruleType, "is another kind of type"
 	}
 }
 
 func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 	if have.base != "numeric" {
-		return ruleType, "is of another kind, and loses digits"
+		return ruleType, "is another kind of type, and loses digits"
 	}
 	if have.typmod < 0 {
 		return "", ""
@@ -128,14 +128,14 @@ func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 	}
 	switch {
 	case want.Length == 0 || scale < want.Scale:
-		return ruleNarrower, "keeps fewer digits behind the point: values are rounded in silence"
+		return ruleNarrower, "keeps fewer digits after the point: values are rounded silently"
 	case precision-scale < want.Length-want.Scale:
 		return ruleNarrower, "is narrower: larger numbers are refused"
 	}
 	return "", ""
 }
 
-// columns compares the columns of one table. which says what each is for.
+// columns compares the columns of one table.
 func (d *database) columns(name string, have map[string]live, want []model.Column, notNull func(model.Column) bool) {
 	bad := 0
 	remedy := fmt.Sprintf("`%s` prints the columns of the model; ALTER TABLE %s to match, or change the model", d.names.Schema, name)

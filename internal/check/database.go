@@ -24,15 +24,15 @@ const (
 	oldestVersion = 140000
 	// maxSkew between two clocks. AWS refuses signatures that are 5 minutes off.
 	maxSkew = 5 * time.Second
-	// hangUpTime is what taking leave of the server may take.
+	// hangUpTime limits a clean disconnect.
 	hangUpTime = time.Second
 )
 
 // Connector opens a connection to the database that rows go to.
 type Connector interface {
 	Connect(ctx context.Context) (*pgconn.PgConn, error)
-	// Unverified says what TLS leaves open on the way that Connect takes; it is
-	// empty when the server is verified or this machine.
+	// Unverified returns what TLS leaves unverified on Connect's connection, "" if the server is
+	// verified or is this machine.
 	Unverified() string
 }
 
@@ -48,7 +48,7 @@ func Database(ctx context.Context, c Connector, m *model.Model, names fault.Name
 	d.conn = conn
 	for _, look := range []func(context.Context) error{d.server, d.encoding, d.commits, d.serverLog, d.tables} {
 		if err := look(ctx); err != nil {
-			d.Add(Skipped, "database", "catalog", "", "the rest of the database could not be looked at: %s", catalogError(err))
+			d.Add(Skipped, "database", "catalog", "", "skipped the rest of the database: %s", catalogError(err))
 			break
 		}
 	}
@@ -56,8 +56,7 @@ func Database(ctx context.Context, c Connector, m *model.Model, names fault.Name
 	return d.Findings
 }
 
-// hangUp ends a session by its own end. A network that has gone silent does not
-// take that: then the connection is closed without.
+// hangUp disconnects cleanly. If the network has gone silent, it only closes the connection.
 func hangUp(ctx context.Context, conn *pgconn.PgConn) {
 	ctx, cancel := context.WithTimeout(ctx, hangUpTime)
 	defer cancel()
@@ -69,7 +68,7 @@ type database struct {
 	model *model.Model
 	names fault.Names
 	conn  *pgconn.PgConn
-	role  string // who connects, quoted for SQL
+	role  string // the role that connects, quoted for SQL
 	// writable is false on a replica, and where transactions are read only.
 	writable bool
 }
@@ -83,7 +82,7 @@ type relation struct {
 	key []string
 }
 
-// catalogError is an error of a query on the catalog: it meets no values of rows.
+// catalogError describes an error of a query on the catalog, which meets no values of rows.
 func catalogError(err error) string {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return "SQLSTATE " + refused.Code
@@ -114,9 +113,8 @@ func (d *database) query(ctx context.Context, sql string, args ...string) ([][]s
 	return rows, nil
 }
 
-// A statement of check that touches rows waits for no lock and works for no
-// longer than this. The last limit is for a network that breaks in between. To
-// compile a large query takes seconds, and it is run once.
+// The limits of a statement that touches rows or is large. The last timeout is for a network that
+// breaks in between. JIT would compile for seconds what runs once.
 const boundsSQL = `BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '3s';
 	SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL jit = off`
 
@@ -148,9 +146,9 @@ func (d *database) server(ctx context.Context) error {
 	}
 	switch {
 	case r[3] == "t":
-		d.Add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in "+d.names.URL, "the server is a replica, and takes no rows")
+		d.Add(Error, "database", "read_only", "use the primary's host (the cluster's writer endpoint) in "+d.names.URL, "the server is a replica, and accepts no rows")
 	case r[2] == "on":
-		d.Add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row is taken")
+		d.Add(Error, "database", "read_only", "ALTER ROLE … or ALTER DATABASE … SET default_transaction_read_only = off", "transactions are read only, so no row can be stored")
 	}
 	millis, err := strconv.ParseInt(r[4], 10, 64)
 	if err != nil {
@@ -160,14 +158,14 @@ func (d *database) server(ctx context.Context) error {
 	return nil
 }
 
-// clocks judges how far the server's clock is ahead of ours.
+// clocks judges how far the server's clock is ahead of this machine's.
 func (d *database) clocks(ahead, took time.Duration) {
 	if off := ahead.Abs(); off > maxSkew+took/2 {
 		word := "ahead of"
 		if ahead < 0 {
 			word = "behind"
 		}
-		d.Add(Warning, "database", "clock", "let both follow a time server (chrony or NTP): AWS refuses what is signed 5 minutes off, and IAM tokens of the database live for 15 minutes",
+		d.Add(Warning, "database", "clock", "synchronize both (chrony or NTP): AWS refuses signatures that are 5 minutes off, and IAM tokens of the database expire after 15 minutes",
 			"the server's clock is %v %s this machine's", off.Round(time.Second), word)
 		return
 	}
@@ -183,12 +181,12 @@ func (d *database) encryption(unverified string) {
 	case encrypted && loopback(remote):
 		d.Add(OK, "database", "tls", "", "the connection is encrypted and stays on this machine")
 	case encrypted:
-		d.Add(OK, "database", "tls", "", "the connection is encrypted, and the server's certificate checked")
+		d.Add(OK, "database", "tls", "", "the connection is encrypted, and the server's certificate is verified")
 	case loopback(remote):
-		d.Add(OK, "database", "tls", "", "the connection is clear text and stays on this machine")
+		d.Add(OK, "database", "tls", "", "the connection is not encrypted and stays on this machine")
 	default:
-		d.Add(Error, "database", "tls", "remove sslmode from "+d.names.URL+", which makes it verify-full, and turn TLS on in the server",
-			"rows and password go over the network in clear text")
+		d.Add(Error, "database", "tls", "remove sslmode from "+d.names.URL+", so that it is verify-full, and turn on TLS in the server",
+			"rows and the password cross the network unencrypted")
 	}
 }
 
@@ -228,8 +226,8 @@ const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role
 	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
-// A domain can be made of another one: its type and length are those of the innermost, and a NULL is
-// refused by each that is NOT NULL. The default is its own.
+// A domain can be based on another one: its type and length are those of the innermost, and each that
+// is NOT NULL refuses a NULL. The default is its own.
 const columnsSQL = `WITH RECURSIVE made AS (
 	SELECT attnum, atttypid AS type, atttypmod AS typmod, false AS refuses, 0 AS depth FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
 	UNION ALL
@@ -259,11 +257,11 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	oid, kind, other := rows[0][0], rows[0][1], rows[0][5]
 	name = rows[0][4]
 	if other != "" && d.model.Table.Schema == "" {
-		d.Add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, see that its schema comes first in the role's search_path, or name it in the model, as in table: %s", other, other),
-			"rows go to %s, and no row goes to %s", name, other)
+		d.Add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, put its schema first in the role's search_path, or name it in the model, as in table: %s", other, other),
+			"rows go to %s, and none to %s", name, other)
 	}
 	if kind != "r" && kind != "p" {
-		d.Add(Error, "table", "table_kind", "name a table in the model", "%s is a view, or something else that is no table", name)
+		d.Add(Error, "table", "table_kind", "name a table in the model", "%s is not a table, but a view or something else", name)
 		return nil
 	}
 	secured := rows[0][2] == "t"
@@ -293,7 +291,7 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	return nil
 }
 
-// filled says whether no row of ours has a NULL in a column.
+// filled reports whether no row of the model has a NULL in a column.
 func (d *database) filled(c model.Column) bool {
 	return c.Field < 0 || d.model.Fields[c.Field].Required
 }
@@ -325,8 +323,7 @@ const keysSQL = `SELECT i.indimmediate, i.indisvalid, i.indpred IS NULL AND i.in
 	(SELECT string_agg(a.attname, ' ' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
 	FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique`
 
-// key looks for the unique index that ON CONFLICT needs: on exactly the key's
-// columns, in any order.
+// key looks for the unique index that ON CONFLICT needs: on exactly the key's columns, in any order.
 func (d *database) key(ctx context.Context, r *relation) error {
 	if r.key == nil {
 		return nil

@@ -43,7 +43,7 @@ func TestATableAsTheModelMeansIt(t *testing.T) {
 			f := look(t, m, db.URL)
 			want(t, f)
 			if f.Count(check.OK) < 5 {
-				t.Errorf("too little was looked at: %+v", f)
+				t.Errorf("too little was checked: %+v", f)
 			}
 			least := db.Role(t, func(role string) []string {
 				grants := []string{"GRANT INSERT ON " + m.Table.Name + " TO " + role}

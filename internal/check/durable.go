@@ -10,8 +10,7 @@ import (
 
 const commitsSQL = `SELECT setting, source, current_database() FROM pg_settings WHERE name = 'synchronous_commit'`
 
-// commits looks whether the server says that a transaction is committed before
-// it is on disk.
+// commits looks whether the server confirms a commit before it is on disk.
 func (d *database) commits(ctx context.Context) error {
 	rows, err := d.query(ctx, commitsSQL)
 	if err != nil {
@@ -38,19 +37,19 @@ func (d *database) commits(ctx context.Context) error {
 		from, remedy = ", by the connection's own parameters", "remove synchronous_commit from "+d.names.URL
 	}
 	d.Add(Warning, "database", "synchronous_commit", remedy,
-		"synchronous_commit is off%s: the server confirms a commit before it is on disk, and forgets it in a crash. sluice's own transactions turn it on for themselves; those of others that write or change rows do not", from)
+		"synchronous_commit is off%s: the server confirms a commit before it is on disk, and loses it in a crash. sluice turns it on for its own transactions; other clients that write rows do not", from)
 	return nil
 }
 
-// The storage of a table: itself, or of a partitioned table its partitions. A
-// partitioned table can be called UNLOGGED, and that means nothing.
+// The storage of a table: the table itself, or its partitions. A partitioned table can be called
+// UNLOGGED, and that means nothing.
 const unloggedSQL = `SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	WHERE c.oid IN (SELECT $1::oid UNION SELECT relid FROM pg_partition_tree($1::oid)) AND c.relkind = 'r' AND c.relpersistence = 'u' ORDER BY 1`
 
-// named is how many names a finding lists.
+// named is how many names a finding lists at most.
 const named = 3
 
-// logged looks for storage that Postgres empties after a crash.
+// logged looks for tables that Postgres empties after a crash.
 func (d *database) logged(ctx context.Context, r *relation) error {
 	rows, err := d.query(ctx, unloggedSQL, r.oid)
 	if err != nil {
@@ -75,7 +74,7 @@ func (d *database) logged(ctx context.Context, r *relation) error {
 		who = fmt.Sprintf("the partition %s of %s is", names[0], r.name)
 	}
 	if len(names) > 1 {
-		remedy += ", and so for each of them"
+		remedy += ", and the same for the others"
 	}
 	d.Add(Error, "table", "unlogged", remedy,
 		"%s UNLOGGED: after a crash of the server, or on a replica that takes over, its rows are gone, and SQS has deleted their messages", who)

@@ -99,7 +99,7 @@ func TestAsynchronousCommit(t *testing.T) {
 	db.Exec(t, "ALTER ROLE "+role.User+" SET synchronous_commit = off")
 	f := look(t, m, role.URL)
 	want(t, f, "warning synchronous_commit")
-	if got := finding(t, f, "synchronous_commit"); got.Remedy != fmt.Sprintf("ALTER ROLE %q RESET synchronous_commit", role.User) || !strings.Contains(got.What, "sluice's own transactions turn it on") {
+	if got := finding(t, f, "synchronous_commit"); got.Remedy != fmt.Sprintf("ALTER ROLE %q RESET synchronous_commit", role.User) || !strings.Contains(got.What, "sluice turns it on for its own transactions") {
 		t.Errorf("got %+v", got)
 	} else {
 		db.Exec(t, got.Remedy)

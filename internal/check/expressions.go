@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// What the server evaluates while it inserts a row, with the rights of who inserts it: defaults and
-// generated values of columns that the model does not fill ($2), CHECK constraints, also those of
+// What the server evaluates while it inserts a row, with the rights of the role that inserts: defaults
+// and generated values of columns that the model does not fill ($2), CHECK constraints, also those of
 // domains, expressions of indexes and partition keys, conditions of triggers, and policies. An
-// identity column takes its numbers, and a trigger its function, without asking for a right.
+// identity column uses its sequence, and a trigger its function, without any right.
 //
-// pg_depend has what an expression calls, but for what is built in. The rights on these are
-// PUBLIC's unless somebody took them away. A body of SQL that was parsed when it was created
-// (BEGIN ATOMIC, RETURN) is looked into as well; others are text.
+// pg_depend has what an expression calls, except what is built in. PUBLIC has the rights on that
+// unless they were revoked. The query also follows bodies of SQL that were parsed at creation (BEGIN
+// ATOMIC, RETURN); other bodies are text.
 const expressionsSQL = `WITH RECURSIVE here AS (
 	SELECT $1::oid AS oid UNION SELECT relid FROM pg_partition_tree($1::oid)
 ), attributes AS (
@@ -69,11 +69,11 @@ SELECT kind, privilege, name, string_agg(DISTINCT what, ', '), '' FROM missing G
 UNION ALL
 SELECT 'late', '', what, '', text FROM parts WHERE text ~* 'nextval\(' ORDER BY 1, 3`
 
-// lateSequence finds the name of a sequence that is looked up for each row: nextval('ids'::text).
-// What is looked up when the default is made, nextval('ids'::regclass), is in pg_depend.
+// lateSequence finds the name of a sequence that is looked up for each row: nextval('ids'::text). One
+// that is looked up when the default is created, nextval('ids'::regclass), is in pg_depend.
 var lateSequence = regexp.MustCompile(`(?i)\bnextval\(\(*'((?:[^']|'')+)'::(?:text|character varying)`)
 
-// expressions looks for rights that the role lacks on what the server calls for each row.
+// expressions looks for missing rights on what the server calls for each row.
 func (d *database) expressions(ctx context.Context, r *relation) error {
 	filled := make([]string, len(r.want))
 	for i, c := range r.want {
@@ -114,7 +114,7 @@ func (d *database) expressions(ctx context.Context, r *relation) error {
 const lateSQL = `SELECT format('%I.%I', n.nspname, c.relname), CASE WHEN c.relkind = 'S' THEN has_sequence_privilege(c.oid, 'USAGE, UPDATE') END
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1) AND c.relkind = 'S'`
 
-// lateSequence judges a sequence that a default looks up by its name: its schema must be usable too.
+// lateSequence checks a sequence that a default looks up by name: its schema must be usable too.
 func (d *database) lateSequence(ctx context.Context, r *relation, who, name string) error {
 	rows, err := d.query(ctx, lateSQL, name)
 	refused, ok := errors.AsType[*pgconn.PgError](err)
@@ -126,8 +126,8 @@ func (d *database) lateSequence(ctx context.Context, r *relation, who, name stri
 	case err != nil:
 		return err
 	case len(rows) == 0:
-		d.Add(Error, "table", "sequence_missing", "create it, or see that its schema is in the role's search_path and that the role may use it",
-			"each row of %s needs the sequence %s, and this session finds none: %s", r.name, name, who)
+		d.Add(Error, "table", "sequence_missing", "create it, or put its schema into the role's search_path and let the role use it",
+			"each row of %s needs the sequence %s, and this session does not find it: %s", r.name, name, who)
 	case rows[0][1] != "t":
 		d.Add(Error, "grants", "grant_sequence", fmt.Sprintf("GRANT USAGE ON SEQUENCE %s TO %s", rows[0][0], d.role),
 			"each row of %s needs USAGE on %s, and the role lacks it: %s", r.name, rows[0][0], who)

@@ -13,16 +13,16 @@ import (
 	"sluice/internal/model"
 )
 
-// A plain table is in no tree; one that is itself a partition is in one alone.
-// A constraint is that of the ancestors too, and NULL for a lone default partition.
+// A plain table is in no tree; one that is itself a partition is the only node of its tree. A
+// constraint includes those of the ancestors, and is NULL for a lone default partition.
 const partitionsSQL = `SELECT relid::oid, coalesce(parentrelid::oid::text, ''), isleaf, coalesce(pg_get_partition_constraintdef(relid), 'true')
 	FROM pg_partition_tree($1::oid) ORDER BY level, relid`
 
-// perQuery is how many constraints the server evaluates at once: a SELECT has
-// 1664 columns at most, and a table can have thousands of partitions.
+// perQuery is how many constraints the server evaluates at once: a SELECT has at most 1664 columns,
+// and a table can have thousands of partitions.
 const perQuery = 500
 
-// ahead is how long before rows are refused somebody should hear of it.
+// ahead is how long before rows are refused check warns.
 const ahead = "7 days"
 
 // partition is a node of a table's tree of partitions.
@@ -32,17 +32,17 @@ type partition struct {
 	constraint string // as SQL, of columns of the table
 }
 
-// tree is a table that is partitioned, or a partition.
+// tree is a partitioned table, or a partition.
 type tree struct {
 	*database
 	columns  []model.Column
 	children map[string][]partition // by the parent's oid
-	// unsure is set when a constraint is of something that is not known.
+	// unsure is set if a constraint reads something that is not known.
 	unsure bool
 }
 
-// partitions looks whether rows of now and of soon have a partition. No bound
-// is read here: the server evaluates each partition's constraint on a row.
+// partitions looks whether rows that are sent now and soon have a partition. It does not read bounds:
+// the server evaluates each partition's constraint on a row.
 func (d *database) partitions(ctx context.Context, r *relation) error {
 	name, oid := r.name, r.oid
 	rows, err := d.query(ctx, partitionsSQL, oid)
@@ -60,7 +60,7 @@ func (d *database) partitions(ctx context.Context, r *relation) error {
 	}
 	root := partition{oid: oid, leaf: rows[0][2] == "t", constraint: rows[0][3]}
 	who := "no partition of " + name
-	remedy := fmt.Sprintf("make the partitions that come next, and see that what makes them runs; CREATE TABLE … PARTITION OF %s DEFAULT takes every row meanwhile", name)
+	remedy := fmt.Sprintf("create the next partitions, and fix the job that creates them; until then CREATE TABLE … PARTITION OF %s DEFAULT takes every row", name)
 	if root.leaf {
 		who, remedy = name+" is itself a partition, and not one that", "name the partitioned table in the model"
 	}
@@ -89,9 +89,8 @@ func (d *database) partitions(ctx context.Context, r *relation) error {
 	return nil
 }
 
-// row is SQL for a table of one row, with the columns whose values are known
-// of a message that is sent so long from now. Its own name is none that a
-// constraint could mean.
+// row is SQL for a table of one row, with the columns that are known of a message that is sent that
+// long from now. Its name is one that no constraint uses.
 func (t *tree) row(after string) string {
 	var known []string
 	for _, c := range t.columns {
@@ -103,10 +102,10 @@ func (t *tree) row(after string) string {
 		case model.MetaMessageID, model.MetaMaskKey: // another for each message, and another with the keys
 		}
 	}
-	return "(SELECT " + strings.Join(known, ", ") + `) AS "a row of sluice's"`
+	return "(SELECT " + strings.Join(known, ", ") + `) AS "a row of sluice"`
 }
 
-// takes says whether one of these partitions takes the row, or may take it.
+// takes reports whether one of these partitions takes the row, or may take it.
 func (t *tree) takes(ctx context.Context, siblings []partition, after string) (bool, error) {
 	for some := range slices.Chunk(siblings, perQuery) {
 		mine, err := t.satisfied(ctx, some, after)
@@ -128,8 +127,8 @@ func (t *tree) takes(ctx context.Context, siblings []partition, after string) (b
 	return false, nil
 }
 
-// satisfied evaluates the constraints of siblings, whose keys are the same
-// columns. If the server cannot, as the row has no such column, any may hold.
+// satisfied evaluates the constraints of siblings, whose keys are the same columns. If the server
+// cannot, because the row has no such column, any may hold.
 func (t *tree) satisfied(ctx context.Context, siblings []partition, after string) ([]bool, error) {
 	mine := make([]bool, len(siblings))
 	constraints := make([]string, len(siblings))

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// The policies that hold for the role, and whether one of the functions that
-// they call reads a setting.
+// The policies that apply to the role, and whether a function that they call reads a setting.
 const policiesSQL = `SELECT format('%I', p.polname), p.polcmd, p.polpermissive, coalesce(pg_get_expr(p.polqual, p.polrelid), ''), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), ''),
 	EXISTS (SELECT FROM pg_depend d JOIN pg_proc f ON f.oid = d.refobjid WHERE d.classid = 'pg_policy'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_proc'::regclass
 		AND CASE WHEN f.prokind = 'f' THEN pg_get_functiondef(f.oid) ~* '\mcurrent_setting\M' END)
@@ -22,12 +21,11 @@ type policy struct {
 	permissive bool
 	using      string // as SQL, "" for none
 	check      string
-	// calls: a function of its conditions reads a setting.
+	// calls: a function in its conditions reads a setting.
 	calls bool
 }
 
-// condition is what a policy wants of a row for a command; "" when it is none
-// for that command.
+// condition returns a policy's condition on a row for a command, "" if it does not apply to the command.
 func (p policy) condition(command string) string {
 	switch {
 	case p.command != command && p.command != "*":
@@ -39,9 +37,8 @@ func (p policy) condition(command string) string {
 	}
 }
 
-// policies judges the row-level security of a table, which holds for the role.
-// ON CONFLICT reads the key, so Postgres wants the policies of SELECT too of
-// each row that it inserts.
+// policies judges the row-level security of a table, which applies to the role. ON CONFLICT reads the
+// key, so Postgres applies the policies of SELECT too to each row that it inserts.
 func (d *database) policies(ctx context.Context, r *relation) error {
 	rows, err := d.query(ctx, policiesSQL, r.oid)
 	if err != nil {
@@ -86,14 +83,13 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 	case certain:
 		d.Add(OK, "grants", "row_security", "", "the row-level security of %s lets the role store every row", r.name)
 	default:
-		d.Add(Warning, "grants", "row_security", "see that its policies let the role INSERT every row and SELECT what it inserted", "%s has row-level security, and it holds for this role", r.name)
+		d.Add(Warning, "grants", "row_security", "let its policies allow the role to INSERT every row and SELECT what it inserted", "%s has row-level security, and it applies to this role", r.name)
 	}
 	return nil
 }
 
-// permits reports whether policies let a command have rows at all, and whether
-// they let it have all rows. One permissive policy is enough, and a condition
-// that is missing permits nothing; the restrictive ones must all hold.
+// permits reports whether policies permit a command any rows, and whether they permit all rows. One
+// permissive policy is enough, and a missing condition permits nothing; all restrictive ones must hold.
 func permits(all []policy, command string) (permitted, always bool) {
 	restricted := false
 	for _, p := range all {
@@ -113,8 +109,7 @@ var (
 	settingName  = regexp.MustCompile(`(?i)\bcurrent_setting\('([\w.]+)'`)
 )
 
-// settings adds a warning for each policy that reads a setting, and reports
-// whether there are any.
+// settings adds a warning for each policy that reads a setting, and reports whether there is one.
 func (d *database) settings(ctx context.Context, r *relation, all []policy, commands []string) (found bool, err error) {
 	for _, p := range all {
 		var conditions []string
@@ -126,7 +121,7 @@ func (d *database) settings(ctx context.Context, r *relation, all []policy, comm
 			continue
 		}
 		found = true
-		which := "a setting of the session (current_setting): where sluice's session lacks it, rows are refused"
+		which := "a setting of the session (current_setting): without it rows are refused"
 		remedy := fmt.Sprintf("give the setting to the role, as in ALTER ROLE %s SET app.tenant = '…', or give the role a policy without it", d.role)
 		for _, name := range settingName.FindAllStringSubmatch(text, -1) {
 			rows, err := d.query(ctx, "SELECT coalesce(current_setting($1, true), '') = ''", name[1])
@@ -134,7 +129,7 @@ func (d *database) settings(ctx context.Context, r *relation, all []policy, comm
 				return found, err
 			}
 			if rows[0][0] == "t" {
-				which = fmt.Sprintf("the setting %s, which is absent in this session: rows are refused as long as it is", name[1])
+				which = fmt.Sprintf("the setting %s, which this session lacks: rows are refused until it has it", name[1])
 				remedy = fmt.Sprintf("ALTER ROLE %s SET %s = '…', or give the role a policy without it", d.role, name[1])
 				break
 			}

@@ -8,31 +8,30 @@ import (
 )
 
 const (
-	// minReceives is what AWS recommends for queues that Lambda reads: it
-	// throttles, and a throttled message has spent a receive.
+	// minReceives is what AWS recommends for queues that Lambda reads: Lambda throttles, and that
+	// costs a message a receive.
 	minReceives = 5
-	// minReceivesFIFO leaves room for outages beside the ten receives that bad
-	// messages of its group can cost a good one.
+	// minReceivesFIFO leaves receives for outages, beside the ten that invalid messages of its group
+	// can cost a good one.
 	minReceivesFIFO = 20
-	// An outage of the database that messages must survive, and that they
-	// should: a fail-over, and a night.
+	// The outages of the database that messages must survive, and should: a failover, and a night.
 	mustSurvive, shouldSurvive = time.Hour, 6 * time.Hour
 	// visibilityFactor is AWS's rule for a queue that Lambda reads.
 	visibilityFactor = 6
-	// minVisibility is what a batch may take with a database that is not quite
-	// well. `sluice consume` extends it, for which it needs time as well.
+	// minVisibility is what a batch may take when the database is slow. `sluice consume` extends the
+	// visibility timeout, and needs time for that too.
 	minVisibility = 5 * time.Second
 )
 
-// Queues is what there is around the queue that is read.
+// Queues are the queue that is read and its dead-letter queues.
 type Queues struct {
 	Source *sqs.Queue
-	// Policy is the dead-letter queue of the source's redrive policy, nil
-	// when there is no policy or the queue could not be opened.
+	// Policy is the dead-letter queue of the source's redrive policy, nil if there is no policy or
+	// the queue could not be opened.
 	Policy *sqs.Queue
 	// Rejects is the queue of DEAD_LETTER_QUEUE_URL, nil likewise.
 	Rejects *sqs.Queue
-	// RejectsSet says that DEAD_LETTER_QUEUE_URL is set.
+	// RejectsSet: DEAD_LETTER_QUEUE_URL is set.
 	RejectsSet bool
 	// Backoff is SLUICE_BACKOFF.
 	Backoff bool
@@ -43,27 +42,27 @@ func (q *Queues) Check() Findings {
 	var f Findings
 	s := &q.Source.Settings
 	c := q.Source.Counts
-	f.Add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), kept(s))
+	f.Add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility timeout %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), retention(s))
 	if s.Retention == 0 {
-		f.Add(Skipped, "queue", "retention", "", "for how long messages are kept was not looked at: the server does not say, as SQS would")
+		f.Add(Skipped, "queue", "retention", "", "skipped the retention: unlike SQS, the server does not report it")
 	}
 	if s.Visibility < minVisibility {
-		f.Add(Warning, "queue", "visibility", "raise the queue's visibility time-out, as to 180 seconds",
-			"the queue's visibility is %s: a message comes again while it is worked on, spends a receive, and can be rejected twice", spell(s.Visibility))
+		f.Add(Warning, "queue", "visibility", "raise the queue's visibility timeout, for example to 180 seconds",
+			"the queue's visibility timeout is %s: a message is delivered again while it is processed, which costs a receive, and it can be rejected twice", spell(s.Visibility))
 	}
 	switch {
 	case s.DeadLetterARN == "" && !q.RejectsSet:
 		f.Add(Error, "queue", "no_dead_letter_queue", "set DEAD_LETTER_QUEUE_URL, and give the queue a redrive policy (template.yaml has both)",
-			"there is no dead-letter queue: a rejected message is delivered again and again until the retention ends, and is then lost")
+			"there is no dead-letter queue: a rejected message is delivered until the retention ends, and is then lost")
 	case s.DeadLetterARN == "":
 		f.Add(Warning, "queue", "no_redrive_policy", "give the queue a redrive policy (template.yaml has one)",
-			"the queue has no redrive policy: a message that makes the function itself fail is delivered again and again until the retention ends, and is then lost")
+			"the queue has no redrive policy: a message that makes the function itself fail is delivered until the retention ends, and is then lost")
 	case s.MaxReceives < minReceives:
 		f.Add(severityIf(s.MaxReceives < 2), "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceives),
 			"maxReceiveCount is %d: throttling alone can move good messages to the dead-letter queue", s.MaxReceives)
 	case q.Source.FIFO && s.MaxReceives < minReceivesFIFO:
 		f.Add(Warning, "queue", "max_receive_count", fmt.Sprintf("raise maxReceiveCount to %d or more", minReceivesFIFO),
-			"maxReceiveCount is %d, and on a FIFO queue each delivery settles one bad message of a group: a good one behind nine of them is received ten times", s.MaxReceives)
+			"maxReceiveCount is %d, and on a FIFO queue each delivery settles one invalid message of a group: a good one after nine of them is received ten times", s.MaxReceives)
 	default:
 		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}
@@ -86,39 +85,38 @@ func severityIf(grave bool) Severity {
 	return Warning
 }
 
-// longestRetention is the most that SQS has.
+// longestRetention is SQS's maximum.
 const longestRetention = 14 * 24 * time.Hour
 
-// kept spells for how long a queue keeps messages, if that is known.
-func kept(s *sqs.Settings) string {
+// retention spells how long a queue keeps messages, if that is known.
+func retention(s *sqs.Settings) string {
 	if s.Retention == 0 {
 		return "unknown"
 	}
 	return spell(s.Retention)
 }
 
-// Outage is for how long the database may be away before the queue gives a
-// message up that was received as the outage began: until its last receive, as
-// is to be expected, or until its retention ends. limited is false when
-// receives are not limited.
+// Outage returns how long the database may be down before the queue gives up a message that was
+// received as the outage began: until its expected last receive, or until its retention ends. limited
+// is false if receives are not limited.
 func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	s := &q.Source.Settings
-	retention := s.Retention
-	if retention == 0 {
-		retention = longestRetention
+	longest := s.Retention
+	if longest == 0 {
+		longest = longestRetention
 	}
 	if s.DeadLetterARN == "" || s.MaxReceives <= 0 {
-		return retention, false
+		return longest, false
 	}
 	mean := func() float64 { return 0.5 } // Delay is linear in it
-	for n := 1; n < s.MaxReceives && survives < retention; n++ {
+	for n := 1; n < s.MaxReceives && survives < longest; n++ {
 		if backoff {
 			survives += sqs.Delay(n, mean)
 		} else {
 			survives += s.Visibility
 		}
 	}
-	return min(survives, retention), true
+	return min(survives, longest), true
 }
 
 func (q *Queues) outage(f *Findings) {
@@ -126,10 +124,10 @@ func (q *Queues) outage(f *Findings) {
 	with, _ := q.Outage(true)
 	remedy, how := "", fmt.Sprintf("with %d receives", q.Source.Settings.MaxReceives)
 	if q.Backoff {
-		how += " and back-off"
+		how += " and backoff"
 	}
 	if !limited {
-		how = "its retention, as receives are not limited"
+		how = "its retention, because receives are not limited"
 	}
 	severity := OK
 	if survives < shouldSurvive {
@@ -140,10 +138,10 @@ func (q *Queues) outage(f *Findings) {
 		case !limited:
 			remedy = "raise the queue's retention"
 		default:
-			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true; messages that can never be stored do not need a low one with DEAD_LETTER_QUEUE_URL"
+			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true; with DEAD_LETTER_QUEUE_URL, rejected messages do not need a low one"
 		}
 	}
-	f.Add(severity, "queue", "outage", remedy, "an outage of the database of %s moves no good message away (%s)", spell(survives), how)
+	f.Add(severity, "queue", "outage", remedy, "messages survive a database outage of %s (%s)", spell(survives), how)
 }
 
 func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
@@ -155,69 +153,68 @@ func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
 		return
 	}
 	if dead.Retention > 0 && s.Retention > 0 && dead.Retention <= s.Retention {
-		f.Add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, the most that SQS has",
-			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so that a message can be gone before somebody looks", what, spell(dead.Retention), spell(s.Retention))
+		f.Add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, SQS's maximum",
+			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so a message can expire before anyone sees it", what, spell(dead.Retention), spell(s.Retention))
 	}
 	if d.FIFO != q.Source.FIFO {
-		f.Add(Warning, about, "kind", "make both of one kind", "%s is %s, and the queue is %s: the order of groups is lost, or made up", what, kind(d), kind(q.Source))
+		f.Add(Warning, about, "kind", "make both standard or both FIFO", "%s is %s, and the queue is %s: the order of groups is lost, or invented", what, kind(d), kind(q.Source))
 	}
 	if dead.MaxBytes > 0 && dead.MaxBytes < s.MaxBytes {
-		f.Add(Error, about, "size", "raise its MaximumMessageSize", "%s takes messages of %d bytes, and the queue takes %d: larger ones cannot be moved", what, dead.MaxBytes, s.MaxBytes)
+		f.Add(Error, about, "size", "raise its MaximumMessageSize", "%s accepts messages of %d bytes, and the queue %d: larger ones cannot be moved", what, dead.MaxBytes, s.MaxBytes)
 	}
 	if dead.DeadLetterARN != "" {
-		f.Add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: to look into it moves messages on", what)
+		f.Add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: peeking into it moves messages on", what)
 	}
 	if n := d.Counts.All(); n > 0 {
 		f.Add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
 	}
 	if len(*f) == before {
-		f.Add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), kept(dead))
+		f.Add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), retention(dead))
 	}
 }
 
-// Function is a Lambda function that reads the queue, and how.
+// Function is a Lambda function that reads the queue.
 type Function struct {
 	Name string
-	// State is that of the event source mapping, as in "Enabled".
+	// State is the event source mapping's, as in "Enabled".
 	State string
-	// ReportsFailures: it has ReportBatchItemFailures.
+	// ReportsFailures: the mapping has ReportBatchItemFailures.
 	ReportsFailures bool
-	// Filter is whether the mapping has filter criteria.
+	// Filter: whether the mapping has filter criteria.
 	Filter Filter
 	// Window is MaximumBatchingWindowInSeconds.
 	Window time.Duration
-	// Timeout is the function's, 0 when it could not be read.
+	// Timeout is the function's, 0 if it could not be read.
 	Timeout time.Duration
 }
 
 // Filter is what is known of an event source mapping's filter criteria.
 type Filter int
 
-// What there is to know.
+// The values of Filter.
 const (
 	NoFilter Filter = iota
 	Filtered
-	// FilterUnread: they are encrypted, and were not shown.
+	// FilterUnread: the criteria are encrypted, and were not shown.
 	FilterUnread
 )
 
-// filter judges filter criteria: "If an Amazon SQS message doesn't satisfy your
-// filter criteria, Lambda automatically removes the message from the queue"
-// (Lambda Developer Guide), so that nobody ever hears of it.
+// filter judges filter criteria: "If an Amazon SQS message doesn't satisfy your filter criteria, Lambda
+// automatically removes the message from the queue" (Lambda Developer Guide), without any trace.
 func (f *Findings) filter(fn *Function) {
 	const rule = "filter_criteria"
 	switch fn.Filter {
 	case Filtered:
-		f.Add(Error, "function", rule, "remove them: aws lambda update-event-source-mapping --uuid ID --filter-criteria '{}'; what is not meant for the table, the model rejects",
+		f.Add(Error, "function", rule, "remove them: aws lambda update-event-source-mapping --uuid ID --filter-criteria '{}'; the model rejects what is not meant for the table",
 			"%s: the event source mapping has filter criteria, and Lambda deletes messages that do not match them: they are neither stored nor rejected, and no log has them", fn.Name)
 	case FilterUnread:
 		f.Add(Skipped, "function", rule, "allow lambda:GetEventSourceMapping, and kms:Decrypt with the mapping's key",
-			"%s: the event source mapping has a KMS key, and whether it has filter criteria, which would delete messages, could not be read", fn.Name)
+			"%s: skipped the filter criteria, which would delete messages: the event source mapping has a KMS key, and they could not be read", fn.Name)
 	case NoFilter:
 	}
 }
 
-// Functions judges the functions that read a queue of that visibility.
+// Functions judges the functions that read a queue with that visibility timeout.
 func Functions(all []Function, visibility time.Duration) Findings {
 	var f Findings
 	const about = "function"
@@ -234,13 +231,13 @@ func Functions(all []Function, visibility time.Duration) Findings {
 		least := visibilityFactor*fn.Timeout + fn.Window
 		switch {
 		case fn.Timeout == 0:
-			f.Add(Skipped, about, "visibility", "allow lambda:GetFunctionConfiguration", "%s: its time-out could not be read, so the queue's visibility was not compared with it", fn.Name)
+			f.Add(Skipped, about, "visibility", "allow lambda:GetFunctionConfiguration", "%s: skipped the visibility timeout: the function's timeout could not be read", fn.Name)
 		case visibility < least:
-			f.Add(severityIf(visibility < fn.Timeout+fn.Window), about, "visibility", "raise the queue's visibility time-out to "+spell(least),
-				"%s: the queue's visibility is %s, less than six times the function's time-out of %s and its window of %s: messages come again while they are being worked on, and spend receives", fn.Name, spell(visibility), spell(fn.Timeout), spell(fn.Window))
+			f.Add(severityIf(visibility < fn.Timeout+fn.Window), about, "visibility", "raise the queue's visibility timeout to "+spell(least),
+				"%s: the queue's visibility timeout is %s, less than six times the function's timeout of %s plus its window of %s: messages are delivered again while they are processed, which costs receives", fn.Name, spell(visibility), spell(fn.Timeout), spell(fn.Window))
 		}
 		if len(f) == before {
-			f.Add(OK, about, "mapping", "", "%s reads the queue without a filter, reports failures one by one, and has a time-out of %s", fn.Name, spell(fn.Timeout))
+			f.Add(OK, about, "mapping", "", "%s reads the queue without a filter, reports failures one by one, and has a timeout of %s", fn.Name, spell(fn.Timeout))
 		}
 	}
 	if len(all) == 0 {
@@ -256,7 +253,7 @@ func kind(q *sqs.Queue) string {
 	return "standard"
 }
 
-// spell is a duration as people say it.
+// spell returns a duration as people say it.
 func spell(d time.Duration) string {
 	switch {
 	case d >= 48*time.Hour:

@@ -125,7 +125,7 @@ func TestFunctions(t *testing.T) {
 		{"disabled", func(f *check.Function) { f.State = "Disabled" }, []string{"error disabled"}},
 		{"less than six times", func(f *check.Function) { f.Timeout = 30 * time.Second }, []string{"warning visibility"}},
 		{"less than once", func(f *check.Function) { f.Timeout = 200 * time.Second }, []string{"error visibility"}},
-		{"unknown time-out", func(f *check.Function) { f.Timeout = 0 }, []string{"skipped visibility"}},
+		{"unknown timeout", func(f *check.Function) { f.Timeout = 0 }, []string{"skipped visibility"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			f := good

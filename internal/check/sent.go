@@ -13,16 +13,14 @@ import (
 	"sluice/internal/model"
 )
 
-// An index that begins with a column, by which its least and greatest value are
-// found at once.
+// An index that begins with a column: it has the column's least and greatest value.
 const leadsSQL = `SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid JOIN pg_am m ON m.oid = x.relam
 	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 	WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree' AND a.attname = $2`
 
-// sent looks for rows with a SentTimestamp that cannot be: it is in
-// milliseconds, and one in seconds is stored as January 1970, one in
-// microseconds in a far future. Only an index is looked at, and no value is
-// fetched.
+// sent looks for rows with an impossible SentTimestamp: it is in milliseconds, and one in seconds is
+// stored as January 1970, one in microseconds in the far future. It reads only an index, and fetches
+// no value.
 func (d *database) sent(ctx context.Context, r *relation) error {
 	i := slices.IndexFunc(r.want, func(c model.Column) bool { return c.Meta == model.MetaSentAt })
 	if i < 0 {
@@ -42,7 +40,7 @@ func (d *database) sent(ctx context.Context, r *relation) error {
 		return err
 	})
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
-		d.Add(Skipped, "table", "sent_time", "", "the sent times of %s were not looked at: %s", r.name, catalogError(err))
+		d.Add(Skipped, "table", "sent_time", "", "skipped the sent times of %s: %s", r.name, catalogError(err))
 		return nil
 	}
 	if err != nil {
@@ -59,7 +57,7 @@ func (d *database) sent(ctx context.Context, r *relation) error {
 		d.Add(OK, "table", "sent_time", "", "no row of %s has a sent time before the year 2000 or after tomorrow", r.name)
 		return nil
 	}
-	d.Add(Warning, "table", "sent_time", fmt.Sprintf("let what sends or bridges the messages write SentTimestamp in milliseconds, see to its clock, and correct %s in these rows", column.name),
+	d.Add(Warning, "table", "sent_time", fmt.Sprintf("let the sender or the bridge write SentTimestamp in milliseconds, check its clock, and correct %s in these rows", column.name),
 		"%s has rows that were sent %s: something writes SentTimestamp in another unit than milliseconds (seconds are stored as January 1970), or a clock is wrong", r.name, strings.Join(odd, ", and others "))
 	return nil
 }

@@ -7,16 +7,13 @@ import (
 	"strings"
 )
 
-// The settings that decide what of a row is written to the server's own log. Those with a dot are
-// of extensions, and are there only where the extension is loaded.
+// The settings that decide what of a row the server writes to its log. Those with a dot belong to
+// extensions, and exist only if the extension is loaded.
 const logSQL = `SELECT name, setting FROM pg_settings WHERE name LIKE 'log\_%' OR name LIKE 'auto\_explain.%' OR name LIKE 'pgaudit.%'`
 
-// encodingSQL: the names of encodings are those of Postgres.
-const encodingSQL = `SELECT current_setting('server_encoding')`
-
-// encoding says what the database cannot store.
+// encoding adds what characters the database cannot store.
 func (d *database) encoding(ctx context.Context) error {
-	rows, err := d.query(ctx, encodingSQL)
+	rows, err := d.query(ctx, "SELECT current_setting('server_encoding')")
 	if err != nil {
 		return err
 	}
@@ -33,8 +30,8 @@ func (d *database) encoding(ctx context.Context) error {
 	return nil
 }
 
-// serverLog judges what the server writes to its own log of rows: of those that it refuses, and of
-// every batch. The log is outside of what the grants on the table protect.
+// serverLog judges what the server writes to its log of rows that it refuses, and of every batch. The
+// grants on the table do not protect the log.
 func (d *database) serverLog(ctx context.Context) error {
 	rows, err := d.query(ctx, logSQL)
 	if err != nil {
@@ -59,35 +56,35 @@ func (d *database) serverLog(ctx context.Context) error {
 			"the server's log holds whole batches (%s), with all values as they are stored: only personal fields are masked", strings.Join(whys, "; "))
 	}
 	if len(d.Findings) == before {
-		d.Add(OK, "database", "server_log", "", "the server's settings keep the values of rows out of its own log, but for what a trigger writes there")
+		d.Add(OK, "database", "server_log", "", "the server's settings keep the values of rows out of its log, except those that a trigger writes there")
 	}
 	return nil
 }
 
-// set is SQL that gives settings to the role.
+// set returns SQL that sets settings for the role.
 func (d *database) set(settings ...string) string {
 	all := make([]string, len(settings))
 	for i, s := range settings {
 		all[i] = fmt.Sprintf("ALTER ROLE %s SET %s", d.role, s)
 	}
-	return strings.Join(all, "; ") + " (as an administrator), or so in the server's configuration"
+	return strings.Join(all, "; ") + " (as an administrator), or the same in the server's configuration"
 }
 
 // logSettings are settings of the server, name to value.
 type logSettings map[string]string
 
-// missing lists those of the names that could not be read.
+// missing returns those of the names that could not be read.
 func (s logSettings) missing(names ...string) []string {
 	return slices.DeleteFunc(names, func(name string) bool { _, ok := s[name]; return ok })
 }
 
-// errors reports whether errors get into the log. It takes what is at least as grave as
-// log_min_messages, where log goes before fatal.
+// errors reports whether the log has errors. It has what is at least as grave as log_min_messages,
+// where LOG is between ERROR and FATAL.
 func (s logSettings) errors() bool {
 	return !slices.Contains([]string{"log", "fatal", "panic"}, s["log_min_messages"])
 }
 
-// statements reports whether messages of the level LOG do, which statements are written with.
+// statements reports whether the log has messages of the level LOG, at which statements are written.
 func (s logSettings) statements() bool {
 	return !slices.Contains([]string{"fatal", "panic"}, s["log_min_messages"])
 }
@@ -98,10 +95,12 @@ func (s logSettings) structured() bool {
 	return strings.Contains(s["log_destination"], "csvlog") || strings.Contains(s["log_destination"], "jsonlog")
 }
 
-// details reports whether the DETAIL and the CONTEXT of a message are written. Rows and parameters are there.
+// details reports whether the log has the DETAIL and the CONTEXT of a message, which hold rows and
+// parameters.
 func (s logSettings) details() bool { return s["log_error_verbosity"] != "terse" || s.structured() }
 
-// refused says why rows that the server refuses get into its log, and the setting that keeps them out.
+// refused returns why rows that the server refuses get into its log, and the setting that keeps them
+// out.
 func (s logSettings) refused() (why, setting string) {
 	switch {
 	case !s.errors() || !s.details():
@@ -113,7 +112,8 @@ func (s logSettings) refused() (why, setting string) {
 	}
 }
 
-// batches says why the parameters of statements get into the log, and the settings that keep them out.
+// batches returns why the parameters of statements get into the log, and the settings that keep them
+// out.
 func (s logSettings) batches() (whys, settings []string) {
 	var logged []string
 	for name, off := range map[string][]string{

@@ -19,27 +19,25 @@ import (
 	"sluice/internal/model"
 )
 
-// trial is what became of trial rows.
+// trial is the outcome of trial rows.
 type trial struct {
 	kept      bool     // a row got the key that was sent
-	changed   []string // columns of the key that another row got otherwise
+	changed   []string // columns of the key that another row got with another value
 	discarded bool
-	refused   string // why the last row of those that showed nothing did not
+	refused   string // why the last row that showed nothing was refused
 	end       time.Time
 }
 
-// trialTime is when the last trial row begins at the latest.
+// trialTime is how long trial rows may begin.
 const trialTime = 5 * time.Second
 
-// A trial row is not stored: the statement that inserts it fails by what it
-// says. It says so when the triggers before the row have run and the row is in
-// the table and its indexes, but before foreign keys are checked and triggers
-// after the row run, which may reach out of the database. What a number cannot
-// be made of is in the error's text, in every language.
+// A trial row is not stored: the statement that inserts it reports by an error. The error comes after
+// the BEFORE triggers have run and the row is in the table and its indexes, but before foreign keys are
+// checked and AFTER triggers run, which may act outside the database. A text that is not a number is
+// quoted in the error, in every language.
 //
-// The keys are compared as UNION does, by the equality that belongs to the
-// column's type: = would be that of text for a citext whose schema is not on
-// the search_path.
+// UNION compares the keys, by the equality of the column's type: = would be that of text for a citext
+// whose schema is not in the search_path.
 const (
 	verdict  = "the trial row of sluice check ends here:"
 	trialSQL = `WITH stored AS (INSERT INTO %s (%s) VALUES (%s) RETURNING %s)
@@ -49,17 +47,16 @@ const (
 
 var verdicts = regexp.MustCompile(verdict + ` ([01])((?: [12])*)`)
 
-// try inserts trial rows through the triggers of a table, and takes them back.
-// Sequences that defaults and triggers ask for a number advance, and each row
-// leaves an error in the server's log.
+// try inserts trial rows through the triggers of a table, and rolls them back. Sequences that defaults
+// and triggers use advance, and each row leaves an error in the server's log.
 func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	for _, c := range r.want {
 		if l, ok := r.have[c.Name]; !ok || l.generated {
-			return t, nil // every row is refused, as another finding says
+			return t, nil // every row is refused; another finding says so
 		}
 	}
-	// The remote end of a foreign table may not take a row back. It is never a
-	// partition of a table with a key, which would have to be its own too.
+	// The remote end of a foreign table may not roll a row back. It is never a partition of a table with a
+	// key, which would have to be its own too.
 	foreign, err := d.query(ctx, "SELECT FROM pg_partition_tree($1::oid) JOIN pg_class c ON c.oid = relid WHERE c.relkind = 'f'", r.oid)
 	if err != nil || len(foreign) > 0 {
 		return t, err
@@ -74,8 +71,8 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	return t, nil
 }
 
-// tryRows tries rows with all that a message must have, or with as little as
-// the table takes: a constraint that refuses a made-up value can allow NULL. again is false when more of them would take too long.
+// tryRows tries rows with all required values, or with as little as the table accepts: a constraint that
+// refuses a made-up value can allow NULL. again is false if more rows would take too long.
 func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) (again bool, err error) {
 	now := time.Now()
 	rows := 1
@@ -103,8 +100,7 @@ func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial
 	return true, nil
 }
 
-// tryRow tries one row, whose values are as text. again is false when another
-// row would take too long.
+// tryRow tries one row, with values as text. again is false if another row would take too long.
 func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) (again bool, err error) {
 	var names, values, key, returned, equal []string
 	for i, c := range r.want {
@@ -150,8 +146,8 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	return again, nil
 }
 
-// samples returns values of a column, as text, which a row can have: those
-// that a trigger might write in another form.
+// samples returns possible values of a column, as text: those that a trigger might write in another
+// form.
 func (d *database) samples(c model.Column, l live, now time.Time) []string {
 	switch c.Meta {
 	case model.MetaSentAt: // in milliseconds
@@ -191,7 +187,7 @@ func (d *database) samples(c model.Column, l live, now time.Time) []string {
 	}
 }
 
-// sampleTime is a time that is not rounded in its last digit.
+// sampleTime returns a time whose last digit is not rounded.
 func sampleTime(now time.Time, unit time.Duration) string {
 	t := now.UTC().Truncate(unit)
 	if t.UnixNano()/int64(unit)%2 == 0 {
@@ -200,8 +196,8 @@ func sampleTime(now time.Time, unit time.Duration) string {
 	return t.Format(time.RFC3339Nano)
 }
 
-// sampleTexts are texts in mixed case, with blanks around, as of a UUID, with
-// leading zeros, and with a letter of two code points. A limit of 0 is none.
+// sampleTexts returns texts in mixed case, with blanks around, of the form of a UUID, with leading
+// zeros, and with a letter of two code points. A limit of 0 is none.
 func sampleTexts(id uuid.UUID, limit int) (texts []string) {
 	u := id.String()
 	blank := " " + u[:8] + " "
@@ -219,8 +215,8 @@ func sampleTexts(id uuid.UUID, limit int) (texts []string) {
 	return texts
 }
 
-// sampleNumbers are a number with all the digits after the point that its type
-// has, and its negative.
+// sampleNumbers returns a number with all the digits after the point that its type has, and its
+// negative.
 func sampleNumbers(number int, t model.SQLType) []string {
 	whole, fraction := strconv.Itoa(number), ".1234567"
 	if t.Length > 0 {
@@ -231,8 +227,7 @@ func sampleNumbers(number int, t model.SQLType) []string {
 	return []string{n, "-" + n}
 }
 
-// longest is how long a text can be, in the model and in the live column; 0 is
-// without limit.
+// longest returns how long a text can be, in the model and in the live column; 0 is without limit.
 func longest(t model.SQLType, l live) int {
 	limit := t.Length
 	if (l.base == "varchar" || l.base == "bpchar") && l.typmod >= 4 && (limit == 0 || l.typmod-4 < limit) {

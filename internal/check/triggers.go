@@ -58,7 +58,7 @@ func (d *database) diverted(ctx context.Context, r *relation) error {
 func (d *database) rules(ctx context.Context, r *relation) (found bool, err error) {
 	rows, err := d.query(ctx, rulesSQL, r.oid)
 	for _, row := range rows {
-		what := ""
+		var what string
 		switch insert, instead := row[1] == "3", row[2] == "t"; {
 		case insert && instead:
 			what = "ON INSERT DO INSTEAD: rows do not get into the table"
