@@ -138,7 +138,7 @@ func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 // columns compares the columns of one table.
 func (d *database) columns(name string, have map[string]live, want []model.Column, notNull func(model.Column) bool) {
 	bad := 0
-	remedy := fmt.Sprintf("`%s` prints the columns of the model; ALTER TABLE %s to match, or change the model", d.names.Schema, name)
+	remedy := fmt.Sprintf("%#q prints the columns of the model; ALTER TABLE %s to match, or change the model", d.names.Schema, name)
 	known := map[string]bool{}
 	for _, c := range want {
 		known[c.Name] = true

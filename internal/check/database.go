@@ -250,7 +250,7 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 		return err
 	}
 	if len(rows) == 0 {
-		d.Add(Error, "table", "table_missing", fmt.Sprintf("`%s` creates it; `%s` prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table", d.names.Migrate, d.names.Schema),
+		d.Add(Error, "table", "table_missing", fmt.Sprintf("%#q creates it; %#q prints the SQL. If it exists: GRANT USAGE on its schema to the role, or name the schema in the model's table", d.names.Migrate, d.names.Schema),
 			"there is no table %s, or the role cannot see its schema", name)
 		return nil
 	}

@@ -11,8 +11,7 @@ import (
 	"sluice/internal/message"
 )
 
-// attribute is a message attribute as a Lambda event writes it. The lists are
-// reserved by SQS, which takes and gives none.
+// attribute is a message attribute as a Lambda event writes it. The lists are reserved: SQS has none.
 type attribute struct {
 	StringValue      *string          `json:"stringValue,omitzero"`
 	BinaryValue      []byte           `json:"binaryValue,omitzero"` // base64
@@ -21,12 +20,12 @@ type attribute struct {
 	DataType         string           `json:"dataType"`
 }
 
-// errAttributes says that attributes cannot be sent on as they came. It has
-// nothing of the parser's error, which quotes values.
+// errAttributes is for attributes that cannot be sent on unchanged. It has nothing of the parser's
+// error, which quotes values.
 var errAttributes = errors.New("its attributes cannot be sent unchanged")
 
-// decodeAttributes reads a Lambda event's messageAttributes, strictly: what is
-// sent on must be what came.
+// decodeAttributes reads a Lambda event's messageAttributes strictly, because they are sent on
+// unchanged.
 func decodeAttributes(raw []byte) (map[string]types.MessageAttributeValue, error) {
 	if len(raw) == 0 {
 		return nil, nil
@@ -45,7 +44,7 @@ func decodeAttributes(raw []byte) (map[string]types.MessageAttributeValue, error
 	return out, nil
 }
 
-// encodeAttributes writes attributes as a Lambda event does, nil for none.
+// encodeAttributes writes attributes as a Lambda event does; nil for none.
 func encodeAttributes(in map[string]types.MessageAttributeValue) ([]byte, error) {
 	if len(in) == 0 {
 		return nil, nil
@@ -63,8 +62,8 @@ func encodeAttributes(in map[string]types.MessageAttributeValue) ([]byte, error)
 	return json.Marshal(out, json.Deterministic(true))
 }
 
-// attributesSize is what attributes count against the limit of a message:
-// their names, types and values.
+// attributesSize returns what attributes count against the size limit of a message: their names,
+// types and values.
 func attributesSize(attributes map[string]types.MessageAttributeValue) int {
 	n := 0
 	for name, a := range attributes {
@@ -76,8 +75,7 @@ func attributesSize(attributes map[string]types.MessageAttributeValue) int {
 // NoteAttribute is the name of the attribute that says why a message was rejected.
 const NoteAttribute = "sluice"
 
-// Note says why a message was rejected. It names fields and objects, and
-// holds no value.
+// Note says why a message was rejected. It names fields and objects, and holds no value.
 type Note struct {
 	Reason     message.Reason `json:"reason"`
 	Field      string         `json:"field,omitzero"`
@@ -85,15 +83,14 @@ type Note struct {
 	Constraint string         `json:"constraint,omitzero"`
 	Column     string         `json:"column,omitzero"`
 	Model      string         `json:"model"`
-	// MessageID is the one that the message had in the queue it came from.
+	// MessageID is the message's id in the queue that it came from.
 	MessageID string `json:"messageId"`
-	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0
-	// when that was unreadable.
+	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0 if that was unreadable.
 	SentTimestamp int64 `json:"sentTimestamp,omitzero"`
 }
 
-// decodeNote reads an attribute that should be ours, nil if it is not: anyone
-// may send an attribute of that name, and what is in ours gets shown.
+// decodeNote reads the attribute of a note. It returns nil if it is not one: anyone may send an
+// attribute of that name, and what a note holds is shown.
 func decodeNote(a types.MessageAttributeValue) *Note {
 	if str(a.DataType) != "String" || a.StringValue == nil {
 		return nil

@@ -11,21 +11,19 @@ import (
 	"sluice/internal/message"
 )
 
-// The first time a message is returned it stays away for FirstDelay at most,
-// and never for longer than MaxDelay.
+// FirstDelay is the longest delay of a message that is returned for the first time, and MaxDelay that
+// of any message.
 const (
 	FirstDelay = 15 * time.Second
 	MaxDelay   = 15 * time.Minute
 )
 
-// Delay returns how long a message stays away that was received so often:
-// FirstDelay, doubled with each further receive up to MaxDelay, with equal
-// jitter (half of it fixed, half random). random gives a number in [0, 1).
+// Delay returns how long a returned message stays hidden: FirstDelay, doubled with each further receive
+// up to MaxDelay, with equal jitter (half of it fixed, half random). random returns a number in [0, 1).
 //
-// The first delay is short, so that a blip costs seconds: the queue's
-// visibility timeout, which has to be six times the function's, plays no part.
-// Even half of it is longer than a function goes on after it has set a delay,
-// so no message is delivered again while its batch is still being answered.
+// The first delay is short, so that a blip costs seconds: the queue's visibility timeout, which must be
+// six times the function's, does not apply. Even half of it is longer than a function runs after it has
+// set a delay, so no message is delivered again before its batch is answered.
 func Delay(receiveCount int, random func() float64) time.Duration {
 	full := FirstDelay
 	for n := 1; n < receiveCount && full < MaxDelay; n++ {
@@ -35,18 +33,17 @@ func Delay(receiveCount int, random func() float64) time.Duration {
 	return half + time.Duration(random()*float64(half))
 }
 
-// Returned is a message that goes back to its queue.
+// Returned is a message that returns to its queue.
 type Returned struct {
 	ReceiptHandle string
 	ReceiveCount  int
-	// Group is its message group on a FIFO queue, and "" on any other.
+	// Group is its message group on a FIFO queue, "" on any other.
 	Group string
 }
 
-// Delays returns how long each message stays away: as delay says, and on a
-// FIFO queue as long as the first of its group. SQS delivers nothing of a
-// group while one of its messages is invisible, so the longest delay of a
-// group would hold up all of it.
+// Delays returns how long each message stays hidden: as delay says, and on a FIFO queue as long as the
+// first of its group. SQS delivers nothing of a group while one of its messages is hidden, so the
+// longest delay of a group would delay all of it.
 func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []time.Duration {
 	all := make([]time.Duration, len(messages))
 	first := map[string]int{}
@@ -63,9 +60,8 @@ func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []t
 	return all
 }
 
-// Backoff keeps returned messages of one queue away for a while: Lambda does
-// not slow down when a function reports failures, and an outage would spend
-// the receives that the queue allows within minutes.
+// Backoff delays the returned messages of one queue. Lambda does not slow down when a function reports
+// failures: in an outage, messages would use up the receives that the queue allows within minutes.
 type Backoff struct {
 	// Delay is Delay with random jitter; tests shorten it.
 	Delay func(receiveCount int) time.Duration
@@ -73,7 +69,7 @@ type Backoff struct {
 	target *target
 }
 
-// Backoff is for the queue that an event's eventSourceARN names.
+// Backoff returns the Backoff of the queue that an event's eventSourceARN names.
 func (c *Client) Backoff(ctx context.Context, queueARN string) (*Backoff, error) {
 	queueURL, err := c.URLFromARN(ctx, queueARN)
 	if err != nil {
@@ -86,11 +82,9 @@ func (c *Client) backoff(queueURL string) *Backoff {
 	return &Backoff{target: c.target(queueURL, ""), Delay: func(receiveCount int) time.Duration { return Delay(receiveCount, rand.Float64) }}
 }
 
-// Return sets for each message how long it stays away, and returns for how
-// many it did, for how many it did not, and the gravest error, for the log.
-// Failing is harmless: such a message reappears when the visibility timeout
-// expires that it was received with. It makes a call for ten messages, up to
-// 64 at once.
+// Return sets for each message how long it stays hidden, and returns for how many it did and did not,
+// and the gravest error, for the log. Failing is harmless: such a message reappears when its visibility
+// timeout expires. Return makes one call for ten messages, up to 64 at once.
 func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed int, err error) {
 	var handles []string
 	var delays []time.Duration
@@ -109,8 +103,7 @@ func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed 
 
 const changeVisibility = "ChangeMessageVisibility"
 
-// changeVisibility sets when messages become visible, from now, in seconds
-// rounded up.
+// changeVisibility sets after what delay messages become visible, in seconds rounded up.
 func (t *target) changeVisibility(ctx context.Context, handles []string, delay func(i int) time.Duration) (unset []int, err error) {
 	j := t.job(changeVisibility, len(handles))
 	j.parallel = maxInFlight
@@ -132,7 +125,7 @@ func (t *target) changeVisibility(ctx context.Context, handles []string, delay f
 	return j.result()
 }
 
-// maxVisibility is the longest that SQS keeps a message invisible for.
+// maxVisibility is SQS's longest visibility timeout.
 const maxVisibility = 12 * time.Hour
 
 func seconds(d time.Duration) int32 {

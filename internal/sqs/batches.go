@@ -25,30 +25,30 @@ import (
 // maxEntries is how many entries a batch call can have.
 const maxEntries = 10
 
-// job is one operation on many entries, by batch calls. Entries are known by
-// their index; each is in one call at a time, so outcomes need no lock.
+// job is one operation on many entries, by batch calls. An entry is its index; each is in one call at
+// a time, so outcomes need no lock.
 type job struct {
 	*target
 	// action is the operation's name in IAM.
 	action string
-	// call does it for at most maxEntries entries, and gives confirm the answer.
+	// call does the operation for at most maxEntries entries, and passes the answer to confirm.
 	call func(ctx context.Context, entries []int) error
-	// tries is how often an entry is sent that the server fails on.
+	// tries is how often an entry is tried that the server fails on.
 	tries int
-	// parallel is how many calls may be under way.
+	// parallel is how many calls may run at once.
 	parallel int
 	outcomes []outcome
 
-	worked  atomic.Bool  // some call was answered
-	failed  atomic.Int64 // calls that were not
+	worked atomic.Bool  // some call was answered
+	failed atomic.Int64 // calls that were not
+	// refused is why no further call is made, nil if calls go on.
 	refused atomic.Pointer[fault.Error]
 }
 
-// outcome is what became of an entry.
+// outcome is the outcome of an entry.
 type outcome struct {
 	err *fault.Error // why it is not done, nil if it is
-	// doubt: it may be done all the same. The call was made, and its answer
-	// does not say.
+	// doubt: it may be done nevertheless. The call was made, and its answer does not say.
 	doubt bool
 	again bool // another try may do
 }
@@ -99,8 +99,8 @@ func (e *doubtError) Error() string { return e.err.Error() }
 // Unwrap returns the error that it would be without them.
 func (e *doubtError) Unwrap() error { return e.err }
 
-// wasRefused reports whether an error is the answer of a server that has not
-// done what it was asked to. One that failed may have; 503 is one that did not begin.
+// wasRefused reports whether an error is the answer of a server that has not done the operation. A
+// server that failed may have done it; one that answers 503 did not begin.
 func wasRefused(err error) bool {
 	status := statusOf(err)
 	return status >= 300 && status < 500 || status == http.StatusServiceUnavailable
@@ -114,10 +114,9 @@ func (r refusedOnly) IsErrorRetryable(err error) bool {
 	return wasRefused(err) && r.Retryer.IsErrorRetryable(err)
 }
 
-// SendOnce is Send for messages that are safe elsewhere while nobody knows
-// whether they were sent: a call that may have been done is not repeated, and
-// its messages are in unknown, not in unsent. To a FIFO queue it is repeated
-// as by Send, since SQS swallows the repetition.
+// SendOnce is Send for messages that are still elsewhere while it is not known whether they were sent:
+// it does not repeat a call that may have been done, and returns its messages in unknown instead of
+// unsent. To a FIFO queue it repeats calls as Send does, because SQS drops the repetition.
 func (q *Queue) SendOnce(ctx context.Context, messages []Outgoing) (unsent, unknown []int, err error) {
 	once, t := *q, *q.target
 	if once.target = &t; !t.fifo {
@@ -156,7 +155,7 @@ func (j *job) run(ctx context.Context, batches [][]int) {
 	workers.Wait()
 }
 
-// tens cuts n entries into batches by their number alone.
+// tens cuts n entries into batches by number alone.
 func tens(n int) [][]int {
 	batches := make([][]int, 0, (n+maxEntries-1)/maxEntries)
 	for i := range n {
@@ -169,7 +168,7 @@ func tens(n int) [][]int {
 	return batches
 }
 
-// settle gives each entry of a batch its outcome. A panic costs this batch.
+// settle sets the outcome of each entry of a batch. A panic costs this batch.
 func (j *job) settle(ctx context.Context, entries []int) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -219,7 +218,7 @@ func (j *job) fail(entries []int, err *fault.Error, doubt bool) {
 	}
 }
 
-// learn remembers what a failed call says about the next ones.
+// learn records what a failed call says about the next ones.
 func (j *job) learn(err *fault.Error, ofEntry bool) {
 	if err.Cause == message.CauseConfiguration {
 		j.refused.CompareAndSwap(nil, err)
@@ -228,11 +227,11 @@ func (j *job) learn(err *fault.Error, ofEntry bool) {
 	}
 }
 
-// stop says why no further call is to be made: the time is up, SQS refuses
-// them all, or as many as may be under way failed and none was answered.
+// stop returns why to make no further call: the context has ended, SQS refuses all calls, or as many as
+// may run at once have failed and none was answered.
 func (j *job) stop(ctx context.Context) *fault.Error {
-	if j.bad != nil {
-		return j.bad
+	if j.invalid != nil {
+		return j.invalid
 	}
 	if err := ctx.Err(); err != nil {
 		return j.fault(ctx, j.action, err)
@@ -249,16 +248,16 @@ func (j *job) panicked(cause any) *fault.Error {
 	return j.failure(message.CausePanic, j.action, "a panic: "+what)
 }
 
-// entryID names the k-th entry of a call.
+// entryID is the id of the k-th entry of a call.
 func entryID(k int) *string {
 	id := strconv.Itoa(k)
 	return &id
 }
 
-// confirm reads both lists of an answer to a call with these entries: done is
-// what is listed as successful, and listed there only.
+// confirm reads both lists of the answer to a call with these entries: an entry is done if it is listed
+// as successful, and only there.
 func (j *job) confirm(entries []int, successful []string, failed []types.BatchResultErrorEntry) {
-	j.fail(entries, j.failure(message.CauseTransient, j.action, "the answer leaves entries out"), true)
+	j.fail(entries, j.failure(message.CauseTransient, j.action, "the answer does not mention all entries"), true)
 	entry := func(id string) *outcome {
 		k, err := strconv.Atoi(id)
 		if err != nil || k < 0 || k >= len(entries) {

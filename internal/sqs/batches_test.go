@@ -162,12 +162,12 @@ func TestSendFaults(t *testing.T) {
 		{
 			name: "nothing is listed", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(`{}`)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "the answer leaves entries out",
+			unsent: upTo(25), cause: message.CauseTransient, text: "the answer does not mention all entries",
 		},
 		{
 			name: "an empty answer", calls: 3,
 			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(``)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "the answer leaves entries out",
+			unsent: upTo(25), cause: message.CauseTransient, text: "the answer does not mention all entries",
 		},
 		{
 			name: "listed twice, or unknown", calls: 3,
@@ -177,7 +177,7 @@ func TestSendFaults(t *testing.T) {
 				}
 				return &sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0"},{"Id":"1"},{"Id":"5"},{"Id":"-1"},{"Id":"x"}],"Failed":[{"Id":"1","SenderFault":true,"Code":"` + canary + `"},{"Id":"77","Code":"x"}]}`)}
 			},
-			unsent: []int{21, 22, 23, 24}, cause: message.CauseTransient, text: "the answer leaves entries out",
+			unsent: []int{21, 22, 23, 24}, cause: message.CauseTransient, text: "the answer does not mention all entries",
 		},
 		{
 			name: "not an answer of SQS", calls: 3,

@@ -18,15 +18,14 @@ import (
 	"sluice/internal/fault"
 )
 
-// defaultTimeout bounds one attempt of a call. SQS answers within some tens of
-// milliseconds; what takes longer than this is a network that lets nothing through.
+// defaultTimeout limits one attempt of a call. SQS answers within some tens of milliseconds; if an
+// answer takes longer than this, the network lets nothing through.
 const defaultTimeout = 2 * time.Second
 
-// maxAttempts is the first attempt and one more. The SDK waits 50 ms in
-// between, 1 s when SQS throttles.
+// maxAttempts is the first attempt and one more. The SDK waits 50 ms in between, 1 s if SQS throttles.
 const maxAttempts = 2
 
-// maxInFlight is how many calls a client has under way at once, at most.
+// maxInFlight is how many calls a client may make at once.
 const maxInFlight = 64
 
 // Client talks to SQS for any number of queues. It is safe for concurrent use.
@@ -36,8 +35,7 @@ type Client struct {
 	timeout   time.Duration
 }
 
-// NewClient makes a client from the configuration that load finds. It reaches
-// for no network.
+// NewClient makes a client from the configuration that load returns. It makes no call.
 func NewClient(ctx context.Context, load func(context.Context) (aws.Config, error)) (*Client, error) {
 	cfg, err := load(ctx)
 	if err != nil {
@@ -46,7 +44,7 @@ func NewClient(ctx context.Context, load func(context.Context) (aws.Config, erro
 	return FromConfig(cfg), nil
 }
 
-// FromConfig makes a client from a configuration that is loaded already.
+// FromConfig makes a client from a configuration.
 func FromConfig(cfg aws.Config) *Client {
 	c := &Client{timeout: defaultTimeout}
 	if own, ok := cfg.HTTPClient.(*http.Client); ok {
@@ -68,9 +66,9 @@ func FromConfig(cfg aws.Config) *Client {
 	return c
 }
 
-// URLFromARN is the URL of the queue that an event's eventSourceARN names. It
-// asks nobody: GetQueueUrl would need a permission that the managed policies
-// for Lambda do not have, and SQS reads account and name from the URL's path.
+// URLFromARN returns the URL of the queue that an event's eventSourceARN names. It makes no call:
+// GetQueueUrl needs a permission that the managed policies for Lambda lack, and SQS reads account and
+// name from the URL's path.
 func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error) {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Service != "sqs" || a.AccountID == "" || a.Resource == "" || strings.ContainsAny(a.Resource, "/:") {
@@ -79,8 +77,8 @@ func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error
 	if base := c.api.Options().BaseEndpoint; base != nil {
 		return strings.TrimSuffix(*base, "/") + "/" + a.AccountID + "/" + a.Resource, nil
 	}
-	if !credentials.ValidRegion(a.Region) { // whoever invokes the function chooses it, and it would be a part of the host's name
-		return "", misconfigured("the event's eventSourceARN names no region of AWS: its messages are not backed off", "")
+	if !credentials.ValidRegion(a.Region) { // the invoker chooses it, and it becomes part of a host name
+		return "", misconfigured("the event's eventSourceARN names no AWS region: its messages are not backed off", "")
 	}
 	endpoint, err := sqs.NewDefaultEndpointResolverV2().ResolveEndpoint(ctx, sqs.EndpointParameters{Region: &a.Region})
 	if err != nil {
@@ -89,38 +87,37 @@ func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error
 	return endpoint.URI.JoinPath(a.AccountID, a.Resource).String(), nil
 }
 
-// target is a queue as the calls see it.
+// target is a queue, and where the calls for it go.
 type target struct {
 	client *Client
 	url    string
-	// setting is the variable that url comes from, "" when it comes from an event.
+	// setting is the variable that url comes from, "" if it comes from an event.
 	setting string
 	// fifo is decided by the queue's name, as AWS does.
 	fifo bool
-	// shown is url without what a URL can hide; host is where calls go.
+	// shown is url without user, password and query; host is where calls go.
 	shown, host string
 	// endpoint is the variable that host comes from.
 	endpoint string
 	region   string
 	options  func(*sqs.Options)
-	// bad is why no call can be made.
-	bad *fault.Error
+	// invalid is why no call can be made, nil if calls can.
+	invalid *fault.Error
 }
 
-// target finds where the calls for a queue go. The SDK itself never looks at
-// a queue's URL: it sends every call to the configured endpoint or to the
-// configured region's, and a queue elsewhere then "does not exist".
+// target finds where the calls for a queue go. The SDK itself ignores the host in a queue's URL: it
+// sends every call to the configured endpoint or region, and a queue elsewhere then "does not exist".
 //
-//   - AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_SQS), when set, wins: an emulator's
-//     queue URLs may name a host that exists inside its container only.
-//   - Else the URL's own host is the endpoint: it may be an emulator's, a VPC
-//     endpoint's or another region's.
-//   - The region is the one in the URL's host, else the configured one.
+//   - AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_SQS), if set, wins: an emulator's queue URLs may name a host
+//     that exists only inside its container.
+//   - Otherwise the URL's own host is the endpoint: it may be an emulator's, a VPC endpoint's or another
+//     region's.
+//   - The region is the one in the URL's host, otherwise the configured one.
 func (c *Client) target(queueURL, setting string) *target {
 	t := &target{client: c, url: queueURL, setting: setting, endpoint: setting}
 	u, err := url.Parse(queueURL)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || strings.Trim(u.Path, "/") == "" {
-		t.bad = t.misconfigured("not the URL of a queue", "it looks like https://sqs.<region>.amazonaws.com/<account>/<name>")
+		t.invalid = t.misconfigured("not the URL of a queue", "expected https://sqs.<region>.amazonaws.com/<account>/<name>")
 		return t
 	}
 	t.shown, t.host = u.Scheme+"://"+u.Host+u.Path, u.Host
@@ -131,7 +128,7 @@ func (c *Client) target(queueURL, setting string) *target {
 		name = configured.Region
 	}
 	if name == "" {
-		t.bad = t.misconfigured("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		t.invalid = t.misconfigured("its region is not known", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	}
 	t.region = name
@@ -146,7 +143,7 @@ func (c *Client) target(queueURL, setting string) *target {
 			t.host = at.Host
 		}
 	case (legacy || chosen) && !credentials.ValidRegion(name):
-		t.bad = t.misconfigured("its region is no region of AWS", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
+		t.invalid = t.misconfigured("its region is not an AWS region", "set AWS_REGION, or AWS_DEFAULT_REGION, to the region of the queue")
 		return t
 	case legacy || chosen:
 		t.host = "sqs." + name
@@ -155,13 +152,13 @@ func (c *Client) target(queueURL, setting string) *target {
 	}
 	t.options = func(o *sqs.Options) {
 		o.Region, o.BaseEndpoint = name, base
-		o.HTTPClient = c.within(c.timeout)
+		o.HTTPClient = c.httpClient(c.timeout)
 	}
 	return t
 }
 
-// isQueue says whether an ARN is the queue's, in whatever form the URL is: its
-// path ends in account and name.
+// isQueue reports whether an ARN is the queue's. Every form of its URL has a path that ends in account
+// and name.
 func (t *target) isQueue(queueARN string) bool {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Region != t.region {
@@ -171,8 +168,8 @@ func (t *target) isQueue(queueARN string) bool {
 	return err == nil && strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/"+a.AccountID+"/"+a.Resource)
 }
 
-// regionOf reads the region from a queue URL's host; legacy says that the host
-// is one of the old ones, which newer clients should not talk to.
+// regionOf returns the region in a queue URL's host. legacy: the host is one of the old ones, which
+// newer clients should not use.
 func regionOf(host string) (name string, legacy bool) {
 	labels := strings.Split(host, ".")
 	for i, label := range labels[1:] {
@@ -190,10 +187,9 @@ func regionOf(host string) (name string, legacy bool) {
 	return "", false
 }
 
-// within is an HTTP client that gives one attempt so much time. The time-out
-// of a context would not do: the SDK takes it for its caller's, and does not
-// try again.
-func (c *Client) within(d time.Duration) *http.Client {
+// httpClient returns an HTTP client that limits one attempt to d. A context's timeout would not do: the
+// SDK takes it for its caller's, and does not try again.
+func (c *Client) httpClient(d time.Duration) *http.Client {
 	return &http.Client{
 		Transport:     c.transport,
 		Timeout:       d,
@@ -201,15 +197,15 @@ func (c *Client) within(d time.Duration) *http.Client {
 	}
 }
 
-// waiting are the options of a call that may wait so long for its answer.
+// waiting returns the options of a call whose answer may take d.
 func (t *target) waiting(d time.Duration) func(*sqs.Options) {
 	return func(o *sqs.Options) {
 		t.options(o)
-		o.HTTPClient = t.client.within(d + t.client.timeout)
+		o.HTTPClient = t.client.httpClient(d + t.client.timeout)
 	}
 }
 
-// namedCredentials tell an error of theirs from an error of SQS.
+// namedCredentials mark their errors, to tell them from errors of SQS.
 type namedCredentials struct{ aws.CredentialsProvider }
 
 // credentialsError is why there are no credentials.
@@ -227,18 +223,17 @@ func (c namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error)
 	return credentials, nil
 }
 
-// plainBodies hides the WriteTo of a request's body. The SDK closes a body as
-// soon as the answer has begun, and WriteTo of its closed body returns io.EOF,
-// which net/http takes for a broken request when it looks, after the last
-// byte, whether there is more: it closes the connection, and the rest of the
-// answer is lost. (smithy-go: safeWriteToReadCloser; net/http:
-// transferWriter.writeBody.) Of a closed body, Read says the same without harm.
+// plainBodies hides the WriteTo of a request's body. The SDK closes a body as soon as the answer has
+// begun, and WriteTo of its closed body returns io.EOF. net/http, which looks after the last byte
+// whether there is more, takes that for a broken request: it closes the connection, and the rest of the
+// answer is lost. (smithy-go: safeWriteToReadCloser; net/http: transferWriter.writeBody.) Read of a
+// closed body returns the same without harm.
 type plainBodies struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (p plainBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.Body != http.NoBody {
-		r = r.WithContext(r.Context()) // a request is not to be changed
+		r = r.WithContext(r.Context()) // a copy: RoundTrip must not change a request
 		r.Body = struct{ io.ReadCloser }{r.Body}
 	}
 	return p.next.RoundTrip(r)

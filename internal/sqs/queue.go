@@ -19,38 +19,38 @@ type Queue struct {
 	URL string
 	// FIFO is decided by the queue's name.
 	FIFO bool
-	// Settings are as they were when the queue was opened.
+	// Settings are those of when the queue was opened.
 	Settings Settings
-	// Counts are as they were when the queue was opened.
+	// Counts are those of when the queue was opened.
 	Counts Counts
 
 	target *target
 }
 
-// Settings are what the queue's owner has set.
+// Settings are a queue's attributes.
 type Settings struct {
 	ARN        string
 	Visibility time.Duration
 	Retention  time.Duration
-	// Delay is how long a message sent to it stays invisible.
+	// Delay is how long a message stays hidden after it was sent.
 	Delay time.Duration
 	// MaxBytes is the queue's own limit for a message.
 	MaxBytes int
 	// DeadLetterARN and MaxReceives are the redrive policy's; "" and 0 without one.
 	DeadLetterARN string
 	MaxReceives   int
-	// ContentDeduplication is for a FIFO queue that needs no deduplication ids.
+	// ContentDeduplication: a FIFO queue needs no deduplication ids.
 	ContentDeduplication bool
 }
 
-// Counts are how many messages a queue holds, approximately.
+// Counts are how many messages a queue has, approximately.
 type Counts struct{ Visible, InFlight, Delayed int }
 
-// All is how many there are in all.
+// All is the sum of the counts.
 func (c Counts) All() int { return c.Visible + c.InFlight + c.Delayed }
 
-// Open reads a queue's settings. The setting is the variable that the URL
-// comes from, for errors to name.
+// Open reads a queue's settings and counts. The setting is the variable that the URL comes from, for
+// errors to name.
 func Open(ctx context.Context, c *Client, queueURL, setting string) (*Queue, error) {
 	q := &Queue{URL: queueURL, target: c.target(queueURL, setting)}
 	attributes, err := q.target.attributes(ctx, []types.QueueAttributeName{types.QueueAttributeNameAll})
@@ -74,7 +74,7 @@ func Open(ctx context.Context, c *Client, queueURL, setting string) (*Queue, err
 	return q, nil
 }
 
-// Count asks again how many messages there are.
+// Count reads the counts again.
 func (q *Queue) Count(ctx context.Context) (Counts, error) {
 	attributes, err := q.target.attributes(ctx, []types.QueueAttributeName{
 		types.QueueAttributeNameApproximateNumberOfMessages,
@@ -87,7 +87,7 @@ func (q *Queue) Count(ctx context.Context) (Counts, error) {
 	return counts(attributes), nil
 }
 
-// Backoff is for messages that were received from the queue.
+// Backoff returns the Backoff of the queue.
 func (q *Queue) Backoff() *Backoff { return q.target.client.backoff(q.URL) }
 
 func counts(attributes map[string]string) Counts {
@@ -103,8 +103,7 @@ func number(attributes map[string]string, name types.QueueAttributeName) int {
 	return n
 }
 
-// redrivePolicy reads the attribute of that name; its count is a number, or a
-// string of one.
+// redrivePolicy reads the attribute RedrivePolicy. Its count is a number, or a string of one.
 func redrivePolicy(text string) (deadLetterARN string, maxReceives int) {
 	var policy struct {
 		DeadLetterTargetArn string          `json:"deadLetterTargetArn"`
@@ -118,8 +117,8 @@ func redrivePolicy(text string) (deadLetterARN string, maxReceives int) {
 }
 
 func (t *target) attributes(ctx context.Context, names []types.QueueAttributeName) (map[string]string, error) {
-	if t.bad != nil {
-		return nil, t.bad
+	if t.invalid != nil {
+		return nil, t.invalid
 	}
 	out, err := t.client.api.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &t.url, AttributeNames: names}, t.options)
 	if err != nil {
@@ -128,26 +127,25 @@ func (t *target) attributes(ctx context.Context, names []types.QueueAttributeNam
 	return out.Attributes, nil
 }
 
-// Received is a message that was received by a call, not by an event.
+// Received is a message that a call has received, not an event.
 type Received struct {
 	message.Message
-	// Note says why sluice rejected the message, nil when it did not.
+	// Note says why sluice rejected the message, nil if it did not.
 	Note *Note
-	// SourceARN is the queue that SQS moved the message from, "" when it was
-	// sent to this one, as by a DeadLetter.
+	// SourceARN is the queue that SQS moved the message from, "" if it was sent to this one, as by a
+	// DeadLetter.
 	SourceARN string
-	// DeduplicationID is what a FIFO queue was given for it.
+	// DeduplicationID is the one with which it was sent to a FIFO queue.
 	DeduplicationID string
 	// System has all system attributes as they came.
 	System map[string]string
 }
 
-// Receive takes up to 10 messages, and waits up to 20 seconds for the first.
-// They stay invisible for as long as the queue says. A message that is sent
-// while a waiting call is cancelled can stay invisible for that long as well.
+// Receive receives up to 10 messages, and waits up to 20 seconds for the first. They stay hidden for the
+// queue's visibility timeout. So can a message that is sent while a waiting call is cancelled.
 func (q *Queue) Receive(ctx context.Context, limit int, wait time.Duration) ([]Received, error) {
-	if q.target.bad != nil {
-		return nil, q.target.bad
+	if q.target.invalid != nil {
+		return nil, q.target.invalid
 	}
 	wait = max(0, min(wait, 20*time.Second))
 	out, err := q.target.client.api.ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
@@ -190,16 +188,15 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	r.SourceARN = in.Attributes["DeadLetterQueueSourceArn"]
 	r.Note = decodeNote(in.MessageAttributes[NoteAttribute])
 	attributes, err := encodeAttributes(in.MessageAttributes)
-	if err != nil { // not valid UTF-8: nothing that can be sent on
+	if err != nil { // not valid UTF-8: it cannot be sent on
 		attributes = []byte("!")
 	}
 	r.Attributes = attributes
 	return r, nil
 }
 
-// Resend is the message as its sender sent it: without our note. To a FIFO
-// queue it goes as a new message of its group: under the deduplication id that
-// it had there, SQS would swallow it for 5 minutes.
+// Resend returns the message as its sender sent it: without sluice's note. To a FIFO queue it goes as a
+// new message of its group: with its old deduplication id, SQS would drop it for 5 minutes.
 func (r *Received) Resend() Outgoing {
 	out := Outgoing{Attributes: r.Attributes, Group: r.Group, DeduplicationID: r.ID}
 	if r.HasBody {
@@ -219,9 +216,8 @@ func (r *Received) Resend() Outgoing {
 
 const deleteMessage = "DeleteMessage"
 
-// Delete deletes messages, and returns the indexes of those for which SQS has
-// not confirmed it, with the gravest error. What SQS itself fails on is tried
-// three times.
+// Delete deletes messages, and returns the indexes of those for which SQS has not confirmed it, with
+// the gravest error. It tries three times what SQS itself fails on.
 func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, err error) {
 	j := q.target.job(deleteMessage, len(handles))
 	j.tries = 3
@@ -241,15 +237,15 @@ func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, 
 	return j.result()
 }
 
-// ChangeVisibility makes messages visible again after so long, 0 for at once,
-// and returns the indexes of those for which SQS has not confirmed it.
+// ChangeVisibility makes messages visible again after a delay, 0 for at once, and returns the indexes of
+// those for which SQS has not confirmed it.
 func (q *Queue) ChangeVisibility(ctx context.Context, handles []string, after time.Duration) (unset []int, err error) {
 	return q.target.changeVisibility(ctx, handles, func(int) time.Duration { return after })
 }
 
-// Send sends messages, and returns the indexes of those that SQS has not
-// confirmed, with the gravest error. To a FIFO queue they go in order, and a
-// group ends at the first of its messages that is not sent.
+// Send sends messages, and returns the indexes of those that SQS has not confirmed, with the gravest
+// error. To a FIFO queue it sends them in order, and after a message that is not sent it sends no more
+// of its group.
 func (q *Queue) Send(ctx context.Context, messages []Outgoing) (unsent []int, err error) {
 	return q.target.send(ctx, len(messages), func(i int) (Outgoing, *types.MessageAttributeValue) { return messages[i], nil })
 }

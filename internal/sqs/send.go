@@ -24,24 +24,24 @@ const (
 
 const sendMessage = "SendMessage"
 
-// Outgoing is a message to be sent.
+// Outgoing is a message to send.
 type Outgoing struct {
 	Body []byte
-	// Attributes is the JSON that a Lambda event has as messageAttributes, as
-	// in message.Message; nil for none.
+	// Attributes is JSON in the form of a Lambda event's messageAttributes, as in message.Message; nil
+	// for none.
 	Attributes []byte
-	// Group is MessageGroupId: needed on a FIFO queue, and allowed on others.
+	// Group is MessageGroupId: required on a FIFO queue, allowed on others.
 	Group string
-	// DeduplicationID is MessageDeduplicationId; only a FIFO queue gets it.
+	// DeduplicationID is MessageDeduplicationId; it is sent only to a FIFO queue.
 	DeduplicationID string
 }
 
-// prepared is a message as SendMessageBatch takes it.
+// prepared is a message as an entry of SendMessageBatch.
 type prepared struct {
 	entry types.SendMessageBatchRequestEntry
 	group string
 	bytes int
-	// err is why it cannot be sent, before SQS is asked.
+	// err is why it cannot be sent, found without a call.
 	err error
 }
 
@@ -50,10 +50,9 @@ var (
 	errRoom = errors.New("it is too large, or has too many attributes")
 )
 
-// prepare checks a message, and adds a note, in place of one that it may have
-// from an earlier time. Where there is no room for it (10 attributes already,
-// 1 MiB, one of the sender's own by that name), the message goes without:
-// that it gets there matters more.
+// prepare checks a message, and adds a note, which replaces an earlier one. Without room for it (10
+// attributes already, 1 MiB, or the sender's own attribute of that name) the message goes without: that
+// it arrives matters more.
 func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared {
 	p := prepared{group: m.Group}
 	attributes, err := decodeAttributes(m.Attributes)
@@ -83,8 +82,7 @@ func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared
 	return p
 }
 
-// annotated are the attributes with the note, if so many bytes hold them, else
-// without one.
+// annotated returns the attributes with the note if they fit into room bytes, otherwise without a note.
 func annotated(attributes map[string]types.MessageAttributeValue, note *types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
 	old, ok := attributes[NoteAttribute]
 	if ok && decodeNote(old) == nil {
@@ -96,28 +94,28 @@ func annotated(attributes map[string]types.MessageAttributeValue, note *types.Me
 	}
 	with[NoteAttribute] = *note
 	if len(with) > maxAttributes || attributesSize(with) > room {
-		delete(with, NoteAttribute) // also an old one, which would be wrong
+		delete(with, NoteAttribute) // an old one too, which would be wrong
 	}
 	return with
 }
 
-// send sends messages, each with the note that outgoing gives, and returns the
-// indexes of those that SQS has not confirmed.
+// send sends messages, each with the note that outgoing returns, and returns the indexes of those that
+// SQS has not confirmed.
 func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, *types.MessageAttributeValue)) (unsent []int, err error) {
 	j := t.job(sendMessage, n)
 	j.tries = 3
-	ready := make([]prepared, n)
-	for i := range ready {
+	messages := make([]prepared, n)
+	for i := range messages {
 		m, note := outgoing(i)
-		ready[i] = prepare(&m, t.fifo, note)
-		if err := ready[i].err; err != nil {
+		messages[i] = prepare(&m, t.fifo, note)
+		if err := messages[i].err; err != nil {
 			j.outcomes[i].err = t.failure(message.CauseUnsent, sendMessage, "a message cannot be sent: "+err.Error())
 		}
 	}
 	j.call = func(ctx context.Context, entries []int) error {
 		in := sqs.SendMessageBatchInput{QueueUrl: &t.url, Entries: make([]types.SendMessageBatchRequestEntry, len(entries))}
 		for k, i := range entries {
-			in.Entries[k] = ready[i].entry
+			in.Entries[k] = messages[i].entry
 			in.Entries[k].Id = entryID(k)
 		}
 		out, err := t.client.api.SendMessageBatch(ctx, &in, t.options)
@@ -129,53 +127,52 @@ func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing
 	}
 	if t.fifo {
 		j.parallel = 1
-		j.inOrder(ctx, ready)
+		j.sendInOrder(ctx, messages)
 	} else {
-		j.run(ctx, pack(ready))
+		j.run(ctx, pack(messages))
 	}
 	return j.result()
 }
 
 // pack puts the messages that can be sent into batches, by number and size.
-func pack(ready []prepared) (batches [][]int) {
+func pack(messages []prepared) (batches [][]int) {
 	size := 0
-	for i := range ready {
-		if ready[i].err != nil {
+	for i := range messages {
+		if messages[i].err != nil {
 			continue
 		}
 		last := len(batches) - 1
-		if last < 0 || len(batches[last]) == maxEntries || size+ready[i].bytes > maxBytes {
+		if last < 0 || len(batches[last]) == maxEntries || size+messages[i].bytes > maxBytes {
 			batches, size = append(batches, make([]int, 0, maxEntries)), 0
 			last++
 		}
-		batches[last], size = append(batches[last], i), size+ready[i].bytes
+		batches[last], size = append(batches[last], i), size+messages[i].bytes
 	}
 	return batches
 }
 
-// orderWindow is how far ahead inOrder looks for messages of other groups.
+// orderWindow is how far ahead sendInOrder looks for messages of other groups.
 const orderWindow = 100
 
-// inOrder sends to a FIFO queue, one batch after another, so that the order
-// of a group holds and ends at the first message that cannot be sent. A batch
-// has one message of a group at most: SQS may refuse one entry of a batch and
-// take the next, which would then be ahead of it.
-func (j *job) inOrder(ctx context.Context, ready []prepared) {
-	waiting := make([]int, len(ready))
+// sendInOrder sends to a FIFO queue, one batch after another, so that the order of a group holds, and
+// stops a group at the first message that cannot be sent. A batch has at most one message of a group:
+// SQS may refuse one entry of a batch and accept the next, which would then be ahead of it.
+func (j *job) sendInOrder(ctx context.Context, messages []prepared) {
+	waiting := make([]int, len(messages))
 	for i := range waiting {
 		waiting[i] = i
 	}
 	stopped := map[string]bool{}
-	behind := j.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
+	afterUnsent := j.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
 	for len(waiting) > 0 {
 		batch, size := make([]int, 0, maxEntries), 0
 		var left []int
 		seen := map[string]bool{}
 		window := waiting[:min(orderWindow, len(waiting))]
 		for _, i := range window {
-			switch p := &ready[i]; {
+			switch p := &messages[i]; {
 			case stopped[p.group]:
-				j.outcomes[i].err = behind
+				j.outcomes[i].err = afterUnsent
 			case seen[p.group], p.err == nil && (len(batch) == maxEntries || size+p.bytes > maxBytes):
 				left = append(left, i)
 				seen[p.group] = true
@@ -189,7 +186,7 @@ func (j *job) inOrder(ctx context.Context, ready []prepared) {
 		j.settle(ctx, batch)
 		for _, i := range batch {
 			if j.outcomes[i].err != nil {
-				stopped[ready[i].group] = true
+				stopped[messages[i].group] = true
 			}
 		}
 		waiting = waiting[len(window)-len(left):]
