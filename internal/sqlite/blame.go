@@ -12,11 +12,10 @@ import (
 	"sluice/internal/batch"
 )
 
-// refusal is why SQLite did not take a row.
+// refusal is why SQLite did not accept a row.
 type refusal struct {
 	err *sqlite.Error
-	// keys are the columns of each foreign key that the row violates, where
-	// SQLite has told which.
+	// keys are the columns of each foreign key that the row violates, if they are known.
 	keys  [][]string
 	blame blame
 }
@@ -25,14 +24,14 @@ type refusal struct {
 type blame uint8
 
 const (
-	blameOperator  blame = iota // somebody has to fix something
+	blameSchema    blame = iota // a configuration error: something must be fixed
 	blameRow                    // the row can never be stored
-	blameSuspect                // the row's, if another row is new in the same attempt
+	blameSuspect                // the row's fault, if another row is new in the same attempt
 	blameDiscarded              // a trigger has given the row another key
 )
 
-// mayBeARows reports whether SQLite may have refused a single row.
-func mayBeARows(err *sqlite.Error) bool {
+// isRefusal reports whether SQLite may have refused a single row.
+func isRefusal(err *sqlite.Error) bool {
 	switch err.Code() & 0xff {
 	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_ERROR:
 		return true
@@ -41,8 +40,7 @@ func mayBeARows(err *sqlite.Error) bool {
 	}
 }
 
-// judge decides what each refusal proves. It reads the schema in the
-// transaction that met the refusals.
+// judge decides what each refusal proves. It reads the schema in the transaction that met the refusals.
 func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
 	if len(in.refusals) == 0 {
 		return nil
@@ -64,47 +62,47 @@ func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// proves says whose fault a refusal is: the message's, if the model fills all
-// columns that the constraint reads. A refusal that names no constraint of the
-// tables comes from a trigger or an expression.
+// proves returns what a refusal proves: it is the message's fault if the model fills all columns that
+// the constraint reads. A refusal that names no constraint of the tables comes from a trigger or an
+// expression.
 func (r *refusal) proves(tables []*facts) blame {
 	switch r.err.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_DATATYPE, sqlite3.SQLITE_MISMATCH:
-		return blameOperator
+		return blameSchema
 	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
 		return tables[0].foreignKeys(r.keys)
 	}
 	for _, f := range tables {
 		if unique(r.err) && f.isKey(f.listed(object(r.err))) {
-			return blameDiscarded // ON CONFLICT lets no row itself come to this
+			return blameDiscarded // ON CONFLICT lets no unchanged row get here
 		}
-		if s := f.read(r.err); s != 0 {
+		if s := f.readBy(r.err); s != 0 {
 			return s.blame()
 		}
 	}
 	return blameSuspect
 }
 
-// share says who fills columns, both when they are mixed.
+// share is who fills columns; both, if they are mixed.
 type share uint8
 
 const (
-	filled share = 1 << iota // the model
-	others                   // a default, a trigger or nobody
+	byModel  share = 1 << iota
+	byOthers       // a default, a trigger or nothing
 )
 
 func (s share) blame() blame {
 	switch s {
-	case filled:
+	case byModel:
 		return blameRow
-	case others:
-		return blameOperator
+	case byOthers:
+		return blameSchema
 	default:
 		return blameSuspect
 	}
 }
 
-// facts are what SQLite knows of a table that a batch is written to.
+// facts describe a table that a batch is written to.
 type facts struct {
 	name    string
 	columns map[string]share // by name in lower case
@@ -123,9 +121,9 @@ func readFacts(ctx context.Context, tx *sql.Tx, t *batch.Table, ledger bool) (*f
 			f.key = append(f.key, t.Columns[k].Name)
 		}
 	}
-	// A rowid is nobody's, unless it is a column, and that is the model's.
-	f.columns = map[string]share{"rowid": others, "oid": others, "_rowid_": others}
-	computed := filled
+	// Nobody fills a rowid, unless it is a column of the model.
+	f.columns = map[string]share{"rowid": byOthers, "oid": byOthers, "_rowid_": byOthers}
+	computed := byModel
 	var generated []string
 	err := each(ctx, tx, "SELECT name, hidden > 1 FROM pragma_table_xinfo(?)", f.name, func(rows *sql.Rows) error {
 		name, isGenerated := "", false
@@ -134,17 +132,17 @@ func readFacts(ctx context.Context, tx *sql.Tx, t *batch.Table, ledger bool) (*f
 		case isGenerated:
 			generated = append(generated, name)
 		case slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.Ledger == ledger && strings.EqualFold(c.Name, name) }):
-			f.columns[strings.ToLower(name)] = filled
+			f.columns[strings.ToLower(name)] = byModel
 		default:
-			f.columns[strings.ToLower(name)] = others
-			computed |= others
+			f.columns[strings.ToLower(name)] = byOthers
+			computed |= byOthers
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range generated { // from any of the others
+	for _, name := range generated { // from any other column
 		f.columns[strings.ToLower(name)] = computed
 	}
 	const texts = "SELECT type, name, sql FROM sqlite_schema WHERE type IN ('table', 'index') AND sql IS NOT NULL AND lower(tbl_name) = lower(?)"
@@ -175,26 +173,25 @@ func each(ctx context.Context, tx *sql.Tx, query, table string, scan func(*sql.R
 	return rows.Err()
 }
 
-// share is who fills the columns.
+// share returns who fills the columns.
 func (f *facts) share(columns []string) (s share) {
 	for _, c := range columns {
 		part, ok := f.columns[strings.ToLower(c)]
 		if !ok {
-			part = others
+			part = byOthers
 		}
 		s |= part
 	}
 	return s
 }
 
-// foreignKeys is the blame for a row that violates foreign keys. One that the
-// message fills is enough. If SQLite does not tell any, one of a table that a
-// trigger writes to may refuse it.
+// foreignKeys returns the blame for a row that violates foreign keys. One that the model fills is enough.
+// If none is known, the foreign key may be of a table that a trigger writes to.
 func (f *facts) foreignKeys(keys [][]string) blame {
 	if keys == nil {
 		return blameSuspect
 	}
-	found := blameOperator
+	found := blameSchema
 	for _, columns := range keys {
 		b := f.share(columns).blame()
 		if b == blameRow {
@@ -207,9 +204,8 @@ func (f *facts) foreignKeys(keys [][]string) blame {
 	return found
 }
 
-// read is who fills the columns that a violated constraint reads, 0 when it is
-// not this table's.
-func (f *facts) read(err *sqlite.Error) (s share) {
+// readBy returns who fills the columns that a violated constraint reads, 0 if it is not this table's.
+func (f *facts) readBy(err *sqlite.Error) (s share) {
 	object := object(err)
 	if err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK {
 		text := tokenize(object)
@@ -221,7 +217,7 @@ func (f *facts) read(err *sqlite.Error) (s share) {
 		return s
 	}
 	if name, ok := strings.CutPrefix(object, "index "); ok { // on expressions
-		if text, ours := f.indexes[unquote(name)]; ours {
+		if text, ok := f.indexes[unquote(name)]; ok {
 			return f.mentioned(text[slices.Index(text, open):])
 		}
 		return 0
@@ -229,8 +225,8 @@ func (f *facts) read(err *sqlite.Error) (s share) {
 	return f.share(f.listed(object))
 }
 
-// mentioned is who fills the columns that SQL may read: whatever is spelt like
-// a column counts as one.
+// mentioned returns who fills the columns that SQL may read: a word that is spelt like a column counts as
+// one.
 func (f *facts) mentioned(text []token) (s share) {
 	for _, t := range text {
 		s |= f.columns[t.text]
@@ -238,8 +234,7 @@ func (f *facts) mentioned(text []token) (s share) {
 	return s
 }
 
-// listed are the columns in SQLite's "table.column, table.column", none for
-// another table.
+// listed returns the columns in SQLite's "table.column, table.column", none for another table.
 func (f *facts) listed(object string) (columns []string) {
 	for c := range strings.SplitSeq(object, ", ") {
 		if n := len(f.name); len(c) > n && c[n] == '.' && strings.EqualFold(c[:n], f.name) {

@@ -19,30 +19,28 @@ type insertion struct {
 	batch    *batch.Batch
 	result   message.Result
 	refusals map[int]*refusal // by row
-	keys     foreignKeys
-	violated *sqlite.Error // what COMMIT says of foreign keys
-	rowids   map[int64]int // the new rows by rowid, when foreign keys are checked
-	askFirst bool          // for the keys of all rows
-	there    []bool        // whether they were there before the first row
+	mode     keyMode
+	violated *sqlite.Error // the foreign key error of COMMIT
+	rowids   map[int64]int // the new rows by rowid, for the check of foreign keys
+	askFirst bool          // look up the keys of all rows before the first insert
+	existed  []bool        // for each row, whether its key existed then
 
 	inserts                     []*sql.Stmt
 	present, set, release, undo *sql.Stmt
 	args                        []any
 }
 
-// foreignKeys is when foreign keys are checked. A row may need another one
-// that follows it, so SQLite checks them when it commits, but then does not
-// tell which row violates one.
-type foreignKeys uint8
+// keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite checks
+// them when it commits, but then does not tell which row violates one.
+type keyMode uint8
 
 const (
-	byCommit foreignKeys = iota
-	beforeIt             // COMMIT has failed: look for the rows, and begin again without them
-	rowByRow             // it has failed, and no row is found: a trigger's row, or a table without rowids
+	atCommit     keyMode = iota
+	beforeCommit         // COMMIT has failed: find the rows, and begin again without them
+	atEachRow            // COMMIT has failed, and no row is found: a trigger's row, or a table without rowids
 )
 
-// errAgain says that the transaction has ended and has to begin again, with
-// what is known by now.
+// errAgain means that the transaction has ended and must begin again, with what is known by now.
 var errAgain = errors.New("the transaction begins again")
 
 // attempt tries the batch once.
@@ -53,16 +51,16 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, er
 		err := in.transaction(ctx)
 		switch {
 		case err == nil:
-			return in.result, in.refuse()
+			return in.result, in.judgeRefused()
 		case !errors.Is(err, errAgain):
 			return message.Result{Verdicts: make([]message.Verdict, b.Len())}, err
 		}
 	}
 }
 
-// transaction stores the rows that SQLite takes, and commits. Where rows have
-// groups, a row that is not new is settled at once, since that decides on
-// what follows in its group; otherwise at the end, when all others are there.
+// transaction stores the rows that SQLite accepts, and commits. If rows have groups, a row that is not
+// new is settled at once, because that decides about the rest of its group; otherwise at the end, when
+// all others are stored.
 func (in *insertion) transaction(ctx context.Context) error {
 	tx, err := in.store.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -107,7 +105,7 @@ func (in *insertion) transaction(ctx context.Context) error {
 
 // commit commits if the rows violate no foreign key.
 func (in *insertion) commit(ctx context.Context, tx *sql.Tx) error {
-	if in.keys == beforeIt {
+	if in.mode == beforeCommit {
 		if err := in.findViolations(ctx, tx); err != nil {
 			return err
 		}
@@ -120,15 +118,15 @@ func (in *insertion) commit(ctx context.Context, tx *sql.Tx) error {
 		return nil
 	}
 	violated, _ := errors.AsType[*sqlite.Error](err)
-	if violated != nil && violated.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY && in.keys != rowByRow {
-		in.keys, in.violated = in.keys+1, violated
+	if violated != nil && violated.Code() == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY && in.mode != atEachRow {
+		in.mode, in.violated = in.mode+1, violated
 		return errAgain
 	}
 	return in.store.fault(ctx, "commit", err)
 }
 
-// findViolations finds the new rows that violate a foreign key with all others
-// in place. SQLite reads the whole table for it.
+// findViolations finds the new rows that violate a foreign key when all others are stored. SQLite reads
+// the whole table for it.
 func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	found := false
 	const query = `SELECT c.rowid, (SELECT json_group_array("from") FROM pragma_foreign_key_list(@table) WHERE id = c.fkid)
@@ -158,8 +156,7 @@ func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	}
 }
 
-// prepare compiles the statements. Whatever SQLite says of them is about
-// names: no row is in sight yet.
+// prepare compiles the statements. SQLite's errors about them are about names: there is no row yet.
 func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	collations, err := keyCollations(ctx, tx, in.store.table)
 	compile := func(text string) (statement *sql.Stmt) {
@@ -174,7 +171,7 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	}
 	in.present = compile(presentSQL(in.store.table, collations))
 	in.set, in.release, in.undo = compile("SAVEPOINT r"), compile("RELEASE r"), compile("ROLLBACK TO r")
-	if err == nil && in.keys != rowByRow {
+	if err == nil && in.mode != atEachRow {
 		_, err = tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON") // until the transaction ends
 	}
 	if err != nil {
@@ -182,9 +179,9 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	}
 	in.rowids = map[int64]int{}
 	if in.askFirst {
-		in.there = make([]bool, in.batch.Len())
-		for i := range in.there {
-			if in.there[i], err = in.isThere(ctx, i); err != nil {
+		in.existed = make([]bool, in.batch.Len())
+		for i := range in.existed {
+			if in.existed[i], err = in.exists(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -192,8 +189,8 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// row tries one row, behind a savepoint, and reports whether it is new. If not,
-// nothing of it is left, and its refusal is kept, if it was one.
+// row tries one row, with a savepoint, and reports whether it is new. If not, nothing of it is left, and
+// its refusal is recorded, if it was refused.
 func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if in.refusals[i] != nil {
 		return false, nil
@@ -210,7 +207,7 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 			n, _ := done.RowsAffected() // SQLite always knows
 			isNew = n == 1
 			rowid, _ = done.LastInsertId()
-		case refused != nil && mayBeARows(refused):
+		case refused != nil && isRefusal(refused):
 			isNew, in.refusals[i] = false, &refusal{err: refused}
 		default:
 			return false, in.store.fault(ctx, "insert into "+table(in.store.table), err)
@@ -222,7 +219,7 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if !isNew {
 		if _, err := in.undo.ExecContext(ctx); err != nil {
 			if in.refusals[i] != nil && ctx.Err() == nil {
-				return false, errAgain // RAISE(ROLLBACK) or ON CONFLICT ROLLBACK: the savepoint went with the transaction
+				return false, errAgain // RAISE(ROLLBACK) or ON CONFLICT ROLLBACK ended the transaction, and the savepoint with it
 			}
 			return false, in.store.fault(ctx, "undo a row", err)
 		}
@@ -238,8 +235,8 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	return isNew, nil
 }
 
-// retry tries rows again that a foreign key has refused, as long as one more
-// passes: it may be what another one needs. It returns the rows that do not.
+// retry tries rows again that a foreign key has refused, as long as one of them passes: another may need
+// it. It returns the rows that do not pass.
 func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 	for again := true; again; {
 		again = false
@@ -258,7 +255,7 @@ func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 			case isNew:
 				again = true
 				continue
-			case in.refusals[i] == nil: // another row has its key by now, which proves nothing for this one
+			case in.refusals[i] == nil: // another row has its key, which proves nothing for this one
 				in.refusals[i] = refused
 			}
 			left = append(left, i)
@@ -268,21 +265,20 @@ func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 	return rows, nil
 }
 
-// settle gives a row that is not new its verdict, as far as its key says. If
-// the key is there, the row is done. But a row that SQLite refused is done
-// only if its key was there before: one of this batch proves nothing for it.
-// If the key is not there, and SQLite did not refuse the row, a trigger has
-// discarded it.
+// settle sets the verdict of a row that is not new, as far as its key tells. If the key exists, the row
+// is stored. But a row that SQLite refused is stored only if its key existed before: a row of this batch
+// with the same key proves nothing for it. If the key does not exist, and SQLite did not refuse the row,
+// a trigger has discarded it.
 func (in *insertion) settle(ctx context.Context, i int) error {
-	there, err := in.isThere(ctx, i)
+	exists, err := in.exists(ctx, i)
 	refused := in.refusals[i] != nil
 	switch {
 	case err != nil:
 		return err
-	case there && refused && !in.askFirst:
+	case exists && refused && !in.askFirst:
 		in.askFirst = true
 		return errAgain
-	case there && (!refused || in.there[i]):
+	case exists && (!refused || in.existed[i]):
 		in.result.Verdicts[i].Outcome = message.Stored
 	case !refused:
 		in.result.Verdicts[i].Cause = message.CauseDiscarded
@@ -290,20 +286,19 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 	return nil
 }
 
-// isThere looks up the key of a row.
-func (in *insertion) isThere(ctx context.Context, i int) (there bool, err error) {
+// exists looks up the key of a row.
+func (in *insertion) exists(ctx context.Context, i int) (exists bool, err error) {
 	in.args = in.args[:0]
 	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(in.batch.Columns()[c].Kind, v)) })
-	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&there); err != nil {
+	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&exists); err != nil {
 		return false, in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
 	}
-	return there, nil
+	return exists, nil
 }
 
-// refuse gives the verdicts on the rows that SQLite refused, and an error if
-// not the rows are to blame. Rows that are there already are no evidence: they
-// may never come to what fails.
-func (in *insertion) refuse() (err error) {
+// judgeRefused sets the verdicts of the rows that SQLite refused, and returns an error if they are not to
+// blame. Duplicates are no evidence: they may not reach what fails.
+func (in *insertion) judgeRefused() (err error) {
 	for i := range in.result.Verdicts {
 		v, r := &in.result.Verdicts[i], in.refusals[i]
 		switch {
@@ -320,7 +315,7 @@ func (in *insertion) refuse() (err error) {
 	return err
 }
 
-// values are the parameters of row i for statement k.
+// values returns the parameters of row i for statement k.
 func (in *insertion) values(i, k int) []any {
 	ledger := k == 0 && in.store.table.Ledger != ""
 	in.args = in.args[:0]

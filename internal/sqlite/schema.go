@@ -12,9 +12,8 @@ import (
 	"sluice/internal/batch"
 )
 
-// types are the types of SQLite for those of a model, and what must hold
-// where they are wider. A numeric is text there: a column that SQLite takes
-// for a number would keep a float, and lose digits.
+// types are SQLite's types for those of a model, with a check where they are wider. A numeric is text: a
+// column of a numeric type would keep a float, and lose digits.
 var types = map[string]struct{ name, check string }{
 	"varchar": {"TEXT", "length({column}) <= {n}"}, "text": {"TEXT", ""}, "numeric": {"TEXT", ""},
 	"smallint": {"INTEGER", ""}, "integer": {"INTEGER", ""}, "bigint": {"INTEGER", ""}, "boolean": {"INTEGER", "{column} IN (0, 1)"},
@@ -38,8 +37,8 @@ func DDL(t *batch.Table) []string {
 
 var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
 
-// Migrate executes statements, those of DDL among them, in one transaction,
-// and says which of the tables were missing.
+// Migrate executes statements, those of DDL among them, in one transaction, and returns which of the
+// tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -66,9 +65,9 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	return tables, nil
 }
 
-// insertSQL are the statements that store one row: in the table, or in the
-// ledger and then in the table. The conflict target is named: without it the
-// violation of another unique constraint would be taken for a duplicate.
+// insertSQL returns the statements that store one row: in the table, or in the ledger and then in the
+// table. The conflict target is named: without it, the violation of another unique constraint would look
+// like a duplicate.
 func insertSQL(t *batch.Table) []string {
 	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(t.KeyNames(), ", "))
 	if t.Ledger == "" {
@@ -82,7 +81,7 @@ func insertInto(t *batch.Table, name string, ledger bool) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (?%s)", batch.Quote(name), strings.Join(names, ", "), strings.Repeat(", ?", len(names)-1))
 }
 
-// keyTable is the table that has the key: the ledger where there is one.
+// keyTable returns the table that has the key: the ledger if there is one.
 func keyTable(t *batch.Table) string {
 	if t.Ledger != "" {
 		return t.Ledger
@@ -90,8 +89,8 @@ func keyTable(t *batch.Table) string {
 	return t.Name
 }
 
-// keyCollations are the collations of the unique index that ON CONFLICT takes,
-// by column in lower case: those of the first one on the columns of the key.
+// keyCollations returns the collations of the unique index that ON CONFLICT uses, by column in lower case:
+// those of the first one on the columns of the key.
 func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[string]string, err error) {
 	const query = `SELECT json_group_object(lower(ifnull(x.name, '')), x.coll) FROM pragma_index_list(@table) AS l, pragma_index_xinfo(l.name) AS x
 		WHERE l."unique" AND NOT l.partial AND x.key GROUP BY l.seq ORDER BY l.seq`
@@ -113,9 +112,8 @@ func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[s
 	return found, err
 }
 
-// presentSQL asks whether a key is in the table that has it. A column is on the left, so
-// that its type and its collation count; collations has those of the index that ON CONFLICT
-// takes, where they may be others.
+// presentSQL asks whether a key exists. A column is on the left, so that its type and its collation
+// count; collations has those of the index that ON CONFLICT uses, which may be others.
 func presentSQL(t *batch.Table, collations map[string]string) string {
 	terms := t.KeyNames()
 	for i, k := range t.Key {

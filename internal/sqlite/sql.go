@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// token is a word or a symbol of SQL, in lower case, or something quoted
-// without its quotes.
+// token is a word or a symbol of SQL, in lower case, or quoted text without its quotes.
 type token struct {
 	text   string
 	quoted bool
@@ -20,7 +19,7 @@ var (
 		`|\[[^\]]*\])|([A-Za-z_\x{80}-\x{10FFFF}][\w$\x{80}-\x{10FFFF}]*|\S)`)
 )
 
-// tokenize takes SQL apart. Comments are left out.
+// tokenize splits SQL into tokens, without comments.
 func tokenize(sql string) (all []token) {
 	for _, m := range tokenForm.FindAllStringSubmatch(sql, -1) {
 		switch {
@@ -45,8 +44,8 @@ type check struct {
 	text []token
 }
 
-// called reports whether SQLite means it by a name, or by a text where it has
-// none. It cuts a text that begins with a quoted name off behind that.
+// called reports whether SQLite calls the check by this name, or by its text if it has none. SQLite cuts a
+// text that begins with a quoted name off after that.
 func (c check) called(name string, text []token) bool {
 	if c.name != "" {
 		return strings.EqualFold(c.name, name)
@@ -54,8 +53,7 @@ func (c check) called(name string, text []token) bool {
 	return slices.Equal(c.text, text) || len(c.text) > 0 && c.text[0].quoted && c.text[0].text == strings.ToLower(name)
 }
 
-// readChecks finds the CHECKs in the SQL of a table. A constraint's name holds
-// until the next comma.
+// readChecks finds the CHECKs in the SQL of a table. A constraint's name applies until the next comma.
 func readChecks(table []token) (all []check) {
 	name, depth, from := "", 0, 0
 	for i, t := range table {

@@ -1,23 +1,20 @@
-// Package sqlite stores a batch in a table of an SQLite database, exactly
-// once for each key, in one transaction: what package postgres does for
-// Postgres, for a laptop, a demo or a repair.
+// Package sqlite stores a batch in a table of an SQLite database, exactly once for each key, in one
+// transaction. It does what package postgres does for Postgres, for a laptop or a demo.
 //
-//	Insert -> insert.go  one transaction; each row behind a savepoint, so
-//	                     that a refused one undoes itself alone
-//	       -> blame.go   whose fault a refused row is, from the schema
+//	Insert -> insert.go  one transaction, with a savepoint for each row, so that a refused row undoes
+//	                     only itself
+//	       -> blame.go   what a refused row proves, from the schema
 //	       -> sql.go     what a CHECK or an index reads, from its SQL
 //	       -> fault.go   the errors, and what to do
-//	DDL    -> schema.go  the model's tables as SQLite has them
-//	       -> values.go  how a value is written there
+//	DDL    -> schema.go  the model's tables in SQLite's types
+//	       -> values.go  the form of a value
 //
-// SQLite runs inside the process, so a row's verdict costs no round trip, and
-// rows are simply tried one by one in the order of the batch. The same holds
-// as with Postgres: a verdict is Stored only on proof, an error leaves every
-// row Returned, and no error or verdict carries a value of a row. SQLite's
-// messages about rows are never shown, because triggers write them.
+// SQLite runs inside the process, so a row's verdict costs no round trip, and rows are tried one by one
+// in the order of the batch. The promises are those of postgres: a verdict is Stored only on proof, an
+// error leaves every row Returned, and no error or verdict holds a value of a row. SQLite's messages
+// about rows are never shown, because triggers write them.
 //
-// The command line and tests import it. The function never does: it must not
-// link SQLite.
+// The command line and tests import it. The function must not link SQLite.
 package sqlite
 
 import (
@@ -36,8 +33,8 @@ import (
 	"sluice/internal/wait"
 )
 
-// Store writes the batches of one table. It is safe for concurrent use: the
-// batches take turns, since SQLite has one writer at a time.
+// Store writes the batches of one table. It is safe for concurrent use: the batches take turns, because
+// SQLite has one writer at a time.
 type Store struct {
 	table   *batch.Table
 	names   fault.Names
@@ -45,10 +42,9 @@ type Store struct {
 	inserts []string // for the ledger, if there is one, and for the table
 }
 
-// settings of each connection. A transaction takes the write lock when it
-// begins, where waiting for it is harmless. FULL: what is reported as stored
-// has reached the disk. _dqs=0: a column that is missing is an error and not
-// a string.
+// settings are those of each connection. A transaction takes the write lock when it begins, because
+// waiting is harmless then. FULL: what is reported as stored is on disk. _dqs=0: a missing column is an
+// error, not a string.
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
 // Open checks the URL and makes the store of a table. It does not open the
@@ -74,8 +70,8 @@ func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error)
 	return &Store{table: t, names: names, db: db, inserts: insertSQL(t)}, nil
 }
 
-// Close closes the database. One in memory is gone then.
-func (s *Store) Close() { _ = s.db.Close() } // nothing is open but what is committed
+// Close closes the database. One in memory is lost then.
+func (s *Store) Close() { _ = s.db.Close() } // everything is committed
 
 // Ping inserts no rows, by the same statements as Insert.
 func (s *Store) Ping(ctx context.Context) error {

@@ -8,11 +8,11 @@ import (
 	"sluice/internal/batch"
 )
 
-// timestampForm has always six digits behind the second, so that the order of
-// the texts is that of the times.
+// timestampForm always has six digits after the second, so that the order of the texts is that of the
+// times.
 const timestampForm = "2006-01-02T15:04:05.000000Z"
 
-// value is a travelling value as SQLite gets it.
+// value converts a value of a batch to one for SQLite.
 func value(k batch.Kind, v []byte) any {
 	if v == nil {
 		return nil

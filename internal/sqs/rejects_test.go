@@ -165,7 +165,7 @@ func TestRejectedToWhereTheyComeFrom(t *testing.T) {
 		m := body("x")
 		m.QueueARN = q.ARN
 		unsent, err := c.DeadLetter(url, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(m))
-		if !slices.Equal(unsent, []int{0}) || err == nil || causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "the queue that the messages come from") {
+		if !slices.Equal(unsent, []int{0}) || err == nil || causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "the messages come from this queue") {
 			t.Errorf("%s: got %v, %v", url, unsent, err)
 		}
 	}
