@@ -19,7 +19,7 @@ func BenchmarkConsume(b *testing.B) {
 	var bare, ours time.Duration
 	for b.Loop() {
 		b.StopTimer()
-		s := newSite(b, siteOptions{noDeadLetters: true})
+		s := newFixture(b, fixtureOptions{noDeadLetters: true})
 		s.put(0, n)
 		q, err := sqs.Open(b.Context(), s.sqs.Client(), s.queue.URL, "SQS_URL")
 		if err != nil {
@@ -31,7 +31,7 @@ func BenchmarkConsume(b *testing.B) {
 		}
 		bare += took
 
-		s = newSite(b, siteOptions{noDeadLetters: true})
+		s = newFixture(b, fixtureOptions{noDeadLetters: true})
 		s.put(0, n)
 		seen := &recorder{}
 		c := s.consumer(b, func(c *consume.Consumer) {

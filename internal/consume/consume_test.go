@@ -18,7 +18,7 @@ import (
 
 func TestUntilEmpty(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 1234)
 	seen := &recorder{}
 	got := run(t, s.consumer(t, func(c *consume.Consumer) { c.Observers = []consume.Observer{seen} }))
@@ -41,7 +41,7 @@ func TestUntilEmpty(t *testing.T) {
 
 func TestAnEmptyQueueEndsTheRun(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	if got := run(t, s.consumer(t, nil)); got.Ended != consume.EndedEmpty || got.Received != 0 || got.Transactions != 0 {
 		t.Errorf("got %+v", got)
 	}
@@ -53,7 +53,7 @@ func TestAnEmptyQueueEndsTheRun(t *testing.T) {
 // A message that another consumer holds may come back, so the queue is not empty.
 func TestUntilEmptyWaitsForWhatOthersHold(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 1)
 	other := s.consumer(t, nil).Queue
 	held, err := other.Receive(t.Context(), 1, 0)
@@ -80,7 +80,7 @@ func TestUntilEmptyWaitsForWhatOthersHold(t *testing.T) {
 // A message that is delayed will come, so the queue is not empty.
 func TestUntilEmptyWaitsForWhatIsDelayed(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 1)
 	delayed := s.queue.Messages()[0]
 	s.queue.Clear()
@@ -93,7 +93,7 @@ func TestUntilEmptyWaitsForWhatIsDelayed(t *testing.T) {
 
 func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 300)
 	s.queue.Put(sqstest.Message{Body: malformed}, sqstest.Message{Body: refused("x-1")}, sqstest.Message{Body: `{"ip":"203.0.113.7"}`})
 	s.put(300, 300)
@@ -119,7 +119,7 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 // visible again while the run goes on is not judged twice.
 func TestUntilEmptyLeavesWhatItHasRefused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "4"}})
+	s := newFixture(t, fixtureOptions{noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "4"}})
 	s.put(0, 20)
 	s.queue.Put(sqstest.Message{Body: malformed}, sqstest.Message{Body: refused("x-1")})
 	// One more is held by someone else, so that the run goes on.
@@ -146,7 +146,7 @@ func TestUntilEmptyLeavesWhatItHasRefused(t *testing.T) {
 	s.wantRows(t, 20)
 
 	// And without the other consumer, a new run judges them once and is over.
-	s2 := newSite(t, siteOptions{noDeadLetters: true})
+	s2 := newFixture(t, fixtureOptions{noDeadLetters: true})
 	s2.put(0, 20)
 	s2.queue.Put(sqstest.Message{Body: malformed}, sqstest.Message{Body: refused("x-1")})
 	got = run(t, s2.consumer(t, nil))
@@ -161,7 +161,7 @@ func TestUntilEmptyLeavesWhatItHasRefused(t *testing.T) {
 // What SQS has moved to its own dead-letter queue is not waited for.
 func TestRefusedMessagesThatSQSMoves(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{noDeadLetters: true})
+	s := newFixture(t, fixtureOptions{noDeadLetters: true})
 	dead := s.sqs.Queue("moved", nil)
 	s.queue = s.sqs.Queue("limited", map[string]string{"VisibilityTimeout": "1", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":2}`})
 	s.queue.Put(sqstest.Message{Body: malformed})
@@ -178,7 +178,7 @@ func TestRefusedMessagesThatSQSMoves(t *testing.T) {
 
 func TestBatches(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 100)
 	seen := &recorder{}
 	got := run(t, s.consumer(t, func(c *consume.Consumer) {
@@ -208,7 +208,7 @@ func TestBatches(t *testing.T) {
 // batch that is full begins at once.
 func TestLinger(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	seen := &recorder{}
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
 		c.Mode, c.BatchSize, c.Linger = consume.Forever, 20, time.Hour
@@ -231,7 +231,7 @@ func TestLinger(t *testing.T) {
 	}
 
 	// With little to linger, a trickle is stored as it comes.
-	s = newSite(t, siteOptions{})
+	s = newFixture(t, fixtureOptions{})
 	r = start(t, s.consumer(t, func(c *consume.Consumer) { c.Mode, c.Linger = consume.Forever, time.Millisecond }))
 	for i := range 5 {
 		s.put(i, 1)
@@ -251,7 +251,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Skip("it waits for a visibility to pass: not with -short")
 	}
 	const visibility = 5 * time.Second
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "5"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "5"}})
 	s.put(0, 50)
 	lock := s.db.Conn(t)
 	if _, err := lock.Exec(t.Context(), "BEGIN; LOCK TABLE user_logins"); err != nil {
@@ -281,7 +281,7 @@ func TestHeartbeat(t *testing.T) {
 // message is gone without its row.
 func TestStoppedAtRandom(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	const n = 3000
 	s.put(0, n)
 	rng := rand.New(rand.NewPCG(1, 2))
@@ -319,7 +319,7 @@ func TestStoppedAtRandom(t *testing.T) {
 // its messages are given back.
 func TestGrace(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 30)
 	lock := s.db.Conn(t)
 	if _, err := lock.Exec(t.Context(), "BEGIN; LOCK TABLE user_logins"); err != nil {
@@ -349,7 +349,7 @@ func TestManyConsumersOfOneQueue(t *testing.T) {
 		t.Run(plural(consumers), func(t *testing.T) {
 			t.Parallel()
 			// An answer that a slow machine takes too long for leaves messages in flight that nobody has.
-			s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "10"}})
+			s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "10"}})
 			const n = 4000
 			s.put(0, n)
 			// Every second message comes twice, as SQS may do it.
@@ -390,7 +390,7 @@ func plural(n int) string {
 // Observers that ask for counts get them.
 func TestCounts(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.queue.Put(sqstest.Message{Body: body("later"), VisibleAt: time.Now().Add(time.Hour)})
 	seen := &recorder{}
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
@@ -411,7 +411,7 @@ func TestCounts(t *testing.T) {
 // Wrong times of sending are named once for each transaction.
 func TestWrongSentTimes(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	for i := range 20 {
 		s.queue.Put(sqstest.Message{Body: body("u-" + strconv.Itoa(i)), Sent: time.UnixMilli(1767225600 + int64(i))})
 	}
@@ -427,7 +427,7 @@ func TestWrongSentTimes(t *testing.T) {
 // A context that has ended already ends the run before it touches anything.
 func TestStoppedBeforeItBegins(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 10)
 	ctx, cancel := context.WithCancel(t.Context())
 	c := s.consumer(t, nil)

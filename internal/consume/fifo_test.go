@@ -19,7 +19,7 @@ import (
 // in its order, once, and nothing is lost.
 func TestFIFOOrder(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true, attributes: map[string]string{"VisibilityTimeout": "2"}})
+	s := newFixture(t, fixtureOptions{fifo: true, attributes: map[string]string{"VisibilityTimeout": "2"}})
 	const groups, each = 20, 40
 	rng := rand.New(rand.NewPCG(3, 4))
 	good, bad := 0, 0
@@ -103,7 +103,7 @@ func TestFIFOOrder(t *testing.T) {
 // dead-letter queue: it costs no further receive.
 func TestFIFOGoesOnBehindBadMessages(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true})
+	s := newFixture(t, fixtureOptions{fifo: true})
 	for i := range 10 {
 		m := sqstest.Message{Group: "g", Body: body(fmt.Sprint("u-", i))}
 		if i%2 == 0 {
@@ -130,7 +130,7 @@ func TestFIFOGoesOnBehindBadMessages(t *testing.T) {
 // When the dead-letter queue does not take a message, nothing behind it is stored.
 func TestFIFOStopsBehindAnUnsentMessage(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true})
+	s := newFixture(t, fixtureOptions{fifo: true})
 	s.queue.Put(
 		sqstest.Message{Group: "a", Body: body("a-1")}, sqstest.Message{Group: "a", Body: malformed}, sqstest.Message{Group: "a", Body: body("a-2")},
 		sqstest.Message{Group: "b", Body: body("b-1")},
@@ -150,7 +150,7 @@ func TestFIFOStopsBehindAnUnsentMessage(t *testing.T) {
 // the run ends, and says what to do.
 func TestFIFOStuck(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true, noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "5"}})
+	s := newFixture(t, fixtureOptions{fifo: true, noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "5"}})
 	s.queue.Put(sqstest.Message{Group: "a", Body: malformed})
 	for i := range 30 {
 		s.queue.Put(sqstest.Message{Group: "a", Body: body(fmt.Sprint("a-", i))}, sqstest.Message{Group: "b", Body: body(fmt.Sprint("b-", i))})
@@ -165,7 +165,7 @@ func TestFIFOStuck(t *testing.T) {
 // What waits behind an outage is not counted as behind a refused message.
 func TestFIFOBehindAnOutage(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true})
+	s := newFixture(t, fixtureOptions{fifo: true})
 	for i := range 3 {
 		s.queue.Put(sqstest.Message{Group: "a", Body: body(fmt.Sprint("a-", i))})
 	}
@@ -182,7 +182,7 @@ func TestFIFOBehindAnOutage(t *testing.T) {
 // With a receive limit the queue moves it away, and the group goes on.
 func TestFIFOGoesOnWhenTheQueueMovesTheBadMessage(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{fifo: true, noDeadLetters: true})
+	s := newFixture(t, fixtureOptions{fifo: true, noDeadLetters: true})
 	dead := s.sqs.Queue("moved.fifo", nil)
 	s.queue = s.sqs.Queue("limited.fifo", map[string]string{"VisibilityTimeout": "4", "RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":2}`})
 	s.queue.Put(sqstest.Message{Group: "a", Body: malformed})

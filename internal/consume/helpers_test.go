@@ -36,8 +36,8 @@ const canary = "canary-593-47-5928"
 // the first two.
 const shortened = 15
 
-// site is a queue, a database and what consumes the one into the other.
-type site struct {
+// fixture is a queue, a database and what consumes the one into the other.
+type fixture struct {
 	sqs   *sqstest.Server
 	queue *sqstest.Queue
 	dead  *sqstest.Queue // nil for none
@@ -47,7 +47,7 @@ type site struct {
 	log   *testlog.Log
 }
 
-type siteOptions struct {
+type fixtureOptions struct {
 	fifo bool
 	// attributes of the queue; its visibility is a minute if they do not say.
 	attributes map[string]string
@@ -55,13 +55,13 @@ type siteOptions struct {
 	noDeadLetters bool
 }
 
-func newSite(t testing.TB, o siteOptions) *site {
+func newFixture(t testing.TB, o fixtureOptions) *fixture {
 	t.Helper()
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...), model: m, log: &testlog.Log{}}
+	s := &fixture{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...), model: m, log: &testlog.Log{}}
 	t.Cleanup(s.sqs.Close)
 	suffix := ""
 	if o.fifo {
@@ -83,8 +83,8 @@ func newSite(t testing.TB, o siteOptions) *site {
 	return s
 }
 
-// consumer makes one that works on the site, with its own client and store.
-func (s *site) consumer(t testing.TB, change func(*consume.Consumer)) *consume.Consumer {
+// consumer makes one that works on the fixture, with its own client and store.
+func (s *fixture) consumer(t testing.TB, change func(*consume.Consumer)) *consume.Consumer {
 	t.Helper()
 	store, err := postgres.Open(s.proxy.URL, s.model.Table)
 	if err != nil {
@@ -167,7 +167,7 @@ func refused(user string) string { return strings.Replace(body(user), `"en"`, `"
 const malformed = `{"user_id":"` + canary
 
 // put puts n good messages into the queue, of users that count from first.
-func (s *site) put(first, n int) {
+func (s *fixture) put(first, n int) {
 	messages := make([]sqstest.Message, n)
 	for i := range messages {
 		messages[i] = sqstest.Message{Body: body("u-" + strconv.Itoa(first+i))}
@@ -176,7 +176,7 @@ func (s *site) put(first, n int) {
 }
 
 // rows is how many rows there are, which must be of as many users.
-func (s *site) rows(t testing.TB) int {
+func (s *fixture) rows(t testing.TB) int {
 	t.Helper()
 	row := s.db.Rows(t, "SELECT count(*), count(DISTINCT user_id) FROM user_logins")[0]
 	if row[0] != row[1] {
@@ -189,14 +189,14 @@ func (s *site) rows(t testing.TB) int {
 	return rows
 }
 
-func (s *site) wantRows(t testing.TB, want int) {
+func (s *fixture) wantRows(t testing.TB, want int) {
 	t.Helper()
 	if got := s.rows(t); got != want {
 		t.Errorf("%d rows, want %d", got, want)
 	}
 }
 
-func (s *site) wantEmpty(t testing.TB) {
+func (s *fixture) wantEmpty(t testing.TB) {
 	t.Helper()
 	if left := s.queue.Messages(); len(left) > 0 {
 		t.Errorf("%d messages are left in the queue", len(left))
@@ -204,7 +204,7 @@ func (s *site) wantEmpty(t testing.TB) {
 }
 
 // inFlight is how many messages of the queue are invisible.
-func (s *site) inFlight() int {
+func (s *fixture) inFlight() int {
 	n := 0
 	for _, m := range s.queue.Messages() {
 		if m.VisibleAt.After(time.Now()) {
@@ -215,7 +215,7 @@ func (s *site) inFlight() int {
 }
 
 // notes are what the dead-letter queue's messages say of themselves.
-func (s *site) notes(t testing.TB) []sqs.Note {
+func (s *fixture) notes(t testing.TB) []sqs.Note {
 	t.Helper()
 	var all []sqs.Note
 	for _, m := range s.dead.Messages() {

@@ -25,7 +25,7 @@ func quick(c *consume.Consumer) {
 // stored.
 func TestDatabaseDownAndBack(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
 	seen := &recorder{}
 	const n = 800
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
@@ -85,7 +85,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 	for name, fifo := range map[string]bool{"standard": false, "fifo": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, siteOptions{fifo: fifo, attributes: map[string]string{"VisibilityTimeout": "43200"}})
+			s := newFixture(t, fixtureOptions{fifo: fifo, attributes: map[string]string{"VisibilityTimeout": "43200"}})
 			seen := &recorder{}
 			r := start(t, s.consumer(t, func(c *consume.Consumer) {
 				c.Mode, c.Observers = consume.Forever, []consume.Observer{seen}
@@ -130,7 +130,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 // Connections that break while batches are under way lose and double nothing.
 func TestConnectionsThatBreak(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
 	const n = 4000
 	s.put(0, n)
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
@@ -158,7 +158,7 @@ func TestConnectionsThatBreak(t *testing.T) {
 
 func TestGivesUpOnADatabaseThatIsDown(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 50)
 	s.proxy.Refuse(true)
 	got, err := s.consumer(t, func(c *consume.Consumer) {
@@ -174,7 +174,7 @@ func TestGivesUpOnADatabaseThatIsDown(t *testing.T) {
 // for the next message to see it.
 func TestDatabaseBackWithoutMessages(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	seen := &recorder{}
 	s.proxy.Refuse(true)
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
@@ -200,7 +200,7 @@ const diskFull = `CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ 
 // outage anew.
 func TestGivesUpOnADatabaseThatOnlyAnswers(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
 	s.db.Exec(t, diskFull)
 	s.put(0, 5)
 	seen := &recorder{}
@@ -223,7 +223,7 @@ const missingTable = "42P01"
 // What is wrong with the database is noticed without a message.
 func TestAMissingTableIsNoticedWithoutAMessage(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.db.Exec(t, "DROP TABLE user_logins")
 	got, err := s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever }).Run(t.Context())
 	if e := fault.Of(err); e == nil || e.Code != missingTable || got.Received != 0 {
@@ -236,7 +236,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 	t.Parallel()
 	t.Run("at the start", func(t *testing.T) {
 		t.Parallel()
-		s := newSite(t, siteOptions{})
+		s := newFixture(t, fixtureOptions{})
 		s.put(0, 500)
 		s.db.Exec(t, "DROP TABLE user_logins")
 		got, err := s.consumer(t, nil).Run(t.Context())
@@ -277,7 +277,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 	})
 	t.Run("a role without rights", func(t *testing.T) {
 		t.Parallel()
-		s := newSite(t, siteOptions{})
+		s := newFixture(t, fixtureOptions{})
 		s.put(0, 100)
 		s.proxy = pgtest.NewProxy(t, s.db.Role(t, nil).URL)
 		if got, err := s.consumer(t, nil).Run(t.Context()); err == nil || !strings.Contains(err.Error(), "the role lacks a grant: INSERT") {
@@ -286,7 +286,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 	})
 	t.Run("the keys", func(t *testing.T) {
 		t.Parallel()
-		s := newSite(t, siteOptions{})
+		s := newFixture(t, fixtureOptions{})
 		s.put(0, 100)
 		got, err := s.consumer(t, func(c *consume.Consumer) {
 			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, noKeys(message.CauseConfiguration) }
@@ -299,9 +299,9 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 
 // changedUnder is a run for ever that has stored 100 rows when its table loses
 // a column, and has 500 messages more to store.
-func changedUnder(t *testing.T, change func(*consume.Consumer)) (*site, *started) {
+func changedUnder(t *testing.T, change func(*consume.Consumer)) (*fixture, *started) {
 	t.Helper()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
 	s.put(0, 100)
 	r := start(t, s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
@@ -323,7 +323,7 @@ func noKeys(cause message.Cause) error {
 // Keys that cannot be had for the moment are an outage like the database's.
 func TestKeysThatComeLater(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
 	s.put(0, 100)
 	asked := 0
 	got := run(t, s.consumer(t, func(c *consume.Consumer) {
@@ -345,7 +345,7 @@ func TestKeysThatComeLater(t *testing.T) {
 }
 
 // injected makes calls fail, as long as it is on.
-func (s *site) failing(operation string, f sqstest.Fault) {
+func (s *fixture) failing(operation string, f sqstest.Fault) {
 	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
 		if operation == "" || c.Operation == operation {
 			return &f
@@ -362,7 +362,7 @@ func TestQueueUnreachableAndBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
+			s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "2"}})
 			seen := &recorder{}
 			s.put(0, 200)
 			r := start(t, s.consumer(t, func(c *consume.Consumer) {
@@ -395,7 +395,7 @@ func TestQueueUnreachableAndBack(t *testing.T) {
 
 func TestGivesUpOnAQueueThatIsDown(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	c := s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
 		c.GiveUpAfter = 200 * time.Millisecond
@@ -411,7 +411,7 @@ func TestGivesUpOnAQueueThatIsDown(t *testing.T) {
 
 func TestOpenWaitsForTheQueue(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	c := s.consumer(t, quick)
 	s.failing("", sqstest.Fault{Code: "ServiceUnavailable", Status: 503})
 	before := len(s.sqs.Calls(""))
@@ -439,7 +439,7 @@ func TestRefusedForGood(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, siteOptions{})
+			s := newFixture(t, fixtureOptions{})
 			s.put(0, 100)
 			c := s.consumer(t, func(c *consume.Consumer) {
 				quick(c)
@@ -477,7 +477,7 @@ func TestRefusedForGood(t *testing.T) {
 // comes again for it is not stored twice.
 func TestDeletionsThatFail(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
 	const n = 600
 	s.put(0, n)
 	s.queue.Put(sqstest.Message{Body: malformed})
@@ -507,7 +507,7 @@ func TestDeletionsThatFail(t *testing.T) {
 // A dead-lettered message whose deletion fails comes again, and is not sent again.
 func TestDeadLetteredOnce(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
+	s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "4"}})
 	s.queue.Put(sqstest.Message{Body: malformed})
 	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
 		if c.Operation == "DeleteMessageBatch" && c.Nth <= 9 {
@@ -524,7 +524,7 @@ func TestDeadLetteredOnce(t *testing.T) {
 
 func TestDeletionDenied(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 100)
 	c := s.consumer(t, func(c *consume.Consumer) { c.Mode = consume.Forever })
 	s.failing("DeleteMessageBatch", sqstest.Fault{Code: "AccessDenied", Status: 403})
@@ -536,7 +536,7 @@ func TestDeletionDenied(t *testing.T) {
 // A dead-letter queue that takes nothing loses nothing, and the run says so.
 func TestDeadLetterQueueRefuses(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.put(0, 100)
 	s.queue.Put(sqstest.Message{Body: malformed})
 	c := s.consumer(t, nil)
@@ -557,7 +557,7 @@ func TestDeadLetterQueueRefuses(t *testing.T) {
 // A row that a trigger swallows is returned, and a run does not go on for ever.
 func TestSwallowedRows(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.db.Exec(t, `CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN RETURN NULL; END IF; RETURN NEW; END $$;
 		CREATE TRIGGER swallow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION swallow()`)
 	s.put(0, 20)
@@ -571,7 +571,7 @@ func TestSwallowedRows(t *testing.T) {
 // run goes on: that is no outage. Once it is fixed the row is stored too.
 func TestARowThatABrokenTriggerRefuses(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, siteOptions{})
+	s := newFixture(t, fixtureOptions{})
 	s.db.Exec(t, `CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN INSERT INTO audit VALUES (NEW.user_id); END IF; RETURN NEW; END $$;
 		CREATE TRIGGER broken AFTER INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION broken()`)
 	s.put(0, 20)

@@ -1,10 +1,8 @@
-// Package emf writes one line of CloudWatch's embedded metric format for each
-// invocation: CloudWatch makes metrics of it without an API call. Its only
-// dimension is the function's name, so that reasons and causes, which are
-// properties of the line for CloudWatch Logs Insights, cost no metric each.
+// Package emf writes one line of CloudWatch's embedded metric format for each invocation: CloudWatch
+// makes metrics of it without an API call. The only dimension is the function's name. Reasons and
+// causes are properties of the line, for CloudWatch Logs Insights, so that they cost no metric each.
 //
-// Source of the format: the Amazon CloudWatch User Guide, "Specification:
-// Embedded metric format".
+// Source of the format: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 package emf
 
 import (
@@ -57,7 +55,7 @@ type Writer struct {
 	warm     bool
 }
 
-// NewWriter writes for the function with the given name. now is the clock.
+// NewWriter returns a writer for the function with the given name. now is the clock.
 func NewWriter(w io.Writer, function string, now func() time.Time) *Writer {
 	return &Writer{w: w, function: function, now: now}
 }
@@ -71,7 +69,7 @@ type line struct {
 	FunctionName       string
 	Received           int
 	Stored             int // new rows
-	Duplicate          int // stored before, or twice in the batch
+	Duplicate          int // stored before, or repeated in the batch
 	Rejected           int
 	Returned           int
 	DatabaseMs         float64
@@ -89,7 +87,7 @@ type directive struct {
 	Metrics    []metric
 }
 
-// Write writes what became of one batch.
+// Write writes the line of one batch.
 func (w *Writer) Write(r *ingest.Report) error {
 	now := w.now()
 	c := r.Counts()

@@ -112,7 +112,7 @@ func TestCanaries(t *testing.T) {
 	for _, name := range loginModels {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, name)
+			s := newFixture(t, name)
 			s.db.Exec(t, canaryTriggers)
 			for _, b := range batches {
 				t.Run(b.name, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestCanaries(t *testing.T) {
 }
 
 // watch invokes the handler and fails the test where a canary shows.
-func (s *site) watch(t *testing.T, event []byte) ([]byte, error) {
+func (s *fixture) watch(t *testing.T, event []byte) ([]byte, error) {
 	t.Helper()
 	r := s.handler(t, nil)
 	r.log.Take()

@@ -1,11 +1,10 @@
-// Package handler is the Lambda function without Lambda: the bytes of an
-// event become the bytes of an answer. The function and `sluice invoke` run
-// the same one.
+// Package handler is the Lambda function without Lambda: it makes the bytes of an answer from the bytes
+// of an event. The function and `sluice invoke` run the same one.
 //
 //	decode -> ingest.Pipeline -> rejected messages to the dead-letter queue
 //	                          -> returned ones backed off -> answer
 //
-// Where messages go is behind small interfaces: it imports no AWS SDK.
+// It reaches SQS through the interfaces of ingest, so that it imports no AWS SDK.
 package handler
 
 import (
@@ -22,38 +21,34 @@ import (
 	"sluice/internal/sqsevent"
 )
 
-// Handler answers events. Its fields are set before the first event; it is
-// safe for concurrent use.
+// Handler answers events. Set its fields before the first event; then it is safe for concurrent use.
 type Handler struct {
 	Pipeline *ingest.Pipeline
-	// Keys gives the keys that mask; it may fetch them.
+	// Keys returns the keys that mask; it may fetch them.
 	Keys func(context.Context) (*mask.Keyring, error)
 	Log  *slog.Logger
-	// DeadLetters is nil when rejected messages are returned, and SQS itself
-	// moves them after their last receive.
+	// DeadLetters is nil when rejected messages are returned, and SQS itself moves them after their last
+	// receive.
 	DeadLetters ingest.DeadLetters
-	// Backoff is nil when the queue's visibility time-out is all the delay.
+	// Backoff is nil when the queue's visibility timeout is all the delay.
 	Backoff ingest.Backoff
-	// Observe, when set, is given what became of each batch, and nothing of
-	// an event that is none.
+	// Observe, when set, gets the report of each batch, and an empty one of an event that is invalid.
 	Observe func(context.Context, *ingest.Report)
-	// Broken, when set, is why this installation can do no work. Every event
-	// fails with it, after its messages are backed off: a failed init would
-	// say little, and drain the queue to the dead-letter queue.
+	// Broken, when set, is why the configuration is invalid. Every event fails with it, after its
+	// messages are backed off: a function that failed to start would say little, and move the whole
+	// queue to the dead-letter queue.
 	Broken error
 }
 
-// How long before its deadline an invocation stops working: margin to have
-// the server's work cancelled and to answer, reserve for the calls to SQS.
-// Both shrink when an invocation has little time in all.
+// How long before its deadline an invocation stops working: margin to have the server's work cancelled
+// and to answer, reserve for the calls to SQS. Both shrink when an invocation has little time in all.
 const (
 	margin  = time.Second
 	reserve = 5 * time.Second
 )
 
-// Invoke answers one event. An error fails the invocation: SQS delivers all
-// its messages again. Such an error is not in the log: Lambda's runtime writes
-// it there.
+// Invoke answers one event. An error fails the invocation: SQS delivers all its messages again. Invoke
+// does not log such an error, since Lambda's runtime does.
 func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -82,7 +77,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	if h.Pipeline != nil {
 		logged := report
 		if loud != nil {
-			logged.Err = nil // whoever gets it shows it
+			logged.Err = nil // the caller shows it
 		}
 		h.Pipeline.Log(ctx, &logged)
 	}
@@ -99,8 +94,8 @@ func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
 	}
 }
 
-// before moves the context's deadline forward by d, or by a third of what is
-// left when that is less.
+// before makes the context's deadline earlier by d, or by a third of the time that is left if that is
+// less.
 func before(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -128,8 +123,8 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 	return h.Pipeline.Run(ctx, keys, messages)
 }
 
-// failure returns the operator's fault when no message was stored for it:
-// such an invocation fails, so that alarms see it.
+// failure returns the configuration error of a batch of which no message was stored: the invocation
+// fails with it, so that alarms see it.
 func failure(r *ingest.Report) error {
 	if r.Fault != message.CauseConfiguration || r.Count(message.Stored) > 0 {
 		return nil
@@ -137,8 +132,8 @@ func failure(r *ingest.Report) error {
 	return r.Err
 }
 
-// unreject returns rejected messages with the others, when the invocation
-// fails: they come back too, and must be delayed like them.
+// unreject returns rejected messages with the others when the invocation fails: SQS delivers them
+// again too, so they must be delayed like the others.
 func unreject(r *ingest.Report) {
 	for i := range r.Verdicts {
 		if r.Verdicts[i].Outcome == message.Rejected {
@@ -147,7 +142,7 @@ func unreject(r *ingest.Report) {
 	}
 }
 
-// backOff delays what is returned and has to come again later.
+// backOff delays the messages that are to come again later.
 func (h *Handler) backOff(ctx context.Context, r *ingest.Report, settled []ingest.Settlement) {
 	var returned []*message.Message
 	for i := range settled {
@@ -173,7 +168,7 @@ func failed(r *ingest.Report, settled []ingest.Settlement) (ids []string) {
 	return ids
 }
 
-// Static gives always the same keys.
+// Static always returns the same keys.
 func Static(keys *mask.Keyring) func(context.Context) (*mask.Keyring, error) {
 	return func(context.Context) (*mask.Keyring, error) { return keys, nil }
 }

@@ -87,7 +87,7 @@ func TestOrders(t *testing.T) {
 	add("two messages of one order", `2`, "order_id", quote(id(first)), "currency", `"USD"`)
 
 	c.event = event(records...)
-	newSite(t, "orders").play(t, &c)
+	newFixture(t, "orders").play(t, &c)
 }
 
 // order is the body of order n, with changes.

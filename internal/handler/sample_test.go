@@ -41,7 +41,7 @@ func TestSample(t *testing.T) {
 	for _, name := range loginModels {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, name)
+			s := newFixture(t, name)
 			r := s.handler(t, nil)
 			for _, delivery := range []string{"first delivery", "second delivery"} {
 				answer, err := r.handler.Invoke(t.Context(), event(records...))
@@ -68,7 +68,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-func sampleRows(t *testing.T, s *site) []string {
+func sampleRows(t *testing.T, s *fixture) []string {
 	t.Helper()
 	const query = "SELECT concat_ws('|', user_id, device_type, masked_ip, masked_device_id, coalesce(locale, ''), app_version::text) FROM user_logins"
 	rows, err := s.conn.Query(t.Context(), query)

@@ -1,10 +1,9 @@
-// Package ingest is the pipeline: messages -> batch -> store -> one verdict
-// for each message. It knows no AWS and no SQL.
+// Package ingest is the pipeline, messages -> batch -> store -> one verdict for each message, and the
+// settlement: what becomes of each message in its queue. It knows no AWS and no SQL.
 //
-// It fails closed: a verdict starts as Returned, and only the store's proof
-// that a row is committed makes it Stored. A panic, a passed deadline or any
-// error leaves the messages that it concerns Returned, and SQS delivers them
-// again.
+// It fails closed. A verdict starts as Returned, and only the store makes it Stored, when it has
+// confirmed that the row is committed. A panic, a passed deadline or any error leaves the messages
+// that it concerns Returned, and SQS delivers them again.
 package ingest
 
 import (
@@ -28,7 +27,7 @@ import (
 // returned.
 type Store interface {
 	Insert(ctx context.Context, b *batch.Batch) (message.Result, error)
-	// Ping asks whether the database answers, and stores nothing.
+	// Ping returns an error if the database does not answer, and stores nothing.
 	Ping(ctx context.Context) error
 }
 
@@ -40,13 +39,13 @@ type Pipeline struct {
 	idle  chan *scratch
 }
 
-// New makes the pipeline of a model and a store.
+// New returns the pipeline of a model and a store.
 func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
 	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
 }
 
-// Ping asks the store whether its database answers, for those who wait for it
-// and have no message to try.
+// Ping returns an error if the store's database does not answer, for a caller that waits for it and has
+// no message to try.
 func (p *Pipeline) Ping(ctx context.Context) error { return p.store.Ping(ctx) }
 
 // Report is what became of the messages of one batch.
@@ -54,18 +53,18 @@ type Report struct {
 	Messages []message.Message
 	// Verdicts has one for each message, in order.
 	Verdicts []message.Verdict
-	// Inserted is how many rows are new. Other stored messages were there.
+	// Inserted is how many rows are new. The other stored messages are duplicates.
 	Inserted int
 	// RoundTrips and StoreTime are what the store took.
 	RoundTrips int
 	StoreTime  time.Duration
-	// Err is the fault of the moment or of the operator, if there was one.
+	// Err is the error that messages were returned for, if it concerns the whole batch.
 	Err error
-	// Fault says whose it is.
+	// Fault is its cause.
 	Fault message.Cause
 }
 
-// Counts says what became of the messages.
+// Counts counts what became of the messages.
 func (r *Report) Counts() (c message.Counts) {
 	c.Add(r.Verdicts, r.Inserted)
 	return c
@@ -82,7 +81,7 @@ func (r *Report) Count(o message.Outcome) int {
 	return n
 }
 
-// Oldest is the age of the oldest message.
+// Oldest returns the age of the oldest message.
 func (r *Report) Oldest(now time.Time) (age time.Duration) {
 	for i := range r.Messages {
 		age = max(age, r.Messages[i].Age(now))
@@ -90,8 +89,8 @@ func (r *Report) Oldest(now time.Time) (age time.Duration) {
 	return age
 }
 
-// maxIdle bounds the memory that is kept for coming batches. More batches run
-// at once only where somebody has set a high concurrency.
+// maxIdle bounds the memory that is kept for the next batches. More batches run at once only where
+// somebody has set a high concurrency.
 const maxIdle = 4
 
 // scratch is the memory that one batch needs, kept for the next one.
@@ -123,11 +122,11 @@ func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
 	return s
 }
 
-// leastTime is how much of a deadline must be left to begin with the store.
+// leastTime is how much time must be left to begin with the store.
 const leastTime = 250 * time.Millisecond
 
-// Run checks, masks and stores the messages of one batch. It gives up when
-// the context ends, so leave a margin behind its deadline.
+// Run checks, masks and stores the messages of one batch. It gives up when the context ends, so the
+// caller's own deadline should be later.
 func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []message.Message) Report {
 	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
@@ -154,8 +153,8 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 	return report
 }
 
-// check reads messages from index i on, until the end or a panic. It returns
-// the index of the last one read: a panic costs that message alone.
+// check reads messages from index i on, until the end or a panic. It returns the index of the last one
+// that it read: a panic costs that message alone.
 func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (last int) {
 	messages, verdicts := r.Messages, r.Verdicts
 	began := s.batch.Len()
@@ -192,7 +191,7 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (las
 	return i
 }
 
-// group is the number of a message's FIFO group, 0 on a standard queue.
+// group returns the number of a message's FIFO group, 0 on a standard queue.
 func (s *scratch) group(m *message.Message) int {
 	if !m.FIFO {
 		return 0
@@ -205,8 +204,8 @@ func (s *scratch) group(m *message.Message) int {
 	return n
 }
 
-// stopGroups returns what follows the first message of a group that was not
-// stored, also where it would be rejected: its turn comes after that one's.
+// stopGroups returns the messages after the first one of a group that was not stored, also those that
+// would be rejected: their turn comes later.
 func (s *scratch) stopGroups(r *Report) {
 	clear(s.stopped)
 	for i := range r.Messages {
@@ -242,7 +241,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	spread(s.batch, report, result.Verdicts)
 }
 
-// spread gives each message the verdict on its row.
+// spread gives each message the verdict on its row. A row without a verdict is returned.
 func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
 	for row := range b.Len() {
 		v := message.Verdict{}
@@ -256,7 +255,7 @@ func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
 	}
 }
 
-// Unable reports that no message was even tried.
+// Unable returns the report of messages that were not tried, because of an error.
 func Unable(messages []message.Message, err error, cause message.Cause) Report {
 	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: cause}
 	for i := range r.Verdicts {
@@ -265,7 +264,7 @@ func Unable(messages []message.Message, err error, cause message.Cause) Report {
 	return r
 }
 
-// call keeps a panic of the store from ending the process.
+// call calls the store, and makes an error of its panic.
 func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Result, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -276,8 +275,8 @@ func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Res
 	return p.store.Insert(ctx, b)
 }
 
-// panicked logs a panic. Its value is shown for the runtime's own errors
-// only: others may quote what they were working on.
+// panicked logs a panic. It shows the value of the runtime's own errors only: others may quote what
+// they were working on.
 func (p *Pipeline) panicked(ctx context.Context, cause any, messageID string) {
 	what := fmt.Sprintf("%T", cause)
 	var own runtime.Error

@@ -100,16 +100,16 @@ func logins(t *testing.T) *model.Model {
 	return m
 }
 
-type site struct {
+type fixture struct {
 	pipeline *ingest.Pipeline
 	store    *store
 	log      bytes.Buffer
 	keys     *mask.Keyring
 }
 
-func newSite(t *testing.T, st *store) *site {
+func newFixture(t *testing.T, st *store) *fixture {
 	t.Helper()
-	s := &site{store: st, keys: mask.Unkeyed()}
+	s := &fixture{store: st, keys: mask.Unkeyed()}
 	s.pipeline = ingest.New(logins(t), st, slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return s
 }
@@ -155,7 +155,7 @@ func words(r ingest.Report) string {
 func TestTheStoreIsToldOfRedeliveries(t *testing.T) {
 	t.Parallel()
 	st := &store{}
-	s := newSite(t, st)
+	s := newFixture(t, st)
 	for i, counts := range [][]int{{1, 1}, {1, 2}, {1, 1}, {3, 1}, {0, 0}} {
 		all := messages("a b")
 		for k := range all {
@@ -216,7 +216,7 @@ func TestVerdicts(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			st := tt.store
-			s := newSite(t, &st)
+			s := newFixture(t, &st)
 			all := messages(tt.messages)
 			report := s.pipeline.Run(t.Context(), s.keys, all)
 			if got := words(report); got != tt.want {
@@ -240,7 +240,7 @@ func TestVerdicts(t *testing.T) {
 func TestRowsAreSorted(t *testing.T) {
 	t.Parallel()
 	st := &store{refuses: "b d"}
-	s := newSite(t, st)
+	s := newFixture(t, st)
 	all := messages("a b c d e")
 	for i := range all {
 		all[i].SentMillis = int64(1767225600000 - i)
@@ -280,7 +280,7 @@ func TestFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			st := &store{verdict: func(*batch.Batch) (message.Result, error) { return tt.result, tt.err }}
-			s := newSite(t, st)
+			s := newFixture(t, st)
 			all := messages("a b! c")
 			report := s.pipeline.Run(t.Context(), s.keys, all)
 			if got := words(report); got != tt.want {
@@ -299,7 +299,7 @@ func TestTooLittleTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			st := &store{}
-			s := newSite(t, st)
+			s := newFixture(t, st)
 			ctx, cancel := context.WithTimeout(t.Context(), left)
 			defer cancel()
 			all := messages("a b! g/c")
@@ -318,7 +318,7 @@ func TestTooLittleTime(t *testing.T) {
 	t.Run("cancelled", func(t *testing.T) {
 		t.Parallel()
 		st := &store{}
-		s := newSite(t, st)
+		s := newFixture(t, st)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		all := messages("a")
@@ -328,7 +328,7 @@ func TestTooLittleTime(t *testing.T) {
 	})
 	t.Run("enough", func(t *testing.T) {
 		t.Parallel()
-		s := newSite(t, &store{})
+		s := newFixture(t, &store{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		all := messages("a")
@@ -353,7 +353,7 @@ func TestPanics(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			st := &store{}
-			s := newSite(t, st)
+			s := newFixture(t, st)
 			all := messages(tt.messages)
 			for range 2 { // the second time with what the first one left behind
 				st.rows = nil
@@ -403,7 +403,7 @@ func TestStorePanics(t *testing.T) {
 				}
 				return message.Result{Verdicts: stored[:b.Len()]}, nil
 			}
-			s := newSite(t, st)
+			s := newFixture(t, st)
 			all := messages("a b! c")
 			report := s.pipeline.Run(t.Context(), s.keys, all)
 			if got, want := words(report), "a:returned(moment) b:rejected(not_json) c:returned(moment)"; got != want {
@@ -490,7 +490,7 @@ func (echo) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
 // TestWhatAPanicCosts states it, for one record of a hundred. Nothing runs
 // beside it, so that what is allocated is the pipeline's.
 func TestWhatAPanicCosts(t *testing.T) {
-	s := newSite(t, &store{})
+	s := newFixture(t, &store{})
 	all := messages(strings.Repeat("a b c d ", 12) + "e~ f g h")
 	s.pipeline.Run(t.Context(), s.keys, all) // the first one makes the memory that is kept
 	var before, after runtime.MemStats
@@ -508,7 +508,7 @@ func TestWhatAPanicCosts(t *testing.T) {
 
 func TestLog(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, &store{})
+	s := newFixture(t, &store{})
 	const bad = 3 * ingest.MaxLines
 	var short strings.Builder
 	for i := range bad {
@@ -540,7 +540,7 @@ func TestLog(t *testing.T) {
 // What the database took and did not keep is in no error: the log names it.
 func TestSwallowedInTheLog(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, &store{})
+	s := newFixture(t, &store{})
 	const n = 3 * ingest.MaxLines
 	all := messages(strings.TrimSpace(strings.Repeat("m ", n)))
 	report := ingest.Report{Messages: all, Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, n)}
@@ -556,7 +556,7 @@ func TestSwallowedInTheLog(t *testing.T) {
 
 func TestRejectionsInTheLog(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, &store{})
+	s := newFixture(t, &store{})
 	report := ingest.Report{Messages: messages("a"), Verdicts: []message.Verdict{{Outcome: message.Rejected, Rejection: message.Rejection{
 		Reason: message.ReasonRefused, Field: "f", SQLState: "23514", Constraint: "c", Column: "col",
 	}}}}
@@ -589,7 +589,7 @@ func TestWrongSentTimes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, &store{})
+			s := newFixture(t, &store{})
 			var ids []string
 			for i := range tt.sent {
 				ids = append(ids, fmt.Sprintf("m%d", i))

@@ -11,15 +11,14 @@ import (
 	"sluice/internal/message"
 )
 
-// maxLines bounds what one batch writes to the log for single messages.
+// maxLines bounds how many lines of one kind a batch logs for single messages.
 const maxLines = 20
 
-// Log writes one line for the batch, one for each of the first rejected
-// messages, and one for each of the first that the database took and did not
-// keep. The report's error is not repeated where it fails the invocation: it has
-// none then, and still its fault. No line holds a value or a key of a body.
+// Log writes one line for the batch, and one for each of the first messages that were rejected or
+// discarded. A caller that shows the report's error elsewhere logs a copy without Err, which keeps its
+// Fault. No line has a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report) {
-	rejected, swallowed := 0, 0
+	rejected, discarded := 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
 		id := slog.String("message_id", r.Messages[i].ID)
@@ -29,15 +28,15 @@ func (p *Pipeline) Log(ctx context.Context, r *Report) {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append([]slog.Attr{id}, attrs(&v.Rejection)...)...)
 			}
 		case v.Cause == message.CauseDiscarded: // no error tells of it
-			if swallowed++; swallowed <= maxLines {
-				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database took its row and did not keep it, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
+			if discarded++; discarded <= maxLines {
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database discarded its row, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
 			}
 		}
 	}
 	if more := rejected - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages rejected", slog.Int("count", more))
 	}
-	if more := swallowed - maxLines; more > 0 {
+	if more := discarded - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
 	}
 	if r.Fault != message.CauseNone {
@@ -56,8 +55,8 @@ func (p *Pipeline) Log(ctx context.Context, r *Report) {
 // maxAhead is how far SentTimestamp may be ahead of this machine's clock.
 const maxAhead = 24 * time.Hour
 
-// warnOfSent warns, once for a batch, of times that no queue can have set. They
-// are stored as they are: a message comes again with the same one.
+// warnOfSent warns, once for a batch, of times that no queue can have set. The messages are stored with
+// them all the same: the next delivery would have the same time.
 func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []message.Message) {
 	seconds, future, first := 0, 0, ""
 	latest := time.Now().Add(maxAhead).UnixMilli()
@@ -87,7 +86,7 @@ func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []messag
 	if problems != nil {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "messages with a wrong SentTimestamp are stored as they are", slog.Int("count", seconds+future),
 			slog.String("problem", strings.Join(problems, "; ")), slog.String("message_id", first),
-			slog.String("remedy", "SQS sets it in milliseconds since 1970-01-01 UTC: fix what makes or passes on the events, or the clock of this machine"))
+			slog.String("remedy", "SQS sets it in milliseconds since 1970-01-01 UTC: fix the program that makes or forwards the events, or this machine's clock"))
 	}
 }
 

@@ -1,10 +1,9 @@
 package message
 
-// Reason is why a message can never be stored: one stable word, fit for a
-// metric's dimension.
+// Reason is why a message can never be stored: one stable word, fit for a metric's dimension.
 type Reason string
 
-// The reasons. None of them ever carries a value or a key of a body.
+// The reasons. None of them has a value or a key of a body.
 const (
 	ReasonNoBody       Reason = "no_body"
 	ReasonNoSentTime   Reason = "no_sent_time"
@@ -29,10 +28,10 @@ const (
 )
 
 var explanations = map[Reason]string{
-	ReasonNoBody:       "the message has no body, or one that is no valid string",
-	ReasonNoSentTime:   "SentTimestamp is absent or no time in milliseconds",
+	ReasonNoBody:       "the message has no body, or one that is not a valid string",
+	ReasonNoSentTime:   "SentTimestamp is absent, or not a time in milliseconds",
 	ReasonNotJSON:      "the body is not one valid JSON value in UTF-8",
-	ReasonNotObject:    "the body is JSON, but no object",
+	ReasonNotObject:    "the body is JSON, but not an object",
 	ReasonDuplicateKey: "the body has a name twice in one object",
 	ReasonKeyCase:      "the body has a key that differs from this field in upper and lower case only",
 	ReasonMissing:      "the field is required, and is absent, null or blank",
@@ -43,7 +42,7 @@ var explanations = map[Reason]string{
 	ReasonNotIP:        "the field is not one IP address",
 	ReasonNotEmail:     "the field is not one e-mail address",
 	ReasonNotVersion:   "the field is not a version such as 2.3.0",
-	ReasonNotInteger:   "the field is a number, but no integer",
+	ReasonNotInteger:   "the field is a number, but not an integer",
 	ReasonNotTimestamp: "the field is not an RFC 3339 time with a zone, in the years 1 to 9999",
 	ReasonNotDate:      "the field is not a date such as 2026-01-31",
 	ReasonNotUUID:      "the field is not a UUID",
@@ -51,7 +50,7 @@ var explanations = map[Reason]string{
 	ReasonRefused:      "the database refuses the row",
 }
 
-// Explain says in a sentence what the reason means.
+// Explain returns what the reason means, in a sentence.
 func (r Reason) Explain() string { return explanations[r] }
 
 // Reasons lists every reason, for documentation and tests.
@@ -63,11 +62,11 @@ func Reasons() []Reason {
 	return all
 }
 
-// Rejection says why a message can never be stored. It names fields of the
-// model and objects of the database only, so it may be logged and sent.
+// Rejection is why a message can never be stored. It names fields of the model and objects of the
+// database only, so it may be logged and sent.
 type Rejection struct {
 	Reason Reason
-	// Field is the field of the model at fault, "" when it is the body as a whole.
+	// Field is the field of the model at fault, "" for the body as a whole.
 	Field string
 	// SQLState, Constraint and Column come from Postgres when it refused the row.
 	SQLState   string
@@ -84,7 +83,7 @@ type Reject struct {
 // IsZero reports whether there is no rejection.
 func (r Rejection) IsZero() bool { return r.Reason == "" }
 
-// String is the rejection in one line, for people.
+// String returns the rejection in one line, for people.
 func (r Rejection) String() string {
 	s := string(r.Reason)
 	if r.Field != "" {

@@ -1,9 +1,8 @@
-// Package metrics shows what a consumer does to Prometheus: an observer of
-// runs, and the pages /metrics and /healthz. Only the command line links it;
-// the Lambda function has internal/emf.
+// Package metrics shows Prometheus what a consumer does: an observer of runs, and the pages /metrics
+// and /healthz. Only the command line links it; the Lambda function has internal/emf.
 //
-// Labels take their values from fixed lists (outcomes, reasons, causes), so
-// that no message can make a new series, and nothing of a message is shown.
+// Labels take their values from fixed lists (outcomes, reasons, causes), so that no message can make a
+// new series, and nothing of a message is shown.
 package metrics
 
 import (
@@ -38,7 +37,7 @@ type Metrics struct {
 	mu                    sync.Mutex
 	databaseDown, sqsDown time.Time
 	oldest                time.Duration // age of the last transaction's oldest message
-	waiting               time.Time     // when the oldest message was sent that an outage sent back, zero without an outage
+	waiting               time.Time     // when the oldest message was sent that an outage returned, zero without an outage
 }
 
 var _ consume.Observer = (*Metrics)(nil)
@@ -51,13 +50,13 @@ const (
 	outcomeReturned  = "returned"
 )
 
-// New makes the metrics of a process. now is the clock.
+// New returns the metrics of a process. now is the clock.
 func New(version string, now func() time.Time) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(), now: now,
 		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_messages_total",
-			Help: "Messages by what became of them: stored (a new row), duplicate (its row was there), rejected (it can never be stored), returned (to the queue). The reason is why they were rejected or returned.",
+			Help: "Messages by what became of them: stored (a new row), duplicate (stored before, or repeated in the batch), rejected (it can never be stored), returned (to the queue). The reason is why they were rejected or returned.",
 		}, []string{"outcome", "reason"}),
 		receives: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_receives_total",
@@ -72,7 +71,7 @@ func New(version string, now func() time.Time) *Metrics {
 			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000},
 		}),
 		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "sluice_transaction_seconds", Help: "How long checking, masking and storing the messages of a transaction took, by result: done, or whose fault it was that it was not (moment, operator, deadline).",
+			Name: "sluice_transaction_seconds", Help: "How long checking, masking and storing the messages of a transaction took, by result: done, or the cause why messages were returned (moment: transient, operator: configuration, deadline).",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 		}, []string{"result"}),
 		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -83,7 +82,7 @@ func New(version string, now func() time.Time) *Metrics {
 			Name: "sluice_dead_lettered_total", Help: "Rejected messages that the dead-letter queue has taken.",
 		}),
 		undeleted: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_deletes_failed_total", Help: "Messages that are done and could not be deleted: they come again, and are found to be done.",
+			Name: "sluice_deletes_failed_total", Help: "Messages that are stored or dead-lettered and could not be deleted: they come again, and are deleted then.",
 		}),
 		held: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_in_flight_messages", Help: "Messages that this consumer holds.",
@@ -96,7 +95,7 @@ func New(version string, now func() time.Time) *Metrics {
 		}, []string{"part"}),
 	}
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none; in an outage, of the messages that it sent back.",
+		Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none; in an outage, of the messages that were returned.",
 	}, m.age)
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_build_info", Help: "1, with the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
@@ -105,8 +104,7 @@ func New(version string, now func() time.Time) *Metrics {
 	return m
 }
 
-// start makes every series that there can be: one that appears with its first
-// event has no rate for it.
+// start makes every possible series: one that appears with its first event has no rate for it.
 func (m *Metrics) start() {
 	m.messages.WithLabelValues(outcomeStored, "")
 	m.messages.WithLabelValues(outcomeDuplicate, "")
@@ -146,7 +144,7 @@ func result(c message.Cause) string {
 	return string(c)
 }
 
-// Process adds what Go and the operating system say of the process.
+// Process adds the metrics of Go and of the process.
 func (m *Metrics) Process() {
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
@@ -204,8 +202,8 @@ func (m *Metrics) setOldest(age time.Duration) {
 	m.oldest = age
 }
 
-// age is how old the oldest message is that is known of, in seconds. What an
-// outage has sent back ages on while no receive brings it.
+// age returns the age of the oldest known message, in seconds. Messages that an outage returned grow
+// older while no receive brings them.
 func (m *Metrics) age() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -293,14 +293,14 @@ func TestServe(t *testing.T) {
 		t.Errorf("got %s, %v", text, err)
 	}
 	for address, want := range map[string]string{
-		at:                      "no metrics can be served on " + at + ": another process listens there; take another port",
-		"nonsense":              `"nonsense" is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 `,
-		":99999":                `":99999" is no address`,
-		"127.0.0.1:":            `"127.0.0.1:" is no address`,
-		"127.0.0.1:http":        `"127.0.0.1:http" is no address`,
-		"http://127.0.0.1:9464": `"http://127.0.0.1:9464" is no address`,
-		"http://localhost":      `"http://localhost" is no address`,
-		"203.0.113.7:9464":      "no metrics can be served on 203.0.113.7:9464: the host is no address of this machine",
+		at:                      "cannot serve metrics on " + at + ": another process listens there; use another port",
+		"nonsense":              `"nonsense" is not an address to serve metrics on; expected host:port`,
+		":99999":                `":99999" is not an address`,
+		"127.0.0.1:":            `"127.0.0.1:" is not an address`,
+		"127.0.0.1:http":        `"127.0.0.1:http" is not an address`,
+		"http://127.0.0.1:9464": `"http://127.0.0.1:9464" is not an address`,
+		"http://localhost":      `"http://localhost" is not an address`,
+		"203.0.113.7:9464":      "cannot serve metrics on 203.0.113.7:9464: the host is not an address of this machine",
 	} {
 		if _, stop, err := m.Serve(t.Context(), address); err == nil {
 			stop()
@@ -335,7 +335,7 @@ func TestQueueAge(t *testing.T) {
 	}
 	wants("at the start", "0")
 	transact(time.Minute, message.Verdict{Outcome: message.Stored}, message.CauseNone)
-	wants("behind a transaction", "60")
+	wants("after a transaction", "60")
 	m.Received(0, nil)
 	wants("when nothing came", "0")
 	transact(time.Hour, message.Verdict{Cause: message.CauseTransient}, message.CauseTransient)

@@ -13,12 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// unhealthyAfter is how long something may be out of reach before /healthz
-// says so: what restarts unhealthy processes should not do it in a fail-over.
+// unhealthyAfter is how long something may be out of reach before /healthz says so: a supervisor that
+// restarts unhealthy processes should not do it in a fail-over.
 const unhealthyAfter = 2 * time.Minute
 
-// Handler serves /metrics, and /healthz: 503 when the database or the queue
-// has been out of reach for two minutes.
+// Handler serves /metrics, and /healthz: 503 when the database or the queue has been out of reach for
+// two minutes.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
@@ -26,7 +26,7 @@ func (m *Metrics) Handler() http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		status, text := m.health()
 		w.WriteHeader(status)
-		_, _ = fmt.Fprintln(w, text) // who asked has gone
+		_, _ = fmt.Fprintln(w, text) // the client has gone
 	})
 	return mux
 }
@@ -52,8 +52,8 @@ func (m *Metrics) health() (status int, text string) {
 	return status, text
 }
 
-// Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is
-// called. It listens when it returns, on the address that it returns.
+// Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is called. When it returns, it
+// listens on the address that it returns.
 func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop func(), err error) {
 	listener, err := listen(ctx, address)
 	if err != nil {
@@ -66,19 +66,19 @@ func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop fu
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Serve(listener) // ends with Close, and has nothing else to say
+		_ = server.Serve(listener) // its error is that of Close
 	}()
 	return listener.Addr().String(), func() {
-		_ = server.Close() // pages that are being read are of no more use
+		_ = server.Close() // nobody needs the pages that are being read
 		<-done
 	}, nil
 }
 
-// CheckAddress says what an address needs that Serve is to listen on.
+// CheckAddress returns why Serve cannot listen on an address.
 func CheckAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, numeric := strconv.ParseUint(port, 10, 16); err != nil || numeric != nil {
-		return fmt.Errorf("%q is no address to serve metrics on; write host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
+		return fmt.Errorf("%q is not an address to serve metrics on; expected host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
 	}
 	return nil
 }
@@ -97,9 +97,9 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		why = errors.New("another process listens there; take another port")
+		why = errors.New("another process listens there; use another port")
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		why = errors.New("the host is no address of this machine; leave it out to listen on all that it has")
+		why = errors.New("the host is not an address of this machine; leave it out to listen on all of them")
 	}
-	return nil, fmt.Errorf("no metrics can be served on %s: %w", address, why)
+	return nil, fmt.Errorf("cannot serve metrics on %s: %w", address, why)
 }

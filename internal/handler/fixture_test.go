@@ -66,9 +66,9 @@ func (r row) text(columns []string) string {
 	return strings.Join(cells, ", ")
 }
 
-// site is the table of one model in a schema of its own, and the handlers
+// fixture is the table of one model in a schema of its own, and the handlers
 // that write to it, one for each environment.
-type site struct {
+type fixture struct {
 	model   *model.Model
 	columns []string // of the table
 	db      *pgtest.DB
@@ -81,15 +81,15 @@ type running struct {
 	log     testlog.Log
 }
 
-// newSite makes the model's tables, with a constraint that no check in Go
+// newFixture makes the model's tables, with a constraint that no check in Go
 // knows of.
-func newSite(t *testing.T, name string) *site {
+func newFixture(t *testing.T, name string) *fixture {
 	t.Helper()
 	m, err := model.Load(name, models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{model: m, db: pgtest.New(t, m.DDL()...), running: map[string]*running{}}
+	s := &fixture{model: m, db: pgtest.New(t, m.DDL()...), running: map[string]*running{}}
 	if slices.Contains(loginModels, name) {
 		s.db.Exec(t, "ALTER TABLE user_logins ADD CONSTRAINT no_xx CHECK (locale <> 'xx')")
 	}
@@ -103,7 +103,7 @@ func newSite(t *testing.T, name string) *site {
 	return s
 }
 
-func (s *site) exec(t *testing.T, sql string) {
+func (s *fixture) exec(t *testing.T, sql string) {
 	t.Helper()
 	if _, err := s.conn.Exec(t.Context(), sql); err != nil {
 		t.Fatalf("%s: %v", sql, err)
@@ -111,7 +111,7 @@ func (s *site) exec(t *testing.T, sql string) {
 }
 
 // clear empties the tables.
-func (s *site) clear(t *testing.T) {
+func (s *fixture) clear(t *testing.T) {
 	t.Helper()
 	s.exec(t, "DELETE FROM "+s.model.Table.Name)
 	if s.model.Table.Ledger != "" {
@@ -120,7 +120,7 @@ func (s *site) clear(t *testing.T) {
 }
 
 // handler assembles the handler as the function does.
-func (s *site) handler(t *testing.T, env map[string]string) *running {
+func (s *fixture) handler(t *testing.T, env map[string]string) *running {
 	t.Helper()
 	environ := map[string]string{"DATABASE_URL": s.db.URL, "SLUICE_MODEL": s.model.Name, "SLUICE_MASK": "sha256"}
 	maps.Copy(environ, env)
@@ -139,7 +139,7 @@ func (s *site) handler(t *testing.T, env map[string]string) *running {
 }
 
 // table returns the rows, each as row.text spells it.
-func (s *site) table(t *testing.T, columns []string) []string {
+func (s *fixture) table(t *testing.T, columns []string) []string {
 	t.Helper()
 	rows, err := s.conn.Query(t.Context(), "SELECT "+strings.Join(columns, "::text, ")+"::text FROM "+s.model.Table.Name)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *site) table(t *testing.T, columns []string) []string {
 
 // play delivers a case's event twice: the second time must give the same
 // answer and add no row.
-func (s *site) play(t *testing.T, c *testCase) {
+func (s *fixture) play(t *testing.T, c *testCase) {
 	t.Helper()
 	s.clear(t)
 	r := s.handler(t, c.env)
@@ -188,7 +188,7 @@ func (s *site) play(t *testing.T, c *testCase) {
 	}
 }
 
-func (s *site) compare(t *testing.T, delivery string, c *testCase) {
+func (s *fixture) compare(t *testing.T, delivery string, c *testCase) {
 	t.Helper()
 	columns := s.columns
 	want := []string{}
@@ -284,7 +284,7 @@ func playAll(t *testing.T, cases []testCase) {
 	for _, name := range loginModels {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, name)
+			s := newFixture(t, name)
 			for i := range cases {
 				c := &cases[i]
 				if c.only != "" && c.only != name {
