@@ -40,7 +40,7 @@ func TestDatabaseDownAndBack(t *testing.T) {
 	s.put(5, n)
 	down := func() (down bool) { down, _ = seen.down(); return down }
 	eventually(t, "the outage is seen", down)
-	eventually(t, "it has given back what it held", func() bool {
+	eventually(t, "it has returned what it held", func() bool {
 		seen.mu.Lock()
 		defer seen.mu.Unlock()
 		return len(seen.transactions) >= 6
@@ -231,8 +231,8 @@ func TestAMissingTableIsNoticedWithoutAMessage(t *testing.T) {
 	}
 }
 
-// What somebody has to mend ends the run, and gives everything back.
-func TestOperatorsFaultEndsTheRun(t *testing.T) {
+// A configuration error ends the run, and everything is returned.
+func TestConfigurationErrorsEndTheRun(t *testing.T) {
 	t.Parallel()
 	t.Run("at the start", func(t *testing.T) {
 		t.Parallel()
@@ -264,7 +264,7 @@ func TestOperatorsFaultEndsTheRun(t *testing.T) {
 		}
 	})
 	// As when a password is rotated, or a column renamed, while messages flow.
-	t.Run("later, and mended", func(t *testing.T) {
+	t.Run("later, and fixed", func(t *testing.T) {
 		t.Parallel()
 		s, r := changedUnder(t, nil)
 		time.Sleep(time.Second)
@@ -554,12 +554,12 @@ func TestDeadLetterQueueRefuses(t *testing.T) {
 	}
 }
 
-// A row that a trigger swallows is returned, and a run does not go on for ever.
-func TestSwallowedRows(t *testing.T) {
+// A row that a trigger discards is returned, and a run does not go on for ever.
+func TestDiscardedRows(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t, fixtureOptions{})
-	s.db.Exec(t, `CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN RETURN NULL; END IF; RETURN NEW; END $$;
-		CREATE TRIGGER swallow BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION swallow()`)
+	s.db.Exec(t, `CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.user_id = 'u-7' THEN RETURN NULL; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER discard BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION discard()`)
 	s.put(0, 20)
 	got, err := s.consumer(t, nil).Run(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "look for a trigger") || got.Stored != 19 || got.Causes[message.CauseDiscarded] != 1 {

@@ -25,7 +25,7 @@ func TestIPAddresses(t *testing.T) {
 		{`"0:0:0:0:0:ffff:203.0.113.7"`, "203.0.113.7"},
 		{`"0000:0000:0000:0000:0000:ffff:203.0.113.7"`, "203.0.113.7"},
 		{`"0000:0000:0000:0000:0000:ffff:cb00:7107"`, "203.0.113.7"},
-		{`"0:0:0:0:0:ffff:203.000.113.7"`, ""}, // leading zeros, also behind an IPv6 prefix
+		{`"0:0:0:0:0:ffff:203.000.113.7"`, ""}, // leading zeros, also after an IPv6 prefix
 		{`"2001:db8::1"`, "2001:db8::1"},
 		{`"2001:DB8::1"`, "2001:db8::1"},
 		{`"2001:0db8:0000:0000:0000:0000:0000:0001"`, "2001:db8::1"},
@@ -240,13 +240,13 @@ func TestBodies(t *testing.T) {
 		good("other order and white space", "{\n  \"app_version\" : \"2.3.0\" ,\r\n\t\"locale\":\"en_US\",\"device_id\":\"d-1\", \"ip\":\"203.0.113.7\",\"device_type\":\"android\",\"user_id\":\"u-1\" }"),
 		good("names as escapes", `{"\u0075ser_id":"u-1","device\u005ftype":"android","\u0069\u0070":"203.0.113.7","device_id":"d-1","loc\u0061le":"en_US","app_version":"2.3.0"}`),
 		bad("two BOMs", "\ufeff\ufeff"+one),
-		bad("a BOM behind white space", " \ufeff"+one),
-		bad("a BOM behind", one+"\ufeff"),
+		bad("a BOM after white space", " \ufeff"+one),
+		bad("a BOM after", one+"\ufeff"),
 		bad("a BOM alone", "\ufeff"),
 		bad("a non-breaking space around", "\u00a0"+one),
 		bad("a vertical tab around", "\v"+one),
-		bad("a form feed behind", one+"\f"),
-		bad("a NUL behind", one+"\x00"),
+		bad("a form feed after", one+"\f"),
+		bad("a NUL after", one+"\x00"),
 		bad("white space alone", " \r\n"),
 		bad("nothing", ""),
 
@@ -269,7 +269,7 @@ func TestBodies(t *testing.T) {
 		bad("other members", `{"foo":"oops_wrong_msg_type","bar":"123"}`),
 		bad("XML", "<login/>"), bad("CSV", "u-1,android,203.0.113.7"), bad("a form", "user_id=u-1&ip=203.0.113.7"), bad("YAML", "user_id: u-1"), bad("base64", "eyJ1c2VyX2lkIjoidS0xIn0="),
 		bad("single quotes", `{'user_id':'u-1'}`), bad("no quotes", `{user_id:"u-1"}`), bad("a comma at the end", `{"user_id":"u-1",}`), bad("a comma at the start", `{,"user_id":"u-1"}`), bad("no comma", `{"user_id":"u-1" "ip":"203.0.113.7"}`), bad("no colon", `{"user_id" "u-1"}`), bad("a name alone", `{"user_id"}`), bad("no value", `{"user_id":}`), bad("an equals sign", `{"user_id"="u-1"}`),
-		bad("cut off in a name", `{"user_id":"u-1","i`), bad("cut off in a value", `{"user_id":"u-1","ip":"203.0.113.7`), bad("cut off behind a value", `{"user_id":"u-1","ip":"203.0.113.7"`), bad("cut off in an escape", `{"user_id":"u-1","ip":"\u00`), bad("an opening brace", "{"),
+		bad("cut off in a name", `{"user_id":"u-1","i`), bad("cut off in a value", `{"user_id":"u-1","ip":"203.0.113.7`), bad("cut off after a value", `{"user_id":"u-1","ip":"203.0.113.7"`), bad("cut off in an escape", `{"user_id":"u-1","ip":"\u00`), bad("an opening brace", "{"),
 
 		// names twice
 		bad("a field twice", more(`,"ip":"192.0.2.1"`)),

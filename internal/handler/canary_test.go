@@ -101,7 +101,7 @@ func TestCanaries(t *testing.T) {
 		{name: "refused among good ones", bodies: append(append([]string{}, good...), refused...), failed: len(refused)},
 		{name: "refused in a large batch", bodies: append(repeated(canaryBody(), 100), refused...), failed: len(refused)},
 		{name: "refused on FIFO", bodies: append(append([]string{}, good...), refused...), failed: len(refused), fifo: true},
-		{name: "swallowed", bodies: []string{locale("swallow")}, failed: -1},
+		{name: "discarded", bodies: []string{locale("swallow")}, failed: -1},
 		{name: "a transient fault", bodies: append(good, locale("moment")), failed: 1},
 		{name: "a configuration error", bodies: append(good, locale("operator")), failed: 1},
 		{name: "a configuration error alone", bodies: []string{locale("operator")}, failure: true},

@@ -229,7 +229,7 @@ func (c *testCase) judge(answer []byte, err error) (problems []string) {
 	return problems
 }
 
-// label puts names behind the ids in a text.
+// label puts names after the ids in a text.
 func (c *testCase) label(text string) string {
 	for id, name := range c.names {
 		text = strings.ReplaceAll(text, id, id+" ("+name+")")
@@ -250,7 +250,7 @@ func readAnswer(answer []byte) (failed []string, err error) {
 		return nil, err
 	}
 	if dec.More() {
-		return nil, fmt.Errorf("there is more behind the JSON")
+		return nil, fmt.Errorf("there is more after the JSON")
 	}
 	if a.Failures == nil {
 		return nil, fmt.Errorf("it lacks batchItemFailures, which Lambda takes for success")

@@ -183,9 +183,6 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 
 func TestReturnedAreBackedOff(t *testing.T) {
 	t.Parallel()
-	swallow := func(_ context.Context, b *batch.Batch) (message.Result, error) {
-		return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, b.Len())}, nil
-	}
 	for _, tt := range []struct {
 		name     string
 		store    insertFunc
@@ -194,16 +191,12 @@ func TestReturnedAreBackedOff(t *testing.T) {
 		returned []string
 	}{
 		{"none", storeAll, event(record(1, body()), record(2, "bad")), ids(2), nil},
-		{"the moment's fault", storeNone(message.CauseTransient), event(record(1, body()), record(2, "bad"), record(3, body())), ids(1, 2, 3), ids(1, 3)},
-		{"the deadline", storeNone(message.CauseDeadline), event(record(1, body())), ids(1), ids(1)},
-		{"swallowed", swallow, event(record(1, body())), ids(1), ids(1)},
-		{"the operator's fault", storeNone(message.CauseConfiguration), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
-		{"not behind a rejected one of the group", storeAll, event(inGroup(1, "g", "bad"), inGroup(2, "g", body())), ids(1, 2), nil},
+		{"a configuration error", storeNone(message.CauseConfiguration), event(record(1, body()), record(2, body())), nil, ids(1, 2)},
 		{
-			"behind one of the group that is backed off", storeNone(message.CauseTransient),
+			"after one of the group that is backed off", storeNone(message.CauseTransient),
 			event(inGroup(1, "a", body()), inGroup(2, "b", "bad"), inGroup(3, "a", "bad"), inGroup(4, "b", body()), inGroup(5, "a", body())), ids(1, 2, 3, 4, 5), ids(1, 3, 5),
 		},
-		{"behind the operator's fault", storeNone(message.CauseConfiguration), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
+		{"after a configuration error", storeNone(message.CauseConfiguration), event(inGroup(1, "g", body()), inGroup(2, "g", body())), nil, ids(1, 2)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -229,9 +222,9 @@ func TestReturnedAreBackedOff(t *testing.T) {
 	}
 }
 
-// TestAnOperatorsFaultIsLoud but not when some messages are done: an error
+// TestAConfigurationErrorIsLoud but not when some messages are done: an error
 // would deliver those again.
-func TestAnOperatorsFaultIsLoud(t *testing.T) {
+func TestAConfigurationErrorIsLoud(t *testing.T) {
 	t.Parallel()
 	h, log := newHandler(t, storeNone(message.CauseConfiguration))
 	var seen *ingest.Report
@@ -433,22 +426,6 @@ func TestAStoreThatIsCutOffAnswersInTime(t *testing.T) {
 				})
 			})
 		}
-	}
-}
-
-// TestWrongSentTimes are named by one warning for an invocation.
-func TestWrongSentTimes(t *testing.T) {
-	t.Parallel()
-	h, log := newHandler(t, storeAll)
-	sent := func(n int, at string) string {
-		return record(n, body(), "attributes", attributes("SentTimestamp", at))
-	}
-	if failed := invoke(t, h, event(sent(1, `"1767225600"`), sent(2, `"253402300799999"`), sent(3, `"1767225601"`))); len(failed) > 0 {
-		t.Errorf("%v came back", failed)
-	}
-	const want = `"count":3,"problem":"SentTimestamp looks like seconds, not milliseconds (2); SentTimestamp is in the future (1)"`
-	if said := log.Take(); strings.Count(said, "SentTimestamp looks like") != 1 || !strings.Contains(said, want) {
-		t.Errorf("got the log %s, want one line with %s", said, want)
 	}
 }
 

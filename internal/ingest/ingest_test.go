@@ -22,14 +22,14 @@ import (
 	"sluice/models"
 )
 
-// store answers for Postgres. refuses and returns hold the user_ids of rows
+// store stands for Postgres. refuses and returns hold the user_ids of rows
 // that are to be rejected and returned; the others are stored. As the real
-// one, it stores nothing behind a refused row of its group.
+// one, it stores nothing after a refused row of its group.
 type store struct {
 	refuses string
 	returns string
 	err     error
-	verdict func(*batch.Batch) (message.Result, error) // in place of all of the above
+	verdict func(*batch.Batch) (message.Result, error) // instead of all of the above
 
 	calls int
 	rows  []string // user_ids, in the order in which they came
@@ -114,7 +114,7 @@ func newFixture(t *testing.T, st *store) *fixture {
 	return s
 }
 
-// messages reads a batch in short: words of "id", with "!" behind it for a bad
+// messages reads a batch in short: words of "id", with "!" after it for a bad
 // body and "~" for one that panics, and with "group/" before it on a FIFO
 // queue. The message's user_id is its id.
 func messages(words string) []message.Message {
@@ -190,7 +190,7 @@ func TestVerdicts(t *testing.T) {
 		{"all bad: no call of the store", "a! b!", store{}, "a" + notJSON + " b" + notJSON, ""},
 		{"a refused one costs itself", "a b c", store{refuses: "b"}, "a" + ok + " b" + refused + " c" + ok, "a b c"},
 		{"a returned one costs itself", "a b c", store{returns: "b"}, "a" + ok + " b" + back + " c" + ok, "a b c"},
-		{"verdicts behind gaps", "a! b c! d e! f", store{refuses: "d"}, "a" + notJSON + " b" + ok + " c" + notJSON + " d" + refused + " e" + notJSON + " f" + ok, "b d f"},
+		{"verdicts after gaps", "a! b c! d e! f", store{refuses: "d"}, "a" + notJSON + " b" + ok + " c" + notJSON + " d" + refused + " e" + notJSON + " f" + ok, "b d f"},
 
 		{"a repeat shares the verdict", "a b a a", store{}, "a" + ok + " b" + ok + " a:repeated a:repeated", "a b"},
 		{"a repeat of a bad one", "a! b a!", store{}, "a" + notJSON + " b" + ok + " a" + notJSON, "b"},
@@ -202,13 +202,13 @@ func TestVerdicts(t *testing.T) {
 		{"FIFO, a bad one stops its group", "g/a g/b! g/c h/d g/e", store{}, "a" + ok + " b" + notJSON + " c" + group + " d" + ok + " e" + group, "a d"},
 		{"FIFO, a refused one stops its group", "g/a g/b g/c h/d", store{refuses: "b"}, "a" + ok + " b" + refused + " c" + group + " d" + ok, "a b c d"},
 		{"FIFO, a returned one stops its group", "g/a g/b g/c h/d", store{returns: "b"}, "a" + ok + " b" + back + " c" + group + " d" + ok, "a b c d"},
-		{"FIFO, a bad one behind a bad one is returned", "g/a! g/b! h/c!", store{}, "a" + notJSON + " b" + group + " c" + notJSON, ""},
-		{"FIFO, a bad one behind a refused one is returned", "g/a g/b! g/c h/d", store{refuses: "a"}, "a" + refused + " b" + group + " c" + group + " d" + ok, "a d"},
-		{"FIFO, a refused one behind a refused one is returned", "g/a g/b", store{refuses: "ab"}, "a" + refused + " b" + group, "a b"},
-		{"FIFO, a bad one behind a returned one is returned", "g/a g/b!", store{returns: "a"}, "a" + back + " b" + group, "a"},
+		{"FIFO, a bad one after a bad one is returned", "g/a! g/b! h/c!", store{}, "a" + notJSON + " b" + group + " c" + notJSON, ""},
+		{"FIFO, a bad one after a refused one is returned", "g/a g/b! g/c h/d", store{refuses: "a"}, "a" + refused + " b" + group + " c" + group + " d" + ok, "a d"},
+		{"FIFO, a refused one after a refused one is returned", "g/a g/b", store{refuses: "ab"}, "a" + refused + " b" + group, "a b"},
+		{"FIFO, a bad one after a returned one is returned", "g/a g/b!", store{returns: "a"}, "a" + back + " b" + group, "a"},
 		{"FIFO, no group is one group", "/a! /b g/c", store{}, "a" + notJSON + " b" + group + " c" + ok, "c"},
 		{"FIFO, a repeat does not stop its group", "g/a g/a g/b", store{}, "a" + ok + " a:repeated b" + ok, "a b"},
-		{"FIFO, a repeat behind a bad one is done", "g/a g/b! g/a g/c", store{}, "a" + ok + " b" + notJSON + " a:repeated c" + group, "a"},
+		{"FIFO, a repeat after a bad one is done", "g/a g/b! g/a g/c", store{}, "a" + ok + " b" + notJSON + " a:repeated c" + group, "a"},
 		{"FIFO, a repeat of a bad one", "g/a! g/a! g/b", store{}, "a" + notJSON + " a" + notJSON + " b" + group, ""},
 		{"FIFO, a repeat of a returned one", "g/a! g/b g/b", store{}, "a" + notJSON + " b" + group + " b" + group, ""},
 		{"a standard queue beside it", "g/a! a2 g/b", store{}, "a" + notJSON + " a2" + ok + " b" + group, "a2"},
@@ -355,7 +355,7 @@ func TestPanics(t *testing.T) {
 			st := &store{}
 			s := newFixture(t, st)
 			all := messages(tt.messages)
-			for range 2 { // the second time with what the first one left behind
+			for range 2 { // the second time with what the first one left
 				st.rows = nil
 				report := s.pipeline.Run(t.Context(), s.keys, all)
 				if got := words(report); got != tt.want {
@@ -537,8 +537,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// What the database took and did not keep is in no error: the log names it.
-func TestSwallowedInTheLog(t *testing.T) {
+// Discarded rows are in no error: the log names them.
+func TestDiscardedInTheLog(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t, &store{})
 	const n = 3 * ingest.MaxLines

@@ -85,9 +85,9 @@ func TestDecodeErrors(t *testing.T) {
 		{"a string", `"` + canary + `"`, "neither"},
 		{"no JSON", canary, "not valid JSON"},
 		{"cut off", `{"Records":[{"messageId":"1","body":"` + canary, "not valid JSON"},
-		{"cut off behind a record", `{"Records":[{"messageId":"1","body":"x",` + queue + `}`, "not valid JSON"},
+		{"cut off after a record", `{"Records":[{"messageId":"1","body":"x",` + queue + `}`, "not valid JSON"},
 		{"two values", `{"Records":[]}{}`, "second"},
-		{"rubbish behind", `{"Records":[]}]`, "not valid JSON"},
+		{"rubbish after", `{"Records":[]}]`, "not valid JSON"},
 		{"another object", `{"body":"` + canary + `"}`, "no Records"},
 		{"other case", `{"records":[]}`, "no Records"},
 		{"Records null", `{"Records":null}`, "not an array"},
@@ -142,7 +142,7 @@ func TestAnswer(t *testing.T) {
 }
 
 // FuzzDecode holds what must be true of any event: no panic, every message
-// has an id that an answer gives back unchanged, and what encoding/json takes
+// has an id that an answer has unchanged, and what encoding/json takes
 // for a batch with an id in every record has as many messages.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
@@ -162,7 +162,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		if !json.Valid(event) {
-			t.Fatalf("decoded what is no JSON: %q", event)
+			t.Fatalf("decoded what is not JSON: %q", event)
 		}
 		var ids []string
 		for _, m := range messages {

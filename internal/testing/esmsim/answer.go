@@ -11,7 +11,7 @@ import (
 const maxAnswerBytes = 6 << 20
 
 // Judge reads a function's answer to a batch of these message ids as Lambda does with ReportBatchItemFailures on. It
-// returns the ids that are to come back; an error means that the whole batch does.
+// returns the ids that are returned to the queue; an error means that the whole batch is.
 //
 // Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Implementing partial batch responses,
 // success and failure conditions:
@@ -19,7 +19,7 @@ const maxAnswerBytes = 6 << 20
 //     exact key;
 //   - complete failure: invalid JSON, an itemIdentifier that is empty, null, wrongly keyed, or no id of the batch.
 //
-// Of JSON that is none of these (a string, a list, a batchItemFailures that is no list) AWS says nothing: failure.
+// Of JSON that is none of these (a string, a list, a batchItemFailures that is not a list) AWS says nothing: failure.
 func Judge(answer []byte, ids []string) (failed []string, err error) {
 	answer = bytes.TrimSpace(answer)
 	switch {
@@ -33,7 +33,7 @@ func Judge(answer []byte, ids []string) (failed []string, err error) {
 	// Maps, for the keys of a struct would match in any case.
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(answer, &object); err != nil {
-		return nil, errors.New("answer is no object")
+		return nil, errors.New("answer is not an object")
 	}
 	list, ok := object["batchItemFailures"]
 	if !ok {
@@ -41,7 +41,7 @@ func Judge(answer []byte, ids []string) (failed []string, err error) {
 	}
 	var items []map[string]json.RawMessage
 	if err := json.Unmarshal(list, &items); err != nil {
-		return nil, errors.New("batchItemFailures is no list of objects")
+		return nil, errors.New("batchItemFailures is not a list of objects")
 	}
 	known := make(map[string]bool, len(ids))
 	for _, id := range ids {

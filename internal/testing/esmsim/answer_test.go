@@ -16,7 +16,7 @@ import (
 var answers = []struct {
 	name, answer string
 	failed       []string
-	whole        bool // the whole batch comes back
+	whole        bool // the whole batch is returned
 }{
 	{name: "empty", answer: ""},
 	{name: "white space", answer: " \n"},
@@ -110,13 +110,13 @@ func TestFunctionErrorsReturnTheWholeBatch(t *testing.T) {
 		{"error", esmsim.MappingConfig{}, func(context.Context, []record) (string, error) { return "", errors.New("no database") }, "no database"},
 		{"error and answer", esmsim.MappingConfig{}, func(context.Context, []record) (string, error) { return "{}", errors.New("no database") }, "no database"},
 		{"panic", esmsim.MappingConfig{}, func(context.Context, []record) (string, error) { panic("nil map") }, "nil map"},
-		{"time-out by duration", esmsim.MappingConfig{Duration: func(n int) time.Duration { return time.Duration(n) * 2 * time.Second }}, nil, "timed out"},
-		{"time-out by what it spent", esmsim.MappingConfig{}, func(ctx context.Context, _ []record) (string, error) {
+		{"timeout by duration", esmsim.MappingConfig{Duration: func(n int) time.Duration { return time.Duration(n) * 2 * time.Second }}, nil, "timed out"},
+		{"timeout by what it spent", esmsim.MappingConfig{}, func(ctx context.Context, _ []record) (string, error) {
 			esmsim.Spend(ctx, time.Second)
 			esmsim.Spend(ctx, 2*time.Second)
 			return "{}", nil
 		}, "timed out"},
-		{"real time-out", esmsim.MappingConfig{RealTimeout: time.Millisecond}, func(ctx context.Context, _ []record) (string, error) {
+		{"real timeout", esmsim.MappingConfig{RealTimeout: time.Millisecond}, func(ctx context.Context, _ []record) (string, error) {
 			<-ctx.Done()
 			return "", ctx.Err()
 		}, "deadline exceeded"},

@@ -109,7 +109,7 @@ func (q *Queue) ChangeVisibility(receiptHandle string, d time.Duration) error {
 	return q.changeVisibility(m, n, d)
 }
 
-// CheckBatch tells why SendMessageBatch fails as a whole.
+// CheckBatch returns why SendMessageBatch fails as a whole.
 func (q *Queue) CheckBatch(messages []Message) error {
 	total := 0
 	for _, m := range messages {
@@ -128,7 +128,7 @@ const maxEntries = 10
 
 var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
 
-// CheckIDs tells why a batch call with entries of these ids fails as a whole.
+// CheckIDs returns why a batch call with entries of these ids fails as a whole.
 //
 // API Reference, Errors of SendMessageBatch.
 func CheckIDs(ids []string) error {

@@ -187,7 +187,7 @@ func TestReceiptHandles(t *testing.T) {
 			if err := queue.ChangeVisibility(handle, time.Hour); code(err) != tt.change {
 				t.Errorf("change: %v, want code %q", err, tt.change)
 			}
-			for range 2 { // deleting twice is no error
+			for range 2 { // deleting twice is not an error
 				if err := queue.Delete(handle); code(err) != tt.remove {
 					t.Errorf("delete: %v, want code %q", err, tt.remove)
 				}

@@ -82,7 +82,7 @@ func (s *Sim) Run(t time.Duration) {
 	}
 }
 
-// step takes the next event due by t. It runs one of ours itself, under the lock, and hands back one of the caller's,
+// step takes the next event due by t. It runs one of its own itself, under the lock, and hands back one of the caller's,
 // which must be free to use the simulation.
 func (s *Sim) step(t time.Duration) (callback func(), more bool) {
 	s.mu.Lock()

@@ -12,7 +12,7 @@
 //	mapping := sim.Map(queue, handler, esmsim.MappingConfig{ReportBatchItemFailures: true})
 //	stop := sim.Every(100*time.Millisecond, func() { queue.Send(esmsim.Message{Body: body()}) })
 //	sim.At(1*time.Hour, database.Break)
-//	sim.At(7*time.Hour, database.Mend)
+//	sim.At(7*time.Hour, database.Fix)
 //	sim.At(8*time.Hour, stop)
 //	sim.Run(12 * time.Hour)
 //	fmt.Println(mapping.Report())

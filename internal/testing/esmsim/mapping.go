@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Handler is the function behind the mapping: an SQS event in, the answer out. A panic is a function error.
+// A Handler is the function of the mapping: an SQS event in, the answer out. A panic is a function error.
 type Handler func(ctx context.Context, event []byte) ([]byte, error)
 
 const (
@@ -38,7 +38,7 @@ type MappingConfig struct {
 	LostAnswers float64
 }
 
-// Check tells why Lambda refuses the configuration for a queue.
+// Check returns why Lambda refuses the configuration for a queue.
 //
 // Lambda Developer Guide, Lambda parameters for Amazon SQS event source mappings; Creating and configuring an Amazon
 // SQS event source mapping; API Reference, CreateEventSourceMapping. (MaximumConcurrency itself starts at 2; one
@@ -61,9 +61,9 @@ func (c MappingConfig) Check(q *Queue) error {
 	case c.Concurrency < 1 || c.Concurrency > 1000:
 		return fmt.Errorf("concurrency of %d is not within 1 to 1,000", c.Concurrency)
 	case c.FunctionTimeout < time.Second || c.FunctionTimeout > 900*time.Second:
-		return fmt.Errorf("function time-out of %v is not within 1 to 900 s", c.FunctionTimeout)
+		return fmt.Errorf("function timeout of %v is not within 1 to 900 s", c.FunctionTimeout)
 	case c.FunctionTimeout > q.cfg.Visibility:
-		return fmt.Errorf("function time-out of %v exceeds the queue's visibility of %v", c.FunctionTimeout, q.cfg.Visibility)
+		return fmt.Errorf("function timeout of %v exceeds the queue's visibility of %v", c.FunctionTimeout, q.cfg.Visibility)
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (s *Sim) Map(q *Queue, h Handler, c MappingConfig) *Mapping {
 	return m
 }
 
-// Throttle makes Lambda refuse invocations, as it does for want of concurrency, until Throttle(false).
+// Throttle makes Lambda refuse invocations, as it does without concurrency left, until Throttle(false).
 func (m *Mapping) Throttle(on bool) {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
@@ -228,7 +228,7 @@ func (m *Mapping) invoke(b *batch) {
 // refused counts an invocation, or its throttling.
 //
 // Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Backoff strategy for failed invocations:
-// a throttled invocation is tried again until the visibility time-out, and then dropped: the receive is spent.
+// a throttled invocation is tried again until the visibility timeout, and then dropped: the receive is spent.
 func (m *Mapping) refused(b *batch) bool {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
@@ -268,10 +268,10 @@ func (m *Mapping) call(event []byte) (answer []byte, took time.Duration, err err
 }
 
 // settle ends an invocation: deletes what the answer does not hold back. What is not deleted becomes visible when its
-// visibility time-out ends, whatever went wrong.
+// visibility timeout ends, whatever went wrong.
 //
 // Lambda Developer Guide, Handling errors for an SQS event source in Lambda. Without ReportBatchItemFailures any answer
-// that is no error deletes the whole batch.
+// that is not an error deletes the whole batch.
 func (m *Mapping) settle(b *batch, answer []byte, err error) {
 	m.busy--
 	m.wake()

@@ -189,7 +189,7 @@ func TestMappingHandlerChangesVisibility(t *testing.T) {
 	tests := []struct {
 		name    string
 		timeout time.Duration
-		again   time.Duration // when the failed message comes back
+		again   time.Duration // when the failed message reappears
 	}{
 		{"back-off", 15 * time.Minute, 15 * time.Minute},
 		{"sooner", 5 * time.Second, 5 * time.Second},
@@ -227,7 +227,7 @@ func TestMappingHandlerChangesVisibility(t *testing.T) {
 	}
 }
 
-// A message that comes back while its first function still runs is not deleted by the first answer.
+// A message that reappears while its first function still runs is not deleted by the first answer.
 func TestMappingAnswerAfterTheVisibility(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"q", "q.fifo"} {
@@ -342,8 +342,8 @@ func TestMappingConfigCheck(t *testing.T) {
 		{"window of half a second", standard, esmsim.MappingConfig{Window: 500 * time.Millisecond}, "window"},
 		{"window on fifo", fifo, esmsim.MappingConfig{Window: time.Second}, "FIFO"},
 		{"concurrency", standard, esmsim.MappingConfig{Concurrency: 1001}, "concurrency"},
-		{"time-out", standard, esmsim.MappingConfig{FunctionTimeout: 901 * time.Second}, "time-out"},
-		{"time-out over visibility", fifo, esmsim.MappingConfig{FunctionTimeout: 31 * time.Second}, "visibility"},
+		{"timeout", standard, esmsim.MappingConfig{FunctionTimeout: 901 * time.Second}, "timeout"},
+		{"timeout over visibility", fifo, esmsim.MappingConfig{FunctionTimeout: 31 * time.Second}, "visibility"},
 	}
 	for _, tt := range refused {
 		if err := tt.config.Check(tt.queue); err == nil || !strings.Contains(err.Error(), tt.want) {

@@ -86,7 +86,7 @@ type lane struct {
 	queued   bool // in Queue.ready
 }
 
-// deliverable drops what is gone and tells whether the first message left can be received.
+// deliverable drops what is gone and reports whether the first message left can be received.
 //
 // SQS Developer Guide, FIFO queue delivery logic: once a message of a group is received, no more of this group are
 // returned until it is deleted or becomes visible again.
@@ -107,7 +107,7 @@ func invalid(format string, args ...any) error {
 	return &Error{"InvalidParameterValue", fmt.Sprintf(format, args...)}
 }
 
-// checkForm tells why a call with m fails as a whole: what its parameters are for this type of queue.
+// checkForm returns why a call with m fails as a whole: what its parameters are for this type of queue.
 //
 // SQS Developer Guide, Amazon SQS message quotas; API Reference, SendMessage. Which refusals fail a batch and which an
 // entry of it is not documented; LocalStack's tests, which were validated against AWS, show it.
@@ -125,7 +125,7 @@ func (m Message) checkForm(fifo, deduplicateByContent bool) error {
 	return nil
 }
 
-// checkContent tells why m fails, and no other entry of its batch.
+// checkContent returns why m fails, and no other entry of its batch.
 func (m Message) checkContent(fifo bool, maxBytes int) error {
 	switch {
 	case !sendable(m.Body):

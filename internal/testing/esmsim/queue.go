@@ -36,12 +36,12 @@ type QueueConfig struct {
 
 	// At-least-once delivery and best-effort ordering of standard queues (SQS Developer Guide, Amazon SQS standard
 	// queues): probabilities, 0 to 1, that a received message is handed out a second time, half the time within the
-	// same receive; that another message than the oldest comes next; that a deletion misses a copy, which comes back
-	// when its visibility ends (API Reference, DeleteMessage).
+	// same receive; that another message than the oldest comes next; that a deletion misses a copy, which reappears
+	// when its visibility timeout expires (API Reference, DeleteMessage).
 	Duplicates, OutOfOrder, LostDeletes float64
 }
 
-// Check tells why SQS, or the simulation, refuses the configuration.
+// Check returns why SQS, or the simulation, refuses the configuration.
 func (c QueueConfig) Check() error {
 	fifo := strings.HasSuffix(c.Name, ".fifo")
 	switch {
@@ -361,7 +361,7 @@ func (q *Queue) receive(n int, visibility time.Duration, take func(*message) boo
 	}
 }
 
-// deliver counts a receive and starts the visibility time-out (SQS Developer Guide, Amazon SQS visibility timeout).
+// deliver counts a receive and starts the visibility timeout (SQS Developer Guide, Amazon SQS visibility timeout).
 func (q *Queue) deliver(m *message, visibility time.Duration) {
 	m.received = q.sim.Elapsed()
 	if m.receives == 0 {
@@ -380,7 +380,7 @@ func (q *Queue) deliver(m *message, visibility time.Duration) {
 	q.fly(m, visibility)
 }
 
-// exhausted tells whether one more receive would exceed maxReceiveCount.
+// exhausted reports whether one more receive would exceed maxReceiveCount.
 //
 // SQS Developer Guide, Using dead-letter queues in Amazon SQS. The message moves when somebody tries to receive it once
 // more, not when its last visibility ends (seen on AWS; localstack issue 8234).

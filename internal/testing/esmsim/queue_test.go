@@ -24,7 +24,7 @@ func TestQueueMessageIDsAreUUIDs(t *testing.T) {
 	for range 1000 {
 		id := queue.Send(esmsim.Message{Body: "x"})
 		if !uuid.MatchString(id) || seen[id] {
-			t.Fatalf("message id %q is no new random UUID", id)
+			t.Fatalf("message id %q is not a new random UUID", id)
 		}
 		seen[id] = true
 	}
@@ -151,7 +151,7 @@ func TestQueueStopsAt120000InFlight(t *testing.T) {
 	}
 }
 
-func TestQueueMovesToDLQInPlaceOfOneMoreReceive(t *testing.T) {
+func TestQueueMovesToDLQInsteadOfOneMoreReceive(t *testing.T) {
 	t.Parallel()
 	for _, maxReceives := range []int{1, 3} {
 		t.Run(strconv.Itoa(maxReceives), func(t *testing.T) {
@@ -172,7 +172,7 @@ func TestQueueMovesToDLQInPlaceOfOneMoreReceive(t *testing.T) {
 			}
 			send(queue, "b")
 			if got := bodies(queue.Receive(2)); !slices.Equal(got, []string{"b"}) {
-				t.Errorf("received %q, want b in place of the moved one", got)
+				t.Errorf("received %q, want b instead of the moved one", got)
 			}
 			if got := bodies(dlq.Messages()); !slices.Equal(got, []string{"a"}) {
 				t.Errorf("DLQ has %q, want a", got)

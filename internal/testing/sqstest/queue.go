@@ -50,7 +50,8 @@ type Message struct {
 // Queue makes a queue; a name that ends in .fifo makes a FIFO queue. The
 // attributes are SQS's, such as VisibilityTimeout and RedrivePolicy.
 func (s *Server) Queue(name string, attributes map[string]string) *Queue {
-	defer s.lock()()
+	s.lock()
+	defer s.mu.Unlock()
 	q := &Queue{
 		Name: name, URL: s.URL + "/" + Account + "/" + name, server: s,
 		attributes: map[string]string{
@@ -101,7 +102,8 @@ func (q *Queue) config() esmsim.QueueConfig {
 
 // Messages are the queue's messages, visible or not, in the order they came.
 func (q *Queue) Messages() []Message {
-	defer q.server.lock()()
+	q.server.lock()
+	defer q.server.mu.Unlock()
 	var all []Message
 	for _, r := range q.core.Messages() {
 		all = append(all, Message{
@@ -114,13 +116,15 @@ func (q *Queue) Messages() []Message {
 
 // Clear takes all messages away.
 func (q *Queue) Clear() {
-	defer q.server.lock()()
+	q.server.lock()
+	defer q.server.mu.Unlock()
 	q.core.Purge()
 }
 
 // Put sends messages past the API.
 func (q *Queue) Put(messages ...Message) {
-	defer q.server.lock()()
+	q.server.lock()
+	defer q.server.mu.Unlock()
 	for _, m := range messages {
 		q.core.Put(esmsim.Record{
 			Message:   esmsim.Message{Body: m.Body, GroupID: m.Group, DeduplicationID: m.DeduplicationID, Attributes: toCore(m.Attributes)},
@@ -186,7 +190,8 @@ func (s *Server) perform(ctx context.Context, operation string, in *input, fault
 	if operation == "ReceiveMessage" {
 		return s.poll(ctx, in)
 	}
-	defer s.lock()()
+	s.lock()
+	defer s.mu.Unlock()
 	name := path.Base(in.QueueUrl)
 	if operation == "GetQueueUrl" {
 		name = in.QueueName
@@ -311,7 +316,8 @@ func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
 }
 
 func (s *Server) receive(in *input) (messages []map[string]any, failure *apiError) {
-	defer s.lock()()
+	s.lock()
+	defer s.mu.Unlock()
 	q, failure := s.find(path.Base(in.QueueUrl))
 	if failure != nil {
 		return nil, failure

@@ -67,7 +67,7 @@ type Call struct {
 	Input json.RawMessage
 }
 
-// Fault is what becomes of a call in place of its answer. The zero value does
+// Fault is what becomes of a call instead of its answer. The zero value does
 // nothing.
 type Fault struct {
 	// Code fails the call: an error of that code, with Status (400 when 0)
@@ -80,7 +80,7 @@ type Fault struct {
 	Delay time.Duration
 	// Lost does what was asked, and closes the connection without an answer.
 	Lost bool
-	// Answer is sent in place of an answer, with Status (200 when 0), and
+	// Answer is sent instead of an answer, with Status (200 when 0), and
 	// nothing is done.
 	Answer *string
 }
@@ -107,12 +107,10 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// lock takes the server's lock, and has the simulation catch up with the wall
-// clock.
-func (s *Server) lock() (unlock func()) {
+// lock takes the server's lock, and has the simulation catch up with the wall clock.
+func (s *Server) lock() {
 	s.mu.Lock()
 	s.sim.Run(time.Since(s.began))
-	return s.mu.Unlock
 }
 
 // Client is a client of the server, whatever the environment says.
