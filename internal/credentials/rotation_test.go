@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
@@ -98,7 +99,7 @@ func TestRotationOnARealServer(t *testing.T) {
 	if err == nil {
 		t.Fatal("the refused login was stored with")
 	}
-	if cause, _ := message.FaultOf(err); cause != message.CauseConfiguration || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
+	if fault.Cause(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "DATABASE_SECRET_ARN") || strings.Contains(err.Error(), canary) {
 		t.Errorf("in the gap: %v", err)
 	}
 	x.publish("three-" + canary)

@@ -3,10 +3,7 @@
 // SQL.
 package message
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Message is one SQS message, reduced to what sluice needs. Its byte slices belong to the caller that
 // decoded it, and are valid for one invocation.
@@ -136,17 +133,4 @@ type Result struct {
 	Inserted int
 	// RoundTrips is how often the store waited for its server.
 	RoundTrips int
-}
-
-// FaultOf returns whose fault an error says that it is, by its method Fault;
-// ok is false when it does not say.
-func FaultOf(err error) (cause Cause, ok bool) {
-	said, ok := errors.AsType[interface {
-		error
-		Fault() Cause
-	}](err)
-	if !ok {
-		return CauseNone, false
-	}
-	return said.Fault(), true
 }
