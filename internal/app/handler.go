@@ -47,7 +47,7 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 			stop = closeStore
 		}
 	}
-	h.Broken = err
+	h.Invalid = err
 	return h, stop
 }
 

@@ -23,8 +23,8 @@ const (
 	Batches
 )
 
-// Options are what a user chooses. All but Mode, Delay and the zero durations of Linger, GiveUpAfter
-// and CountEvery must be set; Defaults has good values.
+// Options are what a user chooses. All but Mode, Delay and the zero durations of Linger,
+// GiveUpAfter and CountEvery must be set; Defaults has good values.
 type Options struct {
 	Mode Mode
 	// Batches is how many transactions a run of that mode makes.
@@ -79,7 +79,8 @@ type Consumer struct {
 	Options
 }
 
-// Observer is told what a run does. The run calls its methods from one goroutine, and waits for them.
+// Observer is told what a run does. The run calls its methods from one goroutine, and waits for
+// them.
 type Observer interface {
 	// Received: a receive has ended.
 	Received(messages int, err error)

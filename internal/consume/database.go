@@ -53,8 +53,8 @@ func (r *run) databaseFailed(ctx context.Context, began time.Time, why message.C
 	}
 }
 
-// ping asks the database whether it answers again. Without it, /healthz would show an outage until the
-// next message.
+// ping asks the database whether it answers again. Without it, /healthz would show an outage until
+// the next message.
 func (r *run) ping(ctx context.Context) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, pingTime)

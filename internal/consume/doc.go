@@ -27,8 +27,8 @@
 //     confirmed that it has the message.
 //   - On a FIFO queue a group is in one batch at a time, and nothing of it is stored while an
 //     earlier message of it is neither stored nor dead-lettered.
-//   - An outage of the database costs a few messages one receive each, at growing intervals, and not
-//     the whole queue: SQS moves messages that it delivered too often to the dead-letter queue.
+//   - An outage of the database costs a few messages one receive each, at growing intervals, and
+//     not the whole queue: SQS moves messages that it delivered too often to the dead-letter queue.
 //   - When the context ends, nothing that was received and not settled stays in flight for longer
 //     than the grace period, except rejected messages without a dead-letter queue: they wait for
 //     their visibility timeout.

@@ -34,8 +34,8 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 	}
 }
 
-// useless reports whether the run ended with an error before it did anything. What starts it again and
-// again must not spend the receives of the queue.
+// useless reports whether the run ended with an error before it did anything. What starts it again
+// and again must not spend the receives of the queue.
 func (r *run) useless() bool { return r.ending.err != nil && !r.database.worked }
 
 // emptiness is what the run knows of whether the queue is empty.
@@ -48,8 +48,8 @@ type emptiness struct {
 
 func (e *emptiness) notEmpty() { e.idle, e.confirmed, e.elsewhere = false, 0, false }
 
-// checking reports whether nothing is in hand and nothing new comes: no receive begins until the queue
-// was asked whether it is empty.
+// checking reports whether nothing is in hand and nothing new comes: no receive begins until the
+// queue was asked whether it is empty.
 func (r *run) checking() bool {
 	return r.Mode != Forever && r.emptiness.idle && !r.ending.begun && len(r.gathering.waiting)+r.underway.batches+r.underway.returns == 0
 }

@@ -13,7 +13,8 @@ const mostBytes = 6 << 20
 // item is a message in hand.
 type item struct {
 	message.Message
-	// settled: an earlier delivery was stored or dead-lettered, and not deleted. Only that is to do.
+	// settled: an earlier delivery was stored or dead-lettered, and not deleted. Only that is to
+	// do.
 	settled bool
 }
 
@@ -77,9 +78,9 @@ type choice struct {
 // trickle of messages has no full receives, and is not delayed.
 const mostLingers = 10
 
-// choose finds what the next batch would be, in the order of arrival. It passes over what has a group
-// that is in a batch already, which happens only when messages became visible while they were in hand;
-// the other groups of that receive wait with it.
+// choose finds what the next batch would be, in the order of arrival. It passes over what has a
+// group that is in a batch already, which happens only when messages became visible while they were
+// in hand; the other groups of that receive wait with it.
 func (g *gathering) choose(batchSize int, linger time.Duration) choice {
 	c := choice{taken: make([]bool, len(g.waiting))}
 	bytes := 0
@@ -160,8 +161,8 @@ func (r *run) vacant() bool {
 		(r.Mode != Batches || r.transactions+r.underway.batches < r.Batches)
 }
 
-// takeBatch takes the next batch, nil if there is none to begin. A batch begins when it is full, when
-// one of its messages has waited for long enough, or when nothing can join it.
+// takeBatch takes the next batch, nil if there is none to begin. A batch begins when it is full,
+// when one of its messages has waited for long enough, or when nothing can join it.
 func (r *run) takeBatch() []item {
 	if !r.vacant() {
 		return nil

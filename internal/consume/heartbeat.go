@@ -9,8 +9,8 @@ import (
 	"sluice/internal/sqs"
 )
 
-// heartbeat keeps the messages in hand invisible to other consumers. It knows them by receipt handle,
-// and is safe for concurrent use.
+// heartbeat keeps the messages in hand invisible to other consumers. It knows them by receipt
+// handle, and is safe for concurrent use.
 type heartbeat struct {
 	queue *sqs.Queue
 	log   *slog.Logger

@@ -17,7 +17,6 @@ import (
 	"sluice/internal/consume"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
-	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 	"sluice/internal/sqs"
@@ -295,8 +294,6 @@ func (r *recorder) down() (database, queue bool) {
 	defer r.mu.Unlock()
 	return !r.database.IsZero(), !r.queue.IsZero()
 }
-
-var _ = message.Stored
 
 // last is when the last transaction was settled.
 func (r *recorder) last() time.Time {

@@ -57,8 +57,9 @@ func (m *memory) learn(p *pass) {
 	maps.Copy(m.left, p.left)
 }
 
-// recall splits what was received into what is to be done and what the run leaves alone: the messages
-// that it left before, and on a FIFO queue those that come after such a message in its group.
+// recall splits what was received into what is to be done and what the run leaves alone: the
+// messages that it left before, and on a FIFO queue those that come after such a message in its
+// group.
 func (m *memory) recall(received []sqs.Received) (items []item, skipped int) {
 	items = make([]item, 0, len(received))
 	stopped := map[string]bool{}
@@ -93,8 +94,8 @@ func (m *memory) forget() {
 }
 
 // explains reports whether the run has left everything that the queue counts (empty), and whether
-// nothing of the rest can ever be received (stuck): it waits in FIFO groups for messages that the run
-// has left and that no receive limit moves away.
+// nothing of the rest can ever be received (stuck): it waits in FIFO groups for messages that the
+// run has left and that no receive limit moves away.
 func (m *memory) explains(counts sqs.Counts) (empty, stuck bool) {
 	m.forget()
 	alone, invisible := 0, 0
@@ -143,8 +144,8 @@ var unfinishedWords = map[message.Cause]string{
 	message.CauseUnsent:    "the dead-letter queue did not take some that were rejected, the log says why",
 }
 
-// count counts what is left for the summary: messages that the run left alone, and those that wait for
-// them in their group. Others of the group may wait for an outage instead.
+// count counts what is left for the summary: messages that the run left alone, and those that wait
+// for them in their group. Others of the group may wait for an outage instead.
 func (m *memory) count() (left, waiting int) {
 	m.forget()
 	stopped := map[string]bool{}

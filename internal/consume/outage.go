@@ -13,8 +13,8 @@ import (
 	"sluice/internal/wait"
 )
 
-// outage is about one thing that can be out of reach. It is tried again after pauses that double, with
-// jitter, up to a longest one.
+// outage is about one thing that can be out of reach. It is tried again after pauses that double,
+// with jitter, up to a longest one.
 type outage struct {
 	what           string
 	first, longest time.Duration // pauses
@@ -37,8 +37,8 @@ func (o *outage) down() bool { return !o.since.IsZero() && o.answered.IsZero() }
 // exceeds reports whether the outage has gone on for at least d.
 func (o *outage) exceeds(d time.Duration) bool { return !o.since.IsZero() && time.Since(o.since) >= d }
 
-// mostDoubt is for how long an answered ping does not end the outage. Messages that were returned in
-// it are there again by then.
+// mostDoubt is for how long an answered ping does not end the outage. Messages that were returned
+// in it are there again by then.
 const mostDoubt = 2 * sqs.MaxDelay
 
 // longestSilence is how long an outage goes on without a line in the log.
@@ -89,8 +89,8 @@ func (o *outage) recovered(ctx context.Context, log *slog.Logger) {
 	o.since, o.next, o.answered, o.err = time.Time{}, time.Time{}, time.Time{}, nil
 }
 
-// boundedTries is how often SQS may say that there is no such queue, or that access is denied, before
-// that is believed: both can be said for some seconds after somebody has fixed them.
+// boundedTries is how often SQS may say that there is no such queue, or that access is denied,
+// before that is believed: both can be said for some seconds after somebody has fixed them.
 const boundedTries = 4
 
 // hopeless reports whether there is no point in trying again.
@@ -99,8 +99,8 @@ func (o *outage) hopeless() bool {
 	return e != nil && e.Source == fault.Queue && e.Cause == message.CauseConfiguration && o.tries >= boundedTries
 }
 
-// Open opens the queue of a URL, with the variable that it comes from. While the queue is out of reach
-// it tries again, for as long as a run of these options would.
+// Open opens the queue of a URL, with the variable that it comes from. While the queue is out of
+// reach it tries again, for as long as a run of these options would.
 func Open(ctx context.Context, client *sqs.Client, url, setting string, o Options, log *slog.Logger) (*sqs.Queue, error) {
 	queue := outage{what: "the queue", first: o.FirstPause, longest: o.LongestPause}
 	for {

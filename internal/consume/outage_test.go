@@ -243,7 +243,8 @@ func TestConfigurationErrorsEndTheRun(t *testing.T) {
 		if e := fault.Of(err); e == nil || e.Code != missingTable || got.Ended != consume.EndedFailed {
 			t.Errorf("got %+v, %v", got, err)
 		}
-		// A supervisor will start us again and again: that must not spend the receives of the queue.
+		// A supervisor will start us again and again: that must not spend the receives of the
+		// queue.
 		received := 0
 		for _, m := range s.queue.Messages() {
 			received += m.Receives
@@ -267,7 +268,7 @@ func TestConfigurationErrorsEndTheRun(t *testing.T) {
 	t.Run("later, and fixed", func(t *testing.T) {
 		t.Parallel()
 		s, r := changedUnder(t, nil)
-		time.Sleep(time.Second)
+		eventually(t, "it is noticed", func() bool { return strings.Contains(s.log.String(), "the database refuses the work") })
 		s.db.Exec(t, "ALTER TABLE user_logins ADD COLUMN locale varchar(32)")
 		eventually(t, "all are stored", func() bool { return s.rows(t) == 600 })
 		r.stop()

@@ -10,8 +10,8 @@ import (
 // mostReceived is how many messages SQS gives at once.
 const mostReceived = 10
 
-// How long a receive waits for a message. It is short enough to let it end when the run is stopped: a
-// receive that is cancelled can leave a message in flight that nobody holds.
+// How long a receive waits for a message. It is short enough to let it end when the run is stopped:
+// a receive that is cancelled can leave a message in flight that nobody holds.
 const (
 	longPoll  = 5 * time.Second
 	shortPoll = time.Second // still long enough for SQS to ask all its servers
@@ -22,7 +22,8 @@ type receiving struct {
 	receivers int // how many may run at once, for now
 }
 
-// adapt doubles the receivers while receives come back full, and halves them when one brings nothing.
+// adapt doubles the receivers while receives come back full, and halves them when one brings
+// nothing.
 func (r *receiving) adapt(got int, full bool, most int) {
 	switch {
 	case full:

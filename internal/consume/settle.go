@@ -47,14 +47,14 @@ func (r *run) settle(ctx context.Context, p *pass) {
 	r.putBack(ctx, later, true)
 }
 
-// staysLeft reports whether a run leaves alone what it has returned for this cause: the next try would
-// end like this one. The others wait for the end of an outage, which the run waits for too.
+// staysLeft reports whether a run leaves alone what it has returned for this cause: the next try
+// would end like this one. The others wait for the end of an outage, which the run waits for too.
 func staysLeft(c message.Cause) bool {
 	return c == message.CauseGroup || c == message.CauseDiscarded || c == message.CauseUnsent
 }
 
-// patient is the dead-letter queue with more tries: the messages are in hand, so that they cost only
-// time.
+// patient is the dead-letter queue with more tries: the messages are in hand, so that they cost
+// only time.
 type patient struct{ r *run }
 
 // Send implements ingest.DeadLetters.
@@ -65,8 +65,8 @@ func (d patient) Send(ctx context.Context, rejected []message.Reject) (unsent []
 	})
 }
 
-// takeFreed moves to the next pass the messages of FIFO groups that nothing stands in the way of any
-// more: what they waited for is in the dead-letter queue.
+// takeFreed moves to the next pass the messages of FIFO groups that nothing stands in the way of
+// any more: what they waited for is in the dead-letter queue.
 func (r *run) takeFreed(p *pass) {
 	if !r.Queue.FIFO || r.DeadLetters == nil || p.Err != nil || r.ending.stopping.Load() {
 		return
@@ -138,12 +138,12 @@ func (r *run) settled(ctx context.Context, p *pass) {
 	}
 }
 
-// settleTries is how often a call that settles messages is tried: they are in hand, so it costs only
-// time.
+// settleTries is how often a call that settles messages is tried: they are in hand, so it costs
+// only time.
 const settleTries = 3
 
-// persist has a call settle what it can, and after a pause what it has left, as long as its error may
-// pass. It returns the indexes of what is left in the end, and why.
+// persist has a call settle what it can, and after a pause what it has left, as long as its error
+// may pass. It returns the indexes of what is left in the end, and why.
 func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
 	if len(all) == 0 {
 		return nil, nil

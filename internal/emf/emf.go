@@ -1,6 +1,7 @@
-// Package emf writes one line of CloudWatch's embedded metric format for each invocation: CloudWatch
-// makes metrics of it without an API call. The only dimension is the function's name. Reasons and
-// causes are properties of the line, for CloudWatch Logs Insights, so that they cost no metric each.
+// Package emf writes one line of CloudWatch's embedded metric format for each invocation:
+// CloudWatch makes metrics of it without an API call. The only dimension is the function's name.
+// Reasons and causes are properties of the line, for CloudWatch Logs Insights, so that they cost no
+// metric each.
 //
 // Source of the format: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 package emf

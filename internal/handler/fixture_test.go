@@ -173,7 +173,8 @@ func (s *fixture) play(t *testing.T, c *testCase) {
 		for _, problem := range c.judge(answer, err) {
 			t.Errorf("%s: %s %s\nlog: %.1000s", delivery, problem, c.why, logged)
 		}
-		// The one thing that only the database knows is the constraint; all else is found before SQL.
+		// The one thing that only the database knows is the constraint; all else is found before
+		// SQL.
 		if strings.Contains(logged, `"reason":"refused_by_database"`) && !bytes.Contains(c.event, []byte(`"xx\"`)) {
 			t.Errorf("%s: it was the database that refused a row: %.2000s", delivery, logged)
 		}

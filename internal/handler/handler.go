@@ -1,5 +1,5 @@
-// Package handler is the Lambda function without Lambda: it makes the bytes of an answer from the bytes
-// of an event. The function and `sluice invoke` run the same one.
+// Package handler is the Lambda function without Lambda: it makes the bytes of an answer from the
+// bytes of an event. The function and `sluice invoke` run the same one.
 //
 //	decode -> ingest.Pipeline -> rejected messages to the dead-letter queue
 //	                          -> returned ones backed off -> answer
@@ -21,34 +21,37 @@ import (
 	"sluice/internal/sqsevent"
 )
 
-// Handler answers events. Set its fields before the first event; then it is safe for concurrent use.
+// Handler answers events. Set its fields before the first event; then it is safe for concurrent
+// use.
 type Handler struct {
 	Pipeline *ingest.Pipeline
 	// Keys returns the keys that mask; it may fetch them.
 	Keys func(context.Context) (*mask.Keyring, error)
 	Log  *slog.Logger
-	// DeadLetters is nil when rejected messages are returned, and SQS itself moves them after their last
-	// receive.
+	// DeadLetters is nil when rejected messages are returned, and SQS itself moves them after their
+	// last receive.
 	DeadLetters ingest.DeadLetters
 	// Backoff is nil when the queue's visibility timeout is all the delay.
 	Backoff ingest.Backoff
-	// Observe, when set, gets the report of each batch, and an empty one of an event that is invalid.
+	// Observe, when set, gets the report of each batch, and an empty one of an event that is
+	// invalid.
 	Observe func(context.Context, *ingest.Report)
-	// Broken, when set, is why the configuration is invalid. Every event fails with it, after its
+	// Invalid, when set, is why the configuration is invalid. Every event fails with it, after its
 	// messages are backed off: a function that failed to start would say little, and move the whole
 	// queue to the dead-letter queue.
-	Broken error
+	Invalid error
 }
 
-// How long before its deadline an invocation stops working: margin to have the server's work cancelled
-// and to answer, reserve for the calls to SQS. Both shrink when an invocation has little time in all.
+// How long before its deadline an invocation stops working: margin to have the server's work
+// cancelled and to answer, reserve for the calls to SQS. Both shrink when an invocation has little
+// time in all.
 const (
 	margin  = time.Second
 	reserve = 5 * time.Second
 )
 
-// Invoke answers one event. An error fails the invocation: SQS delivers all its messages again. Invoke
-// does not log such an error, since Lambda's runtime does.
+// Invoke answers one event. An error fails the invocation: SQS delivers all its messages again.
+// Invoke does not log such an error, since Lambda's runtime does.
 func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -94,8 +97,8 @@ func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
 	}
 }
 
-// before makes the context's deadline earlier by d, or by a third of the time that is left if that is
-// less.
+// before makes the context's deadline earlier by d, or by a third of the time that is left if that
+// is less.
 func before(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -110,8 +113,8 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 		ctx, cancel = before(ctx, reserve)
 		defer cancel()
 	}
-	if h.Broken != nil {
-		return ingest.Unable(messages, h.Broken, message.CauseConfiguration)
+	if h.Invalid != nil {
+		return ingest.Unable(messages, h.Invalid, message.CauseConfiguration)
 	}
 	if len(messages) == 0 {
 		return ingest.Report{}

@@ -247,12 +247,12 @@ func TestAConfigurationErrorIsLoud(t *testing.T) {
 	}
 }
 
-func TestBroken(t *testing.T) {
+func TestInvalidConfiguration(t *testing.T) {
 	t.Parallel()
 	h, _ := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
 	why := errors.New("the configuration is wrong")
 	b := &backoff{}
-	h.Pipeline, h.Keys, h.Broken, h.Backoff, h.DeadLetters = nil, nil, why, b, &deadLetters{err: errors.New("called")}
+	h.Pipeline, h.Keys, h.Invalid, h.Backoff, h.DeadLetters = nil, nil, why, b, &deadLetters{err: errors.New("called")}
 	for _, e := range [][]byte{event(record(1, body()), record(2, "bad")), event()} {
 		if answer, err := h.Invoke(t.Context(), e); !errors.Is(err, why) || answer != nil {
 			t.Errorf("got %s, %v, want the reason", answer, err)

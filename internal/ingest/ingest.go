@@ -1,5 +1,5 @@
-// Package ingest is the pipeline, messages -> batch -> store -> one verdict for each message, and the
-// settlement: what becomes of each message in its queue. It knows no AWS and no SQL.
+// Package ingest is the pipeline, messages -> batch -> store -> one verdict for each message, and
+// the settlement: what becomes of each message in its queue. It knows no AWS and no SQL.
 //
 // It fails closed. A verdict starts as Returned, and only the store makes it Stored, when it has
 // confirmed that the row is committed. A panic, a passed deadline or any error leaves the messages
@@ -44,8 +44,8 @@ func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
 	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
 }
 
-// Ping returns an error if the store's database does not answer, for a caller that waits for it and has
-// no message to try.
+// Ping returns an error if the store's database does not answer, for a caller that waits for it and
+// has no message to try.
 func (p *Pipeline) Ping(ctx context.Context) error { return p.store.Ping(ctx) }
 
 // Report is what became of the messages of one batch.
@@ -153,8 +153,8 @@ func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []messa
 	return report
 }
 
-// check reads messages from index i on, until the end or a panic. It returns the index of the last one
-// that it read: a panic costs that message alone.
+// check reads messages from index i on, until the end or a panic. It returns the index of the last
+// one that it read: a panic costs that message alone.
 func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (last int) {
 	messages, verdicts := r.Messages, r.Verdicts
 	began := s.batch.Len()
@@ -204,8 +204,8 @@ func (s *scratch) group(m *message.Message) int {
 	return n
 }
 
-// stopGroups returns the messages after the first one of a group that was not stored, also those that
-// would be rejected: their turn comes later.
+// stopGroups returns the messages after the first one of a group that was not stored, also those
+// that would be rejected: their turn comes later.
 func (s *scratch) stopGroups(r *Report) {
 	clear(s.stopped)
 	for i := range r.Messages {

@@ -15,8 +15,8 @@ import (
 const maxLines = 20
 
 // Log writes one line for the batch, and one for each of the first messages that were rejected or
-// discarded. A caller that shows the report's error elsewhere logs a copy without Err, which keeps its
-// Fault. No line has a value or a key of a body.
+// discarded. A caller that shows the report's error elsewhere logs a copy without Err, which keeps
+// its Fault. No line has a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report) {
 	rejected, discarded := 0, 0
 	for i := range r.Verdicts {
@@ -55,8 +55,8 @@ func (p *Pipeline) Log(ctx context.Context, r *Report) {
 // maxAhead is how far SentTimestamp may be ahead of this machine's clock.
 const maxAhead = 24 * time.Hour
 
-// warnOfSent warns, once for a batch, of times that no queue can have set. The messages are stored with
-// them all the same: the next delivery would have the same time.
+// warnOfSent warns, once for a batch, of times that no queue can have set. The messages are stored
+// with them all the same: the next delivery would have the same time.
 func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []message.Message) {
 	seconds, future, first := 0, 0, ""
 	latest := time.Now().Add(maxAhead).UnixMilli()

@@ -16,13 +16,13 @@ type DeadLetters interface {
 
 // Backoff delays the next delivery of messages.
 type Backoff interface {
-	// Return delays each message by its receive count. An error is harmless: such a message reappears
-	// when its visibility timeout expires.
+	// Return delays each message by its receive count. An error is harmless: such a message
+	// reappears when its visibility timeout expires.
 	Return(ctx context.Context, messages []*message.Message) error
 }
 
-// Reject sends each rejected message to the dead-letter queue, once, and returns how many were sent.
-// Messages that the queue did not take become Returned.
+// Reject sends each rejected message to the dead-letter queue, once, and returns how many were
+// sent. Messages that the queue did not take become Returned.
 func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger) (sent int) {
 	var rejected []message.Reject
 	seen := map[string]bool{}
@@ -64,12 +64,12 @@ const (
 	Done
 )
 
-// Settle decides what becomes of each message, by its verdict. deadLetters says that rejected messages
-// have been sent to a dead-letter queue.
+// Settle decides what becomes of each message, by its verdict. deadLetters says that rejected
+// messages have been sent to a dead-letter queue.
 //
-// On a FIFO queue, a message that waits for a delayed one of its group is delayed with it: SQS delivers
-// nothing of a group while one of its messages is invisible, so all of the group would wait for the
-// visibility timeout.
+// On a FIFO queue, a message that waits for a delayed one of its group is delayed with it: SQS
+// delivers nothing of a group while one of its messages is invisible, so all of the group would
+// wait for the visibility timeout.
 func (r *Report) Settle(deadLetters bool) []Settlement {
 	all := make([]Settlement, len(r.Verdicts))
 	delayed := map[string]bool{} // FIFO groups

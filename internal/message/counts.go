@@ -2,7 +2,8 @@ package message
 
 // Counts is what became of messages, in the words that logs, metrics and summaries share.
 type Counts struct {
-	// Stored are new rows. Duplicate were stored by an earlier delivery, or are repeated in the batch.
+	// Stored are new rows. Duplicate were stored by an earlier delivery, or are repeated in the
+	// batch.
 	Stored    int `json:"stored"`
 	Duplicate int `json:"duplicate"`
 	// Rejected can never be stored.

@@ -5,8 +5,8 @@ package message
 
 import "time"
 
-// Message is one SQS message, reduced to what sluice needs. Its byte slices belong to the caller that
-// decoded it, and are valid for one invocation.
+// Message is one SQS message, reduced to what sluice needs. Its byte slices belong to the caller
+// that decoded it, and are valid for one invocation.
 type Message struct {
 	// ID is the messageId exactly as it came; never empty.
 	ID string
@@ -16,15 +16,15 @@ type Message struct {
 	Body []byte
 	// HasBody is false when the body was absent, or not a valid JSON string.
 	HasBody bool
-	// SentMillis is SentTimestamp: milliseconds since 1970-01-01 UTC, within [0, MaxSentMillis]. It is
-	// meaningless unless HasSent.
+	// SentMillis is SentTimestamp: milliseconds since 1970-01-01 UTC, within [0, MaxSentMillis]. It
+	// is meaningless unless HasSent.
 	SentMillis int64
 	// HasSent is false when SentTimestamp was absent or unreadable.
 	HasSent bool
 	// ReceiveCount is ApproximateReceiveCount, 0 when unknown.
 	ReceiveCount int
-	// FIFO reports whether the message came from a FIFO queue. The queue's name decides that, and never
-	// the presence of a group.
+	// FIFO reports whether the message came from a FIFO queue. The queue's name decides that, and
+	// never the presence of a group.
 	FIFO bool
 	// Group is MessageGroupId. On a FIFO queue, messages without one share the group "".
 	Group string
@@ -48,8 +48,8 @@ const MaxSentMillis = 253402300799999
 // Outcome is what became of a message.
 type Outcome uint8
 
-// The outcomes. The zero value is the safe one: nothing is confirmed, so the message goes back to the
-// queue.
+// The outcomes. The zero value is the safe one: nothing is confirmed, so the message goes back to
+// the queue.
 const (
 	// Returned is a message that SQS delivers again, not for what it carries.
 	Returned Outcome = iota
@@ -84,7 +84,8 @@ type Verdict struct {
 	Cause Cause
 }
 
-// Done reports whether the message can be deleted. A rejected one can if a dead-letter queue has it.
+// Done reports whether the message can be deleted. A rejected one can if a dead-letter queue has
+// it.
 func (v Verdict) Done(deadLettered bool) bool {
 	switch v.Outcome {
 	case Stored, Repeated:
@@ -111,7 +112,8 @@ const (
 	CauseDeadline Cause = "deadline"
 	// CauseTransient is a fault of the database or the network that passes by itself.
 	CauseTransient Cause = "moment"
-	// CauseConfiguration is a fault that somebody must fix, in the database or in the configuration.
+	// CauseConfiguration is a fault that somebody must fix, in the database or in the
+	// configuration.
 	CauseConfiguration Cause = "operator"
 	// CauseDiscarded is that the database discarded the row (a trigger or a rule).
 	CauseDiscarded Cause = "swallowed"
@@ -119,10 +121,10 @@ const (
 	CauseUnsent Cause = "unsent"
 )
 
-// Delays reports whether a message that is returned for this cause comes again after a back-off. All
-// do, also for an unknown cause, since something failed that may pass. The exceptions are a panic,
-// which no waiting heals, and a message that waits for another one of its group: that one's cause
-// decides.
+// Delays reports whether a message that is returned for this cause comes again after a back-off.
+// All do, also for an unknown cause, since something failed that may pass. The exceptions are a
+// panic, which no waiting heals, and a message that waits for another one of its group: that one's
+// cause decides.
 func (c Cause) Delays() bool { return c != CausePanic && c != CauseGroup }
 
 // Result is what became of the rows of one batch in a store.

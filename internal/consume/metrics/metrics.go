@@ -1,8 +1,8 @@
-// Package metrics shows Prometheus what a consumer does: an observer of runs, and the pages /metrics
-// and /healthz. Only the command line links it; the Lambda function has internal/emf.
+// Package metrics shows Prometheus what a consumer does: an observer of runs, and the pages
+// /metrics and /healthz. Only the command line links it; the Lambda function has internal/emf.
 //
-// Labels take their values from fixed lists (outcomes, reasons, causes), so that no message can make a
-// new series, and nothing of a message is shown.
+// Labels take their values from fixed lists (outcomes, reasons, causes), so that no message can
+// make a new series, and nothing of a message is shown.
 package metrics
 
 import (
@@ -202,8 +202,8 @@ func (m *Metrics) setOldest(age time.Duration) {
 	m.oldest = age
 }
 
-// age returns the age of the oldest known message, in seconds. Messages that an outage returned grow
-// older while no receive brings them.
+// age returns the age of the oldest known message, in seconds. Messages that an outage returned
+// grow older while no receive brings them.
 func (m *Metrics) age() float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -267,7 +267,8 @@ func TestSeriesAreBounded(t *testing.T) {
 	}
 	tx.Messages = make([]message.Message, len(tx.Verdicts))
 	m.Transacted(&tx)
-	// Faults of a whole transaction are never group, panic, swallowed or unsent; as many histograms would appear.
+	// Faults of a whole transaction are never group, panic, swallowed or unsent; as many histograms
+	// would appear.
 	if after := count(m); after > before+4*18 {
 		t.Errorf("%d series became %d", before, after)
 	}

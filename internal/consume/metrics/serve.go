@@ -13,12 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// unhealthyAfter is how long something may be out of reach before /healthz says so: a supervisor that
-// restarts unhealthy processes should not do it in a fail-over.
+// unhealthyAfter is how long something may be out of reach before /healthz says so: a supervisor
+// that restarts unhealthy processes should not do it in a fail-over.
 const unhealthyAfter = 2 * time.Minute
 
-// Handler serves /metrics, and /healthz: 503 when the database or the queue has been out of reach for
-// two minutes.
+// Handler serves /metrics, and /healthz: 503 when the database or the queue has been out of reach
+// for two minutes.
 func (m *Metrics) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
@@ -52,8 +52,8 @@ func (m *Metrics) health() (status int, text string) {
 	return status, text
 }
 
-// Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is called. When it returns, it
-// listens on the address that it returns.
+// Serve serves the pages on an address, as in 127.0.0.1:9464, until stop is called. When it
+// returns, it listens on the address that it returns.
 func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop func(), err error) {
 	listener, err := listen(ctx, address)
 	if err != nil {

@@ -7,19 +7,23 @@ import (
 	"fmt"
 )
 
-// maxAnswerBytes is the payload limit of a synchronous answer (Lambda Developer Guide, Lambda quotas: 6 MB).
+// maxAnswerBytes is the payload limit of a synchronous answer (Lambda Developer Guide, Lambda
+// quotas: 6 MB).
 const maxAnswerBytes = 6 << 20
 
-// Judge reads a function's answer to a batch of these message ids as Lambda does with ReportBatchItemFailures on. It
-// returns the ids that are returned to the queue; an error means that the whole batch is.
+// Judge reads a function's answer to a batch of these message ids as Lambda does with
+// ReportBatchItemFailures on. It returns the ids that are returned to the queue; an error means
+// that the whole batch is.
 //
-// Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Implementing partial batch responses,
-// success and failure conditions:
-//   - complete success: an empty or null batchItemFailures, an empty or null answer, and so an object without that
-//     exact key;
-//   - complete failure: invalid JSON, an itemIdentifier that is empty, null, wrongly keyed, or no id of the batch.
+// Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Implementing partial
+// batch responses, success and failure conditions:
+//   - complete success: an empty or null batchItemFailures, an empty or null answer, and so an
+//     object without that exact key;
+//   - complete failure: invalid JSON, an itemIdentifier that is empty, null, wrongly keyed, or no
+//     id of the batch.
 //
-// Of JSON that is none of these (a string, a list, a batchItemFailures that is not a list) AWS says nothing: failure.
+// Of JSON that is none of these (a string, a list, a batchItemFailures that is not a list) AWS says
+// nothing: failure.
 func Judge(answer []byte, ids []string) (failed []string, err error) {
 	answer = bytes.TrimSpace(answer)
 	switch {

@@ -135,7 +135,8 @@ func TestFunctionErrorsReturnTheWholeBatch(t *testing.T) {
 				mapping := sim.Map(queue, f.handle, config)
 				send(queue, "a", "b")
 				sim.Run(59 * time.Second)
-				// Both come again when their visibility ends, 30 s after the receive, whenever the function ended.
+				// Both come again when their visibility ends, 30 s after the receive, whenever the
+				// function ended.
 				if diff := cmp.Diff(f.times(), []time.Duration{0, 30 * time.Second}); diff != "" {
 					t.Errorf("invoked at (-got +want):\n%s", diff)
 				}

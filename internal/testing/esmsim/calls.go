@@ -11,8 +11,8 @@ type Error struct{ Code, Message string }
 
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Send is SendMessage of a producer. It returns the message id, and panics on what SQS would refuse, as that is a
-// mistake of the test.
+// Send is SendMessage of a producer. It returns the message id, and panics on what SQS would
+// refuse, as that is a mistake of the test.
 func (q *Queue) Send(msg Message) string {
 	id, err := q.SendMessage(msg)
 	if err != nil {
@@ -32,7 +32,8 @@ func (q *Queue) SendMessage(msg Message) (id string, err error) {
 	return m.id, nil
 }
 
-// Put adds a message past the API, with all that the record says; an empty id and a zero time become new ones.
+// Put adds a message past the API, with all that the record says; an empty id and a zero time
+// become new ones.
 func (q *Queue) Put(r Record) {
 	q.sim.mu.Lock()
 	defer q.sim.mu.Unlock()

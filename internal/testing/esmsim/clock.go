@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// newYear is where a simulation starts: a round date, so that a time in a failing test says how far the run was.
+// newYear is where a simulation starts: a round date, so that a time in a failing test says how far
+// the run was.
 var newYear = time.Date(2026, time.January, 1, 0, 0, 0, 0, time.UTC)
 
-// Sim is a virtual clock and the queues and mappings that live by it. Times given to it are durations since its start.
+// Sim is a virtual clock and the queues and mappings that live by it. Times given to it are
+// durations since its start.
 type Sim struct {
 	epoch time.Time
 	now   atomic.Int64 // since epoch, in ns; atomic, so that Now can be called from anywhere, under the lock too
@@ -30,8 +32,8 @@ func New(seed uint64) *Sim {
 	return &Sim{epoch: newYear, ids: rand.New(rand.NewPCG(seed, 1)), luck: rand.New(rand.NewPCG(seed, 2))}
 }
 
-// Since returns a simulation that starts at a time of the wall clock, for a front that has it follow that clock by Run.
-// Nothing in it is left to chance: message ids count.
+// Since returns a simulation that starts at a time of the wall clock, for a front that has it
+// follow that clock by Run. Nothing in it is left to chance: message ids count.
 func Since(start time.Time) *Sim { return &Sim{epoch: start, luck: rand.New(rand.NewPCG(0, 0))} }
 
 // Now returns the virtual time. It is safe for concurrent use: the clock of the code under test.
@@ -82,8 +84,8 @@ func (s *Sim) Run(t time.Duration) {
 	}
 }
 
-// step takes the next event due by t. It runs one of its own itself, under the lock, and hands back one of the caller's,
-// which must be free to use the simulation.
+// step takes the next event due by t. It runs one of its own itself, under the lock, and hands back
+// one of the caller's, which must be free to use the simulation.
 func (s *Sim) step(t time.Duration) (callback func(), more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,7 +101,8 @@ func (s *Sim) step(t time.Duration) (callback func(), more bool) {
 	return nil, true
 }
 
-// schedule runs f under the lock at t; callback runs it without. The caller of either holds the lock.
+// schedule runs f under the lock at t; callback runs it without. The caller of either holds the
+// lock.
 func (s *Sim) schedule(t time.Duration, f func()) { s.push(t, f, false) }
 func (s *Sim) callback(t time.Duration, f func()) { s.push(t, f, true) }
 
@@ -124,9 +127,9 @@ func (s *Sim) uuid() string {
 // spent carries an invocation's virtual duration in its context.
 type spent struct{}
 
-// Spend tells the simulation that the invocation to which ctx belongs took d more of virtual time, on top of
-// MappingConfig.Duration: what a fake sleep, or a statement that a test wants to be slow, calls. Outside an
-// invocation it does nothing.
+// Spend tells the simulation that the invocation to which ctx belongs took d more of virtual time,
+// on top of MappingConfig.Duration: what a fake sleep, or a statement that a test wants to be slow,
+// calls. Outside an invocation it does nothing.
 func Spend(ctx context.Context, d time.Duration) {
 	if total, ok := ctx.Value(spent{}).(*atomic.Int64); ok {
 		total.Add(int64(d))
@@ -144,7 +147,8 @@ func (e *event) before(other *event) bool {
 	return e.at < other.at || e.at == other.at && e.seq < other.seq
 }
 
-// events is a binary heap, the earliest first; container/heap would allocate every event and take twice as long.
+// events is a binary heap, the earliest first; container/heap would allocate every event and take
+// twice as long.
 type events []event
 
 func (h *events) push(e event) {

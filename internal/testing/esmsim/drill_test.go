@@ -28,7 +28,8 @@ func TestDrillQuietTraffic(t *testing.T) {
 	}
 }
 
-// The outage that sends good messages to the dead-letter queue when nobody backs off, and does not when somebody does.
+// The outage that sends good messages to the dead-letter queue when nobody backs off, and does not
+// when somebody does.
 func TestDrillOutageOfSixHours(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -79,7 +80,8 @@ func TestDrillOutageOfSixHours(t *testing.T) {
 	}
 }
 
-// A store keyed by messageId holds each message once, and the rejected ones are in the DLQ, whatever SQS and Lambda do.
+// A store keyed by messageId holds each message once, and the rejected ones are in the DLQ,
+// whatever SQS and Lambda do.
 func TestDrillEverythingGoesWrong(t *testing.T) {
 	t.Parallel()
 	sim := esmsim.New(1)
@@ -214,7 +216,8 @@ func BenchmarkSixHours(b *testing.B) {
 	}
 }
 
-// An outage with 10 messages a second and no back-off: 216,000 messages, received every three minutes.
+// An outage with 10 messages a second and no back-off: 216,000 messages, received every three
+// minutes.
 func BenchmarkOutage(b *testing.B) {
 	for b.Loop() {
 		sim := esmsim.New(1)

@@ -11,8 +11,8 @@ import (
 
 // appendRecord renders m as the next receive of it shows it.
 //
-// Lambda Developer Guide, Using Lambda with Amazon SQS: example standard queue message event, example FIFO queue
-// message event.
+// Lambda Developer Guide, Using Lambda with Amazon SQS: example standard queue message event,
+// example FIFO queue message event.
 func (q *Queue) appendRecord(b []byte, m *message) []byte {
 	first := m.firstReceived
 	if m.receives == 0 {

@@ -19,7 +19,8 @@ func TestFIFOKeepsOrderWithinAGroup(t *testing.T) {
 		queue.Send(esmsim.Message{Body: m.body, GroupID: m.group, DeduplicationID: m.body})
 	}
 	sim.Run(time.Minute)
-	// As many of one group as possible; the rest of group a waits for the first batch to be deleted.
+	// As many of one group as possible; the rest of group a waits for the first batch to be
+	// deleted.
 	want := [][]string{{"a1", "a2", "a3"}, {"b1", "b2"}, {"a4"}}
 	if diff := cmp.Diff(f.bodies(), want); diff != "" {
 		t.Errorf("batches (-got +want):\n%s", diff)
@@ -41,7 +42,8 @@ func TestFIFOLocksAGroupWhileAnyOfItIsInFlight(t *testing.T) {
 	sim.At(90*time.Second, func() { f.answer = nil })
 	sim.Run(5 * time.Minute)
 
-	// 1 and 3 are deleted; 2 is held back and locks 4 and 5 until its visibility ends; the other group goes on.
+	// 1 and 3 are deleted; 2 is held back and locks 4 and 5 until its visibility ends; the other
+	// group goes on.
 	want := [][]string{{"1", "2", "3"}, {"other"}, {"2", "4", "5"}, {"2"}}
 	if diff := cmp.Diff(f.bodies(), want); diff != "" {
 		t.Errorf("batches (-got +want):\n%s", diff)

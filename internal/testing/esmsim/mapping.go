@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A Handler is the function of the mapping: an SQS event in, the answer out. A panic is a function error.
+// A Handler is the function of the mapping: an SQS event in, the answer out. A panic is a function
+// error.
 type Handler func(ctx context.Context, event []byte) ([]byte, error)
 
 const (
@@ -26,8 +27,8 @@ type MappingConfig struct {
 	Window                  time.Duration // MaximumBatchingWindowInSeconds, up to 300 s, not on FIFO queues
 	ReportBatchItemFailures bool
 	Concurrency             int // pollers, so invocations at a time; zero means 5, what Lambda starts with
-	// What an invocation takes at most: up to 900 s, and the queue's visibility; zero means 3 s. Beyond it the answer
-	// does not count, what the handler did does.
+	// What an invocation takes at most: up to 900 s, and the queue's visibility; zero means 3 s.
+	// Beyond it the answer does not count, what the handler did does.
 	FunctionTimeout time.Duration
 
 	// What an invocation for so many messages takes of virtual time; nil means 100 ms. See Spend.
@@ -40,9 +41,9 @@ type MappingConfig struct {
 
 // Check returns why Lambda refuses the configuration for a queue.
 //
-// Lambda Developer Guide, Lambda parameters for Amazon SQS event source mappings; Creating and configuring an Amazon
-// SQS event source mapping; API Reference, CreateEventSourceMapping. (MaximumConcurrency itself starts at 2; one
-// poller is allowed here.)
+// Lambda Developer Guide, Lambda parameters for Amazon SQS event source mappings; Creating and
+// configuring an Amazon SQS event source mapping; API Reference, CreateEventSourceMapping.
+// (MaximumConcurrency itself starts at 2; one poller is allowed here.)
 func (c MappingConfig) Check(q *Queue) error {
 	c = c.withDefaults()
 	limit := 10_000
@@ -113,7 +114,8 @@ func (s *Sim) Map(q *Queue, h Handler, c MappingConfig) *Mapping {
 	return m
 }
 
-// Throttle makes Lambda refuse invocations, as it does without concurrency left, until Throttle(false).
+// Throttle makes Lambda refuse invocations, as it does without concurrency left, until
+// Throttle(false).
 func (m *Mapping) Throttle(on bool) {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
@@ -151,10 +153,12 @@ func (m *Mapping) poll() {
 	}
 }
 
-// gather returns the next batch that is complete: full by number or by bytes, or at the end of its window.
+// gather returns the next batch that is complete: full by number or by bytes, or at the end of its
+// window.
 //
-// Lambda Developer Guide, Using Lambda with Amazon SQS / Batching behavior: the window begins with the first record;
-// the function is invoked when the batch size is reached, the window ends, or the payload reaches 6 MB.
+// Lambda Developer Guide, Using Lambda with Amazon SQS / Batching behavior: the window begins with
+// the first record; the function is invoked when the batch size is reached, the window ends, or the
+// payload reaches 6 MB.
 func (m *Mapping) gather() *batch {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
@@ -227,8 +231,9 @@ func (m *Mapping) invoke(b *batch) {
 
 // refused counts an invocation, or its throttling.
 //
-// Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Backoff strategy for failed invocations:
-// a throttled invocation is tried again until the visibility timeout, and then dropped: the receive is spent.
+// Lambda Developer Guide, Handling errors for an SQS event source in Lambda / Backoff strategy for
+// failed invocations: a throttled invocation is tried again until the visibility timeout, and then
+// dropped: the receive is spent.
 func (m *Mapping) refused(b *batch) bool {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
@@ -267,11 +272,11 @@ func (m *Mapping) call(event []byte) (answer []byte, took time.Duration, err err
 	return answer, 0, err
 }
 
-// settle ends an invocation: deletes what the answer does not hold back. What is not deleted becomes visible when its
-// visibility timeout ends, whatever went wrong.
+// settle ends an invocation: deletes what the answer does not hold back. What is not deleted
+// becomes visible when its visibility timeout ends, whatever went wrong.
 //
-// Lambda Developer Guide, Handling errors for an SQS event source in Lambda. Without ReportBatchItemFailures any answer
-// that is not an error deletes the whole batch.
+// Lambda Developer Guide, Handling errors for an SQS event source in Lambda. Without
+// ReportBatchItemFailures any answer that is not an error deletes the whole batch.
 func (m *Mapping) settle(b *batch, answer []byte, err error) {
 	m.busy--
 	m.wake()

@@ -15,7 +15,8 @@ type Message struct {
 	Delay           time.Duration        // standard queues only; zero means the queue's
 }
 
-// An Attribute is a message attribute; a BinaryValue counts only when DataType starts with "Binary".
+// An Attribute is a message attribute; a BinaryValue counts only when DataType starts with
+// "Binary".
 type Attribute struct {
 	DataType    string
 	StringValue string
@@ -78,7 +79,8 @@ type message struct {
 
 func (m *message) gone() bool { return m.state >= Deleted }
 
-// A lane is what one message in flight locks: a message group on a FIFO queue, the message alone on a standard one.
+// A lane is what one message in flight locks: a message group on a FIFO queue, the message alone on
+// a standard one.
 type lane struct {
 	group    string
 	messages []*message // oldest first
@@ -88,8 +90,8 @@ type lane struct {
 
 // deliverable drops what is gone and reports whether the first message left can be received.
 //
-// SQS Developer Guide, FIFO queue delivery logic: once a message of a group is received, no more of this group are
-// returned until it is deleted or becomes visible again.
+// SQS Developer Guide, FIFO queue delivery logic: once a message of a group is received, no more of
+// this group are returned until it is deleted or becomes visible again.
 func (l *lane) deliverable() bool {
 	for len(l.messages) > 0 && l.messages[0].gone() {
 		l.messages = l.messages[1:]
@@ -107,10 +109,12 @@ func invalid(format string, args ...any) error {
 	return &Error{"InvalidParameterValue", fmt.Sprintf(format, args...)}
 }
 
-// checkForm returns why a call with m fails as a whole: what its parameters are for this type of queue.
+// checkForm returns why a call with m fails as a whole: what its parameters are for this type of
+// queue.
 //
-// SQS Developer Guide, Amazon SQS message quotas; API Reference, SendMessage. Which refusals fail a batch and which an
-// entry of it is not documented; LocalStack's tests, which were validated against AWS, show it.
+// SQS Developer Guide, Amazon SQS message quotas; API Reference, SendMessage. Which refusals fail a
+// batch and which an entry of it is not documented; LocalStack's tests, which were validated
+// against AWS, show it.
 func (m Message) checkForm(fifo, deduplicateByContent bool) error {
 	switch {
 	case m.Body == "":
@@ -158,8 +162,8 @@ func (m Message) size() int {
 	return n
 }
 
-// sendable: #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF. Invalid UTF-8 reads as U+FFFD of
-// one byte's width and is refused with the rest.
+// sendable: #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF. Invalid
+// UTF-8 reads as U+FFFD of one byte's width and is refused with the rest.
 func sendable(body string) bool {
 	for i, r := range body {
 		switch {

@@ -15,10 +15,11 @@ const (
 	account       = "123456789012"
 	region        = "eu-west-1"
 	maxVisibility = 12 * time.Hour
-	// SQS Developer Guide, Amazon SQS standard queue quotas and FIFO queue quotas: 120,000 messages in flight; a long
-	// poll, as Lambda's is, gets no error beyond it and no messages either.
+	// SQS Developer Guide, Amazon SQS standard queue quotas and FIFO queue quotas: 120,000 messages
+	// in flight; a long poll, as Lambda's is, gets no error beyond it and no messages either.
 	maxInFlight = 120_000
-	// SQS Developer Guide, Using the message deduplication ID: 5 minutes, also after the message is deleted.
+	// SQS Developer Guide, Using the message deduplication ID: 5 minutes, also after the message is
+	// deleted.
 	deduplicationInterval = 5 * time.Minute
 )
 
@@ -34,10 +35,11 @@ type QueueConfig struct {
 	DeduplicateByContent bool          // FIFO queues only
 	MaxBytes             int           // of a message; zero means 1 MiB
 
-	// At-least-once delivery and best-effort ordering of standard queues (SQS Developer Guide, Amazon SQS standard
-	// queues): probabilities, 0 to 1, that a received message is handed out a second time, half the time within the
-	// same receive; that another message than the oldest comes next; that a deletion misses a copy, which reappears
-	// when its visibility timeout expires (API Reference, DeleteMessage).
+	// At-least-once delivery and best-effort ordering of standard queues (SQS Developer Guide,
+	// Amazon SQS standard queues): probabilities, 0 to 1, that a received message is handed out a
+	// second time, half the time within the same receive; that another message than the oldest
+	// comes next; that a deletion misses a copy, which reappears when its visibility timeout
+	// expires (API Reference, DeleteMessage).
 	Duplicates, OutOfOrder, LostDeletes float64
 }
 
@@ -81,7 +83,8 @@ type Queue struct {
 	counts   counts
 }
 
-// Queue adds a queue; it panics on a configuration that SQS refuses, as a test has no other use for it.
+// Queue adds a queue; it panics on a configuration that SQS refuses, as a test has no other use for
+// it.
 func (s *Sim) Queue(c QueueConfig) *Queue {
 	if err := c.Check(); err != nil {
 		panic("esmsim: queue " + c.Name + ": " + err.Error())
@@ -218,8 +221,9 @@ func (q *Queue) add(m *message, delay time.Duration) *message {
 	q.byNumber[m.number] = m
 	q.log = append(q.log, m)
 	q.counts.arrived()
-	// SQS Developer Guide, Setting-up dead-letter queue retention: the age counts from SentTimestamp, which survives the
-	// move to a dead-letter queue on standard queues and starts again on FIFO ones.
+	// SQS Developer Guide, Setting-up dead-letter queue retention: the age counts from
+	// SentTimestamp, which survives the move to a dead-letter queue on standard queues and starts
+	// again on FIFO ones.
 	s.schedule(m.aged+q.cfg.Retention, func() { q.remove(m, Expired) })
 	switch {
 	case delay <= 0:
@@ -334,8 +338,8 @@ func (q *Queue) skip() {
 	}
 }
 
-// receive hands out up to n visible messages, as long as take wants the one that is next. As many as possible are of
-// one message group (SQS Developer Guide, FIFO queue delivery logic).
+// receive hands out up to n visible messages, as long as take wants the one that is next. As many
+// as possible are of one message group (SQS Developer Guide, FIFO queue delivery logic).
 func (q *Queue) receive(n int, visibility time.Duration, take func(*message) bool) {
 	for l := q.next(); l != nil; l = q.next() {
 		for _, m := range l.messages {
@@ -361,7 +365,8 @@ func (q *Queue) receive(n int, visibility time.Duration, take func(*message) boo
 	}
 }
 
-// deliver counts a receive and starts the visibility timeout (SQS Developer Guide, Amazon SQS visibility timeout).
+// deliver counts a receive and starts the visibility timeout (SQS Developer Guide, Amazon SQS
+// visibility timeout).
 func (q *Queue) deliver(m *message, visibility time.Duration) {
 	m.received = q.sim.Elapsed()
 	if m.receives == 0 {
@@ -382,18 +387,20 @@ func (q *Queue) deliver(m *message, visibility time.Duration) {
 
 // exhausted reports whether one more receive would exceed maxReceiveCount.
 //
-// SQS Developer Guide, Using dead-letter queues in Amazon SQS. The message moves when somebody tries to receive it once
-// more, not when its last visibility ends (seen on AWS; localstack issue 8234).
+// SQS Developer Guide, Using dead-letter queues in Amazon SQS. The message moves when somebody
+// tries to receive it once more, not when its last visibility ends (seen on AWS; localstack issue
+// 8234).
 func (q *Queue) exhausted(m *message) bool {
 	return q.cfg.DeadLetter != nil && m.handle >= q.cfg.MaxReceives
 }
 
-// deadLetter moves m by the redrive policy. It keeps its id, its receive count and, on standard queues, its
-// SentTimestamp; on FIFO queues the enqueue timestamp starts again and the deduplication id becomes the message id
-// (SQS Developer Guide, Setting-up dead-letter queue retention; Configure a dead-letter queue redrive).
+// deadLetter moves m by the redrive policy. It keeps its id, its receive count and, on standard
+// queues, its SentTimestamp; on FIFO queues the enqueue timestamp starts again and the
+// deduplication id becomes the message id (SQS Developer Guide, Setting-up dead-letter queue
+// retention; Configure a dead-letter queue redrive).
 func (q *Queue) deadLetter(m *message) {
 	q.remove(m, DeadLettered)
-	moved := &message{Message: m.Message, id: m.id, sourceARN: q.ARN(), sent: m.sent, receives: m.receives, firstReceived: m.firstReceived}
+	moved := &message{Message: m.Message, id: m.id, sourceARN: q.ARN(), sent: m.sent, aged: m.aged, receives: m.receives, firstReceived: m.firstReceived}
 	if q.fifo {
 		moved.sent, moved.DeduplicationID = q.sim.Elapsed(), m.id
 	}
@@ -422,8 +429,9 @@ func (q *Queue) receivedAs(handle string) (m *message, n int, err error) {
 
 var errExpiredHandle = &Error{"InvalidParameterValue", "value for parameter ReceiptHandle is invalid: the receipt handle has expired"}
 
-// delete is DeleteMessage by the handle of the nth receive (API Reference): on a standard queue the last handle deletes,
-// in flight or not, and an older one succeeds and does nothing; on a FIFO queue a handle expires with the visibility.
+// delete is DeleteMessage by the handle of the nth receive (API Reference): on a standard queue the
+// last handle deletes, in flight or not, and an older one succeeds and does nothing; on a FIFO
+// queue a handle expires with the visibility.
 func (q *Queue) delete(m *message, n int) error {
 	switch {
 	case m.gone():
@@ -435,9 +443,9 @@ func (q *Queue) delete(m *message, n int) error {
 	return nil
 }
 
-// changeVisibility is ChangeMessageVisibility (API Reference; SQS Developer Guide, Amazon SQS visibility timeout): 0 s
-// to 12 h from now, and no more than 12 h from the receive. An older handle on a standard queue does nothing; AWS does
-// not say.
+// changeVisibility is ChangeMessageVisibility (API Reference; SQS Developer Guide, Amazon SQS
+// visibility timeout): 0 s to 12 h from now, and no more than 12 h from the receive. An older
+// handle on a standard queue does nothing; AWS does not say.
 func (q *Queue) changeVisibility(m *message, n int, d time.Duration) error {
 	switch {
 	case d < 0 || d > maxVisibility:

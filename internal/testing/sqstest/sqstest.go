@@ -1,6 +1,6 @@
-// Package sqstest is an SQS in the test's own process, for code that talks to SQS with the real SDK:
-// it speaks the AWS JSON 1.0 protocol on loopback, and a test can make it fail in every way that a
-// network and a service can.
+// Package sqstest is an SQS in the test's own process, for code that talks to SQS with the real
+// SDK: it speaks the AWS JSON 1.0 protocol on loopback, and a test can make it fail in every way
+// that a network and a service can.
 //
 // Its queues are those of internal/testing/esmsim, which has the rules of SQS; here their clock
 // follows the wall clock. It answers SendMessageBatch, ReceiveMessage, DeleteMessageBatch,
