@@ -111,7 +111,7 @@ type urlLogin struct{ setting string }
 func (urlLogin) fetch(_ context.Context, url login.Login) (login.Login, error) { return url, nil }
 
 func (u urlLogin) refresh(context.Context, login.Login) (login.Login, error) {
-	return login.Login{}, misconfigured("check the user and the password in "+u.setting, "")
+	return login.Login{}, misconfigured("there is no other login", "check the user and the password in "+u.setting)
 }
 
 // clock tells the wall-clock time. Without Round a Time also holds a monotonic
