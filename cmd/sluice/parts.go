@@ -48,7 +48,7 @@ func (con *console) openQueue(ctx context.Context, parts *app.App, queueURL, var
 	if queueURL == "" {
 		setting = variable
 		if queueURL = con.environ[variable]; queueURL == "" {
-			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
+			return nil, &config.ConfigError{Problems: []string{fmt.Sprintf("%s is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins (or give %s)", variable, flag)}}
 		}
 	}
 	client, err := parts.SQS(ctx)

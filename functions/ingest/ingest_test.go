@@ -121,11 +121,11 @@ func TestFunction(t *testing.T) {
 			{"nothing is set", nil, []string{"DATABASE_URL is not set", "nothing says how to mask"}},
 			{"no mask", []string{"DATABASE_URL=postgres://user:canary@localhost/logins"}, []string{"nothing says how to mask", "SLUICE_MASK_KEYS"}},
 			{"a short key", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", "SLUICE_MASK_KEYS=k1:canary"}, []string{"key k1 has 6 bytes, want at least 32"}},
-			{"two masks", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MASK=sha256"}, []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
+			{"two masks", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MASK=sha256"}, []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set together"}},
 			{"an unknown model", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MODEL=nosuch"}, []string{`no model is named \"nosuch\"; there are orders, user_logins`}},
 			{"a misspelt variable", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "SLUICE_MDOEL=orders"}, []string{"unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"}},
 			{"no URL", []string{"DATABASE_URL=user:canary@localhost", keys}, []string{"DATABASE_URL is not a valid URL; expected postgres://"}},
-			{"no level", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "LOG_LEVEL=loud"}, []string{`LOG_LEVEL \"loud\" is no level`}},
+			{"no level", []string{"DATABASE_URL=postgres://user:canary@localhost/logins", keys, "LOG_LEVEL=loud"}, []string{`LOG_LEVEL \"loud\" is not a log level`}},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				t.Parallel()

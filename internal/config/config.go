@@ -1,9 +1,9 @@
-// Package config turns environment variables into one checked struct. All
-// problems are reported together, each with what to do, and no problem shows
-// the value of a variable that can hold a secret.
+// Package config turns environment variables into one checked struct. It reports
+// all problems together, each with what to do. No problem shows the value of a
+// variable that can hold a secret.
 //
-// The table of variables in docs/configuration.md is checked against this
-// package by a test. The mains import it.
+// A test compares the table of variables in docs/configuration.md with this
+// package. internal/app and the mains import it.
 package config
 
 import (
@@ -22,7 +22,7 @@ import (
 	"sluice/models"
 )
 
-// variables are the environment variables as they come.
+// variables are the environment variables as they are set.
 type variables struct {
 	DatabaseURL     string `env:"DATABASE_URL"`
 	PGURL           string `env:"PG_URL"`
@@ -42,29 +42,29 @@ type variables struct {
 	LambdaLevel     string `env:"AWS_LAMBDA_LOG_LEVEL"`
 }
 
-// Config is what sluice is told.
+// Config is the checked configuration.
 type Config struct {
-	// DatabaseURL is empty when the secret says everything.
+	// DatabaseURL is empty when the secret has the whole login.
 	DatabaseURL       string
 	DatabaseSecretARN string
 	DatabaseIAMAuth   bool
 	Model             *model.Model
-	// Keys is nil when the keys are in a secret, or nothing says how to mask a
-	// model that masks.
+	// Keys is nil when the keys are in a secret, or are not configured for a model
+	// that masks.
 	Keys *mask.Keyring
-	// MaskSecretARN is empty for a model that masks nothing: nobody has to fetch keys.
+	// MaskSecretARN is empty for a model that masks nothing: no key is fetched.
 	MaskSecretARN      string
 	QueueURL           string
 	DeadLetterQueueURL string
-	MetricsAddr        string // empty when nothing is served
+	MetricsAddr        string // empty when metrics are not served
 	Backoff            bool
 	LogLevel           slog.Level
 }
 
-// Need is what a command cannot do without.
+// Need is a part of the configuration that a command requires.
 type Need int
 
-// What there is to need.
+// The parts.
 const (
 	Database Need = iota
 	Masks
@@ -76,7 +76,7 @@ const (
 //nolint:revive // Lambda shows the bare name as the errorType
 type ConfigError struct{ Problems []string }
 
-// Error is all problems, a line each.
+// Error lists the problems, one per line.
 func (e *ConfigError) Error() string {
 	if len(e.Problems) == 1 {
 		return "configuration: " + e.Problems[0]
@@ -88,11 +88,11 @@ func (e *ConfigError) add(format string, args ...any) {
 	e.Problems = append(e.Problems, fmt.Sprintf(format, args...))
 }
 
-// Environ is the environment of the process without empty variables: an
-// empty variable is an unset one.
+// Environ returns the environment of the process without empty variables: they
+// count as unset.
 func Environ() map[string]string {
 	all := map[string]string{}
-	for _, pair := range os.Environ() { //nolint:forbidigo // here it is read, for the mains
+	for _, pair := range os.Environ() { //nolint:forbidigo // read here for the mains
 		if name, value, _ := strings.Cut(pair, "="); value != "" {
 			all[name] = value
 		}
@@ -100,8 +100,8 @@ func Environ() map[string]string {
 	return all
 }
 
-// Load reads and checks the configuration. Beside an error, the Config holds
-// what is right of it, so that the error can be dealt with.
+// Load reads and checks the configuration. Beside an error, the Config has what
+// is valid of it, so that a command can work with that.
 func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	var problems ConfigError
 	problems.Problems = Unknown(environ)
@@ -126,11 +126,11 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	for _, need := range needs {
 		switch {
 		case need == Database && v.DatabaseURL+v.PGURL+v.DatabaseURLFile+v.DatabaseSecret == "":
-			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); it says where the rows go, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
+			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); set it to the database of the rows, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
 		case need == Masks && c.Keys == nil && v.MaskKeys+v.MaskKeysFile+v.Mask+v.MaskSecret == "":
 			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can reverse)")
 		case need == Queue && v.Queue == "":
-			problems.add("SQS_URL is not set; it is the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
+			problems.add("SQS_URL is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
 		}
 	}
 	if len(problems.Problems) > 0 {
@@ -139,7 +139,7 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	return c, nil
 }
 
-// parse reads the variables; an empty one is an unset one.
+// parse reads the variables. Empty ones count as unset.
 func parse(environ map[string]string) (v variables, err error) {
 	set := map[string]string{}
 	for name, value := range environ {
@@ -155,20 +155,20 @@ func (c *Config) database(v variables, problems *ConfigError) {
 	set := names("DATABASE_URL", v.DatabaseURL, "PG_URL", v.PGURL, "DATABASE_URL_FILE", v.DatabaseURLFile)
 	switch {
 	case v.DatabaseURLFile != "" && len(set) > 1:
-		problems.add("%s are set at once, and each says where the rows go; unset all but one", strings.Join(set, " and "))
+		problems.add("%s are set together, and each says where the rows go; unset all but one", strings.Join(set, " and "))
 	case v.DatabaseURLFile != "":
 		c.DatabaseURL = readFile("DATABASE_URL_FILE", v.DatabaseURLFile, problems)
 	case v.DatabaseURL == "":
 		c.DatabaseURL = v.PGURL
 	case v.PGURL != "" && v.PGURL != v.DatabaseURL:
-		problems.add("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL: unset one")
+		problems.add("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL, so unset one")
 	}
 	if strings.ContainsFunc(c.DatabaseURL, unicode.IsControl) {
-		problems.add("%s holds a control character, such as a second line break at its end: remove it", set[0])
+		problems.add("%s has a control character, such as a second line break at its end; remove it", set[0])
 	}
 	switch {
 	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":
-		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set: the password is a token of IAM or in the secret; unset one")
+		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set; the password is either an IAM token or in the secret, so unset one")
 	case c.DatabaseIAMAuth && len(set) == 0:
 		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with user, host and database, as in postgres://user@host:5432/database")
 	}
@@ -178,7 +178,7 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 	set := names("SLUICE_MASK_KEYS", v.MaskKeys, "SLUICE_MASK_KEYS_FILE", v.MaskKeysFile, "SLUICE_MASK_SECRET_ARN", v.MaskSecret, "SLUICE_MASK", v.Mask)
 	switch {
 	case len(set) > 1:
-		problems.add("%s are set at once, and each says how to mask; unset all but one", strings.Join(set, " and "))
+		problems.add("%s are set together, and each says how to mask; unset all but one", strings.Join(set, " and "))
 	case v.Mask == mask.UnkeyedID:
 		c.Keys = mask.Unkeyed()
 	case v.Mask != "":
@@ -190,7 +190,7 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 			c.Keys = parseKeys("SLUICE_MASK_KEYS_FILE", text, problems)
 		}
 	}
-	if c.Model != nil && !c.Model.Masks() { // what is set must be right all the same
+	if c.Model != nil && !c.Model.Masks() { // only now: what is set must be valid all the same
 		c.Keys, c.MaskSecretARN = mask.Unkeyed(), ""
 	}
 }
@@ -203,7 +203,7 @@ func parseKeys(name, text string, problems *ConfigError) *mask.Keyring {
 	return keys
 }
 
-// names lists the names that have a value, of pairs of a name and a value.
+// names returns the names with a value, of pairs of a name and a value.
 func names(pairs ...string) (set []string) {
 	for pair := range slices.Chunk(pairs, 2) {
 		if pair[1] != "" {
@@ -213,8 +213,8 @@ func names(pairs ...string) (set []string) {
 	return set
 }
 
-// DatabaseVariable is the name of the variable that the database's URL comes
-// from, for errors about it.
+// DatabaseVariable returns the name of the variable that has the database's URL,
+// for errors to name.
 func DatabaseVariable(environ map[string]string) string {
 	for _, name := range []string{"DATABASE_URL", "PG_URL", "DATABASE_URL_FILE"} {
 		if environ[name] != "" {
@@ -224,10 +224,9 @@ func DatabaseVariable(environ map[string]string) string {
 	return "DATABASE_URL"
 }
 
-// LogLevel is the level that the environment asks for, info when it is wrong.
+// LogLevel returns the level that the environment asks for, info when it is invalid.
 func LogLevel(environ map[string]string) slog.Level {
-	// What is wrong is said by Load.
-	v, _ := parse(environ)
+	v, _ := parse(environ) // Load reports what is wrong
 	return logLevel(v, &ConfigError{})
 }
 
@@ -239,7 +238,7 @@ func logLevel(v variables, problems *ConfigError) (parsed slog.Level) {
 	// Lambda knows TRACE and FATAL as well.
 	level = strings.NewReplacer("trace", "debug", "fatal", "error", "warning", "warn").Replace(strings.ToLower(level))
 	if err := parsed.UnmarshalText([]byte(level)); err != nil {
-		problems.add("%s %q is no level; there are debug, info, warn and error", name, level)
+		problems.add("%s %q is not a log level; expected debug, info, warn or error", name, level)
 	}
 	return parsed
 }
@@ -250,7 +249,7 @@ func flag(name, value string, problems *ConfigError) bool {
 		return true
 	case "false", "0", "off", "no":
 	default:
-		problems.add("%s %q is neither true nor false", name, value)
+		problems.add("%s %q is not valid; expected true or false", name, value)
 	}
 	return false
 }
@@ -263,7 +262,7 @@ func queueURL(name, value string, problems *ConfigError) string {
 	return value
 }
 
-// Variables lists the names of the variables that are read.
+// Variables returns the names of the variables.
 func Variables() []string {
 	params, err := env.GetFieldParams(&variables{})
 	if err != nil {

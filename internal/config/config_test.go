@@ -144,10 +144,10 @@ func TestProblems(t *testing.T) {
 		{"two URLs", with("PG_URL", "postgres://localhost/other"), []string{"DATABASE_URL and PG_URL are both set and differ"}},
 		{"a secret and a token", with("DATABASE_SECRET_ARN", "arn:x", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set"}},
 		{"a token without a URL", with("DATABASE_URL", "", "DATABASE_IAM_AUTH", "true"), []string{"DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with", "DATABASE_URL is not set (nor PG_URL, its other name)"}},
-		{"keys and the word", with("SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set at once"}},
-		{"keys and a secret", with("SLUICE_MASK_SECRET_ARN", "arn:y"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN are set at once"}},
-		{"a secret and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set at once"}},
-		{"all three", with("SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set at once"}},
+		{"keys and the word", with("SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK are set together"}},
+		{"keys and a secret", with("SLUICE_MASK_SECRET_ARN", "arn:y"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN are set together"}},
+		{"a secret and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set together"}},
+		{"all three", with("SLUICE_MASK_SECRET_ARN", "arn:y", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_SECRET_ARN and SLUICE_MASK are set together"}},
 		{"another word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "SHA256"), []string{"SLUICE_MASK can only be sha256"}},
 		{"a short key", with("SLUICE_MASK_KEYS", "k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes, want at least 32"}},
 		{"a key without an id", with("SLUICE_MASK_KEYS", key), []string{"SLUICE_MASK_KEYS: entry 1 of the list has no colon"}},
@@ -168,16 +168,16 @@ func TestProblems(t *testing.T) {
 		{"a name that is nearly the missing one", map[string]string{"DATABASE_URI": "canary-password", "sqs_url": "x", "SLUICE_MASK": "sha256"}, []string{"(DATABASE_URI is set: did you mean DATABASE_URL?)", "(sqs_url is set: did you mean SQS_URL?)"}},
 		{"an unknown variable beside other problems", map[string]string{"SLUICE_MDOEL": "x", "LOG_LEVEL": "loud"}, []string{"DATABASE_URL is not set", "unknown variable SLUICE_MDOEL", "nothing says how to mask", "LOG_LEVEL", "SQS_URL is not set"}},
 		{"a key with a mark", with("SLUICE_MASK_KEYS", `k1:"`+key+`"`), []string{"SLUICE_MASK_KEYS: key k1 begins with a quote"}},
-		{"a URL with a line break", with("DATABASE_URL", databaseURL+"\n"), []string{"DATABASE_URL holds a control character, such as a second line break at its end: remove it"}},
-		{"a URL and its file", with("DATABASE_URL_FILE", "x"), []string{"DATABASE_URL and DATABASE_URL_FILE are set at once, and each says where the rows go"}},
-		{"PG_URL and a file", with("DATABASE_URL", "", "PG_URL", databaseURL, "DATABASE_URL_FILE", "x"), []string{"PG_URL and DATABASE_URL_FILE are set at once"}},
-		{"keys and their file", with("SLUICE_MASK_KEYS_FILE", "x"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_KEYS_FILE are set at once"}},
-		{"a file and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", "x", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS_FILE and SLUICE_MASK are set at once"}},
+		{"a URL with a line break", with("DATABASE_URL", databaseURL+"\n"), []string{"DATABASE_URL has a control character"}},
+		{"a URL and its file", with("DATABASE_URL_FILE", "x"), []string{"DATABASE_URL and DATABASE_URL_FILE are set together, and each says where the rows go"}},
+		{"PG_URL and a file", with("DATABASE_URL", "", "PG_URL", databaseURL, "DATABASE_URL_FILE", "x"), []string{"PG_URL and DATABASE_URL_FILE are set together"}},
+		{"keys and their file", with("SLUICE_MASK_KEYS_FILE", "x"), []string{"SLUICE_MASK_KEYS and SLUICE_MASK_KEYS_FILE are set together"}},
+		{"a file and the word", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_KEYS_FILE", "x", "SLUICE_MASK", "sha256"), []string{"SLUICE_MASK_KEYS_FILE and SLUICE_MASK are set together"}},
 		{"no queue's URL", with("SQS_URL", "logins"), []string{"SQS_URL is not a valid queue URL; expected https://sqs."}},
 		{"a queue's ARN", with("DEAD_LETTER_QUEUE_URL", "arn:aws:sqs:eu-central-1:123456789012:dead"), []string{"DEAD_LETTER_QUEUE_URL is not a valid queue URL; expected https://sqs."}},
-		{"neither true nor false", with("SLUICE_BACKOFF", "maybe", "DATABASE_IAM_AUTH", "maybe"), []string{`DATABASE_IAM_AUTH "maybe" is neither true nor false`, `SLUICE_BACKOFF "maybe" is neither true nor false`}},
-		{"no level", with("LOG_LEVEL", "loud"), []string{`LOG_LEVEL "loud" is no level; there are debug, info, warn and error`}},
-		{"no level of Lambda's", with("AWS_LAMBDA_LOG_LEVEL", "loud"), []string{`AWS_LAMBDA_LOG_LEVEL "loud" is no level`}},
+		{"neither true nor false", with("SLUICE_BACKOFF", "maybe", "DATABASE_IAM_AUTH", "maybe"), []string{`DATABASE_IAM_AUTH "maybe"`, `SLUICE_BACKOFF "maybe"`}},
+		{"no level", with("LOG_LEVEL", "loud"), []string{`LOG_LEVEL "loud" is not a log level`}},
+		{"no level of Lambda's", with("AWS_LAMBDA_LOG_LEVEL", "loud"), []string{`AWS_LAMBDA_LOG_LEVEL "loud" is not a log level`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -281,7 +281,7 @@ func TestAModelThatMasksNothing(t *testing.T) {
 	for want, environ := range map[string]map[string]string{
 		"key k1 has 5 bytes":       with("SLUICE_MASK_KEYS", "k1:short", "SLUICE_MODEL", coupons),
 		"SLUICE_MASK can only be":  with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "md5", "SLUICE_MODEL", coupons),
-		"are set at once":          with("SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
+		"are set together":          with("SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
 		"nothing says how to mask": with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", write("  mask_key: {type: varchar(32), meta: mask_key}\n")),
 	} {
 		if _, err := load(environ); err == nil || !strings.Contains(err.Error(), want) {

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// maxFile bounds a file of a setting.
+// maxFile is the size limit of a file that holds a setting.
 const maxFile = 64 << 10
 
 // readFile returns the text of the file that a variable names, without one
-// newline at its end, which editors and shells leave there. A problem names
-// the file and shows nothing of its text.
+// newline at its end, which editors and shells add. A problem names the file and
+// shows nothing of its text.
 func readFile(name, path string, problems *ConfigError) string {
 	text, err := readSecret(path)
 	switch {
@@ -35,10 +35,10 @@ func readSecret(path string) (string, error) {
 		return "", reason(err)
 	case info.IsDir():
 		return "", errors.New("is a directory")
-	case !info.Mode().IsRegular(): // the configuration is read more than once, and a pipe is empty then
+	case !info.Mode().IsRegular(): // the configuration may be read twice, and a pipe is empty then
 		return "", errors.New("is not a regular file")
 	}
-	f, err := os.Open(path) //nolint:gosec // the operator names it
+	f, err := os.Open(path) //nolint:gosec // the path is a setting
 	if err != nil {
 		return "", reason(err)
 	}
@@ -60,7 +60,7 @@ func readSecret(path string) (string, error) {
 	return text, nil
 }
 
-// reason is an error of a file without the path, which the problem has already.
+// reason returns an error of a file without the path, which the problem names.
 func reason(err error) error {
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
 		return failed.Err
@@ -68,9 +68,9 @@ func reason(err error) error {
 	return err
 }
 
-// shownPath reports whether a path can be shown. Somebody may have put the
-// secret itself where its path belongs: URLs and lists of keys have a colon, keys in base64 an equals sign.
+// shownPath reports whether a path can be shown. It may be the secret itself, set
+// by mistake: URLs and lists of keys have a colon, keys in base64 an equals sign.
 func shownPath(path string) bool {
-	const longest = 24 // without a folder; no key is so short
+	const longest = 24 // of a name without a folder; keys are longer
 	return !strings.ContainsAny(path, ":@+=") && (len(path) <= longest || strings.HasPrefix(path, "/") || strings.HasPrefix(path, "."))
 }

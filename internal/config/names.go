@@ -9,13 +9,13 @@ import (
 	"sync"
 )
 
-// prefix begins the names that are sluice's alone.
+// prefix begins the names that only sluice uses.
 const prefix = "SLUICE_"
 
-// Unknown lists problems with the names of variables, each with what to do:
-// those that begin with SLUICE_, in upper or lower case, and are not known,
-// and those that differ by a slip from one of these or of our longer names. To ignore one
-// would run sluice with another setting than was meant. No problem shows a value.
+// Unknown returns problems with the names of variables, each with what to do:
+// names that begin with SLUICE_ in any case and are not known, and names that
+// look like a misspelling of a known one. Ignored, they would run sluice with
+// another setting than was meant. No problem shows a value.
 func Unknown(environ map[string]string) (problems []string) {
 	known := Variables()
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
@@ -26,7 +26,7 @@ func Unknown(environ map[string]string) (problems []string) {
 		hint := ""
 		if strings.HasPrefix(upper, prefix) && !serviceLink().MatchString(name) {
 			hint = suggestion(upper, known)
-		} else if i := slices.IndexFunc(known, func(k string) bool { return slip(upper, k) }); i >= 0 {
+		} else if i := slices.IndexFunc(known, func(k string) bool { return misspelt(upper, k) }); i >= 0 {
 			hint = "did you mean " + known[i] + "?"
 		}
 		if hint != "" {
@@ -36,14 +36,14 @@ func Unknown(environ map[string]string) (problems []string) {
 	return problems
 }
 
-// serviceLink matches what Kubernetes sets in every container for a service
-// that is named sluice or sluice-…, which is nobody's setting:
+// serviceLink matches the variables that Kubernetes sets in every container for a
+// service named sluice or sluice-…:
 // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 var serviceLink = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^SLUICE_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$`)
 })
 
-// suggestion names the variable that was most likely meant.
+// suggestion returns the variable that was most likely meant.
 func suggestion(unknown string, known []string) string {
 	bare := func(name string) string { return strings.TrimPrefix(name, prefix) }
 	nearest := slices.MinFunc(known, func(a, b string) int { return distance(bare(unknown), bare(a)) - distance(bare(unknown), bare(b)) })
@@ -54,17 +54,17 @@ func suggestion(unknown string, known []string) string {
 	return "did you mean " + nearest + "?"
 }
 
-// slip reports whether a name is a known one with one edit, or with other
-// underscores. It asks only for names that no other software is likely to
-// have: DATABASE_URI and SNS_URL are somebody's, SLUCIE_MODEL is nobody's.
-func slip(name, known string) bool {
+// misspelt reports whether a name differs from a known one by one edit, or in
+// underscores. It compares only with names that no other software is likely to
+// use: DATABASE_URI and SNS_URL may be another program's, SLUCIE_MODEL is not.
+func misspelt(name, known string) bool {
 	const long = 15
 	bare := func(s string) string { return strings.ReplaceAll(s, "_", "") }
 	return (len(bare(known)) >= long || strings.HasPrefix(known, prefix)) && distance(bare(name), bare(known)) <= 1
 }
 
-// insteadOf asks, in a problem about a variable that is not set, for one whose
-// name is nearly the same.
+// insteadOf returns a question for the problem of a variable that is not set: a
+// variable of nearly the same name is set.
 func insteadOf(environ map[string]string, missing string) string {
 	for _, name := range slices.Sorted(maps.Keys(environ)) {
 		if environ[name] != "" && distance(strings.ToUpper(name), missing) <= 1 {
@@ -74,8 +74,8 @@ func insteadOf(environ map[string]string, missing string) string {
 	return ""
 }
 
-// distance counts the edits that turn a into b: a letter more, less or other,
-// or two that changed places (the optimal string alignment distance).
+// distance returns how many edits turn a into b: insert, delete or replace a
+// letter, or swap two neighbours (the optimal string alignment distance).
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {
