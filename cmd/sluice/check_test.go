@@ -57,8 +57,8 @@ const (
 // with is the good mapping with more to it.
 func with(more string) string { return strings.TrimSuffix(goodMapping, "}") + "," + more + "}" }
 
-// checkedSite is an installation in which nothing is wrong.
-type checkedSite struct {
+// account is an installation in which nothing is wrong.
+type account struct {
 	t            *testing.T
 	lambda       *fakeLambda
 	db           *pgtest.DB
@@ -66,9 +66,9 @@ type checkedSite struct {
 	environ      map[string]string
 }
 
-func newCheckedSite(t *testing.T) *checkedSite {
+func newAccount(t *testing.T) *account {
 	t.Helper()
-	s := &checkedSite{t: t, db: pgtest.New(t), lambda: &fakeLambda{sqs: sqstest.New(), mappings: goodMapping, timeout: 29}}
+	s := &account{t: t, db: pgtest.New(t), lambda: &fakeLambda{sqs: sqstest.New(), mappings: goodMapping, timeout: 29}}
 	t.Cleanup(s.lambda.sqs.Close)
 	front := httptest.NewServer(s.lambda)
 	t.Cleanup(front.Close)
@@ -90,7 +90,7 @@ func newCheckedSite(t *testing.T) *checkedSite {
 	return s
 }
 
-func (s *checkedSite) queue(change map[string]string) {
+func (s *account) queue(change map[string]string) {
 	attributes := map[string]string{"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":"50"}`}
 	maps.Copy(attributes, change)
 	s.source = s.lambda.sqs.Queue("logins", attributes)
@@ -102,7 +102,7 @@ type checked struct {
 	Skipped  int
 }
 
-func (s *checkedSite) check() (got checked, rules []string) {
+func (s *account) check() (got checked, rules []string) {
 	s.t.Helper()
 	code, stdout, stderr := run(s.t, s.environ, "", "check", "--json")
 	noCanary(s.t, stdout, stderr)
@@ -127,52 +127,52 @@ func (s *checkedSite) check() (got checked, rules []string) {
 func TestCheck(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(*checkedSite)
+		change func(*account)
 		want   []string
 	}{
-		{"nothing is wrong", func(*checkedSite) {}, nil},
-		{"no configuration", func(s *checkedSite) { s.environ = nil }, []string{"error configuration", "error configuration", "skipped connect", "skipped queue"}},
-		{"unknown model", func(s *checkedSite) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
-		{"unkeyed masks", func(s *checkedSite) {
+		{"nothing is wrong", func(*account) {}, nil},
+		{"no configuration", func(s *account) { s.environ = nil }, []string{"error configuration", "error configuration", "skipped connect", "skipped queue"}},
+		{"unknown model", func(s *account) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
+		{"unkeyed masks", func(s *account) {
 			delete(s.environ, "SLUICE_MASK_KEYS")
 			s.environ["SLUICE_MASK"] = "sha256"
 		}, []string{"warning unkeyed"}},
-		{"no table", func(s *checkedSite) { s.db.Exec(s.t, "DROP TABLE user_logins") }, []string{"error table_missing"}},
-		{"no database", func(s *checkedSite) { s.environ["DATABASE_URL"] = "postgres://me:canary@127.0.0.1:1/x" }, []string{"error connect"}},
-		{"a URL that is none", func(s *checkedSite) { s.environ["DATABASE_URL"] = "mysql://me:canary@db/x" }, []string{"error configuration"}},
-		{"SQLite", func(s *checkedSite) { s.environ["DATABASE_URL"] = "sqlite:canary.db" }, []string{"skipped connect"}},
-		{"no queue", func(s *checkedSite) { s.environ["SQS_URL"] += "x" }, []string{"error queue"}},
-		{"no dead-letter queue", func(s *checkedSite) { s.environ["DEAD_LETTER_QUEUE_URL"] += "x" }, []string{"error dead_letter_queue"}},
-		{"the policy's queue is gone", func(s *checkedSite) {
+		{"no table", func(s *account) { s.db.Exec(s.t, "DROP TABLE user_logins") }, []string{"error table_missing"}},
+		{"no database", func(s *account) { s.environ["DATABASE_URL"] = "postgres://me:canary@127.0.0.1:1/x" }, []string{"error connect"}},
+		{"a URL that is none", func(s *account) { s.environ["DATABASE_URL"] = "mysql://me:canary@db/x" }, []string{"error configuration"}},
+		{"SQLite", func(s *account) { s.environ["DATABASE_URL"] = "sqlite:canary.db" }, []string{"skipped connect"}},
+		{"no queue", func(s *account) { s.environ["SQS_URL"] += "x" }, []string{"error queue"}},
+		{"no dead-letter queue", func(s *account) { s.environ["DEAD_LETTER_QUEUE_URL"] += "x" }, []string{"error dead_letter_queue"}},
+		{"the policy's queue is gone", func(s *account) {
 			s.queue(map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `x","maxReceiveCount":50}`})
 		}, []string{"error dead_letter_queue"}},
-		{"three receives of half a minute", func(s *checkedSite) {
+		{"three receives of half a minute", func(s *account) {
 			s.queue(map[string]string{"VisibilityTimeout": "30", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":3}`})
 		}, []string{"error outage", "error visibility", "warning max_receive_count"}},
-		{"no back-off", func(s *checkedSite) { delete(s.environ, "SLUICE_BACKOFF") }, []string{"warning outage"}},
-		{"messages in the dead-letter queue", func(s *checkedSite) { s.dead.Put(sqstest.Message{Body: queueCanary}) }, []string{"warning messages"}},
-		{"the answer is ignored", func(s *checkedSite) {
+		{"no back-off", func(s *account) { delete(s.environ, "SLUICE_BACKOFF") }, []string{"warning outage"}},
+		{"messages in the dead-letter queue", func(s *account) { s.dead.Put(sqstest.Message{Body: queueCanary}) }, []string{"warning messages"}},
+		{"the answer is ignored", func(s *account) {
 			s.lambda.mappings = strings.Replace(goodMapping, `"ReportBatchItemFailures"`, "", 1)
 		}, []string{"error report_batch_item_failures"}},
-		{"a filter", func(s *checkedSite) { s.lambda.mappings = with(`"FilterCriteria":` + someFilter) }, []string{"error filter_criteria"}},
-		{"a filter that was removed", func(s *checkedSite) { s.lambda.mappings = with(`"FilterCriteria":{"Filters":[]}`) }, nil},
-		{"a filter that is encrypted", func(s *checkedSite) {
+		{"a filter", func(s *account) { s.lambda.mappings = with(`"FilterCriteria":` + someFilter) }, []string{"error filter_criteria"}},
+		{"a filter that was removed", func(s *account) { s.lambda.mappings = with(`"FilterCriteria":{"Filters":[]}`) }, nil},
+		{"a filter that is encrypted", func(s *account) {
 			s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey+`,"FilterCriteria":`+someFilter)
 		}, []string{"error filter_criteria"}},
-		{"a key, and no filter", func(s *checkedSite) { s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey) }, nil},
-		{"a key that may not be used", func(s *checkedSite) {
+		{"a key, and no filter", func(s *account) { s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey) }, nil},
+		{"a key that may not be used", func(s *account) {
 			s.lambda.mappings, s.lambda.one = with(ownKey), with(ownKey+`,"FilterCriteriaError":{"ErrorCode":"KMSAccessDenied","Message":"canary"}`)
 		}, []string{"skipped filter_criteria"}},
-		{"a mapping that may not be read", func(s *checkedSite) { s.lambda.mappings = with(ownKey) }, []string{"skipped filter_criteria"}},
-		{"a slow function", func(s *checkedSite) { s.lambda.timeout = 60 }, []string{"warning visibility"}},
-		{"a second function, disabled", func(s *checkedSite) {
+		{"a mapping that may not be read", func(s *account) { s.lambda.mappings = with(ownKey) }, []string{"skipped filter_criteria"}},
+		{"a slow function", func(s *account) { s.lambda.timeout = 60 }, []string{"warning visibility"}},
+		{"a second function, disabled", func(s *account) {
 			s.lambda.mappings += "," + strings.Replace(goodMapping, "Enabled", "Disabled", 1)
 		}, []string{"error disabled"}},
-		{"Lambda may not be asked", func(s *checkedSite) { s.lambda.status = 403 }, []string{"skipped mapping"}},
-		{"no Lambda", func(s *checkedSite) { s.lambda.status = 404 }, []string{"skipped mapping"}},
+		{"Lambda may not be asked", func(s *account) { s.lambda.status = 403 }, []string{"skipped mapping"}},
+		{"no Lambda", func(s *account) { s.lambda.status = 404 }, []string{"skipped mapping"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newCheckedSite(t)
+			s := newAccount(t)
 			tt.change(s)
 			if got, rules := s.check(); strings.Join(rules, ", ") != strings.Join(tt.want, ", ") {
 				t.Errorf("got  %s\nwant %s\n%+v", strings.Join(rules, ", "), strings.Join(tt.want, ", "), got)
@@ -185,7 +185,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckTable(t *testing.T) {
-	s := newCheckedSite(t)
+	s := newAccount(t)
 	code, stdout, stderr := run(t, s.environ, "", "check")
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "errors: 0, warnings: 0, skipped: 0") || !strings.Contains(stdout, "messages survive a database outage of ") {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
@@ -202,7 +202,7 @@ func TestCheckTable(t *testing.T) {
 
 // An endpoint of a company's own, whose certificate only AWS_CA_BUNDLE vouches for.
 func TestCheckByACompanysRoots(t *testing.T) {
-	s := newCheckedSite(t)
+	s := newAccount(t)
 	front := httptest.NewTLSServer(s.lambda)
 	t.Cleanup(front.Close)
 	bundle := filepath.Join(t.TempDir(), "roots.pem")

@@ -29,33 +29,33 @@ import (
 // consumeCanary is in every message, in a field that is masked.
 const consumeCanary = "canary-593-47-5928"
 
-// consumeSite is a queue and a database for the real command.
-type consumeSite struct {
+// installation is a queue and a database for the real command.
+type installation struct {
 	sqs         *sqstest.Server
 	queue, dead *sqstest.Queue
 	db          *pgtest.DB
 	environ     []string
 }
 
-func newConsumeSite(t *testing.T, attributes map[string]string) *consumeSite {
+func install(t *testing.T, attributes map[string]string) *installation {
 	t.Helper()
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &consumeSite{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
+	s := &installation{sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
 	t.Cleanup(s.sqs.Close)
 	s.queue, s.dead = s.sqs.Queue("logins", attributes), s.sqs.Queue("dead", nil)
 	// What those export who come from another consumer, and the one word that masks as theirs did.
-	s.environ = append(os.Environ(),
-		"SQS_URL="+s.queue.URL, "PG_URL="+s.db.URL, "AWS_ENDPOINT_URL="+s.sqs.URL, "AWS_DEFAULT_REGION="+sqstest.Region,
-		"AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_CONFIG_FILE="+os.DevNull, "AWS_SHARED_CREDENTIALS_FILE="+os.DevNull,
-		"SLUICE_MASK=sha256",
-	)
+	s.environ = append(os.Environ(), "SQS_URL="+s.queue.URL, "PG_URL="+s.db.URL, "SLUICE_MASK=sha256")
+	for name, value := range awsEnviron(s.sqs.URL) {
+		s.environ = append(s.environ, name+"="+value)
+	}
+	s.environ = append(s.environ, "AWS_REGION=", "AWS_DEFAULT_REGION="+sqstest.Region) // the SDK reads both
 	return s
 }
 
-func (s *consumeSite) put(n int) {
+func (s *installation) put(n int) {
 	messages := make([]sqstest.Message, n)
 	for i := range messages {
 		messages[i].Body = fmt.Sprintf(`{"user_id":"u-%d","app_version":"2.3.0","device_type":"android","ip":"203.0.113.7","locale":"en","device_id":%q}`, i, consumeCanary)
@@ -63,7 +63,7 @@ func (s *consumeSite) put(n int) {
 	s.queue.Put(messages...)
 }
 
-func (s *consumeSite) rows(t *testing.T) int {
+func (s *installation) rows(t *testing.T) int {
 	t.Helper()
 	row := s.db.Rows(t, "SELECT count(*), count(DISTINCT user_id) FROM user_logins")[0]
 	if row[0] != row[1] {
@@ -76,7 +76,7 @@ func (s *consumeSite) rows(t *testing.T) int {
 	return n
 }
 
-func (s *consumeSite) inFlight() (n int) {
+func (s *installation) inFlight() (n int) {
 	for _, m := range s.queue.Messages() {
 		if m.VisibleAt.After(time.Now()) {
 			n++
@@ -95,7 +95,7 @@ type consuming struct {
 }
 
 // consume starts the command as a process.
-func (s *consumeSite) consume(t *testing.T, args ...string) *consuming {
+func (s *installation) consume(t *testing.T, args ...string) *consuming {
 	t.Helper()
 	c := &consuming{t: t, done: make(chan struct{})}
 	c.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sluice", append([]string{"consume"}, args...)...)
@@ -153,7 +153,7 @@ func (c *consuming) until(what string, is func() bool) {
 
 func TestConsumeUntilEmpty(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, nil)
+	s := install(t, nil)
 	s.put(1200)
 	s.queue.Put(sqstest.Message{Body: `{"user_id":"` + consumeCanary}, sqstest.Message{Body: `{"ip":"203.0.113.7"}`})
 	s.environ = append(s.environ, "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
@@ -196,7 +196,7 @@ func TestConsumeUntilEmpty(t *testing.T) {
 
 func TestConsumeIntoSQLite(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, nil)
+	s := install(t, nil)
 	s.put(300)
 	s.environ = append(s.environ, "PG_URL=", "DATABASE_URL=sqlite:"+filepath.Join(t.TempDir(), "logins.db"))
 	migrate := exec.CommandContext(t.Context(), "sluice", "migrate")
@@ -214,7 +214,7 @@ func TestConsumeIntoSQLite(t *testing.T) {
 
 func TestConsumeFailsWithARemedy(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, nil)
+	s := install(t, nil)
 	s.put(50)
 	s.db.Exec(t, "DROP TABLE user_logins")
 	stdout, stderr := s.consume(t).exits(1)
@@ -235,7 +235,7 @@ func TestConsumeFailsWithARemedy(t *testing.T) {
 // The first SIGTERM finishes or gives back, and exits with 0.
 func TestConsumeStops(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, map[string]string{"VisibilityTimeout": "600"})
+	s := install(t, map[string]string{"VisibilityTimeout": "600"})
 	const n = 3000
 	s.put(n)
 	c := s.consume(t, "--forever", "--batch-size", "100")
@@ -256,7 +256,7 @@ func TestConsumeStops(t *testing.T) {
 // The second one ends the process at once.
 func TestConsumeStopsNow(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, nil)
+	s := install(t, nil)
 	s.put(10)
 	lock := s.db.Conn(t)
 	if _, err := lock.Exec(t.Context(), "BEGIN; LOCK TABLE user_logins"); err != nil {
@@ -293,7 +293,7 @@ func TestConsumeKilled(t *testing.T) {
 	if testing.Short() {
 		kills = 2
 	}
-	s := newConsumeSite(t, map[string]string{"VisibilityTimeout": "2"})
+	s := install(t, map[string]string{"VisibilityTimeout": "2"})
 	s.put(n)
 	rng := rand.New(rand.NewPCG(5, 6))
 	inFlight := 0
@@ -321,7 +321,7 @@ func TestConsumeKilled(t *testing.T) {
 
 func TestConsumeServesMetrics(t *testing.T) {
 	t.Parallel()
-	s := newConsumeSite(t, nil)
+	s := install(t, nil)
 	s.put(40)
 	s.queue.Put(sqstest.Message{Body: consumeCanary})
 	s.environ = append(s.environ, "DEAD_LETTER_QUEUE_URL="+s.dead.URL)

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -125,10 +124,9 @@ func queues(ts *testscript.TestScript, neg bool, args []string) {
 	source := fakeSQS.Queue("logins"+suffix, map[string]string{
 		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":200}`,
 	})
-	for name, value := range map[string]string{
-		"SQS_URL": source.URL, "DEAD_LETTER_QUEUE_URL": s.dead.URL, "AWS_ENDPOINT_URL": fakeSQS.URL, "AWS_REGION": sqstest.Region,
-		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "canary-secret-key", "AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
-	} {
+	ts.Setenv("SQS_URL", source.URL)
+	ts.Setenv("DEAD_LETTER_QUEUE_URL", s.dead.URL)
+	for name, value := range awsEnviron(fakeSQS.URL) {
 		ts.Setenv(name, value)
 	}
 }
@@ -210,12 +208,4 @@ func TestHelp(t *testing.T) {
 			}
 		}
 	}
-}
-
-// run runs a command in this process.
-func run(t *testing.T, environ map[string]string, stdin string, args ...string) (code int, stdout, stderr string) {
-	t.Helper()
-	var out, err bytes.Buffer
-	code = command.Run(context.WithoutCancel(t.Context()), args, environ, strings.NewReader(stdin), &out, &err)
-	return code, out.String(), err.String()
 }

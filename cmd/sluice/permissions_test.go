@@ -59,7 +59,7 @@ func used(calls []sqstest.Call, queue string) string {
 // TestPermissions runs each command so that it does all that it can, and holds
 // the table of docs/operate.md to what it has called.
 func TestPermissions(t *testing.T) {
-	s := newCheckedSite(t)
+	s := newAccount(t)
 	fakeSQS := s.lambda.sqs
 	got := map[string]permissions{}
 	does := func(stdin, command string, args ...string) {

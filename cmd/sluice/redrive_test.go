@@ -145,7 +145,7 @@ func TestPeekWithoutKeys(t *testing.T) {
 }
 
 func TestPeekFails(t *testing.T) {
-	fakeSQS, dead, source, environ := deadLetters(t)
+	fakeSQS, dead, _, environ := deadLetters(t)
 	counted := fakeSQS.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
 	counted.Put(sqstest.Message{Body: "{}"})
 	for _, tt := range []struct {
@@ -156,18 +156,12 @@ func TestPeekFails(t *testing.T) {
 	}{
 		{"a redrive policy", []string{"peek", counted.URL}, 1, "--force"},
 		{"forced", []string{"peek", counted.URL, "--force"}, 0, ""},
-		{"no such queue", []string{"peek", source.URL + "x"}, 1, "no such queue"},
 		{"below zero", []string{"peek", "--max", "-1"}, 2, "--max"},
-		{"no number", []string{"peek", "--max", "many"}, 2, "--max"},
 	} {
 		code, stdout, stderr := run(t, environ, "", tt.args...)
 		if code != tt.code || !strings.Contains(stderr, tt.says) {
 			t.Errorf("%s: got %d, %s%s", tt.name, code, stdout, stderr)
 		}
-	}
-	delete(environ, "DEAD_LETTER_QUEUE_URL")
-	if code, _, stderr := run(t, environ, "", "peek"); code != 1 || !strings.Contains(stderr, "DEAD_LETTER_QUEUE_URL is not set") {
-		t.Errorf("got %d, %s", code, stderr)
 	}
 	if counted.Messages()[0].Receives != 1 {
 		t.Errorf("it cost %d receives", counted.Messages()[0].Receives)

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -15,7 +14,6 @@ import (
 	"testing/iotest"
 	"time"
 
-	command "sluice/cmd/sluice"
 	"sluice/internal/testing/sqstest"
 )
 
@@ -28,38 +26,6 @@ func (e endless) Read(p []byte) (n int, err error) {
 		n += copy(p[n:], e)
 	}
 	return n, nil
-}
-
-// reading is a command that runs in this process, with an input of its own.
-type reading struct {
-	t              *testing.T
-	stdout, stderr bytes.Buffer
-	code           chan int
-	stop           context.CancelFunc
-}
-
-func start(t *testing.T, environ map[string]string, stdin io.Reader, args ...string) *reading {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	r := &reading{t: t, code: make(chan int, 1), stop: stop}
-	go func() { r.code <- command.Run(ctx, args, environ, stdin, &r.stdout, &r.stderr) }()
-	return r
-}
-
-// fails waits for the end, which must be near and say some texts.
-func (r *reading) fails(says ...string) {
-	r.t.Helper()
-	select {
-	case code := <-r.code:
-		text := r.stdout.String() + r.stderr.String()
-		for _, say := range says {
-			if code != 1 || !strings.Contains(text, say) {
-				r.t.Errorf("got %d, without %q: %s", code, say, text)
-			}
-		}
-	case <-time.After(20 * time.Second):
-		r.t.Fatal("it does not end")
-	}
 }
 
 // arrive waits until a queue has so many messages.

@@ -63,7 +63,7 @@ func TestProgressOnATerminal(t *testing.T) {
 	for _, kind := range []string{"xterm", "dumb"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := newConsumeSite(t, nil)
+			s := install(t, nil)
 			s.put(5)
 			tty, shown := terminal(t)
 			cmd := exec.CommandContext(t.Context(), "sluice", "consume")

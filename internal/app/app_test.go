@@ -22,9 +22,9 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 // canary is in every personal value of the test's messages.
 const canary = "canary-203.0.113.7"
 
-// site is the function as it is deployed, with an SQS in this process and a
+// deployment is the function as it is deployed, with an SQS in this process and a
 // real Postgres.
-type site struct {
+type deployment struct {
 	t       *testing.T
 	sqs     *sqstest.Server
 	source  *sqstest.Queue
@@ -34,13 +34,13 @@ type site struct {
 	output  strings.Builder // log and metrics
 }
 
-func newSite(t *testing.T) *site {
+func newDeployment(t *testing.T) *deployment {
 	t.Helper()
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &site{t: t, sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
+	s := &deployment{t: t, sqs: sqstest.New(), db: pgtest.New(t, m.DDL()...)}
 	t.Cleanup(s.sqs.Close)
 	s.source = s.sqs.Queue("logins", map[string]string{"VisibilityTimeout": "180"})
 	s.dead = s.sqs.Queue("logins-dead", nil)
@@ -55,14 +55,14 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-func (s *site) function() *handler.Handler {
+func (s *deployment) function() *handler.Handler {
 	h, stop := app.NewHandler(s.t.Context(), app.Options{Environ: s.environ, Log: slog.New(slog.NewJSONHandler(&s.output, &slog.HandlerOptions{Level: slog.LevelDebug}))}, &s.output)
 	s.t.Cleanup(stop)
 	return h
 }
 
 // receive takes the bodies through the queue, as the event source mapping does.
-func (s *site) receive(bodies ...string) []byte {
+func (s *deployment) receive(bodies ...string) []byte {
 	s.t.Helper()
 	for _, b := range bodies {
 		s.source.Put(sqstest.Message{Body: b})
@@ -71,7 +71,7 @@ func (s *site) receive(bodies ...string) []byte {
 }
 
 // take makes an event of the n messages that there are.
-func (s *site) take(n int) []byte {
+func (s *deployment) take(n int) []byte {
 	s.t.Helper()
 	queue, err := sqs.Open(s.t.Context(), s.sqs.Client(), s.source.URL, "SQS_URL")
 	if err != nil {
@@ -109,7 +109,7 @@ func bodies() []string {
 }
 
 // quiet holds that no output of any kind has a personal value.
-func (s *site) quiet(more ...string) {
+func (s *deployment) quiet(more ...string) {
 	s.t.Helper()
 	for _, text := range append(more, s.output.String()) {
 		if strings.Contains(text, canary) || strings.Contains(text, "203.0.113.7") {
@@ -119,7 +119,7 @@ func (s *site) quiet(more ...string) {
 }
 
 func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
 	if err != nil || string(answer) != `{"batchItemFailures":[]}` {
 		t.Fatalf("got %s, %v; want all done", answer, err)
@@ -153,7 +153,7 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 }
 
 func TestWhatTheDeadLetterQueueDoesNotTakeIsReturned(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
 		failed := map[int]sqstest.EntryFault{}
 		for i, body := range c.Entries {
@@ -177,7 +177,7 @@ func TestWhatTheDeadLetterQueueDoesNotTakeIsReturned(t *testing.T) {
 }
 
 func TestAnOutageBacksOff(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	proxy := pgtest.NewProxy(t, s.db.URL)
 	proxy.Refuse(true)
 	s.environ["DATABASE_URL"] = proxy.URL
@@ -196,7 +196,7 @@ func TestAnOutageBacksOff(t *testing.T) {
 // TestAnOutageBacksOffGroups: SQS holds a group back as long as one of its
 // messages is invisible, so they all come back together.
 func TestAnOutageBacksOffGroups(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	s.source = s.sqs.Queue("logins.fifo", map[string]string{"VisibilityTimeout": "180"})
 	proxy := pgtest.NewProxy(t, s.db.URL)
 	proxy.Refuse(true)
@@ -216,7 +216,7 @@ func TestAnOutageBacksOffGroups(t *testing.T) {
 }
 
 // backedOff lists by how many seconds messages are backed off, in one call.
-func (s *site) backedOff() []int {
+func (s *deployment) backedOff() []int {
 	s.t.Helper()
 	calls := s.sqs.Calls("ChangeMessageVisibilityBatch")
 	if len(calls) != 1 {
@@ -238,15 +238,15 @@ func (s *site) backedOff() []int {
 func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
 	for _, tt := range []struct {
 		name, want string
-		breakIt    func(*site)
+		breakIt    func(*deployment)
 	}{
-		{"table missing", "sluice migrate", func(s *site) { s.db.Exec(s.t, "DROP TABLE user_logins") }},
-		{"no mask keys", "SLUICE_MASK_KEYS", func(s *site) { delete(s.environ, "SLUICE_MASK_KEYS") }},
-		{"unknown model", "orders, user_logins", func(s *site) { s.environ["SLUICE_MODEL"] = "nosuch" }},
-		{"database URL", "DATABASE_URL", func(s *site) { s.environ["DATABASE_URL"] = "localhost:5432" }},
+		{"table missing", "sluice migrate", func(s *deployment) { s.db.Exec(s.t, "DROP TABLE user_logins") }},
+		{"no mask keys", "SLUICE_MASK_KEYS", func(s *deployment) { delete(s.environ, "SLUICE_MASK_KEYS") }},
+		{"unknown model", "orders, user_logins", func(s *deployment) { s.environ["SLUICE_MODEL"] = "nosuch" }},
+		{"database URL", "DATABASE_URL", func(s *deployment) { s.environ["DATABASE_URL"] = "localhost:5432" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSite(t)
+			s := newDeployment(t)
 			tt.breakIt(s)
 			answer, err := s.function().Invoke(t.Context(), s.receive(bodies()...))
 			if err == nil {
@@ -270,7 +270,7 @@ func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
 }
 
 func TestBackoffThatFailsIsHarmless(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	proxy := pgtest.NewProxy(t, s.db.URL)
 	proxy.Refuse(true)
 	s.environ["DATABASE_URL"] = proxy.URL
@@ -292,7 +292,7 @@ func TestBackoffThatFailsIsHarmless(t *testing.T) {
 // TestNoQueueNoClient: an installation without either setting asks nothing of
 // AWS, also where no region and no credentials are to be had.
 func TestNoQueueNoClient(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	delete(s.environ, "DEAD_LETTER_QUEUE_URL")
 	delete(s.environ, "SLUICE_BACKOFF")
 	event := s.receive(bodies()...)
@@ -308,7 +308,7 @@ func TestNoQueueNoClient(t *testing.T) {
 
 // TestEveryInvocationHasItsLineOfMetrics, also one that can do nothing.
 func TestEveryInvocationHasItsLineOfMetrics(t *testing.T) {
-	s := newSite(t)
+	s := newDeployment(t)
 	event := s.receive(bodies()...)
 	line := func(event []byte, want string) {
 		t.Helper()
