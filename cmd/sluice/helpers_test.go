@@ -89,7 +89,7 @@ func run(t *testing.T, environ map[string]string, stdin string, args ...string) 
 	return code, out.String(), err.String()
 }
 
-// reading is a command that runs in this process, with an input of its own.
+// reading is a command that runs in this process, with its own input.
 type reading struct {
 	t              *testing.T
 	stdout, stderr bytes.Buffer

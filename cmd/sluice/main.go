@@ -26,7 +26,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], config.Environ(), os.Stdin, os.Stdout, os.Stderr)) //nolint:gocritic // stop only undoes the signals
 }
 
-// cli has the commands; each is in a file of its own.
+// cli has the commands; each has its own file.
 type cli struct {
 	Consume consumeCmd `cmd:"" help:"Move messages from the queue into the database, until the queue is empty or for ever."`
 	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is healthy: the health check of the container image, which has no shell."`

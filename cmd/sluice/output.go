@@ -22,7 +22,7 @@ func (o *output) Write(text []byte) (int, error) {
 	}
 	n, err := o.w.Write(text)
 	if failed, ok := errors.AsType[*fs.PathError](err); ok {
-		err = failed.Err // "write /dev/stdout" says nothing
+		err = failed.Err // "write /dev/stdout" helps nobody
 	}
 	o.err = err
 	return n, err

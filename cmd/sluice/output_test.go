@@ -27,7 +27,7 @@ func (d *fullDisk) Write(text []byte) (int, error) {
 }
 
 // TestLostOutput: no command, however it prints, succeeds when its output
-// cannot be written, and each says so once.
+// cannot be written, and each reports it once.
 func TestLostOutput(t *testing.T) {
 	_, _, source, environ := deadLetters(t)
 	source.Put(sqstest.Message{Body: `{"user_id":"u-1"}`})

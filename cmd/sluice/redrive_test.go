@@ -228,7 +228,7 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 	}
 }
 
-// A model that cannot be read is said, and holds no repair up.
+// TestRedriveWithoutAModel: a model that cannot be read is reported, and blocks nothing.
 func TestRedriveWithoutAModel(t *testing.T) {
 	_, _, source, environ := deadLetters(t)
 	environ["SLUICE_MODEL"] = "/nosuch/file.yaml"
@@ -270,7 +270,8 @@ func TestRedriveFails(t *testing.T) {
 	}
 }
 
-// What may have been sent is not called unsent, and each line of an error is one of ours.
+// TestRedriveWithoutAnswers: what may have been sent is not called unsent, and every
+// line of an error begins with sluice.
 func TestRedriveWithoutAnswers(t *testing.T) {
 	fakeSQS, dead, source, environ := deadLetters(t)
 	for range 6 { // more than two batches

@@ -228,7 +228,7 @@ func (s *sender) deduplicationID(text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// textField returns the text of a body's field, "" when there is none.
+// textField returns the text of a body's field, or "".
 func textField(body []byte, field string) string {
 	var members map[string]any
 	if json.Unmarshal(body, &members) != nil { // its error quotes the body
@@ -346,7 +346,7 @@ func scan(in io.Reader, put func(text []byte) bool) error {
 	return readProblem(scanner.Err())
 }
 
-// readProblem says what is wrong with an input.
+// readProblem explains an error of reading an input.
 func readProblem(err error) error {
 	_, corrupt := errors.AsType[flate.CorruptInputError](err)
 	file, ofFile := errors.AsType[*fs.PathError](err)

@@ -148,7 +148,7 @@ func TestSendEndlessLine(t *testing.T) {
 	}
 }
 
-// TestSendBrokenInput: what was read is sent, and what is wrong with the rest is said.
+// TestSendBrokenInput: what was read is sent, and an error explains the rest.
 func TestSendBrokenInput(t *testing.T) {
 	fakeSQS := useSQS(t)
 	whole := zipped(t, bodyLines(5000))

@@ -108,7 +108,7 @@ func bodies() []string {
 	}
 }
 
-// quiet holds that no output of any kind has a personal value.
+// quiet checks that no output has a personal value.
 func (s *deployment) quiet(more ...string) {
 	s.t.Helper()
 	for _, text := range append(more, s.output.String()) {
@@ -186,7 +186,7 @@ func TestAnOutageBacksOff(t *testing.T) {
 	if err != nil || strings.Count(string(answer), "itemIdentifier") != 3 {
 		t.Errorf("got %s, %v; want the 3 messages that need the database", answer, err)
 	}
-	// By seconds, whatever the queue's visibility is.
+	// By seconds, whatever the queue's visibility timeout is.
 	if got := s.backedOff(); len(got) != 3 || slices.Min(got) < 7 || slices.Max(got) > 15 {
 		t.Errorf("messages are backed off by %v seconds, want 3 by 7 to 15", got)
 	}
@@ -235,7 +235,7 @@ func (s *deployment) backedOff() []int {
 	return all
 }
 
-func TestAnOperatorsFaultBacksOffAndIsLoud(t *testing.T) {
+func TestAConfigurationErrorBacksOffAndFailsTheInvocation(t *testing.T) {
 	for _, tt := range []struct {
 		name, want string
 		breakIt    func(*deployment)

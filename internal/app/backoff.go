@@ -9,11 +9,11 @@ import (
 	"sluice/internal/sqs"
 )
 
-// backoff keeps what the handler returns away for a while.
+// backoff delays the messages that the handler returns.
 type backoff struct{ client *sqs.Client }
 
-// Return implements ingest.Backoff. An event of an event source mapping is
-// of one queue; one that holds several is dealt with as well.
+// Return implements ingest.Backoff. An event source mapping sends events of one
+// queue; several queues in one event work as well.
 func (b backoff) Return(ctx context.Context, messages []*message.Message) error {
 	// Of several deliveries of one message, only the last handle is sure to count.
 	last := map[string]*message.Message{}

@@ -31,7 +31,7 @@ import (
 	"sluice/models"
 )
 
-// rig is a function whose database cannot be reached, and nothing else.
+// rig is a function whose database cannot be reached; all else is right.
 type rig struct {
 	t       *testing.T
 	environ map[string]string
@@ -45,8 +45,8 @@ type obstacle struct {
 	name  string
 	build func(*rig)
 	says  []string // in the error
-	// fails: somebody has to fix it, so the invocation fails. Else it passes by
-	// itself, and the message is returned.
+	// fails is for configuration errors: the invocation fails. After a transient
+	// fault the message is returned.
 	fails bool
 }
 
@@ -175,8 +175,8 @@ func obstacles() []obstacle {
 	}
 }
 
-// TestFaultsWhileConnecting: the error says whose fault it is and what to do,
-// and no password. A fault that does not pass fails the invocation.
+// TestFaultsWhileConnecting: the error names the cause and the remedy, and no
+// password. A configuration error fails the invocation.
 func TestFaultsWhileConnecting(t *testing.T) {
 	t.Parallel()
 	m, err := model.Load("user_logins", models.FS)
@@ -320,7 +320,7 @@ func (r *rig) wrongPassword() {
 	r.change(func(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "canary-password") })
 }
 
-// own connects to a database of its own, as a role without rights.
+// own connects to a new database, as a role without rights.
 func (r *rig) own() (owner *pgtest.DB, role string) {
 	owner = pgtest.NewDatabase(r.t, "")
 	user := owner.Role(r.t, func(name string) []string { role = name; return nil })
@@ -354,8 +354,7 @@ func databaseOf(t *testing.T, databaseURL string) string {
 	return strings.TrimPrefix(u.Path, "/")
 }
 
-// secret has the login in a secret, of which Secrets Manager says something: a
-// text, or an error.
+// secret has the login in a secret. Secrets Manager answers with a text or an error.
 func secret(status int, says string) func(*rig) {
 	return func(r *rig) {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -386,7 +385,7 @@ func (r *rig) iam(databaseURL string) {
 	r.environ["DATABASE_URL"], r.environ["DATABASE_IAM_AUTH"] = databaseURL, "true"
 }
 
-// certified is a server with a certificate of its own, which refuses logins. It
+// certified is a server with a self-signed certificate, which refuses logins. It
 // returns a file with the certificate.
 func (r *rig) certified(name string, until time.Time, config *tls.Config) (file string) {
 	r.t.Helper()

@@ -128,7 +128,7 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 		case need == Database && v.DatabaseURL+v.PGURL+v.DatabaseURLFile+v.DatabaseSecret == "":
 			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); set it to the database of the rows, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
 		case need == Masks && c.Keys == nil && v.MaskKeys+v.MaskKeysFile+v.Mask+v.MaskSecret == "":
-			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can reverse)")
+			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can brute-force)")
 		case need == Queue && v.Queue == "":
 			problems.add("SQS_URL is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
 		}

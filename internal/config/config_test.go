@@ -281,7 +281,7 @@ func TestAModelThatMasksNothing(t *testing.T) {
 	for want, environ := range map[string]map[string]string{
 		"key k1 has 5 bytes":       with("SLUICE_MASK_KEYS", "k1:short", "SLUICE_MODEL", coupons),
 		"SLUICE_MASK can only be":  with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "md5", "SLUICE_MODEL", coupons),
-		"are set together":          with("SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
+		"are set together":         with("SLUICE_MASK", "sha256", "SLUICE_MODEL", coupons),
 		"nothing says how to mask": with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", write("  mask_key: {type: varchar(32), meta: mask_key}\n")),
 	} {
 		if _, err := load(environ); err == nil || !strings.Contains(err.Error(), want) {
@@ -312,7 +312,7 @@ func TestNeeds(t *testing.T) {
 }
 
 // TestEachProblemOfAModelFileHasItsLine with the variable's name, so that a
-// log of one line for each still says where.
+// log of one line for each still shows where.
 func TestEachProblemOfAModelFileHasItsLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "bad.yaml")

@@ -1,5 +1,5 @@
 // Package lambdalog is the log of the Lambda functions: Lambda's own handler,
-// which adds the request's id, at the level that LOG_LEVEL says.
+// which adds the request's id, at the level of LOG_LEVEL.
 package lambdalog
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
 
-// New logs what has at least the level. Lambda's handler knows
-// AWS_LAMBDA_LOG_LEVEL only, which can quiet it further.
+// New returns a logger for lines of at least the level. Lambda's handler knows only
+// AWS_LAMBDA_LOG_LEVEL, which can raise the level further.
 func New(level slog.Level) *slog.Logger {
 	return slog.New(atLeast{lambdacontext.NewLogHandler(), level})
 }

@@ -68,9 +68,8 @@ func unusableSecret(value string) string {
 	return "not an ARN but a name in the template"
 }
 
-// onHost returns the database's URL with Host instead of loopback hosts. TLS
-// is then as it would be for loopback, unless the URL says how it is, or names
-// other hosts too.
+// onHost returns the database's URL with Host instead of loopback hosts. TLS is
+// then as for loopback, unless the URL has sslmode or names other hosts too.
 func onHost(databaseURL string) string {
 	scheme, rest, _ := strings.Cut(databaseURL, "://")
 	rest, query, _ := strings.Cut(rest, "?")
@@ -96,7 +95,7 @@ func onHost(databaseURL string) string {
 	if hasPath {
 		there += "/" + path
 	}
-	saysTLS, separator := false, "?"
+	setsTLS, separator := false, "?"
 	add := func(pair string) {
 		there += separator + pair
 		separator = "&"
@@ -107,9 +106,9 @@ func onHost(databaseURL string) string {
 		case "":
 			continue
 		case "sslmode", "ssl":
-			saysTLS = saysTLS || value != ""
+			setsTLS = setsTLS || value != ""
 		case "host":
-			if hosts, err := url.PathUnescape(value); err == nil { // to libpq a plus is no space
+			if hosts, err := url.PathUnescape(value); err == nil { // libpq does not read a plus as a space
 				pair = "host=" + url.PathEscape(move(hosts, func(host string) (string, string) { return host, "" }))
 			}
 		}
@@ -118,13 +117,13 @@ func onHost(databaseURL string) string {
 	if moved == 0 {
 		return databaseURL
 	}
-	if moved == all && !saysTLS {
+	if moved == all && !setsTLS {
 		add("sslmode=prefer")
 	}
 	return there
 }
 
-// hostPort splits what a URL says of one host: localhost:5432, [::1]:5432.
+// hostPort splits one host of a URL, as localhost:5432 or [::1]:5432.
 func hostPort(part string) (host, port string) {
 	if inside, after, ok := strings.Cut(strings.TrimPrefix(part, "["), "]"); ok {
 		return inside, after
