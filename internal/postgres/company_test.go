@@ -13,7 +13,7 @@ import (
 func TestWhatARowMeetsInCompany(t *testing.T) {
 	t.Parallel()
 	text := func(word string) string { return canary + word }
-	// The trigger sorts behind those of foreign keys, whose names begin with RI.
+	// The trigger sorts after those of foreign keys, whose names begin with RI.
 	const makesParent = `CREATE TABLE parents (n integer PRIMARY KEY);
 		ALTER TABLE events ADD CONSTRAINT parent FOREIGN KEY (n) REFERENCES parents DEFERRABLE INITIALLY DEFERRED;
 		CREATE FUNCTION makes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO parents VALUES (NEW.n) ON CONFLICT DO NOTHING; RETURN NULL; END $$;

@@ -102,7 +102,7 @@ type setup struct {
 }
 
 // modes are the values of default_query_exec_mode that sluice is for: the default, and what people
-// set behind a pooler.
+// set for a pooler.
 var modes = []string{"", "exec"}
 
 // inModes runs a test in each of the modes.

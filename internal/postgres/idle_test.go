@@ -9,7 +9,7 @@ func TestASessionThatIdles(t *testing.T) {
 	s := newSite(t, setup{})
 	s.insert(good(1)).must()
 	if n := s.sessions("true"); n != 1 {
-		t.Errorf("%d sessions are open behind a batch, want 1", n)
+		t.Errorf("%d sessions are open after a batch, want 1", n)
 	}
 	s.store.Close()
 	s.store = openStore(t, withOption(t, s.proxy.URL, "-c idle_session_timeout=100ms"), events)

@@ -19,7 +19,7 @@ const (
 	// blameMessage: what the message carries can never be stored.
 	blameMessage
 	// blameOpen: the message's if another row passes in the same isolation, and else what
-	// judgement.alone says.
+	// judgement.alone holds.
 	blameOpen
 )
 

@@ -342,7 +342,7 @@ func TestADoubtfulIsolationStops(t *testing.T) {
 	})
 	rows := goods(5, 60)
 	badWord(&rows[0]) // refused before any row waits
-	// Had it gone on, the row whose wait was cancelled were returned.
+	// If it went on, the row whose wait was cancelled would be returned.
 	s.insert(rows...).want(verdicts{rejected(byNoBadWord): "5", stored: "6-64"})
 }
 

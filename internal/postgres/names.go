@@ -21,7 +21,7 @@ type names struct {
 // model has the tables and the columns.
 func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	switch {
-	case raised(err): // all of them are what the code says
+	case raised(err): // the function sets all of them
 		return own
 	case err.TableName == "":
 	case c != nil && !c.covers(err), c == nil && !s.namesTable(err):

@@ -40,7 +40,7 @@ func TestOrdersKeepTheirValues(t *testing.T) {
 		{name: "more digits than a float", body: `"total": 12345678901234.5678`, want: map[string]string{"total": "12345678901234.5678"}},
 		{name: "an exponent", body: `"total": 1.5e3`, want: map[string]string{"total": "1500.0000"}},
 		{name: "a negative exponent", body: `"total": 25E-4`, want: map[string]string{"total": "0.0025"}},
-		{name: "zeros behind the digits that count", body: `"total": 1.230000000000000000000`, want: map[string]string{"total": "1.2300"}},
+		{name: "zeros after the digits that count", body: `"total": 1.230000000000000000000`, want: map[string]string{"total": "1.2300"}},
 		{name: "zero", body: `"total": -0.0`, want: map[string]string{"total": "0.0000"}},
 
 		{name: "the largest integers", body: fmt.Sprintf(`"item_count": %d, "loyalty_points": %d`, math.MaxInt32, int64(math.MaxInt64)), want: map[string]string{"item_count": "2147483647", "loyalty_points": "9223372036854775807"}},
