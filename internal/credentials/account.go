@@ -98,7 +98,7 @@ var idForm = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^(?:arn:[a-z-]+:secretsmanager:([^:]*):[0-9]+:secret:)?[A-Za-z0-9/_+=.@!-]+$`)
 })
 
-// read returns the text of the secret's current version.
+// read fetches the text of the secret's current version.
 func (s *secret) read(ctx context.Context) ([]byte, error) {
 	form := idForm().FindStringSubmatch(s.id)
 	if len(s.id) > 640 || form == nil || strings.HasPrefix(s.id, "arn:") && !ValidRegion(form[1]) {

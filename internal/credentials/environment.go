@@ -17,29 +17,29 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// Loader says how this process may use AWS. It reaches for no network.
+// Loader returns how this process uses AWS. It makes no call.
 type Loader func(context.Context) (aws.Config, error)
 
-// Environment loads what Lambda sets in the environment, and no more:
+// Environment loads what Lambda sets in the environment, and nothing else:
 //
 //	AWS_REGION, AWS_DEFAULT_REGION
 //	AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
 //	AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS
 //	AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, AWS_CA_BUNDLE
 //
-// The SDK's own loader (aws-sdk-go-v2/config) knows profiles, SSO, roles to
-// assume and the metadata of machines as well. No function has them, and each
-// cold start would pay for them: docs/adr/0005. The command line uses it.
+// The SDK's own loader (aws-sdk-go-v2/config) also knows profiles, SSO, roles to assume and the metadata
+// of machines. No function has them, and each cold start would pay for them: docs/adr/0005. The command
+// line uses it.
 func Environment(environ map[string]string) Loader {
 	return func(context.Context) (aws.Config, error) { return environment(environ).load() }
 }
 
-// environment is also what a client of the SDK asks, by the methods Get….
+// environment also answers the SDK's clients, by the methods Get….
 type environment map[string]string
 
 func (e environment) load() (aws.Config, error) {
 	if e["AWS_PROFILE"] != "" {
-		return aws.Config{}, errors.New("AWS_PROFILE is set, and a function has no profiles, only the role that Lambda gives it; unset it")
+		return aws.Config{}, errors.New("AWS_PROFILE is set, and a function has no profiles, only its role; unset it")
 	}
 	for _, name := range []string{"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"} {
 		if value := e[name]; value != "" && !e.yes(name) && !strings.EqualFold(value, "false") {
@@ -58,7 +58,7 @@ func (e environment) load() (aws.Config, error) {
 		Credentials: credentials.StaticCredentialsProvider{Value: aws.Credentials{
 			AccessKeyID: e["AWS_ACCESS_KEY_ID"], SecretAccessKey: e["AWS_SECRET_ACCESS_KEY"], SessionToken: e["AWS_SESSION_TOKEN"],
 		}},
-		Logger: logging.Nop{}, // the SDK's own writes to stderr in a form of its own, past our logger
+		Logger: logging.Nop{}, // the SDK's own writes to stderr in another form, past sluice's logger
 	}
 	if cfg.Region == "" {
 		cfg.Region = e["AWS_DEFAULT_REGION"]
@@ -69,8 +69,8 @@ func (e environment) load() (aws.Config, error) {
 	return cfg, nil
 }
 
-// CheckEndpoints finds an endpoint that is none, of AWS or of a service that
-// is used here. The SDK takes any text, and then tries and tries to connect.
+// CheckEndpoints finds an invalid endpoint of AWS or of a service that sluice uses. The SDK accepts any
+// text, and then keeps trying to connect.
 func CheckEndpoints(environ map[string]string) error {
 	if environment(environ).yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
 		return nil
@@ -86,7 +86,7 @@ func CheckEndpoints(environ map[string]string) error {
 	return nil
 }
 
-// CheckEndpoint checks one endpoint, of a setting.
+// CheckEndpoint checks the endpoint in one setting.
 func CheckEndpoint(setting, value string) error {
 	if u, err := url.Parse(value); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("%s %q is not a valid URL; expected http://host:port, as in http://localhost:4566", setting, value)
@@ -94,7 +94,8 @@ func CheckEndpoint(setting, value string) error {
 	return nil
 }
 
-// client trusts the roots of AWS_CA_BUNDLE, where it is set, in place of the system's.
+// client returns an HTTP client that trusts the roots of AWS_CA_BUNDLE, if it is set, instead of the
+// system's.
 func (e environment) client() (*awshttp.BuildableClient, error) {
 	client := awshttp.NewBuildableClient()
 	path := e["AWS_CA_BUNDLE"]
@@ -107,7 +108,7 @@ func (e environment) client() (*awshttp.BuildableClient, error) {
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("AWS_CA_BUNDLE: no certificate is in %s", path)
+		return nil, fmt.Errorf("AWS_CA_BUNDLE: there is no certificate in %s", path)
 	}
 	return client.WithTransportOptions(func(t *http.Transport) {
 		t.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}

@@ -198,7 +198,7 @@ func TestBadEnvironment(t *testing.T) {
 		{"AWS_USE_FIPS_ENDPOINT", "on", `AWS_USE_FIPS_ENDPOINT "on" is neither true nor false`},
 		{"AWS_USE_DUALSTACK_ENDPOINT", "1", `AWS_USE_DUALSTACK_ENDPOINT "1" is neither true nor false`},
 		{"AWS_CA_BUNDLE", "/none/bundle.pem", "/none/bundle.pem"},
-		{"AWS_CA_BUNDLE", empty, "no certificate is in " + empty},
+		{"AWS_CA_BUNDLE", empty, "no certificate in " + empty},
 		{"AWS_REGION", region, "no AWS credentials"},
 		{"AWS_ACCESS_KEY_ID", "half", "no AWS credentials"},
 	} {

@@ -19,7 +19,7 @@ import (
 	"sluice/internal/credentials/login"
 )
 
-// secretLogin is the login in a secret of the form that RDS gives them.
+// secretLogin is the login in a secret of the form that RDS uses.
 type secretLogin struct {
 	secret *secret
 	cache  *cache[login.Login] // only what the secret says; it knows nothing of TLS
@@ -82,9 +82,8 @@ func merge(url, said login.Login) login.Login {
 	return url
 }
 
-// parseLogin reads {"username":…,"password":…,"host":…,"port":…,"dbname":…,
-// "engine":…}. The first two must be there; a port may be a number or a
-// string; other names are skipped. Errors hold nothing of the text.
+// parseLogin reads {"username":…,"password":…,"host":…,"port":…,"dbname":…,"engine":…}. The first two are
+// required; a port may be a number or a string; other names are ignored. Errors hold nothing of the text.
 func parseLogin(text []byte) (said login.Login, err error) {
 	invalid := func(what string) error {
 		return misconfigured(what, `it must look like {"username":"…","password":"…","host":"…","port":5432,"dbname":"…"}`)
@@ -155,7 +154,7 @@ func checkHost(host string) error {
 	return nil
 }
 
-// readText reads a string; null is an empty one.
+// readText reads a string, or null as an empty one.
 func readText(dec *jsontext.Decoder, field *string, name string) error {
 	if kind := dec.PeekKind(); kind != '"' && kind != 'n' || json.UnmarshalDecode(dec, field) != nil {
 		return errors.New("its " + strconv.Quote(name) + " is not a string")
@@ -163,7 +162,7 @@ func readText(dec *jsontext.Decoder, field *string, name string) error {
 	return nil
 }
 
-// readPort reads a number or a string; null and "" are no port.
+// readPort reads a number or a string; null and "" mean no port.
 func readPort(dec *jsontext.Decoder) (uint16, error) {
 	bad := errors.New(`its "port" is not a number from 1 to 65535`)
 	t, err := dec.ReadToken()
