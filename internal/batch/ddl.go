@@ -24,9 +24,9 @@ func (t *Table) KeyNames() []string {
 	return names
 }
 
-// DDL returns the SQL that creates the table and its ledger if they are missing, and alters nothing:
-// one statement per table. The caller knows the dialect: how to name a table, the type and the
-// constraint of a column, and what follows the columns.
+// DDL returns the SQL that creates the table and its ledger if they are missing, and alters
+// nothing: one statement per table. The caller knows the dialect: how to name a table, the type and
+// the constraint of a column, and what follows the columns.
 func (t *Table) DDL(table func(name string) string, column func(Column) (sqlType, constraint string), options string) []string {
 	create := func(name string, ledger, key bool) string {
 		width := 0

@@ -15,10 +15,10 @@
 //	Queues     queues.go       judges settings that the caller has read
 //	Functions  queues.go       judges event source mappings that the caller has read
 //
-// Each Finding says what is the case and what to do about it. A rule that finds nothing wrong adds a
-// finding too, so that a report shows what was checked; so does a check that had to be skipped. The
-// package stores nothing, and no finding holds a secret or a row. If a trigger runs before a row is
-// inserted, it inserts trial rows and rolls them back: sequences may advance.
+// Each Finding says what is the case and what to do about it. A rule that finds nothing wrong adds
+// a finding too, so that a report shows what was checked; so does a check that had to be skipped.
+// The package stores nothing, and no finding holds a secret or a row. If a trigger runs before a
+// row is inserted, it inserts trial rows and rolls them back: sequences may advance.
 //
 // The command line imports it.
 package check

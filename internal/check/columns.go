@@ -31,8 +31,8 @@ var integers = map[string]int{"int2": 2, "int4": 4, "int8": 8, "smallint": 2, "i
 // sameName are the names in pg_type of the types with a single match.
 var sameName = map[string]string{"boolean": "bool", "timestamptz": "timestamptz", "date": "date", "uuid": "uuid"}
 
-// The rules of a misfit: a narrower column keeps less of a value or refuses it; another type refuses
-// all values, or stores others.
+// The rules of a misfit: a narrower column keeps less of a value or refuses it; another type
+// refuses all values, or stores others.
 const (
 	ruleNarrower = "column_narrower"
 	ruleType     = "column_type"
@@ -41,8 +41,8 @@ const (
 // pads is the only misfit that neither refuses nor loses a row.
 const pads = "pads values with blanks, and ignores blanks at a value's end"
 
-// misfit returns why values of a model's column do not fit a live one, and the rule; "" if they fit.
-// A wider live column is no misfit.
+// misfit returns why values of a model's column do not fit a live one, and the rule; "" if they
+// fit. A wider live column is no misfit.
 func misfit(c model.Column, have live) (rule, why string) {
 	switch want := c.Type; want.Base {
 	case "varchar", "text":

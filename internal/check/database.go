@@ -226,8 +226,8 @@ const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role
 	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
-// A domain can be based on another one: its type and length are those of the innermost, and each that
-// is NOT NULL refuses a NULL. The default is its own.
+// A domain can be based on another one: its type and length are those of the innermost, and each
+// that is NOT NULL refuses a NULL. The default is its own.
 const columnsSQL = `WITH RECURSIVE made AS (
 	SELECT attnum, atttypid AS type, atttypmod AS typmod, false AS refuses, 0 AS depth FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
 	UNION ALL
@@ -323,7 +323,8 @@ const keysSQL = `SELECT i.indimmediate, i.indisvalid, i.indpred IS NULL AND i.in
 	(SELECT string_agg(a.attname, ' ' ORDER BY a.attname) FROM pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
 	FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique`
 
-// key looks for the unique index that ON CONFLICT needs: on exactly the key's columns, in any order.
+// key looks for the unique index that ON CONFLICT needs: on exactly the key's columns, in any
+// order.
 func (d *database) key(ctx context.Context, r *relation) error {
 	if r.key == nil {
 		return nil

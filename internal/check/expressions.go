@@ -11,14 +11,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// What the server evaluates while it inserts a row, with the rights of the role that inserts: defaults
-// and generated values of columns that the model does not fill ($2), CHECK constraints, also those of
-// domains, expressions of indexes and partition keys, conditions of triggers, and policies. An
-// identity column uses its sequence, and a trigger its function, without any right.
+// What the server evaluates while it inserts a row, with the rights of the role that inserts:
+// defaults and generated values of columns that the model does not fill ($2), CHECK constraints,
+// also those of domains, expressions of indexes and partition keys, conditions of triggers, and
+// policies. An identity column uses its sequence, and a trigger its function, without any right.
 //
 // pg_depend has what an expression calls, except what is built in. PUBLIC has the rights on that
-// unless they were revoked. The query also follows bodies of SQL that were parsed at creation (BEGIN
-// ATOMIC, RETURN); other bodies are text.
+// unless they were revoked. The query also follows bodies of SQL that were parsed at creation
+// (BEGIN ATOMIC, RETURN); other bodies are text.
 const expressionsSQL = `WITH RECURSIVE here AS (
 	SELECT $1::oid AS oid UNION SELECT relid FROM pg_partition_tree($1::oid)
 ), attributes AS (
@@ -69,8 +69,8 @@ SELECT kind, privilege, name, string_agg(DISTINCT what, ', '), '' FROM missing G
 UNION ALL
 SELECT 'late', '', what, '', text FROM parts WHERE text ~* 'nextval\(' ORDER BY 1, 3`
 
-// lateSequence finds the name of a sequence that is looked up for each row: nextval('ids'::text). One
-// that is looked up when the default is created, nextval('ids'::regclass), is in pg_depend.
+// lateSequence finds the name of a sequence that is looked up for each row: nextval('ids'::text).
+// One that is looked up when the default is created, nextval('ids'::regclass), is in pg_depend.
 var lateSequence = regexp.MustCompile(`(?i)\bnextval\(\(*'((?:[^']|'')+)'::(?:text|character varying)`)
 
 // expressions looks for missing rights on what the server calls for each row.

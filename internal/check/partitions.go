@@ -41,8 +41,8 @@ type tree struct {
 	unsure bool
 }
 
-// partitions looks whether rows that are sent now and soon have a partition. It does not read bounds:
-// the server evaluates each partition's constraint on a row.
+// partitions looks whether rows that are sent now and soon have a partition. It does not read
+// bounds: the server evaluates each partition's constraint on a row.
 func (d *database) partitions(ctx context.Context, r *relation) error {
 	name, oid := r.name, r.oid
 	rows, err := d.query(ctx, partitionsSQL, oid)

@@ -25,7 +25,8 @@ type policy struct {
 	calls bool
 }
 
-// condition returns a policy's condition on a row for a command, "" if it does not apply to the command.
+// condition returns a policy's condition on a row for a command, "" if it does not apply to the
+// command.
 func (p policy) condition(command string) string {
 	switch {
 	case p.command != command && p.command != "*":
@@ -37,8 +38,8 @@ func (p policy) condition(command string) string {
 	}
 }
 
-// policies judges the row-level security of a table, which applies to the role. ON CONFLICT reads the
-// key, so Postgres applies the policies of SELECT too to each row that it inserts.
+// policies judges the row-level security of a table, which applies to the role. ON CONFLICT reads
+// the key, so Postgres applies the policies of SELECT too to each row that it inserts.
 func (d *database) policies(ctx context.Context, r *relation) error {
 	rows, err := d.query(ctx, policiesSQL, r.oid)
 	if err != nil {
@@ -89,7 +90,8 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 }
 
 // permits reports whether policies permit a command any rows, and whether they permit all rows. One
-// permissive policy is enough, and a missing condition permits nothing; all restrictive ones must hold.
+// permissive policy is enough, and a missing condition permits nothing; all restrictive ones must
+// hold.
 func permits(all []policy, command string) (permitted, always bool) {
 	restricted := false
 	for _, p := range all {

@@ -11,15 +11,15 @@ const (
 	// minReceives is what AWS recommends for queues that Lambda reads: Lambda throttles, and that
 	// costs a message a receive.
 	minReceives = 5
-	// minReceivesFIFO leaves receives for outages, beside the ten that invalid messages of its group
-	// can cost a good one.
+	// minReceivesFIFO leaves receives for outages, beside the ten that invalid messages of its
+	// group can cost a good one.
 	minReceivesFIFO = 20
 	// The outages of the database that messages must survive, and should: a failover, and a night.
 	mustSurvive, shouldSurvive = time.Hour, 6 * time.Hour
 	// visibilityFactor is AWS's rule for a queue that Lambda reads.
 	visibilityFactor = 6
-	// minVisibility is what a batch may take when the database is slow. `sluice consume` extends the
-	// visibility timeout, and needs time for that too.
+	// minVisibility is what a batch may take when the database is slow. `sluice consume` extends
+	// the visibility timeout, and needs time for that too.
 	minVisibility = 5 * time.Second
 )
 
@@ -97,8 +97,8 @@ func retention(s *sqs.Settings) string {
 }
 
 // Outage returns how long the database may be down before the queue gives up a message that was
-// received as the outage began: until its expected last receive, or until its retention ends. limited
-// is false if receives are not limited.
+// received as the outage began: until its expected last receive, or until its retention ends.
+// limited is false if receives are not limited.
 func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	s := &q.Source.Settings
 	longest := s.Retention
@@ -199,8 +199,9 @@ const (
 	FilterUnread
 )
 
-// filter judges filter criteria: "If an Amazon SQS message doesn't satisfy your filter criteria, Lambda
-// automatically removes the message from the queue" (Lambda Developer Guide), without any trace.
+// filter judges filter criteria: "If an Amazon SQS message doesn't satisfy your filter criteria,
+// Lambda automatically removes the message from the queue" (Lambda Developer Guide), without any
+// trace.
 func (f *Findings) filter(fn *Function) {
 	const rule = "filter_criteria"
 	switch fn.Filter {

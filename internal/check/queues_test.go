@@ -65,7 +65,8 @@ func TestQueues(t *testing.T) {
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	q := queues(t, func(*check.Queues) {})
-	// On average three quarters of 15, 30, 60, 120, 240 and 480 s, then of 900 s for each of the 43 left.
+	// On average three quarters of 15, 30, 60, 120, 240 and 480 s, then of 900 s for each of the 43
+	// left.
 	with := time.Duration(945*3/4.0*float64(time.Second)) + 43*675*time.Second
 	if got, limited := q.Outage(true); !limited || got != with {
 		t.Errorf("with back-off: got %v, want %v", got, with)

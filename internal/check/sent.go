@@ -18,9 +18,9 @@ const leadsSQL = `SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
 	JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
 	WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND m.amname = 'btree' AND a.attname = $2`
 
-// sent looks for rows with an impossible SentTimestamp: it is in milliseconds, and one in seconds is
-// stored as January 1970, one in microseconds in the far future. It reads only an index, and fetches
-// no value.
+// sent looks for rows with an impossible SentTimestamp: it is in milliseconds, and one in seconds
+// is stored as January 1970, one in microseconds in the far future. It reads only an index, and
+// fetches no value.
 func (d *database) sent(ctx context.Context, r *relation) error {
 	i := slices.IndexFunc(r.want, func(c model.Column) bool { return c.Meta == model.MetaSentAt })
 	if i < 0 {

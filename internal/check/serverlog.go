@@ -30,8 +30,8 @@ func (d *database) encoding(ctx context.Context) error {
 	return nil
 }
 
-// serverLog judges what the server writes to its log of rows that it refuses, and of every batch. The
-// grants on the table do not protect the log.
+// serverLog judges what the server writes to its log of rows that it refuses, and of every batch.
+// The grants on the table do not protect the log.
 func (d *database) serverLog(ctx context.Context) error {
 	rows, err := d.query(ctx, logSQL)
 	if err != nil {
@@ -84,7 +84,8 @@ func (s logSettings) errors() bool {
 	return !slices.Contains([]string{"log", "fatal", "panic"}, s["log_min_messages"])
 }
 
-// statements reports whether the log has messages of the level LOG, at which statements are written.
+// statements reports whether the log has messages of the level LOG, at which statements are
+// written.
 func (s logSettings) statements() bool {
 	return !slices.Contains([]string{"fatal", "panic"}, s["log_min_messages"])
 }
@@ -99,8 +100,8 @@ func (s logSettings) structured() bool {
 // parameters.
 func (s logSettings) details() bool { return s["log_error_verbosity"] != "terse" || s.structured() }
 
-// refused returns why rows that the server refuses get into its log, and the setting that keeps them
-// out.
+// refused returns why rows that the server refuses get into its log, and the setting that keeps
+// them out.
 func (s logSettings) refused() (why, setting string) {
 	switch {
 	case !s.errors() || !s.details():
@@ -112,8 +113,8 @@ func (s logSettings) refused() (why, setting string) {
 	}
 }
 
-// batches returns why the parameters of statements get into the log, and the settings that keep them
-// out.
+// batches returns why the parameters of statements get into the log, and the settings that keep
+// them out.
 func (s logSettings) batches() (whys, settings []string) {
 	var logged []string
 	for name, off := range map[string][]string{
@@ -134,7 +135,8 @@ func (s logSettings) batches() (whys, settings []string) {
 	}
 	// A plan and an audited statement are messages, not details of one.
 	if v, ok := s["auto_explain.log_min_duration"]; ok && v != "-1" && s.statements() {
-		// From PostgreSQL 16 on it writes parameters; where it is verbose, plans have them in every version.
+		// From PostgreSQL 16 on it writes parameters; where it is verbose, plans have them in every
+		// version.
 		if n, ok := s["auto_explain.log_parameter_max_length"]; ok && n != "0" {
 			whys, settings = append(whys, "auto_explain.log_parameter_max_length = "+n), append(settings, "auto_explain.log_parameter_max_length = 0")
 		}

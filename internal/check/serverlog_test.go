@@ -40,7 +40,8 @@ func insert(t *testing.T, m *model.Model, databaseURL, canary string) {
 	}
 }
 
-// The findings are no theory: a row is in the server's log when they say so, and their remedies keep it out.
+// The findings are no theory: a row is in the server's log when they say so, and their remedies
+// keep it out.
 func TestTheServersLog(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t, pgtest.ServerConfig{})

@@ -31,13 +31,13 @@ type trial struct {
 // trialTime is how long trial rows may begin.
 const trialTime = 5 * time.Second
 
-// A trial row is not stored: the statement that inserts it reports by an error. The error comes after
-// the BEFORE triggers have run and the row is in the table and its indexes, but before foreign keys are
-// checked and AFTER triggers run, which may act outside the database. A text that is not a number is
-// quoted in the error, in every language.
+// A trial row is not stored: the statement that inserts it reports by an error. The error comes
+// after the BEFORE triggers have run and the row is in the table and its indexes, but before
+// foreign keys are checked and AFTER triggers run, which may act outside the database. A text that
+// is not a number is quoted in the error, in every language.
 //
-// UNION compares the keys, by the equality of the column's type: = would be that of text for a citext
-// whose schema is not in the search_path.
+// UNION compares the keys, by the equality of the column's type: = would be that of text for a
+// citext whose schema is not in the search_path.
 const (
 	verdict  = "the trial row of sluice check ends here:"
 	trialSQL = `WITH stored AS (INSERT INTO %s (%s) VALUES (%s) RETURNING %s)
@@ -47,16 +47,16 @@ const (
 
 var verdicts = regexp.MustCompile(verdict + ` ([01])((?: [12])*)`)
 
-// try inserts trial rows through the triggers of a table, and rolls them back. Sequences that defaults
-// and triggers use advance, and each row leaves an error in the server's log.
+// try inserts trial rows through the triggers of a table, and rolls them back. Sequences that
+// defaults and triggers use advance, and each row leaves an error in the server's log.
 func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	for _, c := range r.want {
 		if l, ok := r.have[c.Name]; !ok || l.generated {
 			return t, nil // every row is refused; another finding says so
 		}
 	}
-	// The remote end of a foreign table may not roll a row back. It is never a partition of a table with a
-	// key, which would have to be its own too.
+	// The remote end of a foreign table may not roll a row back. It is never a partition of a table
+	// with a key, which would have to be its own too.
 	foreign, err := d.query(ctx, "SELECT FROM pg_partition_tree($1::oid) JOIN pg_class c ON c.oid = relid WHERE c.relkind = 'f'", r.oid)
 	if err != nil || len(foreign) > 0 {
 		return t, err
@@ -71,8 +71,8 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	return t, nil
 }
 
-// tryRows tries rows with all required values, or with as little as the table accepts: a constraint that
-// refuses a made-up value can allow NULL. again is false if more rows would take too long.
+// tryRows tries rows with all required values, or with as little as the table accepts: a constraint
+// that refuses a made-up value can allow NULL. again is false if more rows would take too long.
 func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) (again bool, err error) {
 	now := time.Now()
 	rows := 1

@@ -27,9 +27,9 @@ type Loader func(context.Context) (aws.Config, error)
 //	AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_<SERVICE>, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS
 //	AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT, AWS_CA_BUNDLE
 //
-// The SDK's own loader (aws-sdk-go-v2/config) also knows profiles, SSO, roles to assume and the metadata
-// of machines. No function has them, and each cold start would pay for them: docs/adr/0005. The command
-// line uses it.
+// The SDK's own loader (aws-sdk-go-v2/config) also knows profiles, SSO, roles to assume and the
+// metadata of machines. No function has them, and each cold start would pay for them:
+// docs/adr/0005. The command line uses it.
 func Environment(environ map[string]string) Loader {
 	return func(context.Context) (aws.Config, error) { return environment(environ).load() }
 }
@@ -69,8 +69,8 @@ func (e environment) load() (aws.Config, error) {
 	return cfg, nil
 }
 
-// CheckEndpoints finds an invalid endpoint of AWS or of a service that sluice uses. The SDK accepts any
-// text, and then keeps trying to connect.
+// CheckEndpoints finds an invalid endpoint of AWS or of a service that sluice uses. The SDK accepts
+// any text, and then keeps trying to connect.
 func CheckEndpoints(environ map[string]string) error {
 	if environment(environ).yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
 		return nil
@@ -94,8 +94,8 @@ func CheckEndpoint(setting, value string) error {
 	return nil
 }
 
-// client returns an HTTP client that trusts the roots of AWS_CA_BUNDLE, if it is set, instead of the
-// system's.
+// client returns an HTTP client that trusts the roots of AWS_CA_BUNDLE, if it is set, instead of
+// the system's.
 func (e environment) client() (*awshttp.BuildableClient, error) {
 	client := awshttp.NewBuildableClient()
 	path := e["AWS_CA_BUNDLE"]

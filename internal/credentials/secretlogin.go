@@ -82,8 +82,9 @@ func merge(url, said login.Login) login.Login {
 	return url
 }
 
-// parseLogin reads {"username":…,"password":…,"host":…,"port":…,"dbname":…,"engine":…}. The first two are
-// required; a port may be a number or a string; other names are ignored. Errors hold nothing of the text.
+// parseLogin reads {"username":…,"password":…,"host":…,"port":…,"dbname":…,"engine":…}. The first
+// two are required; a port may be a number or a string; other names are ignored. Errors hold
+// nothing of the text.
 func parseLogin(text []byte) (said login.Login, err error) {
 	invalid := func(what string) error {
 		return misconfigured(what, `it must look like {"username":"…","password":"…","host":"…","port":5432,"dbname":"…"}`)

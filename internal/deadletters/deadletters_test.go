@@ -379,7 +379,8 @@ func TestRedriveLosesNone(t *testing.T) {
 	}
 }
 
-// named holds that what is in both queues is named, and that what is named as not sent is not in the other.
+// named holds that what is in both queues is named, and that what is named as not sent is not in
+// the other.
 func (s *site) named(got deadletters.Summary) {
 	s.t.Helper()
 	arrived := map[string]bool{}
@@ -434,7 +435,8 @@ func TestRedriveSaysWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// ordered holds that in each group what arrived is in order and no message is ahead of one that is left.
+// ordered holds that in each group what arrived is in order and no message is ahead of one that is
+// left.
 func (s *site) ordered() {
 	s.t.Helper()
 	last := map[string]int{}

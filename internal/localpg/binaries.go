@@ -12,10 +12,11 @@ import (
 	"strings"
 )
 
-// oldestMajor is the oldest version that sluice supports; older binaries of the machine are passed over.
+// oldestMajor is the oldest version that sluice supports; older binaries of the machine are
+// ignored.
 const oldestMajor = 14
 
-// packagedPlaces are where distributions and installers put the binaries that they do not put on the PATH.
+// packagedPlaces returns where distributions and installers put binaries that are not on the PATH.
 func packagedPlaces() []string {
 	return []string{
 		"/usr/lib/postgresql/*/bin",                          // Debian, Ubuntu
@@ -48,7 +49,7 @@ func (b binaries) origin() string {
 	return "PostgreSQL " + b.version + " of this machine"
 }
 
-// findBinaries takes the machine's binaries if they serve, else fetches some.
+// findBinaries returns the machine's binaries if they are usable, and fetches some otherwise.
 func findBinaries(ctx context.Context, cfg Config, as account) (binaries, error) {
 	wanted := 0
 	if cfg.Version != "" {
@@ -76,7 +77,7 @@ func findBinaries(ctx context.Context, cfg Config, as account) (binaries, error)
 	return b, err
 }
 
-// ofThisMachine looks on the PATH first, then where packages put things, newest first.
+// ofThisMachine looks on the PATH first, then where packages put binaries, newest first.
 func ofThisMachine(ctx context.Context, wanted int, as account) (binaries, bool) {
 	usable := func(b binaries) bool {
 		return b.major() >= oldestMajor && (wanted == 0 || b.major() == wanted) && as.canRun(b.dir)
@@ -103,8 +104,8 @@ func ofThisMachine(ctx context.Context, wanted int, as account) (binaries, bool)
 
 var versionPattern = regexp.MustCompile(`\(PostgreSQL\) (\d+[.\w]*)`)
 
-// inspect asks a postgres program what it is. Links are followed, since it finds its files by its own place, and initdb
-// must be beside it.
+// inspect asks a postgres program for its version. It follows links, because postgres finds its
+// files by its own place, and initdb must be next to it.
 func inspect(ctx context.Context, path string) (binaries, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -123,7 +124,7 @@ func inspect(ctx context.Context, path string) (binaries, error) {
 	}
 	match := versionPattern.FindSubmatch(out)
 	if match == nil {
-		return binaries{}, errors.New("no version in what postgres says")
+		return binaries{}, errors.New("postgres --version prints no version")
 	}
 	return binaries{dir: dir, version: string(match[1])}, nil
 }

@@ -32,7 +32,8 @@ func fetchableMajors() string {
 	return strings.Trim(strings.Join(strings.Fields(fmt.Sprint(slices.Sorted(maps.Keys(fetchable())))), ", "), "[]")
 }
 
-// fetch returns the binaries of a major version (0: the newest) from the cache, and gets them into it if need be.
+// fetch returns the binaries of a major version (0: the newest) from the cache, and downloads them
+// into it if they are missing.
 func fetch(ctx context.Context, major int, log io.Writer) (binaries, error) {
 	if major == 0 {
 		major = slices.Max(slices.Collect(maps.Keys(fetchable())))
@@ -44,7 +45,8 @@ func fetch(ctx context.Context, major int, log io.Writer) (binaries, error) {
 	}
 	dir := filepath.Join(cache, fmt.Sprintf("postgresql-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH))
 
-	// The library knows no context. When ours ends, the work goes on by itself, and keeps its lock, until it is done.
+	// The library takes no context. When ctx ends, the work goes on, and keeps its lock, until it
+	// is done.
 	result := make(chan error, 1)
 	go func() { result <- fetchInto(ctx, dir, version, log) }()
 	select {
@@ -67,7 +69,8 @@ func inspectFetched(ctx context.Context, dir string) (binaries, error) {
 	return b, nil
 }
 
-// fetchInto makes dir, whole or not at all: one process at a time, in a directory beside it that is renamed at the end.
+// fetchInto creates dir as a whole or not at all: one process at a time, in another directory that
+// is renamed at the end.
 func fetchInto(ctx context.Context, dir string, version embeddedpostgres.PostgresVersion, log io.Writer) error {
 	if _, err := os.Stat(dir); err == nil {
 		return nil
@@ -82,7 +85,7 @@ func fetchInto(ctx context.Context, dir string, version embeddedpostgres.Postgre
 		return nil // another process was faster
 	}
 	const stagePattern = "fetch-*"
-	abandoned, _ := filepath.Glob(filepath.Join(cache, stagePattern)) // of processes that were killed: we hold the lock
+	abandoned, _ := filepath.Glob(filepath.Join(cache, stagePattern)) // by killed processes: this one holds the lock
 	for _, path := range abandoned {
 		_ = os.RemoveAll(path)
 	}
@@ -110,10 +113,11 @@ func fetchInto(ctx context.Context, dir string, version embeddedpostgres.Postgre
 	return os.Rename(extracted, dir)
 }
 
-// download gets and extracts the binaries by the library, without letting it start a server: it refuses root, and
-// would run one in a way of its own. So it is given a runtime directory that it can only make if the extraction did
-// not happen, because a file of the extracted tree is in the way; its complaint about it is the sign of success. (It leaves one
-// empty log file among the temporary files.)
+// download fetches and extracts the binaries with the library, without letting it start a server:
+// the library refuses root, and would run the server in its own way. So download passes a runtime
+// directory that cannot be created once the binaries are extracted, because one of their files is
+// in its place: the library's error about that means success. (It leaves an empty log file among
+// the temporary files.)
 func download(version embeddedpostgres.PostgresVersion, stage, extracted string) error {
 	impossible := filepath.Join(extracted, "bin", "postgres", "runtime")
 	err := embeddedpostgres.NewDatabase(embeddedpostgres.DefaultConfig().
@@ -133,7 +137,8 @@ func download(version embeddedpostgres.PostgresVersion, stage, extracted string)
 	}
 }
 
-// readableByAll sets the modes that programs have in /usr, whatever the umask: another account may run the server.
+// readableByAll sets the modes of programs in /usr, whatever the umask: another account may run the
+// server.
 func readableByAll(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -150,13 +155,13 @@ func readableByAll(dir string) error {
 		if info.IsDir() || info.Mode()&0o100 != 0 {
 			mode = 0o755
 		}
-		return os.Chmod(path, mode) //nolint:gosec // nobody else writes there: the caller holds the lock, and the folder is ours
+		return os.Chmod(path, mode) //nolint:gosec // nobody else writes there: the caller holds the lock, and owns the folder
 	})
 }
 
-// cacheDir is where fetched binaries are kept between runs: the user's cache, and for root the system's, since root's
-// own is closed to the account that runs the server. The directory must be ours and writable by us alone, for what is in
-// it gets run.
+// cacheDir returns where fetched binaries are kept between runs: the user's cache, and for root the
+// system's, because the account that runs the server cannot read root's. This process's user must
+// own the directory, and only it may write to it, because its content is executed.
 func cacheDir() (string, error) {
 	var candidates []string
 	if os.Geteuid() == 0 {
@@ -170,7 +175,7 @@ func cacheDir() (string, error) {
 	for _, dir := range candidates {
 		err := os.MkdirAll(dir, 0o755) //nolint:gosec // programs, to be read by the account that runs the server
 		if err == nil && !isOwnDir(dir) {
-			err = fmt.Errorf("%s belongs to somebody else, or others may write to it", dir)
+			err = fmt.Errorf("%s belongs to another user, or others may write to it", dir)
 		}
 		if err == nil {
 			err = os.Chmod(dir, 0o755) //nolint:gosec // as above, whatever the umask

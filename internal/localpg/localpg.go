@@ -1,28 +1,29 @@
-// Package localpg starts a private, temporary PostgreSQL server on loopback and removes its data afterwards.
+// Package localpg starts a private, temporary PostgreSQL server on loopback and removes its data
+// afterwards.
 //
-// It serves two callers: `sluice demo`, which must show the whole job on a machine where nothing is set up, and
-// package pgtest, which must have a real server for every test. Nothing else may import it, and never the Lambda
-// function.
+// It has two callers: `sluice demo`, which must work on a machine where nothing is set up, and
+// package pgtest, which needs a real server for every test. The Lambda function must not import it.
 //
-// The binaries are those of the machine if it has a supported version (the PATH first, then the places where packages
-// put them), and are fetched once and kept in a cache otherwise. Either way one path leads on: initdb into a fresh
-// directory, postgres as a child of this process, an immediate shutdown at Stop.
+// It uses the machine's binaries if they are of a supported version (the PATH first, then the
+// places where packages put them). Otherwise it fetches binaries once and caches them. Then it runs
+// initdb in a new directory, and postgres as a child of this process, with an immediate shutdown at
+// Stop.
 //
 //	             PATH, packages' places ──┐
 //	Start ──►                             ├─► initdb ─► postgres on 127.0.0.1 ─► URL
 //	             cache ◄── fetched once ──┘
 //
 // What holds:
-//   - The server listens on 127.0.0.1 alone (and where Config.Network says), on a port that was free, without a Unix
-//     socket, and asks every client for a password (SCRAM) that was drawn at random and that no command line shows.
-//   - It never runs as root: when this process is root, an unprivileged account of the machine runs it.
-//   - It ends with this process. Stop ends it in an orderly way; on Linux the kernel ends it even if this process is
-//     killed, and the next Start removes the directory which that one left behind.
+//   - The server listens only on 127.0.0.1 (and on Config.Network), on a free port, without a Unix
+//     socket. It asks every client for a random password (SCRAM), which no command line shows.
+//   - It never runs as root: if this process is root, an unprivileged account of the machine runs it.
+//   - It ends with this process. Stop ends it; on Linux the kernel ends it even if this process is
+//     killed, and the next Start removes the directory that was left behind.
 //   - Two processes may start servers and fetch binaries at the same time.
 //
-// A test of what outlives a server may end it and start it again, and give it a standby: see Crash, Resume and Follow.
+// Tests can crash a server and start it again, and give it a standby: see Crash, Resume and Follow.
 //
-// It refuses to reuse another process's data, to upgrade, and to run on Windows.
+// It does not reuse another process's data, upgrade, or run on Windows.
 package localpg
 
 import (
@@ -53,32 +54,36 @@ const (
 	// loopback is the address of every server.
 	loopback = "127.0.0.1"
 
-	// startTimeout bounds initdb and the wait for the first connection, each. A busy machine takes seconds.
+	// startTimeout limits initdb, and the wait for the first connection. A busy machine takes
+	// seconds.
 	startTimeout = time.Minute
 
-	// portTries is how often another process may take the port between our choosing and the server's binding it.
+	// portTries is how often another process may take the port between choosing and binding it.
 	portTries = 5
 )
 
-// Config says what kind of server to start. The zero value starts a fast one with whatever binaries are at hand.
+// Config says what kind of server to start. The zero value starts a fast one with any supported
+// binaries.
 type Config struct {
-	// Version is a major version, "14" to "18". The machine's binaries are used if they are of that version, fetched
-	// ones otherwise. Empty takes the machine's, whichever supported version they are, else the newest.
+	// Version is a major version, "14" to "18". The machine's binaries are used if they are of that
+	// version, otherwise fetched ones. If it is empty, any supported version of the machine is
+	// used, otherwise the newest is fetched.
 	Version string
 
-	// Parameters are server settings, name to value. They win over this package's defaults, but not over the
-	// address, the port and the data directory.
+	// Parameters are server settings, name to value. They override this package's defaults, but not
+	// the address, the port and the data directory.
 	Parameters map[string]string
 
-	// Durable keeps fsync and full_page_writes on, so that timings are those of a server that keeps its promises.
-	// Off, a crash of the machine may lose the data, which are temporary anyway.
+	// Durable keeps fsync and full_page_writes on, so that timings are those of a durable server.
+	// Without it a crash of the machine may lose the data, which are temporary.
 	Durable bool
 
-	// Network is one more address of this machine to listen on, with the network whose hosts may connect to it. A
-	// test that takes a link down needs it: nothing takes loopback down for one side alone.
+	// Network is another address of this machine to listen on, with the network whose hosts may
+	// connect to it. A test that takes a link down needs it: loopback cannot be taken down for one
+	// side only.
 	Network netip.Prefix
 
-	// Log receives a line when something takes long enough to wonder about. nil discards it.
+	// Log receives a line before something that takes long. nil discards it.
 	Log io.Writer
 }
 
@@ -97,7 +102,8 @@ type Server struct {
 	stopErr error
 }
 
-// Start starts a server and returns once it accepts connections. The context bounds the start, not the server's life.
+// Start starts a server and returns when it accepts connections. The context limits the start, not
+// the server's life.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = io.Discard
@@ -134,14 +140,15 @@ func (s *Server) start(ctx context.Context, fill func(context.Context) error) (*
 // URL is the connection URL of the superuser, for the database postgres.
 func (s *Server) URL() string { return s.url }
 
-// Origin says which server this is and where its binaries came from, for a person: "PostgreSQL 15.18 of this machine".
+// Origin returns the version and where the binaries came from, as in "PostgreSQL 15.18 of this
+// machine".
 func (s *Server) Origin() string { return s.bin.origin() }
 
 // Log returns what the server has written to its log.
 func (s *Server) Log() ([]byte, error) { return os.ReadFile(s.dir.log()) }
 
-// Stop ends the server at once, whatever its clients are doing, and removes its data. Only the first call does
-// anything; the others return what the first one returned.
+// Stop ends the server at once, whatever its clients are doing, and removes its data. Later calls
+// only return what the first one returned.
 func (s *Server) Stop() error {
 	s.stop.Do(func() {
 		if s.proc != nil {
@@ -154,7 +161,7 @@ func (s *Server) Stop() error {
 	return s.stopErr
 }
 
-// serve starts postgres on the data that are there, on a port that is free.
+// serve starts postgres on the existing data, on a free port.
 func (s *Server) serve(ctx context.Context) error {
 	var err error
 	for range portTries {
@@ -170,7 +177,8 @@ func (s *Server) serve(ctx context.Context) error {
 	return err
 }
 
-// initdb makes the cluster: UTF-8, the C locale (sorting does not depend on the machine), and a password for everyone.
+// initdb creates the cluster: UTF-8, the C locale (so that sorting does not depend on the machine),
+// and a password for everyone.
 func (s *Server) initdb(ctx context.Context) error {
 	secret, err := ScramSecret(s.password)
 	if err != nil {
@@ -180,7 +188,7 @@ func (s *Server) initdb(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("handing initdb the password: %w", err)
 	}
-	defer os.Remove(passwordFile) //nolint:errcheck // the directory goes at Stop, with all that is in it
+	defer os.Remove(passwordFile) //nolint:errcheck // Stop removes the directory with it
 
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -188,7 +196,7 @@ func (s *Server) initdb(ctx context.Context) error {
 		"--pgdata="+s.dir.data(), "--username="+superuser, "--pwfile="+passwordFile, "--auth=scram-sha-256",
 		"--encoding=UTF8", "--locale=C", "--no-sync")
 	s.dir.prepare(cmd, s.as)
-	cmd.WaitDelay = time.Second // its children hold the output open for a moment after it was killed
+	cmd.WaitDelay = time.Second // its children keep the output open for a moment after it was killed
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
@@ -203,7 +211,7 @@ func (s *Server) initdb(ctx context.Context) error {
 
 var errPortTaken = errors.New("another process took the port")
 
-// launch starts postgres and waits for it. After an error no server runs.
+// launch starts postgres and waits until it answers. After an error no server runs.
 func (s *Server) launch(ctx context.Context, port int) error {
 	log, err := os.Create(s.dir.log())
 	if err != nil {
@@ -244,7 +252,7 @@ func (s *Server) arguments(port int) []string {
 	}
 	settings["port"] = strconv.Itoa(port)
 	settings["unix_socket_directories"] = "" // the name of a temporary directory can be too long for a socket
-	settings["logging_collector"] = "off"    // so that the log is where launch looks for it
+	settings["logging_collector"] = "off"    // so that the log is where launch reads it
 
 	args := []string{"-D", s.dir.data()}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
@@ -253,7 +261,7 @@ func (s *Server) arguments(port int) []string {
 	return args
 }
 
-// await returns when the server answers, or when it will not any more.
+// await returns when the server answers, or an error when it will not.
 func (s *Server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -285,7 +293,7 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil //nolint:errcheck // what a TCP listener has
 }
 
-// tail is the last few lines of a program's output, indented for the end of an error.
+// tail returns the last lines of a program's output, indented for the end of an error.
 func tail(text string) string {
 	lines := strings.Split(strings.TrimSpace(text), "\n")
 	lines = lines[max(0, len(lines)-15):]

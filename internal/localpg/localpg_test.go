@@ -270,7 +270,8 @@ func TestKilledParent(t *testing.T) {
 	}
 }
 
-// temporaryDirectory makes a directory the system's temporary one for this test: one that a server's account can enter.
+// temporaryDirectory makes a directory the system's temporary one for this test: one that a
+// server's account can enter.
 func temporaryDirectory(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -8,15 +8,16 @@ import (
 	"time"
 )
 
-// process is a child that is waited for from its start on, so that its end is noticed and no zombie stays.
+// process is a child process. A goroutine waits for it from its start on, so that its end is
+// noticed and no zombie stays.
 type process struct {
 	cmd     *exec.Cmd
 	done    chan struct{} // closed when it has ended
 	waitErr error         // valid once done is closed
 }
 
-// startProcess starts the command. The kernel's promise to end the child with its parent (see system_linux.go) is
-// about the parent's thread: so the thread that starts it is kept until the child has ended.
+// startProcess starts the command. The kernel ends the child with the thread that started it (see
+// system_linux.go), so that thread is kept until the child has ended.
 func startProcess(cmd *exec.Cmd) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error)
@@ -36,7 +37,8 @@ func startProcess(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// err says how an ended process ended; never nil, for a server is not expected to end by itself.
+// err returns how an ended process ended. It is never nil, because a server should not end by
+// itself.
 func (p *process) err() error {
 	if p.waitErr != nil {
 		return p.waitErr
@@ -44,13 +46,14 @@ func (p *process) err() error {
 	return errors.New("exit status 0")
 }
 
-// What Postgres calls its ways to end.
+// Postgres's shutdown modes.
 const (
-	fastShutdown      = syscall.SIGINT  // sessions are ended, and a checkpoint is written
-	immediateShutdown = syscall.SIGQUIT // as by a crash: the next start has to recover
+	fastShutdown      = syscall.SIGINT  // ends the sessions, and writes a checkpoint
+	immediateShutdown = syscall.SIGQUIT // like a crash: the next start recovers
 )
 
-// end ends a server and its children, and reports whether it ended by itself: SIGKILL ends what hangs.
+// end ends a server and its children, and reports whether the signal sufficed: SIGKILL ends one
+// that hangs.
 func (p *process) end(how syscall.Signal) bool {
 	_ = p.cmd.Process.Signal(how) // an error means that it has ended
 	select {

@@ -10,11 +10,10 @@ import (
 	"path/filepath"
 )
 
-// Crash ends the server at once, as a crash of it would. What it had committed is in its data, which
-// Resume goes on with.
+// Crash ends the server at once, as if it had crashed. Resume starts it again on its data.
 func (s *Server) Crash() { s.proc.end(immediateShutdown) }
 
-// Shutdown ends the server in an orderly way, whatever its clients are doing. Resume goes on with its
+// Shutdown ends the server cleanly, whatever its clients are doing. Resume starts it again on its
 // data.
 func (s *Server) Shutdown() error {
 	if !s.proc.end(fastShutdown) {
@@ -23,8 +22,8 @@ func (s *Server) Shutdown() error {
 	return nil
 }
 
-// Resume starts a server again that Crash or Shutdown has ended. It may get another port: URL says
-// which. The context bounds the start.
+// Resume starts a server again that Crash or Shutdown has ended. It may get another port: see URL.
+// The context limits the start.
 func (s *Server) Resume(ctx context.Context) error {
 	if err := s.serve(ctx); err != nil {
 		return fmt.Errorf("localpg: starting %s again: %w", s.Origin(), err)
@@ -32,11 +31,11 @@ func (s *Server) Resume(ctx context.Context) error {
 	return nil
 }
 
-// Follow starts a standby of s: a server of the same binaries and password, on a copy of its data,
-// that streams from s what s writes. It crashes s to copy the data, and resumes it. The standby calls
-// itself name to s, a word that synchronous_standby_names may hold.
+// Follow starts a standby of s: a server with the same binaries and password, on a copy of its
+// data, that streams from s. It crashes s to copy the data, and resumes it. The standby's name for
+// s is name, as in synchronous_standby_names.
 //
-// No pg_basebackup is needed, which fetched binaries lack.
+// It does without pg_basebackup, which fetched binaries lack.
 func (s *Server) Follow(ctx context.Context, name string, cfg Config) (*Server, error) {
 	standby := &Server{cfg: cfg, bin: s.bin, as: s.as, password: s.password}
 	return standby.start(ctx, func(ctx context.Context) error {
@@ -65,8 +64,8 @@ func (s *Server) Follow(ctx context.Context, name string, cfg Config) (*Server, 
 	})
 }
 
-// Command is a command that runs in the directory of the server's data, as the account that owns
-// them. A program that is beside postgres is that one: pg_resetwal, say, where the binaries have it.
+// Command returns a command that runs in the server's data directory, as the account that owns it.
+// A program that is next to postgres, such as pg_resetwal, is taken from there.
 func (s *Server) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
 	if beside := filepath.Join(s.bin.dir, program); fileExists(beside) {
 		program = beside

@@ -9,11 +9,12 @@ import (
 	"fmt"
 )
 
-// ScramSecret returns the form in which Postgres stores a password (RFC 5803). CREATE ROLE accepts it
-// instead of the password.
+// ScramSecret returns the form in which Postgres stores a password (RFC 5803). CREATE ROLE accepts
+// it instead of the password.
 //
-// It uses 1 iteration. The usual 4,096 slow down guessing, but these passwords are random and too long to
-// guess, and tests log in thousands of times: with 4,096 iterations that took a third of their CPU time.
+// It uses 1 iteration. The usual 4,096 slow down guessing, but these passwords are random and too
+// long to guess, and tests log in thousands of times: 4,096 iterations took a third of their CPU
+// time.
 func ScramSecret(password string) (string, error) {
 	const iterations = 1
 	salt := make([]byte, 16)

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// Nothing below serverAccount is reached on these systems; it lets the package compile.
+// On these systems nothing after serverAccount is reached; it lets the package compile.
 
 const systemCache = ""
 

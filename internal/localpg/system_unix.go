@@ -12,16 +12,18 @@ import (
 	"syscall"
 )
 
-// systemCache is the directory for root's fetched binaries. (macOS has no /var/cache, but root can make it.)
+// systemCache is the directory for root's fetched binaries. (macOS has no /var/cache, but root can
+// make it.)
 const systemCache = "/var/cache/sluice"
 
-// account is whom the server runs as.
+// account is the account that the server runs as.
 type account struct {
 	uid, gid int
-	switched bool // another account than ours, because we are root
+	switched bool // it is not this process's account, which is root
 }
 
-// serverAccount is our own account, or, as Postgres refuses to run as root, an unprivileged one that exists.
+// serverAccount returns this process's account, or, because Postgres refuses to run as root, an
+// unprivileged one that exists.
 func serverAccount() (account, error) {
 	if os.Geteuid() != 0 {
 		return account{uid: os.Geteuid(), gid: os.Getegid()}, nil
@@ -41,10 +43,10 @@ func serverAccount() (account, error) {
 		"nobody to run it as: run sluice as another user, or give the URL of a server (DATABASE_URL; for tests TEST_DATABASE_URL)")
 }
 
-// canRun says whether the account gets at the programs in dir.
+// canRun reports whether the account can run the programs in dir.
 func (a account) canRun(dir string) bool { return !a.switched || reachableByAll(dir) }
 
-// reachableByAll says whether any account may pass through dir and all directories above it.
+// reachableByAll reports whether every account may pass through dir and all directories above it.
 func reachableByAll(dir string) bool {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -63,7 +65,8 @@ func reachableByAll(dir string) bool {
 	}
 }
 
-// isOwnDir says whether path is a directory, not a link to one, that we own and nobody else may write to.
+// isOwnDir reports whether path is a directory, not a link to one, that this process's user owns
+// and nobody else may write to.
 func isOwnDir(path string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.IsDir() || info.Mode()&0o022 != 0 {
@@ -73,7 +76,8 @@ func isOwnDir(path string) bool {
 	return ok && int(stat.Uid) == os.Geteuid()
 }
 
-// tryLock takes an exclusive lock that the kernel gives back when the file is closed or the process ends.
+// tryLock takes an exclusive lock that the kernel releases when the file is closed or the process
+// ends.
 func tryLock(f *os.File) (held bool, err error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {

@@ -4,6 +4,6 @@ package localpg
 
 import "syscall"
 
-// endWithParent does what can be done without Linux's parent-death signal: nothing. The child stays in our process
-// group, so that a Ctrl-C ends it too; after a SIGKILL of ours it stays.
+// endWithParent does nothing: only Linux has a parent-death signal. The child stays in this
+// process's group, so a Ctrl-C ends it too; if this process is killed with SIGKILL, it stays.
 func endWithParent(*syscall.SysProcAttr) {}

@@ -8,11 +8,12 @@ import (
 	"path/filepath"
 )
 
-// workDirPattern names our directories among the temporary ones; sweep looks for it.
+// workDirPattern is the pattern of the directories' names; sweep looks for it.
 const workDirPattern = "sluice-postgres-*"
 
-// workDir is the directory of one server. The directory and its log belong to this process's user; the data within
-// belong to the account that runs the server. A lock, held as long as this process lives, marks it as in use.
+// workDir is the directory of one server. The directory and its log belong to this process's user;
+// the data in it belong to the account that runs the server. A lock, held as long as this process
+// lives, marks it as in use.
 type workDir struct {
 	path string
 	lock *os.File
@@ -24,7 +25,7 @@ func (d *workDir) log() string  { return filepath.Join(d.path, "log") }
 func newWorkDir(as account) (*workDir, error) {
 	base := os.TempDir()
 	if as.switched && !reachableByAll(base) {
-		base = "/tmp" // root's TMPDIR may be in root's home, where the server's account cannot go
+		base = "/tmp" // root's TMPDIR may be in root's home, which the server's account cannot enter
 	}
 	sweep(base)
 
@@ -41,7 +42,7 @@ func newWorkDir(as account) (*workDir, error) {
 }
 
 func (d *workDir) fill(as account) error {
-	// The lock gets its name when it is held, so that a sweep never sees ours unlocked.
+	// The lock gets its name after it is held, so that a sweep never sees it unlocked.
 	lock, err := os.OpenFile(filepath.Join(d.path, "lock.new"), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (d *workDir) writePrivate(name, content string, as account) (string, error)
 	return f.Name(), err
 }
 
-// append adds text to a file of the data that is there, which keeps its owner.
+// append adds text to an existing file of the data, which keeps its owner.
 func (d *workDir) append(name, text string) error {
 	f, err := os.OpenFile(filepath.Join(d.data(), name), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -92,7 +93,7 @@ func (d *workDir) append(name, text string) error {
 	return err
 }
 
-// giveTo makes all data the account's.
+// giveTo makes the account the owner of all data.
 func (d *workDir) giveTo(as account) error {
 	if !as.switched {
 		return nil
@@ -110,8 +111,9 @@ func (d *workDir) giveTo(as account) error {
 	})
 }
 
-// prepare makes the command one of this server's: its account, its directory, and of our environment only what finds
-// libraries, for PG… and LC_… would change the server and secrets are none of its business.
+// prepare makes a command run in the server's directory and as its account. Of this process's
+// environment it gets only what finds libraries: PG… and LC_… would change the server, and it needs
+// no secrets.
 func (d *workDir) prepare(cmd *exec.Cmd, as account) {
 	cmd.Dir = d.data()
 	cmd.SysProcAttr = childAttributes(as)
@@ -125,12 +127,13 @@ func (d *workDir) prepare(cmd *exec.Cmd, as account) {
 
 func (d *workDir) remove() error {
 	if d.lock != nil {
-		_ = d.lock.Close() // which gives the lock back
+		_ = d.lock.Close() // releases the lock
 	}
 	return os.RemoveAll(d.path)
 }
 
-// sweep removes what processes that were killed have left behind: directories of ours whose lock nobody holds.
+// sweep removes the directories that killed processes have left behind: those whose lock nobody
+// holds.
 func sweep(base string) {
 	paths, _ := filepath.Glob(filepath.Join(base, workDirPattern)) // the pattern is well formed
 	for _, path := range paths {
@@ -142,7 +145,7 @@ func sweep(base string) {
 			continue
 		}
 		if held, _ := tryLock(lock); held {
-			_ = os.RemoveAll(path) // what cannot be removed harms nobody
+			_ = os.RemoveAll(path) // what cannot be removed does no harm
 		}
 		_ = lock.Close()
 	}

@@ -40,7 +40,8 @@ func isRefusal(err *sqlite.Error) bool {
 	}
 }
 
-// judge decides what each refusal proves. It reads the schema in the transaction that met the refusals.
+// judge decides what each refusal proves. It reads the schema in the transaction that met the
+// refusals.
 func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
 	if len(in.refusals) == 0 {
 		return nil
@@ -62,9 +63,9 @@ func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// proves returns what a refusal proves: it is the message's fault if the model fills all columns that
-// the constraint reads. A refusal that names no constraint of the tables comes from a trigger or an
-// expression.
+// proves returns what a refusal proves: it is the message's fault if the model fills all columns
+// that the constraint reads. A refusal that names no constraint of the tables comes from a trigger
+// or an expression.
 func (r *refusal) proves(tables []*facts) blame {
 	switch r.err.Code() {
 	case sqlite3.SQLITE_CONSTRAINT_DATATYPE, sqlite3.SQLITE_MISMATCH:
@@ -185,8 +186,8 @@ func (f *facts) share(columns []string) (s share) {
 	return s
 }
 
-// foreignKeys returns the blame for a row that violates foreign keys. One that the model fills is enough.
-// If none is known, the foreign key may be of a table that a trigger writes to.
+// foreignKeys returns the blame for a row that violates foreign keys. One that the model fills is
+// enough. If none is known, the foreign key may be of a table that a trigger writes to.
 func (f *facts) foreignKeys(keys [][]string) blame {
 	if keys == nil {
 		return blameSuspect
@@ -204,7 +205,8 @@ func (f *facts) foreignKeys(keys [][]string) blame {
 	return found
 }
 
-// readBy returns who fills the columns that a violated constraint reads, 0 if it is not this table's.
+// readBy returns who fills the columns that a violated constraint reads, 0 if it is not this
+// table's.
 func (f *facts) readBy(err *sqlite.Error) (s share) {
 	object := object(err)
 	if err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK {
@@ -225,8 +227,8 @@ func (f *facts) readBy(err *sqlite.Error) (s share) {
 	return f.share(f.listed(object))
 }
 
-// mentioned returns who fills the columns that SQL may read: a word that is spelt like a column counts as
-// one.
+// mentioned returns who fills the columns that SQL may read: a word that is spelt like a column
+// counts as one.
 func (f *facts) mentioned(text []token) (s share) {
 	for _, t := range text {
 		s |= f.columns[t.text]

@@ -30,8 +30,8 @@ type insertion struct {
 	args                        []any
 }
 
-// keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite checks
-// them when it commits, but then does not tell which row violates one.
+// keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite
+// checks them when it commits, but then does not tell which row violates one.
 type keyMode uint8
 
 const (
@@ -58,9 +58,9 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, er
 	}
 }
 
-// transaction stores the rows that SQLite accepts, and commits. If rows have groups, a row that is not
-// new is settled at once, because that decides about the rest of its group; otherwise at the end, when
-// all others are stored.
+// transaction stores the rows that SQLite accepts, and commits. If rows have groups, a row that is
+// not new is settled at once, because that decides about the rest of its group; otherwise at the
+// end, when all others are stored.
 func (in *insertion) transaction(ctx context.Context) error {
 	tx, err := in.store.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -125,8 +125,8 @@ func (in *insertion) commit(ctx context.Context, tx *sql.Tx) error {
 	return in.store.fault(ctx, "commit", err)
 }
 
-// findViolations finds the new rows that violate a foreign key when all others are stored. SQLite reads
-// the whole table for it.
+// findViolations finds the new rows that violate a foreign key when all others are stored. SQLite
+// reads the whole table for it.
 func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	found := false
 	const query = `SELECT c.rowid, (SELECT json_group_array("from") FROM pragma_foreign_key_list(@table) WHERE id = c.fkid)
@@ -189,8 +189,8 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// row tries one row, with a savepoint, and reports whether it is new. If not, nothing of it is left, and
-// its refusal is recorded, if it was refused.
+// row tries one row, with a savepoint, and reports whether it is new. If not, nothing of it is
+// left, and its refusal is recorded, if it was refused.
 func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if in.refusals[i] != nil {
 		return false, nil
@@ -235,8 +235,8 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	return isNew, nil
 }
 
-// retry tries rows again that a foreign key has refused, as long as one of them passes: another may need
-// it. It returns the rows that do not pass.
+// retry tries rows again that a foreign key has refused, as long as one of them passes: another may
+// need it. It returns the rows that do not pass.
 func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 	for again := true; again; {
 		again = false
@@ -265,10 +265,10 @@ func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 	return rows, nil
 }
 
-// settle sets the verdict of a row that is not new, as far as its key tells. If the key exists, the row
-// is stored. But a row that SQLite refused is stored only if its key existed before: a row of this batch
-// with the same key proves nothing for it. If the key does not exist, and SQLite did not refuse the row,
-// a trigger has discarded it.
+// settle sets the verdict of a row that is not new, as far as its key tells. If the key exists, the
+// row is stored. But a row that SQLite refused is stored only if its key existed before: a row of
+// this batch with the same key proves nothing for it. If the key does not exist, and SQLite did not
+// refuse the row, a trigger has discarded it.
 func (in *insertion) settle(ctx context.Context, i int) error {
 	exists, err := in.exists(ctx, i)
 	refused := in.refusals[i] != nil
@@ -296,8 +296,8 @@ func (in *insertion) exists(ctx context.Context, i int) (exists bool, err error)
 	return exists, nil
 }
 
-// judgeRefused sets the verdicts of the rows that SQLite refused, and returns an error if they are not to
-// blame. Duplicates are no evidence: they may not reach what fails.
+// judgeRefused sets the verdicts of the rows that SQLite refused, and returns an error if they are
+// not to blame. Duplicates are no evidence: they may not reach what fails.
 func (in *insertion) judgeRefused() (err error) {
 	for i := range in.result.Verdicts {
 		v, r := &in.result.Verdicts[i], in.refusals[i]

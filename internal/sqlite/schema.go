@@ -12,8 +12,8 @@ import (
 	"sluice/internal/batch"
 )
 
-// types are SQLite's types for those of a model, with a check where they are wider. A numeric is text: a
-// column of a numeric type would keep a float, and lose digits.
+// types are SQLite's types for those of a model, with a check where they are wider. A numeric is
+// text: a column of a numeric type would keep a float, and lose digits.
 var types = map[string]struct{ name, check string }{
 	"varchar": {"TEXT", "length({column}) <= {n}"}, "text": {"TEXT", ""}, "numeric": {"TEXT", ""},
 	"smallint": {"INTEGER", ""}, "integer": {"INTEGER", ""}, "bigint": {"INTEGER", ""}, "boolean": {"INTEGER", "{column} IN (0, 1)"},
@@ -37,8 +37,8 @@ func DDL(t *batch.Table) []string {
 
 var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
 
-// Migrate executes statements, those of DDL among them, in one transaction, and returns which of the
-// tables were missing.
+// Migrate executes statements, those of DDL among them, in one transaction, and returns which of
+// the tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -65,9 +65,9 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	return tables, nil
 }
 
-// insertSQL returns the statements that store one row: in the table, or in the ledger and then in the
-// table. The conflict target is named: without it, the violation of another unique constraint would look
-// like a duplicate.
+// insertSQL returns the statements that store one row: in the table, or in the ledger and then in
+// the table. The conflict target is named: without it, the violation of another unique constraint
+// would look like a duplicate.
 func insertSQL(t *batch.Table) []string {
 	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(t.KeyNames(), ", "))
 	if t.Ledger == "" {
@@ -89,8 +89,8 @@ func keyTable(t *batch.Table) string {
 	return t.Name
 }
 
-// keyCollations returns the collations of the unique index that ON CONFLICT uses, by column in lower case:
-// those of the first one on the columns of the key.
+// keyCollations returns the collations of the unique index that ON CONFLICT uses, by column in
+// lower case: those of the first one on the columns of the key.
 func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[string]string, err error) {
 	const query = `SELECT json_group_object(lower(ifnull(x.name, '')), x.coll) FROM pragma_index_list(@table) AS l, pragma_index_xinfo(l.name) AS x
 		WHERE l."unique" AND NOT l.partial AND x.key GROUP BY l.seq ORDER BY l.seq`

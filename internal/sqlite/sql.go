@@ -44,8 +44,8 @@ type check struct {
 	text []token
 }
 
-// called reports whether SQLite calls the check by this name, or by its text if it has none. SQLite cuts a
-// text that begins with a quoted name off after that.
+// called reports whether SQLite calls the check by this name, or by its text if it has none. SQLite
+// cuts a text that begins with a quoted name off after that.
 func (c check) called(name string, text []token) bool {
 	if c.name != "" {
 		return strings.EqualFold(c.name, name)
@@ -53,7 +53,8 @@ func (c check) called(name string, text []token) bool {
 	return slices.Equal(c.text, text) || len(c.text) > 0 && c.text[0].quoted && c.text[0].text == strings.ToLower(name)
 }
 
-// readChecks finds the CHECKs in the SQL of a table. A constraint's name applies until the next comma.
+// readChecks finds the CHECKs in the SQL of a table. A constraint's name applies until the next
+// comma.
 func readChecks(table []token) (all []check) {
 	name, depth, from := "", 0, 0
 	for i, t := range table {

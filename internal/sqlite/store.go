@@ -9,10 +9,10 @@
 //	DDL    -> schema.go  the model's tables in SQLite's types
 //	       -> values.go  the form of a value
 //
-// SQLite runs inside the process, so a row's verdict costs no round trip, and rows are tried one by one
-// in the order of the batch. The promises are those of postgres: a verdict is Stored only on proof, an
-// error leaves every row Returned, and no error or verdict holds a value of a row. SQLite's messages
-// about rows are never shown, because triggers write them.
+// SQLite runs inside the process, so a row's verdict costs no round trip, and rows are tried one by
+// one in the order of the batch. The promises are those of postgres: a verdict is Stored only on
+// proof, an error leaves every row Returned, and no error or verdict holds a value of a row.
+// SQLite's messages about rows are never shown, because triggers write them.
 //
 // The command line and tests import it. The function must not link SQLite.
 package sqlite
@@ -33,8 +33,8 @@ import (
 	"sluice/internal/wait"
 )
 
-// Store writes the batches of one table. It is safe for concurrent use: the batches take turns, because
-// SQLite has one writer at a time.
+// Store writes the batches of one table. It is safe for concurrent use: the batches take turns,
+// because SQLite has one writer at a time.
 type Store struct {
 	table   *batch.Table
 	names   fault.Names
@@ -43,8 +43,8 @@ type Store struct {
 }
 
 // settings are those of each connection. A transaction takes the write lock when it begins, because
-// waiting is harmless then. FULL: what is reported as stored is on disk. _dqs=0: a missing column is an
-// error, not a string.
+// waiting is harmless then. FULL: what is reported as stored is on disk. _dqs=0: a missing column
+// is an error, not a string.
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
 // Open checks the URL and makes the store of a table. It does not open the

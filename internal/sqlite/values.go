@@ -8,8 +8,8 @@ import (
 	"sluice/internal/batch"
 )
 
-// timestampForm always has six digits after the second, so that the order of the texts is that of the
-// times.
+// timestampForm always has six digits after the second, so that the order of the texts is that of
+// the times.
 const timestampForm = "2006-01-02T15:04:05.000000Z"
 
 // value converts a value of a batch to one for SQLite.

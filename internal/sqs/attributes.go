@@ -11,7 +11,8 @@ import (
 	"sluice/internal/message"
 )
 
-// attribute is a message attribute as a Lambda event writes it. The lists are reserved: SQS has none.
+// attribute is a message attribute as a Lambda event writes it. The lists are reserved: SQS has
+// none.
 type attribute struct {
 	StringValue      *string          `json:"stringValue,omitzero"`
 	BinaryValue      []byte           `json:"binaryValue,omitzero"` // base64
@@ -85,7 +86,8 @@ type Note struct {
 	Model      string         `json:"model"`
 	// MessageID is the message's id in the queue that it came from.
 	MessageID string `json:"messageId"`
-	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0 if that was unreadable.
+	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0 if that was
+	// unreadable.
 	SentTimestamp int64 `json:"sentTimestamp,omitzero"`
 }
 

@@ -11,19 +11,20 @@ import (
 	"sluice/internal/message"
 )
 
-// FirstDelay is the longest delay of a message that is returned for the first time, and MaxDelay that
-// of any message.
+// FirstDelay is the longest delay of a message that is returned for the first time, and MaxDelay
+// that of any message.
 const (
 	FirstDelay = 15 * time.Second
 	MaxDelay   = 15 * time.Minute
 )
 
-// Delay returns how long a returned message stays hidden: FirstDelay, doubled with each further receive
-// up to MaxDelay, with equal jitter (half of it fixed, half random). random returns a number in [0, 1).
+// Delay returns how long a returned message stays hidden: FirstDelay, doubled with each further
+// receive up to MaxDelay, with equal jitter (half of it fixed, half random). random returns a
+// number in [0, 1).
 //
-// The first delay is short, so that a blip costs seconds: the queue's visibility timeout, which must be
-// six times the function's, does not apply. Even half of it is longer than a function runs after it has
-// set a delay, so no message is delivered again before its batch is answered.
+// The first delay is short, so that a blip costs seconds: the queue's visibility timeout, which
+// must be six times the function's, does not apply. Even half of it is longer than a function runs
+// after it has set a delay, so no message is delivered again before its batch is answered.
 func Delay(receiveCount int, random func() float64) time.Duration {
 	full := FirstDelay
 	for n := 1; n < receiveCount && full < MaxDelay; n++ {
@@ -41,9 +42,9 @@ type Returned struct {
 	Group string
 }
 
-// Delays returns how long each message stays hidden: as delay says, and on a FIFO queue as long as the
-// first of its group. SQS delivers nothing of a group while one of its messages is hidden, so the
-// longest delay of a group would delay all of it.
+// Delays returns how long each message stays hidden: as delay says, and on a FIFO queue as long as
+// the first of its group. SQS delivers nothing of a group while one of its messages is hidden, so
+// the longest delay of a group would delay all of it.
 func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []time.Duration {
 	all := make([]time.Duration, len(messages))
 	first := map[string]int{}
@@ -60,8 +61,9 @@ func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []t
 	return all
 }
 
-// Backoff delays the returned messages of one queue. Lambda does not slow down when a function reports
-// failures: in an outage, messages would use up the receives that the queue allows within minutes.
+// Backoff delays the returned messages of one queue. Lambda does not slow down when a function
+// reports failures: in an outage, messages would use up the receives that the queue allows within
+// minutes.
 type Backoff struct {
 	// Delay is Delay with random jitter; tests shorten it.
 	Delay func(receiveCount int) time.Duration
@@ -82,9 +84,9 @@ func (c *Client) backoff(queueURL string) *Backoff {
 	return &Backoff{target: c.target(queueURL, ""), Delay: func(receiveCount int) time.Duration { return Delay(receiveCount, rand.Float64) }}
 }
 
-// Return sets for each message how long it stays hidden, and returns for how many it did and did not,
-// and the gravest error, for the log. Failing is harmless: such a message reappears when its visibility
-// timeout expires. Return makes one call for ten messages, up to 64 at once.
+// Return sets for each message how long it stays hidden, and returns for how many it did and did
+// not, and the gravest error, for the log. Failing is harmless: such a message reappears when its
+// visibility timeout expires. Return makes one call for ten messages, up to 64 at once.
 func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed int, err error) {
 	var handles []string
 	var delays []time.Duration

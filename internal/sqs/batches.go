@@ -25,8 +25,8 @@ import (
 // maxEntries is how many entries a batch call can have.
 const maxEntries = 10
 
-// job is one operation on many entries, by batch calls. An entry is its index; each is in one call at
-// a time, so outcomes need no lock.
+// job is one operation on many entries, by batch calls. An entry is its index; each is in one call
+// at a time, so outcomes need no lock.
 type job struct {
 	*target
 	// action is the operation's name in IAM.
@@ -114,9 +114,10 @@ func (r refusedOnly) IsErrorRetryable(err error) bool {
 	return wasRefused(err) && r.Retryer.IsErrorRetryable(err)
 }
 
-// SendOnce is Send for messages that are still elsewhere while it is not known whether they were sent:
-// it does not repeat a call that may have been done, and returns its messages in unknown instead of
-// unsent. To a FIFO queue it repeats calls as Send does, because SQS drops the repetition.
+// SendOnce is Send for messages that are still elsewhere while it is not known whether they were
+// sent: it does not repeat a call that may have been done, and returns its messages in unknown
+// instead of unsent. To a FIFO queue it repeats calls as Send does, because SQS drops the
+// repetition.
 func (q *Queue) SendOnce(ctx context.Context, messages []Outgoing) (unsent, unknown []int, err error) {
 	once, t := *q, *q.target
 	if once.target = &t; !t.fifo {
@@ -227,8 +228,8 @@ func (j *job) learn(err *fault.Error, ofEntry bool) {
 	}
 }
 
-// stop returns why to make no further call: the context has ended, SQS refuses all calls, or as many as
-// may run at once have failed and none was answered.
+// stop returns why to make no further call: the context has ended, SQS refuses all calls, or as
+// many as may run at once have failed and none was answered.
 func (j *job) stop(ctx context.Context) *fault.Error {
 	if j.invalid != nil {
 		return j.invalid
@@ -254,8 +255,8 @@ func entryID(k int) *string {
 	return &id
 }
 
-// confirm reads both lists of the answer to a call with these entries: an entry is done if it is listed
-// as successful, and only there.
+// confirm reads both lists of the answer to a call with these entries: an entry is done if it is
+// listed as successful, and only there.
 func (j *job) confirm(entries []int, successful []string, failed []types.BatchResultErrorEntry) {
 	j.fail(entries, j.failure(message.CauseTransient, j.action, "the answer does not mention all entries"), true)
 	entry := func(id string) *outcome {

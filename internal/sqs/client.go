@@ -22,7 +22,8 @@ import (
 // answer takes longer than this, the network lets nothing through.
 const defaultTimeout = 2 * time.Second
 
-// maxAttempts is the first attempt and one more. The SDK waits 50 ms in between, 1 s if SQS throttles.
+// maxAttempts is the first attempt and one more. The SDK waits 50 ms in between, 1 s if SQS
+// throttles.
 const maxAttempts = 2
 
 // maxInFlight is how many calls a client may make at once.
@@ -67,8 +68,8 @@ func FromConfig(cfg aws.Config) *Client {
 }
 
 // URLFromARN returns the URL of the queue that an event's eventSourceARN names. It makes no call:
-// GetQueueUrl needs a permission that the managed policies for Lambda lack, and SQS reads account and
-// name from the URL's path.
+// GetQueueUrl needs a permission that the managed policies for Lambda lack, and SQS reads account
+// and name from the URL's path.
 func (c *Client) URLFromARN(ctx context.Context, queueARN string) (string, error) {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Service != "sqs" || a.AccountID == "" || a.Resource == "" || strings.ContainsAny(a.Resource, "/:") {
@@ -106,12 +107,13 @@ type target struct {
 }
 
 // target finds where the calls for a queue go. The SDK itself ignores the host in a queue's URL: it
-// sends every call to the configured endpoint or region, and a queue elsewhere then "does not exist".
+// sends every call to the configured endpoint or region, and a queue elsewhere then "does not
+// exist".
 //
-//   - AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_SQS), if set, wins: an emulator's queue URLs may name a host
-//     that exists only inside its container.
-//   - Otherwise the URL's own host is the endpoint: it may be an emulator's, a VPC endpoint's or another
-//     region's.
+//   - AWS_ENDPOINT_URL (or AWS_ENDPOINT_URL_SQS), if set, wins: an emulator's queue URLs may name a
+//     host that exists only inside its container.
+//   - Otherwise the URL's own host is the endpoint: it may be an emulator's, a VPC endpoint's or
+//     another region's.
 //   - The region is the one in the URL's host, otherwise the configured one.
 func (c *Client) target(queueURL, setting string) *target {
 	t := &target{client: c, url: queueURL, setting: setting, endpoint: setting}
@@ -157,8 +159,8 @@ func (c *Client) target(queueURL, setting string) *target {
 	return t
 }
 
-// isQueue reports whether an ARN is the queue's. Every form of its URL has a path that ends in account
-// and name.
+// isQueue reports whether an ARN is the queue's. Every form of its URL has a path that ends in
+// account and name.
 func (t *target) isQueue(queueARN string) bool {
 	a, err := arn.Parse(queueARN)
 	if err != nil || a.Region != t.region {
@@ -187,8 +189,8 @@ func regionOf(host string) (name string, legacy bool) {
 	return "", false
 }
 
-// httpClient returns an HTTP client that limits one attempt to d. A context's timeout would not do: the
-// SDK takes it for its caller's, and does not try again.
+// httpClient returns an HTTP client that limits one attempt to d. A context's timeout would not do:
+// the SDK takes it for its caller's, and does not try again.
 func (c *Client) httpClient(d time.Duration) *http.Client {
 	return &http.Client{
 		Transport:     c.transport,
@@ -223,11 +225,11 @@ func (c namedCredentials) Retrieve(ctx context.Context) (aws.Credentials, error)
 	return credentials, nil
 }
 
-// plainBodies hides the WriteTo of a request's body. The SDK closes a body as soon as the answer has
-// begun, and WriteTo of its closed body returns io.EOF. net/http, which looks after the last byte
-// whether there is more, takes that for a broken request: it closes the connection, and the rest of the
-// answer is lost. (smithy-go: safeWriteToReadCloser; net/http: transferWriter.writeBody.) Read of a
-// closed body returns the same without harm.
+// plainBodies hides the WriteTo of a request's body. The SDK closes a body as soon as the answer
+// has begun, and WriteTo of its closed body returns io.EOF. net/http, which looks after the last
+// byte whether there is more, takes that for a broken request: it closes the connection, and the
+// rest of the answer is lost. (smithy-go: safeWriteToReadCloser; net/http:
+// transferWriter.writeBody.) Read of a closed body returns the same without harm.
 type plainBodies struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.

@@ -49,8 +49,8 @@ type Counts struct{ Visible, InFlight, Delayed int }
 // All is the sum of the counts.
 func (c Counts) All() int { return c.Visible + c.InFlight + c.Delayed }
 
-// Open reads a queue's settings and counts. The setting is the variable that the URL comes from, for
-// errors to name.
+// Open reads a queue's settings and counts. The setting is the variable that the URL comes from,
+// for errors to name.
 func Open(ctx context.Context, c *Client, queueURL, setting string) (*Queue, error) {
 	q := &Queue{URL: queueURL, target: c.target(queueURL, setting)}
 	attributes, err := q.target.attributes(ctx, []types.QueueAttributeName{types.QueueAttributeNameAll})
@@ -132,8 +132,8 @@ type Received struct {
 	message.Message
 	// Note says why sluice rejected the message, nil if it did not.
 	Note *Note
-	// SourceARN is the queue that SQS moved the message from, "" if it was sent to this one, as by a
-	// DeadLetter.
+	// SourceARN is the queue that SQS moved the message from, "" if it was sent to this one, as by
+	// a DeadLetter.
 	SourceARN string
 	// DeduplicationID is the one with which it was sent to a FIFO queue.
 	DeduplicationID string
@@ -141,8 +141,9 @@ type Received struct {
 	System map[string]string
 }
 
-// Receive receives up to 10 messages, and waits up to 20 seconds for the first. They stay hidden for the
-// queue's visibility timeout. So can a message that is sent while a waiting call is cancelled.
+// Receive receives up to 10 messages, and waits up to 20 seconds for the first. They stay hidden
+// for the queue's visibility timeout. So can a message that is sent while a waiting call is
+// cancelled.
 func (q *Queue) Receive(ctx context.Context, limit int, wait time.Duration) ([]Received, error) {
 	if q.target.invalid != nil {
 		return nil, q.target.invalid
@@ -195,8 +196,8 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	return r, nil
 }
 
-// Resend returns the message as its sender sent it: without sluice's note. To a FIFO queue it goes as a
-// new message of its group: with its old deduplication id, SQS would drop it for 5 minutes.
+// Resend returns the message as its sender sent it: without sluice's note. To a FIFO queue it goes
+// as a new message of its group: with its old deduplication id, SQS would drop it for 5 minutes.
 func (r *Received) Resend() Outgoing {
 	out := Outgoing{Attributes: r.Attributes, Group: r.Group, DeduplicationID: r.ID}
 	if r.HasBody {
@@ -216,8 +217,8 @@ func (r *Received) Resend() Outgoing {
 
 const deleteMessage = "DeleteMessage"
 
-// Delete deletes messages, and returns the indexes of those for which SQS has not confirmed it, with
-// the gravest error. It tries three times what SQS itself fails on.
+// Delete deletes messages, and returns the indexes of those for which SQS has not confirmed it,
+// with the gravest error. It tries three times what SQS itself fails on.
 func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, err error) {
 	j := q.target.job(deleteMessage, len(handles))
 	j.tries = 3
@@ -237,15 +238,15 @@ func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, 
 	return j.result()
 }
 
-// ChangeVisibility makes messages visible again after a delay, 0 for at once, and returns the indexes of
-// those for which SQS has not confirmed it.
+// ChangeVisibility makes messages visible again after a delay, 0 for at once, and returns the
+// indexes of those for which SQS has not confirmed it.
 func (q *Queue) ChangeVisibility(ctx context.Context, handles []string, after time.Duration) (unset []int, err error) {
 	return q.target.changeVisibility(ctx, handles, func(int) time.Duration { return after })
 }
 
-// Send sends messages, and returns the indexes of those that SQS has not confirmed, with the gravest
-// error. To a FIFO queue it sends them in order, and after a message that is not sent it sends no more
-// of its group.
+// Send sends messages, and returns the indexes of those that SQS has not confirmed, with the
+// gravest error. To a FIFO queue it sends them in order, and after a message that is not sent it
+// sends no more of its group.
 func (q *Queue) Send(ctx context.Context, messages []Outgoing) (unsent []int, err error) {
 	return q.target.send(ctx, len(messages), func(i int) (Outgoing, *types.MessageAttributeValue) { return messages[i], nil })
 }

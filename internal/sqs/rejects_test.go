@@ -140,7 +140,8 @@ func TestRejectedUnsent(t *testing.T) {
 				t.Errorf("got %v, %v, %d sent, want it sent: %v", unsent, err, sent, tt.want)
 			}
 			if tt.want {
-				// Without room for the note the message goes without; what the sender put there stays.
+				// Without room for the note the message goes without; what the sender put there
+				// stays.
 				all := q.Messages()
 				got := all[slices.IndexFunc(all, func(m sqstest.Message) bool { return m.Body == string(tt.m.Body) })].Attributes["sluice"].StringValue
 				bare := slices.Contains([]string{"ten attributes", "the sender's own sluice", "too large for the note", "as large as a message may be"}, tt.name)

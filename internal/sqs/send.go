@@ -27,8 +27,8 @@ const sendMessage = "SendMessage"
 // Outgoing is a message to send.
 type Outgoing struct {
 	Body []byte
-	// Attributes is JSON in the form of a Lambda event's messageAttributes, as in message.Message; nil
-	// for none.
+	// Attributes is JSON in the form of a Lambda event's messageAttributes, as in message.Message;
+	// nil for none.
 	Attributes []byte
 	// Group is MessageGroupId: required on a FIFO queue, allowed on others.
 	Group string
@@ -51,8 +51,8 @@ var (
 )
 
 // prepare checks a message, and adds a note, which replaces an earlier one. Without room for it (10
-// attributes already, 1 MiB, or the sender's own attribute of that name) the message goes without: that
-// it arrives matters more.
+// attributes already, 1 MiB, or the sender's own attribute of that name) the message goes without:
+// that it arrives matters more.
 func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared {
 	p := prepared{group: m.Group}
 	attributes, err := decodeAttributes(m.Attributes)
@@ -82,7 +82,8 @@ func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared
 	return p
 }
 
-// annotated returns the attributes with the note if they fit into room bytes, otherwise without a note.
+// annotated returns the attributes with the note if they fit into room bytes, otherwise without a
+// note.
 func annotated(attributes map[string]types.MessageAttributeValue, note *types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
 	old, ok := attributes[NoteAttribute]
 	if ok && decodeNote(old) == nil {
@@ -99,8 +100,8 @@ func annotated(attributes map[string]types.MessageAttributeValue, note *types.Me
 	return with
 }
 
-// send sends messages, each with the note that outgoing returns, and returns the indexes of those that
-// SQS has not confirmed.
+// send sends messages, each with the note that outgoing returns, and returns the indexes of those
+// that SQS has not confirmed.
 func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, *types.MessageAttributeValue)) (unsent []int, err error) {
 	j := t.job(sendMessage, n)
 	j.tries = 3
@@ -154,9 +155,9 @@ func pack(messages []prepared) (batches [][]int) {
 // orderWindow is how far ahead sendInOrder looks for messages of other groups.
 const orderWindow = 100
 
-// sendInOrder sends to a FIFO queue, one batch after another, so that the order of a group holds, and
-// stops a group at the first message that cannot be sent. A batch has at most one message of a group:
-// SQS may refuse one entry of a batch and accept the next, which would then be ahead of it.
+// sendInOrder sends to a FIFO queue, one batch after another, so that the order of a group holds,
+// and stops a group at the first message that cannot be sent. A batch has at most one message of a
+// group: SQS may refuse one entry of a batch and accept the next, which would then be ahead of it.
 func (j *job) sendInOrder(ctx context.Context, messages []prepared) {
 	waiting := make([]int, len(messages))
 	for i := range waiting {
