@@ -177,7 +177,7 @@ func (c *checkCmd) print(con *console, f check.Findings) error {
 	for i := range f {
 		for k, line := range wrap(f[i].What, 100) {
 			if k == 0 {
-				t.row(string(f[i].Severity), f[i].About, line)
+				t.row(f[i].Severity, f[i].About, line)
 			} else {
 				t.row("", "", line)
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -53,7 +54,7 @@ func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 }
 
 func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Function {
-	f := check.Function{Name: value(m.FunctionArn), State: value(m.State), ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures)}
+	f := check.Function{Name: aws.ToString(m.FunctionArn), State: aws.ToString(m.State), ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures)}
 	f.Filter = lambdaFilter(ctx, api, m)
 	if m.MaximumBatchingWindowInSeconds != nil {
 		f.Window = time.Duration(*m.MaximumBatchingWindowInSeconds) * time.Second
@@ -90,11 +91,4 @@ func lambdaFailure(err error) error {
 		return errors.New("Lambda answers " + refused.ErrorCode())
 	}
 	return errors.New("the Lambda API is not reachable")
-}
-
-func value(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

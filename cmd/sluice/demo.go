@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,10 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"sluice/events"
-	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
@@ -94,18 +92,15 @@ func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db
 		s.Close()
 		_ = server.Stop() // the demo is over either way
 	}
-	return demoPostgres{s, server.URL()}, server.Origin(), stop, nil
+	return demoPostgres{s}, server.Origin(), stop, nil
 }
 
 // demoPostgres is a store and a way to read its rows.
-type demoPostgres struct {
-	*postgres.Store
-	url string
-}
+type demoPostgres struct{ *postgres.Store }
 
 // Rows implements demoDatabase.
 func (p demoPostgres) Rows(ctx context.Context, query string) ([][]string, error) {
-	conn, err := pgconn.Connect(ctx, p.url)
+	conn, err := p.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -190,8 +185,8 @@ func (d *demo) run(ctx context.Context) error {
 		took time.Duration
 	}{{"first (connects)", first, took}, {"second", *d.seen, d.took}} {
 		stored := r.r.Count(message.Stored)
-		t.row(r.name, fmt.Sprint(len(messages)), fmt.Sprint(r.r.Inserted), fmt.Sprint(stored-r.r.Inserted), fmt.Sprint(r.r.Count(message.Repeated)),
-			fmt.Sprint(r.r.Count(message.Rejected)), fmt.Sprint(r.r.Count(message.Returned)), fmt.Sprint(r.r.RoundTrips), fmt.Sprintf("%.1f", float64(r.took.Microseconds())/1000))
+		t.row(r.name, len(messages), r.r.Inserted, stored-r.r.Inserted, r.r.Count(message.Repeated), r.r.Count(message.Rejected),
+			r.r.Count(message.Returned), r.r.RoundTrips, fmt.Sprintf("%.1f", float64(r.took.Microseconds())/1000))
 	}
 	if err := t.print(); err != nil {
 		return err
@@ -218,25 +213,13 @@ func (d *demo) title(text string) {
 func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) error {
 	t := d.con.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
 	reader := d.model.Reader(d.keys)
-	rows := batch.New(d.model.Table)
 	for i := range messages {
-		rows.Reset()
-		cells := make([]string, 8)
-		for j := range cells {
-			cells[j] = "·"
+		row, _ := columns(d.model, reader, &messages[i])
+		cells := []any{short(messages[i].ID)}
+		for _, name := range []string{"user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version_full"} {
+			cells = append(cells, short(cmp.Or(row[name], "·")))
 		}
-		cells[0] = short(messages[i].ID)
-		if reader.Append(rows, i, 0, &messages[i]).IsZero() {
-			rows.Row(0, func(c int, v []byte) {
-				for j, name := range []string{"user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version_full"} {
-					if d.model.Columns[c].Name == name {
-						cells[1+j] = short(show(rows.Columns()[c].Kind, v))
-					}
-				}
-			})
-		}
-		cells[7] = verdicts[i].Outcome.String()
-		t.row(cells...)
+		t.row(append(cells, verdicts[i].Outcome)...)
 	}
 	return t.print()
 }
@@ -251,7 +234,7 @@ func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) 
 		if v.Rejection.Constraint != "" {
 			where = "constraint " + v.Rejection.Constraint
 		}
-		t.row(short(messages[i].ID), string(v.Rejection.Reason), where, v.Rejection.Reason.Explain())
+		t.row(short(messages[i].ID), v.Rejection.Reason, where, v.Rejection.Reason.Explain())
 	}
 	return t.print()
 }
@@ -263,9 +246,10 @@ func (d *demo) rows(ctx context.Context) error {
 		return err
 	}
 	t := d.con.table(columns...)
-	for _, cells := range rows {
-		for i := range cells {
-			cells[i] = short(cells[i])
+	for _, row := range rows {
+		cells := make([]any, len(row))
+		for i := range row {
+			cells[i] = short(row[i])
 		}
 		t.row(cells...)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/batch"
 	"sluice/internal/deadletters"
 	"sluice/internal/mask"
 	"sluice/internal/message"
@@ -150,7 +149,6 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 	if keys != nil {
 		reader = m.Reader(keys)
 	}
-	rows := batch.New(m.Table)
 	for i := range seen.Messages {
 		in := &seen.Messages[i]
 		p.count(in)
@@ -165,16 +163,9 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 		case out.Model != "" && out.Model != m.Name:
 			out.Unreadable = "rejected by the model " + out.Model + ", and SLUICE_MODEL names another"
 		case reader != nil:
-			rows.Reset()
-			if bad := reader.Append(rows, i, 0, &in.Message); !bad.IsZero() {
+			var bad message.Rejection
+			if out.Columns, bad = columns(m, reader, &in.Message); !bad.IsZero() {
 				out.Unreadable = bad.String()
-			} else {
-				out.Columns = map[string]string{}
-				rows.Row(0, func(column int, v []byte) {
-					if c := m.Columns[column]; c.Field >= 0 {
-						out.Columns[c.Name] = show(rows.Columns()[column].Kind, v)
-					}
-				})
 			}
 		}
 		if c.Raw {
@@ -213,7 +204,7 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) err
 	fmt.Fprintln(con.stdout)
 	t := con.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
-		t.row(string(r.Reason), r.where(), r.Model, fmt.Sprint(r.Messages), r.Means)
+		t.row(r.Reason, r.where(), r.Model, r.Messages, r.Means)
 	}
 	if err := t.print(); err != nil {
 		return err
@@ -242,12 +233,12 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) err
 	return nil
 }
 
-func (c *peekCmd) cells(m *peekedMessage, names []string) []string {
+func (c *peekCmd) cells(m *peekedMessage, names []string) []any {
 	sent := ""
 	if m.FirstSent != nil {
 		sent = m.FirstSent.Format(time.RFC3339)
 	}
-	cells := []string{m.ID, sent, fmt.Sprint(m.Receives), strings.TrimSpace(string(m.Reason) + " " + m.Field), fmt.Sprint(m.Bytes)}
+	cells := []any{m.ID, sent, m.Receives, strings.TrimSpace(string(m.Reason) + " " + m.Field), m.Bytes}
 	for _, name := range names {
 		switch v, ok := m.Columns[name]; {
 		case c.Raw:

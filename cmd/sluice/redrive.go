@@ -140,7 +140,7 @@ func (c *redriveCmd) print(con *console, s *deadletters.Summary, from, to, model
 	}
 	t := con.table("reason", "messages", "which means")
 	for _, reason := range slices.Sorted(maps.Keys(s.Reasons)) {
-		t.row(string(reason), fmt.Sprint(s.Reasons[reason]), deadletters.Explain(reason))
+		t.row(reason, s.Reasons[reason], deadletters.Explain(reason))
 	}
 	if len(s.Reasons) > 0 {
 		if err := t.print(); err != nil {

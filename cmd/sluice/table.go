@@ -12,6 +12,8 @@ import (
 	"github.com/olekukonko/tablewriter/tw"
 
 	"sluice/internal/batch"
+	"sluice/internal/message"
+	"sluice/internal/model"
 )
 
 // table is a table on standard output, for people.
@@ -40,15 +42,30 @@ func (con *console) table(headings ...string) table {
 	return table{w}
 }
 
-func (t table) row(cells ...string) {
+func (t table) row(cells ...any) {
 	values := make([]any, len(cells))
 	for i, c := range cells {
-		values[i] = oneLine(c) // a terminal obeys the control characters of a message's values
+		values[i] = oneLine(fmt.Sprint(c)) // a terminal obeys the control characters of a message's values
 	}
 	_ = t.w.Append(values...) // strings always fit
 }
 
 func (t table) print() error { return t.w.Render() }
+
+// columns returns the row that a message becomes: the text of each column that
+// comes from a field. It returns why instead, if the body is rejected.
+func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[string]string, message.Rejection) {
+	rows, row := batch.New(m.Table), map[string]string{}
+	if bad := reader.Append(rows, 0, 0, in); !bad.IsZero() {
+		return nil, bad
+	}
+	rows.Row(0, func(i int, v []byte) {
+		if c := m.Columns[i]; c.Field >= 0 {
+			row[c.Name] = show(rows.Columns()[i].Kind, v)
+		}
+	})
+	return row, message.Rejection{}
+}
 
 // show returns a value of a batch as text.
 func show(kind batch.Kind, v []byte) string {
