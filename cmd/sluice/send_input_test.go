@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -62,32 +63,47 @@ func TestSendFollows(t *testing.T) {
 	}
 }
 
-// TestSendIsInterrupted wherever it waits for its input, or never has to.
+// settle returns when send is done with the lines so far: a pipe's write ends
+// when the reader has read it, and the reader goes on when send has taken a line.
+func settle(t *testing.T, feed io.Writer) {
+	t.Helper()
+	for range 2 {
+		if _, err := io.WriteString(feed, "\n"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestSendIsInterrupted wherever it waits for its input, and where it never waits.
 func TestSendIsInterrupted(t *testing.T) {
 	fakeSQS := useSQS(t)
 	for _, tt := range []struct {
-		name, input string
-		says        []string
-		sent        int
+		name, lines, rest string
+		sent              int
 	}{
-		{"before anything came", "", []string{"0 of 0 lines", "sluice: after line 0: stopped; what follows was not sent\n"}, 0},
-		{"in the first line", "{", []string{"0 of 0 lines", "after line 0: stopped"}, 0},
-		{"in what looks like gzip", "\x1f\x8b", []string{"0 of 0 lines", "after line 0: stopped"}, 0},
-		{"between lines", "{\"n\":1}\n\n{\"n\":2}\n", []string{"2 of 3 lines", "after line 3: stopped"}, 2},
-		{"in a later line", "{\"n\":1}\n{", []string{"1 of 1 lines", "after line 1: stopped"}, 1},
+		{"before anything came", "", "", 0},
+		{"in the first line", "", "{", 0},
+		{"in what looks like gzip", "", "\x1f\x8b", 0},
+		{"between lines", "{\"n\":1}\n\n{\"n\":2}\n", "", 2},
+		{"in a later line", "{\"n\":1}\n", "{", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			q := fakeSQS.Queue("logins", nil)
 			in, feed := io.Pipe()
 			defer feed.Close()
 			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
-			if _, err := io.WriteString(feed, tt.input); err != nil {
+			if _, err := io.WriteString(feed, tt.lines); err != nil {
 				t.Fatal(err)
 			}
-			arrive(t, q, tt.sent)
-			time.Sleep(500 * time.Millisecond) // SQS's answer comes back
+			if tt.sent > 0 {
+				arrive(t, q, tt.sent)
+				settle(t, feed)
+			}
+			if _, err := io.WriteString(feed, tt.rest); err != nil {
+				t.Fatal(err)
+			}
 			r.stop()
-			r.fails(tt.says...)
+			r.fails(fmt.Sprint(tt.sent, " of "), ": stopped; what follows was not sent\n")
 		})
 	}
 	for name, in := range map[string]io.Reader{"empty lines without end": endless("\n"), "lines without end": endless("{}\n")} {
@@ -98,7 +114,6 @@ func TestSendIsInterrupted(t *testing.T) {
 			for len(fakeSQS.Calls("")) == before {
 				time.Sleep(5 * time.Millisecond)
 			}
-			time.Sleep(500 * time.Millisecond) // it reads
 			r.stop()
 			r.fails("stopped")
 		})
@@ -109,23 +124,28 @@ func TestSendIsInterrupted(t *testing.T) {
 func TestSendSaysWhatWasNotSent(t *testing.T) {
 	fakeSQS := useSQS(t)
 	q := fakeSQS.Queue("logins", nil)
+	called := make(chan struct{}, 100)
 	fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
 		if c.Operation == "SendMessageBatch" {
+			called <- struct{}{}
 			return &sqstest.Fault{Code: "InternalError", Status: 500, Delay: time.Second}
 		}
 		return nil
 	})
-	for name, after := range map[string]time.Duration{"that wait": 50 * time.Millisecond, "on their way": 300 * time.Millisecond} {
+	for _, name := range []string{"that wait", "on their way"} {
 		t.Run(name, func(t *testing.T) {
 			in, feed := io.Pipe()
 			defer feed.Close()
 			r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
-			if _, err := io.WriteString(feed, "{\"n\":1}\n{\"n\":2}\n{"); err != nil {
+			if _, err := io.WriteString(feed, "{\"n\":1}\n{\"n\":2}\n"); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(after)
+			settle(t, feed)
+			if name == "on their way" {
+				<-called
+			}
 			r.stop()
-			r.fails("0 of 2 lines", "not sent: line 1, 2\n", "after line 2: stopped")
+			r.fails("0 of ", "not sent: line 1, 2\n", ": stopped")
 		})
 	}
 }
@@ -199,7 +219,7 @@ func TestReadIsInterrupted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
 	}
-	// A FIFO waits already when it is opened.
+	// A FIFO blocks already while it is opened. What reads it goes with this process.
 	useSQS(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := exec.CommandContext(t.Context(), "mkfifo", fifo).Run(); err != nil {
@@ -207,18 +227,8 @@ func TestReadIsInterrupted(t *testing.T) {
 	}
 	for _, args := range [][]string{{"explain", fifo}, {"invoke", "-e", fifo}} {
 		r := start(t, environ, nil, args...)
-		time.Sleep(10 * time.Millisecond)
 		r.stop()
 		r.fails(": stopped\n")
-	}
-	// The goroutines that were left behind end here.
-	for range 2 {
-		f, err := os.OpenFile(fifo, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(10 * time.Millisecond)
-		f.Close()
 	}
 }
 
@@ -237,16 +247,17 @@ func TestSendObeysTheFirstSignal(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(feed, "{}\n"); err != nil {
-			t.Fatal(err)
+		for line := range 2 { // when the second arrives, the first is confirmed
+			if _, err := io.WriteString(feed, "{}\n"); err != nil {
+				t.Fatal(err)
+			}
+			arrive(t, q, 2*i+line+1)
 		}
-		arrive(t, q, i+1)
-		time.Sleep(500 * time.Millisecond) // SQS's answer comes back
 		if err := cmd.Process.Signal(signal); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait() // below
-		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.HasPrefix(stdout.String(), "1 of 1 lines sent") || !strings.Contains(stderr.String(), "after line 1: stopped") {
+		if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(stdout.String(), " of 2 lines sent") || strings.HasPrefix(stdout.String(), "0") || !strings.Contains(stderr.String(), "after line 2: stopped") {
 			t.Errorf("%v: got %v, %s%s", signal, cmd.ProcessState, stdout.String(), stderr.String())
 		}
 	}
