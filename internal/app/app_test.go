@@ -2,6 +2,7 @@ package app_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -9,9 +10,12 @@ import (
 	"testing"
 
 	"sluice/internal/app"
+	"sluice/internal/config"
+	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/model"
 	"sluice/internal/sqs"
+	"sluice/internal/sqsevent"
 	"sluice/internal/testing/pgtest"
 	"sluice/internal/testing/sqstest"
 	"sluice/models"
@@ -244,6 +248,7 @@ func TestAConfigurationErrorBacksOffAndFailsTheInvocation(t *testing.T) {
 		{"no mask keys", "SLUICE_MASK_KEYS", func(s *deployment) { delete(s.environ, "SLUICE_MASK_KEYS") }},
 		{"unknown model", "orders, user_logins", func(s *deployment) { s.environ["SLUICE_MODEL"] = "nosuch" }},
 		{"database URL", "DATABASE_URL", func(s *deployment) { s.environ["DATABASE_URL"] = "localhost:5432" }},
+		{"database URL, by its other name", "PG_URL is not a valid URL", func(s *deployment) { s.environ["DATABASE_URL"], s.environ["PG_URL"] = "", "localhost:5432" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newDeployment(t)
@@ -323,4 +328,20 @@ func TestEveryInvocationHasItsLineOfMetrics(t *testing.T) {
 	line([]byte(`{"source":"aws.events"}`), `"Received":0,`)
 	s.environ["SLUICE_MODEL"] = "nosuch"
 	line(event, `"Returned":6,`)
+}
+
+// TestErrorType: operators search for these words.
+func TestErrorType(t *testing.T) {
+	t.Parallel()
+	for want, err := range map[string]error{
+		"DatabaseError":    &fault.Error{Source: fault.Database},
+		"QueueError":       &fault.Error{Source: fault.Queue},
+		"CredentialsError": fmt.Errorf("connect: %w", &fault.Error{Source: fault.Credentials}),
+		"ConfigError":      &config.ConfigError{},
+		"EventError":       &sqsevent.EventError{},
+	} {
+		if got := app.ErrorType(err); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }
