@@ -197,9 +197,9 @@ func TestRedriveChooses(t *testing.T) {
 		{"all but another queue's", func(*deadletters.Redrive) {}, 19, 19, 1},
 		{"any source", func(r *deadletters.Redrive) { r.AnySource = true }, 20, 20, 0},
 		{"one reason", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{message.ReasonRefused} }, 2, 2, 0},
-		{"moved by SQS", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{deadletters.ReasonReceives} }, 1, 1, 1},
+		{"moved by SQS", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{"too_many_receives"} }, 1, 1, 1},
 		{"unknown, or refused", func(r *deadletters.Redrive) {
-			r.Select.Reasons = []message.Reason{deadletters.ReasonUnknown, message.ReasonRefused}
+			r.Select.Reasons = []message.Reason{"unknown", message.ReasonRefused}
 		}, 3, 3, 0},
 		{"older than a day", func(r *deadletters.Redrive) { r.Select.OlderThan = 24 * time.Hour }, 1, 1, 1},
 		{"newer than half an hour", func(r *deadletters.Redrive) { r.Select.NewerThan = 30 * time.Minute }, 1, 1, 0},

@@ -10,15 +10,15 @@ import (
 
 // Two reasons that no note has: they are of messages without one.
 const (
-	// ReasonReceives: SQS moved it after the maximum number of receives.
-	ReasonReceives message.Reason = "too_many_receives"
-	// ReasonUnknown: someone sent it, or it had no room for a note.
-	ReasonUnknown message.Reason = "unknown"
+	// reasonReceives: SQS moved it after the maximum number of receives.
+	reasonReceives message.Reason = "too_many_receives"
+	// reasonUnknown: someone sent it, or it had no room for a note.
+	reasonUnknown message.Reason = "unknown"
 )
 
 // Reasons lists what Reason can return, in order.
 func Reasons() []message.Reason {
-	all := append(message.Reasons(), ReasonReceives, ReasonUnknown)
+	all := append(message.Reasons(), reasonReceives, reasonUnknown)
 	slices.Sort(all)
 	return all
 }
@@ -26,9 +26,9 @@ func Reasons() []message.Reason {
 // Explain returns a sentence that says what a reason means.
 func Explain(r message.Reason) string {
 	switch r {
-	case ReasonReceives:
+	case reasonReceives:
 		return "SQS moved it here after the maximum number of receives of its queue"
-	case ReasonUnknown:
+	case reasonUnknown:
 		return "neither sluice nor SQS says why it is here: someone sent it, or it had no room for the reason"
 	default:
 		return r.Explain()
@@ -41,9 +41,9 @@ func Reason(m *sqs.Received) message.Reason {
 	case m.Note != nil:
 		return m.Note.Reason
 	case m.SourceARN != "":
-		return ReasonReceives
+		return reasonReceives
 	default:
-		return ReasonUnknown
+		return reasonUnknown
 	}
 }
 

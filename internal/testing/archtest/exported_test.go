@@ -25,9 +25,6 @@ var forTests = map[string]string{
 	"internal/sqs.FirstDelay":     "the docs say it",
 	"internal/sqs.FromConfig":     "sqstest gives out clients of its server",
 	"internal/sqs.NoteAttribute":  "the drills read it from the dead-letter queue",
-
-	"internal/deadletters.ReasonReceives": pending,
-	"internal/deadletters.ReasonUnknown":  pending,
 }
 
 const (
