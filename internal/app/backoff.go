@@ -20,16 +20,11 @@ func (b backoff) Return(ctx context.Context, messages []*message.Message) error 
 	for _, m := range messages {
 		last[m.ID] = m
 	}
-	queues := map[string][]sqs.Returned{}
+	queues := map[string][]*message.Message{}
 	for _, m := range messages {
-		if last[m.ID] != m || m.ReceiptHandle == "" {
-			continue
+		if last[m.ID] == m && m.ReceiptHandle != "" {
+			queues[m.QueueARN] = append(queues[m.QueueARN], m)
 		}
-		r := sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
-		if m.FIFO {
-			r.Group = m.Group
-		}
-		queues[m.QueueARN] = append(queues[m.QueueARN], r)
 	}
 	var problems []error
 	for arn, all := range queues {
@@ -38,7 +33,7 @@ func (b backoff) Return(ctx context.Context, messages []*message.Message) error 
 			problems = append(problems, err)
 			continue
 		}
-		if _, failed, err := queue.Return(ctx, all); err != nil {
+		if failed, err := queue.Return(ctx, all); err != nil {
 			problems = append(problems, fmt.Errorf("%d of %d: %w", failed, len(all), err))
 		}
 	}

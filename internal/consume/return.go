@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"sluice/internal/message"
-	"sluice/internal/sqs"
 )
 
 // returnEarly returns messages that were in no batch, beside the loop.
@@ -29,14 +28,7 @@ func (r *run) putBack(ctx context.Context, messages []*message.Message, delayed 
 	all := handles(messages)
 	r.heartbeat.remove(all)
 	if delayed {
-		returned := make([]sqs.Returned, len(messages))
-		for i, m := range messages {
-			returned[i] = sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
-			if r.Queue.FIFO {
-				returned[i].Group = m.Group
-			}
-		}
-		if _, failed, err := r.backoff.Return(ctx, returned); err != nil {
+		if failed, err := r.backoff.Return(ctx, messages); err != nil {
 			r.Log.WarnContext(ctx, "messages are returned without back-off", "count", failed, "error", err.Error())
 		}
 		return

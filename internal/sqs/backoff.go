@@ -34,28 +34,19 @@ func Delay(receiveCount int, random func() float64) time.Duration {
 	return half + time.Duration(random()*float64(half))
 }
 
-// Returned is a message that returns to its queue.
-type Returned struct {
-	ReceiptHandle string
-	ReceiveCount  int
-	// Group is its message group on a FIFO queue, "" on any other.
-	Group string
-}
-
-// Delays returns how long each message stays hidden: as delay says, and on a FIFO queue as long as
-// the first of its group. SQS delivers nothing of a group while one of its messages is hidden, so
-// the longest delay of a group would delay all of it.
-func Delays(messages []Returned, delay func(receiveCount int) time.Duration) []time.Duration {
+// Delays returns how long each message stays hidden: as delay says, and on a FIFO queue as long as the
+// first of its group. SQS delivers nothing of a group while one of its messages is hidden, so the
+// longest delay of a group would delay all of it.
+func Delays(messages []*message.Message, delay func(receiveCount int) time.Duration) []time.Duration {
 	all := make([]time.Duration, len(messages))
-	first := map[string]int{}
+	groups := map[string]time.Duration{}
 	for i, m := range messages {
-		if k, ok := first[m.Group]; ok {
-			all[i] = all[k]
-			continue
+		d, ok := groups[m.Group]
+		if !m.FIFO || !ok {
+			d = delay(m.ReceiveCount)
 		}
-		all[i] = delay(m.ReceiveCount)
-		if m.Group != "" {
-			first[m.Group] = i
+		if all[i] = d; m.FIFO {
+			groups[m.Group] = d
 		}
 	}
 	return all
@@ -84,10 +75,10 @@ func (c *Client) backoff(queueURL string) *Backoff {
 	return &Backoff{target: c.target(queueURL, ""), Delay: func(receiveCount int) time.Duration { return Delay(receiveCount, rand.Float64) }}
 }
 
-// Return sets for each message how long it stays hidden, and returns for how many it did and did
-// not, and the gravest error, for the log. Failing is harmless: such a message reappears when its
-// visibility timeout expires. Return makes one call for ten messages, up to 64 at once.
-func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed int, err error) {
+// Return sets for each message how long it stays hidden, and returns for how many it failed, and the
+// gravest error, for the log. Failing is harmless: such a message reappears when its visibility
+// timeout expires. Return makes one call for ten messages, up to 64 at once.
+func (b *Backoff) Return(ctx context.Context, messages []*message.Message) (failed int, err error) {
 	var handles []string
 	var delays []time.Duration
 	for i, d := range Delays(messages, b.Delay) {
@@ -99,8 +90,7 @@ func (b *Backoff) Return(ctx context.Context, messages []Returned) (set, failed 
 	if err == nil && len(handles) < len(messages) {
 		err = b.target.failure(message.CauseTransient, changeVisibility, "messages came without a receiptHandle")
 	}
-	set = len(handles) - len(unset)
-	return set, len(messages) - set, err
+	return len(messages) - len(handles) + len(unset), err
 }
 
 const changeVisibility = "ChangeMessageVisibility"

@@ -76,14 +76,14 @@ func TestDelayInAnOutage(t *testing.T) {
 // TestDelaysOfGroups: the messages of a FIFO group come back together, after
 // the delay of the first, however often the others were received.
 func TestDelaysOfGroups(t *testing.T) {
-	returned := []sqs.Returned{
-		{ReceiveCount: 3, Group: "a"},
-		{ReceiveCount: 9, Group: "a"},
-		{ReceiveCount: 5, Group: "b"},
-		{ReceiveCount: 1},
-		{ReceiveCount: 2},
-		{ReceiveCount: 1, Group: "a"},
-		{ReceiveCount: 1, Group: "b"},
+	returned := []*message.Message{
+		{ReceiveCount: 3, FIFO: true, Group: "a"},
+		{ReceiveCount: 9, FIFO: true, Group: "a"},
+		{ReceiveCount: 5, FIFO: true, Group: "b"},
+		{ReceiveCount: 1, Group: "a"}, // of a standard queue
+		{ReceiveCount: 2, Group: "a"},
+		{ReceiveCount: 1, FIFO: true, Group: "a"},
+		{ReceiveCount: 1, FIFO: true, Group: "b"},
 	}
 	calls := 0
 	got := sqs.Delays(returned, func(receives int) time.Duration {
@@ -110,10 +110,10 @@ func receive(t *testing.T, q *sqs.Queue, n int) []sqs.Received {
 	return all
 }
 
-func returned(received []sqs.Received) []sqs.Returned {
-	all := make([]sqs.Returned, len(received))
-	for i, r := range received {
-		all[i] = sqs.Returned{ReceiptHandle: r.ReceiptHandle, ReceiveCount: r.ReceiveCount}
+func returned(received []sqs.Received) []*message.Message {
+	all := make([]*message.Message, len(received))
+	for i := range received {
+		all[i] = &received[i].Message
 	}
 	return all
 }
@@ -136,9 +136,9 @@ func TestBackoffByReceiveCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	set, failed, err := backoff.Return(t.Context(), returned(received))
-	if set != 3 || failed != 0 || err != nil {
-		t.Fatalf("got %d, %d, %v", set, failed, err)
+	failed, err := backoff.Return(t.Context(), returned(received))
+	if failed != 0 || err != nil {
+		t.Fatalf("got %d, %v", failed, err)
 	}
 	for i, want := range [][2]time.Duration{{8 * time.Second, 15 * time.Second}, {60 * time.Second, 120 * time.Second}, {450 * time.Second, 900 * time.Second}} {
 		if got := q.Messages()[i].VisibleAt.Sub(start); got < want[0] || got > want[1]+time.Since(start) {
@@ -155,9 +155,9 @@ func TestBackoffByReceiveCount(t *testing.T) {
 func TestBackoffOfTenThousand(t *testing.T) {
 	s, c := server(t)
 	q := s.Queue("logins", nil)
-	messages := make([]sqs.Returned, 10_000)
+	messages := make([]*message.Message, 10_000)
 	for i := range messages {
-		messages[i] = sqs.Returned{ReceiptHandle: fmt.Sprintf("handle-%d-1", i+1), ReceiveCount: i % 40}
+		messages[i] = &message.Message{ReceiptHandle: fmt.Sprintf("handle-%d-1", i+1), ReceiveCount: i % 40}
 	}
 	var underWay atomic.Int64
 	all := make(chan struct{})
@@ -178,9 +178,9 @@ func TestBackoffOfTenThousand(t *testing.T) {
 		answer := `{"Successful":[` + strings.Join(ids, ",") + `],"Failed":[]}`
 		return &sqstest.Fault{Answer: &answer}
 	})
-	set, failed, err := c.WithTimeout(time.Minute).BackoffTo(q.URL).Return(t.Context(), messages)
-	if set != 10_000 || failed != 0 || err != nil {
-		t.Fatalf("got %d, %d, %v", set, failed, err)
+	failed, err := c.WithTimeout(time.Minute).BackoffTo(q.URL).Return(t.Context(), messages)
+	if failed != 0 || err != nil {
+		t.Fatalf("got %d, %v", failed, err)
 	}
 	calls := s.Calls(changeBatch)
 	if len(calls) != 1000 {
@@ -203,22 +203,22 @@ func TestBackoffFailureIsHarmless(t *testing.T) {
 	fill(q, 3, 0)
 	received := receive(t, open(t, c, q), 3)
 	messages := returned(received)
-	messages = append(messages, sqs.Returned{ReceiveCount: 1}, sqs.Returned{ReceiptHandle: canary, ReceiveCount: 1})
-	set, failed, err := c.BackoffTo(q.URL).Return(t.Context(), messages)
-	if set != 3 || failed != 2 || !strings.Contains(silent(t, err), "an entry is refused, ReceiptHandleIsInvalid") {
-		t.Errorf("got %d, %d, %v", set, failed, err)
+	messages = append(messages, &message.Message{ReceiveCount: 1}, &message.Message{ReceiptHandle: canary, ReceiveCount: 1})
+	failed, err := c.BackoffTo(q.URL).Return(t.Context(), messages)
+	if failed != 2 || !strings.Contains(silent(t, err), "an entry is refused, ReceiptHandleIsInvalid") {
+		t.Errorf("got %d, %v", failed, err)
 	}
-	set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages[:4])
-	if set != 3 || failed != 1 || !strings.Contains(silent(t, err), "without a receiptHandle") {
-		t.Errorf("got %d, %d, %v", set, failed, err)
+	failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages[:4])
+	if failed != 1 || !strings.Contains(silent(t, err), "without a receiptHandle") {
+		t.Errorf("got %d, %v", failed, err)
 	}
 	s.Inject(func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Code: "AccessDenied"} })
-	set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages)
-	if set != 0 || failed != 5 || causeOf(err) != message.CauseConfiguration || !strings.Contains(silent(t, err), "allow the role sqs:ChangeMessageVisibility") {
-		t.Errorf("got %d, %d, %v", set, failed, err)
+	failed, err = c.BackoffTo(q.URL).Return(t.Context(), messages)
+	if failed != 5 || causeOf(err) != message.CauseConfiguration || !strings.Contains(silent(t, err), "allow the role sqs:ChangeMessageVisibility") {
+		t.Errorf("got %d, %v", failed, err)
 	}
-	if set, failed, err = c.BackoffTo(q.URL).Return(t.Context(), nil); set != 0 || failed != 0 || err != nil {
-		t.Errorf("got %d, %d, %v", set, failed, err)
+	if failed, err = c.BackoffTo(q.URL).Return(t.Context(), nil); failed != 0 || err != nil {
+		t.Errorf("got %d, %v", failed, err)
 	}
 }
 
@@ -275,7 +275,7 @@ func TestNoHostFromAnEvent(t *testing.T) {
 			c := inLambda(t, w, environment)
 			backoff, err := c.Backoff(t.Context(), "arn:aws:sqs:"+region+":123456789012:logins")
 			if err == nil {
-				_, _, err = backoff.Return(t.Context(), []sqs.Returned{{ReceiptHandle: "handle-1-1"}})
+				_, err = backoff.Return(t.Context(), []*message.Message{{ReceiptHandle: "handle-1-1"}})
 				t.Errorf("%q: a back-off, %v", region, err)
 			} else if causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "eventSourceARN") || region != "" && strings.Contains(err.Error(), region) {
 				t.Errorf("%q: %v", region, err)
@@ -288,7 +288,7 @@ func TestNoHostFromAnEvent(t *testing.T) {
 			w := &wire{}
 			c := inLambda(t, w, environment)
 			if backoff, err := c.Backoff(t.Context(), "arn:aws:sqs:eu-west-1:"+rest); err == nil {
-				_, _, _ = backoff.Return(t.Context(), []sqs.Returned{{ReceiptHandle: "handle-1-1"}})
+				_, _ = backoff.Return(t.Context(), []*message.Message{{ReceiptHandle: "handle-1-1"}})
 			}
 			for _, r := range w.requests {
 				if !ours(r.URL.Hostname()) && !strings.HasPrefix(r.URL.Hostname(), "sqs-fips.eu-west-1.") && r.URL.Hostname() != "sqs.eu-west-1.api.aws" {
@@ -304,7 +304,7 @@ func TestBackoffSendsWholeSeconds(t *testing.T) {
 	q := s.Queue("logins", nil)
 	backoff := c.BackoffTo(q.URL)
 	backoff.Delay = func(receiveCount int) time.Duration { return time.Duration(receiveCount) * 1500 * time.Millisecond }
-	_, _, _ = backoff.Return(t.Context(), []sqs.Returned{{ReceiptHandle: "handle-1-1", ReceiveCount: 1}, {ReceiptHandle: "handle-2-1", ReceiveCount: 2}})
+	_, _ = backoff.Return(t.Context(), []*message.Message{{ReceiptHandle: "handle-1-1", ReceiveCount: 1}, {ReceiptHandle: "handle-2-1", ReceiveCount: 2}})
 	var in struct {
 		Entries []struct{ VisibilityTimeout int }
 	}

@@ -22,19 +22,16 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 	return &DeadLetter{target: c.target(queueURL, setting), model: model}
 }
 
-// Rejected is a message that can never be stored, with the reason.
-type Rejected = message.Reject
-
-// Send sends the messages with their bodies and attributes unchanged, and adds one attribute, a
-// Note. It returns the indexes of those that SQS has not confirmed (which must be returned to their
-// queue), and the gravest error.
+// Send sends the messages with their bodies and attributes unchanged, and adds one attribute, a Note. It
+// returns the indexes of those that SQS has not confirmed (which must be returned to their queue), and
+// the gravest error.
 //
-// It does not send messages without a body, or with attributes that cannot be read. A message
-// without room for the note (10 attributes already, or 1 MiB, or the sender's own attribute of that
-// name) is sent without it, and one that was rejected before gets a new note. To a FIFO queue it
-// sends the messages in order, and after a message that is not sent it sends no more of its group;
-// SQS confirms one that it saw within the last 5 minutes, and does not store it twice.
-func (d *DeadLetter) Send(ctx context.Context, rejected []Rejected) (unsent []int, err error) {
+// It does not send messages without a body, or with attributes that cannot be read. A message without
+// room for the note (10 attributes already, or 1 MiB, or the sender's own attribute of that name) is sent
+// without it, and one that was rejected before gets a new note. To a FIFO queue it sends the messages in
+// order, and after a message that is not sent it sends no more of its group; SQS confirms one that it saw
+// within the last 5 minutes, and does not store it twice.
+func (d *DeadLetter) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
 	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
 		// They would be received, rejected and sent for ever, each time as new messages.
 		for i := range rejected {

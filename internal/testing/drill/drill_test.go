@@ -196,17 +196,10 @@ type backoff struct {
 
 // Return implements ingest.Backoff.
 func (b backoff) Return(_ context.Context, messages []*message.Message) error {
-	all := make([]sqs.Returned, len(messages))
-	for k, m := range messages {
-		all[k] = sqs.Returned{ReceiptHandle: m.ReceiptHandle, ReceiveCount: m.ReceiveCount}
-		if m.FIFO {
-			all[k].Group = m.Group
-		}
-	}
-	delays := sqs.Delays(all, func(receiveCount int) time.Duration { return sqs.Delay(receiveCount, b.rand.Float64) })
+	delays := sqs.Delays(messages, func(receiveCount int) time.Duration { return sqs.Delay(receiveCount, b.rand.Float64) })
 	for k, delay := range delays {
 		whole := (delay + time.Second - 1).Truncate(time.Second)
-		if err := b.queue.ChangeVisibility(all[k].ReceiptHandle, whole); err != nil {
+		if err := b.queue.ChangeVisibility(messages[k].ReceiptHandle, whole); err != nil {
 			return err
 		}
 	}
