@@ -13,13 +13,13 @@ import (
 	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
-	"sluice/internal/localpg"
 	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 	"sluice/internal/sqlite"
 	"sluice/internal/sqsevent"
+	"sluice/internal/testing/localpg"
 	"sluice/models"
 )
 

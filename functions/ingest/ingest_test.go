@@ -25,7 +25,7 @@ var foreign = []string{
 	"modernc.org/", "github.com/prometheus/", "github.com/alecthomas/kong", "github.com/olekukonko/", "github.com/schollz/", "github.com/fergusstrange/",
 	"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/sso", "github.com/aws/aws-sdk-go-v2/service/sts",
 	"github.com/google/go-cmp", "github.com/rogpeppe/", "testing", "net/rpc",
-	"sluice/cmd/", "sluice/internal/localpg", "sluice/internal/testing/pgtest", "sluice/internal/testing/esmsim", "sluice/internal/testing/runtimeapi", "sluice/internal/sqlite", "sluice/internal/testing/sqstest",
+	"sluice/cmd/", "sluice/internal/testing/localpg", "sluice/internal/testing/pgtest", "sluice/internal/testing/esmsim", "sluice/internal/testing/runtimeapi", "sluice/internal/sqlite", "sluice/internal/testing/sqstest",
 }
 
 func TestLinksNothingForeign(t *testing.T) {

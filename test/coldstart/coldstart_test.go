@@ -30,9 +30,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/localpg"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/localpg"
 	"sluice/internal/testing/runtimeapi"
 	"sluice/models"
 )

@@ -16,9 +16,9 @@ import (
 
 	"sluice/internal/app"
 	"sluice/internal/batch"
-	"sluice/internal/localpg"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
+	"sluice/internal/testing/localpg"
 	"sluice/models"
 )
 

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/internal/localpg"
+	"sluice/internal/testing/localpg"
 	"sluice/test/localstack"
 )
 

@@ -13,7 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sluice/internal/localpg"
+	"sluice/internal/testing/localpg"
 )
 
 func main() {

@@ -48,17 +48,18 @@ var may = map[string]struct{ imports, why string }{
 	"internal/consume/metrics": {"internal/consume internal/message internal/sqs", "what consume reports, for Prometheus"},
 	"internal/app":             {"internal/batch internal/config internal/credentials internal/emf internal/fault internal/handler internal/ingest internal/mask internal/message internal/postgres internal/sqs", "it assembles what the mains run"},
 
-	"internal/localpg":            {"", "a Postgres server, which knows nothing of sluice"},
+	"internal/testing/localpg":    {"", "a Postgres server, which knows nothing of sluice"},
 	"internal/testing/esmsim":     {"", "a simulator of AWS that shares no code, and so no mistake, with what it tests"},
 	"internal/testing/runtimeapi": {"", "the same, of Lambda"},
-	"internal/testing/pgtest":     {"internal/localpg", "it knows nothing of sluice's tables"},
+	"internal/testing/pgtest":     {"internal/testing/localpg", "it knows nothing of sluice's tables"},
 
 	"events": {"", "data"},
 	"models": {"", "data"},
 }
 
 // only lists packages that not everybody may import, and who may (nobody, if by is empty: not even
-// tests). A pattern that ends in /... stands for a package and all below it.
+// tests). A pattern that ends in /... stands for a package and all below it. The first row that
+// matches a package decides.
 var only = []struct{ imports, by, why string }{
 	{"log", "", "log/slog, through a logger that is passed"},
 	{"math/rand", "", "math/rand/v2 for jitter, crypto/rand for what nobody may guess"},
@@ -70,13 +71,13 @@ var only = []struct{ imports, by, why string }{
 	// repairs broken UTF-8, and quotes values in its errors.
 	{"encoding/json", "internal/check internal/postgres internal/sqlite internal/sqs " + wing, "jsontext reads messages"},
 	{"database/sql", "internal/sqlite " + wing, "the stores have the SQL"},
-	{"github.com/jackc/pgx/...", "internal/postgres internal/check internal/localpg cmd/... " + wing, "the stores have the SQL"},
+	{"github.com/jackc/pgx/...", "internal/postgres internal/check cmd/... " + wing, "the stores have the SQL"},
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},
-	{"github.com/fergusstrange/embedded-postgres", "internal/localpg", "one package fetches Postgres"},
+	{"github.com/fergusstrange/embedded-postgres", "internal/testing/localpg", "one package fetches Postgres"},
 
 	{"github.com/aws/aws-lambda-go/...", "functions/...", "only the mains know Lambda's runtime"},
-	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqs internal/credentials internal/testing/sqstest cmd/... functions/...", "AWS stays in the packages that are about it"},
 	{"github.com/aws/aws-sdk-go-v2/config/...", "cmd/...", "profiles, SSO and the like: a function has none, and its cold starts would pay for them"},
+	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqs internal/credentials internal/testing/sqstest cmd/... functions/...", "AWS stays in the packages that are about it"},
 	{"github.com/aws/smithy-go/...", "internal/sqs internal/credentials internal/testing/sqstest cmd/... functions/...", "AWS stays in the packages that are about it"},
 
 	{"github.com/prometheus/...", "internal/consume/metrics cmd/...", "Lambda has internal/emf"},
@@ -86,7 +87,7 @@ var only = []struct{ imports, by, why string }{
 	{"github.com/goccy/go-yaml/...", "internal/model", "model files are the only YAML"},
 	{"github.com/caarlos0/env/...", "internal/config", "one package reads the environment"},
 
-	{"sluice/internal/localpg", "cmd/... " + wing, "the demo and tests start a server"},
+	{"sluice/internal/testing/localpg", "cmd/sluice " + wing, "the demo brings its own server, as the tests do"},
 	{"sluice/internal/app", "functions/... cmd/...", "it assembles what the mains run"},
 	{"sluice/internal/testing/...", wing, "for tests"},
 	{"sluice/test/...", "test/...", "for tests"},
@@ -175,9 +176,13 @@ func TestImports(t *testing.T) {
 				t.Errorf("%s imports %s and may import %q only (%s)", p.name(), own, rule.imports, rule.why)
 			}
 			for _, o := range only {
-				if matches(imported, o.imports) && !matches(p.name(), o.by) {
+				if !matches(imported, o.imports) {
+					continue
+				}
+				if !matches(p.name(), o.by) {
 					t.Errorf("%s imports %s, which is for %q (%s)", p.name(), imported, o.by, o.why)
 				}
+				break
 			}
 		}
 		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {

@@ -11,10 +11,6 @@ import (
 // forTests are exported names of the product that only tests use, each with the reason why
 // export_test.go cannot give them out: another package's tests, or the wing, use them.
 var forTests = map[string]string{
-	"internal/localpg.ScramSecret":     pgtests,
-	"internal/localpg.Server.Follow":   pgtests,
-	"internal/localpg.Server.Shutdown": pgtests,
-
 	"internal/config.Variables":   "the template declares each of them, and no other",
 	"internal/emf.Metrics":        "the template's dashboard and alarms use no other",
 	"internal/emf.Namespace":      "the same",
@@ -26,11 +22,6 @@ var forTests = map[string]string{
 	"internal/sqs.FromConfig":     "sqstest gives out clients of its server",
 	"internal/sqs.NoteAttribute":  "the drills read it from the dead-letter queue",
 }
-
-const (
-	pgtests = "pgtest starts servers with it"
-	pending = "to be removed"
-)
 
 // TestNothingIsExportedForTests compares names, not types: a method counts as used by the product if
 // the product selects that name of anything. So it finds most, and never complains without reason.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/localpg"
+	"sluice/internal/testing/localpg"
 )
 
 // awaitLimit limits each wait for a server. Whatever takes longer hangs.
