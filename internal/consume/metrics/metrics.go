@@ -6,11 +6,13 @@
 package metrics
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sluice/internal/consume"
 	"sluice/internal/message"
@@ -34,13 +36,16 @@ type Metrics struct {
 	queue        *prometheus.GaugeVec
 	up           *prometheus.GaugeVec
 
-	mu                    sync.Mutex
-	databaseDown, sqsDown time.Time
-	oldest                time.Duration // age of the last transaction's oldest message
-	waiting               time.Time     // when the oldest message was sent that an outage returned, zero without an outage
+	mu      sync.Mutex
+	down    [2]time.Time  // since when each of the parts is out of reach
+	oldest  time.Duration // age of the last transaction's oldest message
+	waiting time.Time     // when the oldest message was sent that an outage returned, zero without an outage
 }
 
 var _ consume.Observer = (*Metrics)(nil)
+
+// parts are what can be out of reach.
+var parts = [...]string{"database", "queue"}
 
 // Outcomes of the label outcome.
 const (
@@ -52,54 +57,54 @@ const (
 
 // New returns the metrics of a process. now is the clock.
 func New(version string, now func() time.Time) *Metrics {
+	registry := prometheus.NewRegistry()
+	add := promauto.With(registry)
 	m := &Metrics{
-		registry: prometheus.NewRegistry(), now: now,
-		messages: prometheus.NewCounterVec(prometheus.CounterOpts{
+		registry: registry, now: now,
+		messages: add.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_messages_total",
 			Help: "Messages by what became of them: stored (a new row), duplicate (stored before, or repeated in the batch), rejected (it can never be stored), returned (to the queue). The reason is why they were rejected or returned.",
 		}, []string{"outcome", "reason"}),
-		receives: prometheus.NewCounterVec(prometheus.CounterOpts{
+		receives: add.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_receives_total",
 			Help: "ReceiveMessage calls by result: messages, empty, error.",
 		}, []string{"result"}),
-		received: prometheus.NewCounter(prometheus.CounterOpts{
+		received: add.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_received_messages_total",
 			Help: "Messages received, each delivery of one.",
 		}),
-		batch: prometheus.NewHistogram(prometheus.HistogramOpts{
+		batch: add.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_batch_messages", Help: "Messages of a transaction.",
 			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000},
 		}),
-		transactions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		transactions: add.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sluice_transaction_seconds", Help: "How long checking, masking and storing the messages of a transaction took, by result: done, or the cause why messages were returned (moment: transient, operator: configuration, deadline).",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60},
 		}, []string{"result"}),
-		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+		latency: add.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_end_to_end_seconds", Help: "From when a message was sent to when its row was committed, of new rows and duplicates.",
 			Buckets: []float64{.05, .1, .2, .5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600},
 		}),
-		deadLettered: prometheus.NewCounter(prometheus.CounterOpts{
+		deadLettered: add.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_dead_lettered_total", Help: "Rejected messages that the dead-letter queue has taken.",
 		}),
-		undeleted: prometheus.NewCounter(prometheus.CounterOpts{
+		undeleted: add.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_deletes_failed_total", Help: "Messages that are stored or dead-lettered and could not be deleted: they come again, and are deleted then.",
 		}),
-		held: prometheus.NewGauge(prometheus.GaugeOpts{
+		held: add.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_in_flight_messages", Help: "Messages that this consumer holds.",
 		}),
-		queue: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		queue: add.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_queue_messages", Help: "Messages in the queue, approximately, by state: visible, in_flight (held by any consumer), delayed.",
 		}, []string{"state"}),
-		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		up: add.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_reachable", Help: "1 while the part (database, queue) answers, as far as is known.",
 		}, []string{"part"}),
 	}
-	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	add.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_queue_age_seconds", Help: "How long ago the oldest message of the last transaction was sent, 0 when the last receive found none; in an outage, of the messages that were returned.",
 	}, m.age)
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_build_info", Help: "1, with the version."}, []string{"version"})
-	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.messages, m.receives, m.received, m.batch, m.transactions, m.latency, m.deadLettered, m.undeleted, m.held, age, m.queue, m.up, build)
+	add.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_build_info", Help: "1, with the version."}, []string{"version"}).WithLabelValues(version).Set(1)
 	m.start()
 	return m
 }
@@ -112,16 +117,15 @@ func (m *Metrics) start() {
 		m.messages.WithLabelValues(outcomeRejected, string(r))
 	}
 	for _, c := range returns {
-		m.messages.WithLabelValues(outcomeReturned, cause(c))
+		m.messages.WithLabelValues(outcomeReturned, label(c, unproven))
 	}
 	for _, r := range []string{"messages", "empty", "error"} {
 		m.receives.WithLabelValues(r)
 	}
 	for _, r := range []message.Cause{message.CauseNone, message.CauseTransient, message.CauseConfiguration, message.CauseDeadline} {
-		m.transactions.WithLabelValues(result(r))
+		m.transactions.WithLabelValues(label(r, done))
 	}
-	m.up.WithLabelValues("database").Set(1)
-	m.up.WithLabelValues("queue").Set(1)
+	m.Unreachable(time.Time{}, time.Time{})
 }
 
 // returns are the causes of messages that are returned.
@@ -130,19 +134,13 @@ var returns = []message.Cause{
 	message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
 }
 
-func cause(c message.Cause) string {
-	if c == message.CauseNone {
-		return "unproven"
-	}
-	return string(c)
-}
+// What the labels say without a cause.
+const (
+	unproven = "unproven"
+	done     = "done"
+)
 
-func result(c message.Cause) string {
-	if c == message.CauseNone {
-		return "done"
-	}
-	return string(c)
-}
+func label(c message.Cause, none string) string { return cmp.Or(string(c), none) }
 
 // Process adds the metrics of Go and of the process.
 func (m *Metrics) Process() {
@@ -156,7 +154,9 @@ func (m *Metrics) Received(messages int, err error) {
 		m.receives.WithLabelValues("error").Inc()
 	case messages == 0:
 		m.receives.WithLabelValues("empty").Inc()
-		m.setOldest(0)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.oldest = 0
 	default:
 		m.receives.WithLabelValues("messages").Inc()
 		m.received.Add(float64(messages))
@@ -166,14 +166,15 @@ func (m *Metrics) Received(messages int, err error) {
 // Transacted implements consume.Observer.
 func (m *Metrics) Transacted(t *consume.Transaction) {
 	m.batch.Observe(float64(len(t.Messages)))
-	m.transactions.WithLabelValues(result(t.Fault)).Observe(t.Ended.Sub(t.Began).Seconds())
+	m.transactions.WithLabelValues(label(t.Fault, done)).Observe(t.Ended.Sub(t.Began).Seconds())
 	m.deadLettered.Add(float64(t.DeadLettered))
 	m.undeleted.Add(float64(t.Undeleted))
-	waiting := time.Time{}
+	var waiting time.Time
 	for i, v := range t.Verdicts {
 		age := t.Messages[i].Age(t.Ended)
-		if v.Outcome == message.Returned && t.Fault != message.CauseNone && (waiting.IsZero() || waiting.After(t.Ended.Add(-age))) {
-			waiting = t.Ended.Add(-age)
+		sent := t.Ended.Add(-age)
+		if v.Outcome == message.Returned && t.Fault != message.CauseNone && (waiting.IsZero() || waiting.After(sent)) {
+			waiting = sent
 		}
 		if v.Done(false) && t.Messages[i].HasSent {
 			m.latency.Observe(age.Seconds())
@@ -186,7 +187,7 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 		m.messages.WithLabelValues(outcomeRejected, string(reason)).Add(float64(n))
 	}
 	for why, n := range c.Causes {
-		m.messages.WithLabelValues(outcomeReturned, cause(why)).Add(float64(n))
+		m.messages.WithLabelValues(outcomeReturned, label(why, unproven)).Add(float64(n))
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -194,12 +195,6 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 	if waiting.IsZero() || m.waiting.IsZero() || waiting.Before(m.waiting) {
 		m.waiting = waiting
 	}
-}
-
-func (m *Metrics) setOldest(age time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.oldest = age
 }
 
 // age returns the age of the oldest known message, in seconds. Messages that an outage returned
@@ -222,7 +217,7 @@ func (m *Metrics) Counted(c sqs.Counts) {
 	m.queue.WithLabelValues("visible").Set(float64(c.Visible))
 	m.queue.WithLabelValues("in_flight").Set(float64(c.InFlight))
 	m.queue.WithLabelValues("delayed").Set(float64(c.Delayed))
-	if c.Visible+c.InFlight+c.Delayed == 0 {
+	if c.All() == 0 {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.waiting = time.Time{} // others have stored them
@@ -232,13 +227,13 @@ func (m *Metrics) Counted(c sqs.Counts) {
 // Unreachable implements consume.Observer.
 func (m *Metrics) Unreachable(database, queue time.Time) {
 	m.mu.Lock()
-	m.databaseDown, m.sqsDown = database, queue
-	m.mu.Unlock()
-	for part, since := range map[string]time.Time{"database": database, "queue": queue} {
+	defer m.mu.Unlock()
+	m.down = [...]time.Time{database, queue}
+	for i, since := range m.down {
 		up := 0.0
 		if since.IsZero() {
 			up = 1
 		}
-		m.up.WithLabelValues(part).Set(up)
+		m.up.WithLabelValues(parts[i]).Set(up)
 	}
 }

@@ -33,18 +33,14 @@ func (m *Metrics) Handler() http.Handler {
 
 func (m *Metrics) health() (status int, text string) {
 	m.mu.Lock()
-	database, queue := m.databaseDown, m.sqsDown
-	m.mu.Unlock()
+	defer m.mu.Unlock()
 	status, text = http.StatusOK, "ok"
-	for _, part := range []struct {
-		name  string
-		since time.Time
-	}{{"database", database}, {"queue", queue}} {
-		if part.since.IsZero() {
+	for i, since := range m.down {
+		if since.IsZero() {
 			continue
 		}
-		down := m.now().Sub(part.since)
-		text = fmt.Sprintf("the %s is out of reach for %v", part.name, down.Round(time.Second))
+		down := m.now().Sub(since)
+		text = fmt.Sprintf("the %s is out of reach for %v", parts[i], down.Round(time.Second))
 		if down >= unhealthyAfter {
 			return http.StatusServiceUnavailable, text
 		}
