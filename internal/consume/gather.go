@@ -101,18 +101,14 @@ func (g *gathering) choose(batchSize int, linger time.Duration) choice {
 	}
 	if c.size > 0 {
 		if last := g.waiting[len(g.waiting)-1]; last.full {
-			c.due = earlier(last.arrived.Add(linger), c.due.Add((mostLingers-1)*linger))
+			latest := c.due.Add((mostLingers - 1) * linger)
+			if c.due = last.arrived.Add(linger); latest.Before(c.due) {
+				c.due = latest
+			}
 		}
 	}
 	c.full = c.size >= batchSize
 	return c
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // take takes what was chosen. On a FIFO queue its groups are busy until release.

@@ -17,7 +17,7 @@ type run struct {
 	heartbeat *heartbeat
 	backoff   *sqs.Backoff
 
-	receiving receiving
+	pollers   int // how many receives may run at once, for now
 	gathering gathering
 	underway  underway
 	database  database
@@ -58,11 +58,11 @@ func (c *Consumer) Run(ctx context.Context) (Summary, error) {
 	began := time.Now()
 	r := &run{
 		Consumer: c, events: make(chan func(context.Context)), heartbeat: newHeartbeat(c.Queue, c.Log), backoff: c.Queue.Backoff(),
-		receiving: receiving{receivers: 1},
+		pollers:   1,
 		gathering: gathering{busy: map[string]bool{}},
 		database:  database{outage: outage{what: "the database", first: c.FirstPause, longest: c.LongestPause}},
 		queue:     outage{what: "the queue", first: c.FirstPause, longest: c.LongestPause},
-		memory:    memory{undeleted: map[string]bool{}, left: map[string]leftover{}, settings: c.Queue.Settings, fifo: c.Queue.FIFO},
+		memory:    memory{undeleted: map[string]bool{}, left: map[string]leftover{}, queue: c.Queue},
 	}
 	if c.Delay != nil {
 		r.backoff.Delay = c.Delay

@@ -14,8 +14,7 @@ import (
 
 // memory is what a run remembers of messages that come again, by id.
 type memory struct {
-	settings sqs.Settings // of the queue
-	fifo     bool
+	queue *sqs.Queue
 
 	// undeleted are stored or dead-lettered already, and only have to be deleted.
 	undeleted map[string]bool
@@ -46,11 +45,10 @@ const mostRemembered = 10_000
 
 // learn remembers what became of the messages of a pass.
 func (m *memory) learn(p *pass) {
-	for _, id := range p.deleted {
-		delete(m.undeleted, id)
-	}
-	for _, id := range p.undeleted {
-		if len(m.undeleted) < mostRemembered {
+	for id, undeleted := range p.undeleted {
+		if !undeleted {
+			delete(m.undeleted, id)
+		} else if len(m.undeleted) < mostRemembered {
 			m.undeleted[id] = true
 		}
 	}
@@ -76,8 +74,8 @@ func (m *memory) recall(received []sqs.Received) (items []item, skipped int) {
 		if !leaves {
 			cause = message.CauseGroup
 		}
-		m.left[one.ID] = leave(one, cause, m.settings.Visibility)
-		stopped[one.Group] = m.fifo
+		m.left[one.ID] = leave(one, cause, m.queue.Settings.Visibility)
+		stopped[one.Group] = m.queue.FIFO
 		skipped++
 	}
 	return items, skipped
@@ -85,7 +83,7 @@ func (m *memory) recall(received []sqs.Received) (items []item, skipped int) {
 
 // forget drops messages that SQS has moved away, or will when it next looks at them.
 func (m *memory) forget() {
-	limit := m.settings.MaxReceives
+	limit := m.queue.Settings.MaxReceives
 	for id, l := range m.left {
 		if limit > 0 && l.receives >= limit && time.Now().After(l.until) {
 			delete(m.left, id)
@@ -108,10 +106,10 @@ func (m *memory) explains(counts sqs.Counts) (empty, stuck bool) {
 			invisible++
 		}
 	}
-	if counts.Visible+counts.InFlight+counts.Delayed <= alone {
+	if counts.All() <= alone {
 		return true, false
 	}
-	return false, m.fifo && m.settings.MaxReceives == 0 && counts.Delayed == 0 && alone > 0 && counts.InFlight <= invisible
+	return false, m.queue.FIFO && m.queue.Settings.MaxReceives == 0 && counts.Delayed == 0 && alone > 0 && counts.InFlight <= invisible
 }
 
 var errStuck = errors.New("rejected messages hold up others of their groups, and nothing will ever take them away; " +

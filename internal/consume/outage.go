@@ -140,7 +140,7 @@ func (r *run) queueFailed(ctx context.Context, began time.Time, err error) {
 		return
 	}
 	r.queue.failed(ctx, r.Log, began, err)
-	r.receiving.receivers = 1
+	r.pollers = 1
 	if r.queue.hopeless() {
 		r.end(ctx, EndedFailed, err)
 	}

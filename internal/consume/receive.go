@@ -17,22 +17,6 @@ const (
 	shortPoll = time.Second // still long enough for SQS to ask all its servers
 )
 
-// receiving adapts the receives to the queue.
-type receiving struct {
-	receivers int // how many may run at once, for now
-}
-
-// adapt doubles the receivers while receives come back full, and halves them when one brings
-// nothing.
-func (r *receiving) adapt(got int, full bool, most int) {
-	switch {
-	case full:
-		r.receivers = min(2*r.receivers, most)
-	case got == 0:
-		r.receivers = max(r.receivers/2, 1)
-	}
-}
-
 // wait is how long the next receive waits for a message.
 func (r *run) wait() time.Duration {
 	if r.Mode != Forever && !r.emptiness.elsewhere {
@@ -48,7 +32,7 @@ func (r *run) room() int {
 		return 0
 	}
 	waiting, bytes := r.gathering.size()
-	receivers := r.receiving.receivers
+	receivers := r.pollers
 	if r.queue.down() {
 		receivers = 1
 	}
@@ -101,7 +85,12 @@ func (r *run) received(ctx context.Context, began time.Time, limit int, messages
 		r.since = began
 	}
 	full := len(messages) >= limit
-	r.receiving.adapt(len(messages), full, r.Receivers)
+	switch { // as many receives as the queue has messages for
+	case full:
+		r.pollers = min(2*r.pollers, r.Receivers)
+	case len(messages) == 0:
+		r.pollers = max(r.pollers/2, 1)
+	}
 	items, skipped := r.memory.recall(messages)
 	r.summary.Skipped += skipped
 	if len(items) == 0 {

@@ -108,16 +108,12 @@ func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
 		}
 	}
 	p.Undeleted = len(left)
-	undeleted := map[int]bool{}
-	for _, i := range left {
-		undeleted[i] = true
+	p.undeleted = map[string]bool{}
+	for _, m := range done {
+		p.undeleted[m.ID] = false
 	}
-	for i, m := range done {
-		if undeleted[i] {
-			p.undeleted = append(p.undeleted, m.ID)
-		} else {
-			p.deleted = append(p.deleted, m.ID)
-		}
+	for _, m := range pick(done, left) {
+		p.undeleted[m.ID] = true
 	}
 	r.heartbeat.remove(handles(done))
 }
@@ -148,22 +144,22 @@ func persist[T any](ctx context.Context, all []T, call func(context.Context, []T
 	if len(all) == 0 {
 		return nil, nil
 	}
-	rest := all
-	var indexes []int // of rest in all; nil at first, when they are the same
-	for try := 1; ; try++ {
-		left, err := call(ctx, rest)
-		next := make([]T, len(left))
-		for k, i := range left {
-			next[k] = rest[i]
-			if indexes != nil {
-				left[k] = indexes[i]
-			}
-		}
-		if len(left) == 0 || try == settleTries || !mayPass(err) || wait.For(ctx, wait.Jitter(time.Duration(try)*200*time.Millisecond)) != nil {
-			return left, err
-		}
-		rest, indexes = next, left
+	left, err := call(ctx, all)
+	for try := 1; len(left) > 0 && try < settleTries && mayPass(err) && wait.For(ctx, wait.Jitter(time.Duration(try)*200*time.Millisecond)) == nil; try++ {
+		var again []int
+		again, err = call(ctx, pick(all, left))
+		left = pick(left, again)
 	}
+	return left, err
+}
+
+// pick returns the elements with the given indexes.
+func pick[T any](all []T, indexes []int) []T {
+	picked := make([]T, len(indexes))
+	for k, i := range indexes {
+		picked[k] = all[i]
+	}
+	return picked
 }
 
 func always(error) bool { return true }

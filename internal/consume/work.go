@@ -45,9 +45,10 @@ type pass struct {
 	probe bool
 	works bool   // the database stored rows, or found them
 	again []item // for the next pass
-	// What the run has to remember of it, by id.
-	left               map[string]leftover
-	deleted, undeleted []string
+	// What the run has to remember of it, by id. undeleted has whatever is done, and whether its
+	// deletion failed.
+	left      map[string]leftover
+	undeleted map[string]bool
 	// fatal is an error that ends the run.
 	fatal error
 }
