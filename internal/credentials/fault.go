@@ -5,13 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/smithy-go"
 
 	"sluice/internal/fault"
 	"sluice/internal/message"
@@ -95,7 +92,7 @@ type failure struct {
 // which can quote the answer.
 func explain(ctx context.Context, err error) failure {
 	f := failure{cause: message.CauseTransient, ended: callerErr(ctx)}
-	f.code, f.status = answer(err)
+	f.code, f.status = Answer(err)
 	switch {
 	case f.ended != nil:
 		f.what = fault.Stopped(f.ended)
@@ -138,25 +135,8 @@ func unanswered(t fault.Trouble) string {
 	}
 }
 
-// word is the form of a code that is fit to be shown: an answer may hold anything.
-var word = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9._-]{1,80}$`) })
-
-// answer returns what AWS answered, "" and 0 when it did not.
-func answer(err error) (code string, status int) {
-	if api, ok := errors.AsType[smithy.APIError](err); ok {
-		if code = api.ErrorCode(); !word().MatchString(code) {
-			code = "UnknownError"
-		}
-	}
-	var response interface{ HTTPStatusCode() int }
-	if errors.As(err, &response) {
-		status = response.HTTPStatusCode()
-	}
-	return code, status
-}
-
 func requestID(err error) string {
-	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && word().MatchString(response.ServiceRequestID()) {
+	if response, ok := errors.AsType[*awshttp.ResponseError](err); ok && isWord(response.ServiceRequestID()) {
 		return response.ServiceRequestID()
 	}
 	return ""

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -45,14 +46,18 @@ func decodeAttributes(raw []byte) (map[string]types.MessageAttributeValue, error
 	return out, nil
 }
 
-// encodeAttributes writes attributes as a Lambda event does; nil for none.
-func encodeAttributes(in map[string]types.MessageAttributeValue) ([]byte, error) {
+// unsendable is for attributes that are not JSON: decodeAttributes refuses it.
+const unsendable = "!"
+
+// encodeAttributes writes attributes as a Lambda event does; nil for none. It returns unsendable
+// for text that is not valid UTF-8.
+func encodeAttributes(in map[string]types.MessageAttributeValue) []byte {
 	if len(in) == 0 {
-		return nil, nil
+		return nil
 	}
 	out := make(map[string]attribute, len(in))
 	for name, a := range in {
-		value := attribute{DataType: str(a.DataType)}
+		value := attribute{DataType: aws.ToString(a.DataType)}
 		if strings.HasPrefix(value.DataType, "Binary") {
 			value.BinaryValue = a.BinaryValue
 		} else {
@@ -60,7 +65,11 @@ func encodeAttributes(in map[string]types.MessageAttributeValue) ([]byte, error)
 		}
 		out[name] = value
 	}
-	return json.Marshal(out, json.Deterministic(true))
+	text, err := json.Marshal(out, json.Deterministic(true))
+	if err != nil {
+		return []byte(unsendable)
+	}
+	return text
 }
 
 // attributesSize returns what attributes count against the size limit of a message: their names,
@@ -68,7 +77,7 @@ func encodeAttributes(in map[string]types.MessageAttributeValue) ([]byte, error)
 func attributesSize(attributes map[string]types.MessageAttributeValue) int {
 	n := 0
 	for name, a := range attributes {
-		n += len(name) + len(str(a.DataType)) + len(str(a.StringValue)) + len(a.BinaryValue)
+		n += len(name) + len(aws.ToString(a.DataType)) + len(aws.ToString(a.StringValue)) + len(a.BinaryValue)
 	}
 	return n
 }
@@ -94,7 +103,7 @@ type Note struct {
 // decodeNote reads the attribute of a note. It returns nil if it is not one: anyone may send an
 // attribute of that name, and what a note holds is shown.
 func decodeNote(a types.MessageAttributeValue) *Note {
-	if str(a.DataType) != "String" || a.StringValue == nil {
+	if aws.ToString(a.DataType) != "String" || a.StringValue == nil {
 		return nil
 	}
 	var n Note

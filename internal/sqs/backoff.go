@@ -3,6 +3,7 @@ package sqs
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -110,10 +111,10 @@ func (t *target) changeVisibility(ctx context.Context, handles []string, delay f
 		if err != nil {
 			return err
 		}
-		j.confirm(entries, ids(out.Successful, func(e types.ChangeMessageVisibilityBatchResultEntry) *string { return e.Id }), out.Failed)
+		confirm(j, entries, out.Successful, func(e types.ChangeMessageVisibilityBatchResultEntry) *string { return e.Id }, out.Failed)
 		return nil
 	}
-	j.run(ctx, tens(len(handles)))
+	j.run(ctx, slices.Chunk(upTo(len(handles)), maxEntries))
 	return j.result()
 }
 

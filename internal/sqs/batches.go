@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptrace"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
+	"sluice/internal/credentials"
 	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/wait"
@@ -62,47 +64,28 @@ func (t *target) job(action string, entries int) *job {
 	return j
 }
 
-// result lists the entries that are not done, and the gravest error.
+// result lists the entries that are not done, and returns the gravest error.
 func (j *job) result() (undone []int, err error) {
 	var worst *fault.Error
-	var doubts []int
 	for i, o := range j.outcomes {
 		if o.err == nil {
 			continue
 		}
 		undone = append(undone, i)
-		if o.doubt {
-			doubts = append(doubts, i)
-		}
 		if worst == nil || rank(o.err) > rank(worst) {
 			worst = o.err
 		}
 	}
-	switch {
-	case worst == nil:
+	if worst == nil {
 		return nil, nil
-	case doubts != nil:
-		return undone, &doubtError{worst, doubts}
-	default:
-		return undone, worst
 	}
+	return undone, worst
 }
-
-// doubtError is the error of a job some of whose entries may be done.
-type doubtError struct {
-	err     *fault.Error
-	entries []int
-}
-
-func (e *doubtError) Error() string { return e.err.Error() }
-
-// Unwrap returns the error that it would be without them.
-func (e *doubtError) Unwrap() error { return e.err }
 
 // wasRefused reports whether an error is the answer of a server that has not done the operation. A
 // server that failed may have done it; one that answers 503 did not begin.
 func wasRefused(err error) bool {
-	status := statusOf(err)
+	_, status := credentials.Answer(err)
 	return status >= 300 && status < 500 || status == http.StatusServiceUnavailable
 }
 
@@ -119,64 +102,56 @@ func (r refusedOnly) IsErrorRetryable(err error) bool {
 // instead of unsent. To a FIFO queue it repeats calls as Send does, because SQS drops the
 // repetition.
 func (q *Queue) SendOnce(ctx context.Context, messages []Outgoing) (unsent, unknown []int, err error) {
-	once, t := *q, *q.target
-	if once.target = &t; !t.fifo {
-		t.options = func(o *sqs.Options) {
+	once := *q.target
+	if !once.fifo {
+		once.options = func(o *sqs.Options) {
 			q.target.options(o)
 			o.Retryer = refusedOnly{o.Retryer}
 		}
 	}
-	undone, err := once.Send(ctx, messages)
-	if doubt, ok := errors.AsType[*doubtError](err); ok {
-		unknown = doubt.entries
-	}
+	j := once.send(ctx, messages)
+	undone, err := j.result()
 	for _, i := range undone {
-		if _, found := slices.BinarySearch(unknown, i); !found {
+		if j.outcomes[i].doubt {
+			unknown = append(unknown, i)
+		} else {
 			unsent = append(unsent, i)
 		}
 	}
 	return unsent, unknown, err
 }
 
-// run settles the batches, several at a time.
-func (j *job) run(ctx context.Context, batches [][]int) {
-	var next atomic.Int64
-	var workers sync.WaitGroup
-	for range min(j.parallel, len(batches)) {
-		workers.Go(func() {
-			for {
-				k := int(next.Add(1)) - 1
-				if k >= len(batches) {
-					return
-				}
-				j.settle(ctx, batches[k])
-			}
+// run makes the calls for the batches, several at a time.
+func (j *job) run(ctx context.Context, batches iter.Seq[[]int]) {
+	var calls sync.WaitGroup
+	slots := make(chan struct{}, j.parallel)
+	for entries := range batches {
+		slots <- struct{}{}
+		calls.Go(func() {
+			j.try(ctx, entries)
+			<-slots
 		})
 	}
-	workers.Wait()
+	calls.Wait()
 }
 
-// tens cuts n entries into batches by number alone.
-func tens(n int) [][]int {
-	batches := make([][]int, 0, (n+maxEntries-1)/maxEntries)
-	for i := range n {
-		if i%maxEntries == 0 {
-			batches = append(batches, make([]int, 0, min(maxEntries, n-i)))
-		}
-		last := len(batches) - 1
-		batches[last] = append(batches[last], i)
+// upTo returns the indexes of n entries.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
 	}
-	return batches
+	return all
 }
 
-// settle sets the outcome of each entry of a batch. A panic costs this batch.
-func (j *job) settle(ctx context.Context, entries []int) {
+// try makes the call for a batch, and records the outcome of each entry. A panic costs this batch.
+func (j *job) try(ctx context.Context, entries []int) {
 	defer func() {
 		if cause := recover(); cause != nil {
 			j.fail(entries, j.panicked(cause), true)
 		}
 	}()
-	for try := 1; len(entries) > 0; try++ {
+	for tried := 1; len(entries) > 0; tried++ {
 		if stop := j.stop(ctx); stop != nil {
 			j.fail(entries, stop, false)
 			return
@@ -188,7 +163,7 @@ func (j *job) settle(ctx context.Context, entries []int) {
 			if ofEntry && len(entries) > 1 {
 				// Each on its own, so that the one at fault costs only itself.
 				for _, entry := range entries {
-					j.settle(ctx, []int{entry})
+					j.try(ctx, []int{entry})
 				}
 				return
 			}
@@ -198,17 +173,12 @@ func (j *job) settle(ctx context.Context, entries []int) {
 			return
 		}
 		j.worked.Store(true)
-		var again []int
-		for _, entry := range entries {
-			if j.outcomes[entry].again {
-				again = append(again, entry)
-			}
-		}
-		if try == j.tries {
+		entries = slices.DeleteFunc(slices.Clone(entries), func(entry int) bool { return !j.outcomes[entry].again })
+		if tried == j.tries {
 			return
 		}
-		if entries = again; len(entries) > 0 {
-			_ = wait.For(ctx, wait.Jitter(time.Duration(try)*100*time.Millisecond)) // the next round asks ctx
+		if len(entries) > 0 {
+			_ = wait.For(ctx, wait.Jitter(time.Duration(tried)*100*time.Millisecond)) // the next round asks ctx
 		}
 	}
 }
@@ -221,9 +191,8 @@ func (j *job) fail(entries []int, err *fault.Error, doubt bool) {
 
 // learn records what a failed call says about the next ones.
 func (j *job) learn(err *fault.Error, ofEntry bool) {
-	if err.Cause == message.CauseConfiguration {
-		j.refused.CompareAndSwap(nil, err)
-	} else if !ofEntry && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
+	if err.Cause == message.CauseConfiguration ||
+		!ofEntry && j.failed.Add(1) >= int64(j.parallel) && !j.worked.Load() {
 		j.refused.CompareAndSwap(nil, err)
 	}
 }
@@ -250,36 +219,24 @@ func (j *job) panicked(cause any) *fault.Error {
 }
 
 // entryID is the id of the k-th entry of a call.
-func entryID(k int) *string {
-	id := strconv.Itoa(k)
-	return &id
-}
+func entryID(k int) *string { return aws.String(strconv.Itoa(k)) }
 
 // confirm reads both lists of the answer to a call with these entries: an entry is done if it is
 // listed as successful, and only there.
-func (j *job) confirm(entries []int, successful []string, failed []types.BatchResultErrorEntry) {
+func confirm[E any](j *job, entries []int, successful []E, id func(E) *string, failed []types.BatchResultErrorEntry) {
 	j.fail(entries, j.failure(message.CauseTransient, j.action, "the answer does not mention all entries"), true)
-	entry := func(id string) *outcome {
-		k, err := strconv.Atoi(id)
+	entry := func(id *string) *outcome {
+		k, err := strconv.Atoi(aws.ToString(id))
 		if err != nil || k < 0 || k >= len(entries) {
 			return &outcome{} // of no entry
 		}
 		return &j.outcomes[entries[k]]
 	}
-	for _, id := range successful {
-		*entry(id) = outcome{}
+	for _, e := range successful {
+		*entry(id(e)) = outcome{}
 	}
 	for _, f := range failed {
-		o := entry(str(f.Id))
-		*o = outcome{}
-		o.err, o.again = j.entryFault(j.action, f)
+		err, again := j.entryFault(j.action, f)
+		*entry(f.Id) = outcome{err: err, again: again}
 	}
-}
-
-func ids[E any](entries []E, id func(E) *string) []string {
-	out := make([]string, len(entries))
-	for i, e := range entries {
-		out[i] = str(id(e))
-	}
-	return out
 }

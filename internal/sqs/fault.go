@@ -1,16 +1,18 @@
 package sqs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"sluice/internal/credentials"
 	"sluice/internal/fault"
 	"sluice/internal/message"
 )
@@ -38,17 +40,17 @@ func rank(e *fault.Error) int {
 type refusal uint8
 
 const (
-	notAnswered    refusal = iota // the error does not come from SQS
-	noAccess                      // this and the next four concern every entry, and do not pass by themselves
-	badCredentials                //
-	noQueue                       //
-	noKey                         // of KMS
-	badProtocol                   // this is not SQS
-	throttled                     //
-	serverFailed                  //
-	forbidden                     // HTTP 403 with an unknown code
-	malformed                     // not in SQS's form
-	entryRefused                  // one entry can make SQS refuse the call
+	notAnswered refusal = iota // the error does not come from SQS
+	noAccess
+	badCredentials
+	noQueue
+	noKey       // of KMS
+	badProtocol // this is not SQS
+	throttled
+	serverFailed
+	forbidden    // HTTP 403 with an unknown code
+	malformed    // not in SQS's form
+	entryRefused // one entry can make SQS refuse the call
 )
 
 // refusals are the codes that concern every entry and do not pass by
@@ -77,10 +79,7 @@ func refusalOf(err error) refusal {
 	if !ok {
 		return notAnswered
 	}
-	code, status := answer.ErrorCode(), statusOf(err)
-	if _, ok := errors.AsType[*types.QueueDoesNotExist](err); ok {
-		return noQueue
-	}
+	code, status := credentials.Answer(err)
 	if known, ok := refusals[code]; ok {
 		return known
 	}
@@ -98,32 +97,9 @@ func refusalOf(err error) refusal {
 	}
 }
 
-// cause is why messages that met the refusal are returned.
-func (r refusal) cause(action string) message.Cause {
-	switch r {
-	case noAccess, badCredentials, noQueue, noKey, badProtocol, forbidden:
-		return message.CauseConfiguration
-	case entryRefused:
-		if action == sendMessage {
-			return message.CauseUnsent
-		}
-		return message.CauseTransient
-	default:
-		return message.CauseTransient
-	}
-}
-
 func throttles(code string) bool {
 	_, ok := retry.DefaultThrottleErrorCodes[code]
 	return ok || code == "KmsThrottled" || code == "KMS.ThrottlingException" || code == "OverLimit"
-}
-
-// statusOf is the HTTP status of an answer, 0 without one.
-func statusOf(err error) int {
-	if answer, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
-		return answer.HTTPStatusCode()
-	}
-	return 0
 }
 
 // where is the queue as an error names it.
@@ -164,9 +140,8 @@ func (t *target) fault(ctx context.Context, action string, err error) *fault.Err
 		// Asked of the context itself: the timeout of an attempt is a DeadlineExceeded too.
 		e.Err, what = ended, fault.Stopped(ended)
 	} else if r := refusalOf(err); r != notAnswered {
-		answer, _ := errors.AsType[smithy.APIError](err)
-		e.Cause, e.Code = r.cause(action), known(answer.ErrorCode())
-		what, e.Remedy = t.refused(r, action, e.Code, answer.ErrorMessage(), statusOf(err))
+		e.Cause, what, e.Remedy = t.refused(r, action, err)
+		e.Code, _ = credentials.Answer(err)
 	} else {
 		e.Cause, what, e.Remedy = t.unanswered(err)
 	}
@@ -176,33 +151,40 @@ func (t *target) fault(ctx context.Context, action string, err error) *fault.Err
 
 // refused describes an answer of SQS. Of its text only that of a refused
 // permission is shown, which names a role, an action and a queue.
-func (t *target) refused(r refusal, action, code, text string, status int) (what, remedy string) {
+func (t *target) refused(r refusal, action string, err error) (cause message.Cause, what, remedy string) {
+	const transient, configuration = message.CauseTransient, message.CauseConfiguration
+	code, status := credentials.Answer(err)
 	checkHost := "check that " + t.host + " is SQS" + t.endpointHint()
 	switch r {
 	case noAccess:
-		if what = code; strings.Contains(text, "not authorized") {
-			what += ": " + printable(text, 400)
+		what = code
+		if answer, ok := errors.AsType[smithy.APIError](err); ok && strings.Contains(answer.ErrorMessage(), "not authorized") {
+			what += ": " + printable(answer.ErrorMessage(), 400)
 		}
-		return what, "allow the role sqs:" + action + " on this queue, in its own policy or in the queue's"
+		return configuration, what, "allow the role sqs:" + action + " on this queue, in its own policy or in the queue's"
 	case badCredentials:
-		return "AWS refuses the credentials, " + code,
+		return configuration, "AWS refuses the credentials, " + code,
 			"renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or AWS_PROFILE, and check this machine's clock"
 	case noQueue:
-		return "there is no such queue at " + t.host, "check account, region and name in " + t.settingName() + t.endpointHint()
+		return configuration, "there is no such queue at " + t.host,
+			"check account, region and name in " + cmp.Or(t.setting, "the event source mapping") + t.endpointHint()
 	case noKey:
-		return "the queue's KMS key cannot be used, " + code, "allow the role kms:GenerateDataKey and kms:Decrypt on it, and check that it is enabled"
+		return configuration, "the queue's KMS key cannot be used, " + code, "allow the role kms:GenerateDataKey and kms:Decrypt on it, and check that it is enabled"
 	case badProtocol:
-		return "not answered as SQS does, " + code, checkHost
-	case throttled:
-		return "SQS throttles this queue, " + code, "it passes; send or receive less at once if it does not"
-	case serverFailed:
-		return fmt.Sprintf("SQS fails with HTTP %d, %s", status, code), ""
+		return configuration, "not answered as SQS does, " + code, checkHost
 	case forbidden:
-		return "refused with HTTP 403, " + code, "check the permissions and the credentials" + t.endpointHint()
+		return configuration, "refused with HTTP 403, " + code, "check the permissions and the credentials" + t.endpointHint()
+	case throttled:
+		return transient, "SQS throttles this queue, " + code, "it passes; send or receive less at once if it does not"
+	case serverFailed:
+		return transient, fmt.Sprintf("SQS fails with HTTP %d, %s", status, code), ""
 	case malformed:
-		return fmt.Sprintf("answered with HTTP %d, and not as SQS does", status), checkHost
+		return transient, fmt.Sprintf("answered with HTTP %d, and not as SQS does", status), checkHost
 	default:
-		return "refused, " + code, ""
+		if action == sendMessage {
+			return message.CauseUnsent, "refused, " + code, ""
+		}
+		return transient, "refused, " + code, ""
 	}
 }
 
@@ -237,7 +219,7 @@ func (t *target) unanswered(err error) (cause message.Cause, what, remedy string
 
 // garbled describes an answer that the SDK could not read.
 func (t *target) garbled(err error) (what, remedy string) {
-	status := statusOf(err)
+	_, status := credentials.Answer(err)
 	if status >= 500 {
 		return fmt.Sprintf("SQS fails with HTTP %d", status), ""
 	}
@@ -257,28 +239,16 @@ func (t *target) garbled(err error) (what, remedy string) {
 // entryFault describes an entry of a Failed list, and reports whether another
 // try may do.
 func (t *target) entryFault(action string, failed types.BatchResultErrorEntry) (e *fault.Error, again bool) {
-	code := known(str(failed.Code))
+	code := credentials.ShownCode(aws.ToString(failed.Code))
 	e = t.failure(message.CauseTransient, action, "an entry is refused, "+code)
 	e.Code = code
-	if again = throttles(str(failed.Code)) || !failed.SenderFault; !again && action == sendMessage {
+	if again = throttles(code) || !failed.SenderFault; !again && action == sendMessage {
 		e.Cause = message.CauseUnsent
 	}
 	return e, again
 }
 
-func (t *target) settingName() string {
-	if t.setting == "" {
-		return "the event source mapping"
-	}
-	return t.setting
-}
-
-func (t *target) endpointName() string {
-	if t.endpoint == "" {
-		return "the region"
-	}
-	return t.endpoint
-}
+func (t *target) endpointName() string { return cmp.Or(t.endpoint, "the region") }
 
 // endpointHint is for errors that a forgotten AWS_ENDPOINT_URL causes.
 func (t *target) endpointHint() string {
@@ -286,15 +256,6 @@ func (t *target) endpointHint() string {
 		return " (AWS_ENDPOINT_URL is set)"
 	}
 	return ""
-}
-
-// known returns a code that is fit to be shown: a server may put anything there.
-func known(code string) string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._"
-	if code == "" || len(code) > 80 || strings.Trim(code, letters) != "" {
-		return "an unknown error"
-	}
-	return code
 }
 
 // printable returns a text as one line, cut to limit bytes.
@@ -309,11 +270,4 @@ func printable(text string, limit int) string {
 		text = strings.ToValidUTF8(text[:limit], "") + "…"
 	}
 	return text
-}
-
-func str(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }

@@ -3,11 +3,13 @@ package sqs
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
@@ -172,7 +174,7 @@ func (q *Queue) Receive(ctx context.Context, limit int, wait time.Duration) ([]R
 
 func (q *Queue) received(in *types.Message) (Received, error) {
 	r := Received{System: in.Attributes}
-	r.ID, r.ReceiptHandle, r.FIFO = str(in.MessageId), str(in.ReceiptHandle), q.FIFO
+	r.ID, r.ReceiptHandle, r.FIFO = aws.ToString(in.MessageId), aws.ToString(in.ReceiptHandle), q.FIFO
 	if r.ID == "" || r.ReceiptHandle == "" {
 		return r, q.target.misconfigured("a message came without its id or its receipt handle", "check that "+q.target.host+" is SQS"+q.target.endpointHint())
 	}
@@ -188,11 +190,7 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	r.DeduplicationID = in.Attributes["MessageDeduplicationId"]
 	r.SourceARN = in.Attributes["DeadLetterQueueSourceArn"]
 	r.Note = decodeNote(in.MessageAttributes[NoteAttribute])
-	attributes, err := encodeAttributes(in.MessageAttributes)
-	if err != nil { // not valid UTF-8: it cannot be sent on
-		attributes = []byte("!")
-	}
-	r.Attributes = attributes
+	r.Attributes = encodeAttributes(in.MessageAttributes)
 	return r, nil
 }
 
@@ -208,9 +206,7 @@ func (r *Received) Resend() Outgoing {
 	}
 	if attributes, err := decodeAttributes(r.Attributes); err == nil {
 		delete(attributes, NoteAttribute)
-		if out.Attributes, err = encodeAttributes(attributes); err != nil {
-			out.Attributes = r.Attributes
-		}
+		out.Attributes = encodeAttributes(attributes)
 	}
 	return out
 }
@@ -231,10 +227,10 @@ func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, 
 		if err != nil {
 			return err
 		}
-		j.confirm(entries, ids(out.Successful, func(e types.DeleteMessageBatchResultEntry) *string { return e.Id }), out.Failed)
+		confirm(j, entries, out.Successful, func(e types.DeleteMessageBatchResultEntry) *string { return e.Id }, out.Failed)
 		return nil
 	}
-	j.run(ctx, tens(len(handles)))
+	j.run(ctx, slices.Chunk(upTo(len(handles)), maxEntries))
 	return j.result()
 }
 
@@ -248,5 +244,5 @@ func (q *Queue) ChangeVisibility(ctx context.Context, handles []string, after ti
 // gravest error. To a FIFO queue it sends them in order, and after a message that is not sent it
 // sends no more of its group.
 func (q *Queue) Send(ctx context.Context, messages []Outgoing) (unsent []int, err error) {
-	return q.target.send(ctx, len(messages), func(i int) (Outgoing, *types.MessageAttributeValue) { return messages[i], nil })
+	return q.target.send(ctx, messages).result()
 }

@@ -34,31 +34,35 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 func (d *DeadLetter) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
 	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
 		// They would be received, rejected and sent for ever, each time as new messages.
-		for i := range rejected {
-			unsent = append(unsent, i)
-		}
-		return unsent, d.target.misconfigured("the messages come from this queue", "name another one")
+		return upTo(len(rejected)), d.target.misconfigured("the messages come from this queue", "name another one")
 	}
-	return d.target.send(ctx, len(rejected), func(i int) (Outgoing, *types.MessageAttributeValue) {
-		m, why := rejected[i].Message, rejected[i].Rejection
-		out := Outgoing{Attributes: m.Attributes, Group: m.Group, DeduplicationID: m.ID}
-		if m.HasBody {
-			out.Body = m.Body
-		}
-		if d.target.fifo && out.Group == "" {
-			out.Group = NoteAttribute // a FIFO queue accepts no message without a group
-		}
-		note := Note{
-			Reason: why.Reason, Field: why.Field, SQLState: why.SQLState, Constraint: why.Constraint, Column: why.Column,
-			Model: d.model, MessageID: m.ID,
-		}
-		if m.HasSent {
-			note.SentTimestamp = m.SentMillis
-		}
-		text, err := json.Marshal(note)
-		if err != nil {
-			out.Attributes = []byte("!") // unsent; it never happens: everything here is valid UTF-8
-		}
-		return out, &types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(string(text))}
-	})
+	outgoing := make([]Outgoing, len(rejected))
+	for i, r := range rejected {
+		outgoing[i] = d.annotate(r.Message, r.Rejection)
+	}
+	return d.target.send(ctx, outgoing).result()
+}
+
+// annotate returns a rejected message as it is sent: unchanged, with a note.
+func (d *DeadLetter) annotate(m *message.Message, why message.Rejection) Outgoing {
+	out := Outgoing{Attributes: m.Attributes, Group: m.Group, DeduplicationID: m.ID}
+	if m.HasBody {
+		out.Body = m.Body
+	}
+	if d.target.fifo && out.Group == "" {
+		out.Group = NoteAttribute // a FIFO queue accepts no message without a group
+	}
+	note := Note{
+		Reason: why.Reason, Field: why.Field, SQLState: why.SQLState, Constraint: why.Constraint, Column: why.Column,
+		Model: d.model, MessageID: m.ID,
+	}
+	if m.HasSent {
+		note.SentTimestamp = m.SentMillis
+	}
+	text, err := json.Marshal(note)
+	if err != nil {
+		out.Attributes = []byte(unsendable) // it never happens: everything here is valid UTF-8
+	}
+	out.note = &types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(string(text))}
+	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -34,6 +35,9 @@ type Outgoing struct {
 	Group string
 	// DeduplicationID is MessageDeduplicationId; it is sent only to a FIFO queue.
 	DeduplicationID string
+
+	// note replaces an earlier one, nil for none.
+	note *types.MessageAttributeValue
 }
 
 // prepared is a message as an entry of SendMessageBatch.
@@ -50,10 +54,10 @@ var (
 	errRoom = errors.New("it is too large, or has too many attributes")
 )
 
-// prepare checks a message, and adds a note, which replaces an earlier one. Without room for it (10
-// attributes already, 1 MiB, or the sender's own attribute of that name) the message goes without:
-// that it arrives matters more.
-func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared {
+// prepare checks a message, and adds its note. Without room for it (10 attributes already, 1 MiB,
+// or the sender's own attribute of that name) the message goes without: that it arrives matters
+// more.
+func prepare(m *Outgoing, fifo bool) prepared {
 	p := prepared{group: m.Group}
 	attributes, err := decodeAttributes(m.Attributes)
 	if err != nil {
@@ -64,8 +68,8 @@ func prepare(m *Outgoing, fifo bool, note *types.MessageAttributeValue) prepared
 		p.err = errBody
 		return p
 	}
-	if note != nil {
-		attributes = annotated(attributes, note, maxBytes-len(m.Body))
+	if m.note != nil {
+		attributes = annotated(attributes, m.note, maxBytes-len(m.Body))
 	}
 	if p.bytes = len(m.Body) + attributesSize(attributes); p.bytes > maxBytes || len(attributes) > maxAttributes {
 		p.err = errRoom
@@ -100,15 +104,13 @@ func annotated(attributes map[string]types.MessageAttributeValue, note *types.Me
 	return with
 }
 
-// send sends messages, each with the note that outgoing returns, and returns the indexes of those
-// that SQS has not confirmed.
-func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing, *types.MessageAttributeValue)) (unsent []int, err error) {
-	j := t.job(sendMessage, n)
+// send sends messages, and returns the finished job.
+func (t *target) send(ctx context.Context, outgoing []Outgoing) *job {
+	j := t.job(sendMessage, len(outgoing))
 	j.tries = 3
-	messages := make([]prepared, n)
+	messages := make([]prepared, len(outgoing))
 	for i := range messages {
-		m, note := outgoing(i)
-		messages[i] = prepare(&m, t.fifo, note)
+		messages[i] = prepare(&outgoing[i], t.fifo)
 		if err := messages[i].err; err != nil {
 			j.outcomes[i].err = t.failure(message.CauseUnsent, sendMessage, "a message cannot be sent: "+err.Error())
 		}
@@ -123,16 +125,16 @@ func (t *target) send(ctx context.Context, n int, outgoing func(i int) (Outgoing
 		if err != nil {
 			return err
 		}
-		j.confirm(entries, ids(out.Successful, func(e types.SendMessageBatchResultEntry) *string { return e.Id }), out.Failed)
+		confirm(j, entries, out.Successful, func(e types.SendMessageBatchResultEntry) *string { return e.Id }, out.Failed)
 		return nil
 	}
 	if t.fifo {
 		j.parallel = 1
 		j.sendInOrder(ctx, messages)
 	} else {
-		j.run(ctx, pack(messages))
+		j.run(ctx, slices.Values(pack(messages)))
 	}
-	return j.result()
+	return j
 }
 
 // pack puts the messages that can be sent into batches, by number and size.
@@ -159,10 +161,7 @@ const orderWindow = 100
 // and stops a group at the first message that cannot be sent. A batch has at most one message of a
 // group: SQS may refuse one entry of a batch and accept the next, which would then be ahead of it.
 func (j *job) sendInOrder(ctx context.Context, messages []prepared) {
-	waiting := make([]int, len(messages))
-	for i := range waiting {
-		waiting[i] = i
-	}
+	waiting := upTo(len(messages))
 	stopped := map[string]bool{}
 	afterUnsent := j.failure(message.CauseUnsent, sendMessage, "an earlier message of the group was not sent")
 	for len(waiting) > 0 {
@@ -184,7 +183,7 @@ func (j *job) sendInOrder(ctx context.Context, messages []prepared) {
 				seen[p.group] = true
 			}
 		}
-		j.settle(ctx, batch)
+		j.try(ctx, batch)
 		for _, i := range batch {
 			if j.outcomes[i].err != nil {
 				stopped[messages[i].group] = true
