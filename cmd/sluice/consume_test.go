@@ -232,7 +232,7 @@ func TestConsumeFailsWithARemedy(t *testing.T) {
 	}
 }
 
-// The first SIGTERM finishes or gives back, and exits with 0.
+// The first SIGTERM finishes or returns the messages in hand, and exits with 0.
 func TestConsumeStops(t *testing.T) {
 	t.Parallel()
 	s := install(t, map[string]string{"VisibilityTimeout": "600"})

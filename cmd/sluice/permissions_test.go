@@ -95,7 +95,7 @@ func TestPermissions(t *testing.T) {
 	})
 	does("", "consume")
 	fakeSQS.Inject(nil)
-	s.dead.Put(rejectedMessage("{}", sqs.Note{Reason: message.ReasonMissing, Model: "orders"})) // which redrive gives back
+	s.dead.Put(rejectedMessage("{}", sqs.Note{Reason: message.ReasonMissing, Model: "orders"})) // which redrive returns
 	does("", "peek")
 	does("", "redrive")
 	if n := len(s.source.Messages()); n != 1 {

@@ -102,6 +102,15 @@ func TestSendToFIFO(t *testing.T) {
 	}
 }
 
+// TestSendToAStandardQueue: it keeps equal lines, whatever --dedup says.
+func TestSendToAStandardQueue(t *testing.T) {
+	q := useSQS(t).Queue("logins", nil)
+	code, stdout, stderr := run(t, nil, strings.Repeat("{}\n", 10), "send", "-", "--to", q.URL, "--dedup", "content", "--json")
+	if code != 0 || !strings.Contains(stdout, `"sent":10,`) || strings.Contains(stdout, "repeated") || len(q.Messages()) != 10 {
+		t.Errorf("got %d, %s, %s; %d messages arrived", code, stdout, stderr, len(q.Messages()))
+	}
+}
+
 func TestSendNamesLines(t *testing.T) {
 	fakeSQS := useSQS(t)
 	fifo := fakeSQS.Queue("logins.fifo", nil)

@@ -464,6 +464,9 @@ func TestLoad(t *testing.T) {
 	if m := load(t, path); m.Table.Schema != "s" || m.Table.Name != "t" || m.Fields[1].Domain != "m.ip" {
 		t.Errorf("got %+v", m.Table)
 	}
+	if _, err := model.Load("./", models.FS); err == nil || !strings.Contains(err.Error(), "read the model file: read ./: is a directory") {
+		t.Errorf("a directory: got %v", err)
+	}
 	if _, err := model.Load("nosuch", models.FS); err == nil || !strings.Contains(err.Error(), "orders, user_logins, user_logins_plain") {
 		t.Errorf("got %v, want the names that there are", err)
 	}

@@ -421,6 +421,7 @@ func TestURLsThatAreNone(t *testing.T) {
 	)
 	for url, want := range map[string]string{
 		"postgres://user:" + canary + "@host:port/db":                                form,
+		"postgres://user:" + canary + "@host:99999/db":                               form,
 		"postgres://user:" + canary + "%zz@host/db":                                  form,
 		"host=localhost password=" + canary:                                          form,
 		"mysql://user:" + canary + "@host/db":                                        form,

@@ -184,6 +184,7 @@ func TestUnreachable(t *testing.T) {
 		cause           message.Cause
 	}{
 		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
+		{"a port that is none", "http://127.0.0.1:99999/0/q", "invalid port; check SQS_URL", message.CauseTransient},
 		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseConfiguration},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
 		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
