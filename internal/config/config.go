@@ -22,8 +22,11 @@ import (
 	"sluice/models"
 )
 
-// variables are the environment variables as they are set.
+// variables are the environment variables as they are set, and what is wrong with them.
 type variables struct {
+	environ  map[string]string
+	problems []string
+
 	DatabaseURL     string `env:"DATABASE_URL"`
 	PGURL           string `env:"PG_URL"`
 	DatabaseURLFile string `env:"DATABASE_URL_FILE"`
@@ -84,10 +87,6 @@ func (e *ConfigError) Error() string {
 	return fmt.Sprintf("configuration: %d problems\n  %s", len(e.Problems), strings.Join(e.Problems, "\n  "))
 }
 
-func (e *ConfigError) add(format string, args ...any) {
-	e.Problems = append(e.Problems, fmt.Sprintf(format, args...))
-}
-
 // Environ returns the environment of the process without empty variables: they
 // count as unset.
 func Environ() map[string]string {
@@ -103,91 +102,102 @@ func Environ() map[string]string {
 // Load reads and checks the configuration. Beside an error, the Config has what
 // is valid of it, so that a command can work with that.
 func Load(environ map[string]string, needs ...Need) (*Config, error) {
-	var problems ConfigError
-	problems.Problems = Unknown(environ)
-	v, err := parse(environ)
-	if err != nil {
-		problems.add("%v", err)
-	}
+	v := read(environ)
+	v.problems = Unknown(environ)
 	c := &Config{
-		DatabaseURL: v.DatabaseURL, DatabaseSecretARN: v.DatabaseSecret, MaskSecretARN: v.MaskSecret,
-		QueueURL: queueURL("SQS_URL", v.Queue, &problems), DeadLetterQueueURL: queueURL("DEAD_LETTER_QUEUE_URL", v.DeadLetters, &problems),
-		DatabaseIAMAuth: flag("DATABASE_IAM_AUTH", v.DatabaseIAM, &problems), Backoff: flag("SLUICE_BACKOFF", v.Backoff, &problems),
-		MetricsAddr: v.MetricsAddr,
+		DatabaseURL: v.DatabaseURL, DatabaseSecretARN: v.DatabaseSecret, MaskSecretARN: v.MaskSecret, MetricsAddr: v.MetricsAddr,
+		QueueURL: v.queueURL("SQS_URL", v.Queue), DeadLetterQueueURL: v.queueURL("DEAD_LETTER_QUEUE_URL", v.DeadLetters),
+		DatabaseIAMAuth: v.flag("DATABASE_IAM_AUTH", v.DatabaseIAM), Backoff: v.flag("SLUICE_BACKOFF", v.Backoff),
+		LogLevel: v.logLevel(),
 	}
-	c.database(v, &problems)
-	m, err := model.Load(v.Model, models.FS)
-	if err != nil {
-		problems.add("SLUICE_MODEL: %s", strings.ReplaceAll(err.Error(), "\n", "\n  SLUICE_MODEL: "))
+	c.database(v)
+	var err error
+	if c.Model, err = model.Load(v.Model, models.FS); err != nil {
+		v.problem("SLUICE_MODEL: %s", strings.ReplaceAll(err.Error(), "\n", "\n  SLUICE_MODEL: "))
 	}
-	c.Model = m
-	c.masks(v, &problems)
-	c.LogLevel = logLevel(v, &problems)
+	c.masks(v)
 	for _, need := range needs {
 		switch {
-		case need == Database && v.DatabaseURL+v.PGURL+v.DatabaseURLFile+v.DatabaseSecret == "":
-			problems.add("DATABASE_URL is not set (nor PG_URL, its other name); set it to the database of the rows, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
-		case need == Masks && c.Keys == nil && v.MaskKeys+v.MaskKeysFile+v.Mask+v.MaskSecret == "":
-			problems.add("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can brute-force)")
+		case need == Database && len(v.databases()) == 0 && v.DatabaseSecret == "":
+			v.problem("DATABASE_URL is not set (nor PG_URL, its other name); set it to the database of the rows, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
+		case need == Masks && len(v.maskings()) == 0 && c.Keys == nil:
+			v.problem("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can brute-force)")
 		case need == Queue && v.Queue == "":
-			problems.add("SQS_URL is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
+			v.problem("SQS_URL is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))
 		}
 	}
-	if len(problems.Problems) > 0 {
-		return c, &problems
+	if len(v.problems) > 0 {
+		return c, &ConfigError{Problems: v.problems}
 	}
 	return c, nil
 }
 
-// parse reads the variables. Empty ones count as unset.
-func parse(environ map[string]string) (v variables, err error) {
-	set := map[string]string{}
-	for name, value := range environ {
-		if value != "" {
-			set[name] = value
-		}
+// read reads the variables. Empty ones count as unset.
+func read(environ map[string]string) *variables {
+	v := &variables{environ: environ}
+	if environ == nil {
+		environ = map[string]string{} // nil is the environment of the process
 	}
-	err = env.ParseWithOptions(&v, env.Options{Environment: set})
-	return v, err
+	if err := env.ParseWithOptions(v, env.Options{Environment: environ}); err != nil {
+		panic(err) // the struct is wrong: each variable can be any text
+	}
+	return v
 }
 
-func (c *Config) database(v variables, problems *ConfigError) {
-	set := names("DATABASE_URL", v.DatabaseURL, "PG_URL", v.PGURL, "DATABASE_URL_FILE", v.DatabaseURLFile)
+func (v *variables) problem(format string, args ...any) {
+	v.problems = append(v.problems, fmt.Sprintf(format, args...))
+}
+
+// set returns the names of the variables that are set.
+func (v *variables) set(names ...string) []string {
+	return slices.DeleteFunc(names, func(name string) bool { return v.environ[name] == "" })
+}
+
+func (v *variables) databases() []string {
+	return v.set("DATABASE_URL", "PG_URL", "DATABASE_URL_FILE")
+}
+
+func (v *variables) maskings() []string {
+	return v.set("SLUICE_MASK_KEYS", "SLUICE_MASK_KEYS_FILE", "SLUICE_MASK_SECRET_ARN", "SLUICE_MASK")
+}
+
+func (c *Config) database(v *variables) {
+	set := v.databases()
 	switch {
 	case v.DatabaseURLFile != "" && len(set) > 1:
-		problems.add("%s are set together, and each says where the rows go; unset all but one", strings.Join(set, " and "))
+		v.problem("%s are set together, and each says where the rows go; unset all but one", strings.Join(set, " and "))
 	case v.DatabaseURLFile != "":
-		c.DatabaseURL = readFile("DATABASE_URL_FILE", v.DatabaseURLFile, problems)
+		c.DatabaseURL = v.file("DATABASE_URL_FILE", v.DatabaseURLFile)
 	case v.DatabaseURL == "":
 		c.DatabaseURL = v.PGURL
 	case v.PGURL != "" && v.PGURL != v.DatabaseURL:
-		problems.add("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL, so unset one")
+		v.problem("DATABASE_URL and PG_URL are both set and differ; PG_URL is another name of DATABASE_URL, so unset one")
 	}
 	if strings.ContainsFunc(c.DatabaseURL, unicode.IsControl) {
-		problems.add("%s has a control character, such as a second line break at its end; remove it", set[0])
+		v.problem("%s has a control character, such as a second line break at its end; remove it", set[0])
 	}
 	switch {
 	case c.DatabaseIAMAuth && c.DatabaseSecretARN != "":
-		problems.add("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set; the password is either an IAM token or in the secret, so unset one")
+		v.problem("DATABASE_IAM_AUTH and DATABASE_SECRET_ARN are both set; the password is either an IAM token or in the secret, so unset one")
 	case c.DatabaseIAMAuth && len(set) == 0:
-		problems.add("DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with user, host and database, as in postgres://user@host:5432/database")
+		v.problem("DATABASE_IAM_AUTH needs DATABASE_URL (or PG_URL) with user, host and database, as in postgres://user@host:5432/database")
 	}
 }
 
-func (c *Config) masks(v variables, problems *ConfigError) {
-	set := names("SLUICE_MASK_KEYS", v.MaskKeys, "SLUICE_MASK_KEYS_FILE", v.MaskKeysFile, "SLUICE_MASK_SECRET_ARN", v.MaskSecret, "SLUICE_MASK", v.Mask)
+func (c *Config) masks(v *variables) {
+	set := v.maskings()
 	switch {
 	case len(set) > 1:
-		problems.add("%s are set together, and each says how to mask; unset all but one", strings.Join(set, " and "))
+		v.problem("%s are set together, and each says how to mask; unset all but one", strings.Join(set, " and "))
 	case v.Mask == mask.UnkeyedID:
 		c.Keys = mask.Unkeyed()
 	case v.Mask != "":
-		problems.add("SLUICE_MASK can only be %s, the unkeyed masks of existing tables; masks with a key come from SLUICE_MASK_KEYS", mask.UnkeyedID)
+		v.problem("SLUICE_MASK can only be %s, the unkeyed masks of existing tables; masks with a key come from SLUICE_MASK_KEYS", mask.UnkeyedID)
 	case v.MaskKeys != "":
-		c.Keys = parseKeys("SLUICE_MASK_KEYS", v.MaskKeys, problems)
+		c.Keys = v.keys("SLUICE_MASK_KEYS", v.MaskKeys)
 	case v.MaskKeysFile != "":
-		if text := readFile("SLUICE_MASK_KEYS_FILE", v.MaskKeysFile, problems); text != "" {
-			c.Keys = parseKeys("SLUICE_MASK_KEYS_FILE", text, problems)
+		if text := v.file("SLUICE_MASK_KEYS_FILE", v.MaskKeysFile); text != "" {
+			c.Keys = v.keys("SLUICE_MASK_KEYS_FILE", text)
 		}
 	}
 	if c.Model != nil && !c.Model.Masks() { // only now: what is set must be valid all the same
@@ -195,42 +205,26 @@ func (c *Config) masks(v variables, problems *ConfigError) {
 	}
 }
 
-func parseKeys(name, text string, problems *ConfigError) *mask.Keyring {
+func (v *variables) keys(name, text string) *mask.Keyring {
 	keys, err := mask.ParseKeys(text)
 	if err != nil {
-		problems.add("%s: %v", name, err)
+		v.problem("%s: %v", name, err)
 	}
 	return keys
-}
-
-// names returns the names with a value, of pairs of a name and a value.
-func names(pairs ...string) (set []string) {
-	for pair := range slices.Chunk(pairs, 2) {
-		if pair[1] != "" {
-			set = append(set, pair[0])
-		}
-	}
-	return set
 }
 
 // DatabaseVariable returns the name of the variable that has the database's URL,
 // for errors to name.
 func DatabaseVariable(environ map[string]string) string {
-	for _, name := range []string{"DATABASE_URL", "PG_URL", "DATABASE_URL_FILE"} {
-		if environ[name] != "" {
-			return name
-		}
-	}
-	return "DATABASE_URL"
+	return append(read(environ).databases(), "DATABASE_URL")[0]
 }
 
 // LogLevel returns the level that the environment asks for, info when it is invalid.
 func LogLevel(environ map[string]string) slog.Level {
-	v, _ := parse(environ) // Load reports what is wrong
-	return logLevel(v, &ConfigError{})
+	return read(environ).logLevel() // Load reports what is wrong
 }
 
-func logLevel(v variables, problems *ConfigError) (parsed slog.Level) {
+func (v *variables) logLevel() (parsed slog.Level) {
 	name, level := "LOG_LEVEL", v.LogLevel
 	if v.LambdaLevel != "" {
 		name, level = "AWS_LAMBDA_LOG_LEVEL", v.LambdaLevel
@@ -238,26 +232,26 @@ func logLevel(v variables, problems *ConfigError) (parsed slog.Level) {
 	// Lambda knows TRACE and FATAL as well.
 	level = strings.NewReplacer("trace", "debug", "fatal", "error", "warning", "warn").Replace(strings.ToLower(level))
 	if err := parsed.UnmarshalText([]byte(level)); err != nil {
-		problems.add("%s %q is not a log level; expected debug, info, warn or error", name, level)
+		v.problem("%s %q is not a log level; expected debug, info, warn or error", name, level)
 	}
 	return parsed
 }
 
-func flag(name, value string, problems *ConfigError) bool {
+func (v *variables) flag(name, value string) bool {
 	switch strings.ToLower(value) {
 	case "true", "1", "on", "yes":
 		return true
 	case "false", "0", "off", "no":
 	default:
-		problems.add("%s %q is not valid; expected true or false", name, value)
+		v.problem("%s %q is not valid; expected true or false", name, value)
 	}
 	return false
 }
 
-func queueURL(name, value string, problems *ConfigError) string {
+func (v *variables) queueURL(name, value string) string {
 	u, err := url.Parse(value)
 	if value != "" && (err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "") {
-		problems.add("%s is not a valid queue URL; expected https://sqs.eu-central-1.amazonaws.com/123456789012/logins", name)
+		v.problem("%s is not a valid queue URL; expected https://sqs.eu-central-1.amazonaws.com/123456789012/logins", name)
 	}
 	return value
 }

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -12,18 +11,18 @@ import (
 // maxFile is the size limit of a file that holds a setting.
 const maxFile = 64 << 10
 
-// readFile returns the text of the file that a variable names, without one
-// newline at its end, which editors and shells add. A problem names the file and
-// shows nothing of its text.
-func readFile(name, path string, problems *ConfigError) string {
+// file returns the text of the file that a variable names, without one newline at
+// its end, which editors and shells add. A problem names the file and shows
+// nothing of its text.
+func (v *variables) file(name, path string) string {
 	text, err := readSecret(path)
 	switch {
 	case err == nil:
 		return text
 	case shownPath(path):
-		problems.add("%s: %s: %v", name, path, err)
+		v.problem("%s: %s: %v", name, path, err)
 	default:
-		problems.add("%s must be the path of a file, and its value does not look like one", name)
+		v.problem("%s must be the path of a file, and its value does not look like one", name)
 	}
 	return ""
 }
@@ -37,18 +36,12 @@ func readSecret(path string) (string, error) {
 		return "", errors.New("is a directory")
 	case !info.Mode().IsRegular(): // the configuration may be read twice, and a pipe is empty then
 		return "", errors.New("is not a regular file")
-	}
-	f, err := os.Open(path) //nolint:gosec // the path is a setting
-	if err != nil {
-		return "", reason(err)
-	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", reason(err)
-	}
-	if len(content) > maxFile {
+	case info.Size() > maxFile:
 		return "", fmt.Errorf("has more than %d bytes", maxFile)
+	}
+	content, err := os.ReadFile(path) //nolint:gosec // the path is a setting
+	if err != nil {
+		return "", reason(err)
 	}
 	text := string(content)
 	if line, ok := strings.CutSuffix(text, "\n"); ok {
