@@ -27,37 +27,48 @@ const (
 	ReasonRefused      Reason = "refused_by_database"
 )
 
-var explanations = map[Reason]string{
-	ReasonNoBody:       "the message has no body, or one that is not a valid string",
-	ReasonNoSentTime:   "SentTimestamp is absent, or not a time in milliseconds",
-	ReasonNotJSON:      "the body is not one valid JSON value in UTF-8",
-	ReasonNotObject:    "the body is JSON, but not an object",
-	ReasonDuplicateKey: "the body has a name twice in one object",
-	ReasonKeyCase:      "the body has a key that differs from this field in upper and lower case only",
-	ReasonMissing:      "the field is required, and is absent, null or blank",
-	ReasonWrongType:    "the field has another JSON type than the model says",
-	ReasonNUL:          "the field holds a NUL character",
-	ReasonTooLong:      "the field has more characters than its column",
-	ReasonTooDeep:      "the field is nested too deep",
-	ReasonNotIP:        "the field is not one IP address",
-	ReasonNotEmail:     "the field is not one e-mail address",
-	ReasonNotVersion:   "the field is not a version such as 2.3.0",
-	ReasonNotInteger:   "the field is a number, but not an integer",
-	ReasonNotTimestamp: "the field is not an RFC 3339 time with a zone, in the years 1 to 9999",
-	ReasonNotDate:      "the field is not a date such as 2026-01-31",
-	ReasonNotUUID:      "the field is not a UUID",
-	ReasonOutOfRange:   "the field has a number with more digits than its column can hold, or than it may print",
-	ReasonRefused:      "the database refuses the row",
+// reasons are all of them, in the order of the checks, each with what it means.
+var reasons = []struct {
+	reason  Reason
+	meaning string
+}{
+	{ReasonNoBody, "the message has no body, or one that is not a valid string"},
+	{ReasonNoSentTime, "SentTimestamp is absent, or not a time in milliseconds"},
+	{ReasonNotJSON, "the body is not one valid JSON value in UTF-8"},
+	{ReasonNotObject, "the body is JSON, but not an object"},
+	{ReasonDuplicateKey, "the body has a name twice in one object"},
+	{ReasonKeyCase, "the body has a key that differs from this field in upper and lower case only"},
+	{ReasonMissing, "the field is required, and is absent, null or blank"},
+	{ReasonWrongType, "the field has another JSON type than the model says"},
+	{ReasonNUL, "the field holds a NUL character"},
+	{ReasonTooLong, "the field has more characters than its column"},
+	{ReasonTooDeep, "the field is nested too deep"},
+	{ReasonNotIP, "the field is not one IP address"},
+	{ReasonNotEmail, "the field is not one e-mail address"},
+	{ReasonNotVersion, "the field is not a version such as 2.3.0"},
+	{ReasonNotInteger, "the field is a number, but not an integer"},
+	{ReasonNotTimestamp, "the field is not an RFC 3339 time with a zone, in the years 1 to 9999"},
+	{ReasonNotDate, "the field is not a date such as 2026-01-31"},
+	{ReasonNotUUID, "the field is not a UUID"},
+	{ReasonOutOfRange, "the field has a number with more digits than its column can hold, or than it may print"},
+	{ReasonRefused, "the database refuses the row"},
 }
 
 // Explain returns what the reason means, in a sentence.
-func (r Reason) Explain() string { return explanations[r] }
+func (r Reason) Explain() string {
+	for _, known := range reasons {
+		if known.reason == r {
+			return known.meaning
+		}
+	}
+	return ""
+}
 
-// Reasons lists every reason, for documentation and tests.
+// Reasons lists every reason, in order.
 func Reasons() []Reason {
-	all := make([]Reason, 0, len(explanations))
-	for r := range explanations {
-		all = append(all, r)
+	all := make([]Reason, len(reasons))
+	for i, known := range reasons {
+		all[i] = known.reason
 	}
 	return all
 }
