@@ -10,8 +10,8 @@ import (
 	"sluice/internal/model"
 )
 
-// TestDocumentation holds docs/models.md to the code: its example loads, and its tables have the
-// settings and types that errors list.
+// TestDocumentation holds docs/models.md to the code: its example loads, its tables have the settings
+// and types that errors list, and each type of fields its types of columns.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/models.md")
@@ -40,6 +40,14 @@ func TestDocumentation(t *testing.T) {
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: docs/models.md has %q, the code %q", tt.table, got, want)
+		}
+	}
+	for _, kind := range model.FieldTypes() {
+		row := regexp.MustCompile(`(?m)^\| (?:\w+, )*`+string(kind)+`\b.*$`).FindString(string(text))
+		for _, column := range kind.Columns() {
+			if !regexp.MustCompile(`\b` + column + `\b`).MatchString(strings.Join(strings.Split(row, "|")[3:], "")) {
+				t.Errorf("docs/models.md does not say that %s goes to %s: %q", kind, column, row)
+			}
 		}
 	}
 }

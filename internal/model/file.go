@@ -155,6 +155,21 @@ type setting struct {
 	read func(value)
 }
 
+// enumerate joins names, the last two with a word.
+func enumerate[S ~string](names []S, word string) (text string) {
+	for i, name := range names {
+		switch {
+		case i == 0:
+		case i == len(names)-1:
+			text += " " + word + " "
+		default:
+			text += ", "
+		}
+		text += string(name)
+	}
+	return text
+}
+
 // settings reads a mapping of settings. owner is the field or column that they belong to, "" for
 // the model itself.
 func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
@@ -174,8 +189,7 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
 			for i, s := range known {
 				names[i] = s.name
 			}
-			last := len(names) - 1
-			c.problem(v.line, "%s has no setting %q; there are %s and %s", whose, v.name, strings.Join(names[:last], ", "), names[last])
+			c.problem(v.line, "%s has no setting %q; there are %s", whose, v.name, enumerate(names, "and"))
 		case seen[v.name]:
 			c.problem(v.line, "%s is set twice", v.what)
 		default:

@@ -20,9 +20,9 @@ const (
 	maxExpandedTimes = 4
 )
 
-// rawJSON appends a JSON value as it was sent; the decoder has checked it. A json column has the
+// appendJSON appends a JSON value as it was sent; the decoder has checked it. A json column has the
 // limits of a jsonb column, because it may become one.
-func rawJSON(b *batch.Batch, v []byte) message.Reason {
+func appendJSON(b *batch.Batch, _ *Column, v []byte) message.Reason {
 	depth, expanded := 0, 0
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {

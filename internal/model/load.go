@@ -129,7 +129,7 @@ func (c *compiler) compile(f file) {
 	c.key(f)
 	for _, col := range m.Columns {
 		m.Table.Columns = append(m.Table.Columns, batch.Column{
-			Name: col.Name, Type: col.Type.String(), Kind: kinds[col.Type.Base],
+			Name: col.Name, Type: col.Type.String(), Kind: col.Type.kind(),
 			NotNull: col.Field < 0 || m.Fields[col.Field].Required,
 			Ledger:  m.Table.Ledger != "" && len(m.Table.Columns) >= len(f.Columns),
 		})
@@ -142,18 +142,20 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 	}
 	for _, f := range fields {
 		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Personal: f.spec.Personal, Domain: domain + "." + f.name}
+		out.how = out.Type.find()
 		line := max(f.line, f.spec.Type.line)
 		switch {
 		case f.name == "" || strings.ContainsAny(f.name, "\"\\") || strings.ContainsFunc(f.name, func(r rune) bool { return r < ' ' || r == '\uFFFD' }):
 			c.problem(f.line, "field %q: a name must not contain quotes, backslashes or control characters", f.name)
 		case f.spec.Type.text == "":
 			c.problem(line, "field %s has no type; add one, as in type: text", f.name)
-		case accepts[out.Type] == nil:
-			c.problem(line, "field %s has the unknown type %q; there are text, ip, email, version, integer, numeric, boolean, timestamp, date, uuid and json", f.name, out.Type)
-		case (out.Type == TypeIP || out.Type == TypeEmail) && !out.Personal:
+		case out.how == nil:
+			c.problem(line, "field %s has the unknown type %q; there are %s", f.name, out.Type, enumerate(FieldTypes(), "and"))
+		case out.how.text == nil && out.how.value == nil && !out.Personal:
 			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)
-		case out.Personal && out.Type != TypeText && out.Type != TypeIP && out.Type != TypeEmail:
-			c.problem(line, "field %s is personal but of type %s; only text, ip and email can be masked", f.name, out.Type)
+		case out.Personal && out.how.mask == nil:
+			maskable := slices.DeleteFunc(FieldTypes(), func(t FieldType) bool { return t.find().mask == nil })
+			c.problem(line, "field %s is personal but of type %s; only %s can be masked", f.name, out.Type, enumerate(maskable, "and"))
 		case f.spec.Domain.text != "" && !out.Personal:
 			c.problem(f.spec.Domain.line, "field %s has a domain but is not personal; a domain is for masks: remove it, or add personal: true", f.name)
 		case f.spec.Domain.text != "" && !isDomain(f.spec.Domain.text):
@@ -244,9 +246,9 @@ func (c *compiler) part(e entry[columnSpec], f Field) (major bool) {
 
 func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 	f := c.m.Fields[col.Field]
-	types := accepts[f.Type]
+	types := f.Type.Columns()
 	if col.Major {
-		types = accepts[TypeInteger]
+		types = integers
 	}
 	switch {
 	case f.Personal && !col.Masked:

@@ -32,25 +32,8 @@ type Field struct {
 	Personal bool
 	Domain   string // of the masks, "user_logins.ip"
 	quoted   []byte
+	how      *fieldType
 }
-
-// FieldType determines how a field is read.
-type FieldType string
-
-// The types of fields.
-const (
-	TypeText      FieldType = "text"      // a string, as it is
-	TypeIP        FieldType = "ip"        // one IP address, always personal
-	TypeEmail     FieldType = "email"     // one e-mail address, always personal
-	TypeVersion   FieldType = "version"   // "2.3.0-beta"
-	TypeInteger   FieldType = "integer"   // a JSON number without fraction or exponent
-	TypeNumeric   FieldType = "numeric"   // a JSON number, digit for digit
-	TypeBoolean   FieldType = "boolean"   // true or false
-	TypeTimestamp FieldType = "timestamp" // a string, RFC 3339 with a zone
-	TypeDate      FieldType = "date"      // a string, 2026-01-31
-	TypeUUID      FieldType = "uuid"      // a string of 36 characters
-	TypeJSON      FieldType = "json"      // any JSON value, as it is
-)
 
 // Column is where a value goes.
 type Column struct {

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"math"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -200,29 +198,17 @@ func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.
 	if f.Personal {
 		return r.masked(b, r.maskers[column], f, v)
 	}
-	switch f.Type {
-	case TypeInteger:
-		return integer(b, c.Type, v)
-	case TypeNumeric:
-		return numeric(b, c.Type, v)
-	case TypeBoolean:
-		if v[0] != 't' && v[0] != 'f' {
-			return message.ReasonWrongType
-		}
-		b.Bool(v[0] == 't')
-		return ""
-	case TypeJSON:
-		return rawJSON(b, v)
-	default:
-		text, reason := r.text(v)
-		if reason != "" {
-			return reason
-		}
-		if f.Required && len(bytes.TrimFunc(text, unicode.IsSpace)) == 0 {
-			return message.ReasonMissing
-		}
-		return appendText(b, c, f.Type, text)
+	if f.how.value != nil {
+		return f.how.value(b, c, v)
 	}
+	text, reason := r.text(v)
+	if reason != "" {
+		return reason
+	}
+	if f.Required && len(bytes.TrimFunc(text, unicode.IsSpace)) == 0 {
+		return message.ReasonMissing
+	}
+	return f.how.text(b, c, text)
 }
 
 func (r *Reader) null(b *batch.Batch, f *Field) message.Reason {
@@ -268,14 +254,7 @@ func personalReason(err error) message.Reason {
 
 // Mask appends the mask of a value of a personal field.
 func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error) {
-	switch f.Type {
-	case TypeIP:
-		return m.AppendIP(dst, value)
-	case TypeEmail:
-		return m.AppendEmail(dst, value)
-	default:
-		return m.AppendText(dst, value)
-	}
+	return f.how.mask(m, dst, value)
 }
 
 // text returns the text of a JSON string, valid until the next call.
@@ -291,48 +270,4 @@ func (r *Reader) text(v []byte) ([]byte, message.Reason) {
 		return nil, message.ReasonNUL
 	}
 	return r.scratch, ""
-}
-
-func appendText(b *batch.Batch, c *Column, t FieldType, text []byte) message.Reason {
-	switch t { //nolint:exhaustive // the others are plain text here
-	case TypeVersion:
-		major, ok := version(text)
-		switch {
-		case !ok:
-			return message.ReasonNotVersion
-		case c.Major:
-			return appendInteger(b, c.Type, major)
-		}
-	case TypeTimestamp:
-		at, ok := timestamp(text)
-		if !ok {
-			return message.ReasonNotTimestamp
-		}
-		b.Int8(at.UnixMicro() - batch.EpochMillis*1000) // Postgres keeps microseconds
-		return ""
-	case TypeDate:
-		at, ok := date(text)
-		if !ok {
-			return message.ReasonNotDate
-		}
-		b.Int4(days(at.UnixMilli() - batch.EpochMillis))
-		return ""
-	case TypeUUID:
-		id, ok := parseUUID(text)
-		if !ok {
-			return message.ReasonNotUUID
-		}
-		b.Bytes(id[:])
-		return ""
-	}
-	if n := c.Type.Length; n > 0 && len(text) > n && utf8.RuneCount(text) > n {
-		return message.ReasonTooLong
-	}
-	b.Bytes(text)
-	return ""
-}
-
-// limits are the ranges of the integer types.
-var limits = map[string][2]int64{
-	"smallint": {math.MinInt16, math.MaxInt16}, "integer": {math.MinInt32, math.MaxInt32}, "bigint": {math.MinInt64, math.MaxInt64},
 }

@@ -32,18 +32,34 @@ func splitSQLType(s string) (base, length, scale string, ok bool) {
 func isLower(s string) bool { return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
 func isCount(s string) bool { return s != "" && len(s) <= 8 && strings.Trim(s, "0123456789") == "" }
 
-// kinds maps the types that a column may have to the kinds of their values in a batch.
-var kinds = map[string]batch.Kind{
-	"varchar": batch.Text, "text": batch.Text, "smallint": batch.Int4, "integer": batch.Int4, "bigint": batch.Int8,
-	"numeric": batch.Text, "boolean": batch.Bool, "timestamptz": batch.Timestamp, "date": batch.Date, "uuid": batch.UUID,
-	"json": batch.Text, "jsonb": batch.Text,
+// columnTypes lists the types that a column may have, as a model writes them, each with the kind of
+// its values in a batch.
+var columnTypes = []struct {
+	form string
+	kind batch.Kind
+}{
+	{"varchar(n)", batch.Text},
+	{"text", batch.Text},
+	{"smallint", batch.Int4},
+	{"integer", batch.Int4},
+	{"bigint", batch.Int8},
+	{"numeric(p,s)", batch.Text},
+	{"boolean", batch.Bool},
+	{"timestamptz", batch.Timestamp},
+	{"date", batch.Date},
+	{"uuid", batch.UUID},
+	{"json", batch.Text},
+	{"jsonb", batch.Text},
 }
 
-// accepts maps the type of a field to the types of columns that can hold it.
-var accepts = map[FieldType][]string{
-	TypeText: {"varchar", "text"}, TypeIP: {"varchar", "text"}, TypeEmail: {"varchar", "text"}, TypeVersion: {"varchar", "text"},
-	TypeInteger: {"smallint", "integer", "bigint"}, TypeNumeric: {"numeric"}, TypeBoolean: {"boolean"},
-	TypeTimestamp: {"timestamptz"}, TypeDate: {"date"}, TypeUUID: {"uuid"}, TypeJSON: {"json", "jsonb"},
+// kind returns the kind of the type's values, 0 if there is no such type.
+func (t SQLType) kind() batch.Kind {
+	for _, known := range columnTypes {
+		if base, _, _ := strings.Cut(known.form, "("); base == t.Base {
+			return known.kind
+		}
+	}
+	return 0
 }
 
 var metaAccepts = map[Meta][]string{
@@ -56,8 +72,12 @@ func parseSQLType(s string) (SQLType, error) {
 		return SQLType{}, fmt.Errorf("%q is not a type of a column", s)
 	}
 	t := SQLType{Base: base}
-	if _, ok := kinds[t.Base]; !ok {
-		return t, fmt.Errorf("%q is not a type that sluice knows; use varchar(n), text, smallint, integer, bigint, numeric(p,s), boolean, timestamptz, date, uuid, json or jsonb", s)
+	if t.kind() == 0 {
+		var forms []string
+		for _, known := range columnTypes {
+			forms = append(forms, known.form)
+		}
+		return t, fmt.Errorf("%q is not a type that sluice knows; use %s", s, enumerate(forms, "or"))
 	}
 	t.Length, _ = strconv.Atoi("0" + length)
 	t.Scale, _ = strconv.Atoi("0" + scale)

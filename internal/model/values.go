@@ -2,14 +2,38 @@ package model
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"sluice/internal/batch"
 	"sluice/internal/message"
 )
+
+// appendText appends a text that its column can hold.
+func appendText(b *batch.Batch, c *Column, text []byte) message.Reason {
+	if n := c.Type.Length; n > 0 && len(text) > n && utf8.RuneCount(text) > n {
+		return message.ReasonTooLong
+	}
+	b.Bytes(text)
+	return ""
+}
+
+// appendVersion appends a version, or its major number.
+func appendVersion(b *batch.Batch, c *Column, text []byte) message.Reason {
+	major, ok := version(text)
+	switch {
+	case !ok:
+		return message.ReasonNotVersion
+	case c.Major:
+		return appendDigits(b, c, major)
+	default:
+		return appendText(b, c, text)
+	}
+}
 
 func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
 
@@ -52,26 +76,31 @@ func digits(text []byte) int {
 	return n
 }
 
-// integer appends a JSON number without fraction or exponent.
-func integer(b *batch.Batch, t SQLType, v []byte) message.Reason {
+// appendInteger appends a JSON number without fraction or exponent.
+func appendInteger(b *batch.Batch, c *Column, v []byte) message.Reason {
 	switch {
 	case v[0] != '-' && !isDigit(v[0]):
 		return message.ReasonWrongType
 	case bytes.ContainsAny(v, ".eE"):
 		return message.ReasonNotInteger
 	default:
-		return appendInteger(b, t, v)
+		return appendDigits(b, c, v)
 	}
 }
 
-// appendInteger appends digits, with or without a sign, if the column can hold them.
-func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
+// limits are the ranges of the integer types.
+var limits = map[string][2]int64{
+	"smallint": {math.MinInt16, math.MaxInt16}, "integer": {math.MinInt32, math.MaxInt32}, "bigint": {math.MinInt64, math.MaxInt64},
+}
+
+// appendDigits appends an integer, with or without a sign, if the column can hold them.
+func appendDigits(b *batch.Batch, c *Column, digits []byte) message.Reason {
 	n, err := strconv.ParseInt(string(digits), 10, 64)
-	limit := limits[t.Base]
+	limit := limits[c.Type.Base]
 	switch {
 	case err != nil || n < limit[0] || n > limit[1]:
 		return message.ReasonOutOfRange
-	case t.Base == "bigint":
+	case c.Type.Base == "bigint":
 		b.Int8(n)
 	default:
 		b.Int4(int32(n)) //nolint:gosec // within the limits
@@ -79,9 +108,9 @@ func appendInteger(b *batch.Batch, t SQLType, digits []byte) message.Reason {
 	return ""
 }
 
-// numeric appends a JSON number digit for digit. It rejects more digits before or after the point
+// appendNumeric appends a JSON number digit for digit. It rejects more digits before or after the point
 // than the column has; Postgres would round them.
-func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
+func appendNumeric(b *batch.Batch, c *Column, v []byte) message.Reason {
 	if v[0] != '-' && !isDigit(v[0]) {
 		return message.ReasonWrongType
 	}
@@ -91,10 +120,27 @@ func numeric(b *batch.Batch, t SQLType, v []byte) message.Reason {
 		b.String("0") // Postgres refuses 0e-99999
 		return ""
 	case n.zero: // however it is written
-	case !n.bounded(), t.Length > 0 && (n.before > t.Length-t.Scale || n.after > t.Scale):
+	case !n.bounded(), c.Type.Length > 0 && (n.before > c.Type.Length-c.Type.Scale || n.after > c.Type.Scale):
 		return message.ReasonOutOfRange
 	}
 	b.Bytes(v)
+	return ""
+}
+
+func appendBoolean(b *batch.Batch, _ *Column, v []byte) message.Reason {
+	if v[0] != 't' && v[0] != 'f' {
+		return message.ReasonWrongType
+	}
+	b.Bool(v[0] == 't')
+	return ""
+}
+
+func appendTimestamp(b *batch.Batch, _ *Column, text []byte) message.Reason {
+	at, ok := timestamp(text)
+	if !ok {
+		return message.ReasonNotTimestamp
+	}
+	b.Int8(at.UnixMicro() - batch.EpochMillis*1000) // Postgres keeps microseconds
 	return ""
 }
 
@@ -136,20 +182,22 @@ func timestamp(text []byte) (at time.Time, ok bool) {
 // accepts others.
 func readable(at time.Time) bool { return 1 <= at.Year() && at.Year() <= 9999 }
 
-// date reads a day in the form of RFC 3339.
-func date(text []byte) (time.Time, bool) {
-	if len(text) != len(time.DateOnly) {
-		return time.Time{}, false
-	}
+// appendDate appends a day in the form of RFC 3339.
+func appendDate(b *batch.Batch, _ *Column, text []byte) message.Reason {
 	at, err := time.Parse(time.DateOnly, string(text))
-	return at, err == nil && readable(at)
+	if err != nil || len(text) != len(time.DateOnly) || !readable(at) {
+		return message.ReasonNotDate
+	}
+	b.Int4(days(at.UnixMilli() - batch.EpochMillis))
+	return ""
 }
 
-// parseUUID reads the form of 36 characters, in upper or lower case.
-func parseUUID(text []byte) (uuid.UUID, bool) {
-	if len(text) != 36 {
-		return uuid.UUID{}, false
-	}
+// appendUUID appends a UUID in the form of 36 characters, in upper or lower case.
+func appendUUID(b *batch.Batch, _ *Column, text []byte) message.Reason {
 	id, err := uuid.ParseBytes(text)
-	return id, err == nil
+	if err != nil || len(text) != 36 {
+		return message.ReasonNotUUID
+	}
+	b.Bytes(id[:])
+	return ""
 }

@@ -1,0 +1,83 @@
+package model
+
+import (
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+)
+
+// FieldType determines how a field is read.
+type FieldType string
+
+// The types of fields.
+const (
+	TypeText      FieldType = "text"      // a string, as it is
+	TypeIP        FieldType = "ip"        // one IP address, always personal
+	TypeEmail     FieldType = "email"     // one e-mail address, always personal
+	TypeVersion   FieldType = "version"   // "2.3.0-beta"
+	TypeInteger   FieldType = "integer"   // a JSON number without fraction or exponent
+	TypeNumeric   FieldType = "numeric"   // a JSON number, digit for digit
+	TypeBoolean   FieldType = "boolean"   // true or false
+	TypeTimestamp FieldType = "timestamp" // a string, RFC 3339 with a zone
+	TypeDate      FieldType = "date"      // a string, 2026-01-31
+	TypeUUID      FieldType = "uuid"      // a string of 36 characters
+	TypeJSON      FieldType = "json"      // any JSON value, as it is
+)
+
+// fieldTypes lists the types of fields, in the order of the documentation: everything that differs
+// from type to type.
+var fieldTypes = []fieldType{
+	{name: TypeText, columns: texts, text: appendText, mask: (*mask.Masker).AppendText},
+	{name: TypeIP, columns: texts, mask: (*mask.Masker).AppendIP},
+	{name: TypeEmail, columns: texts, mask: (*mask.Masker).AppendEmail},
+	{name: TypeVersion, columns: texts, text: appendVersion},
+	{name: TypeInteger, columns: integers, value: appendInteger},
+	{name: TypeNumeric, columns: []string{"numeric"}, value: appendNumeric},
+	{name: TypeBoolean, columns: []string{"boolean"}, value: appendBoolean},
+	{name: TypeTimestamp, columns: []string{"timestamptz"}, text: appendTimestamp},
+	{name: TypeDate, columns: []string{"date"}, text: appendDate},
+	{name: TypeUUID, columns: []string{"uuid"}, text: appendUUID},
+	{name: TypeJSON, columns: []string{"json", "jsonb"}, value: appendJSON},
+}
+
+var (
+	texts    = []string{"varchar", "text"}
+	integers = []string{"smallint", "integer", "bigint"}
+)
+
+type fieldType struct {
+	name    FieldType
+	columns []string // the types of columns that can hold it
+
+	// text appends the text of a JSON string to a row, value any JSON value. A type has one of them,
+	// or neither if it is always personal.
+	text, value func(b *batch.Batch, c *Column, v []byte) message.Reason
+	// mask appends the mask of a personal value. A type without it cannot be personal.
+	mask func(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error)
+}
+
+// FieldTypes lists the types of fields.
+func FieldTypes() (names []FieldType) {
+	for _, known := range fieldTypes {
+		names = append(names, known.name)
+	}
+	return names
+}
+
+// find returns the row of fieldTypes, nil if there is none.
+func (t FieldType) find() *fieldType {
+	for i := range fieldTypes {
+		if fieldTypes[i].name == t {
+			return &fieldTypes[i]
+		}
+	}
+	return nil
+}
+
+// Columns lists the types of columns that can hold a field, nil if there is no such type of fields.
+func (t FieldType) Columns() []string {
+	if known := t.find(); known != nil {
+		return known.columns
+	}
+	return nil
+}
