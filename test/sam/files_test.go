@@ -129,12 +129,12 @@ func TestDocsSayHowLongAnOutageMayLast(t *testing.T) {
 		{"docs/operate.md", fmt.Sprintf("a receive of their %d, and nothing backs them off: %d receives of %d seconds are %d hours", receives, receives, visibility, receives*visibility/3600)},
 		{"docs/operate.md", fmt.Sprintf("their %d receives last for %d hours", receives, receives*visibility/3600)},
 		{"docs/operate.md", fmt.Sprintf("a day of trying is about %d of their %d receives", expected, receives)},
-		{"docs/operate.md", fmt.Sprintf("starts at %g seconds", sqs.FirstDelay.Seconds())},
+		{"docs/operate.md", fmt.Sprintf("starts at up to %g seconds", sqs.FirstDelay.Seconds())},
 		{"docs/deploy.md", fmt.Sprintf("VisibilityTimeout=%d", visibility)},
 		{"docs/deploy.md", fmt.Sprintf(`maxReceiveCount\":\"%d\"`, receives)},
 		{"docs/deploy.md", fmt.Sprintf("the template has %d;", receives)},
 		{"docs/cost.md", fmt.Sprintf("in a day of outage about %d times", expected-1)},
-		{"README.md", fmt.Sprintf("grows from %g seconds to %g minutes", sqs.FirstDelay.Seconds(), sqs.MaxDelay.Minutes())},
+		{"README.md", fmt.Sprintf("grows from at most %g seconds to at most %g minutes", sqs.FirstDelay.Seconds(), sqs.MaxDelay.Minutes())},
 	} {
 		if text := strings.Join(strings.Fields(readFile(t, sentence.file)), " "); !strings.Contains(text, sentence.want) {
 			t.Errorf("%s does not say: %s", sentence.file, sentence.want)
