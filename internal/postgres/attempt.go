@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -101,7 +102,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	p.result.Inserted = 0
 	c, err := s.acquire(ctx, another)
 	if err != nil {
-		return attempted{err: err, again: transient(err)}
+		return attempted{err: err, again: causeOf(err) == message.CauseTransient}
 	}
 	limited, stop := context.WithCancel(ctx)
 	defer stop()
@@ -128,24 +129,25 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	ended := limited.Err()
 	a := attempted{reused: c.reused, silent: counter.reads.Load() == began}
 	met := cmp.Or(fault.Of(err), &fault.Error{})
-	if ended != nil && err != nil && (met.Code == "" || canceled(met.Code)) { // we ended it
+	if ended != nil && err != nil && (met.Code == "" || met.Code == canceled) { // we ended it
 		err = s.fault(ctx, s.inserting, ended)
 		met = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !a.silent)
 	}
-	outdated := mayBeOutdated(met.Code) && p.attempts == 1 && c.replaceAt.IsZero()
-	a.err, a.again = err, transient(err) && !verdictsHold(err) || outdated
+	replan := met.Code == outdated && p.attempts == 1 && c.replaceAt.IsZero()
+	passes := met.Cause == message.CauseTransient
+	a.err, a.again = err, passes && !verdictsHold(err) || replan
 
 	// The server refused a statement because of its catalog: the connection is good, and an outage
 	// of that kind must not add a login to each invocation.
-	configuration := met.Code != "" && met.Cause == message.CauseConfiguration && !outdated
+	configuration := met.Code != "" && met.Cause == message.CauseConfiguration && !replan
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
 	asked := ended != nil || c.canceller.done != nil // a request to cancel may be under way
 	s.release(c, (err == nil || configuration || verdictsHold(err)) && !asked)
-	if a.reused && (a.cut && a.silent || ended == nil && stale(err)) {
+	if a.reused && (a.cut && a.silent || ended == nil && passes && endsOthers(met.Code)) {
 		s.dropIdle()
 	}
 	return a
@@ -153,12 +155,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 
 // discarded reports whether the server took rows and did not keep them.
 func discarded(verdicts []message.Verdict) bool {
-	for i := range verdicts {
-		if verdicts[i].Cause == message.CauseDiscarded {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(verdicts, func(v message.Verdict) bool { return v.Cause == message.CauseDiscarded })
 }
 
 const (

@@ -38,10 +38,10 @@ type catalog struct {
 
 	// What follows from the lists, found once: a table of 1,000 partitions has thousands of
 	// constraints, and a batch 10,000 refused rows.
-	named   map[[3]string]int // constraints by schema, table and name
-	adds    bool              // the database computes something for every row
-	mixes   bool              // it evaluates expressions over more than the model fills
-	outside bool              // a constraint uses columns that the model does not fill
+	named   map[[3]string]*constraint // by schema, table and name
+	adds    bool                      // the database computes something for every row
+	mixes   bool                      // it evaluates expressions over more than the model fills
+	outside bool                      // a constraint uses columns that the model does not fill
 }
 
 // relation is the table, the ledger, or a partition or child of one.
@@ -49,6 +49,11 @@ type relation struct {
 	Schema string `json:"schema"`
 	Name   string `json:"name"`
 	Ledger bool   `json:"ledger"`
+}
+
+// named reports whether an error names the relation.
+func (r relation) named(err *pgconn.PgError) bool {
+	return r.Schema == err.SchemaName && r.Name == err.TableName
 }
 
 // constraint is a constraint or an index of a relation, with the columns that it uses.
@@ -129,9 +134,10 @@ func (s *Store) learn(a *answer) {
 	if json.Unmarshal(a.text, &c) != nil || len(c.Relations) == 0 {
 		return
 	}
-	c.named = make(map[[3]string]int, len(c.Constraints))
-	for i, k := range c.Constraints {
-		c.named[[3]string{k.Schema, k.Table, k.Name}] = i
+	c.named = make(map[[3]string]*constraint, len(c.Constraints))
+	for i := range c.Constraints {
+		k := &c.Constraints[i]
+		c.named[[3]string{k.Schema, k.Table, k.Name}] = k
 		c.outside = c.outside || !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
 	}
 	c.adds, c.mixes = s.adds(&c), s.mixes(&c)
@@ -142,22 +148,17 @@ func (s *Store) learn(a *answer) {
 
 // covers reports whether an error names the table, the ledger or a part of them.
 func (c *catalog) covers(err *pgconn.PgError) bool {
-	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Schema == err.SchemaName && r.Name == err.TableName })
+	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.named(err) })
 }
 
-// constraint returns the constraint or index that an error names.
-func (c *catalog) constraint(err *pgconn.PgError) (constraint, bool) {
-	i, ok := c.named[[3]string{err.SchemaName, err.TableName, err.ConstraintName}]
-	if !ok {
-		return constraint{}, false
-	}
-	return c.Constraints[i], true
+// constraint returns the constraint or index that an error names, or nil.
+func (c *catalog) constraint(err *pgconn.PgError) *constraint {
+	return c.named[[3]string{err.SchemaName, err.TableName, err.ConstraintName}]
 }
 
 // inLedger reports whether an error names the ledger or a part of it.
 func (c *catalog) inLedger(err *pgconn.PgError) bool {
-	i := slices.IndexFunc(c.Relations, func(r relation) bool { return r.Schema == err.SchemaName && r.Name == err.TableName })
-	return i >= 0 && c.Relations[i].Ledger
+	return slices.ContainsFunc(c.Relations, func(r relation) bool { return r.Ledger && r.named(err) })
 }
 
 // columns replaces generated columns by those that they are made from.
@@ -185,23 +186,23 @@ func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) 
 	return names, ledger
 }
 
-// function returns the name of the table's function that an error's context names. The words of a
+// function returns the name of the table's function that an error's context names, if any. The words of a
 // context follow the server's lc_messages, names do not.
-func (c *catalog) function(context string) (name string, ok bool) {
+func (c *catalog) function(context string) string {
 	if context == "" {
-		return "", false
+		return ""
 	}
 	for _, f := range c.Functions {
 		// PL/pgSQL shows a signature, and other languages show the bare name.
 		if contains(context, f.Quoted+"(") || !f.PLpgSQL && contains(context, f.Name) && !c.hasName(f.Name) {
-			return f.Name, true
+			return f.Name
 		}
 	}
 	// What a function of SQL calls is not in the catalog.
 	if i := slices.IndexFunc(c.Functions, func(f function) bool { return f.SQL }); i >= 0 && signature.MatchString(operators.ReplaceAllString(context, "")) {
-		return c.Functions[i].Name, true
+		return c.Functions[i].Name
 	}
-	return "", false
+	return ""
 }
 
 // reads reports whether a function of the table looks at more than its arguments.
@@ -246,6 +247,5 @@ func (c *catalog) knows(err *pgconn.PgError) bool {
 	if err.TableName == "" || raised(err) {
 		return true
 	}
-	_, ok := c.constraint(err)
-	return ok || err.ConstraintName == "" && c.covers(err)
+	return c.constraint(err) != nil || err.ConstraintName == "" && c.covers(err)
 }

@@ -29,6 +29,7 @@ type conn struct {
 	reused   bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool
+	exists      bool // CREATE TABLE IF NOT EXISTS had nothing to create
 	// replaceAt is when another connection takes its place; zero for never.
 	replaceAt time.Time
 	canceller *canceller
@@ -57,7 +58,7 @@ func (s *Store) acquire(ctx context.Context, another bool) (*conn, error) {
 		}
 		s.discard(c)
 	}
-	return s.connect(ctx, nil)
+	return s.connect(ctx)
 }
 
 // popIdle takes the idle connection that was used last, and returns nil if there is none.
@@ -95,7 +96,7 @@ const connecting = "connect to the database"
 
 // connect makes a connection. If the server refuses the login, it asks for another one once: the
 // login may have been rotated.
-func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*conn, error) {
+func (s *Store) connect(ctx context.Context) (*conn, error) {
 	if err := contextErr(ctx); err != nil {
 		return nil, s.fault(ctx, connecting, err) // and no host is blamed for not answering
 	}
@@ -106,13 +107,13 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 			return nil, err
 		}
 	}
-	c, err := s.dial(ctx, used, onNotice)
+	c, err := s.dial(ctx, used)
 	if server := asServer(err); s.logins != nil && server != nil && loginRefused(server) {
 		other, why := s.logins.Refresh(ctx, used)
 		if why != nil {
 			return nil, noOtherLogin(server, why)
 		}
-		c, err = s.dial(ctx, other, onNotice)
+		c, err = s.dial(ctx, other)
 	}
 	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return nil, s.unconnected(ctx, connect)
@@ -121,15 +122,9 @@ func (s *Store) connect(ctx context.Context, onNotice pgconn.NoticeHandler) (*co
 }
 
 // noOtherLogin returns the error for a login that the server refused, and why there is no other.
-// An error without a remedy is one.
 func noOtherLogin(server *pgconn.PgError, why error) *fault.Error {
 	e := *cmp.Or(fault.Of(why), &fault.Error{Cause: message.CauseConfiguration, What: why.Error()})
-	refused := connecting + ": " + describeSession(server)
-	if e.Remedy == "" {
-		e.What, e.Remedy = refused, e.What
-	} else {
-		e.What = refused + ", and " + e.What
-	}
+	e.What = connecting + ": " + describeSession(server) + ", and " + e.What
 	e.Code = server.Code
 	return databaseError(e)
 }
@@ -146,14 +141,14 @@ func (s *Store) warn(ctx context.Context, unverified string) {
 }
 
 // dial tries each form of the password until the server takes one.
-func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeHandler) (c *conn, err error) {
+func (s *Store) dial(ctx context.Context, l login.Login) (c *conn, err error) {
 	config, err := s.target.config(l)
 	if err != nil {
 		return nil, databaseError(fault.Error{Cause: message.CauseConfiguration, What: connecting + ": " + err.Error()})
 	}
 	s.warn(ctx, unverified(config))
 	for _, config.Password = range passwords(l.Password.Reveal()) {
-		c, err = s.dialOnce(ctx, config.Copy(), onNotice)
+		c, err = s.dialOnce(ctx, config.Copy())
 		if server := asServer(err); server == nil || !loginRefused(server) {
 			break
 		}
@@ -161,15 +156,13 @@ func (s *Store) dial(ctx context.Context, l login.Login, onNotice pgconn.NoticeH
 	return c, err
 }
 
-func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig, onNotice pgconn.NoticeHandler) (*conn, error) {
+func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig) (*conn, error) {
 	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
-	config.OnNotice = func(pc *pgconn.PgConn, n *pgconn.Notice) {
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == standbyRoutine {
 			c.unconfirmed.Store(true)
 		}
-		if onNotice != nil {
-			onNotice(pc, n)
-		}
+		c.exists = c.exists || n.Code == tableExists
 	}
 	config.DialFunc = countReads(config.DialFunc)
 	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {

@@ -11,7 +11,7 @@ import (
 // Connect opens a connection as Insert would, with the same login and TLS, for callers that look at
 // the database and store nothing. The caller closes it.
 func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
-	c, err := s.connect(ctx, nil)
+	c, err := s.connect(ctx)
 	if err != nil {
 		return nil, outward(err)
 	}

@@ -37,15 +37,8 @@ func outward(err error) error {
 	return err
 }
 
-// keepVerdicts marks an error as one about some rows.
-func keepVerdicts(err error) error {
-	f, ok := errors.AsType[*failure](err)
-	if !ok {
-		f = &failure{err: fault.Of(err)}
-	}
-	f.verdictsHold = true
-	return f
-}
+// keepVerdicts returns an error that is about some rows.
+func keepVerdicts(err *fault.Error) error { return &failure{err: err, verdictsHold: true} }
 
 // verdictsHold reports whether an error is about some rows, and all verdicts hold.
 func verdictsHold(err error) bool {
@@ -66,9 +59,6 @@ func causeOf(err error) message.Cause {
 	}
 	return message.CauseNone
 }
-
-// transient reports whether an error passes by itself.
-func transient(err error) bool { return causeOf(err) == message.CauseTransient }
 
 // databaseError returns e as an error of the database.
 func databaseError(e fault.Error) *fault.Error {
@@ -98,16 +88,12 @@ func contextErr(ctx context.Context) error {
 // refusal returns the error for an error of the server that ended what we were doing, or that a row
 // met which is not to blame for it.
 func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *failure {
-	cause := message.CauseTransient
 	j := s.judge(server, c)
-	if j.blame == blameConfiguration || j.blame == blameMessage || j.blame == blameOpen && j.alone == blameConfiguration {
-		cause = message.CauseConfiguration
-	}
 	return &failure{
 		err: databaseError(fault.Error{
-			Cause: cause, Code: server.Code, What: doing + ": " + s.shown(server, c), Remedy: s.remedy(server, j, c),
+			Cause: j.cause, Code: server.Code, What: doing + ": " + s.shown(server, c), Remedy: s.remedy(server, j, c),
 		}),
-		partial: j.inside || c == nil && mayBeInside(server) || j.blame == blameTransient && transientForSome(server),
+		partial: j.inside || c == nil && mayBeInside(server) || j.passes() && transientForSome(server),
 	}
 }
 
@@ -132,11 +118,4 @@ func outOfTime(err, met error) error {
 	e.What += "; the attempt before: " + before.What
 	e.Remedy = cmp.Or(before.Remedy, e.Remedy)
 	return &e
-}
-
-// stale reports whether an error makes the other idle connections doubtful: the server is down, or
-// has become a replica.
-func stale(err error) bool {
-	e := fault.Of(err)
-	return e != nil && e.Source == fault.Database && e.Cause == message.CauseTransient && endsOthers(e.Code)
 }

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -169,7 +170,8 @@ func (f *fake) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 // serve is the server at the end of a connection.
 func (f *fake) serve(c net.Conn, n int) {
 	defer func() { _ = c.Close() }()
-	b := pgproto3.NewBackend(c, c)
+	// A pipe has no buffer: the client would still write while the server answers.
+	b := pgproto3.NewBackend(bufio.NewReaderSize(c, 1<<20), c)
 	first, err := b.ReceiveStartupMessage()
 	if request, ok := first.(*pgproto3.CancelRequest); ok {
 		f.mu.Lock()

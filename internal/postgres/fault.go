@@ -1,11 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"sluice/internal/message"
 )
 
 // Everything that this package knows of SQLSTATEs and of the server's routines is here: which codes
@@ -51,35 +54,30 @@ var conditions = map[string]string{
 // codes is the table of SQLSTATEs for errors that are no single row's: a code of five characters
 // goes before its class of two. What is not listed is open: a batch that only some rows make fail
 // must not stand still for ever.
-var codes = map[string]blame{
-	"08":    blameTransient, // connection
-	"25":    blameTransient, // 25006: read only, after a fail-over
-	"26":    blameTransient, // a prepared statement is missing: a pooler
-	"40":    blameTransient, // rollback
-	"42P05": blameTransient, // a prepared statement exists already: a pooler
-	"53":    blameTransient, // resources
-	"55006": blameTransient, // object in use
-	"55P03": blameTransient, // lock not available
-	"57":    blameTransient, // operator intervention
-	"58":    blameTransient, // system error
+var codes = map[string]message.Cause{
+	"08":    message.CauseTransient, // connection
+	"25":    message.CauseTransient, // 25006: read only, after a fail-over
+	"26":    message.CauseTransient, // a prepared statement is missing: a pooler
+	"40":    message.CauseTransient, // rollback
+	"42P05": message.CauseTransient, // a prepared statement exists already: a pooler
+	"53":    message.CauseTransient, // resources
+	"55006": message.CauseTransient, // object in use
+	"55P03": message.CauseTransient, // lock not available
+	"57":    message.CauseTransient, // operator intervention
+	"58":    message.CauseTransient, // system error
 
-	"0A":    blameConfiguration,
-	"28":    blameConfiguration,
-	"3D":    blameConfiguration,
-	"3F":    blameConfiguration,
-	"42":    blameConfiguration,
-	"55":    blameConfiguration,
-	"57P04": blameConfiguration, // database dropped
+	"0A":    message.CauseConfiguration,
+	"21":    message.CauseConfiguration, // rows together, or a subquery
+	"28":    message.CauseConfiguration,
+	"3D":    message.CauseConfiguration,
+	"3F":    message.CauseConfiguration,
+	"42":    message.CauseConfiguration,
+	"55":    message.CauseConfiguration,
+	"57P04": message.CauseConfiguration, // database dropped
 }
 
 // byCode looks a code up in the table: first itself, then its class.
-func byCode(code string) (b blame, ok bool) {
-	if b, ok = codes[code]; ok {
-		return b, ok
-	}
-	b, ok = codes[classOf(code)]
-	return b, ok
-}
+func byCode(code string) message.Cause { return cmp.Or(codes[code], codes[classOf(code)]) }
 
 // classOf returns the class of a code: its first two characters.
 func classOf(code string) string { return code[:min(2, len(code))] }
@@ -127,12 +125,6 @@ func ofNoRow(err *pgconn.PgError) bool {
 	return false
 }
 
-// ofSeveralRows reports whether an error is about rows together, or about a subquery.
-func ofSeveralRows(err *pgconn.PgError) bool { return classOf(err.Code) == "21" }
-
-// tooLarge reports whether a value is too large for an index.
-func tooLarge(err *pgconn.PgError) bool { return err.Code == "54000" }
-
 // ofConstraint reports whether an error names a constraint, a column or a domain that a row
 // violates.
 func ofConstraint(err *pgconn.PgError) bool { return classOf(err.Code) == "23" }
@@ -142,20 +134,11 @@ func ofPartitions(err *pgconn.PgError) bool {
 	return err.Code == "23514" && err.ConstraintName == "" && err.DataTypeName == ""
 }
 
-// ofNotNull reports whether a column or a domain does not allow NULL.
-func ofNotNull(err *pgconn.PgError) bool { return err.Code == "23502" }
-
-// ofUnique reports whether a key is in the table already.
-func ofUnique(err *pgconn.PgError) bool { return err.Code == "23505" }
-
-// ofForeignKey reports whether a row that another refers to is missing.
-func ofForeignKey(err *pgconn.PgError) bool { return err.Code == "23503" }
-
 // ofValue reports whether an error is about a value that an expression or a type does not take.
 func ofValue(err *pgconn.PgError) bool {
 	// pg_unicode_to_server converts the \u escapes of jsonb. Up to PostgreSQL 16 a database without
 	// an encoding refuses them with 0A000.
-	return classOf(err.Code) == "22" || tooLarge(err) || err.Routine == "pg_unicode_to_server"
+	return classOf(err.Code) == "22" || err.Code == tooLarge || err.Routine == "pg_unicode_to_server"
 }
 
 // unrepresentable reports whether an error is about a text that an encoding cannot represent.
@@ -192,9 +175,9 @@ func fromFunction(err *pgconn.PgError) bool {
 
 // configurationForSome reports whether only some rows may meet a code of the configuration: those
 // with a foreign key to a table that the owner may not read, or those of a partition that takes no
-// rows.
+// rows. An error about rows together, or about a subquery, can be of one row too.
 func configurationForSome(err *pgconn.PgError) bool {
-	return err.Position == 0 && (err.Code == "0A000" || err.Code == "42501" || err.Code == "55000")
+	return err.Position == 0 && (err.Code == "0A000" || err.Code == "42501" || err.Code == "55000") || classOf(err.Code) == "21"
 }
 
 // transientForSome reports whether a part of the rows can meet an error that passes: a lock on what
@@ -208,19 +191,21 @@ func transientForSome(err *pgconn.PgError) bool {
 	return len(err.Code) == 5 && class != "08" && class != "25" && class != "26"
 }
 
-// discardedState is invalid_argument_for_width_bucket_function: buckets that are not at least one.
-// Our statements fail with it when the database has discarded a row.
-const discardedState = "2201G"
-
-// tableExists is the notice of CREATE TABLE IF NOT EXISTS where there is nothing to create.
-const tableExists = "42P07"
-
-// canceled reports whether a code is the answer to a request to cancel.
-func canceled(code string) bool { return code == "57014" }
-
-// mayBeOutdated reports whether a code can be "cached plan must not change result type": a table
-// was altered under a prepared statement. On a new connection it passes.
-func mayBeOutdated(code string) bool { return code == "0A000" }
+const (
+	notNull    = "23502" // a column or a domain does not allow NULL
+	foreignKey = "23503" // a row that another refers to is missing
+	uniqueKey  = "23505" // a key is in the table already
+	tooLarge   = "54000" // a value, for an index
+	canceled   = "57014" // also the answer to our own request
+	// outdated can be "cached plan must not change result type": a table was altered under a
+	// prepared statement. On a new connection it passes.
+	outdated = "0A000"
+	// discardedState is invalid_argument_for_width_bucket_function: buckets that are not at least
+	// one. Our statements fail with it when the database has discarded a row.
+	discardedState = "2201G"
+	// tableExists is the notice of CREATE TABLE IF NOT EXISTS where there is nothing to create.
+	tableExists = "42P07"
+)
 
 // endsOthers reports whether an error makes the other connections doubtful: the network's, which
 // has no code, and those of a server that is down or has become a replica.
@@ -228,10 +213,7 @@ func endsOthers(code string) bool {
 	return code == "" || code == "25006" || strings.HasPrefix(code, "57P")
 }
 
-// errUnexpected stands for an answer that is not what the statement returns.
-var errUnexpected = &pgconn.PgError{Code: "XX000"}
-
-// fatal reports whether an error ended the session. Poolers send no severity but in words.
+// endsSession reports whether an error ended the session. Poolers send no severity but in words.
 func endsSession(err *pgconn.PgError) bool {
 	return err.SeverityUnlocalized == "FATAL" || err.Severity == "FATAL"
 }
@@ -256,22 +238,20 @@ func poolerRefuses(err *pgconn.PgError) bool {
 	return !strings.Contains(text, "prepared statement") && slices.ContainsFunc(poolerRefusals, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// judgeSession returns whose fault it is that there is no session. The text counts where the code
+// judgeSession returns why there is no session. The text counts where the code
 // tells little. What is not in the table does not pass by itself: no row is to blame, and nothing
 // is stored before somebody knows.
-func judgeSession(err *pgconn.PgError) blame {
+func judgeSession(err *pgconn.PgError) message.Cause {
 	internal := classOf(err.Code) == "XX"
-	switch b, ok := byCode(err.Code); {
+	switch {
 	case (ofPooler(err) || internal) && poolerRefuses(err):
-		return blameConfiguration
+		return message.CauseConfiguration
 	case internal:
-		return blameTransient
+		return message.CauseTransient
 	case err.Code == "58P01": // a library that the server loads for each session is missing
-		return blameConfiguration
-	case ok:
-		return b
+		return message.CauseConfiguration
 	default:
-		return blameConfiguration
+		return cmp.Or(byCode(err.Code), message.CauseConfiguration)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/message"
 )
@@ -31,34 +30,28 @@ const (
 // a transaction of its own, and what is too slow again in halves of that. So a row that waits for
 // something, in a trigger or for a lock, does not hold up the others for ever.
 type halves struct {
-	store  *Store
-	batch  *batch.Batch
-	grace  grace
+	*piece               // the whole batch
 	least  time.Duration // for any piece
 	pace   time.Duration // for each row of it
 	deepAt time.Time     // when halves begin to go before other pieces
 	queue  [][]int       // the pieces that are still to be tried, as rows
-	result Result
-	fresh  int
 	// stopped are the message groups with a row that is not stored: nothing that follows it may be.
 	stopped map[int]bool
-	late    int   // rows that took too long
-	met     error // an error of theirs other than that their time was up
+	late    int // rows that took too long
 	err     error
 }
 
-// halve stores a batch that was too slow as a whole.
+// halve stores a batch that was too slow as a whole, and completes its result.
 //
 // Perhaps all rows are a bit slow. Then the time left, which is about what was used, is enough for
 // those rows that the whole had come to. So each row gets its part of twice that time, and the
 // first pieces are so small that several can be tried.
-func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
+func (p *piece) halve(ctx context.Context) error {
 	deadline, _ := ctx.Deadline() // it has one, or nothing would be too slow for it
 	left := time.Until(deadline)
-	h := &halves{store: s, batch: whole.batch, grace: whole.grace, fresh: whole.fresh, met: whole.met, stopped: map[int]bool{}}
-	h.result = Result{Verdicts: make([]message.Verdict, whole.batch.Len()), RoundTrips: whole.result.RoundTrips}
-	h.least, h.pace, h.deepAt = max(leastShare, left/mostSlow), 2*left/time.Duration(len(whole.rows)), deadline.Add(-left/2)
-	h.queue = sixteenths(h.grouped(whole.rows))
+	h := &halves{piece: p, least: max(leastShare, left/mostSlow), pace: 2 * left / time.Duration(len(p.rows)), deepAt: deadline.Add(-left / 2), stopped: map[int]bool{}}
+	clear(h.result.Verdicts)
+	h.queue = sixteenths(h.grouped(p.rows))
 	if !h.batch.Ordered() {
 		// What is slow again and again must not come first each time.
 		rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] }) //nolint:gosec // a shuffle
@@ -72,13 +65,15 @@ func (s *Store) halve(ctx context.Context, whole *piece) (Result, error) {
 		case ok:
 			h.try(ctx, rows, share)
 		case errors.Is(ctx.Err(), context.Canceled):
-			h.settle(rows, make([]message.Verdict, h.batch.Len()))
+			for _, row := range rows {
+				h.settle(row, message.Verdict{})
+			}
 		default:
 			h.overdue(rows)
 		}
 	}
 	h.result.Inserted = min(h.fresh, countStored(h.result.Verdicts))
-	return h.result, h.why(ctx)
+	return h.why(ctx)
 }
 
 // sixteenths halves rows four times.
@@ -173,35 +168,32 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 		h.overdue(rows)
 	default:
 		cause := causeOf(err)
-		for _, i := range rows {
-			if v := &p.result.Verdicts[i]; v.Outcome == message.Returned && v.Cause == message.CauseNone {
-				v.Cause = cause
+		for _, row := range rows {
+			v := p.result.Verdicts[row]
+			if v.Outcome == message.Returned {
+				v.Cause = cmp.Or(v.Cause, cause)
 			}
+			h.settle(row, v)
 		}
 		if h.err == nil || cause == message.CauseConfiguration {
 			h.err = err
 		}
-		h.settle(rows, p.result.Verdicts)
 	}
 }
 
 // overdue returns rows that took too long.
 func (h *halves) overdue(rows []int) {
 	h.late += len(rows)
-	verdicts := make([]message.Verdict, h.batch.Len())
-	for _, i := range rows {
-		verdicts[i] = message.Verdict{Cause: message.CauseDeadline}
+	for _, row := range rows {
+		h.settle(row, message.Verdict{Cause: message.CauseDeadline})
 	}
-	h.settle(rows, verdicts)
 }
 
-// settle keeps the verdicts on rows, and stops the groups of those that are not stored.
-func (h *halves) settle(rows []int, verdicts []message.Verdict) {
-	for _, i := range rows {
-		h.result.Verdicts[i] = verdicts[i]
-		if group := h.batch.Group(i); group != 0 && verdicts[i].Outcome != message.Stored {
-			h.stopped[group] = true
-		}
+// settle keeps the verdict on a row, and stops its message group if it is not stored.
+func (h *halves) settle(row int, v message.Verdict) {
+	h.result.Verdicts[row] = v
+	if group := h.batch.Group(row); group != 0 && v.Outcome != message.Stored {
+		h.stopped[group] = true
 	}
 }
 

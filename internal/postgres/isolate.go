@@ -102,11 +102,11 @@ func (in *insertion) order(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if refused := answers[0].refused; refused != nil {
+		return in.fault(in.store.lookingUp, refused)
+	}
 	in.rows = encodable
 	in.rank(&answers[0])
-	if in.class == nil {
-		return in.fault(in.store.lookingUp, cmp.Or(answers[0].refused, errUnexpected))
-	}
 	for _, row := range all {
 		if in.unencodable[row] { // equal to no other: it has no place in the index
 			in.rows = append(in.rows, row)
@@ -153,13 +153,13 @@ func (in *insertion) encodable(rows []int) []int {
 	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.unencodable[row] })
 }
 
+// singles returns rows as pieces of one row each.
+func singles(rows []int) [][]int { return slices.Collect(slices.Chunk(rows, 1)) }
+
 // rehearse decides which rows are a piece.
 func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
 	if len(rows) <= maxSingles {
-		for k := range rows {
-			i.pieces = append(i.pieces, rows[k:k+1:k+1])
-		}
-		i.asked = rows
+		i.pieces, i.asked = singles(rows), rows
 		return nil
 	}
 	pieces := i.split(rows)
@@ -170,10 +170,7 @@ func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.Pg
 	}
 	rt.add("ROLLBACK")
 	rt.end()
-	answers, err := i.finish(ctx, searching, rt)
-	if err == nil {
-		answers, err = i.begun(answers)
-	}
+	answers, err := i.finishBegun(ctx, rt)
 	if err != nil {
 		return err
 	}
@@ -181,9 +178,7 @@ func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.Pg
 		switch a := answers[2*k]; {
 		case a.refused != nil:
 			i.suspect = cmp.Or(i.suspect, i.suspicion(a.refused))
-			for r := range piece {
-				i.pieces = append(i.pieces, piece[r:r+1:r+1])
-			}
+			i.pieces = append(i.pieces, singles(piece)...)
 			i.asked = append(i.asked, piece...)
 		case i.inserted(a) < len(piece):
 			i.pieces = append(i.pieces, piece)
@@ -226,10 +221,7 @@ func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	if !together {
 		i.close(rt)
 	}
-	answers, err := i.finish(ctx, searching, rt)
-	if err == nil {
-		answers, err = i.begun(answers)
-	}
+	answers, err := i.finishBegun(ctx, rt)
 	if err != nil {
 		return err
 	}
@@ -290,16 +282,12 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	}
 	rows = closed(i.batch, rows, passed, all, func(row int) *pgconn.PgError { return i.refused[row] })
 	rt := i.roundTrip(ctx)
-	var singles [][]int
-	for k := range rows {
-		singles = append(singles, rows[k:k+1:k+1])
-	}
-	backwards := slices.Clone(singles)
+	forwards, backwards := singles(rows), singles(rows)
 	slices.Reverse(backwards)
 	if len(rows) > 0 {
 		// As one statement; and if that is refused, one by one in either order, which finds chains.
 		i.trial(rt, rows)
-		for _, piece := range slices.Concat(singles, backwards) {
+		for _, piece := range slices.Concat(forwards, backwards) {
 			i.trial(rt, piece)
 		}
 	}
@@ -327,7 +315,7 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 		}
 		return answers[2+4*len(rows):], nil
 	}
-	if answers, err = i.tried(answers[2:], singles); err != nil {
+	if answers, err = i.tried(answers[2:], forwards); err != nil {
 		return nil, err
 	}
 	before := maps.Clone(i.refused)
@@ -408,7 +396,7 @@ func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, e
 		return nil, err
 	}
 	switch again := answers[0].refused; {
-	case again != nil && i.store.judge(again, i.catalog).blame == blameTransient:
+	case again != nil && i.store.judge(again, i.catalog).passes():
 		return nil, i.failed(again) // the next attempt finds that the others are stored
 	case again != nil && len(rows) == 1:
 		return refused, nil
@@ -421,10 +409,15 @@ func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, e
 	return rest, i.accept(ctx, rows, answers[0])
 }
 
-// begun takes the answer to begin off the front.
-func (in *insertion) begun(answers []answer) ([]answer, error) {
-	if err := answers[0].refused; err != nil {
-		return nil, in.failed(err)
+// finishBegun is finish for a round trip whose first group begins a transaction, without the answer
+// to that.
+func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, error) {
+	answers, err := in.finish(ctx, searching, rt)
+	if err != nil {
+		return nil, err
+	}
+	if refused := answers[0].refused; refused != nil {
+		return nil, in.failed(refused)
 	}
 	return answers[1:], nil
 }
@@ -477,7 +470,7 @@ func (in *insertion) evaluate(rt *roundTrip) {
 	if in.suspect == nil {
 		return
 	}
-	rt.add(in.store.defaults)
+	rt.add(in.sql.defaults)
 	rt.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
 	rt.add("ROLLBACK TO SAVEPOINT s")
 	rt.add(samePath)
@@ -520,9 +513,9 @@ const maxPassing = 8
 // stopOn returns an error unless the answer is about the rows that met it.
 func (in *insertion) stopOn(a *answer) error {
 	switch j := in.store.judge(a.refused, in.catalog); {
-	case j.single, j.blame == blameMessage, j.blame == blameOpen:
+	case j.single:
 		return nil
-	case j.blame == blameTransient && in.last && transientForSome(a.refused) && in.passing < maxPassing:
+	case j.passes() && in.last && transientForSome(a.refused) && in.passing < maxPassing:
 		in.passing++
 		return nil // there is no time to try all of them again
 	default:
@@ -532,11 +525,10 @@ func (in *insertion) stopOn(a *answer) error {
 
 // conclude sets the verdicts once the transaction is committed.
 func (i *isolation) conclude(ctx context.Context, present answer) error {
-	asked := make(map[int]bool, len(i.asked))
+	found := make(map[int]bool, len(i.asked)) // of those that were asked for
 	for _, row := range i.asked {
-		asked[row] = true
+		found[row] = false
 	}
-	found := make(map[int]bool, len(present.values))
 	for _, n := range present.values {
 		found[i.asked[n-1]] = true
 	}
@@ -546,10 +538,10 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 	}
 	var look []int
 	for _, row := range i.unknown {
-		switch {
-		case found[row]:
+		switch stored, asked := found[row]; {
+		case stored:
 			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
-		case asked[row]:
+		case asked:
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseDiscarded}
 		default:
 			look = append(look, row)
@@ -569,7 +561,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-			rowsErr = keepVerdicts(i.failed(i.refused[row]))
+			rowsErr = keepVerdicts(i.failed(i.refused[row]).err)
 		case slices.Contains(i.blocked, row):
 			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
 			rowsErr = i.blockedError(i.refused[row])

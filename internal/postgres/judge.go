@@ -1,34 +1,24 @@
 package postgres
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
-)
-
-// blame is whose fault an error of the server is.
-type blame uint8
-
-const (
-	// blameTransient: it passes by itself.
-	blameTransient blame = iota
-	// blameConfiguration: somebody has to fix something.
-	blameConfiguration
-	// blameMessage: what the message carries can never be stored.
-	blameMessage
-	// blameOpen: the message's if another row passes in the same isolation, and else what
-	// judgement.alone holds.
-	blameOpen
+	"sluice/internal/message"
 )
 
 // judgement is whose fault an error is, by the evidence in its fields and in the catalog.
 type judgement struct {
-	blame blame
-	// alone is whose fault it is when no row passes, if blame is blameOpen.
-	alone blame
-	// single: the error is about the row that met it. Other rows may pass.
+	// rejects: the message is to blame, and can never be stored. open: it is if another row passes
+	// in the same isolation.
+	rejects, open bool
+	// cause is why the row is returned if its message is not to blame.
+	cause message.Cause
+	// single: the error is about the row that met it. Other rows may pass. It is true with rejects
+	// and open.
 	single bool
 	// inside: it arose in a trigger or a function of the table. function is its name, if the
 	// context tells.
@@ -45,26 +35,30 @@ type judgement struct {
 }
 
 var (
-	fromMessage   = judgement{blame: blameMessage, single: true}
-	misconfigured = judgement{blame: blameConfiguration, single: true}
-	open          = judgement{blame: blameOpen, alone: blameConfiguration, single: true}
+	fromMessage   = judgement{rejects: true, cause: message.CauseConfiguration, single: true}
+	misconfigured = judgement{cause: message.CauseConfiguration, single: true}
+	open          = judgement{open: true, cause: message.CauseConfiguration, single: true}
 )
+
+// passes reports whether the error passes by itself.
+func (j judgement) passes() bool { return j.cause == message.CauseTransient && !j.open }
 
 // judge returns whose fault an error is. As long as the catalog is not known it is nil: then a
 // constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if endsSession(err) {
-		return judgement{blame: judgeSession(err)} // the session ended, whatever the statement was
+		return judgement{cause: judgeSession(err)} // the session ended, whatever the statement was
 	}
 	if ofNoRow(err) {
 		j := misconfigured
 		if c != nil {
-			j.function, j.inside = c.function(err.Where)
+			j.function = c.function(err.Where)
+			j.inside = j.function != ""
 		}
 		return j
 	}
 	if j := (judgement{inside: raised(err)}); c != nil {
-		j.function, _ = c.function(err.Where)
+		j.function = c.function(err.Where)
 		if j.inside = j.inside || j.function != "" || err.TableName != "" && !c.covers(err); j.inside {
 			return j.inFunction(err)
 		}
@@ -76,45 +70,37 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		j := open
 		j.policy = true
 		if c != nil && !c.Policy.Beyond && s.fillsAll(c.columns(c.Policy.Columns, false), false) {
-			j.blame = blameMessage
+			j.rejects, j.open = true, false
 		}
 		return j
 	case unrepresentable(err) && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
-	case ofConstraint(err), tooLarge(err) && err.ConstraintName != "":
+	case ofConstraint(err), err.Code == tooLarge && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
 	case ofValue(err):
 		j := open
 		j.computed = c == nil || c.adds
-		j.mixed = c == nil || c.mixes || tooLarge(err) && c.outside
-		if !j.computed && !j.mixed {
-			j.blame = blameMessage
-		}
+		j.mixed = c == nil || c.mixes || err.Code == tooLarge && c.outside
+		j.open = j.computed || j.mixed
+		j.rejects = !j.open
 		return j
-	case atRuntime(err):
+	case atRuntime(err), fromFunction(err):
 		return open
 	case damaged(err):
-		return judgement{blame: blameTransient}
-	case ofSeveralRows(err):
-		return misconfigured
-	case fromFunction(err):
-		return open
+		return judgement{cause: message.CauseTransient}
 	}
-	if b, ok := byCode(err.Code); ok {
-		return judgement{blame: b, single: b == blameConfiguration && configurationForSome(err)}
+	if cause := byCode(err.Code); cause != message.CauseNone {
+		return judgement{cause: cause, single: cause == message.CauseConfiguration && configurationForSome(err)}
 	}
-	return judgement{blame: blameOpen, alone: blameTransient, single: true}
+	return judgement{open: true, cause: message.CauseTransient, single: true}
 }
 
 // inFunction judges an error that arose in a function: what it raised on purpose can be the row's
 // fault, and nothing else is.
 func (j judgement) inFunction(err *pgconn.PgError) judgement {
-	j.single, j.blame, j.alone = true, blameOpen, blameConfiguration
-	if !onPurpose(err.Code) {
-		j.blame = blameConfiguration
-		if b, ok := byCode(err.Code); ok {
-			j.blame = b
-		}
+	j.single, j.open, j.cause = true, onPurpose(err.Code), message.CauseConfiguration
+	if !j.open {
+		j.cause = cmp.Or(byCode(err.Code), j.cause)
 	}
 	return j
 }
@@ -137,17 +123,16 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 		}
 		return s.judgeColumns(c, names, ledger)
 	}
-	k, ok := c.constraint(err)
-	if !ok {
-		return open
+	if k := c.constraint(err); k != nil {
+		return s.judgeColumns(c, k.Columns, k.Ledger)
 	}
-	return s.judgeColumns(c, k.Columns, k.Ledger)
+	return open
 }
 
 // judgeColumns judges by whether the model fills all, some or none of columns.
 func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement {
 	names = c.columns(names, ledger)
-	switch filled := slices.ContainsFunc(names, func(name string) bool { return s.fills(name, ledger) }); {
+	switch filled := s.fillsAny(names, ledger); {
 	case !filled && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Shown, name) }):
 		return open // a view's columns can have other names than those of the table below it
 	case !filled:
@@ -167,6 +152,10 @@ func (s *Store) fills(name string, ledger bool) bool {
 	return slices.ContainsFunc(s.table.Columns, func(k batch.Column) bool { return k.Name == name && !k.Ledger })
 }
 
+func (s *Store) fillsAny(names []string, ledger bool) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return s.fills(name, ledger) })
+}
+
 func (s *Store) fillsAll(names []string, ledger bool) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !s.fills(name, ledger) })
 }
@@ -174,25 +163,19 @@ func (s *Store) fillsAll(names []string, ledger bool) bool {
 // adds reports whether the database computes something for every row that depends on nothing of the
 // model's.
 func (s *Store) adds(c *catalog) bool {
-	none := func(names []string) bool {
-		return !slices.ContainsFunc(names, func(name string) bool { return s.fills(name, false) })
-	}
 	return slices.ContainsFunc(c.Columns, func(k column) bool {
-		return !k.Ledger && (k.Computed && !s.fills(k.Name, false) || k.Generated && none(k.Bases))
-	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && none(c.columns(k.Columns, false)) })
+		return !k.Ledger && (k.Computed && !s.fills(k.Name, false) || k.Generated && !s.fillsAny(k.Bases, false))
+	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && !s.fillsAny(c.columns(k.Columns, false), false) })
 }
 
 // mixes reports whether the database evaluates expressions that use more than what the model fills,
 // or that the evaluation by itself does not see.
 func (s *Store) mixes(c *catalog) bool {
-	some := func(names []string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return s.fills(name, false) })
-	}
 	return c.View || c.Conditions || slices.ContainsFunc(c.Columns, func(k column) bool {
-		return k.Generated && some(k.Bases) && !s.fillsAll(k.Bases, false)
+		return k.Generated && s.fillsAny(k.Bases, false) && !s.fillsAll(k.Bases, false)
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool {
 		names := c.columns(k.Columns, k.Ledger)
-		return k.Expression && !k.Ledger && (some(names) || !k.Root) && !s.fillsAll(names, false)
+		return k.Expression && !k.Ledger && (s.fillsAny(names, false) || !k.Root) && !s.fillsAll(names, false)
 	})
 }
 
@@ -202,12 +185,8 @@ func (s *Store) mixes(c *catalog) bool {
 func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool {
 	j := s.judge(err, c)
 	inside := j.inside || c == nil && mayBeInside(err)
-	switch j.blame {
-	case blameTransient:
+	if j.passes() {
 		return last && (inside || transientForSome(err))
-	case blameConfiguration:
-		return j.single || inside
-	default:
-		return true
 	}
+	return j.single || inside
 }

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	_ "embed" // for the query
 	"encoding/json"
 	"fmt"
@@ -81,32 +82,38 @@ var natural = map[batch.Kind][]string{
 	batch.Timestamp: {"timestamptz"}, batch.Date: {"date"}, batch.UUID: {"uuid"},
 }
 
-// typed returns an expression as a value of a key column's own type, for comparisons. It never
-// fails for a value that the column can hold.
-func (k *keyFacts) typed(column int, expression, otherwise string) string {
-	switch {
-	case k == nil || k.Columns[column].Bytes:
-		return expression + otherwise
-	case k.Columns[column].Scale != nil:
-		return fmt.Sprintf("round(%s::numeric, %d)", expression, *k.Columns[column].Scale)
-	case k.Columns[column].Collation != "":
-		return expression + "::" + k.Columns[column].Cast + " COLLATE " + k.Columns[column].Collation
-	default:
-		return expression + "::" + k.Columns[column].Cast
+// typed returns expressions as values of the key columns' own types, for comparisons. They never
+// fail for a value that the column can hold.
+func (k *keyFacts) typed(t *batch.Table, expressions []string) []string {
+	all := make([]string, len(expressions))
+	for i, expression := range expressions {
+		if k == nil || k.Columns[i].Bytes {
+			all[i] = expression + cast(t.Columns[t.Key[i]])
+			continue
+		}
+		switch c := k.Columns[i]; {
+		case c.Scale != nil:
+			all[i] = fmt.Sprintf("round(%s::numeric, %d)", expression, *c.Scale)
+		case c.Collation != "":
+			all[i] = expression + "::" + c.Cast + " COLLATE " + c.Collation
+		default:
+			all[i] = expression + "::" + c.Cast
+		}
 	}
+	return all
 }
 
 // equal returns the comparison of the key's columns with expressions, in the columns' own types.
-func (k *keyFacts) equal(prefix string, columns, expressions []string) string {
-	terms := make([]string, len(columns))
-	for i := range columns {
+func (k *keyFacts) equal(t *batch.Table, prefix string, expressions []string) string {
+	names, typed := keyNames(t), k.typed(t, expressions)
+	for i := range names {
 		equals := "="
-		if k != nil && !k.Columns[i].Bytes && k.Columns[i].Equals != "" {
-			equals = k.Columns[i].Equals
+		if k != nil && !k.Columns[i].Bytes {
+			equals = cmp.Or(k.Columns[i].Equals, equals)
 		}
-		terms[i] = prefix + columns[i] + " " + equals + " " + expressions[i]
+		names[i] = prefix + names[i] + " " + equals + " " + typed[i]
 	}
-	return strings.Join(terms, " AND ")
+	return strings.Join(names, " AND ")
 }
 
 // classes numbers the rows' keys: rows with one number have the same key. The rows are in the order
@@ -166,7 +173,7 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 // refusing returns the link whose constraint an error names, and nil if there is none.
 func refusing(all []*link, err *pgconn.PgError) *link {
 	for _, l := range all {
-		if ofForeignKey(err) && slices.Contains(l.names, err.ConstraintName) {
+		if err.Code == foreignKey && slices.Contains(l.names, err.ConstraintName) {
 			return l
 		}
 	}

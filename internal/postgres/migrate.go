@@ -1,44 +1,34 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
 	"sluice/internal/fault"
-	"sluice/internal/message"
 )
 
 // Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one transaction, and
 // returns which of the tables were missing.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
-	exists := false
-	c, err := s.connect(ctx, func(_ *pgconn.PgConn, n *pgconn.Notice) { exists = exists || n.Code == tableExists })
+	c, err := s.connect(ctx)
 	if err != nil {
 		return nil, outward(err)
 	}
 	defer closeConn(c)
 	var tables []batch.Migrated
-	for _, sql := range append(append([]string{"BEGIN"}, statements...), "COMMIT") {
-		exists = false
+	for _, sql := range slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"}) {
+		c.exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
-			const doing = "create the tables"
-			server := asServer(err)
-			if server == nil || s.migrateRemedy(server.Code) == "" {
-				return nil, outward(s.fault(ctx, doing, err))
-			}
-			return nil, databaseError(fault.Error{
-				Cause:  message.CauseConfiguration,
-				Code:   server.Code,
-				What:   doing + ": " + describe(server),
-				Remedy: s.migrateRemedy(server.Code),
-			})
+			e := fault.Of(s.fault(ctx, "create the tables", err))
+			e.Remedy = cmp.Or(s.migrateRemedy(e.Code), e.Remedy)
+			return nil, e
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
-			where := batch.Migrated{Name: name, Created: !exists}
+			where := batch.Migrated{Name: name, Created: !c.exists}
 			if err := s.locate(ctx, c, &where); err != nil {
 				return nil, outward(s.fault(ctx, "look for the tables", err))
 			}

@@ -35,7 +35,7 @@ func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	if c == nil {
 		return own
 	}
-	if k, ok := c.constraint(err); ok {
+	if k := c.constraint(err); k != nil {
 		own.constraint = k.Name
 	}
 	for _, k := range c.Columns {

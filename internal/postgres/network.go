@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"slices"
@@ -35,13 +34,6 @@ func lost(err, ended error) string {
 	return text
 }
 
-// obstacle is why one attempt to connect failed.
-type obstacle struct {
-	what, remedy string
-	cause        message.Cause
-	code         string // the SQLSTATE, if it is an error of the server
-}
-
 // unconnected returns why there is no session. A URL can have several hosts and a host several
 // addresses: the error names each that was tried and its result. One that somebody has to fix makes
 // the whole a configuration error.
@@ -58,95 +50,91 @@ func (s *Store) unconnected(ctx context.Context, err *pgconn.ConnectError) error
 		tries = joined.Unwrap()
 	}
 	var came []string
-	var decides obstacle // the first, or the first that somebody has to fix
+	var decides fault.Error // the first, or the first that somebody has to fix
 	for _, try := range tries {
 		if withoutTLS(try) && allowsClearText(err.Config, try) {
 			continue // the attempt without TLS decides
 		}
 		o := s.obstacle(try, err.Config)
-		if !slices.Contains(came, o.what) {
-			came = append(came, o.what)
+		if !slices.Contains(came, o.What) {
+			came = append(came, o.What)
 		}
-		if decides.cause == message.CauseNone || o.cause == message.CauseConfiguration && decides.cause != o.cause {
+		if decides.Cause == message.CauseNone || o.Cause == message.CauseConfiguration && decides.Cause != o.Cause {
 			decides = o
 		}
 	}
-	return databaseError(fault.Error{
-		Cause: cmp.Or(decides.cause, message.CauseTransient), Code: decides.code, What: connecting + ": " + strings.Join(came, ", "), Remedy: decides.remedy, Err: ended,
-	})
+	decides.Cause = cmp.Or(decides.Cause, message.CauseTransient)
+	decides.What, decides.Err = connecting+": "+strings.Join(came, ", "), ended
+	return databaseError(decides)
 }
 
 // obstacle returns why one attempt to connect failed. Errors that pgx finds without the network,
 // such as a method of authentication that the URL forbids, do not pass by themselves.
-func (s *Store) obstacle(err error, c *pgconn.Config) obstacle {
-	url := s.names.URL
-	host, _, _, _ := peer(err)
-	at := place(err, hosts(c))
-	reach := "check host and port in " + url + ", and that "
-	configuration := func(what, remedy string) obstacle {
-		return obstacle{what: what, remedy: remedy, cause: message.CauseConfiguration}
-	}
+func (s *Store) obstacle(err error, c *pgconn.Config) fault.Error {
+	url, at := s.names.URL, place(err, hosts(c))
 	if server := asServer(err); server != nil {
-		o := s.sessionRefused(server, c)
+		// At this time the text of the server's error has no values of rows, and it helps most.
+		o := fault.Error{Cause: judgeSession(server), Code: server.Code, What: describeSession(server), Remedy: s.sessionRemedy(server, c)}
 		if strings.Contains(hosts(c), ", ") {
-			o.what = at + ": " + o.what
+			o.What = at + ": " + o.What
 		}
 		return o
 	}
-	switch {
-	case withoutTLS(err) && loopback(host):
-		return configuration(at+" does not speak TLS", fmt.Sprintf("turn TLS on there, or set sslmode=disable (%s): on this machine clear text is safe", s.target.url.source("sslmode")))
-	case withoutTLS(err):
-		return configuration(at+" does not speak TLS", "turn TLS on there (ssl = on); without it the password and all rows could be read on the way")
-	case errors.Is(err, pgconn.ErrReadOnlyConnection), errors.Is(err, pgconn.ErrReadWriteConnection), errors.Is(err, pgconn.ErrPrimaryConnection), errors.Is(err, pgconn.ErrStandbyConnection):
-		return obstacle{at + " is not what target_session_attrs asks for", "it passes when the fail-over is done; else check the hosts in " + url, message.CauseTransient, ""}
+	if errors.Is(err, pgconn.ErrReadOnlyConnection) || errors.Is(err, pgconn.ErrReadWriteConnection) || errors.Is(err, pgconn.ErrPrimaryConnection) || errors.Is(err, pgconn.ErrStandbyConnection) {
+		return fault.Error{Cause: message.CauseTransient, What: at + " is not what target_session_attrs asks for", Remedy: "it passes when the fail-over is done; else check the hosts in " + url}
 	}
 	t := fault.Network(err)
-	o := obstacle{cause: t.Cause()}
-	switch t.Kind {
-	case fault.NoSuchHost, fault.Unresolved:
-		o.what, o.remedy = "the host "+t.Host+" does not resolve", "check the host in "+url+", and that this network can resolve it"
-		if os.IsTimeout(t.Detail) {
-			o.what += " in time"
-		}
-	case fault.UnknownAuthority:
-		o.what, o.remedy = "the certificate of "+at+" is signed by an authority that is not trusted here", "name its root certificates in "+url+" with sslrootcert=<file>"
-	case fault.WrongHost:
-		o.what, o.remedy = "the certificate of "+at+" is for another host name", "use in "+url+" the name that the certificate has"
-	case fault.InvalidCertificate:
-		o.what, o.remedy = "the certificate of "+at+" is not valid", "check its dates and its use"
-	case fault.Unverified:
-		o.what, o.remedy = "the certificate of "+at+" cannot be verified: "+oneLine(t.Detail.Error()), "check the certificate"
-	case fault.Alert:
-		o.what, o.remedy = at+" ended the TLS handshake: "+t.Detail.Error(), "check what it wants: perhaps a client certificate (sslcert and sslkey in "+url+"), or a newer version of TLS"
-	case fault.Timeout:
-		o.what, o.remedy = "no answer from "+at+" in time", reach+"its firewall or security group lets this network in"
-	case fault.Refused:
-		o.what, o.remedy = fmt.Sprintf("cannot connect to %s: %v", at, t.Detail), reach+"the server runs and lets this network in"
-	case fault.Broken:
-		o.what, o.remedy = "the connection to "+at+" broke", reach+"the server runs"
-		if t.Detail != nil {
-			o.what += ": " + t.Detail.Error()
-		}
-	case fault.Unknown, fault.NoTLS: // withoutTLS has found NoTLS before
-		_, why, found := strings.Cut(err.Error(), "): ")
-		if !found {
-			why = err.Error()
-		}
-		return configuration("no session with "+at+": "+oneLine(why), "check the parameters in "+url+", and that a Postgres answers there")
+	if withoutTLS(err) {
+		t.Kind = fault.NoTLS
 	}
+	o, why := fault.Error{Cause: t.Cause()}, ""
+	if t.Detail != nil {
+		why = ": " + oneLine(t.Detail.Error())
+	}
+	texts := obstacles[t.Kind]
+	switch t.Kind {
+	case fault.NoTLS:
+		if host, _, _, _ := peer(err); loopback(host) {
+			texts.remedy = "turn TLS on there, or set sslmode=disable ($sslmode): on this machine clear text is safe"
+		}
+	case fault.Unresolved:
+		if os.IsTimeout(t.Detail) {
+			texts.what += " in time"
+		}
+	case fault.Unknown:
+		o.Cause = message.CauseConfiguration
+		_, text, found := strings.Cut(err.Error(), "): ")
+		if !found {
+			text = err.Error()
+		}
+		why = ": " + oneLine(text)
+	default:
+	}
+	fill := strings.NewReplacer("$at", at, "$host", t.Host, "$why", why, "$url", url, "$sslmode", s.target.url.source("sslmode"))
+	o.What, o.Remedy = fill.Replace(texts.what), fill.Replace(texts.remedy)
 	return o
 }
 
-// sessionRefused returns why the server gives no session. At that time the text of its error has no
-// values of rows, and it helps most.
-func (s *Store) sessionRefused(err *pgconn.PgError, c *pgconn.Config) obstacle {
-	cause := message.CauseTransient
-	if judgeSession(err) == blameConfiguration {
-		cause = message.CauseConfiguration
-	}
-	return obstacle{describeSession(err), s.sessionRemedy(err, c), cause, err.Code}
+// obstacles are what happened and what to do, by the kind of trouble.
+var obstacles = map[fault.Kind]struct{ what, remedy string }{
+	fault.Unknown:            {"no session with $at$why", "check the parameters in $url, and that a Postgres answers there"},
+	fault.NoSuchHost:         {"the host $host does not resolve", resolves},
+	fault.Unresolved:         {"the host $host does not resolve", resolves},
+	fault.Refused:            {"cannot connect to $at$why", reach + "the server runs and lets this network in"},
+	fault.Timeout:            {"no answer from $at in time", reach + "its firewall or security group lets this network in"},
+	fault.Broken:             {"the connection to $at broke$why", reach + "the server runs"},
+	fault.NoTLS:              {"$at does not speak TLS", "turn TLS on there (ssl = on); without it the password and all rows could be read on the way"},
+	fault.Alert:              {"$at ended the TLS handshake$why", "check what it wants: perhaps a client certificate (sslcert and sslkey in $url), or a newer version of TLS"},
+	fault.UnknownAuthority:   {"the certificate of $at is signed by an authority that is not trusted here", "name its root certificates in $url with sslrootcert=<file>"},
+	fault.WrongHost:          {"the certificate of $at is for another host name", "use in $url the name that the certificate has"},
+	fault.InvalidCertificate: {"the certificate of $at is not valid", "check its dates and its use"},
+	fault.Unverified:         {"the certificate of $at cannot be verified$why", "check the certificate"},
 }
+
+const (
+	resolves = "check the host in $url, and that this network can resolve it"
+	reach    = "check host and port in $url, and that "
+)
 
 // oneLine makes a text of another program fit for an error.
 func oneLine(text string) string {

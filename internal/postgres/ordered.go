@@ -48,7 +48,7 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 		if refused == nil {
 			break
 		}
-		if o.alone || len(o.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).blame == blameTransient {
+		if o.alone || len(o.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).passes() {
 			return in.withdraw(in.failed(refused.refused))
 		}
 		// They are not valid together either: start again without them.
@@ -141,10 +141,7 @@ func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgEr
 	asked := o.encodable(rows)
 	rt.present(asked)
 	rt.end()
-	answers, err := o.finish(ctx, searching, rt)
-	if err == nil {
-		answers, err = o.begun(answers)
-	}
+	answers, err := o.finishBegun(ctx, rt)
 	if err != nil {
 		return nil, err
 	}

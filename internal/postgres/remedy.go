@@ -62,37 +62,38 @@ func (s *Store) secured(c *catalog) string {
 
 // remedy returns what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
+	table, url := table(s.table), s.names.URL
 	switch {
 	case j.inside && j.function != "":
-		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table(s.table))
+		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table)
 	case j.inside:
-		return fmt.Sprintf("it arose in a trigger or function of %s, not in the table: fix that", table(s.table))
+		return "it arose in a trigger or function of " + table + ", not in the table: fix that"
 	case j.policy:
-		return fmt.Sprintf("row-level security of %s refuses every row: check the policies for INSERT, and the settings that they read", s.secured(c))
+		return "row-level security of " + s.secured(c) + " refuses every row: check the policies for INSERT, and the settings that they read"
 	}
 	switch err.Routine {
 	case "check_enable_rls":
-		return fmt.Sprintf("row-level security of %s is in force, and the role has row_security = off, which makes a query fail that a policy would filter: ALTER ROLE … SET row_security = on", s.secured(c))
+		return "row-level security of " + s.secured(c) + " is in force, and the role has row_security = off, which makes a query fail that a policy would filter: ALTER ROLE … SET row_security = on"
 	case "nextval_internal":
 		sequences := "its sequences"
 		if c != nil && len(c.Sequences) > 0 {
 			sequences = strings.Join(c.Sequences, ", ")
 		}
 		if err.Code == "42501" {
-			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table(s.table), sequences)
+			return fmt.Sprintf("a default of %s takes numbers from a sequence: grant the role USAGE on %s", table, sequences)
 		}
-		return fmt.Sprintf("a sequence of %s has no more numbers (%s): ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table(s.table), sequences)
+		return fmt.Sprintf("a sequence of %s has no more numbers (%s): ALTER SEQUENCE … MAXVALUE, and a wider column if it needs one", table, sequences)
 	case "GetNewTransactionId", "GetNewMultiXactId":
 		return "the database is out of transaction ids: VACUUM it, and look for old transactions, prepared transactions and replication slots"
 	case "PreCommit_Notify", "asyncQueueAddEntries":
 		return "the queue of NOTIFY is full: end the session that listens and does not read, pg_notification_queue_usage() shows how full it is"
 	}
 	if atRuntime(err) {
-		return fmt.Sprintf("an expression of %s fails: check its defaults, generated columns, constraints and policies, and the settings that they read", table(s.table))
+		return "an expression of " + table + " fails: check its defaults, generated columns, constraints and policies, and the settings that they read"
 	}
 	switch err.Code {
 	case "42P01", "3F000":
-		create := hint("create the table "+table(s.table), s.names.Migrate, "")
+		create := hint("create the table "+table, s.names.Migrate, "")
 		if s.names.Migrate != "" && s.names.Schema != "" {
 			create += ", or `" + s.names.Schema + "` prints the SQL"
 		}
@@ -108,7 +109,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
 		}
 		// The server's error has no field that says which it is.
-		tables := "INSERT on " + table(s.table)
+		tables := "INSERT on " + table
 		if s.table.Ledger != "" {
 			tables += ", INSERT on " + ledger(s.table)
 		}
@@ -116,26 +117,26 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "42P10", "55000":
 		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(keyNames(s.table), ", ")), s.names.Schema, " prints the one that it needs")
 	case "0A000":
-		return fmt.Sprintf("INSERT … ON CONFLICT does not work where %[1]s has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition", table(s.table))
+		return "INSERT … ON CONFLICT does not work where " + table + " has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition"
 	case "42804", "428C9":
 		return hint("a column of the table has another type than the model says", s.names.Schema, " prints the SQL that it means")
 	case "23502":
 		switch own := s.ownNames(err, c); {
 		case own.column != "":
-			return fmt.Sprintf("the table has a NOT NULL column %s that the model does not fill; give it a default, or add it to the model", batch.Quote(own.column))
+			return "the table has a NOT NULL column " + batch.Quote(own.column) + " that the model does not fill; give it a default, or add it to the model"
 		case own.domain != "":
-			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table(s.table))
+			return fmt.Sprintf("the domain %s does not allow NULL, and the model does not fill a column of %s that has it; give it a default, or add it to the model", batch.Quote(own.domain), table)
 		}
 	case "23514":
-		if err.ConstraintName == "" && err.DataTypeName == "" {
-			of := table(s.table)
+		if ofPartitions(err) {
+			of := table
 			if c != nil && c.inLedger(err) {
 				of = "the ledger " + ledger(s.table)
 			}
-			return fmt.Sprintf("no partition of %s takes the row; create it", of)
+			return "no partition of " + of + " takes the row; create it"
 		}
 	case "25006":
-		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in " + s.names.URL
+		return "this server is a replica or read only, which passes when the fail-over is done, or default_transaction_read_only is on for the role, the database or in " + url
 	case "55P03":
 		return "another session holds a lock on the table for longer than the role's lock_timeout: look for it in pg_locks"
 	case "57014":
@@ -152,7 +153,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	}
 	switch classOf(err.Code) {
 	case "22", "23", "54":
-		return fmt.Sprintf("it is about columns of %s that the model does not fill: check their defaults, constraints and sequences", table(s.table))
+		return "it is about columns of " + table + " that the model does not fill: check their defaults, constraints and sequences"
 	}
 	return ""
 }
@@ -160,7 +161,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 // sessionRemedy returns what to do if the server gives no session.
 func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 	const maxClients = "lower the number of concurrent invocations, or raise the limit: max_connections, CONNECTION LIMIT of the role or the database, or that of the pooler"
-	text := strings.ToLower(err.Message)
+	text, url := strings.ToLower(err.Message), s.names.URL
 	if name := s.culprit(err, c); name != "" {
 		where := s.target.url.source(name)
 		if err.Code == "42704" || err.Code == "08P01" {
@@ -170,18 +171,18 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 	}
 	switch err.Code {
 	case "28P01", "28000":
-		return "check the user and the password in " + s.names.URL + ", and the server's pg_hba.conf"
+		return "check the user and the password in " + url + ", and the server's pg_hba.conf"
 	case "3D000":
-		return "check the name of the database at the end of " + s.names.URL
+		return "check the name of the database at the end of " + url
 	case "42501":
 		if err.Routine == "CheckMyDatabase" {
 			return fmt.Sprintf("GRANT CONNECT ON DATABASE %s TO %s", batch.Quote(c.Database), batch.Quote(c.User))
 		}
-		return "the role lacks the privilege for one of its settings: check the parameters in " + s.names.URL
+		return "the role lacks the privilege for one of its settings: check the parameters in " + url
 	case "55000":
-		return fmt.Sprintf("if the database should take connections: ALTER DATABASE %s ALLOW_CONNECTIONS true; else check the name of the database in %s", batch.Quote(c.Database), s.names.URL)
+		return fmt.Sprintf("if the database should take connections: ALTER DATABASE %s ALLOW_CONNECTIONS true; else check the name of the database in %s", batch.Quote(c.Database), url)
 	case "42704", "42601", "42602", "22023", "55P02":
-		return "check the parameters in " + s.names.URL + ", such as options, and PGOPTIONS"
+		return "check the parameters in " + url + ", such as options, and PGOPTIONS"
 	case "53300":
 		return maxClients
 	case "57P03":
@@ -199,7 +200,7 @@ func (s *Store) sessionRemedy(err *pgconn.PgError, c *pgconn.Config) string {
 		case strings.Contains(text, "ssl required") || strings.Contains(text, "requires tls"):
 			return fmt.Sprintf("the pooler wants TLS: set sslmode=verify-full (%s)", s.target.url.source("sslmode"))
 		case poolerRefuses(err):
-			return "the pooler refuses it: check database, user, password and parameters in " + s.names.URL + ", and the pooler's own configuration"
+			return "the pooler refuses it: check database, user, password and parameters in " + url + ", and the pooler's own configuration"
 		}
 		return "this error is the pooler's: check that it reaches its server"
 	}

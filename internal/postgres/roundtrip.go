@@ -40,7 +40,7 @@ type answer struct {
 
 func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
 	ctx, cancel := context.WithCancel(ctx)
-	return &roundTrip{in: in, p: in.conn.StartPipeline(ctx), cancel: cancel}
+	return &roundTrip{in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, asks: map[int]func(*answer){}, required: map[int]bool{}}
 }
 
 // add adds a statement without parameters.
@@ -59,16 +59,15 @@ func (in *insertion) statement() string {
 func (rt *roundTrip) insert(rows []int) {
 	rt.insertRows(rows)
 	if rt.in.batch.Ordered() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
-		rt.p.SendQueryParams(rt.in.sql.allPresent, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, binary, binary)
+		rt.keys(rt.in.sql.allPresent, rows)
 	}
 }
 
 func (rt *roundTrip) insertRows(rows []int) {
 	in := rt.in
 	sql := in.statement()
-	params := rt.size(in.conn.arrays.Encode(in.batch, rows))
 	if !in.conn.named {
-		rt.p.SendQueryParams(sql, params, nil, binary, binary)
+		rt.query(sql, rows)
 		return
 	}
 	if in.conn.prepared != sql && rt.prepares != sql {
@@ -78,12 +77,12 @@ func (rt *roundTrip) insertRows(rows []int) {
 		rt.p.SendPrepare(statementName, sql, nil)
 		rt.prepares = sql
 	}
-	rt.p.SendQueryPrepared(statementName, params, binary, binary)
+	rt.p.SendQueryPrepared(statementName, rt.size(in.conn.arrays.Encode(in.batch, rows)), binary, binary)
 }
 
-// plain adds an insert without ON CONFLICT and RETURNING.
-func (rt *roundTrip) plain(rows []int) {
-	rt.p.SendQueryParams(rt.in.sql.plain, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, binary, binary)
+// query adds a statement about all columns of rows.
+func (rt *roundTrip) query(sql string, rows []int) {
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, binary, binary)
 }
 
 // present adds the question which of the given rows' keys are in the table.
@@ -135,18 +134,12 @@ func (rt *roundTrip) askCatalog() {
 
 // ask ends a group whose answer only learn gets. If it fails, that does no harm.
 func (rt *roundTrip) ask(learn func(*answer)) {
-	if rt.asks == nil {
-		rt.asks = map[int]func(*answer){}
-	}
 	rt.asks[rt.groups] = learn
 	rt.end()
 }
 
 // endRequired ends a group that looks keys up. If it fails, so does the round trip.
 func (rt *roundTrip) endRequired() {
-	if rt.required == nil {
-		rt.required = map[int]bool{}
-	}
 	rt.required[rt.groups] = true
 	rt.end()
 }

@@ -35,6 +35,8 @@ type statements struct {
 	allPresent string // fails unless all keys are in the table
 	rank       string // sorts keys in the order of the key's index
 	read       string // does no more than read keys
+	returning  string // inserts one row, and returns whether it has its key
+	defaults   string // evaluates what the database computes for every row
 }
 
 func makeStatements(t *batch.Table, k *keyFacts) statements {
@@ -42,7 +44,7 @@ func makeStatements(t *batch.Table, k *keyFacts) statements {
 	return statements{
 		insert: insertSQL(t, k, !k.byBytes()), ordered: insertSQL(t, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
-		read: "SELECT FROM " + input,
+		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}
 }
 
@@ -56,19 +58,26 @@ const durable = `(SELECT CASE current_setting('synchronous_commit') WHEN 'off' T
 // were found may be on this server alone, if the wait for the standby was cut short. It is true.
 const replicated = `(SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' THEN pg_logical_emit_message(true, 'sluice', '') END) IS DISTINCT FROM '0/0'::pg_lsn`
 
-// input returns the arrays as a table, one column c1, c2, … for each.
-func input(t *batch.Table) (from string, names, values []string) {
-	var arrays []string
+// input returns the arrays as a table, one column c1, c2, … for each, and what an insert takes from
+// it: the names and the values of the table's columns.
+func input(t *batch.Table) (arrays, names, values string) {
+	var all, columns, from []string
 	for i, c := range t.Columns {
-		alias := fmt.Sprintf("c%d", i+1)
-		arrays = append(arrays, fmt.Sprintf("unnest($%d::%s) AS %s", i+1, arrayTypes[c.Kind], alias))
+		all = append(all, fmt.Sprintf("unnest($%d::%s) AS c%[1]d", i+1, arrayTypes[c.Kind]))
 		if !c.Ledger {
-			names = append(names, batch.Quote(c.Name))
-			values = append(values, alias+cast(c))
+			columns = append(columns, batch.Quote(c.Name))
+			from = append(from, fmt.Sprintf("input.c%d%s", i+1, cast(c)))
 		}
 	}
-	return strings.Join(arrays, ", "), names, values
+	return list(all), list(columns), list(from)
 }
+
+// insertInto returns the beginning of an insert, up to where it takes the rows from.
+func insertInto(table, names, values string) string {
+	return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM ", table, names, values)
+}
+
+func list(all []string) string { return strings.Join(all, ", ") }
 
 // insertSQL returns the statement that stores rows given as one array for each column. It names the
 // conflict target: without that, the violation of another unique constraint would count as a
@@ -76,46 +85,33 @@ func input(t *batch.Table) (from string, names, values []string) {
 // bytes: all batches must lock them in one order.
 func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	arrays, names, values := input(t)
-	keys := keyAliases(t)
+	key, sent := list(keyNames(t)), keyValues(t)
 	order := ""
 	if sorted {
 		arrays += ", generate_series(1, cardinality($1)) AS n"
-		var terms []string
-		for i, alias := range keys {
-			terms = append(terms, k.typed(i, alias, ""))
-		}
-		order = " ORDER BY " + strings.Join(append(terms, "n"), ", ")
+		order = " ORDER BY " + list(k.typed(t, sent)) + ", n"
 	}
-	from := fmt.Sprintf("(SELECT %s) AS input", arrays)
+	from := fmt.Sprintf("(SELECT %s) AS input WHERE %s", arrays, durable)
 	if t.Ledger == "" {
-		return fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM %s WHERE %s%s ON CONFLICT (%s) DO NOTHING",
-			table(t), strings.Join(names, ", "), strings.Join(values, ", "), from, durable, order, strings.Join(keyNames(t), ", "))
+		return insertInto(table(t), names, values) + fmt.Sprintf("%s%s ON CONFLICT (%s) DO NOTHING", from, order, key)
 	}
 	// The ledger and the table in one statement, so that neither is ever without the other. A
 	// trigger that discards a row would leave its message in the ledger and out of the table, and a
 	// batch with one key twice would store two rows for it: then width_bucket fails, with an
 	// SQLSTATE that hardly any table has (discardedState), and nothing is stored. Otherwise it is 0.
-	var typed []string
-	for i, alias := range keys {
-		typed = append(typed, k.typed(i, "input."+alias, ""))
-	}
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s WHERE %s), fresh AS (INSERT INTO %s (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO NOTHING RETURNING %s), stored AS (INSERT INTO %s (%s) SELECT %s FROM input JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
-		from, durable,
-		ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keys, ", "), order, strings.Join(keyNames(t), ", "), strings.Join(keyNames(t), ", "),
-		table(t), strings.Join(names, ", "), strings.Join(values, ", "),
-		k.equal("fresh.", keyNames(t), typed))
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (%sinput%s ON CONFLICT (%[4]s) DO NOTHING RETURNING %[4]s), stored AS (%sinput JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
+		from, insertInto(ledger(t), key, list(sent)), order, key, insertInto(table(t), names, values), k.equal(t, "fresh.", sent))
 }
 
 // plainSQL returns an insert without ON CONFLICT and RETURNING, which need the policies and grants
 // for SELECT too. It is only ever rolled back.
 func plainSQL(t *batch.Table) string {
 	arrays, names, values := input(t)
-	insert := fmt.Sprintf("INSERT INTO %s (%s) SELECT %s FROM input", table(t), strings.Join(names, ", "), strings.Join(values, ", "))
 	with := fmt.Sprintf("WITH input AS MATERIALIZED (SELECT %s)", arrays)
 	if t.Ledger != "" {
-		with += fmt.Sprintf(", fresh AS (INSERT INTO %s (%s) SELECT %s FROM input)", ledger(t), strings.Join(keyNames(t), ", "), strings.Join(keyAliases(t), ", "))
+		with += ", fresh AS (" + insertInto(ledger(t), list(keyNames(t)), list(keyValues(t))) + "input)"
 	}
-	return with + " " + insert
+	return with + " " + insertInto(table(t), names, values) + "input"
 }
 
 // returningSQL returns an insert without ON CONFLICT that returns, for each row that the server
@@ -124,14 +120,13 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 	arrays, names, values := input(t)
 	into := table(t)
 	if t.Ledger != "" {
-		into, names, values = ledger(t), keyNames(t), keyAliases(t)
+		into, names, values = ledger(t), list(keyNames(t)), list(keyValues(t))
 	}
-	var typed []string
-	for i, c := range t.Key {
-		typed = append(typed, k.typed(i, fmt.Sprintf("($%d::%s)[1]", c+1, arrayTypes[t.Columns[c].Kind]), cast(t.Columns[c])))
+	var sent []string
+	for _, c := range t.Key {
+		sent = append(sent, fmt.Sprintf("($%d::%s)[1]", c+1, arrayTypes[t.Columns[c].Kind]))
 	}
-	return fmt.Sprintf("INSERT INTO %s AS stored (%s) SELECT %s FROM (SELECT %s) AS input RETURNING (%s)::int::bigint",
-		into, strings.Join(names, ", "), strings.Join(values, ", "), arrays, k.equal("stored.", keyNames(t), typed))
+	return insertInto(into+" AS stored", names, values) + fmt.Sprintf("(SELECT %s) AS input RETURNING (%s)::int::bigint", arrays, k.equal(t, "stored.", sent))
 }
 
 // presentSQL returns the query of which rows, given as one array for each column of the key, are in
@@ -151,32 +146,26 @@ func allPresentSQL(t *batch.Table, k *keyFacts) string {
 // rankSQL returns a query that sorts rows as the index of the key does. It answers with their
 // positions, each followed by a number that rows with the same key share.
 func rankSQL(t *batch.Table, k *keyFacts) string {
-	input, aliases := keysInput(t)
-	var terms []string
-	for i, alias := range aliases {
-		terms = append(terms, k.typed(i, alias, cast(t.Columns[t.Key[i]])))
-	}
-	return fmt.Sprintf("SELECT n, dense_rank() OVER (ORDER BY %s) AS rank FROM %s ORDER BY rank, n", strings.Join(terms, ", "), input)
+	input, sent := keysInput(t)
+	return fmt.Sprintf("SELECT n, dense_rank() OVER (ORDER BY %s) AS rank FROM %s ORDER BY rank, n", list(k.typed(t, sent)), input)
 }
 
 // existsSQL returns the keys of rows as a table with the position n, and the condition that such a
 // key is in the table.
 func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
-	input, aliases := keysInput(t)
-	var typed []string
-	for i, alias := range aliases {
-		typed = append(typed, k.typed(i, "input."+alias, cast(t.Columns[t.Key[i]])))
-	}
-	return input, fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", keyTable(t), k.equal("present.", keyNames(t), typed))
+	input, sent := keysInput(t)
+	return input, fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", keyTable(t), k.equal(t, "present.", sent))
 }
 
-func keysInput(t *batch.Table) (input string, aliases []string) {
-	var arrays []string
+// keysInput returns the keys of rows as a table with the position n, and the names of its columns.
+func keysInput(t *batch.Table) (input string, names []string) {
+	var arrays, aliases []string
 	for i, k := range t.Key {
+		alias := fmt.Sprintf("k%d", i+1)
 		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayTypes[t.Columns[k].Kind]))
-		aliases = append(aliases, fmt.Sprintf("k%d", i+1))
+		aliases, names = append(aliases, alias), append(names, "input."+alias)
 	}
-	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", strings.Join(arrays, ", "), strings.Join(aliases, ", ")), aliases
+	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", list(arrays), list(aliases)), names
 }
 
 //go:embed defaults.sql
@@ -192,7 +181,7 @@ func defaultsSQL(t *batch.Table) string {
 			filled = append(filled, literal(c.Name))
 		}
 	}
-	return "DO " + literal(strings.NewReplacer("$table", literal(table(t)), "$filled", strings.Join(filled, ", ")).Replace(defaultsBody))
+	return "DO " + literal(strings.NewReplacer("$table", literal(table(t)), "$filled", list(filled)).Replace(defaultsBody))
 }
 
 // literal quotes a text for SQL.
@@ -214,10 +203,11 @@ func keyNames(t *batch.Table) []string {
 	return names
 }
 
-func keyAliases(t *batch.Table) []string {
-	names := make([]string, len(t.Key))
+// keyValues returns the key's columns of the input.
+func keyValues(t *batch.Table) []string {
+	values := make([]string, len(t.Key))
 	for i, k := range t.Key {
-		names[i] = fmt.Sprintf("c%d", k+1)
+		values[i] = fmt.Sprintf("input.c%d", k+1)
 	}
-	return names
+	return values
 }

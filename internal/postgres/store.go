@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,14 +20,13 @@ import (
 // Store writes the batches of one table. It is safe for concurrent use: every Insert has a
 // connection of its own.
 type Store struct {
-	table    *batch.Table
-	names    fault.Names
-	target   *target
-	logins   Logins
-	log      *slog.Logger
-	sleep    func(context.Context, time.Duration) bool
-	now      func() time.Time
-	defaults string // the SQL that evaluates what the database computes for every row
+	table  *batch.Table
+	names  fault.Names
+	target *target
+	logins Logins
+	log    *slog.Logger
+	sleep  func(context.Context, time.Duration) bool
+	now    func() time.Time
 	// What the statements do, for errors.
 	inserting, lookingUp string
 
@@ -72,7 +72,7 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 // Open checks the URL and returns the store of a table. It does not connect. The URL may be empty
 // if logins come from elsewhere.
 func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
-	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil), defaults: defaultsSQL(t)}
+	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil)}
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)
@@ -126,8 +126,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	whole.divisible = b.Redelivered() && b.Len() > 1
 	slow, err := whole.persist(ctx)
 	if slow {
-		result, err := s.halve(ctx, whole)
-		return result, outward(err)
+		err = whole.halve(ctx)
 	}
 	return whole.result, outward(err)
 }
@@ -166,7 +165,7 @@ func (in *insertion) run(ctx context.Context) error {
 		return err
 	case refusal == nil:
 	case len(in.rows) == 0: // no row is to blame
-		if j := in.store.judge(refusal, in.catalog); j.blame == blameConfiguration || j.blame == blameOpen && !onPurpose(refusal.Code) {
+		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
 			return in.failed(refusal)
 		}
 	case in.batch.Ordered():
@@ -174,12 +173,9 @@ func (in *insertion) run(ctx context.Context) error {
 	default:
 		err = in.isolate(ctx, refusal)
 	}
-	if err == nil || verdictsHold(err) {
-		for _, row := range in.rows {
-			if in.result.Verdicts[row].Cause == message.CauseDiscarded {
-				return cmp.Or(in.examine(ctx, row), err)
-			}
-		}
+	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
+	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
+		return cmp.Or(in.examine(ctx, in.rows[i]), err)
 	}
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"crypto/x509"
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -61,11 +62,7 @@ func (t *target) parse(parameters string) (*pgx.ConnConfig, error) {
 	params["application_name"] = cmp.Or(params["application_name"], "sluice")
 	// Text is sent in UTF-8, whatever the role, the database or the URL sets. The server converts
 	// it, and refuses what its own encoding cannot represent.
-	for name := range params {
-		if strings.EqualFold(name, "client_encoding") {
-			delete(params, name)
-		}
-	}
+	maps.DeleteFunc(params, func(name, _ string) bool { return strings.EqualFold(name, "client_encoding") })
 	params["client_encoding"] = "UTF8"
 	setAddresses(config, t.addresses(config, said == ""))
 	return config, nil

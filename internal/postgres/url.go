@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,14 +25,14 @@ type connURL struct {
 type parameter struct{ name, value, raw string }
 
 // splitURL takes a URL apart. Errors call it by the name of its setting.
-func splitURL(text, setting string) (connURL, error) {
-	u := connURL{name: setting}
+func splitURL(text, name string) (connURL, error) {
+	u := connURL{name: name}
 	if text == "" {
 		return u, nil
 	}
 	scheme, rest, _ := strings.Cut(text, "://")
 	if scheme != "postgres" && scheme != "postgresql" {
-		return u, badForm(setting)
+		return u, badForm(u.name)
 	}
 	hosts := 0
 	if i := strings.IndexAny(rest, "@/"); i >= 0 && rest[i] == '@' { // a password may have a question mark
@@ -45,16 +46,16 @@ func splitURL(text, setting string) (connURL, error) {
 	// The rest of a password with an @ or a slash would be taken for a host, looked up, and shown in
 	// errors.
 	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
-		return u, badForm(setting)
+		return u, badForm(u.name)
 	}
 	for pair := range strings.SplitSeq(query, "&") {
 		key, value, _ := strings.Cut(pair, "=")
 		name, err := url.PathUnescape(strings.Trim(key, " ")) // pgx, like libpq, ignores blanks around it
 		if err != nil || name == "" && pair != "" {
-			return u, badQuery(setting)
+			return u, badQuery(u.name)
 		}
 		if value, err = url.PathUnescape(strings.Trim(value, " ")); err != nil {
-			return u, badQuery(setting)
+			return u, badQuery(u.name)
 		}
 		if pair != "" && (name != "sslmode" || value != "") { // an empty sslmode is an unset one
 			u.parameters = append(u.parameters, parameter{name, value, pair})
@@ -75,22 +76,11 @@ func badQuery(name string) error {
 
 // with returns the URL with more parameters, each after an ampersand.
 func (u *connURL) with(more string) string {
-	var text strings.Builder
-	text.WriteString(u.text)
-	if u.text == "" {
-		text.WriteString("postgres://")
+	var query []string
+	for _, p := range u.parameters {
+		query = append(query, p.raw)
 	}
-	text.WriteByte('?')
-	for i, p := range u.parameters {
-		if i > 0 {
-			text.WriteByte('&')
-		}
-		text.WriteString(p.raw)
-	}
-	if len(u.parameters) == 0 {
-		more = strings.TrimPrefix(more, "&")
-	}
-	return text.String() + more
+	return cmp.Or(u.text, "postgres://") + "?" + strings.TrimPrefix(strings.Join(query, "&")+more, "&")
 }
 
 // has reports whether the URL itself has a parameter.
@@ -112,31 +102,36 @@ func (u *connURL) setting(name string) string {
 			return p.value
 		}
 	}
-	for _, k := range known {
-		if k.name == name && k.variable != "" {
-			return os.Getenv(k.variable) //nolint:forbidigo // pgx reads it too
-		}
-	}
-	return ""
+	_, value := environment(name)
+	return value
 }
 
 // source returns the name of the setting that a parameter comes from.
 func (u *connURL) source(name string) string {
-	for _, k := range known {
-		if k.name == name && k.variable != "" && !u.has(name) && os.Getenv(k.variable) != "" { //nolint:forbidigo // pgx reads it too
-			return k.variable
-		}
+	if variable, value := environment(name); value != "" && !u.has(name) {
+		return variable
 	}
 	return u.name
 }
 
-// known are the parameters that pgx checks or sends, and the variables that it reads if the URL has
-// none.
-var known = []struct {
+// environment returns the variable that stands for a parameter, and its value.
+func environment(name string) (variable, value string) {
+	i := slices.IndexFunc(known, func(k setting) bool { return k.name == name })
+	if i < 0 {
+		return "", ""
+	}
+	return known[i].variable, os.Getenv(known[i].variable) //nolint:forbidigo // pgx reads it too
+}
+
+// setting is a parameter, and the variable that pgx reads if the URL has none.
+type setting struct {
 	name, variable string
 	harmless       string // a value that is valid
 	want           string // what is valid, for errors
-}{
+}
+
+// known are the parameters that pgx checks or sends.
+var known = []setting{
 	{"sslmode", "PGSSLMODE", "require", "disable, allow, prefer, require, verify-ca or verify-full"},
 	{"sslrootcert", "PGSSLROOTCERT", "", "a file of certificates in PEM, or system"},
 	{"sslcert", "PGSSLCERT", "&sslkey=", "a file of a certificate in PEM, and sslkey the file of its key (with sslpassword if that is encrypted)"},
@@ -168,28 +163,28 @@ func (u *connURL) problem(more string) error {
 	var bad []string
 	complaint, err := u.complaint(more)
 	for complaint != "" {
-		found := false
-		for _, k := range known {
-			repaired := more + "&" + k.name + "=" + k.harmless
-			next, nextErr := u.complaint(repaired)
-			if k.want == "" || next == complaint {
-				continue
-			}
-			bad = append(bad, u.invalid(k.name, k.want, err))
-			more, complaint, err, found = repaired, next, nextErr, true
+		var repaired string
+		i := slices.IndexFunc(known, func(k setting) bool {
+			repaired = more + "&" + k.name + "=" + k.harmless
+			next, _ := u.complaint(repaired)
+			return k.want != "" && next != complaint
+		})
+		if i < 0 {
 			break
 		}
-		switch {
-		case found:
-		case strings.Contains(complaint, "failed to read service"): // no other value repairs it
-			bad = append(bad, u.invalid("service", "the name of a service in the file of PGSERVICEFILE", err))
-			complaint = ""
-		default:
-			if _, err := (&connURL{name: u.name, text: u.text}).complaint(more); err == nil {
-				return badQuery(u.name)
-			}
-			return badForm(u.name)
+		bad = append(bad, u.invalid(known[i].name, known[i].want, err))
+		more = repaired
+		complaint, err = u.complaint(more)
+	}
+	switch {
+	case complaint == "":
+	case strings.Contains(complaint, "failed to read service"): // no other value repairs it
+		bad = append(bad, u.invalid("service", "the name of a service in the file of PGSERVICEFILE", err))
+	default:
+		if _, err := (&connURL{name: u.name, text: u.text}).complaint(more); err == nil {
+			return badQuery(u.name)
 		}
+		return badForm(u.name)
 	}
 	return errors.New(strings.Join(bad, ", and "))
 }

@@ -49,21 +49,18 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(
 	var rowsErr error
 	for _, row := range rows {
 		err := refusal(row)
-		if hidden[row] {
-			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
-			rowsErr = in.selectPolicy(err)
-			continue
+		v := message.Verdict{Cause: message.CauseConfiguration}
+		var why error
+		switch {
+		case hidden[row]:
+			why = in.explained(err, message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
+		case in.emptied(row, err, catalog):
+			why = in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger")
+		default:
+			v, why = in.verdict(err, catalog, passes)
 		}
-		if in.emptied(row, err, catalog) {
-			in.result.Verdicts[row] = message.Verdict{Cause: message.CauseConfiguration}
-			rowsErr = cmp.Or(rowsErr, in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger"))
-			continue
-		}
-		v, why := in.verdict(err, catalog, passes)
 		in.result.Verdicts[row] = v
-		if why != nil && rowsErr == nil {
-			rowsErr = why
-		}
+		rowsErr = cmp.Or(rowsErr, why)
 	}
 	return rowsErr
 }
@@ -71,7 +68,7 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(
 // emptied reports whether a row is refused for a NULL where it has a value: a trigger has set it to
 // NULL.
 func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
-	if !ofNotNull(err) || c == nil || !c.covers(err) || in.store.judge(err, c).inside || c.inLedger(err) {
+	if err.Code != notNull || c == nil || !c.covers(err) || in.store.judge(err, c).inside || c.inLedger(err) {
 		return false
 	}
 	column := position(in.batch, err.ColumnName)
@@ -88,27 +85,20 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		return message.Verdict{Cause: message.CauseDiscarded}, nil
 	}
 	j := in.store.judge(err, catalog)
-	blame := j.blame
-	if blame == blameOpen {
-		switch failed, evaluated := in.computes(err, j); {
-		case evaluated && failed != nil:
+	rejects := j.rejects
+	if j.open {
+		failed, evaluated := in.computes(err, j)
+		if failed != nil {
 			return message.Verdict{Cause: message.CauseConfiguration}, in.computed(failed)
-		case evaluated && !j.mixed, passes:
-			blame = blameMessage
-		default:
-			blame = j.alone
 		}
+		rejects = evaluated && !j.mixed || passes
 	}
-	switch blame {
-	case blameMessage:
-		own := in.store.ownNames(err, catalog)
-		rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
-		return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
-	case blameConfiguration:
-		return message.Verdict{Cause: message.CauseConfiguration}, keepVerdicts(in.failed(err))
-	default:
-		return message.Verdict{Cause: message.CauseTransient}, keepVerdicts(in.failed(err))
+	if !rejects {
+		return message.Verdict{Cause: j.cause}, keepVerdicts(in.failed(err).err)
 	}
+	own := in.store.ownNames(err, catalog)
+	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
+	return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 }
 
 // computes reports whether what the database adds to every row was evaluated by itself in this
@@ -118,16 +108,14 @@ func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.
 		return nil, false
 	}
 	failed = in.defaults.refused
-	switch {
-	case failed == nil:
+	if failed == nil {
 		return nil, true
-	case failed.ColumnName == "" && failed.ConstraintName == "":
-		return nil, false // the evaluation is not possible here: no PL/pgSQL, or no grant
-	case failed.Code == err.Code:
-		return failed, true
-	default:
+	}
+	// Without a name the evaluation is not possible here: no PL/pgSQL, or no grant.
+	if failed.Code != err.Code || failed.ColumnName+failed.ConstraintName == "" {
 		return nil, false
 	}
+	return failed, true
 }
 
 // computed returns the error of something that the database adds to every row.
@@ -163,18 +151,15 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	rt.add("SAVEPOINT s")
 	rt.end()
 	for k := range rows {
-		rt.plain(rows[k : k+1])
+		rt.query(in.sql.plain, rows[k:k+1])
 		rt.end()
 		rt.add("ROLLBACK TO SAVEPOINT s")
 		rt.end()
 	}
 	rt.add("ROLLBACK")
 	rt.end()
-	answers, err := in.finish(ctx, searching, rt)
+	answers, err := in.finishBegun(ctx, rt)
 	if err != nil {
-		return nil, err
-	}
-	if answers, err = in.begun(answers); err != nil {
 		return nil, err
 	}
 	hidden := map[int]bool{}
@@ -187,14 +172,9 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 
 // explained returns the error of some rows with a remedy that only their circumstances show.
 func (in *insertion) explained(err *pgconn.PgError, cause message.Cause, remedy string) error {
-	return keepVerdicts(databaseError(fault.Error{
-		Cause: cause, Code: err.Code, What: in.store.inserting + ": " + in.store.shown(err, in.catalog), Remedy: remedy,
-	}))
-}
-
-// selectPolicy returns the error of rows that only a policy for SELECT refuses.
-func (in *insertion) selectPolicy(err *pgconn.PgError) error {
-	return in.explained(err, message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
+	e := in.failed(err).err
+	e.Cause, e.Remedy = cause, remedy
+	return keepVerdicts(e)
 }
 
 // blockedError returns the error of rows that refer to others of their batch, and that are not
@@ -221,7 +201,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	rt.askCatalog()
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(ctx))
-	rt.p.SendQueryParams(returningSQL(s.table, in.keys), rt.size(in.conn.arrays.Encode(in.batch, []int{row})), nil, binary, binary)
+	rt.query(in.sql.returning, []int{row})
 	rt.end()
 	rt.add("ROLLBACK")
 	rt.end()
@@ -250,13 +230,13 @@ func (in *insertion) rewritten(a answer, c *catalog) bool {
 	if a.refused == nil {
 		return len(a.values) == 1 && a.values[0] == 0
 	}
-	if c == nil || !ofUnique(a.refused) {
+	if c == nil || a.refused.Code != uniqueKey {
 		return false
 	}
-	k, ok := c.constraint(a.refused)
+	k := c.constraint(a.refused)
 	var key []string
 	for _, column := range in.store.table.Key {
 		key = append(key, in.store.table.Columns[column].Name)
 	}
-	return ok && slices.Equal(slices.Sorted(slices.Values(key)), slices.Sorted(slices.Values(k.Columns)))
+	return k != nil && slices.Equal(slices.Sorted(slices.Values(key)), slices.Sorted(slices.Values(k.Columns)))
 }
