@@ -143,7 +143,7 @@ func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consume
 		o.CountEvery = 2 * time.Second
 		show.Counted(q.Counts)
 	}
-	consumer := &consume.Consumer{Queue: q, Pipeline: pipeline, Keys: parts.Keys, Log: log, Observers: []consume.Observer{show}, Options: o}
+	consumer := &consume.Consumer{Queue: q, Pipeline: pipeline, Log: log, Observers: []consume.Observer{show}, Options: o}
 	if consumer.DeadLetters, err = deadLetters(ctx, client, cfg, q, log); err != nil {
 		return nil, err
 	}

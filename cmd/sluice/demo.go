@@ -140,7 +140,7 @@ func newDemo(con *console, m *model.Model, db demoDatabase) (*demo, error) {
 	log := slog.New(slog.DiscardHandler)
 	d := &demo{con: con, db: db, model: m, keys: keys}
 	d.handler = &handler.Handler{
-		Pipeline: ingest.New(m, db, log), Keys: handler.Static(keys), Log: log,
+		Pipeline: ingest.New(m, db, ingest.Static(keys), log), Log: log,
 		Observe: func(_ context.Context, r *ingest.Report) { d.seen = r },
 	}
 	return d, nil

@@ -148,7 +148,7 @@ func (a *App) Pipeline(ctx context.Context) (p *ingest.Pipeline, stop func(), er
 			a.options.Log.WarnContext(ctx, "the masks are weak", "problem", what, "remedy", remedy)
 		}
 	}
-	return ingest.New(a.Config.Model, s, a.options.Log), s.Close, nil
+	return ingest.New(a.Config.Model, s, a.Keys, a.options.Log), s.Close, nil
 }
 
 // SQS returns the client of SQS.

@@ -31,7 +31,6 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 	}
 	stop = func() {}
 	a, err := Load(o, config.Database, config.Masks)
-	h.Keys = a.Keys
 	// Before err: back-off is for the events of a wrong configuration too.
 	if queueErr := a.handOver(ctx, h); queueErr != nil {
 		problems := &config.ConfigError{}

@@ -1,12 +1,10 @@
 package consume
 
 import (
-	"context"
 	"log/slog"
 	"time"
 
 	"sluice/internal/ingest"
-	"sluice/internal/mask"
 	"sluice/internal/sqs"
 )
 
@@ -69,8 +67,6 @@ func Defaults() Options {
 type Consumer struct {
 	Queue    *sqs.Queue
 	Pipeline *ingest.Pipeline
-	// Keys gives the keys that mask; it may fetch them.
-	Keys func(context.Context) (*mask.Keyring, error)
 	// DeadLetters is nil when rejected messages are left to the queue.
 	DeadLetters *sqs.DeadLetter
 	Log         *slog.Logger
@@ -102,8 +98,6 @@ type Transaction struct {
 	// Began and Ended are when the pipeline was given the messages, and when it had an answer for
 	// each.
 	Began, Ended time.Time
-	// DeadLettered is how many were sent to the dead-letter queue.
-	DeadLettered int
 	// Undeleted is how many are done but not deleted; they come again.
 	Undeleted int
 }

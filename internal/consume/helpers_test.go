@@ -101,8 +101,7 @@ func (s *fixture) consumer(t testing.TB, change func(*consume.Consumer)) *consum
 		t.Fatal(err)
 	}
 	c := &consume.Consumer{
-		Queue: q, Pipeline: ingest.New(s.model, store, log), Log: log, Options: consume.Defaults(),
-		Keys: func(context.Context) (*mask.Keyring, error) { return keys, nil },
+		Queue: q, Pipeline: ingest.New(s.model, store, ingest.Static(keys), log), Log: log, Options: consume.Defaults(),
 	}
 	c.Delay = func(receiveCount int) time.Duration {
 		return sqs.Delay(receiveCount, rand.Float64) / shortened

@@ -290,7 +290,7 @@ func TestConfigurationErrorsEndTheRun(t *testing.T) {
 		s := newFixture(t, fixtureOptions{})
 		s.put(0, 100)
 		got, err := s.consumer(t, func(c *consume.Consumer) {
-			c.Keys = func(context.Context) (*mask.Keyring, error) { return nil, noKeys(message.CauseConfiguration) }
+			c.Pipeline.Keys = func(context.Context) (*mask.Keyring, error) { return nil, noKeys(message.CauseConfiguration) }
 		}).Run(t.Context())
 		if e := fault.Of(err); e == nil || e.Source != fault.Credentials || got.Stored != 0 {
 			t.Errorf("got %+v, %v", got, err)
@@ -329,9 +329,9 @@ func TestKeysThatComeLater(t *testing.T) {
 	asked := 0
 	got := run(t, s.consumer(t, func(c *consume.Consumer) {
 		quick(c)
-		keys := c.Keys
+		keys := c.Pipeline.Keys
 		c.Concurrency = 1
-		c.Keys = func(ctx context.Context) (*mask.Keyring, error) {
+		c.Pipeline.Keys = func(ctx context.Context) (*mask.Keyring, error) {
 			if asked++; asked <= 3 {
 				return nil, noKeys(message.CauseTransient)
 			}

@@ -14,7 +14,7 @@ import (
 // settle does with each message what its verdict says.
 func (r *run) settle(ctx context.Context, p *pass) {
 	if r.DeadLetters != nil {
-		p.DeadLettered = p.Reject(ctx, patient{r}, r.Log)
+		p.Reject(ctx, patient{r}, r.Log)
 	}
 	r.takeFreed(p)
 	visibility := r.Queue.Settings.Visibility

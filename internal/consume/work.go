@@ -5,8 +5,6 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
 	"sluice/internal/message"
 )
 
@@ -63,15 +61,13 @@ func (r *run) transact(ctx context.Context, p *pass, items []item) {
 		}
 	}
 	if len(fresh) > 0 {
-		p.Report = r.pipeline(ctx, fresh)
+		limited, cancel := context.WithTimeout(ctx, r.TransactionTime)
+		defer cancel()
+		p.Report = r.Pipeline.Run(limited, fresh)
 		p.works = p.StoreTime > 0 && (p.Err == nil || p.Count(message.Stored) > 0)
 		// An outage is logged by outage, and only there.
 		if c := p.Counts(); c.Rejected+c.Causes[message.CauseDiscarded] > 0 || p.Err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
-			logged := p.Report
-			if !p.works {
-				logged.Err = nil
-			}
-			r.Pipeline.Log(ctx, &logged)
+			r.Pipeline.Log(ctx, &p.Report, !p.works)
 		}
 	}
 	for i := range items {
@@ -81,14 +77,4 @@ func (r *run) transact(ctx context.Context, p *pass, items []item) {
 		}
 	}
 	p.Ended = time.Now()
-}
-
-func (r *run) pipeline(ctx context.Context, messages []message.Message) ingest.Report {
-	ctx, cancel := context.WithTimeout(ctx, r.TransactionTime)
-	defer cancel()
-	keys, err := r.Keys(ctx)
-	if err != nil {
-		return ingest.Unable(messages, err, fault.Cause(err))
-	}
-	return r.Pipeline.Run(ctx, keys, messages)
 }

@@ -14,9 +14,7 @@ import (
 	"runtime/debug"
 	"time"
 
-	"sluice/internal/fault"
 	"sluice/internal/ingest"
-	"sluice/internal/mask"
 	"sluice/internal/message"
 	"sluice/internal/sqsevent"
 )
@@ -25,9 +23,7 @@ import (
 // use.
 type Handler struct {
 	Pipeline *ingest.Pipeline
-	// Keys returns the keys that mask; it may fetch them.
-	Keys func(context.Context) (*mask.Keyring, error)
-	Log  *slog.Logger
+	Log      *slog.Logger
 	// DeadLetters is nil when rejected messages are returned, and SQS itself moves them after their
 	// last receive.
 	DeadLetters ingest.DeadLetters
@@ -74,21 +70,16 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	case h.DeadLetters != nil:
 		report.Reject(ctx, h.DeadLetters, h.Log)
 	}
-	settled := report.Settle(h.DeadLetters != nil)
-	h.backOff(ctx, &report, settled)
+	failed := h.settle(ctx, &report)
 	// Only now is it certain what became of each message.
 	if h.Pipeline != nil {
-		logged := report
-		if loud != nil {
-			logged.Err = nil // the caller shows it
-		}
-		h.Pipeline.Log(ctx, &logged)
+		h.Pipeline.Log(ctx, &report, loud != nil)
 	}
 	h.observe(ctx, &report)
 	if loud != nil {
 		return nil, loud
 	}
-	return sqsevent.Answer(failed(&report, settled)), nil
+	return sqsevent.Answer(failed), nil
 }
 
 func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
@@ -119,11 +110,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 	if len(messages) == 0 {
 		return ingest.Report{}
 	}
-	keys, err := h.Keys(ctx)
-	if err != nil {
-		return ingest.Unable(messages, err, fault.Cause(err))
-	}
-	return h.Pipeline.Run(ctx, keys, messages)
+	return h.Pipeline.Run(ctx, messages)
 }
 
 // failure returns the configuration error of a batch of which no message was stored: the invocation
@@ -145,33 +132,23 @@ func unreject(r *ingest.Report) {
 	}
 }
 
-// backOff delays the messages that are to come again later.
-func (h *Handler) backOff(ctx context.Context, r *ingest.Report, settled []ingest.Settlement) {
-	var returned []*message.Message
-	for i := range settled {
-		if settled[i] == ingest.Delay {
-			returned = append(returned, &r.Messages[i])
+// settle delays the messages that are to come again later, and returns the ids of all that are not
+// done.
+func (h *Handler) settle(ctx context.Context, r *ingest.Report) (failed []string) {
+	var delayed []*message.Message
+	for i, settlement := range r.Settle(h.DeadLetters != nil) {
+		m := &r.Messages[i]
+		if settlement != ingest.Done {
+			failed = append(failed, m.ID)
+		}
+		if settlement == ingest.Delay {
+			delayed = append(delayed, m)
 		}
 	}
-	if h.Backoff == nil || len(returned) == 0 {
-		return
-	}
-	if err := h.Backoff.Return(ctx, returned); err != nil {
-		h.Log.WarnContext(ctx, "messages are returned without back-off", "error", err.Error())
-	}
-}
-
-// failed lists the ids that are not done.
-func failed(r *ingest.Report, settled []ingest.Settlement) (ids []string) {
-	for i := range settled {
-		if settled[i] != ingest.Done {
-			ids = append(ids, r.Messages[i].ID)
+	if h.Backoff != nil && len(delayed) > 0 {
+		if err := h.Backoff.Return(ctx, delayed); err != nil {
+			h.Log.WarnContext(ctx, "messages are returned without back-off", "error", err.Error())
 		}
 	}
-	return ids
-}
-
-// Static always returns the same keys.
-func Static(keys *mask.Keyring) func(context.Context) (*mask.Keyring, error) {
-	return func(context.Context) (*mask.Keyring, error) { return keys, nil }
+	return failed
 }

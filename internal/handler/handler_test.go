@@ -90,7 +90,7 @@ func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *testlog.Log)
 	}
 	log := &testlog.Log{}
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return &handler.Handler{Pipeline: ingest.New(m, store, logger), Keys: handler.Static(mask.Unkeyed()), Log: logger}, log
+	return &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), logger), Log: logger}, log
 }
 
 // invoke returns the ids that failed.
@@ -252,7 +252,7 @@ func TestInvalidConfiguration(t *testing.T) {
 	h, _ := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
 	why := errors.New("the configuration is wrong")
 	b := &backoff{}
-	h.Pipeline, h.Keys, h.Invalid, h.Backoff, h.DeadLetters = nil, nil, why, b, &deadLetters{err: errors.New("called")}
+	h.Pipeline, h.Invalid, h.Backoff, h.DeadLetters = nil, why, b, &deadLetters{err: errors.New("called")}
 	for _, e := range [][]byte{event(record(1, body()), record(2, "bad")), event()} {
 		if answer, err := h.Invoke(t.Context(), e); !errors.Is(err, why) || answer != nil {
 			t.Errorf("got %s, %v, want the reason", answer, err)
@@ -269,7 +269,7 @@ func TestNoKeys(t *testing.T) {
 		h, log := newHandler(t, func(context.Context, *batch.Batch) (message.Result, error) { panic("the store was called") })
 		b := &backoff{}
 		h.Backoff = b
-		h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(cause) }
+		h.Pipeline.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(cause) }
 		answer, err := h.Invoke(t.Context(), event(record(1, body()), record(2, "bad")))
 		if (err != nil) != loud || !loud && !strings.Contains(string(answer), id(2)) {
 			t.Errorf("%s: got %s, %v", cause, answer, err)
@@ -310,14 +310,16 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-593-47-5928"
 	for name, spoil := range map[string]func(*handler.Handler){
-		"keys": func(h *handler.Handler) { h.Keys = func(context.Context) (*mask.Keyring, error) { panic(canary) } },
+		"keys": func(h *handler.Handler) {
+			h.Pipeline.Keys = func(context.Context) (*mask.Keyring, error) { panic(canary) }
+		},
 		"metrics": func(h *handler.Handler) {
 			h.Observe = func(context.Context, *ingest.Report) { panic(canary) }
 		},
 		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
 		"backoff": func(h *handler.Handler) {
 			h.Backoff = panicking{canary}
-			h.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(message.CauseTransient) }
+			h.Pipeline.Keys = func(context.Context) (*mask.Keyring, error) { return nil, failed(message.CauseTransient) }
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

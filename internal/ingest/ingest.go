@@ -33,6 +33,10 @@ type Store interface {
 
 // Pipeline runs batches. It is safe for concurrent use.
 type Pipeline struct {
+	// Keys returns the keys that mask; it may fetch them. Tests set another one before the first
+	// batch.
+	Keys func(context.Context) (*mask.Keyring, error)
+
 	model *model.Model
 	store Store
 	log   *slog.Logger
@@ -40,8 +44,13 @@ type Pipeline struct {
 }
 
 // New returns the pipeline of a model and a store.
-func New(m *model.Model, s Store, log *slog.Logger) *Pipeline {
-	return &Pipeline{model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
+func New(m *model.Model, s Store, keys func(context.Context) (*mask.Keyring, error), log *slog.Logger) *Pipeline {
+	return &Pipeline{Keys: keys, model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
+}
+
+// Static always returns the same keys.
+func Static(keys *mask.Keyring) func(context.Context) (*mask.Keyring, error) {
+	return func(context.Context) (*mask.Keyring, error) { return keys, nil }
 }
 
 // Ping returns an error if the store's database does not answer, for a caller that waits for it and
@@ -62,6 +71,8 @@ type Report struct {
 	Err error
 	// Fault is its cause.
 	Fault message.Cause
+	// DeadLettered is how many messages were sent to the dead-letter queue.
+	DeadLettered int
 }
 
 // Counts counts what became of the messages.
@@ -127,7 +138,11 @@ const leastTime = 250 * time.Millisecond
 
 // Run checks, masks and stores the messages of one batch. It gives up when the context ends, so the
 // caller's own deadline should be later.
-func (p *Pipeline) Run(ctx context.Context, keys *mask.Keyring, messages []message.Message) Report {
+func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
+	keys, err := p.Keys(ctx)
+	if err != nil {
+		return Unable(messages, err, fault.Cause(err))
+	}
 	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
 	for i := 0; i < len(messages); i++ {
@@ -221,37 +236,33 @@ func (s *scratch) stopGroups(r *Report) {
 	}
 }
 
-// insert hands the batch to the store and spreads its verdicts.
+// insert hands the batch to the store, and gives each message the verdict on its row.
 func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	if s.batch.Len() == 0 {
 		return
 	}
+	var result message.Result
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastTime || ctx.Err() != nil {
 		report.Err, report.Fault = errors.New("too little time left to begin with the database"), message.CauseDeadline
-		spread(s.batch, report, nil)
-		return
+	} else {
+		start := time.Now()
+		var err error
+		result, err = p.call(ctx, s.batch)
+		report.StoreTime = time.Since(start)
+		report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
+		if err != nil {
+			report.Err, report.Fault = err, fault.Cause(err)
+		}
 	}
-	start := time.Now()
-	result, err := p.call(ctx, s.batch)
-	report.StoreTime = time.Since(start)
-	report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
-	if err != nil {
-		report.Err, report.Fault = err, fault.Cause(err)
-	}
-	spread(s.batch, report, result.Verdicts)
-}
-
-// spread gives each message the verdict on its row. A row without a verdict is returned.
-func spread(b *batch.Batch, report *Report, verdicts []message.Verdict) {
-	for row := range b.Len() {
-		v := message.Verdict{}
-		if row < len(verdicts) {
-			v = verdicts[row]
+	for row := range s.batch.Len() {
+		v := message.Verdict{} // a row without a verdict is returned
+		if row < len(result.Verdicts) {
+			v = result.Verdicts[row]
 		}
 		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
 			v.Cause = report.Fault
 		}
-		report.Verdicts[b.Message(row)] = v
+		report.Verdicts[s.batch.Message(row)] = v
 	}
 }
 

@@ -104,13 +104,12 @@ type fixture struct {
 	pipeline *ingest.Pipeline
 	store    *store
 	log      bytes.Buffer
-	keys     *mask.Keyring
 }
 
 func newFixture(t *testing.T, st *store) *fixture {
 	t.Helper()
-	s := &fixture{store: st, keys: mask.Unkeyed()}
-	s.pipeline = ingest.New(logins(t), st, slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s := &fixture{store: st}
+	s.pipeline = ingest.New(logins(t), st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return s
 }
 
@@ -161,7 +160,7 @@ func TestTheStoreIsToldOfRedeliveries(t *testing.T) {
 		for k := range all {
 			all[k].ReceiveCount = counts[k]
 		}
-		s.pipeline.Run(t.Context(), s.keys, all)
+		s.pipeline.Run(t.Context(), all)
 		if want := i%2 == 1; st.calls != i+1 || st.again != want {
 			t.Errorf("receive counts %v: the store is told %v, want %v", counts, st.again, want)
 		}
@@ -218,7 +217,7 @@ func TestVerdicts(t *testing.T) {
 			st := tt.store
 			s := newFixture(t, &st)
 			all := messages(tt.messages)
-			report := s.pipeline.Run(t.Context(), s.keys, all)
+			report := s.pipeline.Run(t.Context(), all)
 			if got := words(report); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
@@ -245,7 +244,7 @@ func TestRowsAreSorted(t *testing.T) {
 	for i := range all {
 		all[i].SentMillis = int64(1767225600000 - i)
 	}
-	got := words(s.pipeline.Run(t.Context(), s.keys, all))
+	got := words(s.pipeline.Run(t.Context(), all))
 	const want = "a:stored b:rejected(refused_by_database) c:stored d:rejected(refused_by_database) e:stored"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -282,7 +281,7 @@ func TestFaults(t *testing.T) {
 			st := &store{verdict: func(*batch.Batch) (message.Result, error) { return tt.result, tt.err }}
 			s := newFixture(t, st)
 			all := messages("a b! c")
-			report := s.pipeline.Run(t.Context(), s.keys, all)
+			report := s.pipeline.Run(t.Context(), all)
 			if got := words(report); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
@@ -303,7 +302,7 @@ func TestTooLittleTime(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), left)
 			defer cancel()
 			all := messages("a b! g/c")
-			report := s.pipeline.Run(ctx, s.keys, all)
+			report := s.pipeline.Run(ctx, all)
 			if got, want := words(report), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
@@ -322,7 +321,7 @@ func TestTooLittleTime(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		all := messages("a")
-		if got := words(s.pipeline.Run(ctx, s.keys, all)); got != "a:returned(deadline)" || st.calls != 0 {
+		if got := words(s.pipeline.Run(ctx, all)); got != "a:returned(deadline)" || st.calls != 0 {
 			t.Errorf("got %s and %d calls of the store", got, st.calls)
 		}
 	})
@@ -332,7 +331,7 @@ func TestTooLittleTime(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		all := messages("a")
-		if got := words(s.pipeline.Run(ctx, s.keys, all)); got != "a:stored" {
+		if got := words(s.pipeline.Run(ctx, all)); got != "a:stored" {
 			t.Errorf("got %s", got)
 		}
 	})
@@ -357,14 +356,14 @@ func TestPanics(t *testing.T) {
 			all := messages(tt.messages)
 			for range 2 { // the second time with what the first one left
 				st.rows = nil
-				report := s.pipeline.Run(t.Context(), s.keys, all)
+				report := s.pipeline.Run(t.Context(), all)
 				if got := words(report); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
 				if got := strings.Join(st.rows, " "); got != tt.rows {
 					t.Errorf("the store got %q, want %q", got, tt.rows)
 				}
-				s.pipeline.Log(t.Context(), &report)
+				s.pipeline.Log(t.Context(), &report, false)
 			}
 			log := s.log.String()
 			for _, want := range []string{`"msg":"panic"`, `"message_id":"`, "nil pointer dereference", "model/row.go"} {
@@ -405,11 +404,11 @@ func TestStorePanics(t *testing.T) {
 			}
 			s := newFixture(t, st)
 			all := messages("a b! c")
-			report := s.pipeline.Run(t.Context(), s.keys, all)
+			report := s.pipeline.Run(t.Context(), all)
 			if got, want := words(report), "a:returned(moment) b:rejected(not_json) c:returned(moment)"; got != want {
 				t.Errorf("got %s, want %s", got, want)
 			}
-			s.pipeline.Log(t.Context(), &report)
+			s.pipeline.Log(t.Context(), &report, false)
 			log := s.log.String()
 			if report.Err == nil || strings.Contains(report.Err.Error(), canary) || strings.Contains(log, canary) || strings.Contains(log, fmt.Sprintf("%x", canary)) {
 				t.Errorf("got the error %v and the log %s", report.Err, log)
@@ -417,7 +416,7 @@ func TestStorePanics(t *testing.T) {
 			if cause == nil && !strings.Contains(log, "index out of range") || !strings.Contains(log, "ingest_test.go") {
 				t.Errorf("the log lacks what the runtime says, or the stack: %s", log)
 			}
-			if got, want := words(s.pipeline.Run(t.Context(), s.keys, all)), "a:stored b:rejected(not_json) c:stored"; got != want {
+			if got, want := words(s.pipeline.Run(t.Context(), all)), "a:stored b:rejected(not_json) c:stored"; got != want {
 				t.Errorf("afterwards: got %s, want %s", got, want)
 			}
 		})
@@ -445,16 +444,17 @@ func TestConcurrency(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := ingest.New(logins(t), echo{}, slog.New(slog.DiscardHandler))
 	rings := map[string]*mask.Keyring{"sha256": mask.Unkeyed(), "k1": keyed}
+	type name struct{} // of the keyring, in the context
+	p := ingest.New(logins(t), echo{}, func(ctx context.Context) (*mask.Keyring, error) { return rings[ctx.Value(name{}).(string)], nil }, slog.New(slog.DiscardHandler))
 	var wg sync.WaitGroup
 	for worker := range 16 {
 		wg.Go(func() {
 			for round := range 50 {
-				name := []string{"sha256", "k1"}[(worker+round)%2]
-				all := messages(fmt.Sprintf("ok-%[1]s-%[2]d-a refuse-%[1]s-%[2]d-b bad! ok-%[1]s-%[2]d-c x~ ok-%[1]s-%[2]d-a", name, worker*1000+round))
-				got := words(p.Run(t.Context(), rings[name], all))
-				want := fmt.Sprintf("ok-%[1]s-%[2]d-a:stored refuse-%[1]s-%[2]d-b:rejected(refused_by_database) bad:rejected(not_json) ok-%[1]s-%[2]d-c:stored x:returned(panic) ok-%[1]s-%[2]d-a:repeated", name, worker*1000+round)
+				ring := []string{"sha256", "k1"}[(worker+round)%2]
+				all := messages(fmt.Sprintf("ok-%[1]s-%[2]d-a refuse-%[1]s-%[2]d-b bad! ok-%[1]s-%[2]d-c x~ ok-%[1]s-%[2]d-a", ring, worker*1000+round))
+				got := words(p.Run(context.WithValue(t.Context(), name{}, ring), all))
+				want := fmt.Sprintf("ok-%[1]s-%[2]d-a:stored refuse-%[1]s-%[2]d-b:rejected(refused_by_database) bad:rejected(not_json) ok-%[1]s-%[2]d-c:stored x:returned(panic) ok-%[1]s-%[2]d-a:repeated", ring, worker*1000+round)
 				if got != want {
 					t.Errorf("got  %s\nwant %s", got, want)
 				}
@@ -492,11 +492,11 @@ func (echo) Insert(_ context.Context, b *batch.Batch) (message.Result, error) {
 func TestWhatAPanicCosts(t *testing.T) {
 	s := newFixture(t, &store{})
 	all := messages(strings.Repeat("a b c d ", 12) + "e~ f g h")
-	s.pipeline.Run(t.Context(), s.keys, all) // the first one makes the memory that is kept
+	s.pipeline.Run(t.Context(), all) // the first one makes the memory that is kept
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	start := time.Now()
-	report := s.pipeline.Run(t.Context(), s.keys, all)
+	report := s.pipeline.Run(t.Context(), all)
 	took := time.Since(start)
 	runtime.ReadMemStats(&after)
 	allocated := float64(after.TotalAlloc-before.TotalAlloc) / 1e3
@@ -515,9 +515,9 @@ func TestLog(t *testing.T) {
 		fmt.Fprintf(&short, "m%d! ", i)
 	}
 	all := messages(short.String() + "good")
-	report := s.pipeline.Run(t.Context(), s.keys, all)
+	report := s.pipeline.Run(t.Context(), all)
 	report.Err, report.Fault = errors.New("what went wrong"), message.CauseTransient
-	s.pipeline.Log(t.Context(), &report)
+	s.pipeline.Log(t.Context(), &report, false)
 	log := s.log.String()
 	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {
 		t.Errorf("got %d lines of rejected messages, want %d", got, ingest.MaxLines)
@@ -544,7 +544,7 @@ func TestDiscardedInTheLog(t *testing.T) {
 	const n = 3 * ingest.MaxLines
 	all := messages(strings.TrimSpace(strings.Repeat("m ", n)))
 	report := ingest.Report{Messages: all, Verdicts: slices.Repeat([]message.Verdict{{Cause: message.CauseDiscarded}}, n)}
-	s.pipeline.Log(t.Context(), &report)
+	s.pipeline.Log(t.Context(), &report, false)
 	log := s.log.String()
 	if got := strings.Count(log, `"message_id":"m","cause":"swallowed"}`); got != ingest.MaxLines {
 		t.Errorf("got %d lines of messages, want %d: %s", got, ingest.MaxLines, log)
@@ -560,7 +560,7 @@ func TestRejectionsInTheLog(t *testing.T) {
 	report := ingest.Report{Messages: messages("a"), Verdicts: []message.Verdict{{Outcome: message.Rejected, Rejection: message.Rejection{
 		Reason: message.ReasonRefused, Field: "f", SQLState: "23514", Constraint: "c", Column: "col",
 	}}}}
-	s.pipeline.Log(t.Context(), &report)
+	s.pipeline.Log(t.Context(), &report, false)
 	const want = `"message_id":"a","reason":"refused_by_database","field":"f","sqlstate":"23514","constraint":"c","column":"col"}`
 	if got := s.log.String(); !strings.Contains(got, want) {
 		t.Errorf("the log lacks %s: %s", want, got)
@@ -599,8 +599,8 @@ func TestWrongSentTimes(t *testing.T) {
 				all[i].SentMillis = tt.sent[i%len(ids)]
 				all[i].HasSent = all[i].SentMillis >= 0
 			}
-			report := s.pipeline.Run(t.Context(), s.keys, all)
-			s.pipeline.Log(t.Context(), &report)
+			report := s.pipeline.Run(t.Context(), all)
+			s.pipeline.Log(t.Context(), &report, false)
 			if c := report.Counts(); c.Stored != len(ids) && tt.sent[0] >= 0 {
 				t.Errorf("got %+v, want all stored", c)
 			}

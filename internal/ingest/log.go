@@ -15,9 +15,9 @@ import (
 const maxLines = 20
 
 // Log writes one line for the batch, and one for each of the first messages that were rejected or
-// discarded. A caller that shows the report's error elsewhere logs a copy without Err, which keeps
-// its Fault. No line has a value or a key of a body.
-func (p *Pipeline) Log(ctx context.Context, r *Report) {
+// discarded. shown says that the caller shows the report's error elsewhere. No line has a value or a
+// key of a body.
+func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	rejected, discarded := 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
@@ -41,7 +41,7 @@ func (p *Pipeline) Log(ctx context.Context, r *Report) {
 	}
 	if r.Fault != message.CauseNone {
 		fault := []slog.Attr{slog.String("fault", string(r.Fault))}
-		if r.Err != nil {
+		if r.Err != nil && !shown {
 			fault = append(fault, slog.String("error", r.Err.Error()))
 		}
 		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", fault...)

@@ -21,9 +21,9 @@ type Backoff interface {
 	Return(ctx context.Context, messages []*message.Message) error
 }
 
-// Reject sends each rejected message to the dead-letter queue, once, and returns how many were
-// sent. Messages that the queue did not take become Returned.
-func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger) (sent int) {
+// Reject sends each rejected message to the dead-letter queue, once. Messages that the queue did
+// not take become Returned.
+func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger) {
 	var rejected []message.Reject
 	seen := map[string]bool{}
 	for i, v := range r.Verdicts {
@@ -33,7 +33,7 @@ func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger
 		}
 	}
 	if len(rejected) == 0 {
-		return 0
+		return
 	}
 	unsent, err := queue.Send(ctx, rejected)
 	if err != nil {
@@ -48,7 +48,7 @@ func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger
 			r.Verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
 		}
 	}
-	return len(rejected) - len(unsent)
+	r.DeadLettered = len(rejected) - len(unsent)
 }
 
 // Settlement is what becomes of a message in its queue.

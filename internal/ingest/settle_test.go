@@ -128,12 +128,11 @@ func TestSettlements(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	pipeline := ingest.New(m, byUser{}, log)
-	keys := handler.Static(mask.Unkeyed())
+	pipeline := ingest.New(m, byUser{}, ingest.Static(mask.Unkeyed()), log)
 	for _, tt := range settlements {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			if got := function(t, &handler.Handler{Pipeline: pipeline, Keys: keys, Log: log}, tt.verdicts, tt.fifo, tt.deadLetters); got != tt.want {
+			if got := function(t, &handler.Handler{Pipeline: pipeline, Log: log}, tt.verdicts, tt.fifo, tt.deadLetters); got != tt.want {
 				t.Errorf("the function: got %s, want %s", got, tt.want)
 			}
 			want := tt.want
@@ -147,7 +146,7 @@ func TestSettlements(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := len(queue.Messages())
-			c := &consume.Consumer{Queue: q, Pipeline: pipeline, Keys: keys, Log: log, Options: consume.Defaults()}
+			c := &consume.Consumer{Queue: q, Pipeline: pipeline, Log: log, Options: consume.Defaults()}
 			c.Mode, c.Batches, c.BatchSize, c.Linger = consume.Batches, 1, n, time.Hour
 			c.Delay = func(int) time.Duration { return 5 * visibility }
 			if dead != nil {

@@ -107,11 +107,10 @@ func sluice(b *testing.B, db *pgtest.DB, m *model.Model) way {
 	if _, err := store.Migrate(b.Context(), m.DDL()); err != nil {
 		b.Fatal(err)
 	}
-	p := ingest.New(m, store, slog.New(slog.DiscardHandler))
-	keys := mask.Unkeyed()
+	p := ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 	return way{"sluice", func(messages []message.Message) func() error {
 		return func() error {
-			r := p.Run(b.Context(), keys, messages)
+			r := p.Run(b.Context(), messages)
 			if r.Inserted != len(messages) {
 				return fmt.Errorf("%d rows of %d: %w", r.Inserted, len(messages), r.Err)
 			}

@@ -24,12 +24,12 @@ func BenchmarkWAL(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(store.Close)
-	p := ingest.New(m, store, slog.New(slog.DiscardHandler))
+	p := ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 	conn := db.Conn(b)
 	insert := func(first int) float64 {
 		before := walBytes(b, conn)
 		for i := range batches {
-			if r := p.Run(b.Context(), mask.Unkeyed(), logins(size, first+i*size)); r.Inserted != size {
+			if r := p.Run(b.Context(), logins(size, first+i*size)); r.Inserted != size {
 				b.Fatal(r.Err)
 			}
 		}

@@ -71,7 +71,7 @@ func (f *function) connect(url string, options ...postgres.Option) {
 	}
 	f.t.Cleanup(store.Close)
 	log := slog.New(slog.NewJSONHandler(f.log, nil))
-	f.handler = &handler.Handler{Pipeline: ingest.New(m, store, log), Keys: handler.Static(mask.Unkeyed()), Log: log}
+	f.handler = &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), log), Log: log}
 }
 
 // record is one message of an event.
