@@ -120,43 +120,50 @@ func (d *decoder) name() ([]byte, error) {
 	return v[1 : len(v)-1], nil
 }
 
-func (d *decoder) envelope() error {
+// object reads an object, and has member read the value of each of its members.
+func (d *decoder) object(member func(name []byte) error) error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return err
 	}
-	found := false
 	for d.dec.PeekKind() != '}' {
 		name, err := d.name()
+		if err == nil {
+			err = member(name)
+		}
 		if err != nil {
 			return err
 		}
-		if string(name) != "Records" {
-			if err := d.dec.SkipValue(); err != nil {
-				return err
-			}
-			continue
-		}
-		if found {
+	}
+	_, err := d.dec.ReadToken()
+	return err
+}
+
+func (d *decoder) envelope() error {
+	found := false
+	err := d.object(func(name []byte) error {
+		switch {
+		case string(name) != "Records":
+			return d.dec.SkipValue()
+		case found:
 			return failf("the event has Records twice")
+		case d.dec.PeekKind() != '[':
+			return d.odd("the event's Records is not an array")
 		}
 		found = true
-		if d.dec.PeekKind() != '[' {
-			if _, err := d.value(); err != nil {
-				return err
-			}
-			return failf("the event's Records is not an array")
-		}
-		if err := d.records(); err != nil {
-			return err
-		}
-	}
-	if _, err := d.dec.ReadToken(); err != nil {
-		return err
-	}
-	if !found {
+		return d.records()
+	})
+	if err == nil && !found {
 		return failf("the event has no Records")
 	}
-	return nil
+	return err
+}
+
+// odd is about the next value, if that is JSON at all.
+func (d *decoder) odd(format string, args ...any) error {
+	if _, err := d.value(); err != nil {
+		return err
+	}
+	return failf(format, args...)
 }
 
 func (d *decoder) records() error {
@@ -165,10 +172,7 @@ func (d *decoder) records() error {
 	}
 	for d.dec.PeekKind() != ']' {
 		if d.dec.PeekKind() != '{' {
-			if _, err := d.value(); err != nil {
-				return err
-			}
-			return failf("record %d of the event is not an object", len(d.messages))
+			return d.odd("record %d of the event is not an object", len(d.messages))
 		}
 		if err := d.record(); err != nil {
 			return err
@@ -181,17 +185,10 @@ func (d *decoder) records() error {
 // record reads one record. It keeps the raw values of members until the record has ended; a name
 // whose value is there already is a repeat.
 func (d *decoder) record() error {
-	if _, err := d.dec.ReadToken(); err != nil {
-		return err
-	}
 	n := len(d.messages)
 	var m message.Message
 	var id, body, attributes, source, arn, handle []byte
-	for d.dec.PeekKind() != '}' {
-		name, err := d.name()
-		if err != nil {
-			return err
-		}
+	err := d.object(func(name []byte) (err error) {
 		var v []byte
 		if string(name) == "attributes" && d.dec.PeekKind() == '{' {
 			v, err = name, d.attributes(&m)
@@ -223,8 +220,9 @@ func (d *decoder) record() error {
 		if before != nil {
 			return failf("record %d of the event has a name twice", n)
 		}
-	}
-	if _, err := d.dec.ReadToken(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if id == nil {
@@ -253,14 +251,7 @@ func (d *decoder) record() error {
 // attributes reads the system attributes that sluice needs, each on its own: an odd one costs at
 // most its own message, never the batch.
 func (d *decoder) attributes(m *message.Message) error {
-	if _, err := d.dec.ReadToken(); err != nil {
-		return err
-	}
-	for d.dec.PeekKind() != '}' {
-		name, err := d.name()
-		if err != nil {
-			return err
-		}
+	return d.object(func(name []byte) error {
 		v, err := d.value()
 		if err != nil {
 			return err
@@ -276,9 +267,8 @@ func (d *decoder) attributes(m *message.Message) error {
 				m.Group = string(group)
 			}
 		}
-	}
-	_, err := d.dec.ReadToken()
-	return err
+		return nil
+	})
 }
 
 // integer reads an integer from 0 to limit, written as a string of digits or as a JSON number.
