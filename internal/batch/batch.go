@@ -139,12 +139,14 @@ func (b *Batch) String(v string) {
 	b.data = append(b.data, v...)
 }
 
-// AppendTo appends a value that f appends to the buffer it gets.
-func (b *Batch) AppendTo(f func(dst []byte) []byte) {
+// AppendTo appends a value that f appends to the buffer it gets. After an error, the row must be
+// cancelled.
+func (b *Batch) AppendTo(f func(dst []byte) ([]byte, error)) (err error) {
 	b.size(0)
 	at := len(b.data)
-	b.data = f(b.data)
+	b.data, err = f(b.data)
 	binary.BigEndian.PutUint32(b.data[at-4:], uint32(len(b.data)-at))
+	return err
 }
 
 // Int4 appends an Int4 or a Date value.

@@ -26,7 +26,6 @@ type Reader struct {
 	values   [][]byte // the raw JSON of each field, nil if absent or null
 	scratch  []byte
 	personal mask.Personal
-	err      error // of the last value that AppendTo wrote
 }
 
 // Reader returns a reader that masks with the given keys.
@@ -229,11 +228,7 @@ func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) mess
 	if r.personal.Blank() {
 		return r.null(b, f)
 	}
-	b.AppendTo(func(dst []byte) []byte {
-		dst, r.err = f.Mask(m, dst, r.personal)
-		return dst
-	})
-	return personalReason(r.err)
+	return personalReason(b.AppendTo(func(dst []byte) ([]byte, error) { return f.Mask(m, dst, r.personal) }))
 }
 
 // personalReason returns the reason of an error about a personal value.

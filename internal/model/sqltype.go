@@ -2,8 +2,10 @@ package model
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"sluice/internal/batch"
 )
@@ -17,20 +19,10 @@ type SQLType struct {
 	Scale int
 }
 
-// splitSQLType splits a type such as "numeric(12,2)"; ok is false if it has another form.
-func splitSQLType(s string) (base, length, scale string, ok bool) {
-	base, arguments, has := strings.Cut(s, "(")
-	if !has {
-		return base, "", "", isLower(base)
-	}
-	arguments, closed := strings.CutSuffix(arguments, ")")
-	length, scale, two := strings.Cut(arguments, ",")
-	scale = strings.TrimLeft(scale, " ")
-	return base, length, scale, closed && isLower(base) && isCount(length) && (!two || isCount(scale))
-}
-
-func isLower(s string) bool { return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
-func isCount(s string) bool { return s != "" && len(s) <= 8 && strings.Trim(s, "0123456789") == "" }
+// sqlType matches a type such as "numeric(12,2)".
+var sqlType = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([a-z]+)(?:\(([0-9]{1,8})(?:, *([0-9]{1,8}))?\))?$`)
+})
 
 // columnTypes lists the types that a column may have, as a model writes them, each with the kind of
 // its values in a batch.
@@ -67,11 +59,11 @@ var metaAccepts = map[Meta][]string{
 }
 
 func parseSQLType(s string) (SQLType, error) {
-	base, length, scale, ok := splitSQLType(s)
-	if !ok {
+	parts := sqlType().FindStringSubmatch(s)
+	if parts == nil {
 		return SQLType{}, fmt.Errorf("%q is not a type of a column", s)
 	}
-	t := SQLType{Base: base}
+	t, length, scale := SQLType{Base: parts[1]}, parts[2], parts[3]
 	if t.kind() == 0 {
 		var forms []string
 		for _, known := range columnTypes {

@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -88,22 +87,19 @@ func appendInteger(b *batch.Batch, c *Column, v []byte) message.Reason {
 	}
 }
 
-// limits are the ranges of the integer types.
-var limits = map[string][2]int64{
-	"smallint": {math.MinInt16, math.MaxInt16}, "integer": {math.MinInt32, math.MaxInt32}, "bigint": {math.MinInt64, math.MaxInt64},
-}
+// bits are the sizes of the integer types.
+var bits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64}
 
 // appendDigits appends an integer, with or without a sign, if the column can hold them.
 func appendDigits(b *batch.Batch, c *Column, digits []byte) message.Reason {
-	n, err := strconv.ParseInt(string(digits), 10, 64)
-	limit := limits[c.Type.Base]
+	n, err := strconv.ParseInt(string(digits), 10, bits[c.Type.Base])
 	switch {
-	case err != nil || n < limit[0] || n > limit[1]:
+	case err != nil:
 		return message.ReasonOutOfRange
 	case c.Type.Base == "bigint":
 		b.Int8(n)
 	default:
-		b.Int4(int32(n)) //nolint:gosec // within the limits
+		b.Int4(int32(n))
 	}
 	return ""
 }
