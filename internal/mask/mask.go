@@ -20,11 +20,11 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Size is the length of a mask in characters.
@@ -71,43 +71,22 @@ func ParseKeys(list string) (*Keyring, error) {
 
 // ParseSecret reads the JSON of a secret, {"primary":"k2","k2":"text","k1":"text"}.
 func ParseSecret(text []byte) (*Keyring, error) {
-	dec := jsontext.NewDecoder(strings.NewReader(string(text)))
-	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
-		return nil, errors.New(`it is not a JSON object; it must look like {"primary":"k1","k1":"…"}`)
+	var texts map[string]string
+	if json.Unmarshal(text, &texts) != nil { // its error may quote the text
+		return nil, errors.New(`it is not a JSON object of strings, each name once, and nothing else; it must look like {"primary":"k1","k1":"…"}`)
 	}
-	texts, order, primary := map[string]string{}, []string{}, ""
-	for dec.PeekKind() != '}' {
-		var name, value string
-		if json.UnmarshalDecode(dec, &name) != nil || json.UnmarshalDecode(dec, &value) != nil {
-			return nil, errors.New("it is not a JSON object of strings, each name once")
-		}
-		if name == "primary" {
-			primary = value
-			continue
-		}
-		texts[name] = value
-		order = append(order, name)
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return nil, errors.New("it is not a JSON object of strings, each name once")
-	}
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows its JSON object")
-	}
+	primary := texts["primary"]
 	if primary == "" {
 		return nil, errors.New(`it names no primary key: add "primary":"<id>"`)
 	}
+	delete(texts, "primary")
 	if _, ok := texts[primary]; !ok {
 		return nil, errors.New(`"primary" names a key that is not in it`)
 	}
+	ids := slices.Sorted(maps.Keys(texts))
+	ids = append([]string{primary}, slices.DeleteFunc(ids, func(id string) bool { return id == primary })...)
 	var k Keyring
-	if err := k.add(primary, texts[primary]); err != nil {
-		return nil, err
-	}
-	for _, id := range order {
-		if id == primary {
-			continue
-		}
+	for _, id := range ids {
 		if err := k.add(id, texts[id]); err != nil {
 			return nil, err
 		}
