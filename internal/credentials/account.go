@@ -38,7 +38,8 @@ func (a *account) config(ctx context.Context) (aws.Config, error) {
 	}
 	cfg, err := a.load(ctx)
 	if err != nil {
-		return aws.Config{}, badConfig(err)
+		// The SDK's error names variables, profiles and files.
+		return aws.Config{}, misconfigured("the AWS SDK cannot be set up: "+err.Error(), "check AWS_PROFILE and the other AWS_ variables")
 	}
 	setLimits(&cfg)
 	a.loaded = &cfg

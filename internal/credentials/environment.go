@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -54,14 +55,11 @@ func (e environment) load() (aws.Config, error) {
 		return aws.Config{}, err
 	}
 	cfg := aws.Config{
-		Region: e["AWS_REGION"], HTTPClient: client, ConfigSources: []any{e},
+		Region: cmp.Or(e["AWS_REGION"], e["AWS_DEFAULT_REGION"]), HTTPClient: client, ConfigSources: []any{e},
 		Credentials: credentials.StaticCredentialsProvider{Value: aws.Credentials{
 			AccessKeyID: e["AWS_ACCESS_KEY_ID"], SecretAccessKey: e["AWS_SECRET_ACCESS_KEY"], SessionToken: e["AWS_SESSION_TOKEN"],
 		}},
 		Logger: logging.Nop{}, // the SDK's own writes to stderr in another form, past sluice's logger
-	}
-	if cfg.Region == "" {
-		cfg.Region = e["AWS_DEFAULT_REGION"]
 	}
 	if endpoint := e["AWS_ENDPOINT_URL"]; endpoint != "" && !e.yes("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS") {
 		cfg.BaseEndpoint = &endpoint

@@ -38,79 +38,55 @@ func (s *secret) unusable(err error) *fault.Error {
 	return e
 }
 
-// badConfig is a configuration that the SDK does not load. Its error names
-// variables, profiles and files.
-func badConfig(err error) *fault.Error {
-	return misconfigured("the AWS SDK cannot be set up: "+err.Error(), "check AWS_PROFILE and the other AWS_ variables")
-}
-
 // noCredentials is why there is nothing to sign a request with.
 func noCredentials(ctx context.Context, err error) *fault.Error {
-	e := misconfigured("no AWS credentials", "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
-	if err == nil {
-		return e
-	}
-	why := explain(ctx, err)
-	if why.ended == nil && why.code == "" && why.status == 0 {
+	none := misconfigured("no AWS credentials", "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE")
+	e, status, _ := explain(ctx, err)
+	if err == nil || e.Err == nil && e.Code == "" && status == 0 {
 		// Nobody answered, as where there is no role: the configuration's fault,
 		// although a connection failed.
-		return e
+		return none
 	}
-	e.Cause, e.Code, e.Err = why.cause, why.code, why.ended
-	if e.What += ": " + why.what; e.Cause != message.CauseConfiguration {
-		e.Remedy = ""
+	if e.What = none.What + ": " + e.What; e.Cause == message.CauseConfiguration {
+		e.Remedy = none.Remedy
 	}
 	return e
 }
 
 // unread is a secret that could not be fetched.
 func (s *secret) unread(ctx context.Context, region string, err error) *fault.Error {
-	why := explain(ctx, err)
-	e := &fault.Error{
-		Source: fault.Credentials, Cause: why.cause, Code: why.code, Err: why.ended,
-		What: s.String() + " was not read: " + why.what,
-	}
+	e, status, kind := explain(ctx, err)
+	e.What = s.String() + " was not read: " + e.What
 	if e.Err == nil {
-		e.Remedy = s.remedy(region, why)
+		e.Remedy = s.remedy(region, e, status, kind)
 	}
 	return e
 }
 
-// failure is what an error of the SDK means.
-type failure struct {
-	what  string
-	cause message.Cause
-	// code and status are AWS's answer, "" and 0 without one.
-	code   string
-	status int
-	kind   fault.Kind // of the network's error, where AWS has not answered
-	// ended is the error of the caller's context, if that ended the call.
-	ended error
-}
-
-// explain tells apart errors of the SDK. It never shows an error's own text,
-// which can quote the answer.
-func explain(ctx context.Context, err error) failure {
-	f := failure{cause: message.CauseTransient, ended: callerErr(ctx)}
-	f.code, f.status = Answer(err)
+// explain tells apart errors of the SDK, without a remedy. It never shows an
+// error's own text, which can quote the answer. The status is AWS's, 0 without an
+// answer, and the kind is that of a network's error then.
+func explain(ctx context.Context, err error) (e *fault.Error, status int, kind fault.Kind) {
+	e = &fault.Error{Source: fault.Credentials, Cause: message.CauseTransient, Err: callerErr(ctx)}
+	e.Code, status = Answer(err)
 	switch {
-	case f.ended != nil:
-		f.what = fault.Stopped(f.ended)
-	case f.code != "" || f.status != 0:
-		if f.what = f.code; f.code == "" {
-			f.what = fmt.Sprintf("an answer that is not from AWS (HTTP status %d)", f.status)
+	case e.Err != nil:
+		e.What = fault.Stopped(e.Err)
+	case e.Code != "" || status != 0:
+		if e.What = e.Code; e.Code == "" {
+			e.What = fmt.Sprintf("an answer that is not from AWS (HTTP status %d)", status)
 		}
 		if id := requestID(err); id != "" {
-			f.what += " (request " + id + ")"
+			e.What += " (request " + id + ")"
 		}
-		if f.status >= 400 && !passes(f.code, f.status) {
-			f.cause = message.CauseConfiguration
+		if status >= 400 && !passes(e.Code, status) {
+			e.Cause = message.CauseConfiguration
 		}
 	default:
 		trouble := fault.Network(err)
-		f.what, f.cause, f.kind = unanswered(trouble), trouble.Cause(), trouble.Kind
+		e.What, e.Cause, kind = unanswered(trouble), trouble.Cause(), trouble.Kind
 	}
-	return f
+	return e, status, kind
 }
 
 // unanswered describes a call that AWS has not answered.
@@ -151,8 +127,8 @@ func passes(code string, status int) bool {
 }
 
 // remedy says what to do about a secret that was not read.
-func (s *secret) remedy(region string, why failure) string {
-	switch why.code {
+func (s *secret) remedy(region string, e *fault.Error, status int, kind fault.Kind) string {
+	switch e.Code {
 	case "AccessDeniedException", "AccessDenied":
 		return fmt.Sprintf("allow secretsmanager:GetSecretValue on %s for the function's role, and kms:Decrypt on its key if that is your own", s.id)
 	case "ResourceNotFoundException":
@@ -164,17 +140,17 @@ func (s *secret) remedy(region string, why failure) string {
 	case "InvalidParameterException", "ValidationException":
 		return "check " + s.setting
 	}
-	misconfigured := why.cause == message.CauseConfiguration
-	signing := why.status == http.StatusUnauthorized || why.status == http.StatusForbidden ||
-		strings.Contains(why.code, "Token") || strings.Contains(why.code, "Signature")
+	misconfigured := e.Cause == message.CauseConfiguration
+	signing := status == http.StatusUnauthorized || status == http.StatusForbidden ||
+		strings.Contains(e.Code, "Token") || strings.Contains(e.Code, "Signature")
 	switch {
-	case why.code != "" && misconfigured && signing:
+	case e.Code != "" && misconfigured && signing:
 		return "AWS does not accept the credentials of this process: check AWS_ACCESS_KEY_ID and the related variables, and this machine's clock"
-	case why.code != "":
+	case e.Code != "":
 		return ""
-	case why.status != 0:
+	case status != 0:
 		return "check AWS_ENDPOINT_URL and HTTPS_PROXY if they are set"
-	case why.kind == fault.NoSuchHost:
+	case kind == fault.NoSuchHost:
 		return "check AWS_ENDPOINT_URL and AWS_REGION, and that this network can resolve the name"
 	case misconfigured:
 		return "check AWS_ENDPOINT_URL; AWS_CA_BUNDLE=<file> names your own root certificates"

@@ -1,6 +1,9 @@
 package credentials
 
-import "strings"
+import (
+	"regexp"
+	"sync"
+)
 
 // ValidRegion reports whether a text has the form of an AWS region, such as
 // eu-west-1, us-gov-east-1 or eusc-de-east-1: words of lower-case letters and then
@@ -10,21 +13,10 @@ import "strings"
 // part of the names of hosts that get signed requests. A text of this form is one
 // label of such a name and cannot choose another host.
 func ValidRegion(text string) bool {
-	words := strings.Split(text, "-")
-	if len(text) > maxLength || len(words) < 3 {
-		return false
-	}
-	for i, word := range words {
-		letters := "abcdefghijklmnopqrstuvwxyz"
-		if i == len(words)-1 {
-			letters = "0123456789"
-		}
-		if word == "" || strings.Trim(word, letters) != "" {
-			return false
-		}
-	}
-	return true
+	return len(text) <= maxRegion && regionForm().MatchString(text)
 }
 
-// maxLength bounds a region well below the 63 characters of a host's label.
-const maxLength = 32
+var regionForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^([a-z]+-){2,}[0-9]+$`) })
+
+// maxRegion bounds a region well below the 63 characters of a host's label.
+const maxRegion = 32

@@ -1,6 +1,7 @@
 package credentials
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -89,62 +90,50 @@ func parseLogin(text []byte) (said login.Login, err error) {
 	invalid := func(what string) error {
 		return misconfigured(what, `it must look like {"username":"…","password":"…","host":"…","port":5432,"dbname":"…"}`)
 	}
-	dec := jsontext.NewDecoder(strings.NewReader(string(text)))
-	if t, err := dec.ReadToken(); err != nil || t.Kind() != '{' {
+	var in struct {
+		User     string         `json:"username"`
+		Password string         `json:"password"`
+		Host     string         `json:"host"`
+		Port     jsontext.Value `json:"port"`
+		Database string         `json:"dbname"`
+		Engine   string         `json:"engine"`
+	}
+	dec := jsontext.NewDecoder(bytes.NewReader(text))
+	if dec.PeekKind() != '{' {
 		return said, invalid("it is not a JSON object")
 	}
-	var password, engine string
-	fields := map[string]*string{"username": &said.User, "password": &password, "host": &said.Host, "dbname": &said.Database, "engine": &engine}
-	for dec.PeekKind() != '}' {
-		var name string
-		if json.UnmarshalDecode(dec, &name) != nil {
-			return said, invalid("it is not valid JSON")
+	if err := json.UnmarshalDecode(dec, &in); err != nil {
+		if wrong, ok := errors.AsType[*json.SemanticError](err); ok {
+			return said, errors.New("its " + strconv.Quote(wrong.JSONPointer.LastToken()) + " is not a string") // one of the names above
 		}
-		switch field := fields[name]; {
-		case name == "port":
-			said.Port, err = readPort(dec)
-		case field != nil:
-			err = readText(dec, field, name) // name is one of those above
-		default:
-			if dec.SkipValue() != nil {
-				err = invalid("it is not valid JSON")
-			}
-		}
-		if err != nil {
-			return login.Login{}, err
-		}
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return login.Login{}, invalid("it is not valid JSON")
+		return said, invalid("it is not valid JSON")
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return login.Login{}, invalid("text follows its JSON object")
+		return said, invalid("text follows its JSON object")
 	}
+	port, err := readPort(in.Port)
 	switch {
-	case said.User == "":
-		return login.Login{}, invalid(`it has no "username"`)
-	case password == "":
-		return login.Login{}, invalid(`it has no "password"`)
-	case engine != "" && !strings.Contains(engine, "postgres"):
-		return login.Login{}, misconfigured(`its "engine" is not postgres`, "it is the secret of another database: name the right one")
+	case err != nil:
+		return said, err
+	case in.User == "":
+		return said, invalid(`it has no "username"`)
+	case in.Password == "":
+		return said, invalid(`it has no "password"`)
+	case in.Engine != "" && !strings.Contains(in.Engine, "postgres"):
+		return said, misconfigured(`its "engine" is not postgres`, "it is the secret of another database: name the right one")
 	}
-	if err := checkHost(said.Host); err != nil {
-		return login.Login{}, err
+	if err := checkHost(in.Host); err != nil {
+		return said, err
 	}
-	said.Password = login.NewPassword(password)
-	return said, nil
-}
-
-func isAddress(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil
+	return login.Login{User: in.User, Password: login.NewPassword(in.Password), Host: in.Host, Port: port, Database: in.Database}, nil
 }
 
 // checkHost finds a host that is not one. As a name it would not resolve.
 func checkHost(host string) error {
-	switch _, port, err := net.SplitHostPort(host); {
-	case strings.HasPrefix(host, "/") || isAddress(host): // a socket's folder, an address
+	if _, err := netip.ParseAddr(host); err == nil || strings.HasPrefix(host, "/") { // an address, a socket's folder
 		return nil
+	}
+	switch _, port, err := net.SplitHostPort(host); {
 	case err == nil && strings.Trim(port, "0123456789") == "":
 		return misconfigured(`its "host" has a port in it`, `write "host":"db.example.com","port":5432`)
 	case strings.Contains(host, ","):
@@ -155,37 +144,17 @@ func checkHost(host string) error {
 	return nil
 }
 
-// readText reads a string, or null as an empty one.
-func readText(dec *jsontext.Decoder, field *string, name string) error {
-	if kind := dec.PeekKind(); kind != '"' && kind != 'n' || json.UnmarshalDecode(dec, field) != nil {
-		return errors.New("its " + strconv.Quote(name) + " is not a string")
-	}
-	return nil
-}
-
 // readPort reads a number or a string; null and "" mean no port.
-func readPort(dec *jsontext.Decoder) (uint16, error) {
-	bad := errors.New(`its "port" is not a number from 1 to 65535`)
-	t, err := dec.ReadToken()
-	if err != nil {
-		return 0, bad
-	}
-	switch t.Kind() {
-	case 'n':
+func readPort(v jsontext.Value) (uint16, error) {
+	text := strings.TrimSpace(strings.Trim(string(v), `"`))
+	if text == "" || v.Kind() == 'n' {
 		return 0, nil
-	case '0', '"':
-		text := strings.TrimSpace(t.String())
-		if text == "" {
-			return 0, nil
-		}
-		n, err := strconv.ParseUint(text, 10, 16)
-		if err != nil || n == 0 {
-			return 0, bad // not err: it quotes the text
-		}
-		return uint16(n), nil
-	default:
-		return 0, bad
 	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, errors.New(`its "port" is not a number from 1 to 65535`) // not err: it quotes the text
+	}
+	return uint16(port), nil
 }
 
 // warn returns a function that logs that a secret could not be read again.
