@@ -1,7 +1,9 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"sluice/internal/sqs"
@@ -67,13 +69,11 @@ func (q *Queues) Check() Findings {
 		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}
 	q.outage(&f)
-	for _, d := range []struct {
-		queue *sqs.Queue
-		what  string
-	}{{q.Policy, "the redrive policy's queue"}, {q.Rejects, "the queue of DEAD_LETTER_QUEUE_URL"}} {
-		if d.queue != nil && (d.what == "the redrive policy's queue" || q.Policy == nil || q.Policy.Settings.ARN != d.queue.Settings.ARN) {
-			q.deadLetters(&f, d.queue, d.what)
-		}
+	if q.Policy != nil {
+		q.deadLetters(&f, q.Policy, "the redrive policy's queue")
+	}
+	if q.Rejects != nil && (q.Policy == nil || q.Policy.Settings.ARN != q.Rejects.Settings.ARN) {
+		q.deadLetters(&f, q.Rejects, "the queue of DEAD_LETTER_QUEUE_URL")
 	}
 	return f
 }
@@ -101,10 +101,7 @@ func retention(s *sqs.Settings) string {
 // limited is false if receives are not limited.
 func (q *Queues) Outage(backoff bool) (survives time.Duration, limited bool) {
 	s := &q.Source.Settings
-	longest := s.Retention
-	if longest == 0 {
-		longest = longestRetention
-	}
+	longest := cmp.Or(s.Retention, longestRetention)
 	if s.DeadLetterARN == "" || s.MaxReceives <= 0 {
 		return longest, false
 	}
@@ -226,7 +223,7 @@ func Functions(all []Function, visibility time.Duration) Findings {
 				"%s: the event source mapping ignores the function's answer, and deletes messages that were not stored", fn.Name)
 		}
 		f.filter(&fn)
-		if fn.State != "Enabled" && fn.State != "Enabling" && fn.State != "Creating" && fn.State != "Updating" {
+		if !slices.Contains([]string{"Enabled", "Enabling", "Creating", "Updating"}, fn.State) {
 			f.Add(Error, about, "disabled", "enable the event source mapping, or read the queue with `sluice consume`", "%s: the event source mapping is %q, so messages wait", fn.Name, fn.State)
 		}
 		least := visibilityFactor*fn.Timeout + fn.Window

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -130,24 +131,25 @@ func (s logSettings) batches() (whys, settings []string) {
 	if slices.Sort(logged); len(logged) > 0 && s.statements() && s.details() && s["log_parameter_max_length"] != "0" {
 		whys, settings = append(whys, strings.Join(logged, ", ")), append(settings, "log_parameter_max_length = 0")
 	}
-	if s["log_parameter_max_length_on_error"] != "0" && s.errors() && s.details() {
-		whys, settings = append(whys, "log_parameter_max_length_on_error = "+s["log_parameter_max_length_on_error"]), append(settings, "log_parameter_max_length_on_error = 0")
-	}
 	// A plan and an audited statement are messages, not details of one.
-	if v, ok := s["auto_explain.log_min_duration"]; ok && v != "-1" && s.statements() {
-		// From PostgreSQL 16 on it writes parameters; where it is verbose, plans have them in every
-		// version.
-		if n, ok := s["auto_explain.log_parameter_max_length"]; ok && n != "0" {
-			whys, settings = append(whys, "auto_explain.log_parameter_max_length = "+n), append(settings, "auto_explain.log_parameter_max_length = 0")
-		}
-		if s["auto_explain.log_verbose"] == "on" {
-			whys, settings = append(whys, "auto_explain.log_verbose = on"), append(settings, "auto_explain.log_verbose = off")
-		}
-	}
+	plans := s.statements() && cmp.Or(s["auto_explain.log_min_duration"], "-1") != "-1"
 	audited := strings.ToLower(s["pgaudit.log"])
-	audits := s["pgaudit.role"] != "" || (strings.Contains(audited, "write") || strings.Contains(audited, "all")) && !strings.Contains(audited, "-write")
-	if s["pgaudit.log_parameter"] == "on" && audits && s.statements() {
-		whys, settings = append(whys, "pgaudit.log_parameter = on"), append(settings, "pgaudit.log_parameter = off")
+	audits := s.statements() &&
+		(s["pgaudit.role"] != "" || (strings.Contains(audited, "write") || strings.Contains(audited, "all")) && !strings.Contains(audited, "-write"))
+	for _, p := range []struct {
+		setting, off string
+		counts       bool // without it the setting has no effect
+	}{
+		{"log_parameter_max_length_on_error", "0", s.errors() && s.details()},
+		// From PostgreSQL 16 on auto_explain writes parameters; where it is verbose, plans have them
+		// in every version.
+		{"auto_explain.log_parameter_max_length", "0", plans},
+		{"auto_explain.log_verbose", "off", plans},
+		{"pgaudit.log_parameter", "off", audits},
+	} {
+		if value, ok := s[p.setting]; ok && value != p.off && p.counts {
+			whys, settings = append(whys, p.setting+" = "+value), append(settings, p.setting+" = "+p.off)
+		}
 	}
 	return whys, settings
 }
