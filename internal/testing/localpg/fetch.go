@@ -57,10 +57,6 @@ func fetch(ctx context.Context, major int, log io.Writer) (binaries, error) {
 	if err != nil {
 		return binaries{}, fmt.Errorf("fetching PostgreSQL %s: %w", version, err)
 	}
-	return inspectFetched(ctx, dir)
-}
-
-func inspectFetched(ctx context.Context, dir string) (binaries, error) {
 	b, err := inspect(ctx, filepath.Join(dir, "bin", "postgres"))
 	if err != nil {
 		return binaries{}, fmt.Errorf("the PostgreSQL fetched into %s does not run here: %w", dir, err)

@@ -147,9 +147,6 @@ func TestWrongPasswordIsRefused(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts servers: not with -short")
-	}
 	t.Parallel()
 	s := start(t, localpg.Config{})
 	conn := connect(t, s.URL())
@@ -208,9 +205,6 @@ func TestStartErrors(t *testing.T) {
 }
 
 func TestCancelledStartLeavesNothing(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it starts servers: not with -short")
-	}
 	temp := temporaryDirectory(t)
 	start(t, localpg.Config{})                                            // the binaries are at hand from here on
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // somewhere in initdb

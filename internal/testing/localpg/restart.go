@@ -67,15 +67,11 @@ func (s *Server) Follow(ctx context.Context, name string, cfg Config) (*Server, 
 // Command returns a command that runs in the server's data directory, as the account that owns it.
 // A program that is next to postgres, such as pg_resetwal, is taken from there.
 func (s *Server) Command(ctx context.Context, program string, args ...string) *exec.Cmd {
-	if beside := filepath.Join(s.bin.dir, program); fileExists(beside) {
+	beside := filepath.Join(s.bin.dir, program)
+	if _, err := os.Stat(beside); err == nil {
 		program = beside
 	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	s.dir.prepare(cmd, s.as)
 	return cmd
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }
