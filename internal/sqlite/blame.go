@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -20,24 +21,23 @@ type refusal struct {
 	blame blame
 }
 
-// blame is what a refusal proves.
+// blame is what a refusal proves. It depends on who fills the columns that a constraint reads; the
+// zero value is that of no columns.
 type blame uint8
 
 const (
-	blameSchema    blame = iota // a configuration error: something must be fixed
-	blameRow                    // the row can never be stored
-	blameSuspect                // the row's fault, if another row is new in the same attempt
-	blameDiscarded              // a trigger has given the row another key
+	blameRow       blame = 1 << iota // the model: the row can never be stored
+	blameSchema                      // a default, a trigger or nothing: a configuration error
+	blameDiscarded                   // a trigger has given the row another key
+
+	// blameSuspect: both fill some. It is the row's fault if another row is new in the same attempt.
+	blameSuspect = blameRow | blameSchema
 )
 
 // isRefusal reports whether SQLite may have refused a single row.
 func isRefusal(err *sqlite.Error) bool {
-	switch err.Code() & 0xff {
-	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_ERROR:
-		return true
-	default:
-		return false
-	}
+	codes := []int{sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_ERROR}
+	return slices.Contains(codes, err.Code()&0xff)
 }
 
 // judge decides what each refusal proves. It reads the schema in the transaction that met the
@@ -77,36 +77,17 @@ func (r *refusal) proves(tables []*facts) blame {
 		if unique(r.err) && f.isKey(f.listed(object(r.err))) {
 			return blameDiscarded // ON CONFLICT lets no unchanged row get here
 		}
-		if s := f.readBy(r.err); s != 0 {
-			return s.blame()
+		if b := f.readBy(r.err); b != 0 {
+			return b
 		}
 	}
 	return blameSuspect
 }
 
-// share is who fills columns; both, if they are mixed.
-type share uint8
-
-const (
-	byModel  share = 1 << iota
-	byOthers       // a default, a trigger or nothing
-)
-
-func (s share) blame() blame {
-	switch s {
-	case byModel:
-		return blameRow
-	case byOthers:
-		return blameSchema
-	default:
-		return blameSuspect
-	}
-}
-
 // facts describe a table that a batch is written to.
 type facts struct {
 	name    string
-	columns map[string]share // by name in lower case
+	columns map[string]blame // by name in lower case
 	key     []string         // nil when another table has it
 	checks  []check
 	indexes map[string][]token
@@ -123,8 +104,8 @@ func readFacts(ctx context.Context, tx *sql.Tx, t *batch.Table, ledger bool) (*f
 		}
 	}
 	// Nobody fills a rowid, unless it is a column of the model.
-	f.columns = map[string]share{"rowid": byOthers, "oid": byOthers, "_rowid_": byOthers}
-	computed := byModel
+	f.columns = map[string]blame{"rowid": blameSchema, "oid": blameSchema, "_rowid_": blameSchema}
+	computed := blameRow
 	var generated []string
 	err := each(ctx, tx, "SELECT name, hidden > 1 FROM pragma_table_xinfo(?)", f.name, func(rows *sql.Rows) error {
 		name, isGenerated := "", false
@@ -133,10 +114,10 @@ func readFacts(ctx context.Context, tx *sql.Tx, t *batch.Table, ledger bool) (*f
 		case isGenerated:
 			generated = append(generated, name)
 		case slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.Ledger == ledger && strings.EqualFold(c.Name, name) }):
-			f.columns[strings.ToLower(name)] = byModel
+			f.columns[strings.ToLower(name)] = blameRow
 		default:
-			f.columns[strings.ToLower(name)] = byOthers
-			computed |= byOthers
+			f.columns[strings.ToLower(name)] = blameSchema
+			computed |= blameSchema
 		}
 		return err
 	})
@@ -174,16 +155,12 @@ func each(ctx context.Context, tx *sql.Tx, query, table string, scan func(*sql.R
 	return rows.Err()
 }
 
-// share returns who fills the columns.
-func (f *facts) share(columns []string) (s share) {
+// ofColumns returns the blame for columns.
+func (f *facts) ofColumns(columns []string) (b blame) {
 	for _, c := range columns {
-		part, ok := f.columns[strings.ToLower(c)]
-		if !ok {
-			part = byOthers
-		}
-		s |= part
+		b |= cmp.Or(f.columns[strings.ToLower(c)], blameSchema)
 	}
-	return s
+	return b
 }
 
 // foreignKeys returns the blame for a row that violates foreign keys. One that the model fills is
@@ -194,29 +171,28 @@ func (f *facts) foreignKeys(keys [][]string) blame {
 	}
 	found := blameSchema
 	for _, columns := range keys {
-		b := f.share(columns).blame()
-		if b == blameRow {
+		switch b := f.ofColumns(columns); b {
+		case blameRow:
 			return b
-		}
-		if b == blameSuspect {
+		case blameSuspect:
 			found = b
 		}
 	}
 	return found
 }
 
-// readBy returns who fills the columns that a violated constraint reads, 0 if it is not this
+// readBy returns the blame for the columns that a violated constraint reads, 0 if it is not this
 // table's.
-func (f *facts) readBy(err *sqlite.Error) (s share) {
+func (f *facts) readBy(err *sqlite.Error) (b blame) {
 	object := object(err)
 	if err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK {
 		text := tokenize(object)
 		for _, c := range f.checks {
 			if c.called(object, text) {
-				s |= f.mentioned(c.text)
+				b |= f.mentioned(c.text)
 			}
 		}
-		return s
+		return b
 	}
 	if name, ok := strings.CutPrefix(object, "index "); ok { // on expressions
 		if text, ok := f.indexes[unquote(name)]; ok {
@@ -224,16 +200,16 @@ func (f *facts) readBy(err *sqlite.Error) (s share) {
 		}
 		return 0
 	}
-	return f.share(f.listed(object))
+	return f.ofColumns(f.listed(object))
 }
 
-// mentioned returns who fills the columns that SQL may read: a word that is spelt like a column
+// mentioned returns the blame for the columns that SQL may read: a word that is spelt like a column
 // counts as one.
-func (f *facts) mentioned(text []token) (s share) {
+func (f *facts) mentioned(text []token) (b blame) {
 	for _, t := range text {
-		s |= f.columns[t.text]
+		b |= f.columns[t.text]
 	}
-	return s
+	return b
 }
 
 // listed returns the columns in SQLite's "table.column, table.column", none for another table.

@@ -15,39 +15,34 @@ import (
 	"sluice/internal/message"
 )
 
-// condition is what a primary result code means where no row is to blame.
-type condition struct {
-	cause  message.Cause
-	remedy string
-}
-
-// condition returns what a primary result code means. Codes that are not listed
-// are transient.
-func (s *Store) condition(code int) condition {
+// meaning returns what a primary result code means where no row is to blame. Codes
+// that are not listed are transient.
+func (s *Store) meaning(code int) (cause message.Cause, remedy string) {
+	const transient, configuration = message.CauseTransient, message.CauseConfiguration
 	const writable = "let this user write the file and its folder"
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY:
-		return condition{message.CauseTransient, "another process is at work on it"}
+		return transient, "another process is at work on it"
 	case sqlite3.SQLITE_FULL:
-		return condition{message.CauseTransient, "make room on the disk"}
+		return transient, "make room on the disk"
 	case sqlite3.SQLITE_ERROR:
-		return condition{message.CauseTransient, "a trigger or an expression of the table fails for every row"}
+		return transient, "a trigger or an expression of the table fails for every row"
 	case sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY:
-		return condition{message.CauseConfiguration, writable}
+		return configuration, writable
 	case sqlite3.SQLITE_CANTOPEN:
-		return condition{message.CauseConfiguration, "check the path in " + s.names.URL + ": its folder must be there; " + writable}
+		return configuration, "check the path in " + s.names.URL + ": its folder must be there; " + writable
 	case sqlite3.SQLITE_CORRUPT:
-		return condition{message.CauseConfiguration, "the file is damaged: restore it from a copy"}
+		return configuration, "the file is damaged: restore it from a copy"
 	case sqlite3.SQLITE_NOTADB:
-		return condition{message.CauseConfiguration, s.names.URL + " names a file that is not an SQLite database"}
+		return configuration, s.names.URL + " names a file that is not an SQLite database"
 	case sqlite3.SQLITE_MISMATCH:
-		return condition{message.CauseConfiguration, s.otherType()}
+		return configuration, s.otherType()
 	case sqlite3.SQLITE_TOOBIG:
-		return condition{message.CauseConfiguration, "a trigger or an expression makes a value that is too large"}
+		return configuration, "a trigger or an expression makes a value that is too large"
 	case sqlite3.SQLITE_CONSTRAINT:
-		return condition{message.CauseConfiguration, "a deferred foreign key does not say which row it refuses; make it immediate"}
+		return configuration, "a deferred foreign key does not say which row it refuses; make it immediate"
 	default:
-		return condition{message.CauseTransient, ""}
+		return transient, ""
 	}
 }
 
@@ -64,12 +59,8 @@ var kinds = map[int]string{
 
 // unique reports whether a unique key refuses a row.
 func unique(err *sqlite.Error) bool {
-	switch err.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
-		return true
-	default:
-		return false
-	}
+	kind := kinds[err.Code()]
+	return kind == "UNIQUE" || kind == "PRIMARY KEY"
 }
 
 // object is what a refusal says of its constraint. SQLite's text of other errors
@@ -108,23 +99,20 @@ func (s *Store) rejection(r *refusal) message.Rejection {
 // failure makes an error of one of SQLite's. Its text holds names of the
 // database's objects and never a value. Code is the extended result code.
 func (s *Store) failure(doing string, code int) *fault.Error {
-	c := s.condition(code)
+	cause, remedy := s.meaning(code)
 	return &fault.Error{
-		Source: fault.Database, Cause: c.cause, Code: strconv.Itoa(code),
-		What: doing + ": " + sqlite.ErrorCodeString[code&0xff], Remedy: c.remedy,
+		Source: fault.Database, Cause: cause, Code: strconv.Itoa(code),
+		What: doing + ": " + sqlite.ErrorCodeString[code&0xff], Remedy: remedy,
 	}
 }
 
 // fault wraps an error that ended a batch.
 func (s *Store) fault(ctx context.Context, doing string, err error) *fault.Error {
 	own, ok := errors.AsType[*sqlite.Error](err)
-	e := &fault.Error{Source: fault.Database, Cause: message.CauseTransient}
-	switch {
-	case ctx.Err() != nil && (!ok || own.Code() == sqlite3.SQLITE_INTERRUPT):
-		e.What, e.Err = doing+": "+fault.Stopped(ctx.Err()), ctx.Err()
-	case !ok:
-		e.What = doing + ": the database is closed"
-	default:
+	e := &fault.Error{Source: fault.Database, Cause: message.CauseTransient, What: doing + ": the database is closed"}
+	if ended := ctx.Err(); ended != nil && (!ok || own.Code() == sqlite3.SQLITE_INTERRUPT) {
+		e.What, e.Err = doing+": "+fault.Stopped(ended), ended
+	} else if ok {
 		return s.failure(doing, own.Code())
 	}
 	return e

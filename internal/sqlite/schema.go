@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -82,12 +83,7 @@ func insertInto(t *batch.Table, name string, ledger bool) string {
 }
 
 // keyTable returns the table that has the key: the ledger if there is one.
-func keyTable(t *batch.Table) string {
-	if t.Ledger != "" {
-		return t.Ledger
-	}
-	return t.Name
-}
+func keyTable(t *batch.Table) string { return cmp.Or(t.Ledger, t.Name) }
 
 // keyCollations returns the collations of the unique index that ON CONFLICT uses, by column in
 // lower case: those of the first one on the columns of the key.
