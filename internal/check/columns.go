@@ -53,20 +53,17 @@ func misfit(c model.Column, have live) (rule, why string) {
 	case "smallint", "integer", "bigint":
 		switch width, ok := integers[have.base]; {
 		case have.base == "numeric" && have.typmod < 0:
-			return "", ""
 		case !ok:
 			return ruleType, "is another kind of type"
 		case width < integers[want.Base]:
 			return ruleNarrower, "is narrower: larger numbers are refused"
 		}
-		return "", ""
 	case "numeric":
 		return misfitNumeric(want, have)
 	case "json", "jsonb":
 		if have.base != "json" && have.base != "jsonb" {
 			return ruleType, "is another kind of type"
 		}
-		return "", ""
 	default:
 		if have.base != sameName[want.Base] {
 			return ruleType, "is another kind of type"
@@ -78,8 +75,8 @@ func misfit(c model.Column, have live) (rule, why string) {
 		if want.Base == "timestamptz" && have.typmod >= 0 && have.typmod < digits {
 			return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and a rounded key is another key"
 		}
-		return "", ""
 	}
+	return "", ""
 }
 
 // misfitMask is misfit for a column of masks, which all have the same length.
@@ -97,21 +94,19 @@ func misfitMask(have live) (rule, why string) {
 func misfitText(want model.SQLType, have live) (rule, why string) {
 	switch have.base {
 	case "text", "citext":
-		return "", ""
 	case "varchar", "bpchar":
 		// typmod counts the length's own four bytes.
 		switch length := have.typmod - 4; {
 		case have.typmod < 0:
-			return "", ""
 		case want.Length == 0 || length < want.Length:
 			return ruleNarrower, "is narrower: longer values are refused"
 		case have.base == "bpchar":
 			return ruleType, pads
 		}
-		return "", ""
 	default:
 		return ruleType, "is another kind of type"
 	}
+	return "", ""
 }
 
 func misfitNumeric(want model.SQLType, have live) (rule, why string) {

@@ -46,7 +46,7 @@ func Database(ctx context.Context, c Connector, m *model.Model, names fault.Name
 	}
 	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
-	for _, look := range []func(context.Context) error{d.server, d.encoding, d.commits, d.serverLog, d.tables} {
+	for _, look := range []func(context.Context) error{d.server, d.commits, d.serverLog, d.tables} {
 		if err := look(ctx); err != nil {
 			d.Add(Skipped, "database", "catalog", "", "skipped the rest of the database: %s", catalogError(err))
 			break
@@ -71,6 +71,8 @@ type database struct {
 	role  string // the role that connects, quoted for SQL
 	// writable is false on a replica, and where transactions are read only.
 	writable bool
+	// rowSecurity is the setting: without it Postgres refuses statements that policies apply to.
+	rowSecurity bool
 }
 
 // relation is a live table that rows go to.
@@ -129,7 +131,8 @@ func (d *database) bounded(ctx context.Context, f func() error) error {
 }
 
 const serverSQL = `SELECT current_setting('server_version_num'), current_setting('server_version'), current_setting('transaction_read_only'),
-	pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_user`
+	pg_is_in_recovery(), (extract(epoch FROM clock_timestamp()) * 1000)::bigint, current_user, current_setting('server_encoding'),
+	current_setting('row_security')`
 
 func (d *database) server(ctx context.Context) error {
 	before := time.Now()
@@ -139,7 +142,7 @@ func (d *database) server(ctx context.Context) error {
 	}
 	took := time.Since(before)
 	r := rows[0]
-	d.role, d.writable = batch.Quote(r[5]), r[3] != "t" && r[2] != "on"
+	d.role, d.writable, d.rowSecurity = batch.Quote(r[5]), r[3] != "t" && r[2] != "on", r[7] == "on"
 	d.Add(OK, "database", "connect", "", "connected as %s to PostgreSQL %s", r[5], r[1])
 	if version, _ := strconv.Atoi(r[0]); version < oldestVersion {
 		d.Add(Warning, "database", "version", "upgrade to 14 or newer", "PostgreSQL %s is older than what sluice is tested with", r[1])
@@ -155,6 +158,7 @@ func (d *database) server(ctx context.Context) error {
 		return err
 	}
 	d.clocks(time.UnixMilli(millis).Sub(before.Add(took/2)), took)
+	d.encoding(r[6])
 	return nil
 }
 
@@ -205,20 +209,17 @@ func (d *database) tables(ctx context.Context) error {
 			columns = append(columns, c)
 		}
 	}
+	var key []string
+	for _, k := range t.Key {
+		key = append(key, t.Columns[k].Name)
+	}
 	if t.Ledger == "" {
-		return d.table(ctx, t.Name, columns, d.keyNames())
+		return d.table(ctx, t.Name, columns, key)
 	}
 	if err := d.table(ctx, t.Name, columns, nil); err != nil {
 		return err
 	}
-	return d.table(ctx, t.Ledger, ledger, d.keyNames())
-}
-
-func (d *database) keyNames() (names []string) {
-	for _, k := range d.model.Table.Key {
-		names = append(names, d.model.Table.Columns[k].Name)
-	}
-	return names
+	return d.table(ctx, t.Ledger, ledger, key)
 }
 
 const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity) AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
@@ -337,7 +338,8 @@ func (d *database) key(ctx context.Context, r *relation) error {
 	sorted := slices.Sorted(slices.Values(key))
 	columns := strings.Join(key, ", ")
 	remedy := fmt.Sprintf("ALTER TABLE %s ADD UNIQUE (%s); or use a model with a ledger, as user_logins_plain", name, columns)
-	found := ""
+	problem := fmt.Sprintf("%s has no unique key on (%s): no row can be stored exactly once", name, columns)
+	unusable := fmt.Sprintf("the unique key of %s on (%s) is ", name, columns)
 	for _, r := range rows {
 		switch {
 		case r[3] != strings.Join(sorted, " "):
@@ -345,17 +347,13 @@ func (d *database) key(ctx context.Context, r *relation) error {
 			d.Add(OK, "table", "key", "", "%s has the unique key (%s)", name, columns)
 			return nil
 		case r[0] != "t":
-			found = "deferrable, and ON CONFLICT cannot use it"
+			problem = unusable + "deferrable, and ON CONFLICT cannot use it"
 		case r[2] != "t":
-			found = "partial, and ON CONFLICT cannot use it"
+			problem = unusable + "partial, and ON CONFLICT cannot use it"
 		default:
-			found = "not valid (its CREATE INDEX CONCURRENTLY failed)"
+			problem = unusable + "not valid (its CREATE INDEX CONCURRENTLY failed)"
 		}
 	}
-	if found != "" {
-		d.Add(Error, "table", "key", remedy, "the unique key of %s on (%s) is %s", name, columns, found)
-		return nil
-	}
-	d.Add(Error, "table", "key", remedy, "%s has no unique key on (%s): no row can be stored exactly once", name, columns)
+	d.Add(Error, "table", "key", remedy, "%s", problem)
 	return nil
 }

@@ -49,11 +49,7 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 	for i, row := range rows {
 		all[i] = policy{row[0], row[1], row[2] == "t", row[3], row[4], row[5] == "t"}
 	}
-	rows, err = d.query(ctx, "SELECT current_setting('row_security')")
-	if err != nil {
-		return err
-	}
-	if rows[0][0] == "off" {
+	if !d.rowSecurity {
 		d.Add(Error, "grants", "row_security", fmt.Sprintf("ALTER ROLE %s SET row_security = on", d.role),
 			"%s has row-level security, and row_security is off in this session: Postgres then refuses every statement", r.name)
 		return nil

@@ -13,12 +13,8 @@ import (
 const logSQL = `SELECT name, setting FROM pg_settings WHERE name LIKE 'log\_%' OR name LIKE 'auto\_explain.%' OR name LIKE 'pgaudit.%'`
 
 // encoding adds what characters the database cannot store.
-func (d *database) encoding(ctx context.Context) error {
-	rows, err := d.query(ctx, "SELECT current_setting('server_encoding')")
-	if err != nil {
-		return err
-	}
-	switch encoding := rows[0][0]; encoding {
+func (d *database) encoding(encoding string) {
+	switch encoding {
 	case "UTF8":
 		d.Add(OK, "database", "encoding", "", "the database stores every character (UTF8)")
 	case "SQL_ASCII":
@@ -28,7 +24,6 @@ func (d *database) encoding(ctx context.Context) error {
 		d.Add(Warning, "database", "encoding", "move the table to a database with ENCODING 'UTF8', or accept that such messages are rejected",
 			"the database's encoding is %s: text with characters that it lacks is rejected, with 22P05 or 22021", encoding)
 	}
-	return nil
 }
 
 // serverLog judges what the server writes to its log of rows that it refuses, and of every batch.

@@ -26,6 +26,7 @@ type trial struct {
 	discarded bool
 	refused   string // why the last row that showed nothing was refused
 	end       time.Time
+	over      bool // another row would take too long
 }
 
 // trialTime is how long trial rows may begin.
@@ -63,8 +64,7 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 	}
 	t.end = time.Now().Add(trialTime)
 	for _, full := range []bool{true, false} {
-		again, err := d.tryRows(ctx, r, full, &t)
-		if err != nil || !again || t.kept || t.discarded || t.changed != nil {
+		if err := d.tryRows(ctx, r, full, &t); err != nil || t.over || t.kept || t.discarded || t.changed != nil {
 			return t, err
 		}
 	}
@@ -72,8 +72,8 @@ func (d *database) try(ctx context.Context, r *relation) (t trial, err error) {
 }
 
 // tryRows tries rows with all required values, or with as little as the table accepts: a constraint
-// that refuses a made-up value can allow NULL. again is false if more rows would take too long.
-func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) (again bool, err error) {
+// that refuses a made-up value can allow NULL.
+func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial) error {
 	now := time.Now()
 	rows := 1
 	values := make([][]string, len(r.want))
@@ -93,15 +93,15 @@ func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial
 				params[i] = []byte(v[n%len(v)])
 			}
 		}
-		if again, err := d.tryRow(ctx, r, params, t); err != nil || !again {
-			return again, err
+		if err := d.tryRow(ctx, r, params, t); err != nil || t.over {
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }
 
-// tryRow tries one row, with values as text. again is false if another row would take too long.
-func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) (again bool, err error) {
+// tryRow tries one row, with values as text.
+func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) error {
 	var names, values, key, returned, equal []string
 	for i, c := range r.want {
 		value := fmt.Sprintf("$%d::%s", i+1, c.Type.Base) // without its length, as an INSERT assigns it
@@ -117,20 +117,21 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 		returned, equal = []string{"1"}, []string{"NULL"}
 	}
 	sql := fmt.Sprintf(trialSQL, r.name, strings.Join(names, ", "), strings.Join(values, ", "), strings.Join(returned, ", "), strings.Join(equal, ", "))
-	err = d.bounded(ctx, func() error { return d.conn.ExecParams(ctx, sql, params, nil, nil, nil).Read().Err })
+	err := d.bounded(ctx, func() error { return d.conn.ExecParams(ctx, sql, params, nil, nil, nil).Read().Err })
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	if !ok {
-		return false, err
+		return err
 	}
-	again = time.Now().Before(t.end)
+	t.over = !time.Now().Before(t.end)
 	said := verdicts.FindStringSubmatch(refused.Message)
 	switch {
 	case said == nil:
 		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code
-		return again && refused.Code != "57014" && refused.Code != "55P03", nil
+		t.over = t.over || refused.Code == "57014" || refused.Code == "55P03"
+		return nil
 	case said[1] == "0":
 		t.discarded = true
-		return again, nil
+		return nil
 	}
 	kept := true
 	for i, n := range strings.Fields(said[2]) {
@@ -143,7 +144,7 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 		}
 	}
 	t.kept = t.kept || kept
-	return again, nil
+	return nil
 }
 
 // samples returns possible values of a column, as text: those that a trigger might write in another
