@@ -46,14 +46,7 @@ func (c *checkCmd) Run(ctx context.Context, con *console) error {
 		return errStopped
 	}
 	f.Sort()
-	failed := f.Count(check.Error) > 0
-	if err := c.print(con, f); err != nil {
-		return err
-	}
-	if failed {
-		return errReported
-	}
-	return nil
+	return c.report(con, f)
 }
 
 func (c *checkCmd) configuration(con *console, f *check.Findings) *app.App {
@@ -167,50 +160,45 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 	*f = append(*f, failure...)
 }
 
-func (c *checkCmd) print(con *console, f check.Findings) error {
+// report prints the findings, and returns an error if one of them is.
+func (c *checkCmd) report(con *console, f check.Findings) (failed error) {
+	if f.Count(check.Error) > 0 {
+		failed = errReported
+	}
 	if c.JSON {
 		return con.printJSON(map[string]any{
 			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),
-		}, nil)
+		}, failed)
 	}
 	t := con.table("", "about", "finding")
 	for i := range f {
-		for k, line := range wrap(f[i].What, 100) {
-			if k == 0 {
-				t.row(f[i].Severity, f[i].About, line)
-			} else {
-				t.row("", "", line)
-			}
-		}
+		lines := wrap(f[i].What, 100)
 		for k, line := range wrap(f[i].Remedy, 98) {
 			mark := "  "
 			if k == 0 {
 				mark = "→ "
 			}
-			t.row("", "", mark+line)
+			lines = append(lines, mark+line)
+		}
+		severity, about := f[i].Severity, f[i].About
+		for _, line := range lines {
+			t.row(severity, about, line)
+			severity, about = "", ""
 		}
 	}
-	if err := t.print(); err != nil {
-		return err
-	}
+	t.print()
 	fmt.Fprintf(con.stdout, "\nerrors: %d, warnings: %d, skipped: %d\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
-	return nil
+	return failed
 }
 
 // wrap breaks a text into lines.
 func wrap(text string, width int) (lines []string) {
-	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines, line = append(lines, line), ""
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
 		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		lines = append(lines, line)
 	}
 	return lines
 }

@@ -94,39 +94,29 @@ func (c *consumeCmd) Run(ctx context.Context, con *console) error {
 	if cfg := parts.Config; cfg.QueueURL == cfg.DeadLetterQueueURL {
 		return errSameQueue // deadLetters sees it in other spellings too, once SQS can be asked
 	}
-	var opened closers
-	defer opened.close()
-	consumer, err := c.consumer(ctx, parts, show, &opened)
-	if err != nil {
-		if ctx.Err() != nil { // stopped before it began
-			return c.report(con, &consume.Summary{Ended: consume.EndedStopped}, nil)
-		}
+	summary, err := c.consume(ctx, parts, show)
+	show.end()
+	switch {
+	case summary != nil:
+		return c.report(con, summary, err)
+	case ctx.Err() != nil: // stopped before it began
+		return c.report(con, &consume.Summary{Ended: consume.EndedStopped}, nil)
+	default:
 		return err
 	}
-	summary, err := consumer.Run(ctx)
-	show.end()
-	return c.report(con, &summary, err)
 }
 
 var errSameQueue = errors.New("SQS_URL and DEAD_LETTER_QUEUE_URL are the same queue: rejected messages would come again and again")
 
-// closers close what was opened, the last first.
-type closers []func()
-
-func (c *closers) close() {
-	for _, f := range slices.Backward(*c) {
-		f()
-	}
-}
-
-// consumer puts together what a run needs, and adds to opened what to close after it.
-func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consumerWatch, opened *closers) (*consume.Consumer, error) {
+// consume puts together what a run needs, and runs. The summary is nil when the
+// run did not begin.
+func (c *consumeCmd) consume(ctx context.Context, parts *app.App, show *consumerWatch) (*consume.Summary, error) {
 	cfg, log := parts.Config, show.log
 	pipeline, closeStore, err := parts.Pipeline(ctx)
 	if err != nil {
 		return nil, err
 	}
-	*opened = append(*opened, closeStore)
+	defer closeStore()
 	if _, err := parts.Keys(ctx); err != nil && fault.Cause(err) == message.CauseConfiguration {
 		return nil, err
 	}
@@ -154,14 +144,15 @@ func (c *consumeCmd) consumer(ctx context.Context, parts *app.App, show *consume
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
-		*opened = append(*opened, stopPages)
+		defer stopPages()
 		log.InfoContext(ctx, "metrics are served", "metrics", "http://"+at+"/metrics", "health", "http://"+at+"/healthz")
 		consumer.CountEvery = 10 * time.Second
 		consumer.Observers = append(consumer.Observers, m)
 	}
 	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", cfg.Model.Name, "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
 		"visibility", q.Settings.Visibility.String())
-	return consumer, nil
+	summary, err := consumer.Run(ctx)
+	return &summary, err
 }
 
 // deadLetters checks the dead-letter queue before it is needed, and returns
@@ -229,15 +220,13 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 	}
 	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Transactions, "transaction"), rate)
 	line("stored", "%s new, %s", number(s.Stored), many(s.Duplicate, "duplicate"))
-	where := ""
-	switch {
-	case s.Rejected == 0:
-	case s.DeadLettered > 0:
-		where = "; " + number(s.DeadLettered) + " sent to the dead-letter queue"
-	default:
+	where, reasons := "", ""
+	if s.Rejected > 0 {
 		where = "; left in the queue, because DEAD_LETTER_QUEUE_URL is not set"
 	}
-	reasons := ""
+	if s.DeadLettered > 0 {
+		where = "; " + number(s.DeadLettered) + " sent to the dead-letter queue"
+	}
 	if len(s.Reasons) > 0 {
 		reasons = " (" + counted(s.Reasons, func(r message.Reason) string { return string(r) }) + ")"
 	}

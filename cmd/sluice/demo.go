@@ -41,6 +41,10 @@ const demoConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHEC
 
 // Run implements the command.
 func (c demoCmd) Run(ctx context.Context, con *console) error {
+	keys, err := mask.ParseKeys(demoKey)
+	if err != nil {
+		return err
+	}
 	m, err := model.Load("user_logins", models.FS)
 	if err != nil {
 		return err
@@ -50,11 +54,8 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer stop()
-	d, err := newDemo(con, m, db)
-	if err != nil {
-		return err
-	}
 	fmt.Fprintf(con.stdout, "Started %s for this demo, and created the table user_logins in it.\n", origin)
+	d := &demo{con, db, m, keys}
 	return d.run(ctx)
 }
 
@@ -122,28 +123,12 @@ func (p demoPostgres) Rows(ctx context.Context, query string) ([][]string, error
 	return rows, nil
 }
 
+// demo is a run, and what its parts share.
 type demo struct {
-	con     *console
-	db      demoDatabase
-	model   *model.Model
-	keys    *mask.Keyring
-	handler *handler.Handler
-	seen    *ingest.Report
-	took    time.Duration
-}
-
-func newDemo(con *console, m *model.Model, db demoDatabase) (*demo, error) {
-	keys, err := mask.ParseKeys(demoKey)
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.DiscardHandler)
-	d := &demo{con: con, db: db, model: m, keys: keys}
-	d.handler = &handler.Handler{
-		Pipeline: ingest.New(m, db, ingest.Static(keys), log), Log: log,
-		Observe: func(_ context.Context, r *ingest.Report) { d.seen = r },
-	}
-	return d, nil
+	con   *console
+	db    demoDatabase
+	model *model.Model
+	keys  *mask.Keyring
 }
 
 func (d *demo) run(ctx context.Context) error {
@@ -155,19 +140,28 @@ func (d *demo) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := d.invoke(ctx, event)
+	log, report := slog.New(slog.DiscardHandler), &ingest.Report{}
+	h := &handler.Handler{
+		Pipeline: ingest.New(d.model, d.db, ingest.Static(d.keys), log), Log: log,
+		Observe: func(_ context.Context, r *ingest.Report) { report = r },
+	}
+	t := d.con.table("delivery", "messages", "new rows", "duplicates", "repeated", "rejected", "returned", "round trips", "milliseconds")
+	invoke := func(delivery string) ([]byte, error) {
+		start := time.Now()
+		answer, err := h.Invoke(ctx, event)
+		took := time.Since(start)
+		t.row(delivery, len(messages), report.Inserted, report.Count(message.Stored)-report.Inserted, report.Count(message.Repeated),
+			report.Count(message.Rejected), report.Count(message.Returned), report.RoundTrips, fmt.Sprintf("%.1f", float64(took.Microseconds())/1000))
+		return answer, err
+	}
+	answer, err := invoke("first (connects)")
 	if err != nil {
 		return err
 	}
-	first, took := *d.seen, d.took
 	d.title("The messages of events/batch.json (personal fields are shown masked)")
-	if err := d.messages(messages, first.Verdicts); err != nil {
-		return err
-	}
+	d.messages(messages, report.Verdicts)
 	d.title("The rejected messages, and why")
-	if err := d.rejected(messages, first.Verdicts); err != nil {
-		return err
-	}
+	d.rejected(messages, report.Verdicts)
 	d.title("The rows in user_logins, committed in one transaction")
 	if err := d.rows(ctx); err != nil {
 		return err
@@ -175,31 +169,12 @@ func (d *demo) run(ctx context.Context) error {
 	d.title("The answer to Lambda: SQS keeps these messages and deletes the others")
 	fmt.Fprintf(d.con.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
 	d.title("The same event again, as SQS may deliver it")
-	if _, err := d.invoke(ctx, event); err != nil {
+	if _, err := invoke("second"); err != nil {
 		return err
 	}
-	t := d.con.table("delivery", "messages", "new rows", "duplicates", "repeated", "rejected", "returned", "round trips", "milliseconds")
-	for _, r := range []struct {
-		name string
-		r    ingest.Report
-		took time.Duration
-	}{{"first (connects)", first, took}, {"second", *d.seen, d.took}} {
-		stored := r.r.Count(message.Stored)
-		t.row(r.name, len(messages), r.r.Inserted, stored-r.r.Inserted, r.r.Count(message.Repeated), r.r.Count(message.Rejected),
-			r.r.Count(message.Returned), r.r.RoundTrips, fmt.Sprintf("%.1f", float64(r.took.Microseconds())/1000))
-	}
-	if err := t.print(); err != nil {
-		return err
-	}
+	t.print()
 	fmt.Fprint(d.con.stdout, "\nA batch takes one round trip to the database, whatever its size. Here the database refused a row, which costs\none more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then run `sluice migrate` and\n`sluice invoke -e events/batch.json`.\n")
 	return nil
-}
-
-func (d *demo) invoke(ctx context.Context, event []byte) ([]byte, error) {
-	start := time.Now()
-	answer, err := d.handler.Invoke(ctx, event)
-	d.took = time.Since(start)
-	return answer, err
 }
 
 func (d *demo) title(text string) {
@@ -210,7 +185,7 @@ func (d *demo) title(text string) {
 }
 
 // messages shows each message as the model reads it, so nothing raw.
-func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) error {
+func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) {
 	t := d.con.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
 	reader := d.model.Reader(d.keys)
 	for i := range messages {
@@ -221,10 +196,10 @@ func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) 
 		}
 		t.row(append(cells, verdicts[i].Outcome)...)
 	}
-	return t.print()
+	t.print()
 }
 
-func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) error {
+func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) {
 	t := d.con.table("message", "reason", "where", "which means")
 	for i, v := range verdicts {
 		if v.Outcome != message.Rejected {
@@ -236,7 +211,7 @@ func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) 
 		}
 		t.row(short(messages[i].ID), v.Rejection.Reason, where, v.Rejection.Reason.Explain())
 	}
-	return t.print()
+	t.print()
 }
 
 func (d *demo) rows(ctx context.Context) error {
@@ -253,7 +228,8 @@ func (d *demo) rows(ctx context.Context) error {
 		}
 		t.row(cells...)
 	}
-	return t.print()
+	t.print()
+	return nil
 }
 
 // short shortens ids and masks for the screen.

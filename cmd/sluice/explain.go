@@ -75,7 +75,8 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	for _, e := range all {
 		t.row(e.Column, e.Type, e.Rule, e.Value)
 	}
-	return t.print()
+	t.print()
+	return nil
 }
 
 // printJSON prints a result for scripts and then returns err.

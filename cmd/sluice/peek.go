@@ -133,9 +133,7 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	if c.JSON {
 		return con.printJSON(p, err)
 	}
-	if printErr := c.print(con, p, cfg.Model, keys != nil); printErr != nil {
-		return printErr
-	}
+	c.print(con, p, cfg.Model, keys != nil)
 	return err
 }
 
@@ -182,35 +180,31 @@ func (p *peeked) count(in *sqs.Received) {
 	if n := in.Note; n != nil {
 		r.Field, r.SQLState, r.Constraint, r.Model = n.Field, n.SQLState, n.Constraint, n.Model
 	}
-	for i := range p.Reasons {
-		r.Messages = p.Reasons[i].Messages
-		if p.Reasons[i] == r {
-			p.Reasons[i].Messages++
-			return
-		}
+	i := slices.IndexFunc(p.Reasons, func(known peekedReason) bool {
+		known.Messages = 0
+		return known == r
+	})
+	if i < 0 {
+		i, p.Reasons = len(p.Reasons), append(p.Reasons, r)
 	}
-	r.Messages = 1
-	p.Reasons = append(p.Reasons, r)
+	p.Reasons[i].Messages++
 }
 
-func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) error {
+func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 	fmt.Fprintf(con.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d shown.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
 	if p.Kept > 0 {
 		fmt.Fprintf(con.stderr, "sluice: %d messages could not be returned; they reappear when their visibility timeout expires\n", p.Kept)
 	}
 	if p.Looked == 0 {
-		return nil
+		return
 	}
 	fmt.Fprintln(con.stdout)
 	t := con.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
 		t.row(r.Reason, r.where(), r.Model, r.Messages, r.Means)
 	}
-	if err := t.print(); err != nil {
-		return err
-	}
+	t.print()
 	fmt.Fprintln(con.stdout)
-	headings := []string{"message", "first sent", "receives", "reason", "bytes"}
 	var names []string
 	for _, column := range m.Columns {
 		if column.Field >= 0 && masks {
@@ -220,34 +214,29 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) err
 	if c.Raw {
 		names = []string{"body"}
 	}
-	t = con.table(append(headings, names...)...)
+	t = con.table(append([]string{"message", "first sent", "receives", "reason", "bytes"}, names...)...)
 	for _, msg := range p.Messages {
-		t.row(c.cells(&msg, names)...)
+		sent := ""
+		if msg.FirstSent != nil {
+			sent = msg.FirstSent.Format(time.RFC3339)
+		}
+		cells := []any{msg.ID, sent, msg.Receives, strings.TrimSpace(string(msg.Reason) + " " + msg.Field), msg.Bytes}
+		for _, name := range names {
+			value, ok := msg.Columns[name]
+			switch {
+			case c.Raw:
+				value = msg.Body
+			case !ok:
+				value = "·"
+			default:
+				value = short(value)
+			}
+			cells = append(cells, value)
+		}
+		t.row(cells...)
 	}
-	if err := t.print(); err != nil {
-		return err
-	}
+	t.print()
 	if !masks && !c.Raw {
 		fmt.Fprintln(con.stdout, "\nBodies are not shown, because masks are not configured. Set SLUICE_MASK_KEYS as the function has it.")
 	}
-	return nil
-}
-
-func (c *peekCmd) cells(m *peekedMessage, names []string) []any {
-	sent := ""
-	if m.FirstSent != nil {
-		sent = m.FirstSent.Format(time.RFC3339)
-	}
-	cells := []any{m.ID, sent, m.Receives, strings.TrimSpace(string(m.Reason) + " " + m.Field), m.Bytes}
-	for _, name := range names {
-		switch v, ok := m.Columns[name]; {
-		case c.Raw:
-			cells = append(cells, m.Body)
-		case ok:
-			cells = append(cells, short(v))
-		default:
-			cells = append(cells, "·")
-		}
-	}
-	return cells
 }

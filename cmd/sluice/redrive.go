@@ -15,16 +15,16 @@ import (
 )
 
 type redriveCmd struct {
-	From      string        `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
-	To        string        `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
-	Reason    []string      `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them."`
-	OlderThan time.Duration `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h."`
-	NewerThan time.Duration `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
-	Max       int           `placeholder:"N" help:"Send at most this many."`
-	AnySource bool          `help:"Also messages that SQS moved from another queue than --to, or that another model than SLUICE_MODEL rejected."`
-	Force     bool          `help:"Also when --from has a redrive policy of its own, of which each look at a message costs one receive."`
-	DryRun    bool          `help:"Count only; send nothing."`
-	JSON      bool          `help:"Print JSON instead of a table."`
+	From      string           `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
+	To        string           `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
+	Reason    []message.Reason `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them."`
+	OlderThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h."`
+	NewerThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
+	Max       int              `placeholder:"N" help:"Send at most this many."`
+	AnySource bool             `help:"Also messages that SQS moved from another queue than --to, or that another model than SLUICE_MODEL rejected."`
+	Force     bool             `help:"Also when --from has a redrive policy of its own, of which each look at a message costs one receive."`
+	DryRun    bool             `help:"Count only; send nothing."`
+	JSON      bool             `help:"Print JSON instead of a table."`
 }
 
 // Help returns the details.
@@ -47,13 +47,10 @@ Messages in flight are not seen: run it again when they are back. An interrupt e
 
 // Validate implements kong's check of the arguments.
 func (c *redriveCmd) Validate() error {
+	known := deadletters.Reasons()
 	for _, r := range c.Reason {
-		if !slices.Contains(deadletters.Reasons(), message.Reason(r)) {
-			var known []string
-			for _, k := range deadletters.Reasons() {
-				known = append(known, string(k))
-			}
-			return fmt.Errorf("--reason: there is no %q; there are %s", r, strings.Join(known, ", "))
+		if !slices.Contains(known, r) {
+			return fmt.Errorf("--reason: there is no %q; there are %v", r, known)
 		}
 	}
 	switch {
@@ -81,11 +78,8 @@ func (c *redriveCmd) Run(ctx context.Context, con *console) error {
 	model := c.model(con, parts.Config)
 	bar := con.progress("receiving")
 	r := deadletters.Redrive{
-		From: from, To: to, Select: deadletters.Selection{OlderThan: c.OlderThan, NewerThan: c.NewerThan},
+		From: from, To: to, Select: deadletters.Selection{Reasons: c.Reason, OlderThan: c.OlderThan, NewerThan: c.NewerThan},
 		Max: c.Max, Model: model, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
-	}
-	for _, reason := range c.Reason {
-		r.Select.Reasons = append(r.Select.Reasons, message.Reason(reason))
 	}
 	if from.Settings.DeadLetterARN != "" && !c.Force && from.Settings.ARN != to.Settings.ARN {
 		return errForce(from.URL)
@@ -95,13 +89,10 @@ func (c *redriveCmd) Run(ctx context.Context, con *console) error {
 	if errors.Is(err, deadletters.ErrSameQueue) {
 		return fmt.Errorf("%w: messages would be sent to the queue that they are in; set DEAD_LETTER_QUEUE_URL (or --from) to the dead-letter queue and SQS_URL (or --to) to the queue that they came from", err)
 	}
-	if printErr := c.print(con, &s, shownURL(from.URL), shownURL(to.URL), model); printErr != nil {
-		return printErr
-	}
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("%w; the other messages are still in the dead-letter queue", errStopped)
 	}
-	return prefixed(errors.Join(err, s.Err()))
+	return c.report(con, &s, shownURL(from.URL), shownURL(to.URL), model, prefixed(errors.Join(err, s.Err())))
 }
 
 // model returns the name of the configured model, "" when it cannot be read:
@@ -129,23 +120,22 @@ func errForce(queueURL string) error {
 	return fmt.Errorf("%s has a redrive policy: each look at a message costs one of the receives that the policy allows, and may move the message away; give --force to do it all the same", shownURL(queueURL))
 }
 
-func (c *redriveCmd) print(con *console, s *deadletters.Summary, from, to, model string) error {
+// report prints the summary, and returns the error.
+func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, model string, err error) error {
 	if c.JSON {
 		return con.printJSON(struct {
 			From   string `json:"from"`
 			To     string `json:"to"`
 			DryRun bool   `json:"dry_run"`
 			*deadletters.Summary
-		}{from, to, c.DryRun, s}, nil)
+		}{from, to, c.DryRun, s}, err)
 	}
 	t := con.table("reason", "messages", "which means")
 	for _, reason := range slices.Sorted(maps.Keys(s.Reasons)) {
 		t.row(reason, s.Reasons[reason], deadletters.Explain(reason))
 	}
 	if len(s.Reasons) > 0 {
-		if err := t.print(); err != nil {
-			return err
-		}
+		t.print()
 		fmt.Fprintln(con.stdout)
 	}
 	done := fmt.Sprintf("%d sent to %s, %d deleted here", s.Sent, to, s.Deleted)
@@ -181,5 +171,5 @@ func (c *redriveCmd) print(con *console, s *deadletters.Summary, from, to, model
 			fmt.Fprintf(con.stderr, "sluice: %s: message %s\n", list.what, id)
 		}
 	}
-	return nil
+	return err
 }
