@@ -19,8 +19,7 @@ import (
 func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
-	environ = samlocal.Environ(environ, log)
-	h, stop := app.NewHandler(context.Background(), app.Options{Environ: environ, Log: log}, os.Stdout)
+	h, stop := app.NewHandler(context.Background(), samlocal.Options(environ, log), os.Stdout)
 	lambda.StartWithOptions(named{h}, lambda.WithEnableSIGTERM(stop))
 }
 

@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"log/slog"
 
 	"github.com/aws/aws-lambda-go/lambda"
 
@@ -31,15 +30,15 @@ type answer struct {
 func main() {
 	environ := config.Environ()
 	log := lambdalog.New(config.LogLevel(environ))
-	environ = samlocal.Environ(environ, log)
+	options := samlocal.Options(environ, log)
 	lambda.Start(func(ctx context.Context) (*answer, error) {
-		a, err := migrate(ctx, environ, log)
+		a, err := migrate(ctx, options)
 		return a, lambdaerror.Of(err)
 	})
 }
 
-func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (*answer, error) {
-	parts, err := app.Load(app.Options{Environ: environ, Log: log}, config.Database)
+func migrate(ctx context.Context, options app.Options) (*answer, error) {
+	parts, err := app.Load(options, config.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +47,9 @@ func migrate(ctx context.Context, environ map[string]string, log *slog.Logger) (
 		return nil, err
 	}
 	for _, t := range tables {
-		log.InfoContext(ctx, "table", "name", t.Name, "created", t.Created)
+		options.Log.InfoContext(ctx, "table", "name", t.Name, "created", t.Created)
 		if t.Other != "" {
-			log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", t.Other)
+			options.Log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", t.Other)
 		}
 	}
 	return &answer{Model: parts.Config.Model.Name, Tables: tables}, nil

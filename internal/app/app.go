@@ -34,6 +34,8 @@ type Options struct {
 	Log     *slog.Logger
 	// AWS tells how to use AWS; nil is what the AWS_… variables of Environ say.
 	AWS credentials.Loader
+	// Lookup finds the addresses of Postgres's host; nil asks the resolver.
+	Lookup func(ctx context.Context, host string) ([]string, error)
 	// Other is a kind of database beside Postgres; nil for none.
 	Other *Database
 }
@@ -115,7 +117,8 @@ func (a *App) Open() (Store, error) {
 
 // Postgres opens the store where Other is nil.
 func (a *App) Postgres() (*postgres.Store, error) {
-	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table, postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()))
+	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table,
+		postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()), postgres.WithLookup(a.options.Lookup))
 }
 
 // DDL returns the statements that create the model's tables.
@@ -136,12 +139,12 @@ func (a *App) Migrate(ctx context.Context) ([]batch.Migrated, error) {
 	return s.Migrate(ctx, a.DDL())
 }
 
-// Pipeline returns a pipeline into the store, and what closes the store. It
-// warns where the masks are weak.
+// Pipeline returns a pipeline into the store, and what closes the store, which is
+// never nil. It warns where the masks are weak.
 func (a *App) Pipeline(ctx context.Context) (p *ingest.Pipeline, stop func(), err error) {
 	s, err := a.Open()
 	if err != nil {
-		return nil, nil, &config.ConfigError{Problems: []string{err.Error()}}
+		return nil, func() {}, &config.ConfigError{Problems: []string{err.Error()}}
 	}
 	if keys := a.Config.Keys; keys != nil && a.Config.Model.Masks() { // those in a secret warn when they are read
 		if what, remedy := keys.Warning(); what != "" {

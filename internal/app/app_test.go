@@ -1,9 +1,12 @@
 package app_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -308,6 +311,32 @@ func TestNoQueueNoClient(t *testing.T) {
 	}
 	if n := len(s.sqs.Calls("")); n != before {
 		t.Errorf("%d calls to SQS, want none", n-before)
+	}
+}
+
+// TestLookup finds the database where the options say.
+func TestLookup(t *testing.T) {
+	s := newDeployment(t)
+	u, err := url.Parse(s.environ["DATABASE_URL"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := u.Hostname()
+	u.Host = net.JoinHostPort("nowhere.invalid", u.Port())
+	parts, err := app.Load(app.Options{
+		Environ: map[string]string{"DATABASE_URL": u.String()}, Log: slog.New(slog.DiscardHandler),
+		Lookup: func(_ context.Context, host string) ([]string, error) {
+			if host != "nowhere.invalid" {
+				t.Errorf("looked up %s", host)
+			}
+			return []string{address}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parts.Migrate(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -29,7 +29,6 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 			}
 		}
 	}
-	stop = func() {}
 	a, err := Load(o, config.Database, config.Masks)
 	// Before err: back-off is for the events of a wrong configuration too.
 	if queueErr := a.handOver(ctx, h); queueErr != nil {
@@ -40,11 +39,9 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 		problems.Problems = append(problems.Problems, queueErr.Error())
 		err = problems
 	}
+	stop = func() {}
 	if err == nil {
-		var closeStore func()
-		if h.Pipeline, closeStore, err = a.Pipeline(ctx); err == nil {
-			stop = closeStore
-		}
+		h.Pipeline, stop, err = a.Pipeline(ctx)
 	}
 	h.Invalid = err
 	return h, stop

@@ -165,6 +165,9 @@ func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig) (*conn, er
 		c.exists = c.exists || n.Code == tableExists
 	}
 	config.DialFunc = countReads(config.DialFunc)
+	if s.lookup != nil {
+		config.LookupFunc = s.lookup
+	}
 	config.BuildContextWatcherHandler = func(pc *pgconn.PgConn) ctxwatch.Handler {
 		c.canceller = &canceller{conn: pc, grace: grace{length: cancelGrace}}
 		return c.canceller

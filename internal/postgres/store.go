@@ -25,6 +25,7 @@ type Store struct {
 	target *target
 	logins Logins
 	log    *slog.Logger
+	lookup func(ctx context.Context, host string) ([]string, error) // nil: the resolver
 	sleep  func(context.Context, time.Duration) bool
 	now    func() time.Time
 	// What the statements do, for errors.
@@ -59,6 +60,11 @@ func WithLog(log *slog.Logger) Option { return func(s *Store) { s.log = log } }
 
 // WithNames gives errors the names of the caller's setting and commands.
 func WithNames(names fault.Names) Option { return func(s *Store) { s.names = names } }
+
+// WithLookup replaces the lookup of hosts. Each host is looked up, also one that is an address.
+func WithLookup(lookup func(context.Context, string) ([]string, error)) Option {
+	return func(s *Store) { s.lookup = lookup }
+}
 
 // WithSleep replaces the wait between attempts, for simulations that turn their own clock. It
 // reports whether the wait ended before ctx did.

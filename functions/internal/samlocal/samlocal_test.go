@@ -1,18 +1,24 @@
 package samlocal_test
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"maps"
+	"net"
 	"strings"
 	"testing"
 
 	"sluice/functions/internal/samlocal"
 )
 
+// thisMachine is the name of this machine in the container.
+const thisMachine = "host.docker.internal"
+
 // adapt returns what the function gets, and what is logged.
 func adapt(environ map[string]string) (local map[string]string, logged string) {
 	var b strings.Builder
-	local = samlocal.Environ(environ, slog.New(slog.NewTextHandler(&b, nil)))
+	local = samlocal.Options(environ, slog.New(slog.NewTextHandler(&b, nil))).Environ
 	return local, b.String()
 }
 
@@ -82,54 +88,32 @@ func TestAQueueOnThisMachineIsSkipped(t *testing.T) {
 	}
 }
 
+// TestADatabaseOnThisMachine is looked up by the name that this machine has in the
+// container, and others by their own.
 func TestADatabaseOnThisMachine(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ url, want string }{
-		{"postgres://u:p@localhost:5432/app", "postgres://u:p@host.docker.internal:5432/app?sslmode=prefer"},
-		{"postgresql://localhost/app", "postgresql://host.docker.internal/app?sslmode=prefer"},
-		{"postgres://LOCALHOST", "postgres://host.docker.internal?sslmode=prefer"},
-		{"postgres://u@127.0.0.1/app?connect_timeout=3", "postgres://u@host.docker.internal/app?connect_timeout=3&sslmode=prefer"},
-		{"postgres://u@127.8.9.1/app", "postgres://u@host.docker.internal/app?sslmode=prefer"},
-		{"postgres://u@[::1]:6432/app", "postgres://u@host.docker.internal:6432/app?sslmode=prefer"},
-		{"postgres://u:a%40localhost@localhost/app", "postgres://u:a%40localhost@host.docker.internal/app?sslmode=prefer"},
-		{"postgres:///app?host=localhost&port=5433", "postgres:///app?host=host.docker.internal&port=5433&sslmode=prefer"},
-		{"postgres:///app?host=%3A%3A1", "postgres:///app?host=host.docker.internal&sslmode=prefer"},
-		{"postgres://u@localhost:1,127.0.0.1:2/app", "postgres://u@host.docker.internal:1,host.docker.internal:2/app?sslmode=prefer"},
-		{"postgres://u@localhost/app?sslmode=", "postgres://u@host.docker.internal/app?sslmode=&sslmode=prefer"}, // the last counts
-
-		// The URL says how TLS is.
-		{"postgres://u@localhost/app?sslmode=disable", "postgres://u@host.docker.internal/app?sslmode=disable"},
-		{"postgres://u@localhost/app?sslmode=verify-full", "postgres://u@host.docker.internal/app?sslmode=verify-full"},
-		{"postgres://u@localhost/app?ssl=true", "postgres://u@host.docker.internal/app?ssl=true"},
-		// TLS of another host is not made weaker.
-		{"postgres://u@localhost,db.example.com/app", "postgres://u@host.docker.internal,db.example.com/app"},
-		{"postgres:///app?host=db.example.com,localhost", "postgres:///app?host=db.example.com%2Chost.docker.internal"},
-		{"postgres://db.example.com/app?host=localhost", "postgres://db.example.com/app?host=host.docker.internal"},
-
-		{"postgres://u@db.example.com/localhost", ""},
-		{"postgres://localhost:p@db.example.com/app", ""},
-		{"postgres://u@localhost.example.com/app", ""},
-		{"postgres://u@10.0.0.7/app?application_name=localhost", ""},
-		{"postgres:///app?host=%2Fvar%2Frun%2Fpostgresql", ""},
-		{"postgres:///app?host=%zz", ""},
-		{"postgres:///app", ""},
-		{"localhost:5432", ""},
-		{"", ""},
+	var b strings.Builder
+	lookup := samlocal.Options(passed(nil), slog.New(slog.NewTextHandler(&b, nil))).Lookup
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // a name is not resolved then: its error names it
+	for host, want := range map[string]string{
+		"10.0.0.7": "10.0.0.7", "2001:db8::1": "2001:db8::1", "localhost.example.invalid": "localhost.example.invalid",
+		"localhost": thisMachine, "LOCALHOST": thisMachine, "127.0.0.1": thisMachine, "127.8.9.1": thisMachine, "::1": thisMachine,
 	} {
-		want := tt.want
-		if want == "" {
-			want = tt.url
+		addresses, err := lookup(ctx, host)
+		got := strings.Join(addresses, " ")
+		if dns, ok := errors.AsType[*net.DNSError](err); ok {
+			got = dns.Name
 		}
-		for _, name := range []string{"DATABASE_URL", "PG_URL"} {
-			environ := map[string]string{"AWS_SAM_LOCAL": "true", name: tt.url}
-			local, logged := adapt(environ)
-			if local[name] != want {
-				t.Errorf("%s=%s: got %s, want %s", name, tt.url, local[name], want)
-			}
-			if said := strings.Contains(logged, "variable="+name); said != (tt.want != "") {
-				t.Errorf("%s=%s: the log is %q", name, tt.url, logged)
-			}
+		if got != want {
+			t.Errorf("%s: looked up %s, %v, want %s", host, got, err, want)
 		}
+	}
+	if strings.Count(b.String(), thisMachine) != 1 {
+		t.Errorf("the log is %s", &b)
+	}
+	if samlocal.Options(nil, slog.New(slog.DiscardHandler)).Lookup != nil {
+		t.Error("hosts are looked up otherwise outside of sam local")
 	}
 }
 
