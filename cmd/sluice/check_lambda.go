@@ -54,14 +54,14 @@ func lambdas(ctx context.Context, queueARN string) ([]check.Function, error) {
 }
 
 func lambdaFunction(ctx context.Context, api *lambda.Client, m *types.EventSourceMappingConfiguration) check.Function {
-	f := check.Function{Name: aws.ToString(m.FunctionArn), State: aws.ToString(m.State), ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures)}
-	f.Filter = lambdaFilter(ctx, api, m)
-	if m.MaximumBatchingWindowInSeconds != nil {
-		f.Window = time.Duration(*m.MaximumBatchingWindowInSeconds) * time.Second
+	f := check.Function{
+		Name: aws.ToString(m.FunctionArn), State: aws.ToString(m.State), Filter: lambdaFilter(ctx, api, m),
+		ReportsFailures: slices.Contains(m.FunctionResponseTypes, types.FunctionResponseTypeReportBatchItemFailures),
+		Window:          time.Duration(aws.ToInt32(m.MaximumBatchingWindowInSeconds)) * time.Second,
 	}
 	// The other checks do not need the timeout.
-	if out, err := api.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: m.FunctionArn}); err == nil && out.Timeout != nil {
-		f.Timeout = time.Duration(*out.Timeout) * time.Second
+	if out, err := api.GetFunctionConfiguration(ctx, &lambda.GetFunctionConfigurationInput{FunctionName: m.FunctionArn}); err == nil {
+		f.Timeout = time.Duration(aws.ToInt32(out.Timeout)) * time.Second
 	}
 	if _, name, ok := strings.Cut(f.Name, ":function:"); ok {
 		f.Name = name

@@ -178,10 +178,7 @@ func (d *demo) run(ctx context.Context) error {
 }
 
 func (d *demo) title(text string) {
-	if terminal(d.con.stdout) && d.con.environ["NO_COLOR"] == "" {
-		text = "\x1b[1m" + text + "\x1b[0m"
-	}
-	fmt.Fprintf(d.con.stdout, "\n%s\n\n", text)
+	fmt.Fprintf(d.con.stdout, "\n%s\n\n", d.con.styled(d.con.stdout, bold, text))
 }
 
 // messages shows each message as the model reads it, so nothing raw.

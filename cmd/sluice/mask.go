@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"sluice/internal/app"
 	"sluice/internal/config"
 	"sluice/internal/mask"
 	"sluice/internal/model"
@@ -32,19 +33,10 @@ func (c *maskCmd) Run(ctx context.Context, con *console) error {
 	m := parts.Config.Model
 	var names []string
 	for _, f := range m.Personal() {
+		if f.Name == c.Field {
+			return c.print(ctx, con, parts, f)
+		}
 		names = append(names, f.Name)
-		if f.Name != c.Field {
-			continue
-		}
-		text, err := con.read(ctx, "-")
-		if err != nil {
-			return fmt.Errorf("read standard input: %w", err)
-		}
-		keys, err := parts.Keys(ctx)
-		if err != nil {
-			return err
-		}
-		return c.print(con, keys, f, mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))))
 	}
 	if names == nil {
 		return fmt.Errorf("the model %s has no personal field: it masks nothing", m.Name)
@@ -53,7 +45,17 @@ func (c *maskCmd) Run(ctx context.Context, con *console) error {
 	return fmt.Errorf("the argument is not a personal field of the model %s; there are %s. The value goes to standard input", m.Name, strings.Join(names, ", "))
 }
 
-func (c *maskCmd) print(con *console, keys *mask.Keyring, f model.Field, value mask.Personal) error {
+// print prints the masks of the value on standard input.
+func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f model.Field) error {
+	text, err := con.read(ctx, "-")
+	if err != nil {
+		return fmt.Errorf("read standard input: %w", err)
+	}
+	keys, err := parts.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	value := mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r")))
 	if value.Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}

@@ -128,7 +128,7 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	}
 	p := c.read(q, &seen, cfg.Model, keys)
 	if c.Raw {
-		fmt.Fprintln(con.stderr, con.red("These are raw bodies, with personal values: keep them out of tickets, chats and files."))
+		fmt.Fprintln(con.stderr, con.styled(con.stderr, boldRed, "These are raw bodies, with personal values: keep them out of tickets, chats and files."))
 	}
 	if c.JSON {
 		return con.printJSON(p, err)

@@ -11,35 +11,28 @@ import (
 // errStopped ends a command that a signal has ended.
 var errStopped = errors.New("stopped")
 
-// read reads a file, or standard input for "-".
+// read reads a file, or standard input for "-". Opening and reading may wait for
+// ever, as with a FIFO, and cannot be cancelled: when ctx ends first, they are left
+// to run until the process ends.
 func (con *console) read(ctx context.Context, path string) ([]byte, error) {
-	if path == "-" || path == "" {
-		return orStopped(ctx, func() ([]byte, error) { return io.ReadAll(con.stdin) })
-	}
 	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
 		return nil, errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")
 	}
-	return orStopped(ctx, func() ([]byte, error) { return os.ReadFile(path) })
-}
-
-// orStopped does what may wait for ever, such as opening or reading a FIFO. A
-// read cannot be cancelled: when ctx ends first, do is left to run until the
-// process ends.
-func orStopped[T any](ctx context.Context, do func() (T, error)) (T, error) {
-	type result struct {
-		value T
-		err   error
-	}
-	done := make(chan result, 1)
+	var text []byte
+	done := make(chan error, 1)
 	go func() {
-		value, err := do()
-		done <- result{value, err}
+		var err error
+		if path == "-" || path == "" {
+			text, err = io.ReadAll(con.stdin)
+		} else {
+			text, err = os.ReadFile(path)
+		}
+		done <- err
 	}()
 	select {
-	case r := <-done:
-		return r.value, r.err
+	case err := <-done:
+		return text, err
 	case <-ctx.Done():
-		var none T
-		return none, errStopped
+		return nil, errStopped
 	}
 }

@@ -311,11 +311,11 @@ func (con *console) lines(ctx context.Context, path string) <-chan line {
 			defer f.Close()
 			in, name = f, path
 		}
+		end := io.EOF
 		if err := scan(in, func(text []byte) bool { return put(line{text: text}) }); err != nil {
-			put(line{end: fmt.Errorf("%s: %w", name, err)})
-			return
+			end = fmt.Errorf("%s: %w", name, err)
 		}
-		put(line{end: io.EOF})
+		put(line{end: end})
 	}()
 	return out
 }

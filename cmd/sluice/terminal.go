@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os"
 	"time"
 
@@ -50,10 +51,16 @@ func terminal(w any) bool {
 // that can return to the start of a line.
 func (con *console) animates() bool { return terminal(con.stderr) && con.environ["TERM"] != "dumb" }
 
-// red returns a text in red, where colours can be seen and are wanted.
-func (con *console) red(text string) string {
-	if !con.animates() || con.environ["NO_COLOR"] != "" {
+// styled returns a text for w in a style, where styles can be seen and are wanted.
+func (con *console) styled(w io.Writer, style, text string) string {
+	if !terminal(w) || con.environ["TERM"] == "dumb" || con.environ["NO_COLOR"] != "" {
 		return text
 	}
-	return "\x1b[1;31m" + text + "\x1b[0m"
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
 }
+
+// The styles, as numbers of ANSI.
+const (
+	bold    = "1"
+	boldRed = "1;31"
+)
