@@ -8,18 +8,13 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"sluice/functions/internal/lambdaerror"
-	"sluice/functions/internal/lambdalog"
-	"sluice/functions/internal/samlocal"
+	"sluice/functions/internal/lambdaenv"
 	"sluice/internal/app"
-	"sluice/internal/config"
 	"sluice/internal/handler"
 )
 
 func main() {
-	environ := config.Environ()
-	log := lambdalog.New(config.LogLevel(environ))
-	h, stop := app.NewHandler(context.Background(), samlocal.Options(environ, log), os.Stdout)
+	h, stop := app.NewHandler(context.Background(), lambdaenv.Options(), os.Stdout)
 	lambda.StartWithOptions(named{h}, lambda.WithEnableSIGTERM(stop))
 }
 
@@ -29,5 +24,5 @@ type named struct{ *handler.Handler }
 // Invoke implements lambda.Handler.
 func (n named) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	answer, err := n.Handler.Invoke(ctx, event)
-	return answer, lambdaerror.Of(err)
+	return answer, lambdaenv.Error(err)
 }

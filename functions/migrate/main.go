@@ -14,9 +14,7 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"sluice/functions/internal/lambdaerror"
-	"sluice/functions/internal/lambdalog"
-	"sluice/functions/internal/samlocal"
+	"sluice/functions/internal/lambdaenv"
 	"sluice/internal/app"
 	"sluice/internal/batch"
 	"sluice/internal/config"
@@ -28,12 +26,10 @@ type answer struct {
 }
 
 func main() {
-	environ := config.Environ()
-	log := lambdalog.New(config.LogLevel(environ))
-	options := samlocal.Options(environ, log)
+	options := lambdaenv.Options()
 	lambda.Start(func(ctx context.Context) (*answer, error) {
 		a, err := migrate(ctx, options)
-		return a, lambdaerror.Of(err)
+		return a, lambdaenv.Error(err)
 	})
 }
 

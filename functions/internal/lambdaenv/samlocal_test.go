@@ -1,4 +1,4 @@
-package samlocal_test
+package lambdaenv_test
 
 import (
 	"context"
@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/functions/internal/samlocal"
+	"sluice/functions/internal/lambdaenv"
+	"sluice/internal/app"
 )
 
 // thisMachine is the name of this machine in the container.
@@ -18,7 +19,7 @@ const thisMachine = "host.docker.internal"
 // adapt returns what the function gets, and what is logged.
 func adapt(environ map[string]string) (local map[string]string, logged string) {
 	var b strings.Builder
-	local = samlocal.Options(environ, slog.New(slog.NewTextHandler(&b, nil))).Environ
+	local = lambdaenv.Local(app.Options{Environ: environ, Log: slog.New(slog.NewTextHandler(&b, nil))}).Environ
 	return local, b.String()
 }
 
@@ -93,7 +94,7 @@ func TestAQueueOnThisMachineIsSkipped(t *testing.T) {
 func TestADatabaseOnThisMachine(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
-	lookup := samlocal.Options(passed(nil), slog.New(slog.NewTextHandler(&b, nil))).Lookup
+	lookup := lambdaenv.Local(app.Options{Environ: passed(nil), Log: slog.New(slog.NewTextHandler(&b, nil))}).Lookup
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // a name is not resolved then: its error names it
 	for host, want := range map[string]string{
@@ -112,7 +113,7 @@ func TestADatabaseOnThisMachine(t *testing.T) {
 	if strings.Count(b.String(), thisMachine) != 1 {
 		t.Errorf("the log is %s", &b)
 	}
-	if samlocal.Options(nil, slog.New(slog.DiscardHandler)).Lookup != nil {
+	if lambdaenv.Local(app.Options{}).Lookup != nil {
 		t.Error("hosts are looked up otherwise outside of sam local")
 	}
 }

@@ -1,10 +1,10 @@
-package lambdalog_test
+package lambdaenv_test
 
 import (
 	"log/slog"
 	"testing"
 
-	"sluice/functions/internal/lambdalog"
+	"sluice/functions/internal/lambdaenv"
 )
 
 func TestLevel(t *testing.T) {
@@ -19,7 +19,7 @@ func TestLevel(t *testing.T) {
 		{slog.LevelWarn, slog.LevelWarn, true},
 		{slog.LevelDebug, slog.LevelDebug, false}, // Lambda's own level is INFO here
 	} {
-		if got := lambdalog.New(tt.level).Enabled(t.Context(), tt.line); got != tt.want {
+		if got := lambdaenv.NewLog(tt.level).Enabled(t.Context(), tt.line); got != tt.want {
 			t.Errorf("at %v a line of %v is written: %v", tt.level, tt.line, got)
 		}
 	}

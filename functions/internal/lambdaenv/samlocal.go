@@ -1,10 +1,7 @@
-// Package samlocal adapts a function that `sam local` runs in a container on a
-// developer's machine.
-package samlocal
+package lambdaenv
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"net"
 	"net/url"
@@ -18,18 +15,19 @@ import (
 // samconfig.toml adds it elsewhere.
 const hostName = "host.docker.internal"
 
-// Options returns the options of the function. Outside of `sam local` they are
-// only the arguments.
+// local adapts the options of a function that `sam local` runs in a container on
+// a developer's machine, and of no other.
 //
 // SAM resolves a reference to a resource to its name in the template: such a
 // dead-letter queue or mask secret is skipped, and so is back-off, since the
 // messages of an event file are in no queue. A database on this machine's
 // loopback is reached by the name hostName. TLS is as for loopback.
-func Options(environ map[string]string, log *slog.Logger) app.Options {
-	if environ["AWS_SAM_LOCAL"] != "true" {
-		return app.Options{Environ: environ, Log: log}
+func local(o app.Options) app.Options {
+	if o.Environ["AWS_SAM_LOCAL"] != "true" {
+		return o
 	}
-	environ = maps.Clone(environ)
+	environ := maps.Clone(o.Environ)
+	o.Environ = environ
 	var skipped []string
 	skip := func(name, why string) {
 		if environ[name] != "" && why != "" {
@@ -43,18 +41,19 @@ func Options(environ map[string]string, log *slog.Logger) app.Options {
 	}
 	skip("SLUICE_BACKOFF", "the event's messages are in no queue")
 	if len(skipped) > 0 {
-		log.Info("sam local: skipped what is not here", "settings", skipped)
+		o.Log.Info("sam local: skipped what is not here", "settings", skipped)
 	}
 	onHost := sync.OnceFunc(func() {
-		log.Info("sam local: the database on this machine is " + hostName + " to the container; on Linux it must listen on more than loopback")
+		o.Log.Info("sam local: the database on this machine is " + hostName + " to the container; on Linux it must listen on more than loopback")
 	})
-	return app.Options{Environ: environ, Log: log, Lookup: func(ctx context.Context, host string) ([]string, error) {
+	o.Lookup = func(ctx context.Context, host string) ([]string, error) {
 		if loopback(host) {
 			onHost()
 			host = hostName
 		}
 		return net.DefaultResolver.LookupHost(ctx, host)
-	}}
+	}
+	return o
 }
 
 // unusableQueue reports why a queue's URL cannot be used, if it cannot.

@@ -1,0 +1,7 @@
+package lambdaenv
+
+// Local and NewLog are what Options is made of.
+var (
+	Local  = local
+	NewLog = newLog
+)
