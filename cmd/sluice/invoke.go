@@ -23,12 +23,6 @@ stored, when all were rejected for their content, and when the event has no mess
   sluice invoke -e events/batch.json`
 }
 
-// lambdaError is Lambda's answer for a function that failed.
-type lambdaError struct {
-	Message string `json:"errorMessage"`
-	Type    string `json:"errorType"`
-}
-
 // Run implements the command.
 func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 	event, err := con.read(ctx, c.Event)
@@ -41,7 +35,7 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 	h.Observe = func(_ context.Context, r *ingest.Report) { report = r }
 	answer, err := h.Invoke(ctx, event)
 	if err != nil {
-		return con.printJSON(lambdaError{err.Error(), app.ErrorType(err)}, err)
+		return con.printJSON(map[string]string{"errorMessage": err.Error(), "errorType": app.ErrorType(err)}, err)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", answer)
 	if outage(report) {

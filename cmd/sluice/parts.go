@@ -27,15 +27,10 @@ func (con *console) load(needs ...config.Need) (*app.App, error) {
 // options are what the command line has and the Lambda function does not link:
 // AWS profiles, and SQLite.
 func (con *console) options(log *slog.Logger) app.Options {
-	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, Other: &app.Database{Scheme: "sqlite:", Open: openSQLite, DDL: sqlite.DDL}}
-}
-
-func openSQLite(databaseURL string, t *batch.Table, names fault.Names) (app.Store, error) {
-	s, err := sqlite.Open(databaseURL, t, names)
-	if err != nil {
-		return nil, err // not a nil *sqlite.Store in an interface
+	open := func(databaseURL string, t *batch.Table, names fault.Names) (app.Store, error) {
+		return sqlite.Open(databaseURL, t, names)
 	}
-	return s, nil
+	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, Other: &app.Database{Scheme: "sqlite:", Open: open, DDL: sqlite.DDL}}
 }
 
 // openQueue opens the queue of a flag, or of a variable when the flag is not

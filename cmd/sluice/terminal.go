@@ -13,10 +13,7 @@ import (
 type progress struct{ bar *progressbar.ProgressBar }
 
 func (con *console) progress(doing string) *progress {
-	if !con.animates() {
-		return &progress{}
-	}
-	return &progress{con.bar(doing, -1, progressbar.OptionShowCount(), progressbar.OptionShowIts())}
+	return &progress{con.bar(doing, -1, progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetVisibility(con.animates()))}
 }
 
 func (con *console) bar(doing string, of int64, more ...progressbar.Option) *progressbar.ProgressBar {
@@ -27,20 +24,13 @@ func (con *console) bar(doing string, of int64, more ...progressbar.Option) *pro
 
 // set shows how many are done, of how many; 0 when the total is unknown.
 func (p *progress) set(done, of int) {
-	if p.bar == nil {
-		return
-	}
 	if of > 0 && p.bar.GetMax() != max(of, done) {
 		p.bar.ChangeMax(max(of, done))
 	}
 	_ = p.bar.Set(done) // the terminal may be gone
 }
 
-func (p *progress) end() {
-	if p.bar != nil {
-		_ = p.bar.Finish() // as above
-	}
-}
+func (p *progress) end() { _ = p.bar.Finish() } // as above
 
 func terminal(w any) bool {
 	f, ok := w.(*os.File)

@@ -103,16 +103,12 @@ func (a *App) Other() *Database {
 	return nil
 }
 
-// Open opens the store.
+// Open opens the store. Beside an error, the store is not to be used.
 func (a *App) Open() (Store, error) {
 	if other := a.Other(); other != nil {
 		return other.Open(a.Config.DatabaseURL, a.Config.Model.Table, a.Names())
 	}
-	s, err := a.Postgres()
-	if err != nil {
-		return nil, err // not a nil *postgres.Store in an interface
-	}
-	return s, nil
+	return a.Postgres()
 }
 
 // Postgres opens the store where Other is nil.
