@@ -13,6 +13,7 @@ import (
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 	"sluice/internal/testing/pgtest"
+	"sluice/internal/testing/storetest"
 	"sluice/models"
 )
 
@@ -61,6 +62,20 @@ func TestATableAsTheModelMeansIt(t *testing.T) {
 			want(t, look(t, m, least.URL))
 		})
 	}
+}
+
+// TestAFreshTableHasNoFinding checks a table for each type of columns, with and without it in the
+// key, and with a trigger, for which trial rows are inserted.
+func TestAFreshTableHasNoFinding(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+	storetest.EveryType(t, func(t *testing.T, m *model.Model, _ string) {
+		db.Exec(t, "DROP TABLE IF EXISTS t")
+		db.Exec(t, m.DDL()[0]+"; CREATE TRIGGER same BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION same()")
+		f := look(t, m, db.URL)
+		want(t, f)
+		says(t, f, "got the key")
+	})
 }
 
 func TestWhatIsWrongWithATable(t *testing.T) {

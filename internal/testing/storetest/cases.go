@@ -55,6 +55,7 @@ var cases = []struct {
 			t.Errorf("got  %q\nwant %q", got, want)
 		}
 	}},
+	{"keeps a value of every type", keepsEveryType},
 	{"does nothing for no rows", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		result, err := h.Open(t, m).Insert(t.Context(), batch.New(m.Table))
