@@ -20,8 +20,7 @@ func rejectedMessage(body string, note sqs.Note) sqstest.Message {
 	if err != nil {
 		panic(err)
 	}
-	value := string(text)
-	return sqstest.Message{Body: body, Sent: time.Now().Add(-time.Minute), Group: queueCanary, Attributes: map[string]sqstest.Attribute{"sluice": {DataType: "String", StringValue: &value}}}
+	return sqstest.Message{Body: body, Sent: time.Now().Add(-time.Minute), Group: queueCanary, Attributes: map[string]sqstest.Attribute{"sluice": {DataType: "String", StringValue: string(text)}}}
 }
 
 // deadLetters is a queue and its dead-letter queue, with a message of each kind.

@@ -136,7 +136,7 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 	}
 	var reasons []string
 	for _, m := range s.dead.Messages() {
-		note := *m.Attributes[sqs.NoteAttribute].StringValue
+		note := m.Attributes[sqs.NoteAttribute].StringValue
 		s.quiet(note)
 		var n sqs.Note
 		if err := json.Unmarshal([]byte(note), &n); err != nil {

@@ -218,7 +218,7 @@ func (s *fixture) notes(t testing.TB) []sqs.Note {
 	var all []sqs.Note
 	for _, m := range s.dead.Messages() {
 		var n sqs.Note
-		if err := json.Unmarshal([]byte(*m.Attributes[sqs.NoteAttribute].StringValue), &n); err != nil {
+		if err := json.Unmarshal([]byte(m.Attributes[sqs.NoteAttribute].StringValue), &n); err != nil {
 			t.Fatal(err)
 		}
 		all = append(all, n)

@@ -65,10 +65,9 @@ func rejectedBy(model string, i int, reason message.Reason) sqstest.Message {
 	if err != nil {
 		panic(err)
 	}
-	text, own := string(note), canary
 	return sqstest.Message{
 		Body: fmt.Sprintf(`{"n":%d,"ip":%q}`, i, canary), Sent: time.Now().Add(-time.Minute),
-		Attributes: map[string]sqstest.Attribute{"sluice": {DataType: "String", StringValue: &text}, "own": {DataType: "String", StringValue: &own}},
+		Attributes: map[string]sqstest.Attribute{"sluice": {DataType: "String", StringValue: string(note)}, "own": {DataType: "String", StringValue: canary}},
 	}
 }
 
@@ -158,7 +157,7 @@ func TestRedriveTakesEverything(t *testing.T) {
 			}
 			order := map[string]int{}
 			for _, m := range s.to.Messages() {
-				if len(m.Attributes) != 1 || *m.Attributes["own"].StringValue != canary {
+				if len(m.Attributes) != 1 || m.Attributes["own"].StringValue != canary {
 					t.Errorf("got the attributes %v", slices.Collect(maps.Keys(m.Attributes)))
 				}
 				var n int

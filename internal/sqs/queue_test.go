@@ -75,12 +75,11 @@ func TestReceive(t *testing.T) {
 	s, c := server(t)
 	dlq := s.Queue("dlq", nil)
 	sent := time.UnixMilli(1767225600123)
-	value, number := canary+` "é"`, "1.0"
 	note := `{"reason":"too_long","field":"locale","model":"m","messageId":"old","sentTimestamp":5,"later":1}`
 	dlq.Put(
 		sqstest.Message{
 			ID: "1", Body: "{\"a\":\"\u2028😀\"}", Sent: sent, Receives: 4, Group: "tenant", SourceARN: "arn:source",
-			Attributes: map[string]sqstest.Attribute{"k": {DataType: "String", StringValue: &value}, "n": {DataType: "Number.x", StringValue: &number}, "b": {DataType: "Binary", BinaryValue: []byte{0, 255}}},
+			Attributes: map[string]sqstest.Attribute{"k": text(canary + ` "é"`), "n": {DataType: "Number.x", StringValue: "1.0"}, "b": {DataType: "Binary", BinaryValue: []byte{0, 255}}},
 		},
 		sqstest.Message{ID: "2", Body: "x", Sent: sent, Attributes: map[string]sqstest.Attribute{"sluice": text(note)}},
 		sqstest.Message{ID: "3", Body: "x", Sent: sent, Attributes: map[string]sqstest.Attribute{"sluice": text(`{"reason":"` + canary + `"}`)}},

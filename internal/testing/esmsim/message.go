@@ -19,8 +19,8 @@ type Message struct {
 // "Binary".
 type Attribute struct {
 	DataType    string
-	StringValue string
-	BinaryValue []byte
+	StringValue string `json:",omitempty"`
+	BinaryValue []byte `json:",omitempty"`
 }
 
 // A Record is a message as it stands in one queue.

@@ -29,11 +29,7 @@ type Queue struct {
 }
 
 // Attribute is a message attribute.
-type Attribute struct {
-	DataType    string
-	StringValue *string `json:",omitempty"`
-	BinaryValue []byte  `json:",omitempty"`
-}
+type Attribute = esmsim.Attribute
 
 // Message is a message in a queue.
 type Message struct {
@@ -107,7 +103,7 @@ func (q *Queue) Messages() []Message {
 	var all []Message
 	for _, r := range q.core.Messages() {
 		all = append(all, Message{
-			ID: r.MessageID, Body: r.Body, Group: r.GroupID, DeduplicationID: r.DeduplicationID, Attributes: fromCore(r.Attributes),
+			ID: r.MessageID, Body: r.Body, Group: r.GroupID, DeduplicationID: r.DeduplicationID, Attributes: r.Attributes,
 			Sent: r.Sent, Receives: r.Receives, VisibleAt: r.VisibleAt, SourceARN: r.Source,
 		})
 	}
@@ -127,40 +123,10 @@ func (q *Queue) Put(messages ...Message) {
 	defer q.server.mu.Unlock()
 	for _, m := range messages {
 		q.core.Put(esmsim.Record{
-			Message:   esmsim.Message{Body: m.Body, GroupID: m.Group, DeduplicationID: m.DeduplicationID, Attributes: toCore(m.Attributes)},
+			Message:   esmsim.Message{Body: m.Body, GroupID: m.Group, DeduplicationID: m.DeduplicationID, Attributes: m.Attributes},
 			MessageID: m.ID, Source: m.SourceARN, Sent: m.Sent, VisibleAt: m.VisibleAt, Receives: m.Receives,
 		})
 	}
-}
-
-func toCore(attributes map[string]Attribute) map[string]esmsim.Attribute {
-	if attributes == nil {
-		return nil
-	}
-	all := make(map[string]esmsim.Attribute, len(attributes))
-	for name, a := range attributes {
-		one := esmsim.Attribute{DataType: a.DataType, BinaryValue: a.BinaryValue}
-		if a.StringValue != nil {
-			one.StringValue = *a.StringValue
-		}
-		all[name] = one
-	}
-	return all
-}
-
-func fromCore(attributes map[string]esmsim.Attribute) map[string]Attribute {
-	if attributes == nil {
-		return nil
-	}
-	all := make(map[string]Attribute, len(attributes))
-	for name, a := range attributes {
-		one := Attribute{DataType: a.DataType, BinaryValue: a.BinaryValue}
-		if a.StringValue != "" {
-			one.StringValue = &a.StringValue
-		}
-		all[name] = one
-	}
-	return all
 }
 
 type input struct {
@@ -186,7 +152,7 @@ type entry struct {
 	VisibilityTimeout      int
 }
 
-func (s *Server) perform(ctx context.Context, operation string, in *input, faults map[int]EntryFault) (any, *apiError) {
+func (s *Server) perform(ctx context.Context, operation string, in *input, faults map[int]EntryFault) (any, error) {
 	if operation == "ReceiveMessage" {
 		return s.poll(ctx, in)
 	}
@@ -196,9 +162,9 @@ func (s *Server) perform(ctx context.Context, operation string, in *input, fault
 	if operation == "GetQueueUrl" {
 		name = in.QueueName
 	}
-	q, failure := s.find(name)
-	if failure != nil {
-		return nil, failure
+	q, err := s.find(name)
+	if err != nil {
+		return nil, err
 	}
 	switch operation {
 	case "GetQueueUrl":
@@ -216,42 +182,25 @@ func (s *Server) perform(ctx context.Context, operation string, in *input, fault
 			return map[string]string{}, q.core.ChangeVisibility(e.ReceiptHandle, time.Duration(e.VisibilityTimeout)*time.Second)
 		})
 	default:
-		return nil, &apiError{code: "UnknownOperationException", message: "sqstest does not have " + operation}
+		return nil, &esmsim.Error{Code: "UnknownOperationException", Message: "sqstest does not have " + operation}
 	}
 }
 
-func (s *Server) find(name string) (*Queue, *apiError) {
+func (s *Server) find(name string) (*Queue, error) {
 	if q := s.queues[name]; q != nil {
 		return q, nil
 	}
-	return nil, &apiError{code: "QueueDoesNotExist", message: "The specified queue does not exist.", query: "AWS.SimpleQueueService.NonExistentQueue"}
-}
-
-// failed is a call that the simulation refuses as a whole.
-func failed(err error) *apiError {
-	refused, ok := errors.AsType[*esmsim.Error](err)
-	if !ok {
-		return &apiError{code: "InternalError", message: err.Error()}
-	}
-	failure := &apiError{code: refused.Code, message: refused.Message}
-	switch refused.Code {
-	case "InvalidParameterValue":
-		failure.query = refused.Code
-	case "MissingParameter":
-	default:
-		failure.query = "AWS.SimpleQueueService." + refused.Code
-	}
-	return failure
+	return nil, &esmsim.Error{Code: "QueueDoesNotExist", Message: "The specified queue does not exist."}
 }
 
 // batch does what the batch calls have in common.
-func batch(entries []entry, faults map[int]EntryFault, do func(k int, e entry) (map[string]string, error)) (any, *apiError) {
+func batch(entries []entry, faults map[int]EntryFault, do func(k int, e entry) (map[string]string, error)) (any, error) {
 	ids := make([]string, len(entries))
 	for k, e := range entries {
 		ids[k] = e.Id
 	}
 	if err := esmsim.CheckIDs(ids); err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
 	successful, refused := []map[string]string{}, []map[string]any{}
 	for k, e := range entries {
@@ -259,9 +208,9 @@ func batch(entries []entry, faults map[int]EntryFault, do func(k int, e entry) (
 		fault, faulty := faults[k]
 		if !faulty {
 			var err error
-			if done, err = do(k, e); err != nil {
-				failure := failed(err)
-				fault, faulty = EntryFault{failure.code, failure.message, true}, true
+			done, err = do(k, e)
+			if refusal, ok := errors.AsType[*esmsim.Error](err); ok {
+				fault, faulty = EntryFault{refusal.Code, refusal.Message, true}, true
 			}
 		}
 		if faulty {
@@ -274,13 +223,13 @@ func batch(entries []entry, faults map[int]EntryFault, do func(k int, e entry) (
 	return map[string]any{"Successful": successful, "Failed": refused}, nil
 }
 
-func (q *Queue) send(entries []entry, faults map[int]EntryFault) (any, *apiError) {
+func (q *Queue) send(entries []entry, faults map[int]EntryFault) (any, error) {
 	messages := make([]esmsim.Message, len(entries))
 	for k, e := range entries {
-		messages[k] = esmsim.Message{Body: e.MessageBody, Attributes: toCore(e.MessageAttributes), GroupID: e.MessageGroupId, DeduplicationID: e.MessageDeduplicationId}
+		messages[k] = esmsim.Message{Body: e.MessageBody, Attributes: e.MessageAttributes, GroupID: e.MessageGroupId, DeduplicationID: e.MessageDeduplicationId}
 	}
 	if err := q.core.CheckBatch(messages); err != nil {
-		return nil, failed(err)
+		return nil, err
 	}
 	return batch(entries, faults, func(k int, e entry) (map[string]string, error) {
 		id, err := q.core.SendMessage(messages[k])
@@ -289,7 +238,7 @@ func (q *Queue) send(entries []entry, faults map[int]EntryFault) (any, *apiError
 }
 
 // poll receives, and waits for a message if the call says so.
-func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
+func (s *Server) poll(ctx context.Context, in *input) (any, error) {
 	if in.MaxNumberOfMessages < 0 || in.MaxNumberOfMessages > maxEntries {
 		return nil, invalid("Value %d for parameter MaxNumberOfMessages is invalid. Reason: Must be between 1 and 10, if provided.", in.MaxNumberOfMessages)
 	}
@@ -298,9 +247,9 @@ func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
 	}
 	end := time.Now().Add(time.Duration(in.WaitTimeSeconds) * time.Second)
 	for {
-		messages, failure := s.receive(in)
-		if failure != nil {
-			return nil, failure
+		messages, err := s.receive(in)
+		if err != nil {
+			return nil, err
 		}
 		if len(messages) > 0 || !time.Now().Before(end) {
 			return map[string]any{"Messages": messages}, nil
@@ -315,12 +264,12 @@ func (s *Server) poll(ctx context.Context, in *input) (any, *apiError) {
 	}
 }
 
-func (s *Server) receive(in *input) (messages []map[string]any, failure *apiError) {
+func (s *Server) receive(in *input) (messages []map[string]any, err error) {
 	s.lock()
 	defer s.mu.Unlock()
-	q, failure := s.find(path.Base(in.QueueUrl))
-	if failure != nil {
-		return nil, failure
+	q, err := s.find(path.Base(in.QueueUrl))
+	if err != nil {
+		return nil, err
 	}
 	n := max(1, in.MaxNumberOfMessages)
 	var records []esmsim.Record
@@ -333,7 +282,7 @@ func (s *Server) receive(in *input) (messages []map[string]any, failure *apiErro
 		r := &records[i]
 		out := map[string]any{"MessageId": r.MessageID, "ReceiptHandle": r.ReceiptHandle, "Body": r.Body, "MD5OfBody": md5sum(r.Body)}
 		if len(r.Attributes) > 0 && slices.Contains(in.MessageAttributeNames, "All") {
-			out["MessageAttributes"] = fromCore(r.Attributes)
+			out["MessageAttributes"] = r.Attributes
 		}
 		if slices.Contains(in.MessageSystemAttributeNames, "All") || slices.Contains(in.AttributeNames, "All") {
 			out["Attributes"] = system(r)

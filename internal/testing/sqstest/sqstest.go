@@ -10,8 +10,9 @@
 package sqstest
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -141,16 +142,22 @@ func (s *Server) Calls(operation string) []Call {
 	return calls
 }
 
-type apiError struct {
-	status        int
-	code, message string
-	query         string // the code of the old protocol, which the SDK shows
+func invalid(format string, args ...any) error {
+	return &esmsim.Error{Code: "InvalidParameterValue", Message: fmt.Sprintf(format, args...)}
 }
 
-func (e *apiError) Error() string { return e.code + ": " + e.message }
-
-func invalid(format string, args ...any) *apiError {
-	return &apiError{code: "InvalidParameterValue", message: fmt.Sprintf(format, args...), query: "InvalidParameterValue"}
+// queryCode is the code of the old protocol, which the SDK shows; "" for none.
+func queryCode(code string) string {
+	switch code {
+	case "InvalidParameterValue":
+		return code
+	case "QueueDoesNotExist":
+		return "AWS.SimpleQueueService.NonExistentQueue"
+	case "MissingParameter", "SerializationException", "UnknownOperationException":
+		return ""
+	default:
+		return "AWS.SimpleQueueService." + code
+	}
 }
 
 // ServeHTTP answers one call.
@@ -162,7 +169,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var in input
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	if err := json.Unmarshal(body, &in); err != nil || operation == "" {
-		s.answer(w, nil, &apiError{code: "SerializationException", message: "no call of AWS JSON 1.0"})
+		answer(w, nil, &esmsim.Error{Code: "SerializationException", Message: "no call of AWS JSON 1.0"})
 		return
 	}
 	fault := s.note(r, operation, body, &in)
@@ -179,14 +186,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, *fault.Answer)
 		return
 	case fault.Code != "":
-		s.answer(w, nil, &apiError{status: fault.Status, code: fault.Code, message: fault.Message})
+		write(w, cmp.Or(fault.Status, http.StatusBadRequest), problem(fault.Code, fault.Message))
 		return
 	}
-	out, failure := s.perform(r.Context(), operation, &in, fault.Entries)
+	out, err := s.perform(r.Context(), operation, &in, fault.Entries)
 	if fault.Lost {
 		panic(http.ErrAbortHandler)
 	}
-	s.answer(w, out, failure)
+	answer(w, out, err)
 }
 
 // note remembers the call and asks for its fault.
@@ -217,21 +224,23 @@ func (s *Server) note(r *http.Request, operation string, body []byte, in *input)
 	return Fault{}
 }
 
-func (s *Server) answer(w http.ResponseWriter, out any, failure *apiError) {
+func answer(w http.ResponseWriter, out any, err error) {
+	status := http.StatusOK
+	if refusal, ok := errors.AsType[*esmsim.Error](err); ok {
+		if code := queryCode(refusal.Code); code != "" {
+			w.Header().Set("X-Amzn-Query-Error", code+";Sender")
+		}
+		status, out = http.StatusBadRequest, problem(refusal.Code, refusal.Message)
+	}
+	write(w, status, out)
+}
+
+func problem(code, text string) map[string]string {
+	return map[string]string{"__type": "com.amazonaws.sqs#" + code, "message": text}
+}
+
+func write(w http.ResponseWriter, status int, out any) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
-	if failure != nil {
-		if failure.query != "" {
-			w.Header().Set("X-Amzn-Query-Error", failure.query+";Sender")
-		}
-		status := failure.status
-		if status == 0 {
-			status = http.StatusBadRequest
-		}
-		w.WriteHeader(status)
-		out = map[string]string{"__type": "com.amazonaws.sqs#" + failure.code, "message": failure.message}
-	}
-	var buffer bytes.Buffer
-	if err := json.NewEncoder(&buffer).Encode(out); err == nil {
-		_, _ = w.Write(buffer.Bytes())
-	}
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(out) // the client has gone
 }
