@@ -49,7 +49,7 @@ func (q *Queue) Put(r Record) {
 	if !r.VisibleAt.IsZero() {
 		delay = r.VisibleAt.Sub(q.sim.at(now))
 	}
-	q.counts.sent++
+	q.traffic.Sent++
 	q.add(m, delay)
 }
 
@@ -66,7 +66,7 @@ func (q *Queue) Purge() {
 func (q *Queue) Counts() (visible, inFlight, delayed int) {
 	q.sim.mu.Lock()
 	defer q.sim.mu.Unlock()
-	return q.counts.waiting - q.inFlight - q.delayed, q.inFlight, q.delayed
+	return q.traffic.Waiting - q.inFlight - q.delayed, q.inFlight, q.delayed
 }
 
 // Receive is ReceiveMessage of somebody else than the mapping: it costs each message a receive.
@@ -81,9 +81,9 @@ func (q *Queue) ReceiveFor(n int, visibility time.Duration) []Record {
 		taken = append(taken, m)
 		return true
 	})
-	records := make([]Record, len(taken))
-	for i, m := range taken {
-		records[i] = q.record(m)
+	var records []Record
+	for _, m := range taken {
+		records = append(records, q.record(m))
 	}
 	return records
 }

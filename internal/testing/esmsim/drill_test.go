@@ -151,8 +151,8 @@ func TestReport(t *testing.T) {
 	send(dlq, "rejected")
 	sim.Run(90 * time.Second)
 	want := esmsim.Report{
-		Queue: "logins", Sent: 3, Receives: 4, Deleted: 2, DeadLettered: 1, InDLQ: 2, MaxReceives: 2, MeanReceives: 4.0 / 3,
-		Invocations: 2, Partial: 2, OldestAge: time.Minute, PeakBacklog: 3, BacklogGone: time.Minute,
+		Queue: "logins", InDLQ: 2, MeanReceives: 4.0 / 3, Runs: esmsim.Runs{Invocations: 2, Partial: 2},
+		Traffic: esmsim.Traffic{Sent: 3, Receives: 4, Deleted: 2, DeadLettered: 1, MaxReceives: 2, OldestAge: time.Minute, PeakBacklog: 3, BacklogGone: time.Minute},
 	}
 	if diff := cmp.Diff(mapping.Report(), want); diff != "" {
 		t.Errorf("report (-got +want):\n%s", diff)

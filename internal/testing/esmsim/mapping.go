@@ -1,6 +1,7 @@
 package esmsim
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,15 +71,9 @@ func (c MappingConfig) Check(q *Queue) error {
 }
 
 func (c MappingConfig) withDefaults() MappingConfig {
-	if c.BatchSize == 0 {
-		c.BatchSize = 10
-	}
-	if c.Concurrency == 0 {
-		c.Concurrency = 5
-	}
-	if c.FunctionTimeout == 0 {
-		c.FunctionTimeout = 3 * time.Second
-	}
+	c.BatchSize = cmp.Or(c.BatchSize, 10)
+	c.Concurrency = cmp.Or(c.Concurrency, 5)
+	c.FunctionTimeout = cmp.Or(c.FunctionTimeout, 3*time.Second)
 	if c.Duration == nil {
 		c.Duration = func(int) time.Duration { return 100 * time.Millisecond }
 	}
@@ -97,8 +92,7 @@ type Mapping struct {
 	polling   bool   // a poll is scheduled
 	throttled bool
 	size      int // of the last event: room for the next
-
-	tally
+	runs      Runs
 }
 
 // Map connects a queue with a handler; it panics on a configuration that Lambda refuses.
@@ -220,11 +214,11 @@ func (m *Mapping) invoke(b *batch) {
 	defer m.sim.mu.Unlock()
 	if took > m.cfg.FunctionTimeout {
 		took, err = m.cfg.FunctionTimeout, fmt.Errorf("task timed out after %v", m.cfg.FunctionTimeout)
-		m.timeouts++
+		m.runs.TimedOut++
 	}
 	if m.sim.chance(m.cfg.LostAnswers) {
 		err = errors.New("answer lost")
-		m.lost++
+		m.runs.LostAnswers++
 	}
 	m.sim.schedule(m.sim.Elapsed()+took, func() { m.settle(b, answer, err) })
 }
@@ -240,16 +234,16 @@ func (m *Mapping) refused(b *batch) bool {
 	now := m.sim.Elapsed()
 	switch {
 	case !m.throttled:
-		m.invocations++
+		m.runs.Invocations++
 		return false
 	case now < b.expires:
 		m.sim.callback(min(now+throttleRetry, b.expires), func() { m.invoke(b) })
 	default:
 		m.busy--
-		m.dropped++
+		m.runs.ThrottledBatches++
 		m.wake()
 	}
-	m.throttles++
+	m.runs.Throttles++
 	return true
 }
 
@@ -285,12 +279,12 @@ func (m *Mapping) settle(b *batch, answer []byte, err error) {
 		failed, err = Judge(answer, b.ids)
 	}
 	if err != nil {
-		m.failures++
-		m.lastError = err
+		m.runs.Failures++
+		m.runs.LastError = err
 		return
 	}
 	if len(failed) > 0 {
-		m.partial++
+		m.runs.Partial++
 		slices.Sort(failed)
 	}
 	for i, id := range b.ids {

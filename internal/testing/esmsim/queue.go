@@ -1,6 +1,7 @@
 package esmsim
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ type Queue struct {
 	head     int
 	inFlight int
 	delayed  int
-	counts   counts
+	traffic  Traffic
 }
 
 // Queue adds a queue; it panics on a configuration that SQS refuses, as a test has no other use for
@@ -89,18 +90,10 @@ func (s *Sim) Queue(c QueueConfig) *Queue {
 	if err := c.Check(); err != nil {
 		panic("esmsim: queue " + c.Name + ": " + err.Error())
 	}
-	if c.Visibility == 0 {
-		c.Visibility = 30 * time.Second
-	}
-	if c.Retention == 0 {
-		c.Retention = 4 * 24 * time.Hour
-	}
-	if c.Account == "" {
-		c.Account = account
-	}
-	if c.MaxBytes == 0 {
-		c.MaxBytes = maxMessageBytes
-	}
+	c.Visibility = cmp.Or(c.Visibility, 30*time.Second)
+	c.Retention = cmp.Or(c.Retention, 4*24*time.Hour)
+	c.Account = cmp.Or(c.Account, account)
+	c.MaxBytes = cmp.Or(c.MaxBytes, maxMessageBytes)
 	return &Queue{
 		sim: s, cfg: c, fifo: strings.HasSuffix(c.Name, ".fifo"),
 		byNumber: map[int]*message{}, groups: map[string]*lane{}, recent: map[string]*message{},
@@ -182,15 +175,8 @@ func (q *Queue) send(msg Message) (*message, error) {
 	if q.fifo && msg.DeduplicationID == "" {
 		msg.DeduplicationID = fmt.Sprintf("%x", sha256.Sum256([]byte(msg.Body)))
 	}
-	q.counts.sent++
-	return q.add(&message{Message: msg, id: q.sim.uuid(), sent: q.sim.Elapsed()}, q.delayOf(msg)), nil
-}
-
-func (q *Queue) delayOf(msg Message) time.Duration {
-	if msg.Delay > 0 {
-		return msg.Delay
-	}
-	return q.cfg.Delay
+	q.traffic.Sent++
+	return q.add(&message{Message: msg, id: q.sim.uuid(), sent: q.sim.Elapsed()}, cmp.Or(msg.Delay, q.cfg.Delay)), nil
 }
 
 // add puts a message that is new here into its lane and starts its clocks.
@@ -201,7 +187,7 @@ func (q *Queue) add(m *message, delay time.Duration) *message {
 		if !m.put {
 			// Acknowledged, with the id of the first, but not delivered.
 			if first := q.recent[m.DeduplicationID]; first != nil {
-				q.counts.deduplicated++
+				q.traffic.Deduplicated++
 				return first
 			}
 			q.recent[m.DeduplicationID] = m
@@ -220,7 +206,7 @@ func (q *Queue) add(m *message, delay time.Duration) *message {
 	m.number = s.sent
 	q.byNumber[m.number] = m
 	q.log = append(q.log, m)
-	q.counts.arrived()
+	q.traffic.arrived()
 	// SQS Developer Guide, Setting-up dead-letter queue retention: the age counts from
 	// SentTimestamp, which survives the move to a dead-letter queue on standard queues and starts
 	// again on FIFO ones.
@@ -287,7 +273,7 @@ func (q *Queue) remove(m *message, end State) {
 	}
 	q.land(m)
 	m.state, m.ended, m.rendered = end, q.sim.Elapsed(), nil
-	q.counts.left(m)
+	q.traffic.left(m)
 	q.offer(m.lane)
 	if q.fifo && len(m.lane.messages) == 0 {
 		delete(q.groups, m.lane.group)
@@ -374,8 +360,8 @@ func (q *Queue) deliver(m *message, visibility time.Duration) {
 	}
 	m.receives++
 	m.handle++
-	q.counts.received++
-	q.counts.maxReceives = max(q.counts.maxReceives, m.handle)
+	q.traffic.Receives++
+	q.traffic.MaxReceives = max(q.traffic.MaxReceives, m.handle)
 	if q.sim.chance(q.cfg.Duplicates) {
 		if q.sim.luck.IntN(2) == 0 {
 			return // still visible, and next in this very receive
@@ -427,7 +413,7 @@ func (q *Queue) receivedAs(handle string) (m *message, n int, err error) {
 	return m, n, nil
 }
 
-var errExpiredHandle = &Error{"InvalidParameterValue", "value for parameter ReceiptHandle is invalid: the receipt handle has expired"}
+var errExpiredHandle = invalid("value for parameter ReceiptHandle is invalid: the receipt handle has expired")
 
 // delete is DeleteMessage by the handle of the nth receive (API Reference): on a standard queue the
 // last handle deletes, in flight or not, and an older one succeeds and does nothing; on a FIFO
@@ -449,15 +435,15 @@ func (q *Queue) delete(m *message, n int) error {
 func (q *Queue) changeVisibility(m *message, n int, d time.Duration) error {
 	switch {
 	case d < 0 || d > maxVisibility:
-		return &Error{"InvalidParameterValue", fmt.Sprintf("value %v for parameter VisibilityTimeout is invalid: must be between 0 and 43200 s", d)}
+		return invalid("value %v for parameter VisibilityTimeout is invalid: must be between 0 and 43200 s", d)
 	case m.gone():
-		return &Error{"InvalidParameterValue", "message does not exist or is not available for visibility timeout change"}
+		return invalid("message does not exist or is not available for visibility timeout change")
 	case q.fifo && n != m.handle:
 		return errExpiredHandle
 	case m.state != InFlight:
 		return &Error{"MessageNotInflight", "the message is not in flight"}
 	case q.sim.Elapsed()+d > m.received+maxVisibility:
-		return &Error{"InvalidParameterValue", "total VisibilityTimeout for the message is beyond the limit [43200 seconds]"}
+		return invalid("total VisibilityTimeout for the message is beyond the limit [43200 seconds]")
 	case n == m.handle:
 		q.hide(m, d)
 	}

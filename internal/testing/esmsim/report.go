@@ -6,55 +6,54 @@ import (
 	"time"
 )
 
-// counts is what a queue counts.
-type counts struct {
-	sent, deduplicated, received, maxReceives int
-	ended                                     [Expired + 1]int
-	waiting, peak                             int
-	drained                                   time.Duration // first time without messages after the peak
-	oldest                                    time.Duration // age at which a message left, at most
+// Traffic is what a queue counts. Durations are virtual.
+type Traffic struct {
+	Sent, Deduplicated    int
+	Receives, MaxReceives int // deliveries, and receives that a throttle cost
+	Deleted, DeadLettered int // DeadLettered by the redrive policy
+	Expired, Waiting      int
+	PeakBacklog           int // messages in the queue, in flight or not
+	OldestAge             time.Duration
+	BacklogGone           time.Duration // since the start, when the queue was first empty after its peak; 0 means not yet
 }
 
-func (c *counts) arrived() {
-	if c.waiting++; c.waiting > c.peak {
-		c.peak, c.drained = c.waiting, 0
+func (t *Traffic) arrived() {
+	if t.Waiting++; t.Waiting > t.PeakBacklog {
+		t.PeakBacklog, t.BacklogGone = t.Waiting, 0
 	}
 }
 
-func (c *counts) left(m *message) {
-	c.ended[m.state]++
-	c.oldest = max(c.oldest, m.ended-m.sent)
-	if c.waiting--; c.waiting == 0 && c.drained == 0 {
-		c.drained = m.ended
+func (t *Traffic) left(m *message) {
+	switch m.state {
+	case Deleted:
+		t.Deleted++
+	case DeadLettered:
+		t.DeadLettered++
+	default:
+		t.Expired++
+	}
+	t.OldestAge = max(t.OldestAge, m.ended-m.sent)
+	if t.Waiting--; t.Waiting == 0 && t.BacklogGone == 0 {
+		t.BacklogGone = m.ended
 	}
 }
 
-// tally is what a mapping counts.
-type tally struct {
-	invocations, failures, partial, timeouts, lost int
-	throttles, dropped                             int
-	lastError                                      error
-}
-
-// A Report says what became of the messages of a mapping's queue. Durations are virtual.
-type Report struct {
-	Queue string
-
-	Sent, Deduplicated          int
-	Receives                    int // deliveries, and receives that a throttle cost
-	Deleted, DeadLettered       int // DeadLettered by the redrive policy
-	Expired, Waiting            int
-	InDLQ                       int // in the dead-letter queue now, by whatever way
-	MaxReceives                 int
-	MeanReceives                float64 // of a message that arrived
+// Runs is what a mapping counts.
+type Runs struct {
 	Invocations                 int
 	Failures, Partial           int // invocations whose whole batch came back, or some of it
 	TimedOut, LostAnswers       int // among the failures
 	Throttles, ThrottledBatches int // refused invocations, and batches that were dropped for them
-	OldestAge                   time.Duration
-	PeakBacklog                 int           // messages in the queue, in flight or not
-	BacklogGone                 time.Duration // since the start, when the queue was first empty after its peak; 0 means not yet
 	LastError                   error
+}
+
+// A Report says what became of the messages of a mapping's queue.
+type Report struct {
+	Queue string
+	Traffic
+	Runs
+	InDLQ        int     // in the dead-letter queue now, by whatever way
+	MeanReceives float64 // of a message that arrived
 }
 
 // Report counts up to now.
@@ -62,22 +61,14 @@ func (m *Mapping) Report() Report {
 	m.sim.mu.Lock()
 	defer m.sim.mu.Unlock()
 	q, now := m.queue, m.sim.Elapsed()
-	r := Report{
-		Queue: q.cfg.Name,
-		Sent:  q.counts.sent, Deduplicated: q.counts.deduplicated, Receives: q.counts.received,
-		Deleted: q.counts.ended[Deleted], DeadLettered: q.counts.ended[DeadLettered], Expired: q.counts.ended[Expired], Waiting: q.counts.waiting,
-		MaxReceives: q.counts.maxReceives, MeanReceives: float64(q.counts.received) / float64(max(1, len(q.log))),
-		Invocations: m.invocations, Failures: m.failures, Partial: m.partial, TimedOut: m.timeouts, LostAnswers: m.lost,
-		Throttles: m.throttles, ThrottledBatches: m.dropped,
-		OldestAge: q.counts.oldest, PeakBacklog: q.counts.peak, BacklogGone: q.counts.drained, LastError: m.lastError,
-	}
+	r := Report{Queue: q.cfg.Name, Traffic: q.traffic, Runs: m.runs, MeanReceives: float64(q.traffic.Receives) / float64(max(1, len(q.log)))}
 	for _, msg := range q.log {
 		if !msg.gone() {
 			r.OldestAge = max(r.OldestAge, now-msg.sent)
 		}
 	}
 	if q.cfg.DeadLetter != nil {
-		r.InDLQ = q.cfg.DeadLetter.counts.waiting
+		r.InDLQ = q.cfg.DeadLetter.traffic.Waiting
 	}
 	return r
 }
