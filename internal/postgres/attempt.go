@@ -85,7 +85,6 @@ func countStored(verdicts []message.Verdict) int {
 type attempted struct {
 	err    error
 	reused bool // the connection was in use before
-	silent bool // the server sent nothing
 	cut    bool // we ended the attempt before its context did
 	slow   bool // and the piece is divided for that
 	again  bool // another attempt may help
@@ -127,13 +126,14 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last}
 	err = in.run(limited)
 	ended := limited.Err()
-	a := attempted{reused: c.reused, silent: counter.reads.Load() == began}
+	a := attempted{reused: c.reused}
+	silent := counter.reads.Load() == began
 	met := cmp.Or(fault.Of(err), &fault.Error{})
 	if ended != nil && err != nil && (met.Code == "" || met.Code == canceled) { // we ended it
 		err = s.fault(ctx, s.inserting, ended)
 		met = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
-		a.slow = a.cut && divides && (!a.reused || !a.silent)
+		a.slow = a.cut && divides && (!a.reused || !silent)
 	}
 	replan := met.Code == outdated && p.attempts == 1 && c.replaceAt.IsZero()
 	passes := met.Cause == message.CauseTransient
@@ -147,7 +147,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	}
 	asked := ended != nil || c.canceller.done != nil // a request to cancel may be under way
 	s.release(c, (err == nil || configuration || verdictsHold(err)) && !asked)
-	if a.reused && (a.cut && a.silent || ended == nil && passes && endsOthers(met.Code)) {
+	if a.reused && (a.cut && silent || ended == nil && passes && endsOthers(met.Code)) {
 		s.dropIdle()
 	}
 	return a

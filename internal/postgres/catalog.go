@@ -108,21 +108,14 @@ type policy struct {
 	Beyond  bool     `json:"beyond"` // more than the row: settings, roles, other tables
 }
 
-// facts are what the store has learned from the server, and when.
-type facts struct {
-	catalog *catalog
-	keys    *keyFacts
-	read    time.Time
-}
-
-// fresh returns the facts, without a catalog that is older than catalogAge.
-func (s *Store) fresh() facts {
+// freshCatalog returns the catalog, or nil if it is not known, or older than catalogAge.
+func (s *Store) freshCatalog() *catalog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now().Sub(s.facts.read) > catalogAge {
-		return facts{keys: s.facts.keys}
+	if s.now().Sub(s.read) > catalogAge {
+		return nil
 	}
-	return s.facts
+	return s.catalog
 }
 
 // learn keeps the catalog, if the answer has one.
@@ -143,7 +136,7 @@ func (s *Store) learn(a *answer) {
 	c.adds, c.mixes = s.adds(&c), s.mixes(&c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.facts.catalog, s.facts.read = &c, s.now()
+	s.catalog, s.read = &c, s.now()
 }
 
 // covers reports whether an error names the table, the ledger or a part of them.
@@ -189,7 +182,7 @@ func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) 
 // function returns the name of the table's function that an error's context names, if any. The words of a
 // context follow the server's lc_messages, names do not.
 func (c *catalog) function(context string) string {
-	if context == "" {
+	if c == nil || context == "" {
 		return ""
 	}
 	for _, f := range c.Functions {
@@ -228,17 +221,17 @@ func contains(text, name string) bool {
 	part := func(r rune) bool {
 		return r != utf8.RuneError && (r == '_' || r == '$' || unicode.IsLetter(r) || unicode.IsDigit(r))
 	}
-	for rest := text; ; {
-		i := strings.Index(rest, name)
-		if i < 0 {
+	for {
+		before, after, found := strings.Cut(text, name)
+		if !found {
 			return false
 		}
-		before, _ := utf8.DecodeLastRuneInString(rest[:i])
-		after, _ := utf8.DecodeRuneInString(rest[i+len(name):])
-		if !part(before) && (strings.HasSuffix(name, "(") || !part(after)) {
+		last, _ := utf8.DecodeLastRuneInString(before)
+		next, _ := utf8.DecodeRuneInString(after)
+		if !part(last) && (strings.HasSuffix(name, "(") || !part(next)) {
 			return true
 		}
-		rest = rest[i+len(name):]
+		text = after
 	}
 }
 

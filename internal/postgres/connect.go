@@ -13,7 +13,7 @@ import (
 func (s *Store) Connect(ctx context.Context) (*pgconn.PgConn, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
-		return nil, outward(err)
+		return nil, err
 	}
 	return c.PgConn, nil
 }
@@ -34,7 +34,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	for another := false; ; another = true {
 		a := nothing.attempt(ctx, another)
 		if !a.reused || !a.again && !a.cut || ctx.Err() != nil {
-			return outward(a.err)
+			return a.err
 		}
 	}
 }

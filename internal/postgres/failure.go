@@ -12,8 +12,7 @@ import (
 	"sluice/internal/message"
 )
 
-// failure is a fault.Error with what attempts and isolations need to know of it. It does not leave
-// the package: outward takes the Error out.
+// failure is a fault.Error with what attempts and isolations need to know of it.
 type failure struct {
 	err *fault.Error
 	// verdictsHold: it is about some rows of a batch. The others are committed.
@@ -28,14 +27,6 @@ func (f *failure) Error() string { return f.err.Error() }
 
 // Unwrap returns the fault.Error.
 func (f *failure) Unwrap() error { return f.err }
-
-// outward returns an error as callers of the package see it.
-func outward(err error) error {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f.err
-	}
-	return err
-}
 
 // keepVerdicts returns an error that is about some rows.
 func keepVerdicts(err *fault.Error) error { return &failure{err: err, verdictsHold: true} }
@@ -70,7 +61,7 @@ func databaseError(e fault.Error) *fault.Error {
 // is up: the timeout of one attempt to connect is a DeadlineExceeded too.
 func (s *Store) fault(ctx context.Context, doing string, err error) error {
 	if server := asServer(err); server != nil {
-		return s.refusal(doing, server, s.fresh().catalog)
+		return s.refusal(doing, server, s.freshCatalog())
 	}
 	ended := contextErr(ctx)
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: doing + ": " + lost(err, ended), Err: ended})

@@ -45,9 +45,7 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	if n < len(rows) {
 		return in.lookUp(ctx, rows)
 	}
-	for _, row := range rows {
-		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
-	}
+	in.stored(rows...)
 	return nil
 }
 
@@ -94,11 +92,9 @@ func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 	if refused := answers[0].refused; refused != nil {
 		return in.fault(in.store.lookingUp, refused)
 	}
-	for _, i := range rows {
-		in.result.Verdicts[i] = message.Verdict{Cause: message.CauseDiscarded}
-	}
+	in.returned(message.CauseDiscarded, rows...)
 	for _, n := range answers[0].values {
-		in.result.Verdicts[rows[n-1]] = message.Verdict{Outcome: message.Stored}
+		in.stored(rows[n-1])
 	}
 	return nil
 }

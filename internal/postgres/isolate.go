@@ -280,7 +280,7 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 			rows = append(rows, row)
 		}
 	}
-	rows = closed(i.batch, rows, passed, all, func(row int) *pgconn.PgError { return i.refused[row] })
+	rows = closed(i.batch, rows, passed, all, i.refused)
 	rt := i.roundTrip(ctx)
 	forwards, backwards := singles(rows), singles(rows)
 	slices.Reverse(backwards)
@@ -296,24 +296,17 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 	if err != nil || len(rows) == 0 {
 		return answers, err
 	}
-	first := answers[0]
-	if err := i.recovered(answers[1]); err != nil {
-		return nil, err
-	}
 	for _, row := range rows {
 		delete(i.refused, row)
 	}
-	if first.refused == nil {
-		n := i.inserted(first)
-		i.result.Inserted += n
-		if n < len(rows) {
-			i.unknown = append(i.unknown, rows...)
-		} else {
-			for _, row := range rows {
-				i.isNew[row] = true
-			}
+	if answers[0].refused == nil {
+		if answers, err = i.tried(answers, [][]int{rows}); err != nil {
+			return nil, err
 		}
-		return answers[2+4*len(rows):], nil
+		return answers[4*len(rows):], nil
+	}
+	if err := i.recovered(answers[1]); err != nil {
+		return nil, err
 	}
 	if answers, err = i.tried(answers[2:], forwards); err != nil {
 		return nil, err
@@ -339,7 +332,7 @@ func (i *isolation) together(ctx context.Context) ([]answer, error) {
 func (in *insertion) begin(ctx context.Context, rt *roundTrip, refusal *pgconn.PgError) {
 	rt.stopOn = in.stopOn
 	if in.catalog == nil {
-		in.catalog = in.store.fresh().catalog // another insertion may have asked meanwhile
+		in.catalog = in.store.freshCatalog() // another insertion may have asked meanwhile
 	}
 	if in.catalog == nil || !in.current && !in.catalog.knows(refusal) {
 		rt.askKeys()
@@ -401,9 +394,7 @@ func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, e
 	case again != nil && len(rows) == 1:
 		return refused, nil
 	case again != nil:
-		for _, row := range rows {
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-		}
+		i.returned(message.CauseTransient, rows...)
 		return rest, i.blockedError(again)
 	}
 	return rest, i.accept(ctx, rows, answers[0])
@@ -534,15 +525,15 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 	}
 	for row := range i.isNew {
 		i.mine[i.class[row]] = true
-		i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		i.stored(row)
 	}
 	var look []int
 	for _, row := range i.unknown {
-		switch stored, asked := found[row]; {
-		case stored:
-			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		switch there, asked := found[row]; {
+		case there:
+			i.stored(row)
 		case asked:
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseDiscarded}
+			i.returned(message.CauseDiscarded, row)
 		default:
 			look = append(look, row)
 		}
@@ -557,13 +548,13 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		// key.
 		switch {
 		case i.there[row] && !i.mine[i.class[row]]:
-			i.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+			i.stored(row)
 		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
+			i.returned(message.CauseTransient, row)
 			rowsErr = keepVerdicts(i.failed(i.refused[row]).err)
 		case slices.Contains(i.blocked, row):
-			i.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
+			i.returned(message.CauseTransient, row)
 			rowsErr = i.blockedError(i.refused[row])
 		default:
 			refused = append(refused, row)
@@ -579,7 +570,7 @@ func (i *isolation) conclude(ctx context.Context, present answer) error {
 		return err
 	}
 	rowsErr = cmp.Or(rowsErr, err)
-	if err := i.giveVerdicts(ctx, refused, func(row int) *pgconn.PgError { return i.refused[row] }, i.result.Inserted > i.before); err != nil {
+	if err := i.giveVerdicts(ctx, refused, i.refused, i.result.Inserted > i.before); err != nil {
 		return err
 	}
 	return rowsErr

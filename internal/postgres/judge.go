@@ -49,21 +49,15 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if endsSession(err) {
 		return judgement{cause: judgeSession(err)} // the session ended, whatever the statement was
 	}
+	function := c.function(err.Where)
 	if ofNoRow(err) {
 		j := misconfigured
-		if c != nil {
-			j.function = c.function(err.Where)
-			j.inside = j.function != ""
-		}
+		j.function = function
+		j.inside = function != ""
 		return j
 	}
-	if j := (judgement{inside: raised(err)}); c != nil {
-		j.function = c.function(err.Where)
-		if j.inside = j.inside || j.function != "" || err.TableName != "" && !c.covers(err); j.inside {
-			return j.inFunction(err)
-		}
-	} else if j.inside {
-		return j.inFunction(err)
+	if raised(err) || function != "" || c != nil && err.TableName != "" && !c.covers(err) {
+		return inFunction(function, err)
 	}
 	switch {
 	case ofPolicy(err):
@@ -97,9 +91,10 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 
 // inFunction judges an error that arose in a function: what it raised on purpose can be the row's
 // fault, and nothing else is.
-func (j judgement) inFunction(err *pgconn.PgError) judgement {
-	j.single, j.open, j.cause = true, onPurpose(err.Code), message.CauseConfiguration
-	if !j.open {
+func inFunction(name string, err *pgconn.PgError) judgement {
+	j := open
+	j.inside, j.function = true, name
+	if j.open = onPurpose(err.Code); !j.open {
 		j.cause = cmp.Or(byCode(err.Code), j.cause)
 	}
 	return j

@@ -22,16 +22,18 @@ var keysSQL string
 // server and differ in their bytes: citext, char(n), a nondeterministic collation, the scale of a
 // numeric.
 type keyFacts struct {
-	Columns []struct {
-		Cast      string `json:"cast"`
-		Scale     *int   `json:"scale"`
-		Equals    string `json:"equals"`
-		Collation string `json:"collation"`
-		Type      string `json:"type"`  // in pg_type
-		Bytes     bool   `json:"bytes"` // equal values have equal bytes
-	} `json:"columns"`
+	Columns []keyColumn `json:"columns"`
 	// References are foreign keys of the table to itself.
 	References []reference `json:"references"`
+}
+
+type keyColumn struct {
+	Cast      string `json:"cast"`
+	Scale     *int   `json:"scale"`
+	Equals    string `json:"equals"`
+	Collation string `json:"collation"`
+	Type      string `json:"type"`  // in pg_type
+	Bytes     bool   `json:"bytes"` // equal values have equal bytes
 }
 
 // reference is a foreign key: columns From refer to columns To.
@@ -57,21 +59,13 @@ func (s *Store) learnKeys(a *answer) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.facts.keys = &k
+	s.keys = &k
 	s.statements = makeStatements(s.table, &k)
 }
 
 // byBytes reports whether keys are equal exactly when their bytes are.
 func (k *keyFacts) byBytes() bool {
-	if k == nil {
-		return true
-	}
-	for _, c := range k.Columns {
-		if !c.Bytes {
-			return false
-		}
-	}
-	return true
+	return k == nil || !slices.ContainsFunc(k.Columns, func(c keyColumn) bool { return !c.Bytes })
 }
 
 // natural are the types of live columns, as in pg_type, that compare with the values of a kind
@@ -204,7 +198,7 @@ func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
 
 // closed returns rows that may be valid together. Of the rows that a link refused, these are the
 // ones that refer only to rows that passed, or to each other.
-func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row int) *pgconn.PgError) []int {
+func closed(b *batch.Batch, rows, passed []int, all []*link, refused map[int]*pgconn.PgError) []int {
 	type target struct {
 		link *link
 		key  string
@@ -233,7 +227,7 @@ func closed(b *batch.Batch, rows, passed []int, all []*link, refusal func(row in
 		for _, row := range rows {
 			if key, ok := values(b, row, l.from); ok {
 				refer[target{l, key}] = append(refer[target{l, key}], row)
-			} else if refusing(all, refusal(row)) == l {
+			} else if refusing(all, refused[row]) == l {
 				remove([]int{row}) // refused, and refers to no row: MATCH FULL
 			}
 		}

@@ -15,7 +15,7 @@ import (
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
-		return nil, outward(err)
+		return nil, err
 	}
 	defer closeConn(c)
 	var tables []batch.Migrated
@@ -30,7 +30,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			name, _, _ := strings.Cut(rest, " ")
 			where := batch.Migrated{Name: name, Created: !c.exists}
 			if err := s.locate(ctx, c, &where); err != nil {
-				return nil, outward(s.fault(ctx, "look for the tables", err))
+				return nil, s.fault(ctx, "look for the tables", err)
 			}
 			tables = append(tables, where)
 		}

@@ -27,6 +27,30 @@ func listen(t testing.TB) net.Listener {
 	return listener
 }
 
+// serve answers those who connect, each by itself, until the listener is closed. The connection
+// closes when handle returns.
+func serve(l net.Listener, handle func(net.Conn)) net.Listener {
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				handle(c)
+			}()
+		}
+	}()
+	return l
+}
+
+// join passes on what each side says, until one of them closes.
+func join(from, to net.Conn) {
+	go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
+	_, _ = io.Copy(from, to)
+}
+
 const checkFirewall = " in time; check host and port in DATABASE_URL, and that its firewall or security group lets this network in"
 
 // TestAHostThatIsSilent wants an error that names the host and what to do, and is the deadline's
@@ -117,44 +141,26 @@ func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 // silentOnce starts a host in front of another that leaves its first caller without an answer.
 func silentOnce(t testing.TB, host string) string {
 	t.Helper()
-	listener := listen(t)
-	go func() {
-		calls := 0
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			if calls++; calls == 1 {
-				t.Cleanup(func() { _ = from.Close() })
-				continue
-			}
-			to, err := net.Dial("tcp", host)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
-			go func() { _, _ = io.Copy(from, to); _ = from.Close() }()
+	var calls atomic.Int64
+	return serve(listen(t), func(from net.Conn) {
+		if calls.Add(1) == 1 {
+			_, _ = io.Copy(io.Discard, from)
+			return
 		}
-	}()
-	return listener.Addr().String()
+		to, err := net.Dial("tcp", host)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		join(from, to)
+	}).Addr().String()
 }
 
 // TestHostsThatAnswerOtherwise wants them to be named too.
 func TestHostsThatAnswerOtherwise(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{})
-	hangsUp := listen(t)
-	go func() {
-		for {
-			c, err := hangsUp.Accept()
-			if err != nil {
-				return
-			}
-			_ = c.Close()
-		}
-	}()
+	hangsUp := serve(listen(t), func(net.Conn) {})
 	u := parsed(t, s.proxy.URL)
 	for url, want := range map[string]string{
 		"postgres://sluice@" + hangsUp.Addr().String() + "/app?sslmode=disable": "connect to the database: the connection to " + hangsUp.Addr().String() + " broke",
@@ -232,10 +238,8 @@ func TestOneReset(t *testing.T) {
 // on.
 func refusesTLS(t testing.TB, hangsUp int, next string) string {
 	t.Helper()
-	listener := listen(t)
 	var calls atomic.Int64
-	serve := func(from net.Conn) {
-		defer func() { _ = from.Close() }()
+	return serve(listen(t), func(from net.Conn) {
 		first := make([]byte, 8)
 		if _, err := io.ReadFull(from, first); err != nil {
 			return
@@ -253,19 +257,8 @@ func refusesTLS(t testing.TB, hangsUp int, next string) string {
 			return
 		}
 		_, _ = to.Write(first)
-		go func() { _, _ = io.Copy(to, from); _ = to.Close() }()
-		_, _ = io.Copy(from, to)
-	}
-	go func() {
-		for {
-			from, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go serve(from)
-		}
-	}()
-	return listener.Addr().String()
+		join(from, to)
+	}).Addr().String()
 }
 
 // TestWhatTheResolverSays has a name that does not exist, which somebody has to correct, and

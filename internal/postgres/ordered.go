@@ -17,18 +17,14 @@ import (
 // such row is left, the rest is stored as one statement.
 type ordered struct {
 	*insertion
-	refused map[int]refusedRow
+	refused map[int]*pgconn.PgError
+	passes  map[int]bool // refused while another row passed in the same round
 	hoped   map[int]bool // rows that may be valid only together
 	alone   bool         // they were tried together, and refused
 }
 
-type refusedRow struct {
-	err    *pgconn.PgError
-	passes bool // another row passed in the same round
-}
-
 func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
-	o := &ordered{insertion: in, refused: map[int]refusedRow{}, hoped: map[int]bool{}}
+	o := &ordered{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
 	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
@@ -60,16 +56,16 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 	for _, passes := range []bool{true, false} {
 		var rows []int
 		for _, row := range in.rows {
-			switch r, ok := o.refused[row]; {
-			case !ok || r.passes != passes:
+			switch refused := o.refused[row]; {
+			case refused == nil || o.passes[row] != passes:
 			case o.hoped[row] && len(o.hoped) > 1:
-				in.result.Verdicts[row] = message.Verdict{Cause: message.CauseTransient}
-				rowsErr = cmp.Or(rowsErr, in.blockedError(r.err))
+				in.returned(message.CauseTransient, row)
+				rowsErr = cmp.Or(rowsErr, in.blockedError(refused))
 			default:
 				rows = append(rows, row)
 			}
 		}
-		err := in.giveVerdicts(ctx, rows, func(row int) *pgconn.PgError { return o.refused[row].err }, passes)
+		err := in.giveVerdicts(ctx, rows, o.refused, passes)
 		if err != nil && !verdictsHold(err) {
 			return err
 		}
@@ -103,9 +99,7 @@ func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err 
 // withdraw takes all verdicts back, and returns err: a row can be refused because of one before it
 // that is not stored now.
 func (in *insertion) withdraw(err error) error {
-	for _, row := range in.rows {
-		in.result.Verdicts[row] = message.Verdict{}
-	}
+	in.returned(message.CauseNone, in.rows...)
 	return err
 }
 
@@ -172,14 +166,16 @@ func (o *ordered) hope(rows []int, tries []try) {
 		return
 	}
 	var missing, passed []int
+	refused := map[int]*pgconn.PgError{}
 	for i, t := range tries {
 		if t.refused == nil {
 			passed = append(passed, rows[i])
 		} else if refusing(all, t.refused) != nil {
 			missing = append(missing, rows[i])
+			refused[rows[i]] = t.refused
 		}
 	}
-	for _, row := range closed(o.batch, missing, passed, all, func(row int) *pgconn.PgError { return tries[slices.Index(rows, row)].refused }) {
+	for _, row := range closed(o.batch, missing, passed, all, refused) {
 		o.hoped[row] = true
 		if !o.alone {
 			tries[slices.Index(rows, row)].refused = nil
@@ -197,14 +193,14 @@ func (o *ordered) decide(rows []int, tries []try) (left []int, again bool) {
 		refused := tries[i].refused
 		switch {
 		case stopped[group]:
-			o.result.Verdicts[row] = message.Verdict{Cause: message.CauseGroup}
+			o.returned(message.CauseGroup, row)
 			again = again || refused == nil
 		case refused == nil, again:
 			left = append(left, row)
 		case tries[i].present: // stored by another delivery
-			o.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+			o.stored(row)
 		default:
-			o.refused[row] = refusedRow{refused, passes}
+			o.refused[row], o.passes[row] = refused, passes
 			stopped[group] = group != 0
 		}
 	}

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"net"
 	"net/url"
 	"slices"
 	"testing"
@@ -66,27 +67,19 @@ func TestPasswordsThatAreNotPrepared(t *testing.T) {
 	} {
 		t.Run(tt.password+" "+tt.code, func(t *testing.T) {
 			t.Parallel()
-			listener := listen(t)
 			heard := make(chan string, 10)
-			go func() {
-				for {
-					c, err := listener.Accept()
-					if err != nil {
-						return
-					}
-					b := pgproto3.NewBackend(c, c)
-					_, _ = b.ReceiveStartupMessage() // who hangs up is not heard
-					b.Send(&pgproto3.AuthenticationCleartextPassword{})
-					_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
-					_ = b.Flush()
-					if m, err := b.Receive(); err == nil {
-						heard <- m.(*pgproto3.PasswordMessage).Password
-					}
-					b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: tt.code, Message: tt.says})
-					_ = b.Flush()
-					_ = c.Close()
+			listener := serve(listen(t), func(c net.Conn) {
+				b := pgproto3.NewBackend(c, c)
+				_, _ = b.ReceiveStartupMessage() // who hangs up is not heard
+				b.Send(&pgproto3.AuthenticationCleartextPassword{})
+				_ = b.SetAuthType(pgproto3.AuthTypeCleartextPassword)
+				_ = b.Flush()
+				if m, err := b.Receive(); err == nil {
+					heard <- m.(*pgproto3.PasswordMessage).Password
 				}
-			}()
+				b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: tt.code, Message: tt.says})
+				_ = b.Flush()
+			})
 			u := url.URL{Scheme: "postgres", User: url.UserPassword("user", tt.password), Host: listener.Addr().String(), Path: "/app", RawQuery: "sslmode=disable"}
 			if _, err := openStore(t, u.String(), events).Connect(t.Context()); err == nil {
 				t.Fatal("connected")

@@ -68,8 +68,7 @@ func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	between := listen(t)
-	go intercept(between, &tls.Config{Certificates: []tls.Certificate{others}, MinVersion: tls.VersionTLS12}, u.Host)
+	between := serve(listen(t), intercept(&tls.Config{Certificates: []tls.Certificate{others}, MinVersion: tls.VersionTLS12}, u.Host))
 	file := filepath.Join(t.TempDir(), "roots.pem")
 	trusted := append(slices.Clone(certificate), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: others.Certificate[0]})...)
 	if err := os.WriteFile(file, trusted, 0o600); err != nil {
@@ -94,35 +93,22 @@ func TestTheLoginIsBoundToTheConnection(t *testing.T) {
 }
 
 // intercept speaks TLS to clients, and TLS to the server at an address.
-func intercept(l net.Listener, config *tls.Config, address string) {
-	for {
-		c, err := l.Accept()
+func intercept(config *tls.Config, address string) func(net.Conn) {
+	return func(c net.Conn) {
+		request := make([]byte, 8)
+		server, err := net.Dial("tcp", address)
 		if err != nil {
 			return
 		}
-		go func() {
-			defer c.Close()
-			request := make([]byte, 8)
-			server, err := net.Dial("tcp", address)
-			if err != nil {
-				return
-			}
-			defer server.Close()
-			if _, err := io.ReadFull(c, request); err != nil {
-				return
-			}
-			_, _ = server.Write(request)
-			if _, err := io.ReadFull(server, request[:1]); err != nil {
-				return
-			}
-			_, _ = c.Write(request[:1])
-			client := tls.Server(c, config)
-			there := tls.Client(server, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it does not care
-			go func() {
-				_, _ = io.Copy(there, client)
-				server.Close()
-			}()
-			_, _ = io.Copy(client, there)
-		}()
+		defer server.Close()
+		if _, err := io.ReadFull(c, request); err != nil {
+			return
+		}
+		_, _ = server.Write(request)
+		if _, err := io.ReadFull(server, request[:1]); err != nil {
+			return
+		}
+		_, _ = c.Write(request[:1])
+		join(tls.Server(c, config), tls.Client(server, &tls.Config{InsecureSkipVerify: true})) //nolint:gosec // it does not care
 	}
 }

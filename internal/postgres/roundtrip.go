@@ -128,7 +128,7 @@ func (rt *roundTrip) askCatalog() {
 	rt.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
 	rt.ask(func(a *answer) {
 		rt.in.store.learn(a)
-		rt.in.catalog, rt.in.current = rt.in.store.fresh().catalog, true
+		rt.in.catalog, rt.in.current = rt.in.store.freshCatalog(), true
 	})
 }
 

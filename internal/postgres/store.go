@@ -36,7 +36,9 @@ type Store struct {
 	closed     bool
 	closing    sync.WaitGroup // of connections in the background; none is added once closed
 	statements statements
-	facts      facts
+	keys       *keyFacts
+	catalog    *catalog
+	read       time.Time // the catalog
 	examined   time.Time // a discarded row
 	unverified string    // what TLS leaves open
 }
@@ -134,7 +136,7 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	if slow {
 		err = whole.halve(ctx)
 	}
-	return whole.result, outward(err)
+	return whole.result, err
 }
 
 // insertion is one attempt to store rows of a batch.
@@ -161,7 +163,7 @@ type insertion struct {
 
 func (in *insertion) run(ctx context.Context) error {
 	in.learn()
-	in.catalog = in.store.fresh().catalog
+	in.catalog = in.store.freshCatalog()
 	if err := in.compare(ctx); err != nil {
 		return err
 	}
@@ -186,12 +188,26 @@ func (in *insertion) run(ctx context.Context) error {
 	return err
 }
 
+// stored sets the verdict on rows that are confirmed.
+func (in *insertion) stored(rows ...int) {
+	for _, row := range rows {
+		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+	}
+}
+
+// returned sets the verdict on rows that are returned.
+func (in *insertion) returned(cause message.Cause, rows ...int) {
+	for _, row := range rows {
+		in.result.Verdicts[row] = message.Verdict{Cause: cause}
+	}
+}
+
 // learn takes what the store knows of the key.
 func (in *insertion) learn() {
 	s := in.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in.sql, in.keys = s.statements, s.facts.keys
+	in.sql, in.keys = s.statements, s.keys
 }
 
 // fault returns the server's error of a statement as one of this package.

@@ -46,20 +46,11 @@ const sslRequest = 80877103
 func listenIn(t testing.TB) *recorder {
 	t.Helper()
 	r := &recorder{Listener: listen(t)}
-	go func() {
-		for {
-			c, err := r.Accept()
-			if err != nil {
-				return
-			}
-			go r.hear(c)
-		}
-	}()
+	serve(r, r.hear)
 	return r
 }
 
 func (r *recorder) hear(c net.Conn) {
-	defer func() { _ = c.Close() }()
 	r.mu.Lock()
 	n := len(r.heard)
 	r.heard = append(r.heard, "")
@@ -171,36 +162,27 @@ func TestARequestToCancelGoesWhereTheConnectionGoes(t *testing.T) {
 	defer cancel()
 	cancelled := make(chan struct{})
 	var once sync.Once
-	go func() {
-		for {
-			c, err := socket.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer func() { _ = c.Close() }()
-				b := pgproto3.NewBackend(c, c)
-				m, err := b.ReceiveStartupMessage()
-				if err != nil {
-					return
-				}
-				if _, ok := m.(*pgproto3.CancelRequest); ok {
-					once.Do(func() { close(cancelled) })
-					return
-				}
-				b.Send(&pgproto3.AuthenticationOk{})
-				b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")})
-				b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
-				if b.Flush() != nil {
-					return
-				}
-				if _, err := b.Receive(); err == nil { // the statement
-					cancel()
-				}
-				<-cancelled
-			}()
+	serve(socket, func(c net.Conn) {
+		b := pgproto3.NewBackend(c, c)
+		m, err := b.ReceiveStartupMessage()
+		if err != nil {
+			return
 		}
-	}()
+		if _, ok := m.(*pgproto3.CancelRequest); ok {
+			once.Do(func() { close(cancelled) })
+			return
+		}
+		b.Send(&pgproto3.AuthenticationOk{})
+		b.Send(&pgproto3.BackendKeyData{ProcessID: 7, SecretKey: []byte("key!")})
+		b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
+		if b.Flush() != nil {
+			return
+		}
+		if _, err := b.Receive(); err == nil { // the statement
+			cancel()
+		}
+		<-cancelled
+	})
 	store := openStore(t, "postgres://user:"+canary+"@/app?host=0.0.0.0,"+folder+"&port="+remote.port(), events)
 	if _, err := store.Insert(ctx, batchOf(goods(1, 1))); err == nil {
 		t.Error("inserted")

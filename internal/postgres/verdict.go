@@ -26,8 +26,8 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 // giveVerdicts sets the verdicts on rows that the server refused, and returns an error if not all
 // of them are to blame. passes is whether another row was stored in the same isolation; duplicates
 // prove nothing about now.
-func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(row int) *pgconn.PgError, passes bool) error {
-	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refusal(row)) }) {
+func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[int]*pgconn.PgError, passes bool) error {
+	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refused[row]) }) {
 		// A partition or a constraint that is newer than the catalog.
 		rt := in.roundTrip(ctx)
 		rt.askCatalog()
@@ -38,7 +38,7 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(
 	catalog := in.catalog
 	var policies []int
 	for _, row := range rows {
-		if in.store.judge(refusal(row), catalog).policy && (catalog == nil || !catalog.Policy.Visible) {
+		if in.store.judge(refused[row], catalog).policy && (catalog == nil || !catalog.Policy.Visible) {
 			policies = append(policies, row)
 		}
 	}
@@ -48,7 +48,7 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refusal func(
 	}
 	var rowsErr error
 	for _, row := range rows {
-		err := refusal(row)
+		err := refused[row]
 		v := message.Verdict{Cause: message.CauseConfiguration}
 		var why error
 		switch {
@@ -164,8 +164,8 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	}
 	hidden := map[int]bool{}
 	for k, row := range rows {
-		refused := answers[2*k].refused
-		hidden[row] = refused == nil || refused.Routine != policyRoutine
+		a := answers[2*k]
+		hidden[row] = a.refused == nil || a.refused.Routine != policyRoutine
 	}
 	return hidden, nil
 }
@@ -234,9 +234,5 @@ func (in *insertion) rewritten(a answer, c *catalog) bool {
 		return false
 	}
 	k := c.constraint(a.refused)
-	var key []string
-	for _, column := range in.store.table.Key {
-		key = append(key, in.store.table.Columns[column].Name)
-	}
-	return k != nil && slices.Equal(slices.Sorted(slices.Values(key)), slices.Sorted(slices.Values(k.Columns)))
+	return k != nil && len(k.Columns) == len(in.store.table.Key) && in.store.fillsAll(k.Columns, true)
 }

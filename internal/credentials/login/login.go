@@ -58,13 +58,7 @@ func (p Password) Reveal() string {
 	return **p.text
 }
 
-// String implements fmt.Stringer.
-func (Password) String() string { return redacted }
-
-// GoString implements fmt.GoStringer, for %#v.
-func (Password) GoString() string { return redacted }
-
-// Format implements fmt.Formatter, for every verb.
+// Format implements fmt.Formatter, for every verb, %#v included.
 func (Password) Format(f fmt.State, _ rune) { fmt.Fprint(f, redacted) }
 
 // LogValue implements slog.LogValuer.
