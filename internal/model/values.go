@@ -99,7 +99,7 @@ func appendDigits(b *batch.Batch, c *Column, digits []byte) message.Reason {
 	case c.Type.Base == "bigint":
 		b.Int8(n)
 	default:
-		b.Int4(int32(n))
+		b.Int4(int32(n)) //nolint:gosec // within its bits
 	}
 	return ""
 }
