@@ -151,19 +151,6 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 			t.Errorf("failed %v, sent %v", failed, d.sent)
 		}
 	})
-	t.Run("FIFO: what follows comes back", func(t *testing.T) {
-		t.Parallel()
-		h, _ := newHandler(t, storeAll)
-		d := &deadLetters{}
-		h.DeadLetters = d
-		failed := invoke(t, h, event(inGroup(1, "g", "bad"), inGroup(2, "g", body()), inGroup(3, "g", "bad"), inGroup(4, "h", body())))
-		if diff := cmp.Diff(failed, ids(2, 3)); diff != "" {
-			t.Errorf("failed got(-) want(+):\n%s", diff)
-		}
-		if diff := cmp.Diff(d.sent, []string{id(1) + " not_json"}); diff != "" {
-			t.Errorf("sent got(-) want(+):\n%s", diff)
-		}
-	})
 	t.Run("not while the invocation fails", func(t *testing.T) {
 		t.Parallel()
 		h, log := newHandler(t, storeNone(message.CauseConfiguration))

@@ -11,7 +11,7 @@ import (
 // quotas: 6 MB).
 const maxAnswerBytes = 6 << 20
 
-// Judge reads a function's answer to a batch of these message ids as Lambda does with
+// judge reads a function's answer to a batch of these message ids as Lambda does with
 // ReportBatchItemFailures on. It returns the ids that are returned to the queue; an error means
 // that the whole batch is.
 //
@@ -24,7 +24,7 @@ const maxAnswerBytes = 6 << 20
 //
 // Of JSON that is none of these (a string, a list, a batchItemFailures that is not a list) AWS says
 // nothing: failure.
-func Judge(answer []byte, ids []string) (failed []string, err error) {
+func judge(answer []byte, ids []string) (failed []string, err error) {
 	answer = bytes.TrimSpace(answer)
 	switch {
 	case len(answer) > maxAnswerBytes:

@@ -43,25 +43,7 @@ var answers = []struct {
 	{name: "undocumented: no list", answer: `{"batchItemFailures":"A"}`, whole: true},
 	{name: "undocumented: string", answer: `"ok"`, whole: true},
 	{name: "undocumented: list", answer: `[]`, whole: true},
-}
-
-func TestJudge(t *testing.T) {
-	t.Parallel()
-	for _, tt := range answers {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			failed, err := esmsim.Judge([]byte(tt.answer), []string{"A", "B"})
-			if (err != nil) != tt.whole {
-				t.Errorf("err = %v, want the whole batch back: %v", err, tt.whole)
-			}
-			if diff := cmp.Diff(failed, tt.failed); diff != "" {
-				t.Errorf("failed (-got +want):\n%s", diff)
-			}
-		})
-	}
-	if _, err := esmsim.Judge([]byte(`{"x":"`+strings.Repeat("x", 6<<20)+`"}`), nil); err == nil {
-		t.Error("an answer over 6 MB passed")
-	}
+	{name: "over 6 MB", answer: `{"x":"` + strings.Repeat("x", 6<<20) + `"}`, whole: true},
 }
 
 func TestAnswersDecideWhatIsDeleted(t *testing.T) {
@@ -137,9 +119,7 @@ func TestFunctionErrorsReturnTheWholeBatch(t *testing.T) {
 				sim.Run(59 * time.Second)
 				// Both come again when their visibility ends, 30 s after the receive, whenever the
 				// function ended.
-				if diff := cmp.Diff(f.times(), []time.Duration{0, 30 * time.Second}); diff != "" {
-					t.Errorf("invoked at (-got +want):\n%s", diff)
-				}
+				f.wantTimes(0, 30*time.Second)
 				r := mapping.Report()
 				if r.Deleted != 0 || r.Waiting != 2 || r.Failures != 2 || !strings.Contains(r.LastError.Error(), tt.want) {
 					t.Errorf("deleted %d, waiting %d, %d failures, last %v; want 0, 2, 2 and %q", r.Deleted, r.Waiting, r.Failures, r.LastError, tt.want)
@@ -161,7 +141,5 @@ func TestFunctionTimeoutFreesThePoller(t *testing.T) {
 	sim.Map(queue, f.handle, esmsim.MappingConfig{BatchSize: 1, Concurrency: 1, FunctionTimeout: 10 * time.Second})
 	send(queue, "a", "b")
 	sim.Run(29 * time.Second)
-	if diff := cmp.Diff(f.times(), []time.Duration{0, 10 * time.Second}); diff != "" {
-		t.Errorf("times (-got +want):\n%s", diff)
-	}
+	f.wantTimes(0, 10*time.Second)
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sluice/internal/testing/esmsim"
 )
 
@@ -63,6 +65,22 @@ func (f *function) handle(ctx context.Context, event []byte) ([]byte, error) {
 	}
 	answer, err := f.answer(ctx, e.Records)
 	return []byte(answer), err
+}
+
+// wantTimes checks when the invocations began.
+func (f *function) wantTimes(want ...time.Duration) {
+	f.t.Helper()
+	if diff := cmp.Diff(f.times(), want); diff != "" {
+		f.t.Errorf("invoked at (-got +want):\n%s", diff)
+	}
+}
+
+// wantBodies checks the bodies of every invocation.
+func (f *function) wantBodies(want [][]string) {
+	f.t.Helper()
+	if diff := cmp.Diff(f.bodies(), want); diff != "" {
+		f.t.Errorf("batches (-got +want):\n%s", diff)
+	}
 }
 
 // bodies lists the bodies of every invocation.

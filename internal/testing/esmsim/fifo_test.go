@@ -22,9 +22,7 @@ func TestFIFOKeepsOrderWithinAGroup(t *testing.T) {
 	// As many of one group as possible; the rest of group a waits for the first batch to be
 	// deleted.
 	want := [][]string{{"a1", "a2", "a3"}, {"b1", "b2"}, {"a4"}}
-	if diff := cmp.Diff(f.bodies(), want); diff != "" {
-		t.Errorf("batches (-got +want):\n%s", diff)
-	}
+	f.wantBodies(want)
 	if at := f.times()[2]; at != 100*time.Millisecond {
 		t.Errorf("a4 came at %v, want when a1 to a3 were deleted", at)
 	}
@@ -45,12 +43,8 @@ func TestFIFOLocksAGroupWhileAnyOfItIsInFlight(t *testing.T) {
 	// 1 and 3 are deleted; 2 is held back and locks 4 and 5 until its visibility ends; the other
 	// group goes on.
 	want := [][]string{{"1", "2", "3"}, {"other"}, {"2", "4", "5"}, {"2"}}
-	if diff := cmp.Diff(f.bodies(), want); diff != "" {
-		t.Errorf("batches (-got +want):\n%s", diff)
-	}
-	if diff := cmp.Diff(f.times(), []time.Duration{0, 0, time.Minute, 2 * time.Minute}); diff != "" {
-		t.Errorf("times (-got +want):\n%s", diff)
-	}
+	f.wantBodies(want)
+	f.wantTimes(0, 0, time.Minute, 2*time.Minute)
 }
 
 func TestFIFOGroupWaitsForItsLongestVisibility(t *testing.T) {
@@ -86,9 +80,7 @@ func TestFIFOGroupGoesOnAfterAMoveToTheDLQ(t *testing.T) {
 	sim.At(45*time.Second, func() { send(queue, "3") })
 	sim.Run(2 * time.Minute)
 	want := [][]string{{"1", "2"}, {"1", "2"}, {"3"}}
-	if diff := cmp.Diff(f.bodies(), want); diff != "" {
-		t.Errorf("batches (-got +want):\n%s", diff)
-	}
+	f.wantBodies(want)
 	if diff := cmp.Diff(bodies(dlq.Messages()), []string{"1", "2"}); diff != "" {
 		t.Errorf("DLQ (-got +want):\n%s", diff)
 	}

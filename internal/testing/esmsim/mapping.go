@@ -276,7 +276,7 @@ func (m *Mapping) settle(b *batch, answer []byte, err error) {
 	m.wake()
 	var failed []string
 	if err == nil && m.cfg.ReportBatchItemFailures {
-		failed, err = Judge(answer, b.ids)
+		failed, err = judge(answer, b.ids)
 	}
 	if err != nil {
 		m.runs.Failures++

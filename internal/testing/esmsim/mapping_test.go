@@ -59,12 +59,8 @@ func TestMappingBatchingWindow(t *testing.T) {
 	}
 	sim.Run(time.Minute)
 	// The window begins with the first message, and a full batch does not wait.
-	if diff := cmp.Diff(f.bodies(), [][]string{{"a", "b"}, {"c", "d", "e"}, {"f"}}); diff != "" {
-		t.Errorf("batches (-got +want):\n%s", diff)
-	}
-	if diff := cmp.Diff(f.times(), []time.Duration{15 * time.Second, 18 * time.Second, 50 * time.Second}); diff != "" {
-		t.Errorf("times (-got +want):\n%s", diff)
-	}
+	f.wantBodies([][]string{{"a", "b"}, {"c", "d", "e"}, {"f"}})
+	f.wantTimes(15*time.Second, 18*time.Second, 50*time.Second)
 }
 
 func TestMappingWindowUsesUpVisibility(t *testing.T) {
@@ -77,9 +73,7 @@ func TestMappingWindowUsesUpVisibility(t *testing.T) {
 	send(queue, "a")
 	sim.Run(time.Minute)
 	// Received at 0, so visible again at 30 s, although the function ran at 20 s.
-	if diff := cmp.Diff(f.times(), []time.Duration{20 * time.Second, 50 * time.Second}); diff != "" {
-		t.Errorf("times (-got +want):\n%s", diff)
-	}
+	f.wantTimes(20*time.Second, 50*time.Second)
 }
 
 func TestMappingSplitsEventsAt6MB(t *testing.T) {
@@ -143,9 +137,7 @@ func TestMappingConcurrencyOverlapsInVirtualTime(t *testing.T) {
 			sim.Map(queue, f.handle, esmsim.MappingConfig{BatchSize: 1, Concurrency: tt.concurrency, Duration: lasting(time.Second)})
 			send(queue, numbered("m", 6)...)
 			sim.Run(time.Minute)
-			if diff := cmp.Diff(f.times(), tt.want); diff != "" {
-				t.Errorf("times (-got +want):\n%s", diff)
-			}
+			f.wantTimes(tt.want...)
 		})
 	}
 }
@@ -173,12 +165,8 @@ func TestMappingFailedMessagesComeBackAfterTheirVisibility(t *testing.T) {
 	mapping := sim.Map(queue, f.handle, esmsim.MappingConfig{ReportBatchItemFailures: true})
 	send(queue, "a", "b", "c")
 	sim.Run(5 * time.Minute)
-	if diff := cmp.Diff(f.bodies(), [][]string{{"a", "b", "c"}, {"b"}}); diff != "" {
-		t.Errorf("batches (-got +want):\n%s", diff)
-	}
-	if diff := cmp.Diff(f.times(), []time.Duration{0, 3 * time.Minute}); diff != "" {
-		t.Errorf("times (-got +want):\n%s", diff)
-	}
+	f.wantBodies([][]string{{"a", "b", "c"}, {"b"}})
+	f.wantTimes(0, 3*time.Minute)
 	if r := mapping.Report(); r.Partial != 2 || r.Failures != 0 {
 		t.Errorf("%d partial, %d failures, want 2 and 0", r.Partial, r.Failures)
 	}
@@ -220,9 +208,7 @@ func TestMappingHandlerChangesVisibility(t *testing.T) {
 			sim.Map(queue, f.handle, esmsim.MappingConfig{ReportBatchItemFailures: true})
 			send(queue, "a", "b")
 			sim.Run(hour)
-			if diff := cmp.Diff(f.times(), []time.Duration{0, tt.again}); diff != "" {
-				t.Errorf("times (-got +want):\n%s", diff)
-			}
+			f.wantTimes(0, tt.again)
 		})
 	}
 }
@@ -249,9 +235,7 @@ func TestMappingAnswerAfterTheVisibility(t *testing.T) {
 			sim.Map(queue, f.handle, esmsim.MappingConfig{ReportBatchItemFailures: true})
 			send(queue, "a")
 			sim.Run(10 * time.Second)
-			if diff := cmp.Diff(f.times(), []time.Duration{0, time.Second}); diff != "" {
-				t.Errorf("times (-got +want):\n%s", diff)
-			}
+			f.wantTimes(0, time.Second)
 			if got := len(queue.Messages()); got != 1 {
 				t.Errorf("%d messages left, want the one that the second invocation failed", got)
 			}
@@ -282,9 +266,7 @@ func TestMappingThrottles(t *testing.T) {
 			sim.At(tt.until, func() { mapping.Throttle(false) })
 			send(queue, "a")
 			sim.Run(5 * time.Minute)
-			if diff := cmp.Diff(f.times(), tt.want); diff != "" {
-				t.Errorf("times (-got +want):\n%s", diff)
-			}
+			f.wantTimes(tt.want...)
 			if got := f.deliveries[0].records[0].receives(); got != tt.receives {
 				t.Errorf("receive count %d, want %d", got, tt.receives)
 			}
