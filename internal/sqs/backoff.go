@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -104,7 +105,7 @@ func (t *target) changeVisibility(ctx context.Context, handles []string, delay f
 		in := sqs.ChangeMessageVisibilityBatchInput{QueueUrl: &t.url, Entries: make([]types.ChangeMessageVisibilityBatchRequestEntry, len(entries))}
 		for k, i := range entries {
 			in.Entries[k] = types.ChangeMessageVisibilityBatchRequestEntry{
-				Id: entryID(k), ReceiptHandle: &handles[i], VisibilityTimeout: seconds(delay(i)),
+				Id: new(strconv.Itoa(k)), ReceiptHandle: &handles[i], VisibilityTimeout: seconds(delay(i)),
 			}
 		}
 		out, err := t.client.api.ChangeMessageVisibilityBatch(ctx, &in, t.options)

@@ -218,9 +218,6 @@ func (j *job) panicked(cause any) *fault.Error {
 	return j.failure(message.CausePanic, j.action, "a panic: "+what)
 }
 
-// entryID is the id of the k-th entry of a call.
-func entryID(k int) *string { return aws.String(strconv.Itoa(k)) }
-
 // confirm reads both lists of the answer to a call with these entries: an entry is done if it is
 // listed as successful, and only there.
 func confirm[E any](j *job, entries []int, successful []E, id func(E) *string, failed []types.BatchResultErrorEntry) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -63,13 +62,11 @@ func TestSendSplits(t *testing.T) {
 // TestSendFaults sends 25 messages (in parallel batches: 0-9, 10-19, 20-24) to
 // a queue that fails in one way.
 func TestSendFaults(t *testing.T) {
-	str := func(s string) *string { return &s }
-	has := func(call sqstest.Call, body string) bool { return slices.Contains(call.Entries, body+" "+canary) }
-	var met sync.Map // the batches, by their fault and first body
-	first := func(fault string, call sqstest.Call) bool {
-		_, again := met.LoadOrStore(fault+call.Entries[0], true)
-		return !again
+	failed := func(entries map[int]sqstest.EntryFault) sqstest.Fault { return sqstest.Fault{Entries: entries} }
+	answer := func(text string, status int) sqstest.Fault {
+		return sqstest.Fault{Answer: &text, Status: status}
 	}
+	const transient, configuration = message.CauseTransient, message.CauseConfiguration
 	for _, tt := range []struct {
 		name   string
 		fault  func(sqstest.Call) *sqstest.Fault
@@ -79,180 +76,76 @@ func TestSendFaults(t *testing.T) {
 		calls  int // at most
 	}{
 		{
-			name: "an entry is refused", calls: 3,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "13") {
-					return nil
-				}
-				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{3: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}}}
-			},
-			unsent: []int{13}, cause: message.CauseUnsent, text: "an entry is refused, InvalidMessageContents",
+			"an entry is refused", with("13", failed(map[int]sqstest.EntryFault{3: {Code: "InvalidMessageContents", Message: canary, SenderFault: true}})),
+			[]int{13},
+			message.CauseUnsent, "an entry is refused, InvalidMessageContents", 3,
+		},
+		{"the server fails on entries, once", once(failed(map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 4: {Code: "ServiceUnavailable"}})), nil, "", "", 6},
+		{
+			"the server fails on an entry for good", with("20", failed(map[int]sqstest.EntryFault{0: {Code: "InternalError", Message: canary}})),
+			[]int{20},
+			transient, "InternalError", 5,
 		},
 		{
-			name: "the server fails on entries, once", calls: 6,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !first("entries", c) {
-					return nil
-				}
-				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 4: {Code: "ServiceUnavailable"}}}
-			},
+			"an entry makes SQS refuse its call", with("7", sqstest.Fault{Code: "InvalidMessageContents", Message: canary}),
+			[]int{7},
+			message.CauseUnsent, "refused, InvalidMessageContents", 3 + 10,
+		},
+		{"throttled once", once(sqstest.Fault{Code: "RequestThrottled", Message: canary}), nil, "", "", 6},
+		{
+			"throttled", always(sqstest.Fault{Code: "ThrottlingException", Message: canary}),
+			upTo(25), transient, "SQS throttles this queue, ThrottlingException", 6,
 		},
 		{
-			name: "the server fails on an entry for good", calls: 5,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "20") {
-					return nil
-				}
-				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError", Message: canary}}}
-			},
-			unsent: []int{20}, cause: message.CauseTransient, text: "InternalError",
+			"down", always(sqstest.Fault{Code: "InternalFailure", Message: canary, Status: 500}),
+			upTo(25), transient, "SQS fails with HTTP 500, InternalFailure", 6,
+		},
+		{"a gateway before SQS is down", always(answer("<html>"+canary, 503)), upTo(25), transient, "HTTP 503", 6},
+		{"silent", always(sqstest.Fault{Delay: time.Minute}), upTo(25), transient, "no answer from 127.0.0.1", 6}, // and the port
+		{"connections break once", once(sqstest.Fault{Lost: true}), nil, "", "", 6},                               // sent twice: a standard queue delivers more than once
+		{"nothing is listed", always(answer(`{}`, 0)), upTo(25), transient, "the answer does not mention all entries", 3},
+		{"an empty answer", always(answer(``, 0)), upTo(25), transient, "the answer does not mention all entries", 3},
+		{
+			"listed twice, or unknown", with("20", answer(`{"Successful":[{"Id":"0"},{"Id":"1"},{"Id":"5"},{"Id":"-1"},{"Id":"x"}],"Failed":[{"Id":"1","SenderFault":true,"Code":"`+canary+`"},{"Id":"77","Code":"x"}]}`, 0)),
+			[]int{21, 22, 23, 24},
+			transient, "the answer does not mention all entries", 3,
 		},
 		{
-			name: "an entry makes SQS refuse its call", calls: 3 + 10,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "7") {
-					return nil
-				}
-				return &sqstest.Fault{Code: "InvalidMessageContents", Message: canary}
-			},
-			unsent: []int{7}, cause: message.CauseUnsent, text: "refused, InvalidMessageContents",
+			"not an answer of SQS", always(answer("<html>"+canary, 0)),
+			upTo(25), transient, "(HTTP 200) is not a response from SQS; check AWS_ENDPOINT_URL", 3,
 		},
 		{
-			name: "throttled once", calls: 6,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if c.Nth > 1 {
-					return nil
-				}
-				return &sqstest.Fault{Code: "RequestThrottled", Message: canary}
-			},
+			"a page in place of SQS", always(answer("<html>"+canary, 404)),
+			upTo(25), transient, "(HTTP 404) is not a response from SQS; check AWS_ENDPOINT_URL", 3,
 		},
 		{
-			name: "throttled", calls: 6,
-			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Code: "ThrottlingException", Message: canary} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "SQS throttles this queue, ThrottlingException",
+			"JSON of somebody else", always(answer(`{"error":"`+canary+`"}`, 418)),
+			upTo(25), transient, "answered with HTTP 418, and not as SQS does; check that ", 3,
 		},
 		{
-			name: "down", calls: 6,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "InternalFailure", Message: canary, Status: 500}
-			},
-			unsent: upTo(25), cause: message.CauseTransient, text: "SQS fails with HTTP 500, InternalFailure",
+			"another checksum", with("20", answer(`{"Successful":[{"Id":"0","MessageId":"`+canary+`","MD5OfMessageBody":"`+canary+`"}]}`, 0)),
+			[]int{20, 21, 22, 23, 24},
+			transient, "checksum", 3,
 		},
 		{
-			name: "a gateway before SQS is down", calls: 6,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Answer: str("<html>" + canary), Status: 503}
-			},
-			unsent: upTo(25), cause: message.CauseTransient, text: "HTTP 503",
+			"an answer that makes the SDK panic", with("20", answer(`{"Successful":[{"MessageId":"`+canary+`"}]}`, 0)),
+			[]int{20, 21, 22, 23, 24},
+			message.CausePanic, "a panic: runtime error", 3,
 		},
 		{
-			name: "silent", calls: 6,
-			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Delay: time.Minute} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "no answer from 127.0.0.1", // and the port
+			"not allowed", always(sqstest.Fault{Code: "AccessDeniedException", Message: "User: arn:aws:iam::000000000000:role/x is not authorized to perform: sqs:sendmessage"}),
+			upTo(25), configuration, "role/x is not authorized to perform: sqs:sendmessage; allow the role sqs:SendMessage", 3,
 		},
 		{
-			name: "connections break once", calls: 6,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !first("lost", c) {
-					return nil
-				}
-				return &sqstest.Fault{Lost: true} // sent twice: a standard queue delivers more than once
-			},
+			"not allowed, in other words", always(sqstest.Fault{Code: "AccessDenied", Message: canary, Status: 403}),
+			upTo(25), configuration, "AccessDenied; allow the role sqs:SendMessage", 3,
 		},
 		{
-			name: "nothing is listed", calls: 3,
-			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(`{}`)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "the answer does not mention all entries",
+			"refused credentials", always(sqstest.Fault{Code: "SignatureDoesNotMatch", Message: "The Canonical String was " + canary, Status: 403}),
+			upTo(25), configuration, "AWS refuses the credentials, SignatureDoesNotMatch; renew AWS_ACCESS_KEY_ID", 3,
 		},
-		{
-			name: "an empty answer", calls: 3,
-			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str(``)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "the answer does not mention all entries",
-		},
-		{
-			name: "listed twice, or unknown", calls: 3,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "20") {
-					return nil
-				}
-				return &sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0"},{"Id":"1"},{"Id":"5"},{"Id":"-1"},{"Id":"x"}],"Failed":[{"Id":"1","SenderFault":true,"Code":"` + canary + `"},{"Id":"77","Code":"x"}]}`)}
-			},
-			unsent: []int{21, 22, 23, 24}, cause: message.CauseTransient, text: "the answer does not mention all entries",
-		},
-		{
-			name: "not an answer of SQS", calls: 3,
-			fault:  func(sqstest.Call) *sqstest.Fault { return &sqstest.Fault{Answer: str("<html>" + canary)} },
-			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 200) is not a response from SQS; check AWS_ENDPOINT_URL",
-		},
-		{
-			name: "a page in place of SQS", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Answer: str("<html>" + canary), Status: 404}
-			},
-			unsent: upTo(25), cause: message.CauseTransient, text: "(HTTP 404) is not a response from SQS; check AWS_ENDPOINT_URL",
-		},
-		{
-			name: "JSON of somebody else", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Answer: str(`{"error":"` + canary + `"}`), Status: 418}
-			},
-			unsent: upTo(25), cause: message.CauseTransient, text: "answered with HTTP 418, and not as SQS does; check that ",
-		},
-		{
-			name: "another checksum", calls: 3,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "20") {
-					return nil
-				}
-				return &sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0","MessageId":"` + canary + `","MD5OfMessageBody":"` + canary + `"}]}`)}
-			},
-			unsent: []int{20, 21, 22, 23, 24}, cause: message.CauseTransient, text: "checksum",
-		},
-		{
-			name: "an answer that makes the SDK panic", calls: 3,
-			fault: func(c sqstest.Call) *sqstest.Fault {
-				if !has(c, "20") {
-					return nil
-				}
-				return &sqstest.Fault{Answer: str(`{"Successful":[{"MessageId":"` + canary + `"}]}`)}
-			},
-			unsent: []int{20, 21, 22, 23, 24}, cause: message.CausePanic, text: "a panic: runtime error",
-		},
-		{
-			name: "not allowed", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "AccessDeniedException", Message: "User: arn:aws:iam::000000000000:role/x is not authorized to perform: sqs:sendmessage"}
-			},
-			unsent: upTo(25), cause: message.CauseConfiguration, text: "role/x is not authorized to perform: sqs:sendmessage; allow the role sqs:SendMessage",
-		},
-		{
-			name: "not allowed, in other words", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "AccessDenied", Message: canary, Status: 403}
-			},
-			unsent: upTo(25), cause: message.CauseConfiguration, text: "AccessDenied; allow the role sqs:SendMessage",
-		},
-		{
-			name: "refused credentials", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "SignatureDoesNotMatch", Message: "The Canonical String was " + canary, Status: 403}
-			},
-			unsent: upTo(25), cause: message.CauseConfiguration, text: "AWS refuses the credentials, SignatureDoesNotMatch; renew AWS_ACCESS_KEY_ID",
-		},
-		{
-			name: "a key that is off", calls: 3,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "KmsDisabled", Message: canary}
-			},
-			unsent: upTo(25), cause: message.CauseConfiguration, text: "KMS key cannot be used, KmsDisabled",
-		},
-		{
-			name: "an unknown code that quotes", calls: 3 + 25,
-			fault: func(sqstest.Call) *sqstest.Fault {
-				return &sqstest.Fault{Code: "Bad " + canary, Message: canary}
-			},
-			unsent: upTo(25), cause: message.CauseUnsent, text: "an unknown error",
-		},
+		{"a key that is off", always(sqstest.Fault{Code: "KmsDisabled", Message: canary}), upTo(25), configuration, "KMS key cannot be used, KmsDisabled", 3},
+		{"an unknown code that quotes", always(sqstest.Fault{Code: "Bad " + canary, Message: canary}), upTo(25), message.CauseUnsent, "an unknown error", 3 + 25},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -294,21 +187,6 @@ func upTo(n int) []int {
 // TestSendOnce sends 25 messages to a queue that fails in one way: what it may
 // have taken is not sent again, and not called unsent.
 func TestSendOnce(t *testing.T) {
-	str := func(s string) *string { return &s }
-	always := func(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
-		return func(sqstest.Call) *sqstest.Fault { return &f }
-	}
-	// each has a batch meet a first fault, and then another.
-	each := func(first, then sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
-		var met sync.Map
-		return func(c sqstest.Call) *sqstest.Fault {
-			if _, again := met.LoadOrStore(c.Entries[0], true); again {
-				return &then
-			}
-			return &first
-		}
-	}
-	once := func(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault { return each(f, sqstest.Fault{}) }
 	for _, tt := range []struct {
 		name            string
 		fault           func(sqstest.Call) *sqstest.Fault
@@ -319,19 +197,19 @@ func TestSendOnce(t *testing.T) {
 		{"connections break", always(sqstest.Fault{Lost: true}), 0, 25, 3},
 		{"silent", always(sqstest.Fault{Delay: time.Minute}), 0, 25, 3},
 		{"the server fails", always(sqstest.Fault{Code: "InternalError", Status: 500}), 0, 25, 3},
-		{"a gateway before SQS gives up", always(sqstest.Fault{Answer: str("<html>"), Status: 504}), 0, 25, 3},
-		{"nothing is listed", always(sqstest.Fault{Answer: str("{}")}), 0, 25, 3},
-		{"not an answer of SQS", always(sqstest.Fault{Answer: str("<html>")}), 0, 25, 3},
-		{"another checksum", always(sqstest.Fault{Answer: str(`{"Successful":[{"Id":"0","MD5OfMessageBody":"x"}]}`)}), 0, 25, 3},
-		{"an answer that makes the SDK panic", always(sqstest.Fault{Answer: str(`{"Successful":[{"MessageId":"x"}]}`)}), 0, 25, 3},
-		{"a page in place of SQS", always(sqstest.Fault{Answer: str("<html>"), Status: 404}), 25, 0, 3},
+		{"a gateway before SQS gives up", always(sqstest.Fault{Answer: new("<html>"), Status: 504}), 0, 25, 3},
+		{"nothing is listed", always(sqstest.Fault{Answer: new("{}")}), 0, 25, 3},
+		{"not an answer of SQS", always(sqstest.Fault{Answer: new("<html>")}), 0, 25, 3},
+		{"another checksum", always(sqstest.Fault{Answer: new(`{"Successful":[{"Id":"0","MD5OfMessageBody":"x"}]}`)}), 0, 25, 3},
+		{"an answer that makes the SDK panic", always(sqstest.Fault{Answer: new(`{"Successful":[{"MessageId":"x"}]}`)}), 0, 25, 3},
+		{"a page in place of SQS", always(sqstest.Fault{Answer: new("<html>"), Status: 404}), 25, 0, 3},
 		{"not allowed", always(sqstest.Fault{Code: "AccessDenied", Status: 403}), 25, 0, 3},
 		{"throttled once", once(sqstest.Fault{Code: "ThrottlingException"}), 0, 0, 6},
 		{"throttled", always(sqstest.Fault{Code: "ThrottlingException"}), 25, 0, 6},
 		{"not there once", once(sqstest.Fault{Code: "ServiceUnavailable", Status: 503}), 0, 0, 6},
 		{"not there", always(sqstest.Fault{Code: "ServiceUnavailable", Status: 503}), 25, 0, 6},
 		{"entries fail once", once(sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}}}), 0, 0, 6},
-		{"entries fail once, and then connections break", each(
+		{"entries fail once, and then connections break", first(
 			sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 1: {Code: "InvalidMessageContents", SenderFault: true}}},
 			sqstest.Fault{Lost: true},
 		), 3, 3, 6},

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,6 +28,35 @@ func server(t *testing.T) (*sqstest.Server, *sqs.Client) {
 
 // impatient is a client for calls that nobody answers.
 func impatient(c *sqs.Client) *sqs.Client { return c.WithTimeout(time.Second) }
+
+// always has every call meet a fault.
+func always(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+	return func(sqstest.Call) *sqstest.Fault { return &f }
+}
+
+// with has the calls meet a fault that send the message of that number.
+func with(number string, f sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+	return func(c sqstest.Call) *sqstest.Fault {
+		if !slices.Contains(c.Entries, number+" "+canary) {
+			return nil
+		}
+		return &f
+	}
+}
+
+// first has each batch meet one fault, and then another.
+func first(one, then sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+	var met sync.Map // by the first entry
+	return func(c sqstest.Call) *sqstest.Fault {
+		if _, again := met.LoadOrStore(c.Entries[0], true); again {
+			return &then
+		}
+		return &one
+	}
+}
+
+// once has each batch meet a fault.
+func once(f sqstest.Fault) func(sqstest.Call) *sqstest.Fault { return first(f, sqstest.Fault{}) }
 
 // silent fails the test when an error holds what it must not, and returns its text.
 func silent(t *testing.T, err error) string {

@@ -221,7 +221,7 @@ func (q *Queue) Delete(ctx context.Context, handles []string) (undeleted []int, 
 	j.call = func(ctx context.Context, entries []int) error {
 		in := sqs.DeleteMessageBatchInput{QueueUrl: &q.URL, Entries: make([]types.DeleteMessageBatchRequestEntry, len(entries))}
 		for k, i := range entries {
-			in.Entries[k] = types.DeleteMessageBatchRequestEntry{Id: entryID(k), ReceiptHandle: &handles[i]}
+			in.Entries[k] = types.DeleteMessageBatchRequestEntry{Id: new(strconv.Itoa(k)), ReceiptHandle: &handles[i]}
 		}
 		out, err := q.target.client.api.DeleteMessageBatch(ctx, &in, q.target.options)
 		if err != nil {

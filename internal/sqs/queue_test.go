@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -246,36 +245,29 @@ func TestReceiveWaits(t *testing.T) {
 }
 
 func TestDelete(t *testing.T) {
-	var met sync.Map // the batches, by their first handle
+	on13 := func(f func(entry int) sqstest.Fault) func(sqstest.Call) *sqstest.Fault {
+		return func(c sqstest.Call) *sqstest.Fault {
+			if i := slices.Index(c.Entries, "handle-13-1"); i >= 0 {
+				return new(f(i))
+			}
+			return nil
+		}
+	}
 	for _, tt := range []struct {
 		name  string
 		fault func(sqstest.Call) *sqstest.Fault
 		want  []int
 		text  string
 	}{
-		{"all", func(sqstest.Call) *sqstest.Fault { return nil }, nil, ""},
-		{"a server's faults, that pass", func(c sqstest.Call) *sqstest.Fault {
-			if _, again := met.LoadOrStore("pass "+c.Entries[0], true); again {
-				return nil
-			}
-			return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 2: {Code: "ThrottlingException", SenderFault: true}}}
-		}, nil, ""},
-		{"a server's fault", func(c sqstest.Call) *sqstest.Fault {
-			if i := slices.Index(c.Entries, "handle-13-1"); i >= 0 {
-				return &sqstest.Fault{Entries: map[int]sqstest.EntryFault{i: {Code: "InternalError", Message: canary}}}
-			}
-			return nil
-		}, []int{12}, "an entry is refused, InternalError"},
-		{"a handle that is none", func(c sqstest.Call) *sqstest.Fault {
-			if slices.Contains(c.Entries, "handle-13-1") {
-				return &sqstest.Fault{Code: "ReceiptHandleIsInvalid", Message: canary}
-			}
-			return nil
-		}, []int{12}, "refused, ReceiptHandleIsInvalid"},
-		{"lost answers", func(c sqstest.Call) *sqstest.Fault {
-			_, again := met.LoadOrStore(c.Entries[0], true)
-			return &sqstest.Fault{Lost: !again}
-		}, nil, ""},
+		{"all", nil, nil, ""},
+		{"a server's faults, that pass", once(sqstest.Fault{Entries: map[int]sqstest.EntryFault{0: {Code: "InternalError"}, 2: {Code: "ThrottlingException", SenderFault: true}}}), nil, ""},
+		{"a server's fault", on13(func(entry int) sqstest.Fault {
+			return sqstest.Fault{Entries: map[int]sqstest.EntryFault{entry: {Code: "InternalError", Message: canary}}}
+		}), []int{12}, "an entry is refused, InternalError"},
+		{"a handle that is none", on13(func(int) sqstest.Fault {
+			return sqstest.Fault{Code: "ReceiptHandleIsInvalid", Message: canary}
+		}), []int{12}, "refused, ReceiptHandleIsInvalid"},
+		{"lost answers", once(sqstest.Fault{Lost: true}), nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

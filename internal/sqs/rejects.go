@@ -3,7 +3,6 @@ package sqs
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/go-json-experiment/json"
 
@@ -63,6 +62,6 @@ func (d *DeadLetter) annotate(m *message.Message, why message.Rejection) Outgoin
 	if err != nil {
 		out.Attributes = []byte(unsendable) // it never happens: everything here is valid UTF-8
 	}
-	out.note = &types.MessageAttributeValue{DataType: aws.String("String"), StringValue: aws.String(string(text))}
+	out.note = &types.MessageAttributeValue{DataType: new("String"), StringValue: new(string(text))}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
@@ -119,7 +120,7 @@ func (t *target) send(ctx context.Context, outgoing []Outgoing) *job {
 		in := sqs.SendMessageBatchInput{QueueUrl: &t.url, Entries: make([]types.SendMessageBatchRequestEntry, len(entries))}
 		for k, i := range entries {
 			in.Entries[k] = messages[i].entry
-			in.Entries[k].Id = entryID(k)
+			in.Entries[k].Id = new(strconv.Itoa(k))
 		}
 		out, err := t.client.api.SendMessageBatch(ctx, &in, t.options)
 		if err != nil {
