@@ -18,7 +18,8 @@
 //
 // Errors are fault.Error. The package does not write or rotate secrets, and does
 // not know pgx: internal/postgres applies the login. internal/app, which assembles
-// the mains, and the command line import it, and sqs for the form of a region.
+// the mains, and the command line import it, and sqs for the form of a region and
+// for what AWS answers.
 package credentials
 
 import (

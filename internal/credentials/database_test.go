@@ -15,13 +15,12 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
 func TestLoginOfTheURL(t *testing.T) {
 	t.Parallel()
-	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}})
+	c := configured(credentials.Options{})
 	if got := fetch(t, c); !got.Equal(url) {
 		t.Errorf("got %+v, want the URL's login", got)
 	}
@@ -104,11 +103,9 @@ func TestSecretThatIsNone(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			i := install(t, test.secret)
-			_, err := i.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN", test.want)
+			checkFetch(t, i.Credentials, message.CauseConfiguration, "DATABASE_SECRET_ARN", test.want)
 			// An operator's fault stands for a while: nobody mends it within a moment.
-			_, err = i.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseConfiguration, test.want)
+			checkFetch(t, i.Credentials, message.CauseConfiguration, test.want)
 			if n := i.count(); n != 1 {
 				t.Errorf("%d calls, want 1", n)
 			}
@@ -445,8 +442,7 @@ func TestRereadDoesNotEatTheDeadline(t *testing.T) {
 func TestSecretOfAnotherRegion(t *testing.T) {
 	t.Parallel()
 	m := newManager(t, secretOf("one"))
-	c := credentials.New(credentials.Options{
-		Names:             fault.Names{URL: "DATABASE_URL"},
+	c := configured(credentials.Options{
 		DatabaseSecretARN: strings.Replace(databaseARN, region, "us-west-2", 1),
 		AWS:               load(append(m.sdk(), config.WithRegion("ap-south-1"))...),
 	})
@@ -461,7 +457,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	t.Parallel()
 	i := install(t, secretOf("one"))
 	l := fetch(t, i.Credentials)
-	iam := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseIAMAuth: true, AWS: load(i.sdk()...)})
+	iam := configured(credentials.Options{DatabaseIAMAuth: true, AWS: load(i.sdk()...)})
 	token := fetch(t, iam)
 	i.set(answer{secret: `{"primary":"k1","k1":"` + strings.Repeat(canary, 3) + `"}`})
 	keys, err := i.MaskKeys.Keyring(t.Context())

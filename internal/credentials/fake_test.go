@@ -190,8 +190,7 @@ type installation struct {
 func install(t *testing.T, secret string, options ...func(*config.LoadOptions) error) *installation {
 	t.Helper()
 	i := &installation{manager: newManager(t, secret), hour: newHour(), log: &logs{}}
-	i.Credentials = credentials.New(credentials.Options{
-		Names:             fault.Names{URL: "DATABASE_URL"},
+	i.Credentials = configured(credentials.Options{
 		DatabaseSecretARN: databaseARN, MaskSecretARN: maskARN,
 		Log: i.log.logger(), Now: i.now, AWS: load(append(i.sdk(), options...)...),
 	})
@@ -201,6 +200,12 @@ func install(t *testing.T, secret string, options ...func(*config.LoadOptions) e
 		}
 	})
 	return i
+}
+
+// configured is an installation whose database's URL is in DATABASE_URL.
+func configured(o credentials.Options) *credentials.Credentials {
+	o.Names.URL = "DATABASE_URL"
+	return credentials.New(o)
 }
 
 func fetch(t *testing.T, c *credentials.Credentials) login.Login {
@@ -239,6 +244,13 @@ func check(t *testing.T, err error, cause message.Cause, parts ...string) {
 			t.Errorf("%s shows a secret: %s", verb, text)
 		}
 	}
+}
+
+// checkFetch checks the error of fetching a login.
+func checkFetch(t *testing.T, c *credentials.Credentials, cause message.Cause, parts ...string) {
+	t.Helper()
+	_, err := c.Database.Fetch(t.Context(), url)
+	check(t, err, cause, parts...)
 }
 
 func causeOf(err error) message.Cause {

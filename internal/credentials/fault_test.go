@@ -16,7 +16,6 @@ import (
 	"github.com/aws/smithy-go"
 
 	"sluice/internal/credentials"
-	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -64,8 +63,7 @@ func TestThrottlingIsTriedTwice(t *testing.T) {
 	t.Parallel()
 	i := install(t, "")
 	i.set(answer{code: "ThrottlingException", status: 400})
-	_, err := i.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseTransient, "ThrottlingException")
+	checkFetch(t, i.Credentials, message.CauseTransient, "ThrottlingException")
 	if n := i.count(); n != 2 {
 		t.Errorf("%d attempts, want 2", n)
 	}
@@ -96,10 +94,7 @@ func TestNoWayToAWS(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: load(append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())...)})
-			_, err := c.Database.Fetch(t.Context(), url)
-			check(t, err, test.cause, test.parts...)
-			t.Log(err)
+			checkFetch(t, configured(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(append(m.sdk(), config.WithBaseEndpoint(test.endpoint), impatient())...)}), test.cause, test.parts...)
 		})
 	}
 }
@@ -116,13 +111,11 @@ func TestBadNames(t *testing.T) {
 		strings.Replace(databaseARN, "eu-central-1", "evil.example.com/", 1),
 		strings.Replace(databaseARN, "eu-central-1", "", 1),
 	} {
-		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: id})
-		_, err := c.Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN is neither the ARN nor the name of a secret")
+		checkFetch(t, configured(credentials.Options{DatabaseSecretARN: id}), message.CauseConfiguration, "DATABASE_SECRET_ARN is neither the ARN nor the name of a secret")
 	}
 	for _, id := range []string{"sluice/database", "rds!cluster-0a1b-AbCdEf", databaseARN, strings.Replace(databaseARN, "arn:aws:", "arn:aws-cn:", 1)} {
 		m := newManager(t, secretOf("one"))
-		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: id, AWS: load(m.sdk()...)})
+		c := configured(credentials.Options{DatabaseSecretARN: id, AWS: load(m.sdk()...)})
 		fetch(t, c)
 		if m.calls[0] != id {
 			t.Errorf("asked for %s, want %s", m.calls[0], id)
@@ -134,9 +127,7 @@ func TestNoRegion(t *testing.T) {
 	t.Setenv("AWS_REGION", "")
 	t.Setenv("AWS_DEFAULT_REGION", "")
 	m := newManager(t, secretOf("one"))
-	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)})
-	_, err := c.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseConfiguration, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
+	checkFetch(t, configured(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: load(append(m.sdk(), config.WithRegion(""))...)}), message.CauseConfiguration, "DATABASE_SECRET_ARN needs a region", "AWS_REGION")
 }
 
 // TestEnvironment: the AWS_… variables mean the same to the SDK's loader and to ours.
@@ -149,7 +140,7 @@ func TestEnvironment(t *testing.T) {
 	}
 	setEnvironment(t, environ)
 	for name, loader := range map[string]credentials.Loader{"SDK": load(), "Lambda": credentials.Environment(environ)} {
-		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: "sluice/database", AWS: loader})
+		c := configured(credentials.Options{DatabaseSecretARN: "sluice/database", AWS: loader})
 		if got := fetch(t, c).Host; got != "db.example" {
 			t.Errorf("%s: host %s", name, got)
 		}
@@ -183,7 +174,7 @@ func TestBundle(t *testing.T) {
 		"AWS_ENDPOINT_URL": server.URL, "AWS_REGION": region, "AWS_CA_BUNDLE": path,
 		"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_SESSION_TOKEN": canary,
 	}
-	fetch(t, credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}))
+	fetch(t, configured(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}))
 }
 
 // TestBadEnvironment: what would be taken for something else is refused.
@@ -202,9 +193,7 @@ func TestBadEnvironment(t *testing.T) {
 		{"AWS_REGION", region, "no AWS credentials"},
 		{"AWS_ACCESS_KEY_ID", "half", "no AWS credentials"},
 	} {
-		c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})})
-		_, err := c.Database.Fetch(t.Context(), url)
-		check(t, err, message.CauseConfiguration, tt.want)
+		checkFetch(t, configured(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(map[string]string{tt.name: tt.value})}), message.CauseConfiguration, tt.want)
 	}
 }
 
@@ -214,9 +203,7 @@ func TestEndpoints(t *testing.T) {
 	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_LAMBDA"} {
 		for _, value := range []string{"127.0.0.1:4566", "localhost:4566", "localhost", "/queue", "ftp://localhost", "http://", "http://localhost:port"} {
 			environ := map[string]string{name: value, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": canary, "AWS_REGION": region}
-			c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)})
-			_, err := c.Database.Fetch(t.Context(), url)
-			check(t, err, message.CauseConfiguration, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
+			checkFetch(t, configured(credentials.Options{DatabaseSecretARN: databaseARN, AWS: credentials.Environment(environ)}), message.CauseConfiguration, fmt.Sprintf("%s %q is not a valid URL; expected http://host:port", name, value))
 			environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = "true"
 			if err := credentials.CheckEndpoints(environ); err != nil {
 				t.Errorf("ignored: %v", err)
@@ -247,8 +234,5 @@ func TestNoCredentials(t *testing.T) {
 
 func TestBadProfile(t *testing.T) {
 	t.Setenv("AWS_PROFILE", "nobody")
-	c := credentials.New(credentials.Options{Names: fault.Names{URL: "DATABASE_URL"}, DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)})
-	_, err := c.Database.Fetch(t.Context(), url)
-	check(t, err, message.CauseConfiguration, "AWS_PROFILE")
-	t.Log(err)
+	checkFetch(t, configured(credentials.Options{DatabaseSecretARN: databaseARN, AWS: load(noFiles()...)}), message.CauseConfiguration, "AWS_PROFILE")
 }

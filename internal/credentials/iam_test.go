@@ -15,7 +15,6 @@ import (
 
 	"sluice/internal/credentials"
 	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -47,8 +46,7 @@ func (s *signer) Retrieve(context.Context) (aws.Credentials, error) {
 func iamInstall(options ...func(*config.LoadOptions) error) (*credentials.Credentials, *signer) {
 	s := &signer{hour: newHour()}
 	s.cache = aws.NewCredentialsCache(s)
-	return credentials.New(credentials.Options{
-		Names:           fault.Names{URL: "DATABASE_URL"},
+	return configured(credentials.Options{
 		DatabaseIAMAuth: true, Now: s.hour.now,
 		AWS: load(append(append(noFiles(), config.WithRegion(region), config.WithCredentialsProvider(s.cache)), options...)...),
 	}), s
