@@ -171,12 +171,11 @@ func (f *facts) foreignKeys(keys [][]string) blame {
 	}
 	found := blameSchema
 	for _, columns := range keys {
-		switch b := f.ofColumns(columns); b {
-		case blameRow:
+		b := f.ofColumns(columns)
+		if b == blameRow {
 			return b
-		case blameSuspect:
-			found = b
 		}
+		found |= b
 	}
 	return found
 }
