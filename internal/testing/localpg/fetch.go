@@ -91,7 +91,7 @@ func fetchInto(ctx context.Context, dir string, version embeddedpostgres.Postgre
 	}
 	defer os.RemoveAll(stage) //nolint:errcheck // the next fetch removes what is left
 
-	fmt.Fprintf(log, "fetching PostgreSQL %s into %s, once\n", version, dir) //nolint:errcheck // progress only
+	fmt.Fprintf(log, "fetching PostgreSQL %s into %s, once\n", version, dir)
 	extracted := filepath.Join(stage, "postgresql")
 	for try := 1; ; try++ { // a network may stumble
 		err := download(version, stage, extracted)
@@ -169,12 +169,12 @@ func cacheDir() (string, error) {
 
 	var problems []error
 	for _, dir := range candidates {
-		err := os.MkdirAll(dir, 0o755) //nolint:gosec // programs, to be read by the account that runs the server
+		err := os.MkdirAll(dir, 0o755) // programs, to be read by the account that runs the server
 		if err == nil && !isOwnDir(dir) {
 			err = fmt.Errorf("%s belongs to another user, or others may write to it", dir)
 		}
 		if err == nil {
-			err = os.Chmod(dir, 0o755) //nolint:gosec // as above, whatever the umask
+			err = os.Chmod(dir, 0o755) // as above, whatever the umask
 		}
 		if err == nil {
 			return dir, nil

@@ -219,7 +219,7 @@ func (s *Server) launch(ctx context.Context, port int) error {
 	}
 	defer log.Close()
 
-	cmd := exec.Command(filepath.Join(s.bin.dir, "postgres"), s.arguments(port)...) //nolint:noctx // it lives until Stop
+	cmd := exec.Command(filepath.Join(s.bin.dir, "postgres"), s.arguments(port)...) // it lives until Stop
 	s.dir.prepare(cmd, s.as)
 	cmd.Stdout, cmd.Stderr = log, log
 	if s.proc, err = startProcess(cmd); err != nil {
@@ -290,7 +290,7 @@ func freePort() (int, error) {
 		return 0, fmt.Errorf("looking for a free port: %w", err)
 	}
 	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil //nolint:errcheck // what a TCP listener has
+	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
 // tail returns the last lines of a program's output, indented for the end of an error.

@@ -92,7 +92,7 @@ func tryLock(f *os.File) (held bool, err error) {
 func childAttributes(as account) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{}
 	if as.switched {
-		attr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)} //nolint:gosec // ids of passwd
+		attr.Credential = &syscall.Credential{Uid: uint32(as.uid), Gid: uint32(as.gid)}
 	}
 	endWithParent(attr)
 	return attr

@@ -60,7 +60,7 @@ func (d *workDir) fill(as account) error {
 	if !as.switched {
 		return nil
 	}
-	if err := os.Chmod(d.path, 0o711); err != nil { //nolint:gosec // the server's account must pass through, no more
+	if err := os.Chmod(d.path, 0o711); err != nil { // the server's account must pass through, no more
 		return err
 	}
 	return os.Chown(d.data(), as.uid, as.gid)
