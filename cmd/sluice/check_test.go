@@ -186,18 +186,10 @@ func TestCheck(t *testing.T) {
 
 func TestCheckTable(t *testing.T) {
 	s := newAccount(t)
-	code, stdout, stderr := run(t, s.environ, "", "check")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "errors: 0, warnings: 0, skipped: 0") || !strings.Contains(stdout, "messages survive a database outage of ") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
-	noCanary(t, stdout)
+	ends(t, s.environ, 0, "check", "errors: 0, warnings: 0, skipped: 0", "messages survive a database outage of ")
 	s.db.Exec(t, "ALTER TABLE user_logins ALTER locale TYPE varchar(5)")
-	if code, stdout, stderr = run(t, s.environ, "", "check"); code != 1 || stderr != "" || !strings.Contains(stdout, "→ `sluice schema`") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
-	if code, _, stderr = run(t, s.environ, "", "check", "--timeout", "soon"); code != 2 || !strings.Contains(stderr, "--timeout") {
-		t.Errorf("got %d, %s", code, stderr)
-	}
+	ends(t, s.environ, 1, "check", "→ `sluice schema`")
+	ends(t, s.environ, 2, "check --timeout soon", "--timeout")
 }
 
 // An endpoint of a company's own, whose certificate only AWS_CA_BUNDLE vouches for.

@@ -89,6 +89,24 @@ func run(t *testing.T, environ map[string]string, stdin string, args ...string) 
 	return code, out.String(), err.String()
 }
 
+// ends runs a line of arguments without input, and checks the exit code and what is
+// printed. A command that succeeds has nothing for standard error, and one that is
+// used wrongly has nothing for standard output.
+func ends(t *testing.T, environ map[string]string, want int, line string, says ...string) (stdout string) {
+	t.Helper()
+	code, stdout, stderr := run(t, environ, "", strings.Fields(line)...)
+	if code != want || want == 0 && stderr != "" || want == 2 && stdout != "" {
+		t.Errorf("%s: got %d, %s%s", line, code, stdout, stderr)
+	}
+	for _, say := range says {
+		if !strings.Contains(stdout+stderr, say) {
+			t.Errorf("%s: it lacks %q: %s%s", line, say, stdout, stderr)
+		}
+	}
+	noCanary(t, stdout, stderr)
+	return stdout
+}
+
 // reading is a command that runs in this process, with its own input.
 type reading struct {
 	t              *testing.T

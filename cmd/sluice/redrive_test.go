@@ -49,16 +49,7 @@ func inFlight(q *sqstest.Queue) (n int) {
 
 func TestPeek(t *testing.T) {
 	_, dead, _, environ := deadLetters(t)
-	code, stdout, stderr := run(t, environ, "", "peek")
-	if code != 0 || stderr != "" {
-		t.Errorf("got %d, %s", code, stderr)
-	}
-	noCanary(t, stdout, stderr)
-	for _, want := range []string{"5 messages visible", "not_an_ip_address ", "known_locale", "too_many_receives", "not one valid JSON value", "u-4", "u-3", "x\uFFFD[31m"} {
-		if !strings.Contains(stdout, want) {
-			t.Errorf("it lacks %q:\n%s", want, stdout)
-		}
-	}
+	stdout := ends(t, environ, 0, "peek", "5 messages visible", "not_an_ip_address ", "known_locale", "too_many_receives", "not one valid JSON value", "u-4", "u-3", "x\uFFFD[31m")
 	if strings.Contains(stdout, "\x1b") {
 		t.Error("a body speaks to the terminal")
 	}
@@ -69,8 +60,7 @@ func TestPeek(t *testing.T) {
 
 func TestPeekJSON(t *testing.T) {
 	_, _, _, environ := deadLetters(t)
-	code, stdout, stderr := run(t, environ, "", "peek", "--json", "--max", "0")
-	noCanary(t, stdout, stderr)
+	stdout := ends(t, environ, 0, "peek --json --max 0")
 	var got struct {
 		Visible int
 		Looked  int `json:"looked_at"`
@@ -84,8 +74,8 @@ func TestPeekJSON(t *testing.T) {
 			Columns                      map[string]string
 		}
 	}
-	if err := json.Unmarshal([]byte(stdout), &got); err != nil || code != 0 {
-		t.Fatalf("got %d, %v: %s %s", code, err, stdout, stderr)
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
 	}
 	if got.Visible != 5 || got.Looked != 5 || len(got.Reasons) != 4 || got.Reasons[0].Reason != "not_an_ip_address" || got.Reasons[0].Messages != 2 {
 		t.Errorf("got %+v", got)
@@ -110,16 +100,11 @@ func TestPeekAtAnotherModel(t *testing.T) {
 		rejectedMessage(`{"user_id":"`+queueCanary+`","locale":"en"}`, sqs.Note{Reason: message.ReasonRefused, Model: "orders"}),
 		rejectedMessage(`{"user_id":"u-1","locale":"en"}`, sqs.Note{Reason: message.ReasonRefused}),
 	)
-	code, stdout, stderr := run(t, environ, "", "peek", "--json")
-	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, `"model":"orders","bytes":`) || strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "rejected by the model orders") != 1 {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	stdout := ends(t, environ, 0, "peek --json", `"model":"orders","bytes":`)
+	if strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "rejected by the model orders") != 1 {
+		t.Errorf("got %s", stdout)
 	}
-	code, stdout, stderr = run(t, environ, "", "peek")
-	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, " orders ") || !strings.Contains(stdout, " user_logins ") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
+	ends(t, environ, 0, "peek", " orders ", " user_logins ")
 }
 
 func TestPeekRaw(t *testing.T) {
@@ -136,32 +121,18 @@ func TestPeekRaw(t *testing.T) {
 func TestPeekWithoutKeys(t *testing.T) {
 	_, _, _, environ := deadLetters(t)
 	delete(environ, "SLUICE_MASK_KEYS")
-	code, stdout, stderr := run(t, environ, "", "peek")
-	if code != 0 || !strings.Contains(stdout, "SLUICE_MASK_KEYS") || strings.Contains(stdout, "u-4") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	if stdout := ends(t, environ, 0, "peek", "SLUICE_MASK_KEYS"); strings.Contains(stdout, "u-4") {
+		t.Errorf("a body shows: %s", stdout)
 	}
-	noCanary(t, stdout, stderr)
 }
 
 func TestPeekFails(t *testing.T) {
 	fakeSQS, dead, _, environ := deadLetters(t)
 	counted := fakeSQS.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
 	counted.Put(sqstest.Message{Body: "{}"})
-	for _, tt := range []struct {
-		name string
-		args []string
-		code int
-		says string
-	}{
-		{"a redrive policy", []string{"peek", counted.URL}, 1, "--force"},
-		{"forced", []string{"peek", counted.URL, "--force"}, 0, ""},
-		{"below zero", []string{"peek", "--max", "-1"}, 2, "--max"},
-	} {
-		code, stdout, stderr := run(t, environ, "", tt.args...)
-		if code != tt.code || !strings.Contains(stderr, tt.says) {
-			t.Errorf("%s: got %d, %s%s", tt.name, code, stdout, stderr)
-		}
-	}
+	ends(t, environ, 1, "peek "+counted.URL, "--force") // it has a redrive policy
+	ends(t, environ, 0, "peek --force "+counted.URL)
+	ends(t, environ, 2, "peek --max -1", "--max")
 	if counted.Messages()[0].Receives != 1 {
 		t.Errorf("it cost %d receives", counted.Messages()[0].Receives)
 	}
@@ -169,29 +140,26 @@ func TestPeekFails(t *testing.T) {
 
 func TestRedrive(t *testing.T) {
 	_, dead, source, environ := deadLetters(t)
-	code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run", "--reason", "refused_by_database", "--reason", "too_many_receives")
-	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, "5 messages at the start, 5 examined, 2 matched; they would be sent") || len(source.Messages()) != 0 || inFlight(dead) != 0 {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	holds := func(n, left int) {
+		t.Helper()
+		if len(source.Messages()) != n || len(dead.Messages()) != left || inFlight(dead) != 0 {
+			t.Errorf("%d arrived, want %d; %d are left, want %d; %d of them are invisible", len(source.Messages()), n, len(dead.Messages()), left, inFlight(dead))
+		}
 	}
-	code, stdout, stderr = run(t, environ, "", "redrive", "--reason", "refused_by_database,too_many_receives")
-	noCanary(t, stdout, stderr)
-	if code != 0 || !strings.Contains(stdout, "2 sent to") || !strings.Contains(stdout, "2 deleted") || len(source.Messages()) != 2 || len(dead.Messages()) != 3 || inFlight(dead) != 0 {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
-	code, stdout, stderr = run(t, environ, "", "redrive", "--json", "--older-than", "90m", "--newer-than", "150m")
-	noCanary(t, stdout, stderr)
+	ends(t, environ, 0, "redrive --dry-run --reason refused_by_database --reason too_many_receives", "5 messages at the start, 5 examined, 2 matched; they would be sent")
+	holds(0, 5)
+	ends(t, environ, 0, "redrive --reason refused_by_database,too_many_receives", "2 sent to", "2 deleted")
+	holds(2, 3)
+	stdout := ends(t, environ, 0, "redrive --json --older-than 90m --newer-than 150m")
 	var sum struct {
 		Sent, Deleted int
 		From, To      string
 		Reasons       map[string]int
 	}
-	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != 0 || sum.Sent != 3 || sum.Deleted != 3 || sum.From != dead.URL || sum.To != source.URL || sum.Reasons["not_an_ip_address"] != 2 {
-		t.Errorf("got %d, %v, %s, %s", code, err, stdout, stderr)
+	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || sum.Sent != 3 || sum.Deleted != 3 || sum.From != dead.URL || sum.To != source.URL || sum.Reasons["not_an_ip_address"] != 2 {
+		t.Errorf("got %v, %s", err, stdout)
 	}
-	if len(source.Messages()) != 5 || len(dead.Messages()) != 0 {
-		t.Errorf("%d arrived, %d were left", len(source.Messages()), len(dead.Messages()))
-	}
+	holds(5, 0)
 }
 
 // One dead-letter queue of two functions, each with its model.
@@ -204,27 +172,17 @@ func TestRedriveKeepsToTheModel(t *testing.T) {
 	)
 	const said = "\n1 were rejected by another model than user_logins"
 	environ["SLUICE_MASK"] = "nonsense" // of no matter for this
-	for _, args := range [][]string{{"--dry-run"}, nil, nil} {
-		code, stdout, stderr := run(t, environ, "", append([]string{"redrive"}, args...)...)
-		if code != 0 || stderr != "" || !strings.Contains(stdout, said) {
-			t.Errorf("got %d, %s, %s", code, stdout, stderr)
-		}
+	for _, line := range []string{"redrive --dry-run", "redrive", "redrive"} {
+		ends(t, environ, 0, line, said)
 	}
 	if left, arrived := dead.Messages(), source.Messages(); len(left) != 1 || left[0].Body != queueCanary+"1" || len(arrived) != 1 {
 		t.Errorf("%d are left, %d arrived", len(left), len(arrived))
 	}
-	code, stdout, _ := run(t, environ, "", "redrive", "--json")
-	if code != 0 || !strings.Contains(stdout, `"of_another_model":1,`) {
-		t.Errorf("got %d, %s", code, stdout)
-	}
+	ends(t, environ, 0, "redrive --json", `"of_another_model":1,`)
 	environ["SLUICE_MODEL"] = "orders"
-	if code, stdout, stderr := run(t, environ, "", "redrive", "--dry-run"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 matched") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
+	ends(t, environ, 0, "redrive --dry-run", "1 matched")
 	environ["SLUICE_MODEL"] = "user_logins"
-	if code, stdout, stderr := run(t, environ, "", "redrive", "--any-source"); code != 0 || stderr != "" || !strings.Contains(stdout, "1 sent to") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
-	}
+	ends(t, environ, 0, "redrive --any-source", "1 sent to")
 }
 
 // TestRedriveWithoutAModel: a model that cannot be read is reported, and blocks nothing.
@@ -234,34 +192,21 @@ func TestRedriveWithoutAModel(t *testing.T) {
 	if code, stdout, stderr := run(t, environ, "", "redrive"); code != 0 || !strings.Contains(stderr, "the model of SLUICE_MODEL cannot be read") || len(source.Messages()) != 5 {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
-	if code, _, stderr := run(t, environ, "", "redrive", "--any-source"); code != 0 || stderr != "" {
-		t.Errorf("got %d, %s", code, stderr)
-	}
+	ends(t, environ, 0, "redrive --any-source")
 }
 
 func TestRedriveFails(t *testing.T) {
 	fakeSQS, dead, source, environ := deadLetters(t)
-	for _, tt := range []struct {
-		name  string
-		fault sqstest.Call
-		says  string
-	}{
-		{"sending", sqstest.Call{Operation: "SendMessageBatch"}, "not sent: message"},
-		{"deleting", sqstest.Call{Operation: "DeleteMessageBatch"}, "sent but not deleted: message"},
-	} {
+	for _, tt := range []struct{ action, says string }{{"SendMessage", "not sent: message"}, {"DeleteMessage", "sent but not deleted: message"}} {
 		fakeSQS.Inject(func(c sqstest.Call) *sqstest.Fault {
-			if c.Operation == tt.fault.Operation {
+			if c.Operation == tt.action+"Batch" {
 				return &sqstest.Fault{Code: "AccessDenied", Message: queueCanary}
 			}
 			return nil
 		})
-		code, stdout, stderr := run(t, environ, "", "redrive", "--max", "1")
-		if code != 1 || !strings.Contains(stderr, tt.says) || !strings.Contains(stderr, "sqs:"+strings.TrimSuffix(tt.fault.Operation, "Batch")) {
-			t.Errorf("%s: got %d, %s, %s", tt.name, code, stdout, stderr)
-		}
-		noCanary(t, stdout, stderr)
+		ends(t, environ, 1, "redrive --max 1", tt.says, "sqs:"+tt.action)
 		if len(dead.Messages()) != 5 {
-			t.Errorf("%s: %d are left", tt.name, len(dead.Messages()))
+			t.Errorf("%s: %d are left", tt.action, len(dead.Messages()))
 		}
 	}
 	if len(source.Messages()) != 1 {
@@ -293,10 +238,7 @@ func TestRedriveWithoutAnswers(t *testing.T) {
 	if len(dead.Messages()) != 65 || len(source.Messages()) != 20 || inFlight(dead) != 0 {
 		t.Errorf("%d are left, %d of them invisible; %d arrived", len(dead.Messages()), inFlight(dead), len(source.Messages()))
 	}
-	code, stdout, _ = run(t, environ, "", "redrive", "--json", "--max", "1")
-	if code != 1 || !strings.Contains(stdout, `"unknown":1,`) || !strings.Contains(stdout, `"unknown_ids"`) {
-		t.Errorf("got %d, %s", code, stdout)
-	}
+	ends(t, environ, 1, "redrive --json --max 1", `"unknown":1,`, `"unknown_ids"`)
 }
 
 func TestRedriveWhileOthersHoldMessages(t *testing.T) {
@@ -306,38 +248,32 @@ func TestRedriveWhileOthersHoldMessages(t *testing.T) {
 		held[i] = sqstest.Message{Body: "held", Receives: 1, VisibleAt: time.Now().Add(time.Minute)}
 	}
 	dead.Put(held...)
-	code, stdout, stderr := run(t, environ, "", "redrive")
-	if code != 0 || stderr != "" || !strings.Contains(stdout, "12 messages at the start, 5 examined") || !strings.Contains(stdout, "\n7 are in flight: run it again when they are back.\n") || strings.Contains(stdout, "not examined") {
-		t.Errorf("got %d, %s, %s", code, stdout, stderr)
+	stdout := ends(t, environ, 0, "redrive", "12 messages at the start, 5 examined", "\n7 are in flight: run it again when they are back.\n")
+	if strings.Contains(stdout, "not examined") {
+		t.Errorf("got %s", stdout)
 	}
-	code, stdout, _ = run(t, environ, "", "redrive", "--json")
-	if code != 0 || !strings.Contains(stdout, `"in_flight":7,`) {
-		t.Errorf("got %d, %s", code, stdout)
-	}
+	ends(t, environ, 0, "redrive --json", `"in_flight":7,`)
 }
 
 func TestRedriveUsage(t *testing.T) {
 	fakeSQS, dead, _, environ := deadLetters(t)
 	counted := fakeSQS.Queue("counted", map[string]string{"RedrivePolicy": `{"deadLetterTargetArn":"` + dead.ARN + `","maxReceiveCount":3}`})
 	for _, tt := range []struct {
-		args []string
-		code int
-		says string
+		flags string
+		code  int
+		says  string
 	}{
-		{[]string{"--reason", "nosuch"}, 2, "not_an_ip_address"},
-		{[]string{"--older-than", "3h", "--newer-than", "2h"}, 2, "--older-than"},
-		{[]string{"--older-than", "-3h"}, 2, "--older-than"},
-		{[]string{"--older-than", "yesterday"}, 2, "--older-than"},
-		{[]string{"--max", "-1"}, 2, "--max"},
-		{[]string{"extra"}, 2, "extra"},
-		{[]string{"--to", dead.URL}, 1, "the same queue"},
-		{[]string{"--to", strings.Replace(dead.URL, "127.0.0.1", "localhost", 1)}, 1, "the same queue"},
-		{[]string{"--from", counted.URL}, 1, "--force"},
+		{"--reason nosuch", 2, "not_an_ip_address"},
+		{"--older-than 3h --newer-than 2h", 2, "--older-than"},
+		{"--older-than -3h", 2, "--older-than"},
+		{"--older-than yesterday", 2, "--older-than"},
+		{"--max -1", 2, "--max"},
+		{"extra", 2, "extra"},
+		{"--to " + dead.URL, 1, "the same queue"},
+		{"--to " + strings.Replace(dead.URL, "127.0.0.1", "localhost", 1), 1, "the same queue"},
+		{"--from " + counted.URL, 1, "--force"},
 	} {
-		code, stdout, stderr := run(t, environ, "", append([]string{"redrive"}, tt.args...)...)
-		if code != tt.code || !strings.Contains(stderr, tt.says) {
-			t.Errorf("%v: got %d, %s%s", tt.args, code, stdout, stderr)
-		}
+		ends(t, environ, tt.code, "redrive "+tt.flags, tt.says)
 	}
 	if n := len(fakeSQS.Calls("ReceiveMessage")); n != 0 {
 		t.Errorf("%d receives", n)
