@@ -28,9 +28,6 @@ type live struct {
 // integers are the widths of the integer types.
 var integers = map[string]int{"int2": 2, "int4": 4, "int8": 8, "smallint": 2, "integer": 4, "bigint": 8}
 
-// sameName are the names in pg_type of the types with a single match.
-var sameName = map[string]string{"boolean": "bool", "timestamptz": "timestamptz", "date": "date", "uuid": "uuid"}
-
 // The rules of a misfit: a narrower column keeps less of a value or refuses it; another type
 // refuses all values, or stores others.
 const (
@@ -65,7 +62,7 @@ func misfit(c model.Column, have live) (rule, why string) {
 			return ruleType, "is another kind of type"
 		}
 	default:
-		if have.base != sameName[want.Base] {
+		if have.base != want.Base && (have.base != "bool" || want.Base != "boolean") {
 			return ruleType, "is another kind of type"
 		}
 		digits := 6

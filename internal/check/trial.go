@@ -183,8 +183,10 @@ func (d *database) samples(c model.Column, l live, now time.Time) []string {
 		return []string{now.UTC().Format(time.DateOnly)}
 	case "uuid":
 		return []string{id.String()}
-	default: // json and jsonb
+	case "json", "jsonb":
 		return []string{`{"b": 1, "a": [2]}`}
+	default:
+		panic("check: no sample of " + c.Type.Base)
 	}
 }
 

@@ -18,12 +18,10 @@ var arrayTypes = map[batch.Kind]string{
 // cast returns what turns a value into the column's type where an assignment would not.
 func cast(c batch.Column) string {
 	base, _, _ := strings.Cut(c.Type, "(")
-	switch base {
-	case "numeric", "json", "jsonb":
-		return "::" + base // without its precision, which would round
-	default:
+	if c.Kind != batch.Text || base == "text" || base == "varchar" {
 		return ""
 	}
+	return "::" + base // without its precision, which would round
 }
 
 // statements are the SQL of one table, as far as its key is known.

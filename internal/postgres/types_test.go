@@ -16,8 +16,8 @@ import (
 	"sluice/internal/message"
 )
 
-// TestOrdersKeepTheirValues sends bodies through the model orders, which has a column of every
-// type, and compares them with the table.
+// TestOrdersKeepTheirValues sends bodies through the model orders, which has columns of most types,
+// and compares them with the table. (A value of every type: storetest.)
 func TestOrdersKeepTheirValues(t *testing.T) {
 	t.Parallel()
 	m := loadModel(t, "orders")
@@ -182,9 +182,9 @@ func TestNothingIsCutToFit(t *testing.T) {
 	})
 }
 
-// TestKeysOfEveryType has a key with a column of each type that can be in one, and looks its rows
-// up again. Equal numbers are one key, however many zeros they are written with.
-func TestKeysOfEveryType(t *testing.T) {
+// TestKeyOfManyColumns has a key of many columns and types, and looks its rows up again. Equal
+// numbers are one key, however many zeros they are written with. (A key of every type: storetest.)
+func TestKeyOfManyColumns(t *testing.T) {
 	t.Parallel()
 	columns := []batch.Column{
 		{Name: "a text", Kind: batch.Text, Type: "text"},

@@ -28,11 +28,15 @@ var types = map[string]struct{ name, check string }{
 func DDL(t *batch.Table) []string {
 	return t.DDL(batch.Quote, func(c batch.Column) (sqlType, constraint string) {
 		base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
-		if check := types[base].check; check != "" {
+		known, ok := types[base]
+		if !ok {
+			panic("sqlite: no type for " + base)
+		}
+		if check := known.check; check != "" {
 			check = strings.NewReplacer("{column}", batch.Quote(c.Name), "{n}", length).Replace(check)
 			constraint = fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
 		}
-		return types[base].name, constraint
+		return known.name, constraint
 	}, " STRICT")
 }
 

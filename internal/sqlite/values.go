@@ -28,7 +28,8 @@ func value(k batch.Kind, v []byte) any {
 		return batch.Time(k, v).Format(time.DateOnly)
 	case batch.UUID:
 		return uuid.UUID(v).String()
-	default:
+	case batch.Text:
 		return string(v)
 	}
+	panic("sqlite: a value of an unknown kind")
 }

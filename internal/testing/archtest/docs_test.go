@@ -23,7 +23,7 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// TestArchitectureNamesEveryPackage: the map has all rooms, and no other.
+// TestArchitectureNamesEveryPackage: the map has all rooms, each once, and no other.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	t.Parallel()
 	text := read(t, "ARCHITECTURE.md")
@@ -38,10 +38,14 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 	_, packages, _ := strings.Cut(text, "\n## Packages\n")
 	packages, _, _ = strings.Cut(packages, "\n## ")
+	rows := map[string]int{}
 	for _, row := range regexp.MustCompile("(?m)^\\| (`[^|]*) \\|").FindAllStringSubmatch(packages, -1) {
 		for name := range strings.SplitSeq(row[1], ", ") {
 			if _, err := fs.Stat(repository, strings.Trim(name, "`")); err != nil {
 				t.Errorf("ARCHITECTURE.md has %s, which does not exist", name)
+			}
+			if rows[name]++; rows[name] == 2 {
+				t.Errorf("ARCHITECTURE.md has two rows for %s", name)
 			}
 		}
 	}
