@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
 	"sluice/internal/batch"
 	"sluice/internal/check"
 	"sluice/internal/config"
@@ -77,14 +75,4 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	}
 	t.print()
 	return nil
-}
-
-// printJSON prints a result for scripts and then returns err.
-func (con *console) printJSON(v any, err error) error {
-	text, jsonErr := json.Marshal(v, json.Deterministic(true))
-	if jsonErr != nil {
-		return jsonErr
-	}
-	fmt.Fprintf(con.stdout, "%s\n", text)
-	return err
 }

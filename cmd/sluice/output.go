@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+
+	"github.com/go-json-experiment/json"
 )
 
 // output is standard output. Commands print without checking errors; run checks
@@ -26,4 +29,14 @@ func (o *output) Write(text []byte) (int, error) {
 	}
 	o.err = err
 	return n, err
+}
+
+// printJSON prints a result for scripts and then returns err.
+func (con *console) printJSON(v any, err error) error {
+	text, jsonErr := json.Marshal(v, json.Deterministic(true))
+	if jsonErr != nil {
+		return jsonErr
+	}
+	fmt.Fprintf(con.stdout, "%s\n", text)
+	return err
 }

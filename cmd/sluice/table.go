@@ -79,9 +79,10 @@ func show(kind batch.Kind, v []byte) string {
 		return batch.Time(kind, v).Format(time.DateOnly)
 	case batch.UUID:
 		return uuid.UUID(v).String()
-	default:
+	case batch.Text:
 		return string(v)
 	}
+	panic("a value of an unknown kind")
 }
 
 // oneLine replaces the characters that a terminal would obey.
