@@ -24,7 +24,7 @@ import (
 )
 
 type consumeCmd struct {
-	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only messages that this run has rejected. This is the default."`
+	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only messages that this run could not store. This is the default."`
 	Forever     bool          `xor:"mode" help:"Run until SIGTERM or SIGINT."`
 	Batches     *int          `xor:"mode" placeholder:"N" help:"End after N transactions, or when the queue is empty."`
 	BatchSize   int           `default:"500" help:"Messages per transaction, at most; they come from many receives (${default})."`
@@ -241,7 +241,7 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 		line("undeleted", "%s: done, but SQS did not delete them; they come again as duplicates", number(s.Undeleted))
 	}
 	if s.Left+s.Behind > 0 {
-		line("left", "%s that this run has rejected, and %s after them in their groups", number(s.Left), number(s.Behind))
+		line("left", "%s that this run could not store, and %s after them in their groups", number(s.Left), number(s.Behind))
 	}
 	return err
 }

@@ -30,8 +30,8 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 		}
 	}
 	a, err := Load(o, config.Database, config.Masks)
-	// Before err: back-off is for the events of a wrong configuration too.
-	if queueErr := a.handOver(ctx, h); queueErr != nil {
+	// Even if err is not nil: the messages of a misconfigured function are backed off too.
+	if queueErr := a.connectQueues(ctx, h); queueErr != nil {
 		problems := &config.ConfigError{}
 		if others, ok := errors.AsType[*config.ConfigError](err); ok {
 			problems.Problems = others.Problems
@@ -47,9 +47,9 @@ func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.H
 	return h, stop
 }
 
-// handOver gives the handler what needs SQS. The SDK's client is made only for
+// connectQueues gives the handler what needs SQS. The SDK's client is made only for
 // an installation that has a dead-letter queue or back-off.
-func (a *App) handOver(ctx context.Context, h *handler.Handler) error {
+func (a *App) connectQueues(ctx context.Context, h *handler.Handler) error {
 	if a.Config.DeadLetterQueueURL == "" && !a.Config.Backoff {
 		return nil
 	}

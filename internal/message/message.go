@@ -97,7 +97,8 @@ func (v Verdict) Done(deadLettered bool) bool {
 	}
 }
 
-// Cause is why a message was returned. It is a word for logs and metrics.
+// Cause is why a message was returned. Its values are stable: logs, metrics and people's alarms have
+// them. Where a value is older than the vocabulary, the constant's name has today's word.
 type Cause string
 
 // The causes.
