@@ -1,9 +1,11 @@
 // Package postgres stores a batch in a Postgres table, exactly once for each key, in one transaction
 // (several only in halves.go).
 //
-//	Insert -> attempt.go    attempts, each on one connection, until it is done or the time is up
+//	Insert -> store.go      the store, its options, and Insert
+//	       -> attempt.go    attempts, each on one connection, until it is done or the time is up
 //	       -> halves.go     a batch that is too slow for its deadline
-//	       -> insert.go     the whole batch as one statement: one round trip
+//	       -> insert.go     one attempt: insertion.run sends the whole batch as one statement, in
+//	                        one round trip, and decides which of the next two files goes on
 //	       -> isolate.go    a row was refused: finds which ones, and commits all others, in one more
 //	                        round trip for up to 64 rows and two for larger batches
 //	       -> ordered.go    the same for message groups: nothing is stored that follows a refused
@@ -13,16 +15,20 @@
 //	       -> judge.go      whose fault an error is, by
 //	       -> fault.go      its SQLSTATE, and
 //	       -> catalog.go    what the server's catalog holds about the table
-//	       -> keys.go       how keys compare, and rows that refer to each other
+//	       -> keys.go       how keys compare
+//	       -> links.go      rows that refer to each other
 //	       -> sql.go        the statements
 //	       -> failure.go    errors: what happened
 //	       -> remedy.go     and what to do about it
 //	       -> names.go      which names in an error may be shown
 //	       -> conn.go       connections, made lazily, dropped after any doubt
+//	       -> password.go   the forms of a password
 //	       -> url.go        the connection URL, and target.go: which TLS it means
 //	       -> roots.go      the certificates that TLS trusts
 //	       -> network.go    why there is no connection or no session
 //	       -> cancel.go     stops what is under way when the time is up
+//	Ping   -> connect.go    looks at the database without storing anything
+//	Migrate -> migrate.go   creates the tables
 //
 // These rules always hold. A row's verdict is Stored only if that is confirmed: by the count that the
 // server reports for the statement that committed, or by the key found in the table afterwards; and
@@ -30,6 +36,4 @@
 // the evidence blames its message. With an error, every row is Returned, or the error is about some
 // rows and the others are committed. No error or verdict has text of the server except names of its
 // objects, because messages and details quote values.
-//
-// It imports batch, message, fault, wait and login; mains, and tests, import it.
 package postgres

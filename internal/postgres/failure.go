@@ -110,3 +110,9 @@ func outOfTime(err, met error) error {
 	e.Remedy = cmp.Or(before.Remedy, e.Remedy)
 	return &e
 }
+
+// asServer returns the server's error in err's chain, or nil.
+func asServer(err error) *pgconn.PgError {
+	server, _ := errors.AsType[*pgconn.PgError](err)
+	return server
+}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -9,6 +10,87 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/message"
 )
+
+// insertion is one attempt to store rows of a batch.
+type insertion struct {
+	store  *Store
+	conn   *conn
+	batch  *batch.Batch
+	rows   []int // the indexes of these rows in the batch, in the order of their keys
+	result *Result
+	last   bool // there is no time for another attempt
+
+	sql         statements
+	keys        *keyFacts
+	catalog     *catalog     // the evidence; it stays even if it grows old meanwhile
+	current     bool         // this attempt has read it
+	ranked      bool         // the server was asked for the order of the keys
+	class       map[int]int  // rows with one key have one number
+	unencodable map[int]bool // rows with a key that the server's encoding cannot represent
+	passing     int          // how many rows have met an error that passes
+	mine        map[int]bool // numbers of keys that this insertion has stored
+	suspect     *pgconn.PgError
+	defaults    *answer // to the evaluation of what the database computes for every row
+}
+
+func (in *insertion) run(ctx context.Context) error {
+	in.learn()
+	in.catalog = in.store.freshCatalog()
+	if err := in.compare(ctx); err != nil {
+		return err
+	}
+	refusal, err := in.insertAll(ctx)
+	switch {
+	case err != nil:
+		return err
+	case refusal == nil:
+	case len(in.rows) == 0: // no row is to blame
+		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
+			return in.failed(refusal)
+		}
+	case in.batch.Ordered():
+		err = in.isolateOrdered(ctx, refusal)
+	default:
+		err = in.isolate(ctx, refusal)
+	}
+	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
+	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
+		return cmp.Or(in.examine(ctx, in.rows[i]), err)
+	}
+	return err
+}
+
+// stored sets the verdict on rows that are confirmed.
+func (in *insertion) stored(rows ...int) {
+	for _, row := range rows {
+		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+	}
+}
+
+// returned sets the verdict on rows that are returned.
+func (in *insertion) returned(cause message.Cause, rows ...int) {
+	for _, row := range rows {
+		in.result.Verdicts[row] = message.Verdict{Cause: cause}
+	}
+}
+
+// learn takes what the store knows of the key.
+func (in *insertion) learn() {
+	s := in.store
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in.sql, in.keys = s.statements, s.keys
+}
+
+// fault returns the server's error of a statement as one of this package.
+func (in *insertion) fault(doing string, err *pgconn.PgError) *failure {
+	return in.store.refusal(doing, err, in.catalog)
+}
+
+// failed is fault for a statement that inserts.
+func (in *insertion) failed(err *pgconn.PgError) *failure {
+	return in.fault(in.store.inserting, err)
+}
 
 // insertAll sends the rows as one statement, which is one implicit transaction. It returns the
 // server's error if rows have to be tried one by one.

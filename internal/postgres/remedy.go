@@ -115,7 +115,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		}
 		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
 	case "42P10", "55000":
-		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(keyNames(s.table), ", ")), s.names.Schema, " prints the one that it needs")
+		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(s.table.KeyNames(), ", ")), s.names.Schema, " prints the one that it needs")
 	case "0A000":
 		return "INSERT … ON CONFLICT does not work where " + table + " has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition"
 	case "42804", "428C9":

@@ -83,7 +83,7 @@ func list(all []string) string { return strings.Join(all, ", ") }
 // bytes: all batches must lock them in one order.
 func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	arrays, names, values := input(t)
-	key, sent := list(keyNames(t)), keyValues(t)
+	key, sent := list(t.KeyNames()), keyValues(t)
 	order := ""
 	if sorted {
 		arrays += ", generate_series(1, cardinality($1)) AS n"
@@ -107,7 +107,7 @@ func plainSQL(t *batch.Table) string {
 	arrays, names, values := input(t)
 	with := fmt.Sprintf("WITH input AS MATERIALIZED (SELECT %s)", arrays)
 	if t.Ledger != "" {
-		with += ", fresh AS (" + insertInto(ledger(t), list(keyNames(t)), list(keyValues(t))) + "input)"
+		with += ", fresh AS (" + insertInto(ledger(t), list(t.KeyNames()), list(keyValues(t))) + "input)"
 	}
 	return with + " " + insertInto(table(t), names, values) + "input"
 }
@@ -118,7 +118,7 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 	arrays, names, values := input(t)
 	into := table(t)
 	if t.Ledger != "" {
-		into, names, values = ledger(t), list(keyNames(t)), list(keyValues(t))
+		into, names, values = ledger(t), list(t.KeyNames()), list(keyValues(t))
 	}
 	var sent []string
 	for _, c := range t.Key {
@@ -192,14 +192,6 @@ func literal(text string) string {
 
 func table(t *batch.Table) string  { return batch.QuoteTable(t.Schema, t.Name) }
 func ledger(t *batch.Table) string { return batch.QuoteTable(t.Schema, t.Ledger) }
-
-func keyNames(t *batch.Table) []string {
-	names := make([]string, len(t.Key))
-	for i, k := range t.Key {
-		names[i] = batch.Quote(t.Columns[k].Name)
-	}
-	return names
-}
 
 // keyValues returns the key's columns of the input.
 func keyValues(t *batch.Table) []string {

@@ -3,13 +3,9 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
 	"sluice/internal/credentials/login"
@@ -115,17 +111,17 @@ func (s *Store) Close() {
 // Result is the verdicts on the rows of a batch.
 type Result = message.Result
 
-// Insert stores the rows of a batch, in one transaction, and returns a verdict on each. With an
-// error, no row is confirmed that the result does not call Stored or Rejected. A row counts as
-// inserted if one of the attempts inserted it and it is Stored: a row that is committed and not yet
-// confirmed is a duplicate to the next delivery.
+// Insert stores the rows of a batch, in one transaction, and returns a verdict on each. Verdicts
+// hold even with an error, and every row without one is Returned. A row counts as inserted if one
+// of the attempts inserted it and it is Stored: a row that is committed and not yet confirmed is a
+// duplicate to the next delivery.
 //
 // A duplicate counts as stored. Transient faults are tried again for a few seconds, as far as the
 // context's deadline allows. A batch of messages that were received before, and that is too slow
 // for the deadline, is stored in pieces: the only case of more than one transaction.
 //
-// Insert returns at the latest when a quarter of the time that ctx gave has passed after its
-// deadline, and never later than cancelGrace after it.
+// Insert may overrun the deadline by a quarter of the time that ctx gave, and at most by
+// cancelGrace.
 func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	whole := s.piece(b, all(b.Len()), graceOf(ctx))
 	if b.Len() == 0 {
@@ -137,91 +133,4 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 		err = whole.halve(ctx)
 	}
 	return whole.result, err
-}
-
-// insertion is one attempt to store rows of a batch.
-type insertion struct {
-	store  *Store
-	conn   *conn
-	batch  *batch.Batch
-	rows   []int // the indexes of these rows in the batch, in the order of their keys
-	result *Result
-	last   bool // there is no time for another attempt
-
-	sql         statements
-	keys        *keyFacts
-	catalog     *catalog     // the evidence; it stays even if it grows old meanwhile
-	current     bool         // this attempt has read it
-	ranked      bool         // the server was asked for the order of the keys
-	class       map[int]int  // rows with one key have one number
-	unencodable map[int]bool // rows with a key that the server's encoding cannot represent
-	passing     int          // how many rows have met an error that passes
-	mine        map[int]bool // numbers of keys that this insertion has stored
-	suspect     *pgconn.PgError
-	defaults    *answer // to the evaluation of what the database computes for every row
-}
-
-func (in *insertion) run(ctx context.Context) error {
-	in.learn()
-	in.catalog = in.store.freshCatalog()
-	if err := in.compare(ctx); err != nil {
-		return err
-	}
-	refusal, err := in.insertAll(ctx)
-	switch {
-	case err != nil:
-		return err
-	case refusal == nil:
-	case len(in.rows) == 0: // no row is to blame
-		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
-			return in.failed(refusal)
-		}
-	case in.batch.Ordered():
-		err = in.isolateOrdered(ctx, refusal)
-	default:
-		err = in.isolate(ctx, refusal)
-	}
-	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
-	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
-		return cmp.Or(in.examine(ctx, in.rows[i]), err)
-	}
-	return err
-}
-
-// stored sets the verdict on rows that are confirmed.
-func (in *insertion) stored(rows ...int) {
-	for _, row := range rows {
-		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
-	}
-}
-
-// returned sets the verdict on rows that are returned.
-func (in *insertion) returned(cause message.Cause, rows ...int) {
-	for _, row := range rows {
-		in.result.Verdicts[row] = message.Verdict{Cause: cause}
-	}
-}
-
-// learn takes what the store knows of the key.
-func (in *insertion) learn() {
-	s := in.store
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	in.sql, in.keys = s.statements, s.keys
-}
-
-// fault returns the server's error of a statement as one of this package.
-func (in *insertion) fault(doing string, err *pgconn.PgError) *failure {
-	return in.store.refusal(doing, err, in.catalog)
-}
-
-// failed is fault for a statement that inserts.
-func (in *insertion) failed(err *pgconn.PgError) *failure {
-	return in.fault(in.store.inserting, err)
-}
-
-// asServer returns the server's error in err's chain, or nil.
-func asServer(err error) *pgconn.PgError {
-	server, _ := errors.AsType[*pgconn.PgError](err)
-	return server
 }
