@@ -232,7 +232,7 @@ func TestRedriveWithoutAnswers(t *testing.T) {
 	}
 	for line := range strings.Lines(stderr) {
 		if !strings.HasPrefix(line, "sluice: ") {
-			t.Errorf("not a line of ours: %s", line)
+			t.Errorf("not a line of sluice: %s", line)
 		}
 	}
 	if len(dead.Messages()) != 65 || len(source.Messages()) != 20 || inFlight(dead) != 0 {

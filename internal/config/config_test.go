@@ -75,9 +75,9 @@ func TestLoad(t *testing.T) {
 	}{
 		{"the least", good(), plain},
 		{"an empty variable is an unset one", with("SLUICE_MASK", "", "SLUICE_MODEL", "", "SLUICE_BACKOFF", "", "LOG_LEVEL", "", "PG_URL", "", "AWS_LAMBDA_LOG_LEVEL", "", "DATABASE_IAM_AUTH", "", "DEAD_LETTER_QUEUE_URL", ""), plain},
-		{"PG_URL in place of DATABASE_URL", with("DATABASE_URL", "", "PG_URL", databaseURL), plain},
+		{"PG_URL instead of DATABASE_URL", with("DATABASE_URL", "", "PG_URL", databaseURL), plain},
 		{"PG_URL is the same", with("PG_URL", databaseURL), plain},
-		{"a secret in place of the URL", with("DATABASE_URL", "", "DATABASE_SECRET_ARN", "arn:x"), changed(func(r *result) { r.Database, r.Secret = "", "arn:x" })},
+		{"a secret instead of the URL", with("DATABASE_URL", "", "DATABASE_SECRET_ARN", "arn:x"), changed(func(r *result) { r.Database, r.Secret = "", "arn:x" })},
 		{"a secret beside the URL", with("DATABASE_SECRET_ARN", "arn:x"), changed(func(r *result) { r.Secret = "arn:x" })},
 		{"a token of IAM", with("DATABASE_IAM_AUTH", "true"), changed(func(r *result) { r.IAM = true })},
 		{"keys in a secret", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK_SECRET_ARN", "arn:y"), changed(func(r *result) { r.Masks, r.MaskSecret = "", "arn:y" })},

@@ -104,7 +104,7 @@ func TestSecretThatIsNone(t *testing.T) {
 			t.Parallel()
 			i := install(t, test.secret)
 			checkFetch(t, i.Credentials, message.CauseConfiguration, "DATABASE_SECRET_ARN", test.want)
-			// An operator's fault stands for a while: nobody mends it within a moment.
+			// A configuration error stands for a while: nobody fixes it within a moment.
 			checkFetch(t, i.Credentials, message.CauseConfiguration, test.want)
 			if n := i.count(); n != 1 {
 				t.Errorf("%d calls, want 1", n)
@@ -112,7 +112,7 @@ func TestSecretThatIsNone(t *testing.T) {
 			i.set(answer{secret: secretOf("good")})
 			i.turn(5 * time.Second)
 			if got := fetch(t, i.Credentials).User; got != "sluice" {
-				t.Errorf("mended, but the user is %q", got)
+				t.Errorf("fixed, but the user is %q", got)
 			}
 		})
 	}
@@ -412,7 +412,7 @@ func TestHangIsTriedTwice(t *testing.T) {
 	<-i.hanged
 	check(t, err, message.CauseTransient, "no answer in time", "VPC endpoint", region)
 	if errors.Is(err, context.DeadlineExceeded) {
-		t.Error("a time-out of ours looks like the caller's deadline")
+		t.Error("a limit of this package looks like the caller's deadline")
 	}
 	if n := i.count(); n != 2 {
 		t.Errorf("%d attempts, want 2", n)

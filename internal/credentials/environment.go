@@ -100,7 +100,7 @@ func (e environment) client() (*awshttp.BuildableClient, error) {
 	if path == "" {
 		return client, nil
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	text, err := os.ReadFile(path) //nolint:gosec // the user names it
 	if err != nil {
 		return nil, fmt.Errorf("AWS_CA_BUNDLE: %w", err)
 	}

@@ -225,7 +225,7 @@ func secretOf(password string) string {
 }
 
 // check looks at an error: whose fault, what it says, and that it holds no
-// secret and no deadline of ours.
+// secret and no deadline of its own.
 func check(t *testing.T, err error, cause message.Cause, parts ...string) {
 	t.Helper()
 	if err == nil {

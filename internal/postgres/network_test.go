@@ -71,7 +71,7 @@ func TestAHostThatIsSilent(t *testing.T) {
 		{name: "with TLS", host: at, params: "sslmode=require", limit: 2 * time.Second, want: "no answer from " + at + checkFirewall, ended: context.DeadlineExceeded},
 		{name: "for longer than connect_timeout", host: at, params: "sslmode=disable&connect_timeout=1", limit: time.Minute, want: "no answer from " + at + checkFirewall},
 		{name: "for longer than anybody waits", host: at, params: "sslmode=disable", limit: time.Minute, want: "no answer from " + at + checkFirewall},
-		{name: "without a limit of ours", host: at, params: "sslmode=disable&connect_timeout=0", limit: 6 * time.Second, want: "no answer from " + at + checkFirewall, ended: context.DeadlineExceeded},
+		{name: "without a limit of its own", host: at, params: "sslmode=disable&connect_timeout=0", limit: 6 * time.Second, want: "no answer from " + at + checkFirewall, ended: context.DeadlineExceeded},
 		{name: "a name", host: "localhost:" + port(a), params: "sslmode=disable&connect_timeout=1", limit: time.Minute, want: "no answer from localhost:" + port(a) + " (127.0.0.1) in time"},
 		{name: "two hosts", host: at + "," + other, params: "sslmode=prefer&connect_timeout=1", limit: time.Minute, want: "no answer from " + at + " in time, no answer from " + other + checkFirewall},
 		{

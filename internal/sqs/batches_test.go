@@ -115,7 +115,7 @@ func TestSendFaults(t *testing.T) {
 			upTo(25), transient, "(HTTP 200) is not a response from SQS; check AWS_ENDPOINT_URL", 3,
 		},
 		{
-			"a page in place of SQS", always(answer("<html>"+canary, 404)),
+			"a page instead of SQS", always(answer("<html>"+canary, 404)),
 			upTo(25), transient, "(HTTP 404) is not a response from SQS; check AWS_ENDPOINT_URL", 3,
 		},
 		{
@@ -202,7 +202,7 @@ func TestSendOnce(t *testing.T) {
 		{"not an answer of SQS", always(sqstest.Fault{Answer: new("<html>")}), 0, 25, 3},
 		{"another checksum", always(sqstest.Fault{Answer: new(`{"Successful":[{"Id":"0","MD5OfMessageBody":"x"}]}`)}), 0, 25, 3},
 		{"an answer that makes the SDK panic", always(sqstest.Fault{Answer: new(`{"Successful":[{"MessageId":"x"}]}`)}), 0, 25, 3},
-		{"a page in place of SQS", always(sqstest.Fault{Answer: new("<html>"), Status: 404}), 25, 0, 3},
+		{"a page instead of SQS", always(sqstest.Fault{Answer: new("<html>"), Status: 404}), 25, 0, 3},
 		{"not allowed", always(sqstest.Fault{Code: "AccessDenied", Status: 403}), 25, 0, 3},
 		{"throttled once", once(sqstest.Fault{Code: "ThrottlingException"}), 0, 0, 6},
 		{"throttled", always(sqstest.Fault{Code: "ThrottlingException"}), 25, 0, 6},

@@ -212,7 +212,7 @@ func TestStopped(t *testing.T) {
 }
 
 // TestCredentialsAreAskedFor: credentials that fail for the moment are the
-// operator's to look at, and the error quotes nothing of their source.
+// user's to fix, and the error quotes nothing of their source.
 func TestCredentialsAreAskedFor(t *testing.T) {
 	bare(t, nil)
 	c := elsewhere(t, &wire{}, config.WithRegion("eu-west-1"), config.WithCredentialsProvider(

@@ -2,7 +2,7 @@ package sqs
 
 import "time"
 
-// WithTimeout is the same client with another time-out for each attempt of a
+// WithTimeout is the same client with another timeout for each attempt of a
 // call; a long poll has its wait on top.
 func (c *Client) WithTimeout(d time.Duration) *Client {
 	return &Client{api: c.api, transport: c.transport, timeout: d}

@@ -228,7 +228,7 @@ func TestReceiveWaits(t *testing.T) {
 	s, c := server(t)
 	fake := s.Queue("q", nil)
 	q := open(t, c.WithTimeout(2*time.Second), fake)
-	time.AfterFunc(2500*time.Millisecond, func() { fill(fake, 1, 0) }) // the wait comes on top of the time-out
+	time.AfterFunc(2500*time.Millisecond, func() { fill(fake, 1, 0) }) // the wait comes on top of the timeout
 	got, err := q.Receive(t.Context(), 10, 20*time.Second)
 	if len(got) != 1 || err != nil {
 		t.Errorf("got %d messages, %v", len(got), err)

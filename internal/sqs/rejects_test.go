@@ -118,7 +118,7 @@ func TestRejectedUnsent(t *testing.T) {
 		{"a name twice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"a":{"stringValue":"1","dataType":"String"},"a":{"stringValue":"2","dataType":"String"}}`)}, false},
 		{"attributes of no UTF-8", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte("{\"a\":{\"stringValue\":\"\xff\",\"dataType\":\"String\"}}")}, false},
 		{"the sender's own sluice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"` + canary + `","dataType":"String"}}`)}, true},
-		{"an older note of ours", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"0\"}","dataType":"String"}}`)}, true},
+		{"an older note of sluice", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"0\"}","dataType":"String"}}`)}, true},
 		{"no attributes", message.Message{Body: []byte("b"), HasBody: true, Attributes: []byte(`{}`)}, true},
 		{"as large as may be", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note)), HasBody: true}, true},
 		{"too large for the note", message.Message{Body: []byte(strings.Repeat("x", 1<<20-note+1)), HasBody: true}, true},

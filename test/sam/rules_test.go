@@ -67,7 +67,7 @@ func withArchitecture(scenarios map[string]map[string]string) map[string]map[str
 var rules = map[string]func(s *stack) []string{
 	"references":          references,
 	"mapping":             mapping,
-	"time-outs":           timeouts,
+	"timeouts":           timeouts,
 	"redrive":             redrive,
 	"queues":              queues,
 	"data outlives":       dataOutlives,
@@ -197,7 +197,7 @@ func mapping(s *stack) (f []string) {
 	return f
 }
 
-// timeouts checks that messages stay hidden for 6 x the function's time-out plus the window, as AWS
+// timeouts checks that messages stay hidden for 6 x the function's timeout plus the window, as AWS
 // recommends.
 func timeouts(s *stack) (f []string) {
 	p := (*faults)(&f)

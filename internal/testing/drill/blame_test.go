@@ -346,7 +346,7 @@ func (s *blamelessFixture) play() {
 		s.log.Reset()
 		s.sim.Run(begin + 50*time.Minute)
 		if got := s.rows() - int64(cycle*thousand); got != thousand {
-			t.Errorf("%s: %d rows after it was mended, want %d; log: %s", temperature, got, thousand, s.problem())
+			t.Errorf("%s: %d rows after it was fixed, want %d; log: %s", temperature, got, thousand, s.problem())
 		}
 		if n := len(s.dlq.Messages()); n > 0 {
 			t.Errorf("%s: %d good messages are in the dead-letter queue", temperature, n)

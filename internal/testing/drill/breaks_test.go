@@ -32,13 +32,13 @@ var places = []place{
 	{"within what the server sends", false, false, func(_ int, r *rand.Rand) pgtest.Position { return pgtest.AfterServerBytes(r.IntN(60)) }},
 	{"before the end of the first answer", false, false, func(int, *rand.Rand) pgtest.Position { return pgtest.BeforeAnswer(1) }},
 	{"after the first answer", false, true, func(int, *rand.Rand) pgtest.Position { return pgtest.AfterAnswer(1) }},
-	{"within the isolating flight's statements", false, true, func(size int, r *rand.Rand) pgtest.Position {
+	{"within the isolating round trip's statements", false, true, func(size int, r *rand.Rand) pgtest.Position {
 		return pgtest.AfterClientBytes(size*rowBytes + r.IntN(size*2*rowBytes))
 	}},
-	{"within the isolating flight's answers", false, true, func(size int, r *rand.Rand) pgtest.Position {
+	{"within the isolating round trip's answers", false, true, func(size int, r *rand.Rand) pgtest.Position {
 		return pgtest.BeforeAnswer(2 + r.IntN(2*min(size, 12)))
 	}},
-	{"between the isolating flight's answers", false, true, func(size int, r *rand.Rand) pgtest.Position {
+	{"between the isolating round trip's answers", false, true, func(size int, r *rand.Rand) pgtest.Position {
 		return pgtest.AfterAnswer(2 + r.IntN(2*min(size, 12)))
 	}},
 	{"before COMMIT", false, true, func(int, *rand.Rand) pgtest.Position { return pgtest.BeforeStatement("COMMIT") }},
@@ -169,7 +169,7 @@ func (b *breaks) round(p place, w way, random *rand.Rand) {
 			b.struck[p.name] = true
 			b.mu.Unlock()
 		}
-		e.proxy.Mend()
+		e.proxy.Restore()
 		if w.timeout == plenty && len(returned[i]) > 0 && !k.fifo {
 			t.Errorf("%s: %d messages came back, want none for one break; log:\n%s", e.doing, len(returned[i]), e.tail())
 		}

@@ -404,7 +404,7 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 	const secretWrong = "secret wrong"
 	for _, tt := range []struct {
 		name          string
-		breakIt, mend func(s *fixture, role string)
+		breakIt, fix func(s *fixture, role string)
 	}{
 		{"grant revoked", func(s *fixture, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *fixture, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
 		{"table renamed", func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE user_logins RENAME TO other") }, func(s *fixture, _ string) { s.db.Exec(s.t, "ALTER TABLE other RENAME TO user_logins") }},
@@ -430,12 +430,12 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 			}})
 			s.feed(period)
 			s.sim.At(outageBegins, func() { tt.breakIt(s, role) })
-			s.sim.At(outageEnds, func() { tt.mend(s, role) })
+			s.sim.At(outageEnds, func() { tt.fix(s, role) })
 			s.sim.Run(drillEnds)
 			s.check()
 			s.recovered()
 			if r := s.mapping.Report(); r.Failures == 0 || r.LastError == nil {
-				t.Error("no invocation failed: an operator's fault must be loud")
+				t.Error("no invocation failed: a configuration error must be loud")
 			} else if !strings.Contains(r.LastError.Error(), "; ") {
 				t.Errorf("the error names no remedy: %v", r.LastError)
 			}

@@ -343,7 +343,7 @@ func TestTheSchemaDriftsUnderAWarmConnection(t *testing.T) {
 	fails := func(sqlstate string) {
 		t.Helper()
 		if _, err := f.invoke(event(10), plenty); err == nil || !strings.Contains(err.Error(), sqlstate) {
-			t.Errorf("got %v, want an operator's fault with SQLSTATE %s", err, sqlstate)
+			t.Errorf("got %v, want a configuration error with SQLSTATE %s", err, sqlstate)
 		}
 		f.rows(total)
 	}
@@ -425,8 +425,8 @@ func TestWorkersWithTheSameKeys(t *testing.T) {
 	f.db.Exec(t, `CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.001); RETURN NEW; END $$;
 		CREATE TRIGGER pause BEFORE INSERT ON user_logins FOR EACH ROW WHEN (NEW.locale = 'pause') EXECUTE FUNCTION pause()`)
 	f.connect(f.db.URL)
-	var flights atomic.Int64
-	f.handler.Observe = func(_ context.Context, r *ingest.Report) { flights.Add(int64(r.RoundTrips)) }
+	var trips atomic.Int64
+	f.handler.Observe = func(_ context.Context, r *ingest.Report) { trips.Add(int64(r.RoundTrips)) }
 	for round := range rounds {
 		messages := records(size)
 		if round%10 == 0 {
@@ -447,8 +447,8 @@ func TestWorkersWithTheSameKeys(t *testing.T) {
 		}
 		close(start)
 		workers.Wait()
-		if n := flights.Swap(0); n != 3 {
-			t.Fatalf("round %d: the two took %d flights, want 3; log:\n%s", round, n, f.log)
+		if n := trips.Swap(0); n != 3 {
+			t.Fatalf("round %d: the two took %d round trips, want 3; log:\n%s", round, n, f.log)
 		}
 	}
 	f.rows(int64(rounds * size))

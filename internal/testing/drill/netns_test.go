@@ -152,7 +152,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 		// server has seen nothing of the group: it is idle in a transaction, which has its own
 		// limit. With exec it is active.
 		mode string
-		n    int // above 64 messages, there are two flights
+		n    int // above 64 messages, there are two round trips
 	}{
 		{"while the server answers", false, "", 40},
 		{"while the server answers", false, "exec", 40},
@@ -194,13 +194,13 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 				_ = far.Process.Kill()
 				_ = far.Wait()
 			})
-			eventually(t, "the flight is at the gate", backends("wait_event = 'advisory'"))
+			eventually(t, "the round trip is at the gate", backends("wait_event = 'advisory'"))
 			if tt.quiet {
 				if err := far.Process.Signal(syscall.SIGSTOP); err != nil { // so that it sends no more
 					t.Fatal(err)
 				}
 				open()
-				eventually(t, "the server waits for more of the flight", backends("wait_event = 'ClientRead' AND state IN ('active', 'idle in transaction')"))
+				eventually(t, "the server waits for more of the round trip", backends("wait_event = 'ClientRead' AND state IN ('active', 'idle in transaction')"))
 				l.down()
 			} else {
 				l.down()
@@ -208,7 +208,7 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			}
 			eventually(t, "the server has given the function up", func() bool { return !backends("true")() })
 			if got := db.Count(t, "SELECT count(*) FROM orders"); got != 0 {
-				t.Errorf("%d rows are there: the flight had all arrived, and this shows nothing", got)
+				t.Errorf("%d rows are there: all of the round trip had arrived, and this shows nothing", got)
 			}
 
 			near := exec.CommandContext(t.Context(), binary, "invoke", "-e", event)

@@ -7,7 +7,7 @@ import "bytes"
 type Fault struct {
 	At  Position
 	How How
-	// Stays breaks new connections too, until Mend: they are refused, or everything they send is
+	// Stays breaks new connections too, until Restore: they are refused, or everything they send is
 	// lost.
 	Stays bool
 }
@@ -22,7 +22,7 @@ const (
 	// Abort resets it (RST).
 	Abort
 	// Lose loses everything that either side sends from then on, and its end. Both sides stay
-	// open until a Cut or Mend, as with a peer that the network no longer reaches.
+	// open until a Cut or Restore, as with a peer that the network no longer reaches.
 	Lose
 )
 
@@ -132,9 +132,9 @@ func (p *Proxy) Planned() bool {
 	return p.fault != nil
 }
 
-// Mend ends what Plan, Refuse and Silence began. It cuts the connections that are lost, as the
+// Restore ends what Plan, Refuse and Silence began. It cuts the connections that are lost, as the
 // kernels of both sides do in the end.
-func (p *Proxy) Mend() {
+func (p *Proxy) Restore() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fault, p.losing, p.refusing, p.silent = nil, false, false, false

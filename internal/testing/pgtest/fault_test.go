@@ -65,9 +65,9 @@ func TestPositions(t *testing.T) {
 				}
 				wantLost(t, <-result)
 				if how == pgtest.Lose && db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1", db.Schema) == 0 {
-					t.Error("the server has heard of the client's end, want nothing before Mend")
+					t.Error("the server has heard of the client's end, want nothing before Restore")
 				}
-				proxy.Mend()
+				proxy.Restore()
 				awaitEnd(t, db)
 				if got := count(t, db); got != tt.want {
 					t.Errorf("rows: %d, want %d", got, tt.want)
@@ -135,13 +135,13 @@ func TestAFaultThatStays(t *testing.T) {
 			_, err := conn.Exec(ctx, insert)
 			wantLost(t, err)
 			if _, err := pgx.Connect(ctx, proxy.URL); err == nil {
-				t.Error("a new connection is sound before Mend")
+				t.Error("a new connection is sound before Restore")
 			} else if got := errors.Is(err, context.DeadlineExceeded); got != (how == pgtest.Lose) {
 				t.Errorf("a new connection: %v; silence: %v", err, got)
 			}
-			proxy.Mend()
+			proxy.Restore()
 			if _, err := connect(t, proxy.URL).Exec(t.Context(), insert); err != nil {
-				t.Errorf("after Mend: %v", err)
+				t.Errorf("after Restore: %v", err)
 			}
 		})
 	}

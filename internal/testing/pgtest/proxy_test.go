@@ -33,7 +33,7 @@ func count(t *testing.T, db *pgtest.DB) int64 {
 	return db.Count(t, "SELECT count(*) FROM things")
 }
 
-func TestFlights(t *testing.T) {
+func TestRoundTrips(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", 10_000)
 	tests := []struct {
@@ -115,29 +115,29 @@ func TestFlights(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := proxy.RoundTrips(); got != tt.want {
-				t.Errorf("Flights() = %d, want %d", got, tt.want)
+				t.Errorf("RoundTrips() = %d, want %d", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestFlightsAreSummedOverSessions(t *testing.T) {
+func TestRoundTripsAreSummedOverSessions(t *testing.T) {
 	t.Parallel()
 	_, proxy, conn := throughProxy(t)
 	connect(t, proxy.URL)
 	opening := proxy.RoundTrips()
 	if opening < 1 || opening > 3 { // by the server's way of authenticating
-		t.Errorf("opening a session took %d flights, want 1 to 3", opening)
+		t.Errorf("opening a session took %d round trips, want 1 to 3", opening)
 	}
 	if _, err := conn.Exec(t.Context(), insert); err != nil {
 		t.Fatal(err)
 	}
 	if got := proxy.RoundTrips(); got != opening+1 {
-		t.Errorf("Flights() = %d, want %d", got, opening+1)
+		t.Errorf("RoundTrips() = %d, want %d", got, opening+1)
 	}
 }
 
-func TestCancelsAreNoFlights(t *testing.T) {
+func TestCancelsAreNoRoundTrips(t *testing.T) {
 	t.Parallel()
 	db, proxy, conn := throughProxy(t)
 	result := make(chan error)
@@ -152,8 +152,8 @@ func TestCancelsAreNoFlights(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "the cancelled statement", <-result, "57014")
-	if flights, cancels := proxy.RoundTrips(), proxy.Cancels(); flights != 1 || cancels != 1 {
-		t.Errorf("%d flights and %d cancels, want 1 and 1", flights, cancels)
+	if trips, cancels := proxy.RoundTrips(), proxy.Cancels(); trips != 1 || cancels != 1 {
+		t.Errorf("%d round trips and %d cancels, want 1 and 1", trips, cancels)
 	}
 }
 
@@ -166,10 +166,10 @@ func TestDelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	if took := time.Since(begin); took < 60*time.Millisecond {
-		t.Errorf("a flight took %v, want 60ms at least", took)
+		t.Errorf("a round trip took %v, want 60ms at least", took)
 	}
 	if got := proxy.RoundTrips(); got != 1 {
-		t.Errorf("Flights() = %d, want 1", got)
+		t.Errorf("RoundTrips() = %d, want 1", got)
 	}
 }
 

@@ -271,17 +271,17 @@ var cases = []struct {
 			t.Errorf("%s rows in the ledger, want 2", got)
 		}
 	}},
-	{"a missing table is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing table is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		return h.Open(t, m)
 	}, "sluice migrate")},
-	{"a missing column is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing column is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		return create(t, h, m, "ALTER TABLE user_logins DROP COLUMN locale")
 	}, "sluice schema")},
-	{"a missing key is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a missing key is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		h.Exec(t, strings.Replace(h.DDL(m)[0], ",\n    PRIMARY KEY (\"sent_at\", \"message_id\")", "", 1))
 		return h.Open(t, m)
 	}, `no usable unique key on ("sent_at", "message_id")`)},
-	{"a column that the model does not fill is the operator's", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
+	{"a column that the model does not fill is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		h.Exec(t, strings.Replace(h.DDL(m)[0], "    PRIMARY KEY", "    tenant text NOT NULL,\n    PRIMARY KEY", 1))
 		return h.Open(t, m)
 	}, `"tenant" that the model does not fill`)},
@@ -420,7 +420,7 @@ func mismatch(open func(*testing.T, Harness, *model.Model) Store, remedy string)
 		for _, logins := range [][]login{span(1, 3), {{n: 1, group: 1}, {n: 2, group: 2}}} {
 			o := insert(t.Context(), t, s, m, logins...)
 			if o.err == nil || fault.Cause(o.err) != message.CauseConfiguration || !strings.Contains(o.err.Error(), remedy) {
-				t.Errorf("error %v, want the operator's with %q", o.err, remedy)
+				t.Errorf("error %v, want a configuration error with %q", o.err, remedy)
 			}
 			for _, word := range o.words {
 				if o.inserted != 0 || word != operator && word != "returned " {

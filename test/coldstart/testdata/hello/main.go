@@ -1,5 +1,5 @@
 // Command hello is the smallest Lambda function: what a cold start costs with
-// nothing of ours in it.
+// nothing of sluice in it.
 package main
 
 import (

@@ -1,6 +1,6 @@
 // Command linked is hello-world with the libraries that the ingest function
 // links, and told of SIGTERM as it is: what is left of a cold start when
-// nothing of ours does anything.
+// nothing of sluice does anything.
 package main
 
 import (
