@@ -118,22 +118,17 @@ var errStuck = errors.New("rejected messages hold up others of their groups, and
 // unfinished is the error of messages that were not rejected and are left all the same.
 func (m *memory) unfinished() error {
 	n := 0
-	causes := map[message.Cause]bool{}
+	words := map[message.Cause]string{}
 	for _, l := range m.left {
 		if l.cause != message.CauseNone && !l.waits() {
 			n++
-			causes[l.cause] = true
+			words[l.cause] = unfinishedWords[l.cause]
 		}
 	}
 	if n == 0 {
 		return nil
 	}
-	var words []string
-	for cause := range causes {
-		words = append(words, unfinishedWords[cause])
-	}
-	slices.Sort(words)
-	return fmt.Errorf("%d messages are back in the queue, and not for what they hold: %s", n, strings.Join(words, "; "))
+	return fmt.Errorf("%d messages are back in the queue, and not for what they hold: %s", n, strings.Join(slices.Sorted(maps.Values(words)), "; "))
 }
 
 var unfinishedWords = map[message.Cause]string{

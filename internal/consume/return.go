@@ -35,7 +35,7 @@ func (r *run) putBack(ctx context.Context, messages []*message.Message, delayed 
 	}
 	left, err := persist(ctx, all, func(ctx context.Context, handles []string) ([]int, error) {
 		return r.Queue.ChangeVisibility(ctx, handles, 0)
-	}, always)
+	}, nil)
 	if len(left) > 0 {
 		r.Log.WarnContext(ctx, "messages reappear only when their visibility timeout expires", "count", len(left), "error", err.Error())
 	}

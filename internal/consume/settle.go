@@ -100,7 +100,7 @@ func (r *run) takeFreed(p *pass) {
 // remove deletes what is done. Of several deliveries of a message only the last handle is sure to
 // count, so it uses all.
 func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
-	left, err := persist(ctx, handles(done), r.Queue.Delete, always)
+	left, err := persist(ctx, handles(done), r.Queue.Delete, nil)
 	if len(left) > 0 {
 		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(left), "error", err.Error())
 		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration {
@@ -139,13 +139,13 @@ func (r *run) settled(ctx context.Context, p *pass) {
 const settleTries = 3
 
 // persist has a call settle what it can, and after a pause what it has left, as long as its error
-// may pass. It returns the indexes of what is left in the end, and why.
+// may pass (nil: always). It returns the indexes of what is left in the end, and why.
 func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}
 	left, err := call(ctx, all)
-	for try := 1; len(left) > 0 && try < settleTries && mayPass(err) && wait.For(ctx, wait.Jitter(time.Duration(try)*200*time.Millisecond)) == nil; try++ {
+	for try := 1; len(left) > 0 && try < settleTries && (mayPass == nil || mayPass(err)) && wait.For(ctx, wait.Jitter(time.Duration(try)*200*time.Millisecond)) == nil; try++ {
 		var again []int
 		again, err = call(ctx, pick(all, left))
 		left = pick(left, again)
@@ -161,5 +161,3 @@ func pick[T any](all []T, indexes []int) []T {
 	}
 	return picked
 }
-
-func always(error) bool { return true }

@@ -13,6 +13,8 @@ package fault
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 
 	"sluice/internal/message"
 )
@@ -81,6 +83,17 @@ func Stopped(ended error) string {
 		return "no time left"
 	}
 	return "stopped"
+}
+
+// Panic describes what recover returned: the runtime's own errors in full, and only the type of
+// anything else, which may quote what it was working on.
+func Panic(cause any) string {
+	if err, ok := cause.(error); ok {
+		if own, ok := errors.AsType[runtime.Error](err); ok {
+			return own.Error()
+		}
+	}
+	return fmt.Sprintf("%T", cause)
 }
 
 // Names are the caller's names for its setting and commands: the packages that build errors do not

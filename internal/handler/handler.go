@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"sluice/internal/fault"
 	"sluice/internal/ingest"
 	"sluice/internal/message"
 	"sluice/internal/sqsevent"
@@ -52,7 +53,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	defer func() {
 		if cause := recover(); cause != nil {
 			answer, err = nil, fmt.Errorf("a panic of type %T", cause) // its text may quote the event
-			h.Log.ErrorContext(ctx, "panic", "panic", fmt.Sprintf("%T", cause), "stack", string(debug.Stack()))
+			h.Log.ErrorContext(ctx, "panic", "panic", fault.Panic(cause), "stack", string(debug.Stack()))
 		}
 	}()
 	messages, err := sqsevent.Decode(event)

@@ -9,9 +9,7 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -286,13 +284,7 @@ func (p *Pipeline) call(ctx context.Context, b *batch.Batch) (result message.Res
 	return p.store.Insert(ctx, b)
 }
 
-// panicked logs a panic. It shows the value of the runtime's own errors only: others may quote what
-// they were working on.
+// panicked logs a panic.
 func (p *Pipeline) panicked(ctx context.Context, cause any, messageID string) {
-	what := fmt.Sprintf("%T", cause)
-	var own runtime.Error
-	if err, ok := cause.(error); ok && errors.As(err, &own) {
-		what = own.Error()
-	}
-	p.log.ErrorContext(ctx, "panic", "panic", what, "message_id", messageID, "stack", string(debug.Stack()))
+	p.log.ErrorContext(ctx, "panic", "panic", fault.Panic(cause), "message_id", messageID, "stack", string(debug.Stack()))
 }

@@ -2,12 +2,9 @@ package sqs
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"iter"
 	"net/http"
 	"net/http/httptrace"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -148,7 +145,7 @@ func upTo(n int) []int {
 func (j *job) try(ctx context.Context, entries []int) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			j.fail(entries, j.panicked(cause), true)
+			j.fail(entries, j.failure(message.CausePanic, j.action, "a panic: "+fault.Panic(cause)), true)
 		}
 	}()
 	for tried := 1; len(entries) > 0; tried++ {
@@ -207,15 +204,6 @@ func (j *job) stop(ctx context.Context) *fault.Error {
 		return j.fault(ctx, j.action, err)
 	}
 	return j.refused.Load()
-}
-
-func (j *job) panicked(cause any) *fault.Error {
-	what := fmt.Sprintf("%T", cause) // its text may quote a message
-	var own runtime.Error
-	if err, ok := cause.(error); ok && errors.As(err, &own) {
-		what = own.Error()
-	}
-	return j.failure(message.CausePanic, j.action, "a panic: "+what)
 }
 
 // confirm reads both lists of the answer to a call with these entries: an entry is done if it is

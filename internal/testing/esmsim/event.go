@@ -35,7 +35,7 @@ func (q *Queue) appendRecord(b []byte, m *message) []byte {
 	b = append(b, m.rendered...)
 	b = append(b, `,"eventSource":"aws:sqs","eventSourceARN":"`...)
 	b = append(b, q.ARN()...)
-	return append(b, `","awsRegion":"`+region+`"}`...)
+	return append(b, `","awsRegion":"`+Region+`"}`...)
 }
 
 // renderFixed is the rest of the attributes, and what follows them.

@@ -30,14 +30,14 @@ func TestEventIsThatOfLambda(t *testing.T) {
 			"text":{"stringValue":"v","stringListValues":[],"binaryListValues":[],"dataType":"String"},
 			"number":{"stringValue":"1","stringListValues":[],"binaryListValues":[],"dataType":"Number"},
 			"bytes":{"binaryValue":"/w==","stringListValues":[],"binaryListValues":[],"dataType":"Binary.png"}},
-			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:logins","awsRegion":"eu-west-1"}]}`},
+			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:000000000000:logins","awsRegion":"eu-west-1"}]}`},
 		{
 			"first receive", "logins", true,
 			esmsim.Message{Body: "a"},
 			`{"Records":[{"messageId":"$id","receiptHandle":"$handle","attributes":{"ApproximateReceiveCount":"1",
 			"SentTimestamp":"1767225605000","SenderId":"AIDAIENQZJOLO23YVJ4VO","ApproximateFirstReceiveTimestamp":"1767225650000"},
 			"body":"a","md5OfBody":"0cc175b9c0f1b6a831c399e269772661","messageAttributes":{},
-			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:logins","awsRegion":"eu-west-1"}]}`,
+			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:000000000000:logins","awsRegion":"eu-west-1"}]}`,
 		},
 		{
 			"fair queue", "logins", false,
@@ -45,7 +45,7 @@ func TestEventIsThatOfLambda(t *testing.T) {
 			`{"Records":[{"messageId":"$id","receiptHandle":"$handle","attributes":{"ApproximateReceiveCount":"2",
 			"SentTimestamp":"1767225605000","SenderId":"AIDAIENQZJOLO23YVJ4VO","ApproximateFirstReceiveTimestamp":"1767225615000",
 			"MessageGroupId":"tenant"},"body":"a","md5OfBody":"0cc175b9c0f1b6a831c399e269772661","messageAttributes":{},
-			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:logins","awsRegion":"eu-west-1"}]}`,
+			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:000000000000:logins","awsRegion":"eu-west-1"}]}`,
 		},
 		{
 			"fifo", "logins.fifo", false,
@@ -54,7 +54,7 @@ func TestEventIsThatOfLambda(t *testing.T) {
 			"SentTimestamp":"1767225605000","SenderId":"AIDAIENQZJOLO23YVJ4VO","ApproximateFirstReceiveTimestamp":"1767225615000",
 			"MessageGroupId":"g","MessageDeduplicationId":"d","SequenceNumber":"18800000000000000000"},
 			"body":"a","md5OfBody":"0cc175b9c0f1b6a831c399e269772661","messageAttributes":{},
-			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:123456789012:logins.fifo","awsRegion":"eu-west-1"}]}`,
+			"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:000000000000:logins.fifo","awsRegion":"eu-west-1"}]}`,
 		},
 	}
 	for _, tt := range tests {

@@ -12,9 +12,13 @@ import (
 	"time"
 )
 
+// Account and Region are where the queues are.
 const (
-	account       = "123456789012"
-	region        = "eu-west-1"
+	Account = "000000000000"
+	Region  = "eu-west-1"
+)
+
+const (
 	maxVisibility = 12 * time.Hour
 	// SQS Developer Guide, Amazon SQS standard queue quotas and FIFO queue quotas: 120,000 messages
 	// in flight; a long poll, as Lambda's is, gets no error beyond it and no messages either.
@@ -27,7 +31,6 @@ const (
 // QueueConfig are a queue's attributes, and what goes wrong on it.
 type QueueConfig struct {
 	Name                 string        // ending in .fifo makes it a FIFO queue
-	Account              string        // zero means 123456789012
 	Visibility           time.Duration // up to 12 h; zero means 30 s, and less than a millisecond that nothing is hidden
 	Retention            time.Duration // 1 min to 14 d; zero means 4 d
 	Delay                time.Duration // up to 15 min
@@ -92,7 +95,6 @@ func (s *Sim) Queue(c QueueConfig) *Queue {
 	}
 	c.Visibility = cmp.Or(c.Visibility, 30*time.Second)
 	c.Retention = cmp.Or(c.Retention, 4*24*time.Hour)
-	c.Account = cmp.Or(c.Account, account)
 	c.MaxBytes = cmp.Or(c.MaxBytes, maxMessageBytes)
 	return &Queue{
 		sim: s, cfg: c, fifo: strings.HasSuffix(c.Name, ".fifo"),
@@ -101,7 +103,7 @@ func (s *Sim) Queue(c QueueConfig) *Queue {
 }
 
 // ARN is the queue's name as eventSourceARN shows it.
-func (q *Queue) ARN() string { return "arn:aws:sqs:" + region + ":" + q.cfg.Account + ":" + q.cfg.Name }
+func (q *Queue) ARN() string { return "arn:aws:sqs:" + Region + ":" + Account + ":" + q.cfg.Name }
 
 // All yields every message that was ever in the queue, in order of arrival.
 func (q *Queue) All() iter.Seq[Record] {

@@ -49,7 +49,7 @@ func (s *Server) Queue(name string, attributes map[string]string) *Queue {
 	s.lock()
 	defer s.mu.Unlock()
 	q := &Queue{
-		Name: name, URL: s.URL + "/" + Account + "/" + name, server: s,
+		Name: name, URL: s.URL + "/" + esmsim.Account + "/" + name, server: s,
 		attributes: map[string]string{
 			"VisibilityTimeout": "30", "MessageRetentionPeriod": "345600", "MaximumMessageSize": "1048576", "DelaySeconds": "0", "ReceiveMessageWaitTimeSeconds": "0",
 		},
@@ -74,7 +74,7 @@ func (q *Queue) config() esmsim.QueueConfig {
 	}
 	seconds := func(name string) time.Duration { return time.Duration(number(name)) * time.Second }
 	c := esmsim.QueueConfig{
-		Name: q.Name, Account: Account, Delay: seconds("DelaySeconds"), Retention: seconds("MessageRetentionPeriod"), MaxBytes: number("MaximumMessageSize"),
+		Name: q.Name, Delay: seconds("DelaySeconds"), Retention: seconds("MessageRetentionPeriod"), MaxBytes: number("MaximumMessageSize"),
 		Visibility: max(seconds("VisibilityTimeout"), time.Nanosecond), DeduplicateByContent: q.attributes["ContentBasedDeduplication"] == "true",
 	}
 	var policy struct {

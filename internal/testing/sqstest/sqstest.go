@@ -29,11 +29,8 @@ import (
 	"sluice/internal/testing/esmsim"
 )
 
-// Region and Account are where the queues are.
-const (
-	Region  = "eu-west-1"
-	Account = "000000000000"
-)
+// Region is where the queues are.
+const Region = esmsim.Region
 
 // Server is an SQS with any number of queues.
 type Server struct {
