@@ -55,20 +55,19 @@ var reasons = []struct {
 }
 
 // Explain returns what the reason means, in a sentence.
-func (r Reason) Explain() string {
+func (r Reason) Explain() (meaning string) {
 	for _, known := range reasons {
 		if known.reason == r {
-			return known.meaning
+			meaning = known.meaning
 		}
 	}
-	return ""
+	return meaning
 }
 
 // Reasons lists every reason, in order.
-func Reasons() []Reason {
-	all := make([]Reason, len(reasons))
-	for i, known := range reasons {
-		all[i] = known.reason
+func Reasons() (all []Reason) {
+	for _, known := range reasons {
+		all = append(all, known.reason)
 	}
 	return all
 }

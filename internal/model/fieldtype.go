@@ -64,20 +64,15 @@ func FieldTypes() (names []FieldType) {
 	return names
 }
 
-// find returns the row of fieldTypes, nil if there is none.
-func (t FieldType) find() *fieldType {
-	for i := range fieldTypes {
-		if fieldTypes[i].name == t {
-			return &fieldTypes[i]
+// find returns the row of fieldTypes, one without columns if there is none.
+func (t FieldType) find() (found fieldType) {
+	for _, known := range fieldTypes {
+		if known.name == t {
+			found = known
 		}
 	}
-	return nil
+	return found
 }
 
 // Columns lists the types of columns that can hold a field, nil if there is no such type of fields.
-func (t FieldType) Columns() []string {
-	if known := t.find(); known != nil {
-		return known.columns
-	}
-	return nil
-}
+func (t FieldType) Columns() []string { return t.find().columns }

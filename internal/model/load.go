@@ -149,7 +149,7 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 			c.problem(f.line, "field %q: a name must not contain quotes, backslashes or control characters", f.name)
 		case f.spec.Type.text == "":
 			c.problem(line, "field %s has no type; add one, as in type: text", f.name)
-		case out.how == nil:
+		case out.how.columns == nil:
 			c.problem(line, "field %s has the unknown type %q; there are %s", f.name, out.Type, enumerate(FieldTypes(), "and"))
 		case out.how.text == nil && out.how.value == nil && !out.Personal:
 			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)

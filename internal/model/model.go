@@ -32,7 +32,7 @@ type Field struct {
 	Personal bool
 	Domain   string // of the masks, "user_logins.ip"
 	quoted   []byte
-	how      *fieldType
+	how      fieldType
 }
 
 // Column is where a value goes.
