@@ -7,10 +7,10 @@ import (
 	"sluice/internal/message"
 )
 
-// BenchmarkIsolate reports what a batch with refused rows costs: the time, the transaction ids (one
+// BenchmarkFindRefused reports what a batch with refused rows costs: the time, the transaction ids (one
 // for each savepoint with writes) and the dead rows that it leaves in the table. "0 bad" is the
 // happy path.
-func BenchmarkIsolate(b *testing.B) {
+func BenchmarkFindRefused(b *testing.B) {
 	for _, n := range []int{10, 1000, 5000} {
 		for _, bad := range []int{0, 1, n / 2} {
 			b.Run(fmt.Sprintf("rows=%d/bad=%d", n, bad), func(b *testing.B) {

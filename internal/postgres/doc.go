@@ -6,9 +6,9 @@
 //	       -> halves.go     a batch that is too slow for its deadline
 //	       -> insert.go     one attempt: insertion.run sends the whole batch as one statement, in
 //	                        one round trip, and decides which of the next two files goes on
-//	       -> isolate.go    a row was refused: finds which ones, and commits all others, in one more
+//	       -> search.go     a row was refused: finds which ones, and commits all others, in one more
 //	                        round trip for up to 64 rows and two for larger batches
-//	       -> ordered.go    the same for message groups: nothing is stored that follows a refused
+//	       -> groups.go     the same for message groups: nothing is stored that follows a refused
 //	                        row of its group
 //	       -> roundtrip.go  statements and their answers, without waiting in between
 //	       -> verdict.go    what becomes of refused and of discarded rows

@@ -23,20 +23,20 @@ type kind struct {
 	ledger bool
 	fifo   bool
 	n      int  // rows
-	bad    bool // the database refuses one, so that the batch is isolated
+	bad    bool // the database refuses one, so that its rows are searched
 }
 
 var kinds = []kind{
 	{name: "plain", n: 10},
 	{name: "plain, above 64 rows", n: 100},
-	{name: "isolated", n: 10, bad: true},
-	{name: "isolated, above 64 rows", n: 100, bad: true},
+	{name: "refused", n: 10, bad: true},
+	{name: "refused, above 64 rows", n: 100, bad: true},
 	{name: "fifo", n: 10, fifo: true},
-	{name: "fifo, isolated", n: 10, fifo: true, bad: true},
+	{name: "fifo, refused", n: 10, fifo: true, bad: true},
 	{name: "ledger", n: 10, ledger: true},
-	{name: "ledger, isolated", n: 10, ledger: true, bad: true},
-	{name: "ledger, isolated, above 64 rows", n: 100, ledger: true, bad: true},
-	{name: "ledger, fifo, isolated", n: 10, ledger: true, fifo: true, bad: true},
+	{name: "ledger, refused", n: 10, ledger: true, bad: true},
+	{name: "ledger, refused, above 64 rows", n: 100, ledger: true, bad: true},
+	{name: "ledger, fifo, refused", n: 10, ledger: true, fifo: true, bad: true},
 }
 
 // source delivers batches of a kind to a store with a table of its own.
@@ -65,7 +65,7 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 }
 
 // asksFirst reports whether a batch of the kind waits for the standby before it stores anything: an
-// isolation with message groups rehearses first, and looks the keys up.
+// search with message groups rehearses first, and looks the keys up.
 func (k kind) asksFirst() bool { return k.fifo && k.bad }
 
 // in returns the source in a subtest.

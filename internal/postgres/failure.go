@@ -12,7 +12,7 @@ import (
 	"sluice/internal/message"
 )
 
-// failure is a fault.Error with what attempts and isolations need to know of it.
+// failure is a fault.Error with what attempts and searches need to know of it.
 type failure struct {
 	err *fault.Error
 	// verdictsHold: it is about some rows of a batch. The others are committed.

@@ -268,7 +268,7 @@ func TestALockIsHeldPastTheDeadline(t *testing.T) {
 	}
 }
 
-// TestWeAreGoneInTheMiddle lets the network go silent between the two round trips of an isolation: the
+// TestWeAreGoneInTheMiddle lets the network go silent between the two round trips of a search: the
 // server ends the transaction by itself, and others can store the rows.
 func TestWeAreGoneInTheMiddle(t *testing.T) {
 	t.Parallel()
@@ -357,7 +357,7 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 	}{
 		{name: "the key alone", sql: createEvents, trips: 2},
 		// A row can be refused by the other key when it is stored at the same time: one batch more
-		// is isolated.
+		// is searched.
 		{name: "and another unique key", sql: oneWord, trips: 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -315,7 +315,7 @@ func (o *outcome) verdicts(want verdicts) *outcome {
 }
 
 // costs checks the number of round trips, as the result and the proxy count them. The proxy can
-// count too many where an isolation of a large batch needs several writes: on a busy machine the
+// count too many where a search of a large batch needs several writes: on a busy machine the
 // server may answer one before the next.
 func (o *outcome) costs(trips int) *outcome {
 	o.Helper()

@@ -49,9 +49,9 @@ func (in *insertion) run(ctx context.Context) error {
 			return in.failed(refusal)
 		}
 	case in.batch.Ordered():
-		err = in.isolateOrdered(ctx, refusal)
+		err = in.findRefusedOrdered(ctx, refusal)
 	default:
-		err = in.isolate(ctx, refusal)
+		err = in.findRefused(ctx, refusal)
 	}
 	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
 	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
@@ -98,7 +98,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
 	if in.ranked = !in.keys.byBytes() && !in.batch.Ordered(); in.ranked {
-		// An isolation needs the order of the keys, and this costs no round trip.
+		// A search needs the order of the keys, and this costs no round trip.
 		rt.keys(in.sql.rank, in.rows)
 		rt.ask(in.rank)
 	}
@@ -112,7 +112,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	a := answers[0]
 	if a.refused != nil {
 		// An error of the statement itself is one of all rows.
-		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsIsolation(a.refused, in.catalog, in.last) {
+		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsSearch(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
 		return nil, in.failed(a.refused)

@@ -13,7 +13,7 @@ import (
 // judgement is whose fault an error is, by the evidence in its fields and in the catalog.
 type judgement struct {
 	// rejects: the message is to blame, and can never be stored. open: it is if another row passes
-	// in the same isolation.
+	// in the same search.
 	rejects, open bool
 	// cause is why the row is returned if its message is not to blame.
 	cause message.Cause
@@ -174,10 +174,10 @@ func (s *Store) mixes(c *catalog) bool {
 	})
 }
 
-// needsIsolation reports whether rows have to be tried one by one after an error of the whole
+// needsSearch reports whether rows have to be tried one by one after an error of the whole
 // batch: a row may be to blame, or only some rows may meet it. What is transient is tried again as
 // a whole first; last means that there is no more time for that.
-func (s *Store) needsIsolation(err *pgconn.PgError, c *catalog, last bool) bool {
+func (s *Store) needsSearch(err *pgconn.PgError, c *catalog, last bool) bool {
 	j := s.judge(err, c)
 	inside := j.inside || c == nil && mayBeInside(err)
 	if j.passes() {

@@ -122,7 +122,7 @@ func TestKeysCompareInTheColumnsOwnType(t *testing.T) {
 						rows = append(rows, code{code: tt.filler(i)})
 					}
 					want := verdicts{stored: fmt.Sprintf("1-%d", len(rows))}
-					if others > 0 { // and a refused row, so that rows are isolated
+					if others > 0 { // and a refused row, so that rows are searched
 						rows = append(rows, code{code: tt.filler(others), boss: canary + "bad"})
 						want[rejected("23514 constraint no_bad")] = fmt.Sprint(len(rows))
 					}
@@ -301,9 +301,9 @@ func TestAKeyThatATriggerChanges(t *testing.T) {
 	}
 }
 
-// TestTheServerBoundsAnIsolation looks at the settings of the transaction that isolates rows, and
+// TestTheServerBoundsASearch looks at the settings of the transaction that searches for refused rows, and
 // at those of the session afterwards.
-func TestTheServerBoundsAnIsolation(t *testing.T) {
+func TestTheServerBoundsASearch(t *testing.T) {
 	t.Parallel()
 	names := []string{"idle_in_transaction_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}
 	columns := ""
@@ -319,10 +319,10 @@ func TestTheServerBoundsAnIsolation(t *testing.T) {
 	settings := func(id int64) []string {
 		return s.db.Rows(t, "SELECT "+strings.Join(names, ", ")+" FROM events WHERE id = $1", id)[0]
 	}
-	before, isolated, after := settings(1), settings(11), settings(21)
+	before, search, after := settings(1), settings(11), settings(21)
 	for i, name := range names {
-		if before[i] == isolated[i] {
-			t.Errorf("%s is %s, as without an isolation", name, isolated[i])
+		if before[i] == search[i] {
+			t.Errorf("%s is %s, as without one", name, search[i])
 		}
 		if before[i] != after[i] {
 			t.Errorf("%s is %s afterwards, and was %s", name, after[i], before[i])
@@ -330,9 +330,9 @@ func TestTheServerBoundsAnIsolation(t *testing.T) {
 	}
 }
 
-// TestADoubtfulIsolationStops has the server cancel one row of an isolation: all of it is tried
+// TestADoubtfulSearchStops has the server cancel one row of a search: all of it is tried
 // again.
-func TestADoubtfulIsolationStops(t *testing.T) {
+func TestADoubtfulSearchStops(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, setup{sql: createEvents + noBadWord})
 	release := s.hold(idsFrom(11, 64)...)

@@ -146,9 +146,9 @@ func TestLedgerWithAMessageTwiceInABatch(t *testing.T) {
 	})
 }
 
-// TestLedgerIsolatesRefusedRows shows that a refused row leaves no trace in the ledger, so that it
+// TestLedgerHasNoRefusedRows shows that a refused row leaves no trace in the ledger, so that it
 // is stored once it may be.
-func TestLedgerIsolatesRefusedRows(t *testing.T) {
+func TestLedgerHasNoRefusedRows(t *testing.T) {
 	t.Parallel()
 	inModes(t, func(t *testing.T, mode string) {
 		for _, tt := range []struct{ n, trips int }{{20, 2}, {64, 2}, {65, 3}, {1000, 3}} {

@@ -83,9 +83,9 @@ func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
 	})
 }
 
-// closed returns rows that may be valid together. Of the rows that a link refused, these are the
-// ones that refer only to rows that passed, or to each other.
-func closed(b *batch.Batch, rows, passed []int, all []*link, refused map[int]*pgconn.PgError) []int {
+// validTogether returns the rows that may be valid together: of the rows that a link refused, those
+// that refer only to rows that passed, or to each other.
+func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[int]*pgconn.PgError) []int {
 	type target struct {
 		link *link
 		key  string

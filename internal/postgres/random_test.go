@@ -91,14 +91,14 @@ func fifoBatch(r *rand.Rand) (old, rows []row) {
 	return randomRows(r, r.IntN(6), 60, randomRow), backwards(rows)
 }
 
-// smallBatch makes a batch that is isolated row by row.
+// smallBatch makes a batch that is searched row by row.
 func smallBatch(r *rand.Rand) (old, rows []row) {
 	rows = randomRows(r, 1+r.IntN(40), 60, randomRow)
 	slices.SortFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
 	return randomRows(r, r.IntN(6), 60, randomRow), backwards(rows)
 }
 
-// largeBatch makes a batch that is isolated in chunks. Its words differ: of two rows with the same
+// largeBatch makes a batch that is searched in chunks. Its words differ: of two rows with the same
 // one either may win.
 func largeBatch(r *rand.Rand) (old, rows []row) {
 	ownWord := func(r *rand.Rand, ids int) row {

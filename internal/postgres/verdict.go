@@ -24,7 +24,7 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 }
 
 // giveVerdicts sets the verdicts on rows that the server refused, and returns an error if not all
-// of them are to blame. passes is whether another row was stored in the same isolation; duplicates
+// of them are to blame. passes is whether another row was stored in the same search; duplicates
 // prove nothing about now.
 func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[int]*pgconn.PgError, passes bool) error {
 	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refused[row]) }) {
@@ -102,7 +102,7 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 }
 
 // computes reports whether what the database adds to every row was evaluated by itself in this
-// isolation, and returns the error if that failed in the same way.
+// search, and returns the error if that failed in the same way.
 func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
 	if !j.computed || in.defaults == nil {
 		return nil, false

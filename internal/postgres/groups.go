@@ -10,12 +10,12 @@ import (
 	"sluice/internal/message"
 )
 
-// ordered is the isolation of a batch with message groups: nothing of a group may be stored that
+// groupSearch is the search in a batch with message groups: nothing of a group may be stored that
 // follows a refused row. Each round tries the rows that are left one by one, in order, and rolls
 // all of it back. Its results are certain up to the first row that must not be stored although it
 // passed, because it follows a refused one; the rows after it are tried again without it. When no
 // such row is left, the rest is stored as one statement.
-type ordered struct {
+type groupSearch struct {
 	*insertion
 	refused map[int]*pgconn.PgError
 	passes  map[int]bool // refused while another row passed in the same round
@@ -23,49 +23,51 @@ type ordered struct {
 	alone   bool         // they were tried together, and refused
 }
 
-func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError) error {
-	o := &ordered{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
+// findRefusedOrdered finds the refused rows of a batch with message groups, stores those that may be
+// stored, and sets the verdicts.
+func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgError) error {
+	g := &groupSearch{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
 	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
 	left := in.rows
 	for {
 		var err error
-		if left, err = o.find(ctx, left, refusal); err != nil {
+		if left, err = g.find(ctx, left, refusal); err != nil {
 			return in.withdraw(err)
 		}
 		if len(left) == 0 {
 			break
 		}
-		refused, err := o.commit(ctx, left)
+		refused, err := g.commit(ctx, left)
 		if err != nil {
 			return in.withdraw(err)
 		}
 		if refused == nil {
 			break
 		}
-		if o.alone || len(o.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).passes() {
+		if g.alone || len(g.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).passes() {
 			return in.withdraw(in.failed(refused.refused))
 		}
 		// They are not valid together either: start again without them.
 		_ = in.withdraw(nil)
-		o.alone, left = true, in.rows
-		clear(o.refused)
+		g.alone, left = true, in.rows
+		clear(g.refused)
 	}
 	var rowsErr error
 	for _, passes := range []bool{true, false} {
 		var rows []int
 		for _, row := range in.rows {
-			switch refused := o.refused[row]; {
-			case refused == nil || o.passes[row] != passes:
-			case o.hoped[row] && len(o.hoped) > 1:
+			switch refused := g.refused[row]; {
+			case refused == nil || g.passes[row] != passes:
+			case g.hoped[row] && len(g.hoped) > 1:
 				in.returned(message.CauseTransient, row)
 				rowsErr = cmp.Or(rowsErr, in.blockedError(refused))
 			default:
 				rows = append(rows, row)
 			}
 		}
-		err := in.giveVerdicts(ctx, rows, o.refused, passes)
+		err := in.giveVerdicts(ctx, rows, g.refused, passes)
 		if err != nil && !verdictsHold(err) {
 			return err
 		}
@@ -76,14 +78,14 @@ func (in *insertion) isolateOrdered(ctx context.Context, refusal *pgconn.PgError
 
 // commit stores rows by one transaction: as one statement, and if that is refused, as one statement
 // each, for triggers that refuse sets of rows.
-func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err error) {
+func (g *groupSearch) commit(ctx context.Context, rows []int) (refused *answer, err error) {
 	for _, size := range []int{len(rows), 1} {
-		rt := o.roundTrip(ctx)
-		for piece := range slices.Chunk(rows, size) {
-			rt.insert(piece) // up to the end of the group they are one transaction
+		rt := g.roundTrip(ctx)
+		for chunk := range slices.Chunk(rows, size) {
+			rt.insert(chunk) // up to the end of the group they are one transaction
 		}
 		rt.end()
-		answers, err := o.finish(ctx, o.store.inserting, rt)
+		answers, err := g.finish(ctx, g.store.inserting, rt)
 		if err != nil {
 			return nil, err
 		}
@@ -91,7 +93,7 @@ func (o *ordered) commit(ctx context.Context, rows []int) (refused *answer, err 
 		if refused.refused != nil {
 			continue
 		}
-		return nil, o.accept(ctx, rows, answers[0])
+		return nil, g.accept(ctx, rows, answers[0])
 	}
 	return refused, nil
 }
@@ -104,13 +106,13 @@ func (in *insertion) withdraw(err error) error {
 }
 
 // find returns the rows that may be stored.
-func (o *ordered) find(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]int, error) {
+func (g *groupSearch) find(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]int, error) {
 	for again := true; again && len(rows) > 0; {
-		tries, err := o.rehearse(ctx, rows, refusal)
+		tries, err := g.rehearse(ctx, rows, refusal)
 		if err != nil {
 			return nil, err
 		}
-		rows, again = o.decide(rows, tries)
+		rows, again = g.decide(rows, tries)
 	}
 	return rows, nil
 }
@@ -123,45 +125,45 @@ type try struct {
 }
 
 // rehearse tries rows one by one, each with those before it in place, and rolls back.
-func (o *ordered) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
-	rt := o.roundTrip(ctx)
-	o.begin(ctx, rt, refusal)
+func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
+	rt := g.roundTrip(ctx)
+	g.addBegin(ctx, rt, refusal)
 	for i := range rows {
-		o.trial(rt, rows[i:i+1])
+		g.addTrial(rt, rows[i:i+1])
 	}
-	o.evaluate(rt)
+	g.evaluate(rt)
 	rt.add("ROLLBACK")
 	rt.end()
-	asked := o.encodable(rows)
+	asked := g.encodable(rows)
 	rt.present(asked)
 	rt.end()
-	answers, err := o.finishBegun(ctx, rt)
+	answers, err := g.finishBegun(ctx, rt)
 	if err != nil {
 		return nil, err
 	}
 	tries := make([]try, len(rows))
 	for i := range rows {
 		a := answers[2*i]
-		tries[i] = try{refused: a.refused, isNew: o.inserted(a) > 0}
-		if err := o.recovered(answers[2*i+1]); err != nil {
+		tries[i] = try{refused: a.refused, isNew: g.inserted(a) > 0}
+		if err := g.recovered(answers[2*i+1]); err != nil {
 			return nil, err
 		}
 	}
 	present := answers[2*len(rows)+1]
 	if present.refused != nil {
-		return nil, o.fault(o.store.lookingUp, present.refused)
+		return nil, g.fault(g.store.lookingUp, present.refused)
 	}
 	for _, n := range present.values {
 		tries[slices.Index(rows, asked[n-1])].present = true
 	}
-	o.hope(rows, tries)
+	g.hope(rows, tries)
 	return tries, nil
 }
 
 // hope counts refused rows as passed that may be valid together: they refer to rows of the same
 // batch that follow them.
-func (o *ordered) hope(rows []int, tries []try) {
-	all := links(o.batch, o.keys)
+func (g *groupSearch) hope(rows []int, tries []try) {
+	all := links(g.batch, g.keys)
 	if len(all) == 0 {
 		return
 	}
@@ -175,9 +177,9 @@ func (o *ordered) hope(rows []int, tries []try) {
 			refused[rows[i]] = t.refused
 		}
 	}
-	for _, row := range closed(o.batch, missing, passed, all, refused) {
-		o.hoped[row] = true
-		if !o.alone {
+	for _, row := range validTogether(g.batch, missing, passed, all, refused) {
+		g.hoped[row] = true
+		if !g.alone {
 			tries[slices.Index(rows, row)].refused = nil
 		}
 	}
@@ -185,22 +187,22 @@ func (o *ordered) hope(rows []int, tries []try) {
 
 // decide takes out the rows whose result in a rehearsal is certain. It returns the others, and
 // whether they have to be rehearsed again.
-func (o *ordered) decide(rows []int, tries []try) (left []int, again bool) {
+func (g *groupSearch) decide(rows []int, tries []try) (left []int, again bool) {
 	stopped := map[int]bool{} // groups with a refused row: nothing may be stored from here on
 	passes := slices.ContainsFunc(tries, func(t try) bool { return t.isNew })
 	for i, row := range rows {
-		group := o.batch.Group(row)
+		group := g.batch.Group(row)
 		refused := tries[i].refused
 		switch {
 		case stopped[group]:
-			o.returned(message.CauseGroup, row)
+			g.returned(message.CauseGroup, row)
 			again = again || refused == nil
 		case refused == nil, again:
 			left = append(left, row)
 		case tries[i].present: // stored by another delivery
-			o.stored(row)
+			g.stored(row)
 		default:
-			o.refused[row], o.passes[row] = refused, passes
+			g.refused[row], g.passes[row] = refused, passes
 			stopped[group] = group != 0
 		}
 	}

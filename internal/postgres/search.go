@@ -20,42 +20,44 @@ import (
 // lasts.
 const maxSingles = 64
 
-// searching is what an isolation does, for its errors.
+// searching is what a search does, for its errors.
 const searching = "find the refused rows"
 
-// isolation finds the rows that the server refuses and commits all others, in one transaction. A
-// piece is rows that are tried as one statement:
+// rowSearch finds the rows that the server refuses and commits all others, in one transaction. A
+// chunk is rows that are tried as one statement:
 //
 //	INSERT, checks, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
-// A piece that passes moves the savepoint to after it, and the ROLLBACK TO undoes nothing. If it is
-// refused, the server skips the rest of the group, and the ROLLBACK TO recovers. Pieces are in the
-// order of their keys, so that two isolations of the same rows wait for each other instead of a
+// A chunk that passes moves the savepoint to after it, and the ROLLBACK TO undoes nothing. If it is
+// refused, the server skips the rest of the group, and the ROLLBACK TO recovers. Chunks are in the
+// order of their keys, so that two searches of the same rows wait for each other instead of a
 // deadlock.
 //
-// Up to maxSingles rows are a piece each, in one round trip. Above, a first round trip tries pieces
-// of about √n rows and rolls all of it back; a second one tries the rows of refused pieces one by
-// one, between the pieces that passed, and commits.
-type isolation struct {
+// Up to maxSingles rows are a chunk each, in one round trip. Above, a first round trip tries chunks
+// of about √n rows and rolls all of it back; a second one tries the rows of refused chunks one by
+// one, between the chunks that passed, and commits.
+type rowSearch struct {
 	*insertion
-	pieces  [][]int
+	chunks  [][]int
 	asked   []int // rows whose keys are looked up before the commit
 	refused map[int]*pgconn.PgError
 	late    map[int]bool // refused by a check after the INSERT
 	isNew   map[int]bool
 	there   map[int]bool // their keys were in the table before this transaction
-	unknown []int        // rows of pieces that stored fewer than they have
-	again   []int        // rows of pieces that were refused only the second time
-	before  int          // how many rows were inserted before this isolation
+	unknown []int        // rows of chunks that stored fewer than they have
+	again   []int        // rows of chunks that were refused only the second time
+	before  int          // how many rows were inserted before this search
 	// blocked are rows that may be valid together, except for one of them.
 	blocked []int
 }
 
-// maxIsolations bounds how often rows are isolated again because a piece that had passed is refused
+// maxSearches bounds how often rows are searched again because a chunk that had passed is refused
 // afterwards.
-const maxIsolations = 3
+const maxSearches = 3
 
-func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error {
+// findRefused finds the refused rows of a batch without message groups, stores the others, and sets
+// the verdicts.
+func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) error {
 	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
@@ -65,20 +67,20 @@ func (in *insertion) isolate(ctx context.Context, refusal *pgconn.PgError) error
 	var rowsErr error
 	rest := in.rows
 	in.mine = map[int]bool{}
-	for range maxIsolations {
-		i := &isolation{
+	for range maxSearches {
+		r := &rowSearch{
 			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, before: in.result.Inserted,
 		}
-		if err := i.rehearse(ctx, rest, refusal); err != nil {
+		if err := r.planChunks(ctx, rest, refusal); err != nil {
 			return err
 		}
-		if err := i.commit(ctx, refusal); err != nil {
+		if err := r.commit(ctx, refusal); err != nil {
 			if !verdictsHold(err) {
 				return err
 			}
 			rowsErr = cmp.Or(rowsErr, err)
 		}
-		if rest = i.again; len(rest) == 0 {
+		if rest = r.again; len(rest) == 0 {
 			return rowsErr
 		}
 	}
@@ -153,183 +155,184 @@ func (in *insertion) encodable(rows []int) []int {
 	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.unencodable[row] })
 }
 
-// singles returns rows as pieces of one row each.
+// singles returns rows as chunks of one row each.
 func singles(rows []int) [][]int { return slices.Collect(slices.Chunk(rows, 1)) }
 
-// rehearse decides which rows are a piece.
-func (i *isolation) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
+// planChunks decides which rows are a chunk. For more than maxSingles rows it tries larger chunks,
+// and rolls them back.
+func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
 	if len(rows) <= maxSingles {
-		i.pieces, i.asked = singles(rows), rows
+		r.chunks, r.asked = singles(rows), rows
 		return nil
 	}
-	pieces := i.split(rows)
-	rt := i.roundTrip(ctx)
-	i.begin(ctx, rt, refusal)
-	for _, piece := range pieces {
-		i.trial(rt, piece)
+	chunks := r.split(rows)
+	rt := r.roundTrip(ctx)
+	r.addBegin(ctx, rt, refusal)
+	for _, chunk := range chunks {
+		r.addTrial(rt, chunk)
 	}
 	rt.add("ROLLBACK")
 	rt.end()
-	answers, err := i.finishBegun(ctx, rt)
+	answers, err := r.finishBegun(ctx, rt)
 	if err != nil {
 		return err
 	}
-	for k, piece := range pieces {
+	for k, chunk := range chunks {
 		switch a := answers[2*k]; {
 		case a.refused != nil:
-			i.suspect = cmp.Or(i.suspect, i.suspicion(a.refused))
-			i.pieces = append(i.pieces, singles(piece)...)
-			i.asked = append(i.asked, piece...)
-		case i.inserted(a) < len(piece):
-			i.pieces = append(i.pieces, piece)
-			i.asked = append(i.asked, piece...)
+			r.suspect = cmp.Or(r.suspect, r.suspicion(a.refused))
+			r.chunks = append(r.chunks, singles(chunk)...)
+			r.asked = append(r.asked, chunk...)
+		case r.inserted(a) < len(chunk):
+			r.chunks = append(r.chunks, chunk)
+			r.asked = append(r.asked, chunk...)
 		default:
-			i.pieces = append(i.pieces, piece)
+			r.chunks = append(r.chunks, chunk)
 		}
-		if err := i.recovered(answers[2*k+1]); err != nil {
+		if err := r.recovered(answers[2*k+1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// split makes pieces of about √n rows. Rows with one key stay together.
-func (i *isolation) split(rows []int) (pieces [][]int) {
+// split makes chunks of about √n rows. Rows with one key stay together.
+func (r *rowSearch) split(rows []int) (chunks [][]int) {
 	size := int(math.Ceil(math.Sqrt(float64(len(rows)))))
 	for len(rows) > 0 {
 		n := min(size, len(rows))
-		for n < len(rows) && i.class[rows[n-1]] == i.class[rows[n]] {
+		for n < len(rows) && r.class[rows[n-1]] == r.class[rows[n]] {
 			n++
 		}
-		pieces = append(pieces, rows[:n:n])
+		chunks = append(chunks, rows[:n:n])
 		rows = rows[n:]
 	}
-	return pieces
+	return chunks
 }
 
-// commit tries the pieces, commits what passes, and sets the verdicts.
-func (i *isolation) commit(ctx context.Context, refusal *pgconn.PgError) error {
-	i.asked = i.encodable(i.asked)
-	rt := i.roundTrip(ctx)
-	i.begin(ctx, rt, refusal)
-	rt.present(i.asked)
+// commit tries the chunks, commits what passes, and sets the verdicts.
+func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
+	r.asked = r.encodable(r.asked)
+	rt := r.roundTrip(ctx)
+	r.addBegin(ctx, rt, refusal)
+	rt.present(r.asked)
 	rt.endRequired()
-	for _, piece := range i.pieces {
-		i.trial(rt, piece)
+	for _, chunk := range r.chunks {
+		r.addTrial(rt, chunk)
 	}
-	together := leadsAhead(i.batch, i.rows, links(i.batch, i.keys))
-	if !together {
-		i.close(rt)
+	needsTogether := leadsAhead(r.batch, r.rows, links(r.batch, r.keys))
+	if !needsTogether {
+		r.addCommit(rt)
 	}
-	answers, err := i.finishBegun(ctx, rt)
+	answers, err := r.finishBegun(ctx, rt)
 	if err != nil {
 		return err
 	}
 	for _, n := range answers[0].values {
-		i.there[i.asked[n-1]] = true
+		r.there[r.asked[n-1]] = true
 	}
-	if answers, err = i.tried(answers[1:], i.pieces); err != nil {
+	if answers, err = r.readTrials(answers[1:], r.chunks); err != nil {
 		return err
 	}
-	if together {
-		if answers, err = i.together(ctx); err != nil {
+	if needsTogether {
+		if answers, err = r.retryTogether(ctx); err != nil {
 			return err
 		}
 	}
-	present, err := i.committed(answers)
+	present, err := r.readCommit(answers)
 	if err != nil {
 		return err
 	}
-	return i.conclude(ctx, present)
+	return r.conclude(ctx, present)
 }
 
-// tried takes the answers to trials off the front.
-func (i *isolation) tried(answers []answer, pieces [][]int) ([]answer, error) {
-	for k, piece := range pieces {
+// readTrials takes the answers to trials off the front.
+func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, error) {
+	for k, chunk := range chunks {
 		a := answers[2*k]
-		n := i.inserted(a)
-		i.result.Inserted += n
+		n := r.inserted(a)
+		r.result.Inserted += n
 		switch {
-		case a.refused != nil && len(piece) > 1:
-			i.again = append(i.again, piece...)
+		case a.refused != nil && len(chunk) > 1:
+			r.again = append(r.again, chunk...)
 		case a.refused != nil:
-			i.refused[piece[0]], i.late[piece[0]] = a.refused, a.inserted
-		case n == len(piece):
-			for _, row := range piece {
-				i.isNew[row] = true
+			r.refused[chunk[0]], r.late[chunk[0]] = a.refused, a.inserted
+		case n == len(chunk):
+			for _, row := range chunk {
+				r.isNew[row] = true
 			}
 		default:
-			i.unknown = append(i.unknown, piece...)
+			r.unknown = append(r.unknown, chunk...)
 		}
-		if err := i.recovered(answers[2*k+1]); err != nil {
+		if err := r.recovered(answers[2*k+1]); err != nil {
 			return nil, err
 		}
 	}
-	return answers[2*len(pieces):], nil
+	return answers[2*len(chunks):], nil
 }
 
-// together tries rows again that were refused for a foreign key, with all others in place: first
-// those that may be valid only together, as one statement, and then one by one.
-func (i *isolation) together(ctx context.Context) ([]answer, error) {
-	all := links(i.batch, i.keys)
+// retryTogether tries rows again that were refused for a foreign key, with all others in place:
+// first those that may be valid only together, as one statement, and then one by one.
+func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
+	all := links(r.batch, r.keys)
 	var rows, passed []int
-	for _, row := range i.rows {
-		if err := i.refused[row]; err == nil {
+	for _, row := range r.rows {
+		if err := r.refused[row]; err == nil {
 			passed = append(passed, row)
 		} else if refusing(all, err) != nil {
 			rows = append(rows, row)
 		}
 	}
-	rows = closed(i.batch, rows, passed, all, i.refused)
-	rt := i.roundTrip(ctx)
+	rows = validTogether(r.batch, rows, passed, all, r.refused)
+	rt := r.roundTrip(ctx)
 	forwards, backwards := singles(rows), singles(rows)
 	slices.Reverse(backwards)
 	if len(rows) > 0 {
 		// As one statement; and if that is refused, one by one in either order, which finds chains.
-		i.trial(rt, rows)
-		for _, piece := range slices.Concat(forwards, backwards) {
-			i.trial(rt, piece)
+		r.addTrial(rt, rows)
+		for _, chunk := range slices.Concat(forwards, backwards) {
+			r.addTrial(rt, chunk)
 		}
 	}
-	i.close(rt)
-	answers, err := i.finish(ctx, searching, rt)
+	r.addCommit(rt)
+	answers, err := r.finish(ctx, searching, rt)
 	if err != nil || len(rows) == 0 {
 		return answers, err
 	}
 	for _, row := range rows {
-		delete(i.refused, row)
+		delete(r.refused, row)
 	}
 	if answers[0].refused == nil {
-		if answers, err = i.tried(answers, [][]int{rows}); err != nil {
+		if answers, err = r.readTrials(answers, [][]int{rows}); err != nil {
 			return nil, err
 		}
 		return answers[4*len(rows):], nil
 	}
-	if err := i.recovered(answers[1]); err != nil {
+	if err := r.recovered(answers[1]); err != nil {
 		return nil, err
 	}
-	if answers, err = i.tried(answers[2:], forwards); err != nil {
+	if answers, err = r.readTrials(answers[2:], forwards); err != nil {
 		return nil, err
 	}
-	before := maps.Clone(i.refused)
+	before := maps.Clone(r.refused)
 	for _, row := range rows {
-		delete(i.refused, row)
+		delete(r.refused, row)
 	}
-	if answers, err = i.tried(answers, backwards); err != nil {
+	if answers, err = r.readTrials(answers, backwards); err != nil {
 		return nil, err
 	}
 	for _, row := range rows {
-		if i.isNew[row] || before[row] == nil {
-			delete(i.refused, row)
-		} else if len(rows) > 1 && refusing(all, i.refused[row]) != nil {
-			i.blocked = append(i.blocked, row)
+		if r.isNew[row] || before[row] == nil {
+			delete(r.refused, row)
+		} else if len(rows) > 1 && refusing(all, r.refused[row]) != nil {
+			r.blocked = append(r.blocked, row)
 		}
 	}
 	return answers, nil
 }
 
-// begin opens the transaction.
-func (in *insertion) begin(ctx context.Context, rt *roundTrip, refusal *pgconn.PgError) {
+// addBegin adds the statements that open the transaction.
+func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgconn.PgError) {
 	rt.stopOn = in.stopOn
 	if in.catalog == nil {
 		in.catalog = in.store.freshCatalog() // another insertion may have asked meanwhile
@@ -369,10 +372,10 @@ func limits(ctx context.Context) string {
 // place, and together. A trigger that reads tables may look at sets of rows, such as the two sides
 // of a transfer. It returns the rows that stay refused. Rows of a set that is refused are blocked:
 // any of them may be the reason.
-func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, err error) {
+func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, err error) {
 	var rows []int
 	for _, row := range refused {
-		if i.late[row] && !i.mine[i.class[row]] && i.catalog.reads(i.store.judge(i.refused[row], i.catalog).function) {
+		if r.late[row] && !r.mine[r.class[row]] && r.catalog.reads(r.store.judge(r.refused[row], r.catalog).function) {
 			rows = append(rows, row)
 		} else {
 			rest = append(rest, row)
@@ -381,23 +384,23 @@ func (i *isolation) retryLate(ctx context.Context, refused []int) (rest []int, e
 	if len(rows) == 0 {
 		return refused, nil
 	}
-	rt := i.roundTrip(ctx)
+	rt := r.roundTrip(ctx)
 	rt.insert(rows)
 	rt.end()
-	answers, err := i.finish(ctx, searching, rt)
+	answers, err := r.finish(ctx, searching, rt)
 	if err != nil {
 		return nil, err
 	}
 	switch again := answers[0].refused; {
-	case again != nil && i.store.judge(again, i.catalog).passes():
-		return nil, i.failed(again) // the next attempt finds that the others are stored
+	case again != nil && r.store.judge(again, r.catalog).passes():
+		return nil, r.failed(again) // the next attempt finds that the others are stored
 	case again != nil && len(rows) == 1:
 		return refused, nil
 	case again != nil:
-		i.returned(message.CauseTransient, rows...)
-		return rest, i.blockedError(again)
+		r.returned(message.CauseTransient, rows...)
+		return rest, r.blockedError(again)
 	}
-	return rest, i.accept(ctx, rows, answers[0])
+	return rest, r.accept(ctx, rows, answers[0])
 }
 
 // finishBegun is finish for a round trip whose first group begins a transaction, without the answer
@@ -417,14 +420,14 @@ func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, 
 // transaction: it would lead elsewhere.
 const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice.search_path'), true) IS NULL"
 
-// trial adds the two groups of a try.
+// addTrial adds the two groups of a try.
 //
-// Each piece has to meet its own errors, including those that are checked only at the COMMIT. So
+// Each chunk has to meet its own errors, including those that are checked only at the COMMIT. So
 // these are checked once after the INSERT and its other triggers, which may do what the check
-// wants. Then constraints are deferred again, for the triggers of the next piece. As long as the
+// wants. Then constraints are deferred again, for the triggers of the next chunk. As long as the
 // names of the constraints are not known, all of it is undone for that, and what has been checked
-// is checked again with each piece.
-func (in *insertion) trial(rt *roundTrip, rows []int) {
+// is checked again with each chunk.
+func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 	rt.insert(rows)
 	switch c := in.catalog; {
 	case c == nil:
@@ -445,11 +448,11 @@ func (in *insertion) trial(rt *roundTrip, rows []int) {
 	rt.end()
 }
 
-// close ends the transaction: it evaluates what the database computes for every row, if that is
-// under suspicion, looks the keys up, and commits the rest.
-func (i *isolation) close(rt *roundTrip) {
-	i.evaluate(rt)
-	rt.present(i.asked)
+// addCommit adds what ends the transaction: it evaluates what the database computes for every row,
+// if that is under suspicion, looks the keys up, and commits the rest.
+func (r *rowSearch) addCommit(rt *roundTrip) {
+	r.evaluate(rt)
+	rt.present(r.asked)
 	rt.end()
 	rt.add("COMMIT")
 	rt.end()
@@ -468,21 +471,21 @@ func (in *insertion) evaluate(rt *roundTrip) {
 	rt.ask(func(*answer) {})
 }
 
-// committed reads the answers to close.
-func (i *isolation) committed(answers []answer) (present answer, err error) {
+// readCommit reads the answers to addCommit.
+func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 	present, commit := answers[0], answers[1]
 	switch {
 	case present.refused != nil:
-		return answer{}, i.fault(i.store.lookingUp, present.refused)
+		return answer{}, r.fault(r.store.lookingUp, present.refused)
 	case commit.refused != nil && ofConstraint(commit.refused):
 		return answer{}, databaseError(fault.Error{
 			Cause:  message.CauseTransient,
 			Code:   commit.refused.Code,
-			What:   "commit: " + i.store.shown(commit.refused, i.catalog),
+			What:   "commit: " + r.store.shown(commit.refused, r.catalog),
 			Remedy: "it passed before the commit: something has changed meanwhile",
 		})
 	case commit.refused != nil:
-		return answer{}, i.fault("commit", commit.refused)
+		return answer{}, r.fault("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
 		return answer{}, databaseError(fault.Error{Cause: message.CauseTransient, What: "commit: the server rolled the transaction back"})
 	}
@@ -497,8 +500,8 @@ func (in *insertion) recovered(a answer) error {
 	return nil
 }
 
-// maxPassing is how many rows of an isolation may meet an error that passes. Each may have waited
-// for a lock, and with more of them the whole batch is affected.
+// maxPassing is how many rows of a search may meet an error that passes. Each may have waited for a
+// lock, and with more of them the whole batch is affected.
 const maxPassing = 8
 
 // stopOn returns an error unless the answer is about the rows that met it.
@@ -515,62 +518,62 @@ func (in *insertion) stopOn(a *answer) error {
 }
 
 // conclude sets the verdicts once the transaction is committed.
-func (i *isolation) conclude(ctx context.Context, present answer) error {
-	found := make(map[int]bool, len(i.asked)) // of those that were asked for
-	for _, row := range i.asked {
+func (r *rowSearch) conclude(ctx context.Context, present answer) error {
+	found := make(map[int]bool, len(r.asked)) // of those that were asked for
+	for _, row := range r.asked {
 		found[row] = false
 	}
 	for _, n := range present.values {
-		found[i.asked[n-1]] = true
+		found[r.asked[n-1]] = true
 	}
-	for row := range i.isNew {
-		i.mine[i.class[row]] = true
-		i.stored(row)
+	for row := range r.isNew {
+		r.mine[r.class[row]] = true
+		r.stored(row)
 	}
 	var look []int
-	for _, row := range i.unknown {
+	for _, row := range r.unknown {
 		switch there, asked := found[row]; {
 		case there:
-			i.stored(row)
+			r.stored(row)
 		case asked:
-			i.returned(message.CauseDiscarded, row)
+			r.returned(message.CauseDiscarded, row)
 		default:
 			look = append(look, row)
 		}
 	}
 	var refused []int
 	var rowsErr error
-	for _, row := range i.rows {
-		if i.refused[row] == nil {
+	for _, row := range r.rows {
+		if r.refused[row] == nil {
 			continue
 		}
 		// A row that one of our transactions stored proves nothing about a refused one with the same
 		// key.
 		switch {
-		case i.there[row] && !i.mine[i.class[row]]:
-			i.stored(row)
-		case found[row] && !i.mine[i.class[row]] && i.store.judge(i.refused[row], i.catalog).inside:
+		case r.there[row] && !r.mine[r.class[row]]:
+			r.stored(row)
+		case found[row] && !r.mine[r.class[row]] && r.store.judge(r.refused[row], r.catalog).inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
-			i.returned(message.CauseTransient, row)
-			rowsErr = keepVerdicts(i.failed(i.refused[row]).err)
-		case slices.Contains(i.blocked, row):
-			i.returned(message.CauseTransient, row)
-			rowsErr = i.blockedError(i.refused[row])
+			r.returned(message.CauseTransient, row)
+			rowsErr = keepVerdicts(r.failed(r.refused[row]).err)
+		case slices.Contains(r.blocked, row):
+			r.returned(message.CauseTransient, row)
+			rowsErr = r.blockedError(r.refused[row])
 		default:
 			refused = append(refused, row)
 		}
 	}
-	if len(look) > 0 { // a piece of new rows met others meanwhile
-		if err := i.lookUp(ctx, look); err != nil {
+	if len(look) > 0 { // a chunk of new rows met others meanwhile
+		if err := r.lookUp(ctx, look); err != nil {
 			return err
 		}
 	}
-	refused, err := i.retryLate(ctx, refused)
+	refused, err := r.retryLate(ctx, refused)
 	if err != nil && !verdictsHold(err) {
 		return err
 	}
 	rowsErr = cmp.Or(rowsErr, err)
-	if err := i.giveVerdicts(ctx, refused, i.refused, i.result.Inserted > i.before); err != nil {
+	if err := r.giveVerdicts(ctx, refused, r.refused, r.result.Inserted > r.before); err != nil {
 		return err
 	}
 	return rowsErr

@@ -206,7 +206,7 @@ func TestDiscardedRowsAreReturned(t *testing.T) {
 	})
 }
 
-// TestNothingIsStoredUntilItIsCommitted breaks the isolation of a large batch when chunks of it
+// TestNothingIsStoredUntilItIsCommitted breaks the search of a large batch when chunks of it
 // have been stored that are not committed.
 func TestNothingIsStoredUntilItIsCommitted(t *testing.T) {
 	t.Parallel()
