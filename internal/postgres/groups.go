@@ -82,9 +82,9 @@ func (g *groupSearch) commit(ctx context.Context, rows []int) (refused *answer, 
 	for _, size := range []int{len(rows), 1} {
 		rt := g.roundTrip(ctx)
 		for chunk := range slices.Chunk(rows, size) {
-			rt.insert(chunk) // up to the end of the group they are one transaction
+			rt.insert(chunk) // up to the end of the segment they are one transaction
 		}
-		rt.end()
+		rt.endSegment()
 		answers, err := g.finish(ctx, g.store.inserting, rt)
 		if err != nil {
 			return nil, err
@@ -133,10 +133,10 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 	}
 	g.evaluate(rt)
 	rt.add("ROLLBACK")
-	rt.end()
+	rt.endSegment()
 	asked := g.encodable(rows)
 	rt.present(asked)
-	rt.end()
+	rt.endSegment()
 	answers, err := g.finishBegun(ctx, rt)
 	if err != nil {
 		return nil, err

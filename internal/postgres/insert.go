@@ -104,7 +104,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	}
 	sql := in.statement() // what is learned of the key changes it
 	rt.insert(in.rows)
-	rt.end()
+	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.inserting, rt)
 	if err != nil {
 		return nil, err
@@ -166,7 +166,7 @@ func (in *insertion) rank(a *answer) {
 func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 	rt := in.roundTrip(ctx)
 	rt.present(rows)
-	rt.end()
+	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
 		return err

@@ -14,26 +14,26 @@ import (
 )
 
 // roundTrip sends statements without waiting, and then reads all the answers. Its statements come
-// in groups: when one fails, the server skips the rest of its group.
+// in segments: when one fails, the server skips the rest of its segment.
 type roundTrip struct {
 	in       *insertion
 	p        *pgconn.Pipeline
 	cancel   context.CancelFunc
-	groups   int
+	segments int
 	sized    int    // bytes of parameters since the last flush
 	prepares string // the insert that this round trip prepares
 	asks     map[int]func(*answer)
-	required map[int]bool // groups that must not fail
+	required map[int]bool // segments that must not fail
 	// stopOn returns an error if the rest of the round trip is pointless after an answer.
 	stopOn func(*answer) error
 }
 
-// answer is what the server answered to one group.
+// answer is what the server answered to one segment.
 type answer struct {
 	rows     int64           // of its inserts
 	values   []int64         // that statements returned, in rows and columns of 8 bytes
 	text     []byte          // that a statement returned
-	refused  *pgconn.PgError // the group's error, without what quotes values
+	refused  *pgconn.PgError // the segment's error, without what quotes values
 	tag      string          // of the last statement that succeeded
 	inserted bool            // a statement that inserts succeeded
 }
@@ -94,11 +94,11 @@ func (rt *roundTrip) keys(sql string, rows []int) {
 }
 
 // uncompiled keeps the server from compiling the queries of the catalog, up to the end of the
-// group: they are long, and in a database of thousands of tables their estimated cost is high. That
+// segment: they are long, and in a database of thousands of tables their estimated cost is high. That
 // took 10 seconds (tried: 10,000 tables), and the queries themselves half a second.
 const uncompiled = "SELECT set_config('jit', 'off', true)"
 
-// askKeys adds the question how keys compare, as a group of its own.
+// askKeys adds the question how keys compare, as a segment of its own.
 func (rt *roundTrip) askKeys() {
 	t := rt.in.store.table
 	rt.add(uncompiled)
@@ -117,7 +117,7 @@ func (rt *roundTrip) askOnce() {
 	}
 }
 
-// askCatalog adds the query of the catalog, as a group of its own.
+// askCatalog adds the query of the catalog, as a segment of its own.
 func (rt *roundTrip) askCatalog() {
 	t := rt.in.store.table
 	ledgers := ""
@@ -132,16 +132,16 @@ func (rt *roundTrip) askCatalog() {
 	})
 }
 
-// ask ends a group whose answer only learn gets. If it fails, that does no harm.
+// ask ends a segment whose answer only learn gets. If it fails, that does no harm.
 func (rt *roundTrip) ask(learn func(*answer)) {
-	rt.asks[rt.groups] = learn
-	rt.end()
+	rt.asks[rt.segments] = learn
+	rt.endSegment()
 }
 
-// endRequired ends a group that looks keys up. If it fails, so does the round trip.
+// endRequired ends a segment that looks keys up. If it fails, so does the round trip.
 func (rt *roundTrip) endRequired() {
-	rt.required[rt.groups] = true
-	rt.end()
+	rt.required[rt.segments] = true
+	rt.endSegment()
 }
 
 // binary is the format of all parameters and results.
@@ -158,17 +158,17 @@ func (rt *roundTrip) size(params [][]byte) [][]byte {
 	return params
 }
 
-// end closes a group, and sends what has been added if it is much.
-func (rt *roundTrip) end() {
+// endSegment closes a segment, and sends what has been added if it is much.
+func (rt *roundTrip) endSegment() {
 	rt.p.SendPipelineSync()
-	rt.groups++
+	rt.segments++
 	if rt.sized >= flushSize {
 		rt.sized = 0
 		_ = rt.p.Flush() // an error stays, and finish finds it
 	}
 }
 
-// finish sends what is left and reads the answers, one for each group that was not a question.
+// finish sends what is left and reads the answers, one for each segment that was not a question.
 func (rt *roundTrip) finish() ([]answer, error) {
 	defer rt.cancel()
 	answers, err := rt.read()
@@ -182,18 +182,18 @@ func (rt *roundTrip) read() ([]answer, error) {
 	if err := rt.p.Flush(); err != nil {
 		return nil, err
 	}
-	answers := make([]answer, 0, rt.groups)
+	answers := make([]answer, 0, rt.segments)
 	var a answer
 	var failed *pgconn.PgError
-	for group := 0; group < rt.groups; {
+	for segment := 0; segment < rt.segments; {
 		results, err := rt.p.GetResults()
 		if err == nil {
 			switch r := results.(type) {
 			case *pgconn.PipelineSync:
-				if learn := rt.asks[group]; learn != nil {
+				if learn := rt.asks[segment]; learn != nil {
 					learn(&a)
 				} else {
-					if a.refused != nil && rt.required[group] { // what follows fails because of it
+					if a.refused != nil && rt.required[segment] { // what follows fails because of it
 						failed, rt.stopOn = a.refused, nil
 					}
 					if rt.stopOn != nil && a.refused != nil {
@@ -205,7 +205,7 @@ func (rt *roundTrip) read() ([]answer, error) {
 					answers = append(answers, a)
 				}
 				a = answer{}
-				group++
+				segment++
 			case *pgconn.StatementDescription:
 				rt.in.conn.prepared = rt.prepares
 			case *pgconn.ResultReader:
@@ -316,7 +316,7 @@ func (a *answer) take(r *pgconn.ResultReader) error {
 	return nil
 }
 
-// inserted returns how many rows the inserts of a group stored: their tags say so, or, with a
+// inserted returns how many rows the inserts of a segment stored: their tags say so, or, with a
 // ledger, the one value that each returns.
 func (in *insertion) inserted(a answer) int {
 	switch {

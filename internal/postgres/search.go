@@ -29,7 +29,7 @@ const searching = "find the refused rows"
 //	INSERT, checks, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
 // A chunk that passes moves the savepoint to after it, and the ROLLBACK TO undoes nothing. If it is
-// refused, the server skips the rest of the group, and the ROLLBACK TO recovers. Chunks are in the
+// refused, the server skips the rest of the segment, and the ROLLBACK TO recovers. Chunks are in the
 // order of their keys, so that two searches of the same rows wait for each other instead of a
 // deadlock.
 //
@@ -99,7 +99,7 @@ func (in *insertion) order(ctx context.Context) error {
 	all, encodable := in.rows, in.encodable(in.rows)
 	rt := in.roundTrip(ctx)
 	rt.keys(in.sql.rank, encodable)
-	rt.end()
+	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (in *insertion) findUnencodable(ctx context.Context, refusal *pgconn.PgErro
 	rt := in.roundTrip(ctx)
 	for k := range in.rows {
 		rt.keys(in.sql.read, in.rows[k:k+1])
-		rt.end()
+		rt.endSegment()
 	}
 	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
@@ -172,7 +172,7 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.
 		r.addTrial(rt, chunk)
 	}
 	rt.add("ROLLBACK")
-	rt.end()
+	rt.endSegment()
 	answers, err := r.finishBegun(ctx, rt)
 	if err != nil {
 		return err
@@ -345,7 +345,7 @@ func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgcon
 	rt.add(limits(ctx))
 	rt.add("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
 	rt.add("SAVEPOINT s")
-	rt.end()
+	rt.endSegment()
 	in.suspect, in.defaults = cmp.Or(in.suspect, in.suspicion(refusal)), nil
 }
 
@@ -386,7 +386,7 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	}
 	rt := r.roundTrip(ctx)
 	rt.insert(rows)
-	rt.end()
+	rt.endSegment()
 	answers, err := r.finish(ctx, searching, rt)
 	if err != nil {
 		return nil, err
@@ -403,7 +403,7 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	return rest, r.accept(ctx, rows, answers[0])
 }
 
-// finishBegun is finish for a round trip whose first group begins a transaction, without the answer
+// finishBegun is finish for a round trip whose first segment begins a transaction, without the answer
 // to that.
 func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, error) {
 	answers, err := in.finish(ctx, searching, rt)
@@ -420,7 +420,7 @@ func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, 
 // transaction: it would lead elsewhere.
 const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice.search_path'), true) IS NULL"
 
-// addTrial adds the two groups of a try.
+// addTrial adds the two segments of a try.
 //
 // Each chunk has to meet its own errors, including those that are checked only at the COMMIT. So
 // these are checked once after the INSERT and its other triggers, which may do what the check
@@ -442,10 +442,10 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 	}
 	rt.add("RELEASE SAVEPOINT s")
 	rt.add("SAVEPOINT s")
-	rt.end()
+	rt.endSegment()
 	rt.add("ROLLBACK TO SAVEPOINT s")
 	rt.add(samePath)
-	rt.end()
+	rt.endSegment()
 }
 
 // addCommit adds what ends the transaction: it evaluates what the database computes for every row,
@@ -453,9 +453,9 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 func (r *rowSearch) addCommit(rt *roundTrip) {
 	r.evaluate(rt)
 	rt.present(r.asked)
-	rt.end()
+	rt.endSegment()
 	rt.add("COMMIT")
-	rt.end()
+	rt.endSegment()
 }
 
 // evaluate adds the evaluation of what the database computes for every row, if that is under

@@ -149,15 +149,15 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(ctx))
 	rt.add("SAVEPOINT s")
-	rt.end()
+	rt.endSegment()
 	for k := range rows {
 		rt.query(in.sql.plain, rows[k:k+1])
-		rt.end()
+		rt.endSegment()
 		rt.add("ROLLBACK TO SAVEPOINT s")
-		rt.end()
+		rt.endSegment()
 	}
 	rt.add("ROLLBACK")
-	rt.end()
+	rt.endSegment()
 	answers, err := in.finishBegun(ctx, rt)
 	if err != nil {
 		return nil, err
@@ -202,9 +202,9 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(ctx))
 	rt.query(in.sql.returning, []int{row})
-	rt.end()
+	rt.endSegment()
 	rt.add("ROLLBACK")
-	rt.end()
+	rt.endSegment()
 	answers, err := in.finish(ctx, searching, rt)
 	if err != nil {
 		return err
