@@ -34,14 +34,14 @@ const (
 
 // Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
 type Batch struct {
-	columns []Column
-	key     []int
-	data    []byte
-	rows    []row
-	keys    []int // per row, the offsets of its key's values in data
-	open    []int // offsets of the values of the row under construction
-	sorted  bool
-	ordered bool
+	columns   []Column
+	key       []int
+	data      []byte
+	rows      []row
+	keys      []int // per row, the offsets of its key's values in data
+	open      []int // offsets of the values of the row under construction
+	sorted    bool
+	hasGroups bool
 
 	redelivered bool
 }
@@ -61,7 +61,7 @@ func New(t *Table) *Batch {
 // Reset removes all rows.
 func (b *Batch) Reset() {
 	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], b.open[:0], true
-	b.ordered, b.redelivered = false, false
+	b.hasGroups, b.redelivered = false, false
 }
 
 // Columns returns the columns; do not change them.
@@ -76,9 +76,9 @@ func (b *Batch) Message(i int) int { return b.rows[i].message }
 // Group returns the message group of row i, 0 if it has none.
 func (b *Batch) Group(i int) int { return b.rows[i].group }
 
-// Ordered reports whether rows have message groups: then they are in the order of arrival, and no
+// HasGroups reports whether rows have message groups: then they are in the order of arrival, and no
 // row may be stored that follows a refused row of its group.
-func (b *Batch) Ordered() bool { return b.ordered }
+func (b *Batch) HasGroups() bool { return b.hasGroups }
 
 // SetRedelivered records whether some of the messages were received before.
 func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
@@ -92,7 +92,7 @@ func (b *Batch) Redelivered() bool { return b.redelivered }
 func (b *Batch) Begin(message, group int) {
 	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
 	b.open = b.open[:0]
-	b.ordered = b.ordered || group != 0
+	b.hasGroups = b.hasGroups || group != 0
 }
 
 // End completes the row. It panics if values are missing, which is a bug of the caller: the server
@@ -192,9 +192,9 @@ func Time(k Kind, v []byte) time.Time {
 
 // Sort orders the rows by the key's bytes, and rows with equal keys in the order of arrival. Two
 // batches with the same rows then lock them in the same order, so they wait for each other instead
-// of deadlocking. It leaves ordered rows as they are.
+// of deadlocking. It leaves rows with message groups as they are.
 func (b *Batch) Sort() {
-	if !b.sorted && !b.ordered {
+	if !b.sorted && !b.hasGroups {
 		slices.SortStableFunc(b.rows, b.compare)
 		b.sorted = true
 	}

@@ -64,7 +64,7 @@ func newSource(t testing.TB, k kind, server *pgtest.Server, mode string) *source
 	return s
 }
 
-// asksFirst reports whether a batch of the kind waits for the standby before it stores anything: an
+// asksFirst reports whether a batch of the kind waits for the standby before it stores anything: a
 // search with message groups rehearses first, and looks the keys up.
 func (k kind) asksFirst() bool { return k.fifo && k.bad }
 

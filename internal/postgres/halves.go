@@ -52,7 +52,7 @@ func (p *piece) halve(ctx context.Context) error {
 	h := &halves{piece: p, least: max(leastShare, left/mostSlow), pace: 2 * left / time.Duration(len(p.rows)), deepAt: deadline.Add(-left / 2), stopped: map[int]bool{}}
 	clear(h.result.Verdicts)
 	h.queue = sixteenths(h.grouped(p.rows))
-	if !h.batch.Ordered() {
+	if !h.batch.HasGroups() {
 		// What is slow again and again must not come first each time.
 		rand.Shuffle(len(h.queue), func(i, j int) { h.queue[i], h.queue[j] = h.queue[j], h.queue[i] }) //nolint:gosec // a shuffle
 	}
@@ -101,7 +101,7 @@ func halved(rows []int) [][]int {
 // grouped sorts rows with message groups group by group. The order of the groups is random, as that
 // of pieces is where rows have no groups.
 func (h *halves) grouped(rows []int) []int {
-	if !h.batch.Ordered() {
+	if !h.batch.HasGroups() {
 		return rows
 	}
 	place := map[int]int{}
@@ -119,7 +119,7 @@ func (h *halves) grouped(rows []int) []int {
 // share of time only. With slow rows everywhere that would store nothing: so halves come first when
 // half of the time is up. Where rows have an order they always do: none may overtake.
 func (h *halves) divide(rows []int) {
-	if h.batch.Ordered() || time.Now().After(h.deepAt) {
+	if h.batch.HasGroups() || time.Now().After(h.deepAt) {
 		h.queue = slices.Concat(halved(rows), h.queue)
 	} else {
 		h.queue = append(h.queue, halved(rows)...)

@@ -16,7 +16,7 @@ type insertion struct {
 	store  *Store
 	conn   *conn
 	batch  *batch.Batch
-	rows   []int // the indexes of these rows in the batch, in the order of their keys
+	rows   []int // their indexes in the batch: by key, or with message groups in order of arrival
 	result *Result
 	last   bool // there is no time for another attempt
 
@@ -48,7 +48,7 @@ func (in *insertion) run(ctx context.Context) error {
 		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
 			return in.failed(refusal)
 		}
-	case in.batch.Ordered():
+	case in.batch.HasGroups():
 		err = in.findRefusedOrdered(ctx, refusal)
 	default:
 		err = in.findRefused(ctx, refusal)
@@ -97,7 +97,7 @@ func (in *insertion) failed(err *pgconn.PgError) *failure {
 func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, err error) {
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	if in.ranked = !in.keys.byBytes() && !in.batch.Ordered(); in.ranked {
+	if in.ranked = !in.keys.byBytes() && !in.batch.HasGroups(); in.ranked {
 		// A search needs the order of the keys, and this costs no round trip.
 		rt.keys(in.sql.rank, in.rows)
 		rt.ask(in.rank)
@@ -134,7 +134,7 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 // compare asks how keys compare, before the first batch whose keys may compare otherwise than by
 // their bytes: until that is known, batches could lock rows in opposite order.
 func (in *insertion) compare(ctx context.Context) error {
-	if in.keys != nil || in.conn.asked || !in.hasTextKey() || in.batch.Ordered() || len(in.rows) < 2 {
+	if in.keys != nil || in.conn.asked || !in.hasTextKey() || in.batch.HasGroups() || len(in.rows) < 2 {
 		return nil
 	}
 	rt := in.roundTrip(ctx)

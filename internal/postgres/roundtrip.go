@@ -48,8 +48,8 @@ func (rt *roundTrip) add(sql string) { rt.p.SendQueryParams(sql, nil, nil, nil, 
 
 // statement returns the insert of the batch.
 func (in *insertion) statement() string {
-	if in.batch.Ordered() {
-		return in.sql.ordered
+	if in.batch.HasGroups() {
+		return in.sql.unsorted
 	}
 	return in.sql.insert
 }
@@ -58,7 +58,7 @@ func (in *insertion) statement() string {
 // discarded: then those that follow it must not be committed.
 func (rt *roundTrip) insert(rows []int) {
 	rt.insertRows(rows)
-	if rt.in.batch.Ordered() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
+	if rt.in.batch.HasGroups() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
 		rt.keys(rt.in.sql.allPresent, rows)
 	}
 }

@@ -61,7 +61,7 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	if err := in.findUnencodable(ctx, refusal); err != nil {
 		return err
 	}
-	if err := in.order(ctx); err != nil {
+	if err := in.sortByKey(ctx); err != nil {
 		return err
 	}
 	var rowsErr error
@@ -87,8 +87,8 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: searching + ": rows that passed were refused afterwards, again and again"})
 }
 
-// order sorts the rows as the index of the key does, and finds which have the same key.
-func (in *insertion) order(ctx context.Context) error {
+// sortByKey sorts the rows as the index of the key does, and finds which have the same key.
+func (in *insertion) sortByKey(ctx context.Context) error {
 	if in.class != nil {
 		return nil
 	}

@@ -27,7 +27,7 @@ func cast(c batch.Column) string {
 // statements are the SQL of one table, as far as its key is known.
 type statements struct {
 	insert     string // of all columns, one array each
-	ordered    string // the same in the order of the arrays
+	unsorted   string // the same in the order of the arrays
 	plain      string // the same without ON CONFLICT and RETURNING, for one row
 	present    string // which keys are in the table
 	allPresent string // fails unless all keys are in the table
@@ -40,7 +40,7 @@ type statements struct {
 func makeStatements(t *batch.Table, k *keyFacts) statements {
 	input, _ := keysInput(t)
 	return statements{
-		insert: insertSQL(t, k, !k.byBytes()), ordered: insertSQL(t, k, false), plain: plainSQL(t),
+		insert: insertSQL(t, k, !k.byBytes()), unsorted: insertSQL(t, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}

@@ -135,7 +135,7 @@ func (in *insertion) computed(failed *pgconn.PgError) error {
 
 // discarded reports whether a statement failed because the database had discarded a row.
 func (in *insertion) discarded(err *pgconn.PgError) bool {
-	return err.Code == discardedState && (in.store.table.Ledger != "" || in.batch.Ordered())
+	return err.Code == discardedState && (in.store.table.Ledger != "" || in.batch.HasGroups())
 }
 
 // withoutSelect finds those of the rows that row-level security refuses which pass as a plain

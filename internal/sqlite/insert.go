@@ -83,7 +83,7 @@ func (in *insertion) transaction(ctx context.Context) error {
 		case err != nil:
 			return err
 		case isNew:
-		case !in.batch.Ordered():
+		case !in.batch.HasGroups():
 			unsettled = append(unsettled, i)
 		default:
 			if err := in.settle(ctx, i); err != nil {
