@@ -130,7 +130,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	silent := counter.reads.Load() == began
 	met := cmp.Or(fault.Of(err), &fault.Error{})
 	if ended != nil && err != nil && (met.Code == "" || met.Code == canceled) { // we ended it
-		err = s.fault(ctx, s.inserting, ended)
+		err = s.whyEnded(ctx, s.inserting, ended)
 		met = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !silent)

@@ -98,7 +98,7 @@ const connecting = "connect to the database"
 // login may have been rotated.
 func (s *Store) connect(ctx context.Context) (*conn, error) {
 	if err := contextErr(ctx); err != nil {
-		return nil, s.fault(ctx, connecting, err) // and no host is blamed for not answering
+		return nil, s.whyEnded(ctx, connecting, err) // and no host is blamed for not answering
 	}
 	used := s.target.login()
 	var err error

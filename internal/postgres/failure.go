@@ -57,11 +57,11 @@ func databaseError(e fault.Error) *fault.Error {
 	return &e
 }
 
-// fault returns why an error ended what we were doing. It asks the context itself whether our time
+// whyEnded returns why an error ended what we were doing. It asks the context itself whether our time
 // is up: the timeout of one attempt to connect is a DeadlineExceeded too.
-func (s *Store) fault(ctx context.Context, doing string, err error) error {
+func (s *Store) whyEnded(ctx context.Context, doing string, err error) error {
 	if server := asServer(err); server != nil {
-		return s.refusal(doing, server, s.freshCatalog())
+		return s.errorOf(doing, server, s.freshCatalog())
 	}
 	ended := contextErr(ctx)
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: doing + ": " + lost(err, ended), Err: ended})
@@ -76,9 +76,9 @@ func contextErr(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// refusal returns the error for an error of the server that ended what we were doing, or that a row
+// errorOf returns the error for an error of the server that ended what we were doing, or that a row
 // met which is not to blame for it.
-func (s *Store) refusal(doing string, server *pgconn.PgError, c *catalog) *failure {
+func (s *Store) errorOf(doing string, server *pgconn.PgError, c *catalog) *failure {
 	j := s.judge(server, c)
 	return &failure{
 		err: databaseError(fault.Error{

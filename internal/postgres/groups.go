@@ -47,7 +47,7 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgE
 			break
 		}
 		if g.alone || len(g.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).passes() {
-			return in.withdraw(in.failed(refused.refused))
+			return in.withdraw(in.insertError(refused.refused))
 		}
 		// They are not valid together either: start again without them.
 		_ = in.withdraw(nil)
@@ -151,7 +151,7 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 	}
 	present := answers[2*len(rows)+1]
 	if present.refused != nil {
-		return nil, g.fault(g.store.lookingUp, present.refused)
+		return nil, g.errorOf(g.store.lookingUp, present.refused)
 	}
 	for _, n := range present.values {
 		tries[slices.Index(rows, asked[n-1])].present = true

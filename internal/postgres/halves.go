@@ -203,7 +203,7 @@ func (h *halves) why(ctx context.Context) error {
 	case h.err != nil:
 		return h.err
 	case errors.Is(ctx.Err(), context.Canceled):
-		return h.store.fault(ctx, h.store.inserting, ctx.Err())
+		return h.store.whyEnded(ctx, h.store.inserting, ctx.Err())
 	case h.late == 0:
 		return nil
 	}

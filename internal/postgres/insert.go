@@ -46,7 +46,7 @@ func (in *insertion) run(ctx context.Context) error {
 	case refusal == nil:
 	case len(in.rows) == 0: // no row is to blame
 		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
-			return in.failed(refusal)
+			return in.insertError(refusal)
 		}
 	case in.batch.HasGroups():
 		err = in.findRefusedOrdered(ctx, refusal)
@@ -82,14 +82,14 @@ func (in *insertion) learn() {
 	in.sql, in.keys = s.statements, s.keys
 }
 
-// fault returns the server's error of a statement as one of this package.
-func (in *insertion) fault(doing string, err *pgconn.PgError) *failure {
-	return in.store.refusal(doing, err, in.catalog)
+// errorOf returns the server's error of a statement as one of this package.
+func (in *insertion) errorOf(doing string, err *pgconn.PgError) *failure {
+	return in.store.errorOf(doing, err, in.catalog)
 }
 
-// failed is fault for a statement that inserts.
-func (in *insertion) failed(err *pgconn.PgError) *failure {
-	return in.fault(in.store.inserting, err)
+// insertError is errorOf for a statement that inserts.
+func (in *insertion) insertError(err *pgconn.PgError) *failure {
+	return in.errorOf(in.store.inserting, err)
 }
 
 // insertAll sends the rows as one statement, which is one implicit transaction. It returns the
@@ -115,7 +115,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsSearch(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
-		return nil, in.failed(a.refused)
+		return nil, in.insertError(a.refused)
 	}
 	return nil, in.accept(ctx, in.rows, a)
 }
@@ -172,7 +172,7 @@ func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 		return err
 	}
 	if refused := answers[0].refused; refused != nil {
-		return in.fault(in.store.lookingUp, refused)
+		return in.errorOf(in.store.lookingUp, refused)
 	}
 	in.returned(message.CauseDiscarded, rows...)
 	for _, n := range answers[0].values {

@@ -22,7 +22,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	for _, sql := range slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"}) {
 		c.exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
-			e := fault.Of(s.fault(ctx, "create the tables", err))
+			e := fault.Of(s.whyEnded(ctx, "create the tables", err))
 			e.Remedy = cmp.Or(s.migrateRemedy(e.Code), e.Remedy)
 			return nil, e
 		}
@@ -30,7 +30,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			name, _, _ := strings.Cut(rest, " ")
 			where := batch.Migrated{Name: name, Created: !c.exists}
 			if err := s.locate(ctx, c, &where); err != nil {
-				return nil, s.fault(ctx, "look for the tables", err)
+				return nil, s.whyEnded(ctx, "look for the tables", err)
 			}
 			tables = append(tables, where)
 		}

@@ -225,7 +225,7 @@ func (rt *roundTrip) read() ([]answer, error) {
 		}
 	}
 	if failed != nil {
-		return nil, rt.in.fault(rt.in.store.lookingUp, failed)
+		return nil, rt.in.errorOf(rt.in.store.lookingUp, failed)
 	}
 	return answers, nil
 }
@@ -340,11 +340,11 @@ func (in *insertion) finish(ctx context.Context, doing string, rt *roundTrip) ([
 		if fault.Of(err) != nil {
 			return nil, err
 		}
-		return nil, in.store.fault(ctx, doing, err)
+		return nil, in.store.whyEnded(ctx, doing, err)
 	}
 	if err := contextErr(ctx); err != nil {
 		// The wait for a standby may have been cut short by our own request to cancel.
-		return nil, in.store.fault(ctx, doing, err)
+		return nil, in.store.whyEnded(ctx, doing, err)
 	}
 	if in.conn.unconfirmed.Swap(false) {
 		return nil, databaseError(fault.Error{

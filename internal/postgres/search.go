@@ -105,7 +105,7 @@ func (in *insertion) sortByKey(ctx context.Context) error {
 		return err
 	}
 	if refused := answers[0].refused; refused != nil {
-		return in.fault(in.store.lookingUp, refused)
+		return in.errorOf(in.store.lookingUp, refused)
 	}
 	in.rows = encodable
 	in.rank(&answers[0])
@@ -141,7 +141,7 @@ func (in *insertion) findUnencodable(ctx context.Context, refusal *pgconn.PgErro
 		case unrepresentable(refused):
 			in.unencodable[row] = true
 		default:
-			return in.fault(in.store.lookingUp, refused)
+			return in.errorOf(in.store.lookingUp, refused)
 		}
 	}
 	return nil
@@ -393,7 +393,7 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	}
 	switch again := answers[0].refused; {
 	case again != nil && r.store.judge(again, r.catalog).passes():
-		return nil, r.failed(again) // the next attempt finds that the others are stored
+		return nil, r.insertError(again) // the next attempt finds that the others are stored
 	case again != nil && len(rows) == 1:
 		return refused, nil
 	case again != nil:
@@ -411,7 +411,7 @@ func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, 
 		return nil, err
 	}
 	if refused := answers[0].refused; refused != nil {
-		return nil, in.failed(refused)
+		return nil, in.insertError(refused)
 	}
 	return answers[1:], nil
 }
@@ -476,7 +476,7 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 	present, commit := answers[0], answers[1]
 	switch {
 	case present.refused != nil:
-		return answer{}, r.fault(r.store.lookingUp, present.refused)
+		return answer{}, r.errorOf(r.store.lookingUp, present.refused)
 	case commit.refused != nil && ofConstraint(commit.refused):
 		return answer{}, databaseError(fault.Error{
 			Cause:  message.CauseTransient,
@@ -485,7 +485,7 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 			Remedy: "it passed before the commit: something has changed meanwhile",
 		})
 	case commit.refused != nil:
-		return answer{}, r.fault("commit", commit.refused)
+		return answer{}, r.errorOf("commit", commit.refused)
 	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
 		return answer{}, databaseError(fault.Error{Cause: message.CauseTransient, What: "commit: the server rolled the transaction back"})
 	}
@@ -495,7 +495,7 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 // recovered returns an error if the answer to a ROLLBACK TO is one.
 func (in *insertion) recovered(a answer) error {
 	if a.refused != nil {
-		return in.fault(searching, a.refused)
+		return in.errorOf(searching, a.refused)
 	}
 	return nil
 }
@@ -513,7 +513,7 @@ func (in *insertion) stopOn(a *answer) error {
 		in.passing++
 		return nil // there is no time to try all of them again
 	default:
-		return in.failed(a.refused)
+		return in.insertError(a.refused)
 	}
 }
 
@@ -555,7 +555,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		case found[row] && !r.mine[r.class[row]] && r.store.judge(r.refused[row], r.catalog).inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
-			rowsErr = keepVerdicts(r.failed(r.refused[row]).err)
+			rowsErr = keepVerdicts(r.insertError(r.refused[row]).err)
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
 			rowsErr = r.blockedError(r.refused[row])

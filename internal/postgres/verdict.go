@@ -94,7 +94,7 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		rejects = evaluated && !j.mixed || passes
 	}
 	if !rejects {
-		return message.Verdict{Cause: j.cause}, keepVerdicts(in.failed(err).err)
+		return message.Verdict{Cause: j.cause}, keepVerdicts(in.insertError(err).err)
 	}
 	own := in.store.ownNames(err, catalog)
 	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
@@ -172,7 +172,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 
 // explained returns the error of some rows with a remedy that only their circumstances show.
 func (in *insertion) explained(err *pgconn.PgError, cause message.Cause, remedy string) error {
-	e := in.failed(err).err
+	e := in.insertError(err).err
 	e.Cause, e.Remedy = cause, remedy
 	return keepVerdicts(e)
 }
