@@ -6,7 +6,7 @@
 // the packages that build one ensure that. Network is the one place that classifies errors of
 // networks and of TLS.
 //
-// It is a leaf beside message: the stores, sqs and credentials build its errors, and everyone may
+// It imports only message: the stores, sqs and credentials build its errors, and everyone may
 // read them.
 package fault
 
@@ -33,8 +33,8 @@ const (
 // Error is why something outside sluice failed.
 type Error struct {
 	Source Source
-	// Cause is message.CauseTransient, message.CauseConfiguration, or message.CauseUnsent for a
-	// message that a queue does not take.
+	// Cause is message.CauseTransient, message.CauseConfiguration, message.CauseUnsent for a message
+	// that a queue does not take, or message.CausePanic for a panic during a call.
 	Cause message.Cause
 	// Code is the code of the other side: an SQLSTATE, a result code of SQLite, an error code of AWS.
 	// It is empty if nobody answered.

@@ -30,7 +30,7 @@ type piece struct {
 	part bool
 
 	attempts int
-	met      error  // the error of the last attempt that did not end because its time was up
+	lastErr  error  // the error of the last attempt that did not end because its time was up
 	fresh    int    // rows that an attempt has committed, and may not have confirmed
 	result   Result // has a verdict for each row of the batch; others than rows stay zero
 }
@@ -42,7 +42,7 @@ func (s *Store) piece(b *batch.Batch, rows []int, g grace) *piece {
 // persist tries the piece until it is stored, until another try is pointless, or until the time for
 // it is up. It reports whether the piece is divisible and too slow.
 func (p *piece) persist(ctx context.Context) (slow bool, err error) {
-	defer func() { err = outOfTime(err, p.met) }()
+	defer func() { err = outOfTime(err, p.lastErr) }()
 	retries := newRetries(ctx, p.store.sleep)
 	for another := false; ; {
 		a := p.attempt(ctx, another)
@@ -66,7 +66,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 			p.last = true
 		}
 		if overtime(a.err) == nil {
-			p.met = a.err
+			p.lastErr = a.err
 		}
 	}
 }
@@ -86,7 +86,7 @@ type attempted struct {
 	err    error
 	reused bool // the connection was in use before
 	cut    bool // we ended the attempt before its context did
-	slow   bool // and the piece is divided for that
+	slow   bool // cut, and the caller must divide the piece
 	again  bool // another attempt may help
 }
 
@@ -128,26 +128,26 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	ended := limited.Err()
 	a := attempted{reused: c.reused}
 	silent := counter.reads.Load() == began
-	met := cmp.Or(fault.Of(err), &fault.Error{})
-	if ended != nil && err != nil && (met.Code == "" || met.Code == canceled) { // we ended it
+	e := cmp.Or(fault.Of(err), &fault.Error{})
+	if ended != nil && err != nil && (e.Code == "" || e.Code == canceled) { // we ended it
 		err = s.whyEnded(ctx, s.inserting, ended)
-		met = fault.Of(err)
+		e = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !silent)
 	}
-	replan := met.Code == outdated && p.attempts == 1 && c.replaceAt.IsZero()
-	passes := met.Cause == message.CauseTransient
+	replan := e.Code == outdated && p.attempts == 1 && c.replaceAt.IsZero()
+	passes := e.Cause == message.CauseTransient
 	a.err, a.again = err, passes && !verdictsHold(err) || replan
 
 	// The server refused a statement because of its catalog: the connection is good, and an outage
 	// of that kind must not add a login to each invocation.
-	configuration := met.Code != "" && met.Cause == message.CauseConfiguration && !replan
+	configuration := e.Code != "" && e.Cause == message.CauseConfiguration && !replan
 	if configuration || discarded(p.result.Verdicts) {
 		s.replaceLater(c)
 	}
-	asked := ended != nil || c.canceller.done != nil // a request to cancel may be under way
-	s.release(c, (err == nil || configuration || verdictsHold(err)) && !asked)
-	if a.reused && (a.cut && silent || ended == nil && passes && endsOthers(met.Code)) {
+	cancelUnderway := ended != nil || c.canceller.done != nil
+	s.release(c, (err == nil || configuration || verdictsHold(err)) && !cancelUnderway)
+	if a.reused && (a.cut && silent || ended == nil && passes && endsOthers(e.Code)) {
 		s.dropIdle()
 	}
 	return a

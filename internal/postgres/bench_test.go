@@ -7,9 +7,9 @@ import (
 	"sluice/internal/message"
 )
 
-// BenchmarkFindRefused reports what a batch with refused rows costs: the time, the transaction ids (one
-// for each savepoint with writes) and the dead rows that it leaves in the table. "0 bad" is the
-// happy path.
+// BenchmarkFindRefused reports what a batch with refused rows costs: the time, the transaction ids
+// (one for each savepoint with writes) and the dead rows that it leaves in the table. "0 bad" is
+// the happy path.
 func BenchmarkFindRefused(b *testing.B) {
 	for _, n := range []int{10, 1000, 5000} {
 		for _, bad := range []int{0, 1, n / 2} {

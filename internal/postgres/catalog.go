@@ -112,7 +112,7 @@ type policy struct {
 func (s *Store) freshCatalog() *catalog {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.now().Sub(s.read) > catalogAge {
+	if s.now().Sub(s.catalogReadAt) > catalogAge {
 		return nil
 	}
 	return s.catalog
@@ -133,10 +133,10 @@ func (s *Store) learn(a *answer) {
 		c.named[[3]string{k.Schema, k.Table, k.Name}] = k
 		c.outside = c.outside || !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
 	}
-	c.adds, c.mixes = s.adds(&c), s.mixes(&c)
+	c.adds, c.mixes = s.addsValues(&c), s.mixesValues(&c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.catalog, s.read = &c, s.now()
+	s.catalog, s.catalogReadAt = &c, s.now()
 }
 
 // covers reports whether an error names the table, the ledger or a part of them.
@@ -179,8 +179,8 @@ func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) 
 	return names, ledger
 }
 
-// function returns the name of the table's function that an error's context names, if any. The words of a
-// context follow the server's lc_messages, names do not.
+// function returns the name of the table's function that an error's context names, if any. The
+// words of a context follow the server's lc_messages, names do not.
 func (c *catalog) function(context string) string {
 	if c == nil || context == "" {
 		return ""

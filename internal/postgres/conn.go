@@ -23,10 +23,10 @@ type conn struct {
 	*pgconn.PgConn
 	// named: statements may be prepared under a name, which a pooler in transaction mode may not
 	// allow.
-	named    bool
-	prepared string // the text of the insert
-	asked    bool   // how keys compare
-	reused   bool
+	named     bool
+	prepared  string // the text of the insert
+	keysAsked bool   // this connection was asked how keys compare
+	reused    bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool
 	exists      bool // CREATE TABLE IF NOT EXISTS had nothing to create

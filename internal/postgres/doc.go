@@ -1,5 +1,5 @@
-// Package postgres stores a batch in a Postgres table, exactly once for each key, in one transaction
-// (several only in halves.go).
+// Package postgres stores a batch in a Postgres table, exactly once for each key, in one
+// transaction (several only in halves.go).
 //
 //	Insert -> store.go      the store, its options, and Insert
 //	       -> attempt.go    attempts, each on one connection, until it is done or the time is up
@@ -30,10 +30,10 @@
 //	Ping   -> connect.go    looks at the database without storing anything
 //	Migrate -> migrate.go   creates the tables
 //
-// These rules always hold. A row's verdict is Stored only if that is confirmed: by the count that the
-// server reports for the statement that committed, or by the key found in the table afterwards; and
-// no commit counts that the server's synchronous standby did not confirm. A row is Rejected only if
-// the evidence blames its message. With an error, every row is Returned, or the error is about some
-// rows and the others are committed. No error or verdict has text of the server except names of its
-// objects, because messages and details quote values.
+// These rules always hold. A row's verdict is Stored only if that is confirmed: by the count that
+// the server reports for the statement that committed, or by the key found in the table afterwards;
+// and no commit counts that the server's synchronous standby did not confirm. A row is Rejected
+// only if the evidence blames its message. With an error, every row is Returned, or the error is
+// about some rows and the others are committed. No error or verdict has text of the server except
+// names of its objects, because messages and details quote values.
 package postgres

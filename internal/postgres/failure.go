@@ -57,8 +57,8 @@ func databaseError(e fault.Error) *fault.Error {
 	return &e
 }
 
-// whyEnded returns why an error ended what we were doing. It asks the context itself whether our time
-// is up: the timeout of one attempt to connect is a DeadlineExceeded too.
+// whyEnded returns why an error ended what we were doing. It asks the context itself whether our
+// time is up: the timeout of one attempt to connect is a DeadlineExceeded too.
 func (s *Store) whyEnded(ctx context.Context, doing string, err error) error {
 	if server := asServer(err); server != nil {
 		return s.errorOf(doing, server, s.freshCatalog())
@@ -100,12 +100,12 @@ func overtime(err error) error {
 
 // outOfTime adds what an earlier attempt met to an error that has no other reason than that the
 // time is up: most likely the time went there. The earlier remedy replaces the error's own.
-func outOfTime(err, met error) error {
-	if met == nil || overtime(err) == nil {
+func outOfTime(err, lastErr error) error {
+	if lastErr == nil || overtime(err) == nil {
 		return err
 	}
 	e := *fault.Of(err)
-	before := cmp.Or(fault.Of(met), &fault.Error{What: met.Error()})
+	before := cmp.Or(fault.Of(lastErr), &fault.Error{What: lastErr.Error()})
 	e.What += "; the attempt before: " + before.What
 	e.Remedy = cmp.Or(before.Remedy, e.Remedy)
 	return &e

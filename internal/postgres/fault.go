@@ -213,7 +213,8 @@ func endsOthers(code string) bool {
 	return code == "" || code == "25006" || strings.HasPrefix(code, "57P")
 }
 
-// endsSession reports whether an error ended the session. Poolers send no severity but in words.
+// endsSession reports whether an error ended the session. Poolers set only the localized severity
+// field.
 func endsSession(err *pgconn.PgError) bool {
 	return err.SeverityUnlocalized == "FATAL" || err.Severity == "FATAL"
 }

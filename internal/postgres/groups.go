@@ -23,8 +23,8 @@ type groupSearch struct {
 	alone   bool         // they were tried together, and refused
 }
 
-// findRefusedOrdered finds the refused rows of a batch with message groups, stores those that may be
-// stored, and sets the verdicts.
+// findRefusedOrdered finds the refused rows of a batch with message groups, stores those that may
+// be stored, and sets the verdicts.
 func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgError) error {
 	g := &groupSearch{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
 	if err := in.findUnencodable(ctx, refusal); err != nil {
@@ -134,8 +134,8 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 	g.evaluate(rt)
 	rt.add("ROLLBACK")
 	rt.endSegment()
-	asked := g.encodable(rows)
-	rt.present(asked)
+	lookedUp := g.encodable(rows)
+	rt.present(lookedUp)
 	rt.endSegment()
 	answers, err := g.finishBegun(ctx, rt)
 	if err != nil {
@@ -154,7 +154,7 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 		return nil, g.errorOf(g.store.lookingUp, present.refused)
 	}
 	for _, n := range present.values {
-		tries[slices.Index(rows, asked[n-1])].present = true
+		tries[slices.Index(rows, lookedUp[n-1])].present = true
 	}
 	g.hope(rows, tries)
 	return tries, nil

@@ -18,9 +18,9 @@ const (
 	// leastShare is the least time that a piece of a batch is tried with: it may have to connect
 	// first.
 	leastShare = 250 * time.Millisecond
-	// mostSlow is how many pieces may be too slow: each costs a login, so none has less than that
-	// part of the time.
-	mostSlow = 32
+	// maxSlowPieces is how many pieces may be too slow: each costs a login. So no piece gets less
+	// than the time left, divided by it.
+	maxSlowPieces = 32
 	// leastDivided is the least time left for a batch that is divided when it has used half of
 	// that.
 	leastDivided = 4 * leastShare
@@ -30,15 +30,15 @@ const (
 // a transaction of its own, and what is too slow again in halves of that. So a row that waits for
 // something, in a trigger or for a lock, does not hold up the others for ever.
 type halves struct {
-	*piece               // the whole batch
-	least  time.Duration // for any piece
-	pace   time.Duration // for each row of it
-	deepAt time.Time     // when halves begin to go before other pieces
-	queue  [][]int       // the pieces that are still to be tried, as rows
+	*piece                     // the whole batch
+	least        time.Duration // for any piece
+	pace         time.Duration // for each row of it
+	depthFirstAt time.Time     // from then on halves go before other pieces
+	queue        [][]int       // the pieces that are still to be tried, as rows
 	// stopped are the message groups with a row that is not stored: nothing that follows it may be.
 	stopped map[int]bool
 	late    int // rows that took too long
-	err     error
+	rowsErr error
 }
 
 // halve stores a batch that was too slow as a whole, and completes its result.
@@ -49,7 +49,7 @@ type halves struct {
 func (p *piece) halve(ctx context.Context) error {
 	deadline, _ := ctx.Deadline() // it has one, or nothing would be too slow for it
 	left := time.Until(deadline)
-	h := &halves{piece: p, least: max(leastShare, left/mostSlow), pace: 2 * left / time.Duration(len(p.rows)), deepAt: deadline.Add(-left / 2), stopped: map[int]bool{}}
+	h := &halves{piece: p, least: max(leastShare, left/maxSlowPieces), pace: 2 * left / time.Duration(len(p.rows)), depthFirstAt: deadline.Add(-left / 2), stopped: map[int]bool{}}
 	clear(h.result.Verdicts)
 	h.queue = sixteenths(h.grouped(p.rows))
 	if !h.batch.HasGroups() {
@@ -66,7 +66,7 @@ func (p *piece) halve(ctx context.Context) error {
 			h.try(ctx, rows, share)
 		case errors.Is(ctx.Err(), context.Canceled):
 			for _, row := range rows {
-				h.settle(row, message.Verdict{})
+				h.record(row, message.Verdict{})
 			}
 		default:
 			h.overdue(rows)
@@ -119,7 +119,7 @@ func (h *halves) grouped(rows []int) []int {
 // share of time only. With slow rows everywhere that would store nothing: so halves come first when
 // half of the time is up. Where rows have an order they always do: none may overtake.
 func (h *halves) divide(rows []int) {
-	if h.batch.HasGroups() || time.Now().After(h.deepAt) {
+	if h.batch.HasGroups() || time.Now().After(h.depthFirstAt) {
 		h.queue = slices.Concat(halved(rows), h.queue)
 	} else {
 		h.queue = append(h.queue, halved(rows)...)
@@ -159,7 +159,7 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 	_, err := p.persist(limited)
 	h.result.RoundTrips += p.result.RoundTrips
 	h.fresh += p.fresh
-	h.met = cmp.Or(p.met, h.met)
+	h.lastErr = cmp.Or(p.lastErr, h.lastErr)
 	inTime := err == nil || limited.Err() == nil
 	switch {
 	case !inTime && ctx.Err() == nil && len(rows) > 1:
@@ -173,10 +173,10 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 			if v.Outcome == message.Returned {
 				v.Cause = cmp.Or(v.Cause, cause)
 			}
-			h.settle(row, v)
+			h.record(row, v)
 		}
-		if h.err == nil || cause == message.CauseConfiguration {
-			h.err = err
+		if h.rowsErr == nil || cause == message.CauseConfiguration {
+			h.rowsErr = err
 		}
 	}
 }
@@ -185,12 +185,12 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 func (h *halves) overdue(rows []int) {
 	h.late += len(rows)
 	for _, row := range rows {
-		h.settle(row, message.Verdict{Cause: message.CauseDeadline})
+		h.record(row, message.Verdict{Cause: message.CauseDeadline})
 	}
 }
 
-// settle keeps the verdict on a row, and stops its message group if it is not stored.
-func (h *halves) settle(row int, v message.Verdict) {
+// record keeps the verdict on a row, and stops its message group if it is not stored.
+func (h *halves) record(row int, v message.Verdict) {
 	h.result.Verdicts[row] = v
 	if group := h.batch.Group(row); group != 0 && v.Outcome != message.Stored {
 		h.stopped[group] = true
@@ -200,8 +200,8 @@ func (h *halves) settle(row int, v message.Verdict) {
 // why returns why rows are returned.
 func (h *halves) why(ctx context.Context) error {
 	switch {
-	case h.err != nil:
-		return h.err
+	case h.rowsErr != nil:
+		return h.rowsErr
 	case errors.Is(ctx.Err(), context.Canceled):
 		return h.store.whyEnded(ctx, h.store.inserting, ctx.Err())
 	case h.late == 0:
@@ -212,5 +212,5 @@ func (h *halves) why(ctx context.Context) error {
 		What:   fmt.Sprintf("%s: %d of %d rows took too long, in ever smaller pieces", h.store.inserting, h.late, h.batch.Len()),
 		Remedy: "look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches",
 		Err:    context.DeadlineExceeded,
-	}), h.met)
+	}), h.lastErr)
 }

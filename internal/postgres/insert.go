@@ -20,17 +20,16 @@ type insertion struct {
 	result *Result
 	last   bool // there is no time for another attempt
 
-	sql         statements
-	keys        *keyFacts
-	catalog     *catalog     // the evidence; it stays even if it grows old meanwhile
-	current     bool         // this attempt has read it
-	ranked      bool         // the server was asked for the order of the keys
-	class       map[int]int  // rows with one key have one number
-	unencodable map[int]bool // rows with a key that the server's encoding cannot represent
-	passing     int          // how many rows have met an error that passes
-	mine        map[int]bool // numbers of keys that this insertion has stored
-	suspect     *pgconn.PgError
-	defaults    *answer // to the evaluation of what the database computes for every row
+	sql            statements
+	keys           *keyFacts
+	catalog        *catalog     // the evidence; it stays even if it grows old meanwhile
+	catalogIsOurs  bool         // read in this attempt
+	class          map[int]int  // rows with one key have one number
+	unencodable    map[int]bool // rows with a key that the server's encoding cannot represent
+	passing        int          // how many rows have met an error that passes
+	mine           map[int]bool // numbers of keys that this insertion has stored
+	suspect        *pgconn.PgError
+	defaultsAnswer *answer // to the evaluation of what the database computes for every row
 }
 
 func (in *insertion) run(ctx context.Context) error {
@@ -97,12 +96,12 @@ func (in *insertion) insertError(err *pgconn.PgError) *failure {
 func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, err error) {
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	if in.ranked = !in.keys.byBytes() && !in.batch.HasGroups(); in.ranked {
+	if !in.keys.byBytes() && !in.batch.HasGroups() {
 		// A search needs the order of the keys, and this costs no round trip.
 		rt.keys(in.sql.rank, in.rows)
 		rt.ask(in.rank)
 	}
-	sql := in.statement() // what is learned of the key changes it
+	sql := in.statement() // take it now: learning how keys compare replaces it
 	rt.insert(in.rows)
 	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.inserting, rt)
@@ -111,7 +110,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	}
 	a := answers[0]
 	if a.refused != nil {
-		// An error of the statement itself is one of all rows.
+		// If the statement could not be prepared, no row is at fault.
 		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsSearch(a.refused, in.catalog, in.last) {
 			return a.refused, nil
 		}
@@ -134,7 +133,7 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 // compare asks how keys compare, before the first batch whose keys may compare otherwise than by
 // their bytes: until that is known, batches could lock rows in opposite order.
 func (in *insertion) compare(ctx context.Context) error {
-	if in.keys != nil || in.conn.asked || !in.hasTextKey() || in.batch.HasGroups() || len(in.rows) < 2 {
+	if in.keys != nil || in.conn.keysAsked || !in.hasTextKey() || in.batch.HasGroups() || len(in.rows) < 2 {
 		return nil
 	}
 	rt := in.roundTrip(ctx)

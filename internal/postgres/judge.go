@@ -30,7 +30,7 @@ type judgement struct {
 	// computed: the row's values are to blame only if what the database adds to every row can be
 	// evaluated by itself.
 	computed bool
-	// mixed: that proves nothing, as expressions use more than the model fills.
+	// mixed: even if the defaults evaluate, an expression over other columns too may be at fault.
 	mixed bool
 }
 
@@ -43,7 +43,7 @@ var (
 // passes reports whether the error passes by itself.
 func (j judgement) passes() bool { return j.cause == message.CauseTransient && !j.open }
 
-// judge returns whose fault an error is. As long as the catalog is not known it is nil: then a
+// judge returns whose fault an error is. c is nil until the catalog is read; until then a
 // constraint proves nothing.
 func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	if endsSession(err) {
@@ -155,17 +155,17 @@ func (s *Store) fillsAll(names []string, ledger bool) bool {
 	return !slices.ContainsFunc(names, func(name string) bool { return !s.fills(name, ledger) })
 }
 
-// adds reports whether the database computes something for every row that depends on nothing of the
-// model's.
-func (s *Store) adds(c *catalog) bool {
+// addsValues reports whether the database computes something for every row that depends on nothing
+// of the model's.
+func (s *Store) addsValues(c *catalog) bool {
 	return slices.ContainsFunc(c.Columns, func(k column) bool {
 		return !k.Ledger && (k.Computed && !s.fills(k.Name, false) || k.Generated && !s.fillsAny(k.Bases, false))
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && !s.fillsAny(c.columns(k.Columns, false), false) })
 }
 
-// mixes reports whether the database evaluates expressions that use more than what the model fills,
-// or that the evaluation by itself does not see.
-func (s *Store) mixes(c *catalog) bool {
+// mixesValues reports whether the database evaluates expressions that use more than what the model
+// fills, or that the evaluation by itself does not see.
+func (s *Store) mixesValues(c *catalog) bool {
 	return c.View || c.Conditions || slices.ContainsFunc(c.Columns, func(k column) bool {
 		return k.Generated && s.fillsAny(k.Bases, false) && !s.fillsAll(k.Bases, false)
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool {

@@ -301,8 +301,8 @@ func TestAKeyThatATriggerChanges(t *testing.T) {
 	}
 }
 
-// TestTheServerBoundsASearch looks at the settings of the transaction that searches for refused rows, and
-// at those of the session afterwards.
+// TestTheServerBoundsASearch looks at the settings of the transaction that searches for refused
+// rows, and at those of the session afterwards.
 func TestTheServerBoundsASearch(t *testing.T) {
 	t.Parallel()
 	names := []string{"idle_in_transaction_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count"}

@@ -35,7 +35,7 @@ type answer struct {
 	text     []byte          // that a statement returned
 	refused  *pgconn.PgError // the segment's error, without what quotes values
 	tag      string          // of the last statement that succeeded
-	inserted bool            // a statement that inserts succeeded
+	inserted bool            // an insert succeeded; a ledger's is a SELECT
 }
 
 func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
@@ -94,8 +94,8 @@ func (rt *roundTrip) keys(sql string, rows []int) {
 }
 
 // uncompiled keeps the server from compiling the queries of the catalog, up to the end of the
-// segment: they are long, and in a database of thousands of tables their estimated cost is high. That
-// took 10 seconds (tried: 10,000 tables), and the queries themselves half a second.
+// segment: they are long, and in a database of thousands of tables their estimated cost is high.
+// That took 10 seconds (tried: 10,000 tables), and the queries themselves half a second.
 const uncompiled = "SELECT set_config('jit', 'off', true)"
 
 // askKeys adds the question how keys compare, as a segment of its own.
@@ -111,8 +111,8 @@ func (rt *roundTrip) askKeys() {
 
 // askOnce adds the question how keys compare to the first round trip of a connection.
 func (rt *roundTrip) askOnce() {
-	if !rt.in.conn.asked {
-		rt.in.conn.asked = true
+	if !rt.in.conn.keysAsked {
+		rt.in.conn.keysAsked = true
 		rt.askKeys()
 	}
 }
@@ -128,7 +128,7 @@ func (rt *roundTrip) askCatalog() {
 	rt.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
 	rt.ask(func(a *answer) {
 		rt.in.store.learn(a)
-		rt.in.catalog, rt.in.current = rt.in.store.freshCatalog(), true
+		rt.in.catalog, rt.in.catalogIsOurs = rt.in.store.freshCatalog(), true
 	})
 }
 

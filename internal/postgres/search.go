@@ -29,8 +29,8 @@ const searching = "find the refused rows"
 //	INSERT, checks, RELEASE s, SAVEPOINT s, Sync; ROLLBACK TO s, Sync
 //
 // A chunk that passes moves the savepoint to after it, and the ROLLBACK TO undoes nothing. If it is
-// refused, the server skips the rest of the segment, and the ROLLBACK TO recovers. Chunks are in the
-// order of their keys, so that two searches of the same rows wait for each other instead of a
+// refused, the server skips the rest of the segment, and the ROLLBACK TO recovers. Chunks are in
+// the order of their keys, so that two searches of the same rows wait for each other instead of a
 // deadlock.
 //
 // Up to maxSingles rows are a chunk each, in one round trip. Above, a first round trip tries chunks
@@ -38,15 +38,15 @@ const searching = "find the refused rows"
 // one, between the chunks that passed, and commits.
 type rowSearch struct {
 	*insertion
-	chunks  [][]int
-	asked   []int // rows whose keys are looked up before the commit
-	refused map[int]*pgconn.PgError
-	late    map[int]bool // refused by a check after the INSERT
-	isNew   map[int]bool
-	there   map[int]bool // their keys were in the table before this transaction
-	unknown []int        // rows of chunks that stored fewer than they have
-	again   []int        // rows of chunks that were refused only the second time
-	before  int          // how many rows were inserted before this search
+	chunks   [][]int
+	lookedUp []int // rows whose keys are looked up before the commit
+	refused  map[int]*pgconn.PgError
+	late     map[int]bool // refused by a check after the INSERT
+	isNew    map[int]bool
+	there    map[int]bool // their keys were in the table before this transaction
+	unknown  []int        // rows of chunks that stored fewer than they have
+	again    []int        // rows of chunks that were refused only the second time
+	before   int          // how many rows were inserted before this search
 	// blocked are rows that may be valid together, except for one of them.
 	blocked []int
 }
@@ -162,7 +162,7 @@ func singles(rows []int) [][]int { return slices.Collect(slices.Chunk(rows, 1)) 
 // and rolls them back.
 func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
 	if len(rows) <= maxSingles {
-		r.chunks, r.asked = singles(rows), rows
+		r.chunks, r.lookedUp = singles(rows), rows
 		return nil
 	}
 	chunks := r.split(rows)
@@ -182,10 +182,10 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.
 		case a.refused != nil:
 			r.suspect = cmp.Or(r.suspect, r.suspicion(a.refused))
 			r.chunks = append(r.chunks, singles(chunk)...)
-			r.asked = append(r.asked, chunk...)
+			r.lookedUp = append(r.lookedUp, chunk...)
 		case r.inserted(a) < len(chunk):
 			r.chunks = append(r.chunks, chunk)
-			r.asked = append(r.asked, chunk...)
+			r.lookedUp = append(r.lookedUp, chunk...)
 		default:
 			r.chunks = append(r.chunks, chunk)
 		}
@@ -212,10 +212,10 @@ func (r *rowSearch) split(rows []int) (chunks [][]int) {
 
 // commit tries the chunks, commits what passes, and sets the verdicts.
 func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
-	r.asked = r.encodable(r.asked)
+	r.lookedUp = r.encodable(r.lookedUp)
 	rt := r.roundTrip(ctx)
 	r.addBegin(ctx, rt, refusal)
-	rt.present(r.asked)
+	rt.present(r.lookedUp)
 	rt.endRequired()
 	for _, chunk := range r.chunks {
 		r.addTrial(rt, chunk)
@@ -229,7 +229,7 @@ func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
 		return err
 	}
 	for _, n := range answers[0].values {
-		r.there[r.asked[n-1]] = true
+		r.there[r.lookedUp[n-1]] = true
 	}
 	if answers, err = r.readTrials(answers[1:], r.chunks); err != nil {
 		return err
@@ -337,7 +337,7 @@ func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgcon
 	if in.catalog == nil {
 		in.catalog = in.store.freshCatalog() // another insertion may have asked meanwhile
 	}
-	if in.catalog == nil || !in.current && !in.catalog.knows(refusal) {
+	if in.catalog == nil || !in.catalogIsOurs && !in.catalog.knows(refusal) {
 		rt.askKeys()
 		rt.askCatalog()
 	}
@@ -346,7 +346,7 @@ func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgcon
 	rt.add("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
 	rt.add("SAVEPOINT s")
 	rt.endSegment()
-	in.suspect, in.defaults = cmp.Or(in.suspect, in.suspicion(refusal)), nil
+	in.suspect, in.defaultsAnswer = cmp.Or(in.suspect, in.suspicion(refusal)), nil
 }
 
 // silence is how long the server waits for a client that the network has lost.
@@ -403,8 +403,8 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	return rest, r.accept(ctx, rows, answers[0])
 }
 
-// finishBegun is finish for a round trip whose first segment begins a transaction, without the answer
-// to that.
+// finishBegun is finish for a round trip whose first segment begins a transaction, without the
+// answer to that.
 func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, error) {
 	answers, err := in.finish(ctx, searching, rt)
 	if err != nil {
@@ -452,7 +452,7 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 // if that is under suspicion, looks the keys up, and commits the rest.
 func (r *rowSearch) addCommit(rt *roundTrip) {
 	r.evaluate(rt)
-	rt.present(r.asked)
+	rt.present(r.lookedUp)
 	rt.endSegment()
 	rt.add("COMMIT")
 	rt.endSegment()
@@ -465,7 +465,7 @@ func (in *insertion) evaluate(rt *roundTrip) {
 		return
 	}
 	rt.add(in.sql.defaults)
-	rt.ask(func(a *answer) { in.defaults = &answer{refused: a.refused} })
+	rt.ask(func(a *answer) { in.defaultsAnswer = &answer{refused: a.refused} })
 	rt.add("ROLLBACK TO SAVEPOINT s")
 	rt.add(samePath)
 	rt.ask(func(*answer) {})
@@ -519,12 +519,12 @@ func (in *insertion) stopOn(a *answer) error {
 
 // conclude sets the verdicts once the transaction is committed.
 func (r *rowSearch) conclude(ctx context.Context, present answer) error {
-	found := make(map[int]bool, len(r.asked)) // of those that were asked for
-	for _, row := range r.asked {
+	found := make(map[int]bool, len(r.lookedUp)) // of those that were asked for
+	for _, row := range r.lookedUp {
 		found[row] = false
 	}
 	for _, n := range present.values {
-		found[r.asked[n-1]] = true
+		found[r.lookedUp[n-1]] = true
 	}
 	for row := range r.isNew {
 		r.mine[r.class[row]] = true
@@ -532,10 +532,10 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 	}
 	var look []int
 	for _, row := range r.unknown {
-		switch there, asked := found[row]; {
+		switch there, known := found[row]; {
 		case there:
 			r.stored(row)
-		case asked:
+		case known:
 			r.returned(message.CauseDiscarded, row)
 		default:
 			look = append(look, row)
@@ -547,8 +547,8 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		if r.refused[row] == nil {
 			continue
 		}
-		// A row that one of our transactions stored proves nothing about a refused one with the same
-		// key.
+		// A row that one of our transactions stored proves nothing about a refused one with the
+		// same key.
 		switch {
 		case r.there[row] && !r.mine[r.class[row]]:
 			r.stored(row)

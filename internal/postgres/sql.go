@@ -96,7 +96,8 @@ func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	// The ledger and the table in one statement, so that neither is ever without the other. A
 	// trigger that discards a row would leave its message in the ledger and out of the table, and a
 	// batch with one key twice would store two rows for it: then width_bucket fails, with an
-	// SQLSTATE that hardly any table has (discardedState), and nothing is stored. Otherwise it is 0.
+	// SQLSTATE that hardly any table has (discardedState), and nothing is stored. Otherwise it is
+	// 0.
 	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (%sinput%s ON CONFLICT (%[4]s) DO NOTHING RETURNING %[4]s), stored AS (%sinput JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
 		from, insertInto(ledger(t), key, list(sent)), order, key, insertInto(table(t), names, values), k.equal(t, "fresh.", sent))
 }

@@ -27,16 +27,16 @@ type Store struct {
 	// What the statements do, for errors.
 	inserting, lookingUp string
 
-	mu         sync.Mutex
-	idle       []*conn
-	closed     bool
-	closing    sync.WaitGroup // of connections in the background; none is added once closed
-	statements statements
-	keys       *keyFacts
-	catalog    *catalog
-	read       time.Time // the catalog
-	examined   time.Time // a discarded row
-	unverified string    // what TLS leaves open
+	mu            sync.Mutex
+	idle          []*conn
+	closed        bool
+	closing       sync.WaitGroup // of connections in the background; none is added once closed
+	statements    statements
+	keys          *keyFacts
+	catalog       *catalog
+	catalogReadAt time.Time
+	examinedAt    time.Time // when a discarded row was last examined
+	unverified    string    // what TLS leaves open
 }
 
 // Logins gives logins other than that of the URL.

@@ -43,8 +43,8 @@ func splitURL(text, name string) (connURL, error) {
 		rest, query = rest[:hosts+i], rest[hosts+i+1:]
 	}
 	u.text = scheme + "://" + rest
-	// The rest of a password with an @ or a slash would be taken for a host, looked up, and shown in
-	// errors.
+	// The rest of a password with an @ or a slash would be taken for a host, looked up, and shown
+	// in errors.
 	if authority, path, _ := strings.Cut(rest, "/"); strings.Count(authority, "@") > 1 || strings.Contains(path, "@") {
 		return u, badForm(u.name)
 	}

@@ -27,7 +27,7 @@ func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
 // of them are to blame. passes is whether another row was stored in the same search; duplicates
 // prove nothing about now.
 func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[int]*pgconn.PgError, passes bool) error {
-	if c := in.catalog; c != nil && !in.current && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refused[row]) }) {
+	if c := in.catalog; c != nil && !in.catalogIsOurs && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refused[row]) }) {
 		// A partition or a constraint that is newer than the catalog.
 		rt := in.roundTrip(ctx)
 		rt.askCatalog()
@@ -87,9 +87,9 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 	j := in.store.judge(err, catalog)
 	rejects := j.rejects
 	if j.open {
-		failed, evaluated := in.computes(err, j)
+		failed, evaluated := in.defaultsFailed(err, j)
 		if failed != nil {
-			return message.Verdict{Cause: message.CauseConfiguration}, in.computed(failed)
+			return message.Verdict{Cause: message.CauseConfiguration}, in.defaultsError(failed)
 		}
 		rejects = evaluated && !j.mixed || passes
 	}
@@ -101,13 +101,13 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 	return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 }
 
-// computes reports whether what the database adds to every row was evaluated by itself in this
-// search, and returns the error if that failed in the same way.
-func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
-	if !j.computed || in.defaults == nil {
+// defaultsFailed reports whether what the database adds to every row was evaluated by itself in
+// this search, and returns the error if that failed in the same way.
+func (in *insertion) defaultsFailed(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
+	if !j.computed || in.defaultsAnswer == nil {
 		return nil, false
 	}
-	failed = in.defaults.refused
+	failed = in.defaultsAnswer.refused
 	if failed == nil {
 		return nil, true
 	}
@@ -118,8 +118,8 @@ func (in *insertion) computes(err *pgconn.PgError, j judgement) (failed *pgconn.
 	return failed, true
 }
 
-// computed returns the error of something that the database adds to every row.
-func (in *insertion) computed(failed *pgconn.PgError) error {
+// defaultsError returns the error of something that the database adds to every row.
+func (in *insertion) defaultsError(failed *pgconn.PgError) error {
 	name := batch.Quote(failed.ColumnName + failed.ConstraintName)
 	what := "the default of the column " + name
 	if failed.ColumnName == "" {
@@ -189,9 +189,9 @@ func (in *insertion) blockedError(err *pgconn.PgError) error {
 func (in *insertion) examine(ctx context.Context, row int) error {
 	s := in.store
 	s.mu.Lock()
-	due := s.now().Sub(s.examined) > catalogAge
+	due := s.now().Sub(s.examinedAt) > catalogAge
 	if due {
-		s.examined = s.now()
+		s.examinedAt = s.now()
 	}
 	s.mu.Unlock()
 	if !due {
