@@ -67,7 +67,7 @@ func withArchitecture(scenarios map[string]map[string]string) map[string]map[str
 var rules = map[string]func(s *stack) []string{
 	"references":          references,
 	"mapping":             mapping,
-	"timeouts":           timeouts,
+	"timeouts":            timeouts,
 	"redrive":             redrive,
 	"queues":              queues,
 	"data outlives":       dataOutlives,

@@ -403,7 +403,7 @@ func TestSixHoursOfTheOperatorsFault(t *testing.T) {
 	t.Parallel()
 	const secretWrong = "secret wrong"
 	for _, tt := range []struct {
-		name          string
+		name         string
 		breakIt, fix func(s *fixture, role string)
 	}{
 		{"grant revoked", func(s *fixture, role string) { s.db.Exec(s.t, "REVOKE INSERT ON user_logins FROM "+role) }, func(s *fixture, role string) { s.db.Exec(s.t, "GRANT INSERT ON user_logins TO "+role) }},
