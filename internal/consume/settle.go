@@ -14,7 +14,7 @@ import (
 // settle does with each message what its verdict says.
 func (r *run) settle(ctx context.Context, p *pass) {
 	if r.DeadLetters != nil {
-		p.Reject(ctx, patient{r}, r.Log)
+		p.SendRejected(ctx, patient{r}, r.Log)
 	}
 	r.takeFreed(p)
 	visibility := r.Queue.Settings.Visibility
@@ -58,7 +58,7 @@ func staysLeft(c message.Cause) bool {
 type patient struct{ r *run }
 
 // Send implements ingest.DeadLetters.
-func (d patient) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (d patient) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	return persist(ctx, rejected, d.r.DeadLetters.Send, func(err error) bool {
 		e := fault.Of(err)
 		return (e == nil || e.Cause == message.CauseTransient) && !d.r.ending.stopping.Load()

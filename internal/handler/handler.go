@@ -69,7 +69,7 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	case loud != nil:
 		unreject(&report)
 	case h.DeadLetters != nil:
-		report.Reject(ctx, h.DeadLetters, h.Log)
+		report.SendRejected(ctx, h.DeadLetters, h.Log)
 	}
 	failed := h.settle(ctx, &report)
 	// Only now is it certain what became of each message.

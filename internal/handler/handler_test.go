@@ -61,7 +61,7 @@ type deadLetters struct {
 }
 
 // Send implements ingest.DeadLetters.
-func (d *deadLetters) Send(_ context.Context, rejected []message.Reject) ([]int, error) {
+func (d *deadLetters) Send(_ context.Context, rejected []message.RejectedMessage) ([]int, error) {
 	for _, r := range rejected {
 		d.sent = append(d.sent, fmt.Sprintf("%s %s", r.Message.ID, r.Rejection))
 	}
@@ -330,7 +330,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 
 type panicking struct{ text string }
 
-func (p panicking) Send(context.Context, []message.Reject) ([]int, error) { panic(p.text) }
+func (p panicking) Send(context.Context, []message.RejectedMessage) ([]int, error) { panic(p.text) }
 func (p panicking) Return(context.Context, []*message.Message) error      { panic(p.text) }
 
 // TestTimeIsLeft for the answer, and for the calls to SQS where there are any.

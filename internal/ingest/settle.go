@@ -11,7 +11,7 @@ import (
 type DeadLetters interface {
 	// Send sends messages to the dead-letter queue, and returns the indexes of those that were not
 	// sent. The error says why.
-	Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error)
+	Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error)
 }
 
 // Backoff delays the next delivery of messages.
@@ -21,15 +21,15 @@ type Backoff interface {
 	Return(ctx context.Context, messages []*message.Message) error
 }
 
-// Reject sends each rejected message to the dead-letter queue, once. Messages that the queue did
+// SendRejected sends each rejected message to the dead-letter queue, once. Messages that the queue did
 // not take become Returned.
-func (r *Report) Reject(ctx context.Context, queue DeadLetters, log *slog.Logger) {
-	var rejected []message.Reject
+func (r *Report) SendRejected(ctx context.Context, queue DeadLetters, log *slog.Logger) {
+	var rejected []message.RejectedMessage
 	seen := map[string]bool{}
 	for i, v := range r.Verdicts {
 		if m := &r.Messages[i]; v.Outcome == message.Rejected && !seen[m.ID] {
 			seen[m.ID] = true
-			rejected = append(rejected, message.Reject{Message: m, Rejection: v.Rejection})
+			rejected = append(rejected, message.RejectedMessage{Message: m, Rejection: v.Rejection})
 		}
 	}
 	if len(rejected) == 0 {

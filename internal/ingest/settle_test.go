@@ -173,7 +173,7 @@ func TestSettlements(t *testing.T) {
 type rejects struct{ fails bool }
 
 // Send implements ingest.DeadLetters.
-func (r rejects) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (r rejects) Send(_ context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	if r.fails {
 		for i := range rejected {
 			unsent = append(unsent, i)

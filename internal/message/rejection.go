@@ -84,8 +84,8 @@ type Rejection struct {
 	Column     string
 }
 
-// Reject is a message that can never be stored, and why.
-type Reject struct {
+// RejectedMessage is a message that can never be stored, and why.
+type RejectedMessage struct {
 	Message   *Message
 	Rejection Rejection
 }

@@ -30,7 +30,7 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 // without it, and one that was rejected before gets a new note. To a FIFO queue it sends the messages in
 // order, and after a message that is not sent it sends no more of its group; SQS confirms one that it saw
 // within the last 5 minutes, and does not store it twice.
-func (d *DeadLetter) Send(ctx context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (d *DeadLetter) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
 		// They would be received, rejected and sent for ever, each time as new messages.
 		return upTo(len(rejected)), d.target.misconfigured("the messages come from this queue", "name another one")

@@ -17,10 +17,10 @@ import (
 
 var tooLong = message.Rejection{Reason: message.ReasonTooLong, Field: "locale"}
 
-func rejected(messages ...message.Message) []message.Reject {
-	all := make([]message.Reject, len(messages))
+func rejected(messages ...message.Message) []message.RejectedMessage {
+	all := make([]message.RejectedMessage, len(messages))
 	for i := range messages {
-		all[i] = message.Reject{Message: &messages[i], Rejection: tooLong}
+		all[i] = message.RejectedMessage{Message: &messages[i], Rejection: tooLong}
 	}
 	return all
 }
@@ -41,7 +41,7 @@ func TestRejectedAsItWasSent(t *testing.T) {
 	m.Attributes = []byte(`{"a":{"stringValue":"é \"x\"","stringListValues":[],"binaryListValues":[],"dataType":"String"},
 		"n":{"stringValue":"1.50","dataType":"Number.float"},"b":{"binaryValue":"AP/+","dataType":"Binary.png"}}`)
 	why := message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "no <b>", Column: "locale"}
-	unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "user_logins").Send(t.Context(), []message.Reject{{Message: &m, Rejection: why}})
+	unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "user_logins").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why}})
 	if err != nil || unsent != nil {
 		t.Fatalf("got %v, %v", unsent, err)
 	}
@@ -78,7 +78,7 @@ func TestRejectedNote(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := server(t)
 			q := s.Queue("dlq", nil)
-			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), []message.Reject{{Message: &tt.m, Rejection: tt.why}}); err != nil || unsent != nil {
+			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), []message.RejectedMessage{{Message: &tt.m, Rejection: tt.why}}); err != nil || unsent != nil {
 				t.Fatalf("got %v, %v", unsent, err)
 			}
 			if got := q.Messages()[0].Attributes["sluice"].StringValue; got != tt.want {

@@ -170,7 +170,7 @@ type deadLetters struct {
 }
 
 // Send implements ingest.DeadLetters.
-func (d deadLetters) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (d deadLetters) Send(_ context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	for i, r := range rejected {
 		m := r.Message
 		note, err := json.Marshal(sqs.Note{Reason: r.Rejection.Reason, Field: r.Rejection.Field, Model: d.model, MessageID: m.ID})

@@ -113,7 +113,7 @@ func (e *environment) tail() string {
 }
 
 // Send implements ingest.DeadLetters: it accepts everything.
-func (f *fleet) Send(_ context.Context, rejected []message.Reject) (unsent []int, err error) {
+func (f *fleet) Send(_ context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, r := range rejected {
