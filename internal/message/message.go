@@ -6,7 +6,7 @@ package message
 import "time"
 
 // Message is one SQS message, reduced to what sluice needs. Its byte slices belong to the caller
-// that decoded it, and are valid for one invocation.
+// that decoded it, and are valid for as long as it keeps them.
 type Message struct {
 	// ID is the messageId exactly as it came; never empty.
 	ID string
@@ -55,7 +55,8 @@ const (
 	Returned Outcome = iota
 	// Stored is a message whose row is committed, by this invocation or by an earlier one.
 	Stored
-	// Repeated is another delivery of a stored message of the same batch.
+	// Repeated is another delivery of a message that is done: stored in the same batch, or stored or
+	// dead-lettered in an earlier one and not deleted.
 	Repeated
 	// Rejected is a message that can never be stored.
 	Rejected

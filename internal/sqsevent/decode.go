@@ -31,11 +31,13 @@ func (e *EventError) Error() string {
 
 func failf(format string, args ...any) *EventError { return &EventError{fmt.Sprintf(format, args...)} }
 
-// Decode reads an event. The messages share one buffer, which is no larger than the event, and stay
-// valid for as long as the caller keeps them.
+// Decode reads an event. The bodies share one buffer, which is no larger than the event. The
+// attributes point into the event, so the caller must not use its memory again while it has the
+// messages.
 func Decode(event []byte) ([]message.Message, error) {
 	d := decoder{
-		// Members that nobody needs may be odd; record checks the others for repeats.
+		// Members that nobody needs may be odd, or come twice. Of those that decide over messages,
+		// envelope and record allow no repeat.
 		dec: jsontext.NewDecoder(bytes.NewBuffer(event), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
 		in:  event,
 		// Allocated once: unquoted strings are never longer than the event.
@@ -182,8 +184,9 @@ func (d *decoder) records() error {
 	return err
 }
 
-// record reads one record. It keeps the raw values of members until the record has ended; a name
-// whose value is there already is a repeat.
+// record reads one record. It keeps the raw values of members until the record has ended. Of
+// messageId, body, attributes, eventSource and eventSourceARN, a value that is there already makes
+// the next one a repeat. Of all others, the last one counts.
 func (d *decoder) record() error {
 	n := len(d.messages)
 	var m message.Message
@@ -191,7 +194,7 @@ func (d *decoder) record() error {
 	err := d.object(func(name []byte) (err error) {
 		var v []byte
 		if string(name) == "attributes" && d.dec.PeekKind() == '{' {
-			v, err = name, d.attributes(&m)
+			v, err = name, d.attributes(&m) // any value: it only says that there were attributes
 		} else {
 			v, err = d.value()
 		}
