@@ -218,7 +218,7 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 	if r := perSecond(s); r > 0 {
 		rate = ", " + number(int(r)) + " a second"
 	}
-	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Transactions, "transaction"), rate)
+	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Passes, "transaction"), rate)
 	line("stored", "%s new, %s", number(s.Stored), many(s.Duplicate, "duplicate"))
 	where, reasons := "", ""
 	if s.Rejected > 0 {

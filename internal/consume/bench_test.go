@@ -48,7 +48,7 @@ func BenchmarkConsume(b *testing.B) {
 		// The end is not counted, when the run makes sure that the queue is empty.
 		ours += seen.last().Sub(began)
 		s.wantRows(b, n)
-		b.Logf("%d transactions, %d messages in hand at most", summary.Transactions, seen.most)
+		b.Logf("%d transactions, %d messages in hand at most", summary.Passes, seen.most)
 		b.StartTimer()
 	}
 	rate := float64(n*b.N) / ours.Seconds()

@@ -40,7 +40,7 @@ func TestUntilEmpty(t *testing.T) {
 func TestAnEmptyQueueEndsTheRun(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t, fixtureOptions{})
-	if got := run(t, s.consumer(t, nil)); got.Ended != consume.EndedEmpty || got.Received != 0 || got.Transactions != 0 {
+	if got := run(t, s.consumer(t, nil)); got.Ended != consume.EndedEmpty || got.Received != 0 || got.Passes != 0 {
 		t.Errorf("got %+v", got)
 	}
 	if n := len(s.sqs.Calls("GetQueueAttributes")); n != 3 {
@@ -114,7 +114,7 @@ func TestRejectedMessagesGoToTheDeadLetterQueue(t *testing.T) {
 
 // Without our own dead-letter queue, rejected messages are left to the
 // queue, and a run is over when nothing else is there. One that becomes
-// visible again while the run goes on is not judged twice.
+// visible again while the run goes on is not tried twice.
 func TestUntilEmptyLeavesWhatItHasRejected(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t, fixtureOptions{noDeadLetters: true, attributes: map[string]string{"VisibilityTimeout": "4"}})
@@ -143,7 +143,7 @@ func TestUntilEmptyLeavesWhatItHasRejected(t *testing.T) {
 	}
 	s.wantRows(t, 20)
 
-	// And without the other consumer, a new run judges them once and is over.
+	// And without the other consumer, a new run tries them once and is over.
 	s2 := newFixture(t, fixtureOptions{noDeadLetters: true})
 	s2.put(0, 20)
 	s2.queue.Put(sqstest.Message{Body: malformed}, sqstest.Message{Body: refused("x-1")})
@@ -183,7 +183,7 @@ func TestBatches(t *testing.T) {
 		c.Mode, c.Batches, c.BatchSize, c.Linger = consume.Batches, 3, 20, time.Hour
 		c.Observers = []consume.Observer{seen}
 	}))
-	if got.Ended != consume.EndedBatches || got.Transactions != 3 || got.Stored != 60 || got.GivenBack != 0 {
+	if got.Ended != consume.EndedBatches || got.Passes != 3 || got.Stored != 60 || got.GivenBack != 0 {
 		t.Errorf("got %+v", got)
 	}
 	s.wantRows(t, 60)
@@ -234,7 +234,7 @@ func TestLinger(t *testing.T) {
 		eventually(t, "it is stored", func() bool { return s.rows(t) == i+1 })
 	}
 	r.stop()
-	if got, err := r.wait(); err != nil || got.Transactions != 5 {
+	if got, err := r.wait(); err != nil || got.Passes != 5 {
 		t.Errorf("got %+v, %v, want 5 transactions", got, err)
 	}
 }

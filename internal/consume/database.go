@@ -25,8 +25,9 @@ type database struct {
 	worked bool // it has done what was asked of it at least once
 }
 
-// judged draws the conclusions for other batches, before the messages of this one are settled.
-func (r *run) judged(ctx context.Context, p *pass) {
+// noteDatabase notes what a pass has shown of the database, for other batches, before the messages
+// of this one are settled.
+func (r *run) noteDatabase(ctx context.Context, p *pass) {
 	switch {
 	case p.works: // also when some rows met an error that others did not
 		r.database.trust, r.database.worked = works, true
@@ -36,7 +37,7 @@ func (r *run) judged(ctx context.Context, p *pass) {
 			r.database.trust = works
 		}
 	default:
-		r.databaseFailed(ctx, p.Began, p.Fault, p.Err)
+		r.databaseFailed(ctx, p.Began, p.Cause, p.Err)
 	}
 }
 

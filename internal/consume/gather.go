@@ -154,7 +154,7 @@ func (r *run) vacant() bool {
 		workers = r.Concurrency
 	}
 	return !r.ending.begun && r.underway.batches < workers && len(r.gathering.waiting) > 0 &&
-		(r.Mode != Batches || r.transactions+r.underway.batches < r.Batches)
+		(r.Mode != Batches || r.batchesDone+r.underway.batches < r.Batches)
 }
 
 // takeBatch takes the next batch, nil if there is none to begin. A batch begins when it is full,

@@ -27,9 +27,9 @@ type run struct {
 	ending    ending
 	told      told
 
-	summary      Summary
-	since        time.Time // when the first message was asked for
-	transactions int       // that ended without a fault
+	summary     Summary
+	since       time.Time // when the first message was asked for
+	batchesDone int       // those that ended without an error
 }
 
 // underway is what runs beside the loop.

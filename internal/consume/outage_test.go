@@ -110,7 +110,7 @@ func TestABlipCostsSeconds(t *testing.T) {
 				seen.mu.Lock()
 				defer seen.mu.Unlock()
 				for _, transaction := range seen.transactions {
-					if transaction.Fault == message.CauseTransient {
+					if transaction.Cause == message.CauseTransient {
 						return true
 					}
 				}

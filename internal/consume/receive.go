@@ -49,7 +49,7 @@ func (r *run) room() int {
 	}
 	limit := min(mostReceived, r.BatchSize)
 	if r.Mode == Batches {
-		limit = min(limit, (r.Batches-r.transactions-r.underway.batches)*r.BatchSize-waiting-r.underway.requested)
+		limit = min(limit, (r.Batches-r.batchesDone-r.underway.batches)*r.BatchSize-waiting-r.underway.requested)
 	}
 	if waiting+r.underway.requested+r.underway.messages+limit > (r.Concurrency+1)*r.BatchSize {
 		return 0

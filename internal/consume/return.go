@@ -33,7 +33,7 @@ func (r *run) putBack(ctx context.Context, messages []*message.Message, delayed 
 		}
 		return
 	}
-	left, err := persist(ctx, all, func(ctx context.Context, handles []string) ([]int, error) {
+	left, err := retryRest(ctx, all, func(ctx context.Context, handles []string) ([]int, error) {
 		return r.Queue.ChangeVisibility(ctx, handles, 0)
 	}, nil)
 	if len(left) > 0 {

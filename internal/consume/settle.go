@@ -59,7 +59,7 @@ type patient struct{ r *run }
 
 // Send implements ingest.DeadLetters.
 func (d patient) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
-	return persist(ctx, rejected, d.r.DeadLetters.Send, func(err error) bool {
+	return retryRest(ctx, rejected, d.r.DeadLetters.Send, func(err error) bool {
 		e := fault.Of(err)
 		return (e == nil || e.Cause == message.CauseTransient) && !d.r.ending.stopping.Load()
 	})
@@ -100,7 +100,7 @@ func (r *run) takeFreed(p *pass) {
 // remove deletes what is done. Of several deliveries of a message only the last handle is sure to
 // count, so it uses all.
 func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
-	left, err := persist(ctx, handles(done), r.Queue.Delete, nil)
+	left, err := retryRest(ctx, handles(done), r.Queue.Delete, nil)
 	if len(left) > 0 {
 		r.Log.WarnContext(ctx, "messages are done but not deleted: they come again, and are found to be done", "count", len(left), "error", err.Error())
 		if e := fault.Of(err); e != nil && e.Cause == message.CauseConfiguration {
@@ -138,9 +138,9 @@ func (r *run) settled(ctx context.Context, p *pass) {
 // only time.
 const settleTries = 3
 
-// persist has a call settle what it can, and after a pause what it has left, as long as its error
+// retryRest has a call settle what it can, and after a pause what it has left, as long as its error
 // may pass (nil: always). It returns the indexes of what is left in the end, and why.
-func persist[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
+func retryRest[T any](ctx context.Context, all []T, call func(context.Context, []T) (left []int, err error), mayPass func(error) bool) ([]int, error) {
 	if len(all) == 0 {
 		return nil, nil
 	}

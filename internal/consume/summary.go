@@ -17,8 +17,10 @@ type Summary struct {
 	// DeadLettered of the rejected are in the dead-letter queue.
 	DeadLettered int `json:"dead_lettered"`
 	// Undeleted are done, and come once more because their deletion failed.
-	Undeleted    int `json:"undeleted"`
-	Transactions int `json:"transactions"`
+	Undeleted int `json:"undeleted"`
+	// Passes are the ways of messages through the pipeline: one for each batch, and on a FIFO queue
+	// one more for what a rejected message held up.
+	Passes int `json:"transactions"`
 	// Left are the messages that the run left in the queue because it could not do them, and Behind
 	// those that wait for them in their FIFO group.
 	Left   int `json:"left"`
@@ -41,9 +43,9 @@ const (
 	EndedFailed  Ended = "failed"  // an error
 )
 
-// Add counts a transaction.
+// Add counts a pass.
 func (s *Summary) Add(t *Transaction) {
-	s.Transactions++
+	s.Passes++
 	s.Counts.Add(t.Verdicts, t.Inserted)
 	s.DeadLettered += t.DeadLettered
 	s.Undeleted += t.Undeleted

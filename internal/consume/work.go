@@ -19,19 +19,19 @@ func (r *run) work(all, transactions context.Context, batch []item, probe bool) 
 	for rest := batch; len(rest) > 0; {
 		p := &pass{probe: probe}
 		r.transact(transactions, p, rest)
-		r.events <- func(ctx context.Context) { r.judged(ctx, p) }
+		r.events <- func(ctx context.Context) { r.noteDatabase(ctx, p) }
 		r.settle(all, p)
 		r.events <- func(ctx context.Context) { r.settled(ctx, p) }
-		cause, rest = p.Fault, p.again
+		cause, rest = p.Cause, p.again
 	}
 	r.events <- func(ctx context.Context) {
 		r.underway.batches--
 		r.underway.messages -= len(batch)
 		r.gathering.release(batch)
 		if cause == message.CauseNone {
-			r.transactions++
+			r.batchesDone++
 		}
-		if r.Mode == Batches && r.transactions >= r.Batches {
+		if r.Mode == Batches && r.batchesDone >= r.Batches {
 			r.end(ctx, EndedBatches, nil)
 		}
 	}
@@ -51,7 +51,7 @@ type pass struct {
 	fatal error
 }
 
-// transact has the pipeline judge each message.
+// transact runs items through the pipeline, which gives each message a verdict.
 func (r *run) transact(ctx context.Context, p *pass, items []item) {
 	p.Began = time.Now()
 	fresh := make([]message.Message, 0, len(items))

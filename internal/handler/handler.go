@@ -117,7 +117,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 // failure returns the configuration error of a batch of which no message was stored: the invocation
 // fails with it, so that alarms see it.
 func failure(r *ingest.Report) error {
-	if r.Fault != message.CauseConfiguration || r.Count(message.Stored) > 0 {
+	if r.Cause != message.CauseConfiguration || r.Count(message.Stored) > 0 {
 		return nil
 	}
 	return r.Err

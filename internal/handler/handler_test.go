@@ -331,7 +331,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 type panicking struct{ text string }
 
 func (p panicking) Send(context.Context, []message.RejectedMessage) ([]int, error) { panic(p.text) }
-func (p panicking) Return(context.Context, []*message.Message) error      { panic(p.text) }
+func (p panicking) Return(context.Context, []*message.Message) error               { panic(p.text) }
 
 // TestTimeIsLeft for the answer, and for the calls to SQS where there are any.
 func TestTimeIsLeft(t *testing.T) {

@@ -65,10 +65,11 @@ type Report struct {
 	// RoundTrips and StoreTime are what the store took.
 	RoundTrips int
 	StoreTime  time.Duration
-	// Err is the error that messages were returned for, if it concerns the whole batch.
+	// Err is the error of the store, or why it was not asked. Some messages may be stored all the
+	// same.
 	Err error
-	// Fault is its cause.
-	Fault message.Cause
+	// Cause is the cause of Err. The log calls it "fault".
+	Cause message.Cause
 	// DeadLettered is how many messages were sent to the dead-letter queue.
 	DeadLettered int
 }
@@ -143,7 +144,7 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 	}
 	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
-	for i := 0; i < len(messages); i++ {
+	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}
 	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount > 1 }))
@@ -166,9 +167,9 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 	return report
 }
 
-// check reads messages from index i on, until the end or a panic. It returns the index of the last
-// one that it read: a panic costs that message alone.
-func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (last int) {
+// check reads messages from index i on, until the end or a panic. It returns the index of
+// the next one to read: a panic costs one message alone.
+func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (next int) {
 	messages, verdicts := r.Messages, r.Verdicts
 	began := s.batch.Len()
 	defer func() {
@@ -180,7 +181,7 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (las
 			s.reader = p.model.Reader(s.keys) // the old one may be in any state
 			verdicts[i] = message.Verdict{Cause: message.CausePanic}
 			s.stopped[s.group(&messages[i])] = true
-			last = i
+			next = i + 1
 		}
 	}()
 	for ; i < len(messages); i++ {
@@ -241,7 +242,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	}
 	var result message.Result
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < leastTime || ctx.Err() != nil {
-		report.Err, report.Fault = errors.New("too little time left to begin with the database"), message.CauseDeadline
+		report.Err, report.Cause = errors.New("too little time left to begin with the database"), message.CauseDeadline
 	} else {
 		start := time.Now()
 		var err error
@@ -249,7 +250,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		report.StoreTime = time.Since(start)
 		report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
 		if err != nil {
-			report.Err, report.Fault = err, fault.Cause(err)
+			report.Err, report.Cause = err, fault.Cause(err)
 		}
 	}
 	for row := range s.batch.Len() {
@@ -258,7 +259,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 			v = result.Verdicts[row]
 		}
 		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
-			v.Cause = report.Fault
+			v.Cause = report.Cause
 		}
 		report.Verdicts[s.batch.Message(row)] = v
 	}
@@ -266,7 +267,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 
 // Unable returns the report of messages that were not tried, because of an error.
 func Unable(messages []message.Message, err error, cause message.Cause) Report {
-	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Fault: cause}
+	r := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages)), Err: err, Cause: cause}
 	for i := range r.Verdicts {
 		r.Verdicts[i].Cause = cause
 	}

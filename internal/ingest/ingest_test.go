@@ -227,8 +227,8 @@ func TestVerdicts(t *testing.T) {
 			if want := min(1, len(tt.rows)); st.calls != want {
 				t.Errorf("the store was called %d times, want %d", st.calls, want)
 			}
-			if report.Err != nil || report.Fault != "" {
-				t.Errorf("got the error %v of %q, want none", report.Err, report.Fault)
+			if report.Err != nil || report.Cause != "" {
+				t.Errorf("got the error %v of %q, want none", report.Err, report.Cause)
 			}
 		})
 	}
@@ -285,8 +285,8 @@ func TestFaults(t *testing.T) {
 			if got := words(report); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
-			if report.Fault != tt.cause || !errors.Is(report.Err, tt.err) {
-				t.Errorf("got the error %v of %q, want %v of %q", report.Err, report.Fault, tt.err, tt.cause)
+			if report.Cause != tt.cause || !errors.Is(report.Err, tt.err) {
+				t.Errorf("got the error %v of %q, want %v of %q", report.Err, report.Cause, tt.err, tt.cause)
 			}
 		})
 	}
@@ -309,8 +309,8 @@ func TestTooLittleTime(t *testing.T) {
 			if st.calls != 0 {
 				t.Error("the store was called")
 			}
-			if report.Err == nil || report.Fault != message.CauseDeadline {
-				t.Errorf("got the error %v of %q", report.Err, report.Fault)
+			if report.Err == nil || report.Cause != message.CauseDeadline {
+				t.Errorf("got the error %v of %q", report.Err, report.Cause)
 			}
 		})
 	}
@@ -431,7 +431,7 @@ func TestUnable(t *testing.T) {
 	if got, want := words(report), "a:returned(operator) b:returned(operator) c:returned(operator)"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if !errors.Is(report.Err, err) || report.Fault != message.CauseConfiguration || report.Count(message.Returned) != 3 {
+	if !errors.Is(report.Err, err) || report.Cause != message.CauseConfiguration || report.Count(message.Returned) != 3 {
 		t.Errorf("got %+v", report)
 	}
 }
@@ -516,7 +516,7 @@ func TestLog(t *testing.T) {
 	}
 	all := messages(short.String() + "good")
 	report := s.pipeline.Run(t.Context(), all)
-	report.Err, report.Fault = errors.New("what went wrong"), message.CauseTransient
+	report.Err, report.Cause = errors.New("what went wrong"), message.CauseTransient
 	s.pipeline.Log(t.Context(), &report, false)
 	log := s.log.String()
 	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {

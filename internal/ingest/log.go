@@ -39,8 +39,8 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	if more := discarded - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
 	}
-	if r.Fault != message.CauseNone {
-		fault := []slog.Attr{slog.String("fault", string(r.Fault))}
+	if r.Cause != message.CauseNone {
+		fault := []slog.Attr{slog.String("fault", string(r.Cause))}
 		if r.Err != nil && !shown {
 			fault = append(fault, slog.String("error", r.Err.Error()))
 		}

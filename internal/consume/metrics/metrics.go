@@ -166,14 +166,14 @@ func (m *Metrics) Received(messages int, err error) {
 // Transacted implements consume.Observer.
 func (m *Metrics) Transacted(t *consume.Transaction) {
 	m.batch.Observe(float64(len(t.Messages)))
-	m.transactions.WithLabelValues(label(t.Fault, done)).Observe(t.Ended.Sub(t.Began).Seconds())
+	m.transactions.WithLabelValues(label(t.Cause, done)).Observe(t.Ended.Sub(t.Began).Seconds())
 	m.deadLettered.Add(float64(t.DeadLettered))
 	m.undeleted.Add(float64(t.Undeleted))
 	var waiting time.Time
 	for i, v := range t.Verdicts {
 		age := t.Messages[i].Age(t.Ended)
 		sent := t.Ended.Add(-age)
-		if v.Outcome == message.Returned && t.Fault != message.CauseNone && (waiting.IsZero() || waiting.After(sent)) {
+		if v.Outcome == message.Returned && t.Cause != message.CauseNone && (waiting.IsZero() || waiting.After(sent)) {
 			waiting = sent
 		}
 		if v.Done(false) && t.Messages[i].HasSent {

@@ -56,7 +56,7 @@ func example(now time.Time) *metrics.Metrics {
 	t.Inserted, t.Began, t.Ended, t.DeadLettered, t.Undeleted = 11, began, now, 2, 1
 	m.Transacted(&t)
 	m.Transacted(&consume.Transaction{
-		Report: ingest.Report{Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}}, Fault: message.CauseTransient},
+		Report: ingest.Report{Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}}, Cause: message.CauseTransient},
 		Began:  now.Add(-6 * time.Second), Ended: now,
 	})
 	m.Unreachable(now.Add(-3*time.Second), time.Time{})
@@ -263,7 +263,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseTransient, message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
 	} {
 		tx.Verdicts = append(tx.Verdicts, message.Verdict{Cause: c})
-		m.Transacted(&consume.Transaction{Report: ingest.Report{Fault: c}})
+		m.Transacted(&consume.Transaction{Report: ingest.Report{Cause: c}})
 	}
 	tx.Messages = make([]message.Message, len(tx.Verdicts))
 	m.Transacted(&tx)
@@ -324,7 +324,7 @@ func TestQueueAge(t *testing.T) {
 	m := metrics.New("v1.0.0", func() time.Time { return now })
 	transact := func(age time.Duration, v message.Verdict, fault message.Cause) {
 		m.Transacted(&consume.Transaction{
-			Report: ingest.Report{Messages: []message.Message{{HasSent: true, SentMillis: now.Add(-age).UnixMilli()}}, Verdicts: []message.Verdict{v}, Fault: fault},
+			Report: ingest.Report{Messages: []message.Message{{HasSent: true, SentMillis: now.Add(-age).UnixMilli()}}, Verdicts: []message.Verdict{v}, Cause: fault},
 			Ended:  now,
 		})
 	}
