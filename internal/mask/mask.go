@@ -1,5 +1,5 @@
-// Package mask masks personal values, and has the type that holds a raw personal value. It is the
-// only code that can read one.
+// Package mask masks personal values, and has Personal, the type that holds a raw one. It is the
+// only code that reads a value once it is a Personal.
 //
 // A mask is the keyed pseudonym of a value, 64 characters of lower-case hex:
 //
@@ -10,16 +10,14 @@
 // The domain gives equal values of two fields different masks, so that nobody can join data that
 // was not meant to be joined.
 //
-// It imports no other package of sluice; model and config import it.
+// It imports no other package of sluice.
 package mask
 
 import (
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"maps"
 	"slices"
 	"strings"
@@ -173,23 +171,3 @@ func (k Keyring) String() string { return "mask keys " + strings.Join(k.IDs(), "
 
 // Format is String, for every verb.
 func (k Keyring) Format(f fmt.State, _ rune) { fmt.Fprint(f, k.String()) }
-
-// Masker makes the masks of one domain under one key. It keeps the hash's state between calls, so
-// it is for one goroutine.
-type Masker struct {
-	hmac hash.Hash // nil: unkeyed
-	sum  [sha256.Size]byte
-	text []byte
-}
-
-// append appends the mask of a canonical text.
-func (m *Masker) append(dst, canonical []byte) []byte {
-	if m.hmac == nil {
-		m.sum = sha256.Sum256(canonical)
-	} else {
-		m.hmac.Reset()
-		m.hmac.Write(canonical)
-		m.hmac.Sum(m.sum[:0])
-	}
-	return hex.AppendEncode(dst, m.sum[:])
-}

@@ -5,7 +5,7 @@
 //	model file -> Load -> Model; Model.Reader: body -> one row of a batch; Model.DDL -> SQL
 //
 // Nothing that a model does not name is stored, and no rejection or error of this package carries a
-// name or a value of a body. It imports batch, mask and message; ingest and the commands import it.
+// name or a value of a body. It imports batch, mask and message.
 package model
 
 import (
