@@ -96,7 +96,7 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
 		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: fix the configuration first")
 		return
-	case parts.Other() != nil:
+	case parts.AltDatabase() != nil:
 		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: SQLite has neither roles nor a network")
 		return
 	}

@@ -30,7 +30,7 @@ func (con *console) options(log *slog.Logger) app.Options {
 	open := func(databaseURL string, t *batch.Table, names fault.Names) (app.Store, error) {
 		return sqlite.Open(databaseURL, t, names)
 	}
-	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, Other: &app.Database{Scheme: "sqlite:", Open: open, DDL: sqlite.DDL}}
+	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, AltDatabase: &app.Database{Scheme: "sqlite:", Open: open, DDL: sqlite.DDL}}
 }
 
 // openQueue opens the queue of a flag, or of a variable when the flag is not

@@ -15,14 +15,14 @@ import (
 
 func main() {
 	h, stop := app.NewHandler(context.Background(), lambdaenv.Options(), os.Stdout)
-	lambda.StartWithOptions(named{h}, lambda.WithEnableSIGTERM(stop))
+	lambda.StartWithOptions(typedErrors{h}, lambda.WithEnableSIGTERM(stop))
 }
 
-// named is a handler whose errors have the errorType that Lambda shows.
-type named struct{ *handler.Handler }
+// typedErrors is a handler whose errors have the errorType that Lambda shows.
+type typedErrors struct{ *handler.Handler }
 
 // Invoke implements lambda.Handler.
-func (n named) Invoke(ctx context.Context, event []byte) ([]byte, error) {
-	answer, err := n.Handler.Invoke(ctx, event)
+func (t typedErrors) Invoke(ctx context.Context, event []byte) ([]byte, error) {
+	answer, err := t.Handler.Invoke(ctx, event)
 	return answer, lambdaenv.Error(err)
 }

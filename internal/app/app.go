@@ -10,7 +10,7 @@
 //
 // What the functions must not link comes in through Options: AWS profiles, and
 // databases that are not Postgres. Nothing here reaches for the network before
-// a part is used. Only mains import it.
+// a part is used.
 package app
 
 import (
@@ -36,8 +36,8 @@ type Options struct {
 	AWS credentials.Loader
 	// Lookup finds the addresses of Postgres's host; nil asks the resolver.
 	Lookup func(ctx context.Context, host string) ([]string, error)
-	// Other is a kind of database beside Postgres; nil for none.
-	Other *Database
+	// AltDatabase is a kind of database that may stand in for Postgres; nil for none.
+	AltDatabase *Database
 }
 
 // Database is a kind of database.
@@ -95,23 +95,23 @@ func (a *App) Keys(ctx context.Context) (*mask.Keyring, error) {
 	return a.secrets.MaskKeys.Keyring(ctx)
 }
 
-// Other returns the kind of the database where it is not Postgres, else nil.
-func (a *App) Other() *Database {
-	if o := a.options.Other; o != nil && strings.HasPrefix(a.Config.DatabaseURL, o.Scheme) {
-		return o
+// AltDatabase returns the kind of the database if it is not Postgres, else nil.
+func (a *App) AltDatabase() *Database {
+	if d := a.options.AltDatabase; d != nil && strings.HasPrefix(a.Config.DatabaseURL, d.Scheme) {
+		return d
 	}
 	return nil
 }
 
 // Open opens the store. Beside an error, the store is not to be used.
 func (a *App) Open() (Store, error) {
-	if other := a.Other(); other != nil {
-		return other.Open(a.Config.DatabaseURL, a.Config.Model.Table, a.Names())
+	if alt := a.AltDatabase(); alt != nil {
+		return alt.Open(a.Config.DatabaseURL, a.Config.Model.Table, a.Names())
 	}
 	return a.Postgres()
 }
 
-// Postgres opens the store where Other is nil.
+// Postgres opens the store where AltDatabase returns nil.
 func (a *App) Postgres() (*postgres.Store, error) {
 	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table,
 		postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()), postgres.WithLookup(a.options.Lookup))
@@ -119,8 +119,8 @@ func (a *App) Postgres() (*postgres.Store, error) {
 
 // DDL returns the statements that create the model's tables.
 func (a *App) DDL() []string {
-	if other := a.Other(); other != nil {
-		return other.DDL(a.Config.Model.Table)
+	if alt := a.AltDatabase(); alt != nil {
+		return alt.DDL(a.Config.Model.Table)
 	}
 	return a.Config.Model.DDL()
 }

@@ -196,7 +196,7 @@ func TestFaultsWhileConnecting(t *testing.T) {
 			o.build(r)
 			options := app.Options{Environ: r.environ, Log: slog.New(slog.NewJSONHandler(&r.output, nil))}
 			if !o.fails && r.environ["DATABASE_SECRET_ARN"] == "" {
-				options.Other = &app.Database{Scheme: "postgres://", Open: impatient}
+				options.AltDatabase = &app.Database{Scheme: "postgres://", Open: impatient}
 			}
 			h, stop := app.NewHandler(t.Context(), options, nil)
 			defer stop()

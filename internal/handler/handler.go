@@ -61,12 +61,12 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 		h.observe(ctx, &ingest.Report{})
 		return nil, err
 	}
-	ctx, cancel := before(ctx, margin)
+	ctx, cancel := withEarlierDeadline(ctx, margin)
 	defer cancel()
 	report := h.run(ctx, messages)
-	loud := failure(&report)
+	invocationErr := failure(&report)
 	switch {
-	case loud != nil:
+	case invocationErr != nil:
 		unreject(&report)
 	case h.DeadLetters != nil:
 		report.SendRejected(ctx, h.DeadLetters, h.Log)
@@ -74,11 +74,11 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	failed := h.settle(ctx, &report)
 	// Only now is it certain what became of each message.
 	if h.Pipeline != nil {
-		h.Pipeline.Log(ctx, &report, loud != nil)
+		h.Pipeline.Log(ctx, &report, invocationErr != nil)
 	}
 	h.observe(ctx, &report)
-	if loud != nil {
-		return nil, loud
+	if invocationErr != nil {
+		return nil, invocationErr
 	}
 	return sqsevent.Answer(failed), nil
 }
@@ -89,9 +89,9 @@ func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
 	}
 }
 
-// before makes the context's deadline earlier by d, or by a third of the time that is left if that
-// is less.
-func before(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// withEarlierDeadline makes the context's deadline earlier by d, or by a third of the time that is
+// left if that is less.
+func withEarlierDeadline(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	deadline, ok := ctx.Deadline()
 	if !ok {
 		return ctx, func() {}
@@ -102,7 +102,7 @@ func before(ctx context.Context, d time.Duration) (context.Context, context.Canc
 func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Report {
 	if h.DeadLetters != nil || h.Backoff != nil {
 		var cancel context.CancelFunc
-		ctx, cancel = before(ctx, reserve)
+		ctx, cancel = withEarlierDeadline(ctx, reserve)
 		defer cancel()
 	}
 	if h.Invalid != nil {
