@@ -13,8 +13,8 @@ const mostBytes = 6 << 20
 // item is a message in hand.
 type item struct {
 	message.Message
-	// settled: an earlier delivery was stored or dead-lettered, and not deleted. Only that is to
-	// do.
+	// settled: an earlier delivery was stored or dead-lettered, and not deleted. It only has to be
+	// deleted.
 	settled bool
 }
 

@@ -27,12 +27,13 @@ func newHeartbeat(q *sqs.Queue, log *slog.Logger) *heartbeat {
 	return &heartbeat{queue: q, log: log, until: map[string]time.Time{}}
 }
 
-// add begins to keep messages invisible that were asked for at that time.
-func (h *heartbeat) add(handles []string, asked time.Time) {
+// add begins to keep messages invisible. since is when they were asked for: SQS hides them from
+// then on, at the earliest.
+func (h *heartbeat) add(handles []string, since time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, handle := range handles {
-		h.until[handle] = asked.Add(h.queue.Settings.Visibility)
+		h.until[handle] = since.Add(h.queue.Settings.Visibility)
 	}
 }
 

@@ -34,13 +34,13 @@ type run struct {
 
 // underway is what runs beside the loop.
 type underway struct {
-	receives  int // receives,
-	requested int // and how many messages they may bring
-	batches   int // batches,
-	messages  int // and how many messages they have
-	returns   int // calls that return messages
-	counting  bool
-	pinging   bool
+	receives  int  // receives that run
+	requested int  // messages that they may bring
+	batches   int  // batches that run
+	messages  int  // messages in them
+	returns   int  // calls that return messages
+	counting  bool // a call counts the queue's messages
+	pinging   bool // a ping waits for the database
 }
 
 func (u *underway) none() bool {
@@ -139,15 +139,33 @@ func (r *run) begin(all, transactions, pings context.Context) {
 		r.underway.messages += len(b)
 		go r.work(all, transactions, b, r.database.trust < works)
 	}
-	if r.database.down() && !r.underway.pinging && !r.ending.begun && r.emptiness.idle && r.underway.batches+len(r.gathering.waiting) == 0 && !time.Now().Before(r.database.next) {
+	if r.pingDue() {
 		r.underway.pinging = true
 		go r.ping(pings)
 	}
 	confirm := r.mayBeEmpty()
-	if !r.underway.counting && (confirm || r.CountEvery > 0 && !r.ending.begun && time.Since(r.emptiness.counted) >= r.CountEvery && !r.queue.down()) {
+	if !r.underway.counting && (confirm || r.countDue()) {
 		r.underway.counting, r.emptiness.counted = true, time.Now()
 		go r.count(all, confirm)
 	}
+}
+
+// pingDue reports whether to ask the database if it answers again. Where there are messages, they
+// try it instead.
+func (r *run) pingDue() bool {
+	if !r.database.down() || r.underway.pinging || r.ending.begun {
+		return false
+	}
+	messages := r.underway.batches+len(r.gathering.waiting) > 0
+	return r.emptiness.idle && !messages && !time.Now().Before(r.database.next)
+}
+
+// countDue reports whether it is time to count the queue's messages for the observers.
+func (r *run) countDue() bool {
+	if r.CountEvery <= 0 || r.ending.begun || r.queue.down() {
+		return false
+	}
+	return time.Since(r.emptiness.counted) >= r.CountEvery
 }
 
 // next is when something is due if nothing happens before.

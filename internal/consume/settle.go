@@ -30,7 +30,7 @@ func (r *run) settle(ctx context.Context, p *pass) {
 			left = append(left, m)
 			p.left[m.ID] = leave(m, v.Cause, visibility)
 		case v.Cause == message.CauseConfiguration && p.probe:
-			// As returnEarly does in a useless run: that it ends may not be known yet.
+			// The run will probably end with this error: do not spend the queue's receives on tries.
 			later = append(later, m)
 		case stopping:
 			atOnce = append(atOnce, m)

@@ -16,8 +16,8 @@ type DeadLetters interface {
 
 // Backoff delays the next delivery of messages.
 type Backoff interface {
-	// Return delays each message by its receive count. An error is harmless: such a message
-	// reappears when its visibility timeout expires.
+	// Return delays each message for a time that grows with its receive count. An error is
+	// harmless: such a message reappears when its visibility timeout expires.
 	Return(ctx context.Context, messages []*message.Message) error
 }
 
