@@ -61,7 +61,7 @@ func obstacles() []obstacle {
 		network   = "nobody at host and port, no answer in time, a connection that breaks"
 		noName    = "the host does not exist"
 		tlsFault  = "TLS: not trusted, for another name, expired, not spoken there, a client certificate wanted"
-		policy    = "what the URL requires of the login (`require_auth`, `channel_binding`) is not had, or no Postgres answers"
+		policy    = "the server does not offer what the URL requires of the login (`require_auth`, `channel_binding`), or is not Postgres"
 		badSecret = "the secret is missing, forbidden, or not of the form: no user, a host with a port in it"
 		noSecret  = "Secrets Manager throttles or does not answer"
 		token     = "IAM: no credentials, no verified TLS, several hosts, a new token refused"

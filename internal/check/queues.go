@@ -131,11 +131,11 @@ func (q *Queues) outage(f *Findings) {
 		severity = severityIf(survives < mustSurvive)
 		switch {
 		case !q.Backoff && with >= shouldSurvive:
-			remedy = "set SLUICE_BACKOFF=true, with which it is " + spell(with)
+			remedy = "set SLUICE_BACKOFF=true for the function, with which it is " + spell(with)
 		case !limited:
 			remedy = "raise the queue's retention"
 		default:
-			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true; with DEAD_LETTER_QUEUE_URL, rejected messages do not need a low one"
+			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true for the function; with DEAD_LETTER_QUEUE_URL, rejected messages do not need a low one"
 		}
 	}
 	f.Add(severity, "queue", "outage", remedy, "messages survive a database outage of %s (%s)", spell(survives), how)

@@ -50,7 +50,7 @@ var reasons = []struct {
 	{ReasonNotTimestamp, "the field is not an RFC 3339 time with a zone, in the years 1 to 9999"},
 	{ReasonNotDate, "the field is not a date such as 2026-01-31"},
 	{ReasonNotUUID, "the field is not a UUID"},
-	{ReasonOutOfRange, "the field has a number with more digits than its column can hold, or than it may print"},
+	{ReasonOutOfRange, "the field has a number outside what its column can hold, or with too many digits"},
 	{ReasonRefused, "the database refuses the row"},
 }
 
