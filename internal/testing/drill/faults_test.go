@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"sluice/internal/fault"
 	"sluice/internal/handler"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
@@ -65,6 +66,7 @@ func (f *function) connect(url string, options ...postgres.Option) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	options = append(options, postgres.WithNames(fault.Names{URL: "DATABASE_URL"}))
 	store, err := postgres.Open(url, m.Table, options...)
 	if err != nil {
 		f.t.Fatal(err)
