@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -71,12 +70,7 @@ func TestThrottlingIsTriedTwice(t *testing.T) {
 
 func TestNoWayToAWS(t *testing.T) {
 	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := listener.Addr().String()
-	listener.Close()
+	const nobody = "127.0.0.1:1" // a port that was free a moment ago may be another test's by now
 	stranger := httptest.NewUnstartedServer(nil)
 	stranger.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	stranger.StartTLS()
@@ -87,7 +81,7 @@ func TestNoWayToAWS(t *testing.T) {
 		cause          message.Cause
 		parts          []string
 	}{
-		{"refused", "http://" + gone, message.CauseTransient, []string{"connection refused", gone, "VPC endpoint"}},
+		{"refused", "http://" + nobody, message.CauseTransient, []string{"connection refused", nobody, "VPC endpoint"}},
 		{"no such host", "http://sluice.invalid", message.CauseConfiguration, []string{"the host sluice.invalid does not resolve", "AWS_ENDPOINT_URL"}},
 		{"a stranger's certificate", stranger.URL, message.CauseConfiguration, []string{"not trusted", "AWS_CA_BUNDLE"}},
 		{"no TLS there", strings.Replace(m.URL, "http:", "https:", 1), message.CauseConfiguration, []string{"AWS_ENDPOINT_URL"}},

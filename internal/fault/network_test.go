@@ -36,7 +36,7 @@ func TestNetwork(t *testing.T) {
 	}{
 		{name: "no such host", err: resolve(t, 3), kind: fault.NoSuchHost, cause: configuration},
 		{name: "a resolver that fails", err: resolve(t, 2), kind: fault.Unresolved, cause: transient, detail: "server misbehaving"},
-		{name: "refused", err: dial(t, closed(t)), kind: fault.Refused, cause: transient, detail: "refused", addr: true},
+		{name: "refused", err: dial(t, "127.0.0.1:1"), kind: fault.Refused, cause: transient, detail: "refused", addr: true},
 		{name: "no answer", err: late(t), kind: fault.Timeout, cause: transient, detail: "timeout", addr: true},
 		{name: "no answer before the context ended", err: context.DeadlineExceeded, kind: fault.Timeout, cause: transient},
 		{name: "reset", err: hear(t, func(c *net.TCPConn) { _ = c.SetLinger(0) }), kind: fault.Broken, cause: transient, detail: "reset", addr: true},
@@ -114,14 +114,6 @@ func listen(t *testing.T) net.Listener {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l
-}
-
-// closed returns an address where nobody listens.
-func closed(t *testing.T) string {
-	t.Helper()
-	l := listen(t)
-	_ = l.Close()
-	return l.Addr().String()
 }
 
 func dial(t *testing.T, address string) error {

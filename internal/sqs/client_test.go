@@ -167,11 +167,7 @@ func TestNewClientErrors(t *testing.T) {
 }
 
 func TestUnreachable(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	const nobody = "127.0.0.1:1" // a port that was free a moment ago may be another test's by now
 	plain, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -183,12 +179,12 @@ func TestUnreachable(t *testing.T) {
 		name, url, want string
 		cause           message.Cause
 	}{
-		{"nobody listens", "http://" + closed.Addr().String() + "/0/q", "cannot connect to " + closed.Addr().String() + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
+		{"nobody listens", "http://" + nobody + "/0/q", "cannot connect to " + nobody + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
 		{"a port that is none", "http://127.0.0.1:99999/0/q", "invalid port; check SQS_URL", message.CauseTransient},
 		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseConfiguration},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
 		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
-		{"a password in the URL", "http://user:" + canary + "@" + closed.Addr().String() + "/0/q?" + canary, "GetQueueAttributes on http://" + closed.Addr().String() + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
+		{"a password in the URL", "http://user:" + canary + "@" + nobody + "/0/q?" + canary, "GetQueueAttributes on http://" + nobody + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
