@@ -6,7 +6,20 @@ import (
 
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"sluice/internal/fault"
+	"sluice/internal/message"
 )
+
+// NetworkCause returns the cause of a call that no service of AWS answered. AWS's host names exist,
+// so a resolver that denies one is at fault itself and recovers, as does what ends a TLS handshake
+// on the way: neither may end a consumer. A database's host is different: somebody typed its name.
+func NetworkCause(t fault.Trouble) message.Cause {
+	if t.Kind == fault.NoSuchHost || t.Kind == fault.Alert {
+		return message.CauseTransient
+	}
+	return t.Cause()
+}
 
 // Answer returns what a service of AWS answered to a call: the code of its error, as ShownCode
 // returns it, and the HTTP status. They are "" and 0 if it did not answer.

@@ -84,7 +84,7 @@ func explain(ctx context.Context, err error) (e *fault.Error, status int, kind f
 		}
 	default:
 		trouble := fault.Network(err)
-		e.What, e.Cause, kind = unanswered(trouble), trouble.Cause(), trouble.Kind
+		e.What, e.Cause, kind = unanswered(trouble), NetworkCause(trouble), trouble.Kind
 	}
 	return e, status, kind
 }

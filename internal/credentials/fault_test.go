@@ -82,7 +82,7 @@ func TestNoWayToAWS(t *testing.T) {
 		parts          []string
 	}{
 		{"refused", "http://" + nobody, message.CauseTransient, []string{"connection refused", nobody, "VPC endpoint"}},
-		{"no such host", "http://sluice.invalid", message.CauseConfiguration, []string{"the host sluice.invalid does not resolve", "AWS_ENDPOINT_URL"}},
+		{"no such host", "http://sluice.invalid", message.CauseTransient, []string{"the host sluice.invalid does not resolve", "AWS_ENDPOINT_URL"}},
 		{"a stranger's certificate", stranger.URL, message.CauseConfiguration, []string{"not trusted", "AWS_CA_BUNDLE"}},
 		{"no TLS there", strings.Replace(m.URL, "http:", "https:", 1), message.CauseConfiguration, []string{"AWS_ENDPOINT_URL"}},
 	} {

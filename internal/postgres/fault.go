@@ -249,7 +249,8 @@ func judgeSession(err *pgconn.PgError) message.Cause {
 		return message.CauseConfiguration
 	case internal:
 		return message.CauseTransient
-	case err.Code == "58P01": // a library that the server loads for each session is missing
+	case err.Code == "58P01", // a library that the server loads for each session is missing
+		err.Code == "42P05", classOf(err.Code) == "26": // no statement is prepared yet
 		return message.CauseConfiguration
 	default:
 		return cmp.Or(byCode(err.Code), message.CauseConfiguration)

@@ -44,7 +44,7 @@ func (in *insertion) run(ctx context.Context) error {
 		return err
 	case refusal == nil:
 	case len(in.rows) == 0: // no row is to blame
-		if j := in.store.judge(refusal, in.catalog); !j.rejects && (!j.open || !onPurpose(refusal.Code)) {
+		if j := in.store.judge(refusal, in.catalog); !j.rejects && !j.passes() && (!j.open || !onPurpose(refusal.Code)) {
 			return in.insertError(refusal)
 		}
 	case in.batch.HasGroups():
@@ -148,7 +148,7 @@ func (in *insertion) hasTextKey() bool {
 
 // rank sorts the rows as the answer to the rank statement does.
 func (in *insertion) rank(a *answer) {
-	if a.refused != nil {
+	if a.refused != nil || len(a.values) != 2*len(in.rows) {
 		return
 	}
 	rows := make([]int, len(in.rows))

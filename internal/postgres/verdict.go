@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -60,7 +59,9 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 			v, why = in.verdict(err, catalog, passes)
 		}
 		in.result.Verdicts[row] = v
-		rowsErr = cmp.Or(rowsErr, why)
+		if rowsErr == nil || fault.Cause(rowsErr) != message.CauseConfiguration && why != nil && fault.Cause(why) == message.CauseConfiguration {
+			rowsErr = why // the gravest, so that the invocation fails where somebody has to fix something
+		}
 	}
 	return rowsErr
 }

@@ -181,7 +181,7 @@ func TestUnreachable(t *testing.T) {
 	}{
 		{"nobody listens", "http://" + nobody + "/0/q", "cannot connect to " + nobody + ": connect: connection refused; check SQS_URL, and that the service runs", message.CauseTransient},
 		{"a port that is none", "http://127.0.0.1:99999/0/q", "invalid port; check SQS_URL", message.CauseTransient},
-		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseConfiguration},
+		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseTransient},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
 		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
 		{"a password in the URL", "http://user:" + canary + "@" + nobody + "/0/q?" + canary, "GetQueueAttributes on http://" + nobody + "/0/q (SQS_URL): cannot connect", message.CauseTransient},

@@ -195,7 +195,7 @@ func (t *target) unanswered(err error) (cause message.Cause, what, remedy string
 			"set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; an emulator takes any"
 	}
 	trouble := fault.Network(err)
-	cause = trouble.Cause()
+	cause = credentials.NetworkCause(trouble)
 	switch trouble.Kind {
 	case fault.NoSuchHost, fault.Unresolved:
 		return cause, "the host " + trouble.Host + " does not resolve", "check " + t.endpointName() + ", and that this network can resolve it"
