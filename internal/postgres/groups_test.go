@@ -107,6 +107,19 @@ func TestOrderedBatches(t *testing.T) {
 	}
 }
 
+// TestOrderedRedelivery has a batch twice: what is there is stored, also when it would be refused
+// now, and does not hold its group back.
+func TestOrderedRedelivery(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{})
+	rows := inGroups("aaab", goods(1, 4))
+	badWord(&rows[1])
+	s.insert(rows[:2]...).must()
+	s.db.Exec(t, noBadWord)
+	s.insert(rows...).must().inserts(2)
+	s.insert(rows...).must().inserts(0)
+}
+
 // TestOrderedRefusalsCountOnceTheRestIsStored stops a FIFO batch when its good rows are about to be
 // stored: a row may have been refused because of one of those, so it is not rejected either.
 func TestOrderedRefusalsCountOnceTheRestIsStored(t *testing.T) {

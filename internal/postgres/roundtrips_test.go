@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -189,4 +190,42 @@ func (s *site) storedAtOnce(rows []row, want int) {
 	if got[0] != fmt.Sprint(want) || got[1] != "1" {
 		s.Errorf("got %s rows by %s transactions, want %d by 1", got[0], got[1], want)
 	}
+}
+
+// TestAReaderSeesAllGoodRowsOrNone looks from outside while refused rows are searched for.
+func TestAReaderSeesAllGoodRowsOrNone(t *testing.T) {
+	t.Parallel()
+	inModes(t, func(t *testing.T, mode string) {
+		const n, refused, rounds = 1000, 100, 5
+		s := newSite(t, setup{mode: mode, sql: createEvents + noBadWord})
+		reader := s.db.Conn(t)
+		ended := make(chan struct{})
+		var looking sync.WaitGroup
+		looking.Go(func() {
+			for looks := true; looks; {
+				select {
+				case <-ended:
+					looks = false // once more
+				default:
+				}
+				var count int
+				if err := reader.QueryRow(t.Context(), "SELECT count(*) FROM events").Scan(&count); err != nil {
+					t.Error(err)
+					return
+				}
+				if count%(n-refused) != 0 {
+					t.Errorf("a reader saw %d rows, want a multiple of %d", count, n-refused)
+				}
+			}
+		})
+		for round := range rounds {
+			rows := goods(int64(round*n), n)
+			for i := 0; i < n; i += n / refused {
+				badWord(&rows[i])
+			}
+			s.insert(rows...).inserts(n - refused)
+		}
+		close(ended)
+		looking.Wait()
+	})
 }

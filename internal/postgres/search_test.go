@@ -111,6 +111,21 @@ func TestRedeliveredRowsAreStored(t *testing.T) {
 	})
 }
 
+// TestARowThatIsThereIsNeverRejected has rows that were stored before a constraint came that refuses
+// them now.
+func TestARowThatIsThereIsNeverRejected(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{10, 100} {
+		s := newSite(t, setup{})
+		rows := goods(1, n)
+		badWord(&rows[1])
+		badWord(&rows[2])
+		s.insert(rows[:2]...).must()
+		s.db.Exec(t, noBadWord)
+		s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-2 4-%d", n), rejected(byNoBadWord): "3"}).inserts(n - 3)
+	}
+}
+
 // TestAConcurrentDeliveryWinsTheRace stores the same rows from another connection in the one moment
 // in which ON CONFLICT does not help: after the look into the key's index, and before the rows get
 // into the index of another unique constraint. That one refuses them, and yet they are stored.
