@@ -127,6 +127,25 @@ func TestFIFOGoesOnAfterBadMessages(t *testing.T) {
 	}
 }
 
+// When the dead-letter queue does not take a message, nothing after it is stored.
+func TestFIFOStopsAfterAnUnsentMessage(t *testing.T) {
+	t.Parallel()
+	s := newFixture(t, fixtureOptions{fifo: true})
+	s.queue.Put(
+		sqstest.Message{Group: "a", Body: body("a-1")}, sqstest.Message{Group: "a", Body: malformed}, sqstest.Message{Group: "a", Body: body("a-2")},
+		sqstest.Message{Group: "b", Body: body("b-1")},
+	)
+	c := s.consumer(t, func(c *consume.Consumer) { c.Mode, c.Batches = consume.Batches, 1 })
+	s.failing("SendMessageBatch", sqstest.Fault{Code: "InternalError", Status: 500})
+	got, err := c.Run(t.Context())
+	if err != nil || got.Stored != 2 || got.Causes[message.CauseUnsent] != 1 || got.Causes[message.CauseGroup] != 1 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if left := s.queue.Messages(); len(left) != 2 || left[1].Body != body("a-2") {
+		t.Errorf("left: %+v", left)
+	}
+}
+
 // Without any dead-letter queue a rejected message stops its group for good:
 // the run ends, and says what to do.
 func TestFIFOStuck(t *testing.T) {
