@@ -89,17 +89,22 @@ func run(t *testing.T, environ map[string]string, stdin string, args ...string) 
 	return code, out.String(), err.String()
 }
 
-// ends runs a line of arguments without input, and checks the exit code and what is
-// printed. A command that succeeds has nothing for standard error, and one that is
-// used wrongly has nothing for standard output.
+// ends runs a line of arguments without input, and checks the exit code and what is printed. The
+// texts are of standard output if the command succeeds, and of standard error if not. A command
+// that succeeds has nothing for standard error, and one that is used wrongly has nothing for
+// standard output.
 func ends(t *testing.T, environ map[string]string, want int, line string, says ...string) (stdout string) {
 	t.Helper()
 	code, stdout, stderr := run(t, environ, "", strings.Fields(line)...)
 	if code != want || want == 0 && stderr != "" || want == 2 && stdout != "" {
 		t.Errorf("%s: got %d, %s%s", line, code, stdout, stderr)
 	}
+	where := stdout
+	if want != 0 {
+		where = stderr
+	}
 	for _, say := range says {
-		if !strings.Contains(stdout+stderr, say) {
+		if !strings.Contains(where, say) {
 			t.Errorf("%s: it lacks %q: %s%s", line, say, stdout, stderr)
 		}
 	}
