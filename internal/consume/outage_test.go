@@ -2,15 +2,22 @@ package consume_test
 
 import (
 	"context"
+	"net"
+	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 
 	"sluice/internal/consume"
 	"sluice/internal/fault"
 	"sluice/internal/mask"
 	"sluice/internal/message"
+	"sluice/internal/sqs"
 	"sluice/internal/testing/pgtest"
 	"sluice/internal/testing/sqstest"
 )
@@ -390,6 +397,87 @@ func TestQueueUnreachableAndBack(t *testing.T) {
 			if !strings.Contains(s.log.String(), "the queue is back") {
 				t.Error("nothing says that the queue is back")
 			}
+		})
+	}
+}
+
+// resolver is a transport that does not find the queue's host for some attempts of an operation.
+type resolver struct {
+	mu        sync.Mutex
+	operation string
+	denies    int // so many more
+}
+
+// RoundTrip implements http.RoundTripper.
+func (f *resolver) RoundTrip(r *http.Request) (*http.Response, error) {
+	f.mu.Lock()
+	denied := f.denies > 0 && r.Header.Get("X-Amz-Target") == "AmazonSQS."+f.operation
+	if denied {
+		f.denies--
+	}
+	f.mu.Unlock()
+	if denied {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: r.URL.Hostname(), IsNotFound: true}}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (f *resolver) deny(operation string, attempts int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.operation, f.denies = operation, attempts
+}
+
+func (f *resolver) left() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.denies
+}
+
+// A resolver that denies the queue's host in the middle of a run does not end it. The attempts are
+// more than those after which a queue that does not exist would.
+func TestAHostThatIsNotFoundForAWhile(t *testing.T) {
+	t.Parallel()
+	for operation, attempts := range map[string]int{"ReceiveMessage": 10, "DeleteMessageBatch": 7} {
+		t.Run(operation, func(t *testing.T) {
+			t.Parallel()
+			s := newFixture(t, fixtureOptions{attributes: map[string]string{"VisibilityTimeout": "1"}})
+			host := &resolver{}
+			client := sqs.FromConfig(aws.Config{
+				Region: sqstest.Region, BaseEndpoint: &s.sqs.URL, HTTPClient: &http.Client{Transport: host},
+				Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+			})
+			r := start(t, s.consumer(t, func(c *consume.Consumer) {
+				c.Mode, c.FirstPause, c.LongestPause = consume.Forever, time.Millisecond, time.Millisecond
+				var err error
+				if c.Queue, err = consume.Open(t.Context(), client, s.queue.URL, "SQS_URL", c.Options, c.Log); err != nil {
+					t.Fatal(err)
+				}
+			}))
+			goesOn := func(what string, is func() bool) {
+				t.Helper()
+				eventually(t, what, func() bool {
+					select {
+					case <-r.done:
+						t.Fatalf("the run ended: %v", r.err)
+					default:
+					}
+					return is()
+				})
+			}
+			empty := func() bool { return len(s.queue.Messages()) == 0 }
+			s.put(0, 1)
+			goesOn("it has begun", empty)
+			host.deny(operation, attempts)
+			s.put(1, 1)
+			goesOn("the host was not found", func() bool { return host.left() == 0 })
+			s.put(2, 1)
+			goesOn("the queue is empty again", empty)
+			r.stop()
+			if _, err := r.wait(); err != nil {
+				t.Error(err)
+			}
+			s.wantRows(t, 3)
 		})
 	}
 }
