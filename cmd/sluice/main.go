@@ -28,7 +28,7 @@ func main() {
 
 // cli has the commands; each has its own file.
 type cli struct {
-	Consume consumeCmd `cmd:"" help:"Move messages from the queue into the database, until the queue is empty or for ever."`
+	Consume consumeCmd `cmd:"" help:"Move messages from the queue into the database, until the queue is empty or forever."`
 	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is healthy: the health check of the container image, which has no shell."`
 	Demo    demoCmd    `cmd:"" help:"See it work, without any setup: a temporary Postgres, a batch of valid and invalid messages, and what became of them."`
 	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file, and print its answer."`

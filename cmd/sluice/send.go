@@ -67,8 +67,8 @@ type sendSummary struct {
 }
 
 const (
-	// A chunk is what goes to SQS at once: so many lines, so many bytes, or what
-	// has come sendLinger after its first line. An input that is followed, as by
+	// A chunk goes to SQS when it has sendChunk lines or sendChunkBytes, and at the
+	// latest sendLinger after its first line: an input that is followed, as by
 	// tail -f, has no end.
 	sendChunk      = 500
 	sendChunkBytes = 8 << 20

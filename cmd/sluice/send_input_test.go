@@ -18,7 +18,7 @@ import (
 	"sluice/internal/testing/sqstest"
 )
 
-// endless repeats a text for ever.
+// endless repeats a text forever.
 type endless string
 
 // Read implements io.Reader.

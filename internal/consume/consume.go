@@ -17,7 +17,7 @@ const (
 	UntilEmpty Mode = iota
 	// Forever ends with its context.
 	Forever
-	// Batches ends after so many transactions, or when the queue is empty.
+	// Batches ends after Options.Batches transactions, or when the queue is empty.
 	Batches
 )
 
@@ -38,7 +38,7 @@ type Options struct {
 	// Grace is how long a run may take to end when its context has ended.
 	Grace time.Duration
 	// GiveUpAfter is how long a run that is not Forever waits for a queue or a database that is out
-	// of reach; 0 is for ever.
+	// of reach; 0 is forever.
 	GiveUpAfter time.Duration
 	// Patience is how long a run that has stored something waits for a configuration error to be
 	// fixed: a password or a table that is being changed under it. A run that has not ends at once.
@@ -82,7 +82,7 @@ type Observer interface {
 	Received(messages int, err error)
 	// Transacted: a transaction has ended and its messages are settled.
 	Transacted(*Transaction)
-	// Holds: so many messages are in hand.
+	// Holds: how many messages are in hand.
 	Holds(messages int)
 	// Counted: how many messages the queue has.
 	Counted(sqs.Counts)

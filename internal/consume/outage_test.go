@@ -305,7 +305,7 @@ func TestConfigurationErrorsEndTheRun(t *testing.T) {
 	})
 }
 
-// changedUnder is a run for ever that has stored 100 rows when its table loses
+// changedUnder is a run forever that has stored 100 rows when its table loses
 // a column, and has 500 messages more to store.
 func changedUnder(t *testing.T, change func(*consume.Consumer)) (*fixture, *started) {
 	t.Helper()
@@ -643,7 +643,7 @@ func TestDeadLetterQueueRefuses(t *testing.T) {
 	}
 }
 
-// A row that a trigger discards is returned, and a run does not go on for ever.
+// A row that a trigger discards is returned, and a run does not go on forever.
 func TestDiscardedRows(t *testing.T) {
 	t.Parallel()
 	s := newFixture(t, fixtureOptions{})

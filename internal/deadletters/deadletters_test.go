@@ -602,7 +602,7 @@ func TestPeekGivesBackWhatHappensToo(t *testing.T) {
 	}
 }
 
-// A queue whose messages are visible again at once must not be walked for ever.
+// A queue whose messages are visible again at once must not be walked forever.
 func TestAQueueWithoutVisibility(t *testing.T) {
 	t.Parallel()
 	fakeSQS := sqstest.New()

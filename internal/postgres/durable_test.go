@@ -185,7 +185,7 @@ func (s *source) cut(query string, do, insert func()) (times int) {
 	done := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		defer do() // also when asking fails: nothing waits for ever
+		defer do() // also when asking fails: nothing waits forever
 		for {
 			select {
 			case <-done:

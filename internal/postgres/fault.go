@@ -53,7 +53,7 @@ var conditions = map[string]string{
 
 // codes is the table of SQLSTATEs for errors that are no single row's: a code of five characters
 // goes before its class of two. What is not listed is open: a batch that only some rows make fail
-// must not stand still for ever.
+// must not stand still forever.
 var codes = map[string]message.Cause{
 	"08":    message.CauseTransient, // connection
 	"25":    message.CauseTransient, // 25006: read only, after a fail-over

@@ -28,7 +28,7 @@ const (
 
 // halves is the work on a batch that is too slow for its deadline: it is stored in pieces, each by
 // a transaction of its own, and what is too slow again in halves of that. So a row that waits for
-// something, in a trigger or for a lock, does not hold up the others for ever.
+// something, in a trigger or for a lock, does not hold up the others forever.
 type halves struct {
 	*piece                     // the whole batch
 	least        time.Duration // for any piece

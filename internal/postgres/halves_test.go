@@ -39,7 +39,7 @@ func (f *fake) redeliver(t *testing.T, store *postgres.Store, given time.Duratio
 	return o
 }
 
-// waitsFor makes statements with any of these rows take for ever.
+// waitsFor makes statements with any of these rows take forever.
 func (f *fake) waitsFor(slow ...int64) {
 	f.hold = func(ids []int64) time.Duration {
 		for _, id := range ids {

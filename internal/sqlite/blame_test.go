@@ -1,17 +1,14 @@
 package sqlite_test
 
 import (
-	"bytes"
 	"fmt"
-	"io/fs"
 	"strings"
 	"testing"
 
 	"sluice/internal/fault"
 	"sluice/internal/message"
-	"sluice/internal/model"
 	"sluice/internal/sqlite"
-	"sluice/models"
+	"sluice/internal/testing/storetest"
 )
 
 // TestBlame is the judgement on a refused row, by what SQLite says of it: when
@@ -131,26 +128,12 @@ func TestBlame(t *testing.T) {
 	}
 }
 
-// byUser is user_logins with the key in the body.
-func byUser(t *testing.T) *model.Model {
-	t.Helper()
-	text, err := fs.ReadFile(models.FS, "user_logins.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.Parse("by_user.yaml", bytes.Replace(text, []byte("key: [sent_at, message_id]"), []byte("key: [user_id]"), 1))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
 // TestKeysAsTheColumnSeesThem has two spellings of one key in a batch, which
 // are one row: both are done, and are so ever after.
 func TestKeysAsTheColumnSeesThem(t *testing.T) {
 	t.Parallel()
 	const column, key = `"user_id"          TEXT NOT NULL`, ",\n    PRIMARY KEY (\"user_id\")\n) STRICT"
-	m := byUser(t)
+	m := storetest.ByUser(t)
 	for _, tt := range []struct {
 		name     string
 		old, new string // in the DDL
@@ -195,7 +178,7 @@ func TestKeysAsTheColumnSeesThem(t *testing.T) {
 // again, and whose new key is there by now.
 func TestAKeyThatATriggerRewrites(t *testing.T) {
 	t.Parallel()
-	m := byUser(t)
+	m := storetest.ByUser(t)
 	f := newFile(t)
 	f.exec(t, append(sqlite.DDL(m.Table), "CREATE TRIGGER lower AFTER INSERT ON user_logins BEGIN UPDATE user_logins SET user_id = lower(user_id) WHERE user_id = NEW.user_id; END")...)
 	s := f.open(t, m)
@@ -217,7 +200,7 @@ func TestAKeyThatATriggerRewrites(t *testing.T) {
 // without rowids, and of a table that a trigger writes to.
 func TestForeignKeysThatSQLiteDoesNotTell(t *testing.T) {
 	t.Parallel()
-	m := byUser(t)
+	m := storetest.ByUser(t)
 	// The user a:b refers to the user b.
 	const parent = `(
     parent TEXT AS (CASE WHEN instr(user_id, ':') THEN substr(user_id, 1 + instr(user_id, ':')) END) REFERENCES user_logins (user_id),`
@@ -259,7 +242,7 @@ func TestForeignKeysThatSQLiteDoesNotTell(t *testing.T) {
 // and another one with its key.
 func TestATriedAgainRowIsNotDoneByAnother(t *testing.T) {
 	t.Parallel()
-	m := byUser(t)
+	m := storetest.ByUser(t)
 	f := newFile(t)
 	ddl := strings.NewReplacer(" STRICT", " STRICT, WITHOUT ROWID", `"locale"           TEXT`, `"locale" TEXT REFERENCES locales (id)`)
 	f.exec(t, "CREATE TABLE locales (id TEXT PRIMARY KEY)", "INSERT INTO locales VALUES ('de')", ddl.Replace(sqlite.DDL(m.Table)[0]))

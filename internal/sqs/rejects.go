@@ -32,7 +32,7 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 // within the last 5 minutes, and does not store it twice.
 func (d *DeadLetter) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
-		// They would be received, rejected and sent for ever, each time as new messages.
+		// They would be received, rejected and sent forever, each time as new messages.
 		return upTo(len(rejected)), d.target.misconfigured("the messages come from this queue", "name another one")
 	}
 	outgoing := make([]Outgoing, len(rejected))

@@ -40,7 +40,7 @@ func TestImage(t *testing.T) {
 	t.Run("configuration", im.configuration)
 	t.Run("files", im.files)
 	t.Run("commands", im.commands)
-	t.Run("consume for ever", im.consumeForever)
+	t.Run("consume forever", im.consumeForever)
 	t.Run("consume until empty", im.consumeUntilEmpty)
 	t.Run("no queue", im.withoutQueue)
 	t.Run("no configuration", im.misconfigured)

@@ -150,7 +150,7 @@ var mutations = []mutation{
 	{"back-off off", "configuration", set("false", "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_BACKOFF")},
 	{"another model by default", "configuration", setAny("orders", "Parameters", "Model", "Default")},
 	{"model that does not exist", "configuration", set("users", "MigrateFunction", "Properties", "Environment", "Variables", "SLUICE_MODEL")},
-	{"logs for ever", "logs", set(nil, "IngestLogGroup", "Properties", "RetentionInDays")},
+	{"logs forever", "logs", set(nil, "IngestLogGroup", "Properties", "RetentionInDays")},
 	{"level that drops the metrics", "logs", setAny([]any{"DEBUG", "INFO", "WARN"}, "Parameters", "LogLevel", "AllowedValues")},
 	{"alarm on a metric that does not exist", "alarms", set("Returns", "ReturnedAlarm", "Properties", "MetricName")},
 	{"alarm that tells nobody", "alarms", set(nil, "ErrorsAlarm", "Properties", "AlarmActions")},

@@ -560,13 +560,13 @@ func configuration(s *stack) (f []string) {
 	return f
 }
 
-// logs checks that logs are not kept for ever, and that no level drops the metrics: Lambda takes their
+// logs checks that logs are not kept forever, and that no level drops the metrics: Lambda takes their
 // lines, which have no level, for INFO.
 func logs(s *stack) (f []string) {
 	p := (*faults)(&f)
 	for _, fn := range s.ofKind("AWS::Serverless::Function") {
 		if group := text(at(fn.properties, "LoggingConfig", "LogGroup")); number(s.get(group, "RetentionInDays")) < 1 {
-			p.add("%s logs to %q, which keeps lines for ever", fn.id, group)
+			p.add("%s logs to %q, which keeps lines forever", fn.id, group)
 		}
 	}
 	p.equal("the values of LogLevel", at(s.source, "Parameters", "LogLevel", "AllowedValues"), "[DEBUG INFO]")

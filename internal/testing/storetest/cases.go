@@ -89,7 +89,7 @@ var cases = []struct {
 		wantRows(t, h, 1, 2, 3)
 	}},
 	{"stores the first of a batch's rows with one key", func(t *testing.T, h Harness) {
-		m := byUser(t)
+		m := ByUser(t)
 		s := create(t, h, m)
 		store(t, s, m, login{n: 1, locale: "de"}, login{n: 2, locale: "fr"}, login{n: 1, locale: "it"}).want(t, 2, stored, stored, stored)
 		wantRows(t, h, 1, 2)
@@ -98,7 +98,7 @@ var cases = []struct {
 		}
 	}},
 	{"a refused row is not done by another one with its key", func(t *testing.T, h Harness) {
-		m := byUser(t)
+		m := ByUser(t)
 		for _, group := range []int{0, 1} { // a group of its own for each
 			s := create(t, h, m, knownLocale)
 			store(t, s, m, login{n: 1, group: group, locale: "xx"}, login{n: 1, group: 2 * group, locale: "de"}).want(t, 1, rejected, stored)

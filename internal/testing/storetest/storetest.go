@@ -104,8 +104,8 @@ func named(t testing.TB, name string) *model.Model {
 	return m
 }
 
-// byUser returns user_logins with the key in the body.
-func byUser(t testing.TB) *model.Model {
+// ByUser returns user_logins with the key in the body.
+func ByUser(t testing.TB) *model.Model {
 	t.Helper()
 	text, err := fs.ReadFile(models.FS, "user_logins.yaml")
 	if err != nil {
