@@ -49,8 +49,8 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	}
 	msg := message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true}
 	rows := batch.New(m.Table)
-	bad := m.Reader(keys).Append(rows, 0, 0, &msg)
-	if !bad.IsZero() {
+	if v := m.Reader(keys).Append(rows, 0, 0, &msg); !v.IsZero() {
+		bad := v.Rejection
 		if c.JSON {
 			return con.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
 		}

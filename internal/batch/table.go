@@ -10,6 +10,8 @@ type Table struct {
 	// Key lists, as indexes into Columns, what identifies a row on every delivery. Its values are
 	// never NULL.
 	Key []int
+	// Indexes are further indexes of the table, as indexes into Columns.
+	Indexes [][]int
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string

@@ -144,6 +144,7 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 	}
 	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
+	s.reader.Reset(time.Now())
 	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}
@@ -196,9 +197,8 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (nex
 			verdicts[i] = message.Verdict{Cause: message.CauseGroup}
 			continue
 		}
-		bad := s.reader.Append(s.batch, i, group, m)
-		if !bad.IsZero() {
-			verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: bad}
+		if v := s.reader.Append(s.batch, i, group, m); !v.IsZero() {
+			verdicts[i] = v
 			s.stopped[group] = true
 		}
 	}

@@ -28,6 +28,8 @@ type Message struct {
 	FIFO bool
 	// Group is MessageGroupId. On a FIFO queue, messages without one share the group "".
 	Group string
+	// SequenceNumber is the message's number in its FIFO queue, "" on a standard queue.
+	SequenceNumber string
 	// QueueARN names the queue that the message came from.
 	QueueARN string
 	// Attributes is the raw JSON of messageAttributes, nil when absent.
@@ -85,6 +87,9 @@ type Verdict struct {
 	Cause Cause
 }
 
+// IsZero reports whether nothing is decided yet.
+func (v Verdict) IsZero() bool { return v.Outcome == Returned && v.Cause == CauseNone }
+
 // Done reports whether the message can be deleted. A rejected one can if a dead-letter queue has
 // it.
 func (v Verdict) Done(deadLettered bool) bool {
@@ -119,6 +124,11 @@ const (
 	CauseConfiguration Cause = "operator"
 	// CauseDiscarded is that the database discarded the row (a trigger or a rule).
 	CauseDiscarded Cause = "swallowed"
+	// CauseForeignKey is that a row refers to one that is not stored yet, and the model says to wait
+	// for it.
+	CauseForeignKey Cause = "foreign_key"
+	// CauseMemory is that the bodies of the batch unwrap to more bytes than one batch may have.
+	CauseMemory Cause = "memory"
 	// CauseUnsent is that the dead-letter queue did not take a rejected message.
 	CauseUnsent Cause = "unsent"
 )

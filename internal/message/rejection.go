@@ -10,18 +10,33 @@ const (
 	ReasonNotJSON      Reason = "not_json"
 	ReasonNotObject    Reason = "not_an_object"
 	ReasonDuplicateKey Reason = "duplicate_key"
+	ReasonNotWrapped   Reason = "not_wrapped"
+	ReasonNotBase64    Reason = "not_base64"
+	ReasonNotGzip      Reason = "not_gzip"
+	ReasonNotZstd      Reason = "not_zstd"
+	ReasonTooLarge     Reason = "too_large"
 	ReasonKeyCase      Reason = "key_case"
+	ReasonUnknown      Reason = "unknown_member"
+	ReasonUnrecognized Reason = "unrecognized"
 	ReasonMissing      Reason = "missing"
 	ReasonWrongType    Reason = "wrong_type"
 	ReasonNUL          Reason = "nul_character"
+	ReasonTooShort     Reason = "too_short"
 	ReasonTooLong      Reason = "too_long"
+	ReasonTooMany      Reason = "too_many_elements"
+	ReasonNotOneOf     Reason = "not_one_of"
+	ReasonNoMatch      Reason = "no_match"
 	ReasonTooDeep      Reason = "too_deep"
 	ReasonNotIP        Reason = "not_an_ip_address"
 	ReasonNotEmail     Reason = "not_an_email_address"
 	ReasonNotVersion   Reason = "not_a_version"
+	ReasonNotNumber    Reason = "not_a_number"
 	ReasonNotInteger   Reason = "not_an_integer"
+	ReasonNotBoolean   Reason = "not_a_boolean"
 	ReasonNotTimestamp Reason = "not_a_timestamp"
 	ReasonNotDate      Reason = "not_a_date"
+	ReasonNotTime      Reason = "not_a_time"
+	ReasonNotInterval  Reason = "not_an_interval"
 	ReasonNotUUID      Reason = "not_a_uuid"
 	ReasonOutOfRange   Reason = "out_of_range"
 	ReasonRefused      Reason = "refused_by_database"
@@ -37,18 +52,33 @@ var reasons = []struct {
 	{ReasonNotJSON, "the body is not one valid JSON value in UTF-8"},
 	{ReasonNotObject, "the body is JSON, but not an object"},
 	{ReasonDuplicateKey, "the body has a name twice in one object"},
+	{ReasonNotWrapped, "what the model unwraps is absent, null or not a string"},
+	{ReasonNotBase64, "what the model unwraps is not base64, in the standard alphabet"},
+	{ReasonNotGzip, "what the model unwraps is not gzip"},
+	{ReasonNotZstd, "what the model unwraps is not zstd"},
+	{ReasonTooLarge, "the body unwraps to more bytes than the model allows"},
 	{ReasonKeyCase, "the body has a key that differs from this field in upper and lower case only"},
+	{ReasonUnknown, "the body has a member that the model does not read, and the model says unknown: reject"},
+	{ReasonUnrecognized, "the body has none of the members that the model reads"},
 	{ReasonMissing, "the field is required, and is absent, null or blank"},
 	{ReasonWrongType, "the field has another JSON type than the model says"},
 	{ReasonNUL, "the field holds a NUL character"},
-	{ReasonTooLong, "the field has more characters than its column"},
+	{ReasonTooShort, "the field has fewer characters than the model says"},
+	{ReasonTooLong, "the field has more characters than its column, or than the model says"},
+	{ReasonTooMany, "the list has too many elements"},
+	{ReasonNotOneOf, "the field is none of the values that the model lists"},
+	{ReasonNoMatch, "the field does not match the model's pattern"},
 	{ReasonTooDeep, "the field is nested too deep"},
 	{ReasonNotIP, "the field is not one IP address"},
 	{ReasonNotEmail, "the field is not one e-mail address"},
 	{ReasonNotVersion, "the field is not a version such as 2.3.0"},
+	{ReasonNotNumber, "the field is a string that is not a number"},
 	{ReasonNotInteger, "the field is a number, but not an integer"},
-	{ReasonNotTimestamp, "the field is not an RFC 3339 time with a zone, in the years 1 to 9999"},
+	{ReasonNotBoolean, "the field is a string that is neither true nor false"},
+	{ReasonNotTimestamp, "the field is not a time in the model's format, in the years 1 to 9999"},
 	{ReasonNotDate, "the field is not a date such as 2026-01-31"},
+	{ReasonNotTime, "the field is not a time of day such as 12:34:56"},
+	{ReasonNotInterval, "the field is not an ISO 8601 duration such as P1DT2H"},
 	{ReasonNotUUID, "the field is not a UUID"},
 	{ReasonOutOfRange, "the field has a number outside what its column can hold, or with too many digits"},
 	{ReasonRefused, "the database refuses the row"},
@@ -78,11 +108,19 @@ type Rejection struct {
 	Reason Reason
 	// Field is the field of the model at fault, "" for the body as a whole.
 	Field string
+	// Detail is what was expected, and what kind of value was found, as in "expected a number, found a
+	// string"; "" if the reason says it all. It has words of the model only.
+	Detail string
+	// More are the other problems of the same body, up to MaxProblems-1.
+	More []Rejection
 	// SQLState, Constraint and Column come from Postgres when it refused the row.
 	SQLState   string
 	Constraint string
 	Column     string
 }
+
+// MaxProblems limits how many problems of one body are listed.
+const MaxProblems = 10
 
 // RejectedMessage is a message that can never be stored, and why.
 type RejectedMessage struct {
@@ -98,6 +136,9 @@ func (r Rejection) String() string {
 	s := string(r.Reason)
 	if r.Field != "" {
 		s += " " + r.Field
+	}
+	if r.Detail != "" {
+		s += ": " + r.Detail
 	}
 	if r.SQLState != "" {
 		s += " SQLSTATE " + r.SQLState

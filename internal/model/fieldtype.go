@@ -27,17 +27,17 @@ const (
 // fieldTypes lists the types of fields, in the order of the documentation: everything that differs
 // from type to type.
 var fieldTypes = []fieldType{
-	{name: TypeText, columns: texts, text: appendText, mask: (*mask.Masker).AppendText},
-	{name: TypeIP, columns: texts, mask: (*mask.Masker).AppendIP},
-	{name: TypeEmail, columns: texts, mask: (*mask.Masker).AppendEmail},
-	{name: TypeVersion, columns: texts, text: appendVersion},
-	{name: TypeInteger, columns: integers, value: appendInteger},
-	{name: TypeNumeric, columns: []string{"numeric"}, value: appendNumeric},
-	{name: TypeBoolean, columns: []string{"boolean"}, value: appendBoolean},
-	{name: TypeTimestamp, columns: []string{"timestamptz"}, text: appendTimestamp},
-	{name: TypeDate, columns: []string{"date"}, text: appendDate},
-	{name: TypeUUID, columns: []string{"uuid"}, text: appendUUID},
-	{name: TypeJSON, columns: []string{"json", "jsonb"}, value: appendJSON},
+	{name: TypeText, expects: "a string", columns: texts, text: appendText, mask: (*mask.Masker).AppendText},
+	{name: TypeIP, personal: true, expects: "a string", columns: texts, mask: (*mask.Masker).AppendIP},
+	{name: TypeEmail, personal: true, expects: "a string", columns: texts, mask: (*mask.Masker).AppendEmail},
+	{name: TypeVersion, expects: "a string", columns: texts, text: appendVersion},
+	{name: TypeInteger, expects: "a number", columns: integers, value: appendInteger},
+	{name: TypeNumeric, expects: "a number", columns: []string{"numeric"}, value: appendNumeric},
+	{name: TypeBoolean, expects: "a boolean", columns: []string{"boolean"}, value: appendBoolean},
+	{name: TypeTimestamp, expects: "a string", columns: []string{"timestamptz"}, text: appendTimestamp},
+	{name: TypeDate, expects: "a string", columns: []string{"date"}, text: appendDate},
+	{name: TypeUUID, expects: "a string", columns: []string{"uuid"}, text: appendUUID},
+	{name: TypeJSON, expects: "a JSON value", columns: []string{"json", "jsonb"}, value: appendJSON},
 }
 
 var (
@@ -48,6 +48,12 @@ var (
 type fieldType struct {
 	name    FieldType
 	columns []string // the types of columns that can hold it
+	expects string   // the kind of JSON value that it reads, for people
+
+	personal bool // the model must say whether it is personal
+
+	// options are the settings of a field that apply to the type, beside those that all have.
+	options []string
 
 	// text appends the text of a JSON string to a row, value any JSON value. A type has one of them,
 	// or neither if it is always personal.

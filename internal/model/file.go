@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
@@ -16,19 +18,40 @@ import (
 // file holds what a model file says, before it is checked. Every part keeps its line, for problems.
 type file struct {
 	Model, Table, Domain, Ledger scalar
+	Unknown, ForeignKey          scalar
+	MaxUnwrapped, Receives       literal
+	AllowEmpty                   bool
+	Unwrap                       []step
 	Key                          []scalar
+	Index                        [][]scalar
 	Fields                       []entry[fieldSpec]
 	Columns                      []entry[columnSpec]
 }
 
+// step is a step of unwrap: a codec, or the path of a string that holds JSON.
+type step struct {
+	codec, json scalar
+}
+
 type fieldSpec struct {
-	Type, Domain       scalar
-	Required, Personal bool
+	Type, Domain, Attribute, Format, Zone, Case, Strip, Unicode, Pattern scalar
+	Path, Accept                                                         []scalar
+	Layer, Default, Min, Max, MinLength, MaxLength                       literal
+	OneOf                                                                []literal
+	Required, Trim, IDNA, List                                           bool
+	Personal                                                             *bool
 }
 
 type columnSpec struct {
-	Type, From, Part, Meta scalar
-	Masked                 bool
+	Type, From, Part, Meta, As scalar
+	Value                      literal
+	Masked                     bool
+}
+
+// literal is a text, a number, true or false, as the JSON value that it means.
+type literal struct {
+	json []byte // nil if the file says nothing
+	line int
 }
 
 // scalar is a text and its line.
@@ -42,6 +65,17 @@ type entry[T any] struct {
 	name string
 	line int
 	spec T
+	said []scalar // the settings that it has
+}
+
+// has returns the line of a setting, 0 if the file does not say it.
+func (e entry[T]) has(name string) int {
+	for _, s := range e.said {
+		if s.text == name {
+			return s.line
+		}
+	}
+	return 0
 }
 
 var errNoModel = errors.New("not a model file")
@@ -64,8 +98,15 @@ func (c *compiler) read(text []byte) (f file, err error) {
 		{"model", c.text(&f.Model, "user_logins")},
 		{"table", c.text(&f.Table, "user_logins")},
 		{"domain", c.text(&f.Domain, "user_logins")},
-		{"key", c.texts(&f.Key, "[id]")},
+		{"key", c.texts(&f.Key, "names", "[id]")},
 		{"ledger", c.text(&f.Ledger, "sluice_ledger")},
+		{"index", c.lists(&f.Index, "[[user_id, sent_at]]")},
+		{"unwrap", c.steps(&f.Unwrap)},
+		{"max_unwrapped_bytes", c.literal(&f.MaxUnwrapped, "a number", "8388608")},
+		{"unknown", c.text(&f.Unknown, "reject")},
+		{"allow_empty", c.boolean(&f.AllowEmpty)},
+		{"foreign_key", c.text(&f.ForeignKey, "return")},
+		{"foreign_key_receives", c.literal(&f.Receives, "a number", "20")},
 		{"fields", entries(c, "field", "{type: text}", &f.Fields, c.fieldSettings)},
 		{"columns", entries(c, "column", "{type: text, from: user_id}", &f.Columns, c.columnSettings)},
 	})
@@ -73,13 +114,36 @@ func (c *compiler) read(text []byte) (f file, err error) {
 }
 
 func (c *compiler) fieldSettings(f *fieldSpec) []setting {
+	f.Personal = nil
 	return []setting{
 		{"type", c.text(&f.Type, "text")},
 		{"required", c.boolean(&f.Required)},
-		{"personal", c.boolean(&f.Personal)},
+		{"personal", func(v value) { f.Personal = new(bool); c.boolean(f.Personal)(v) }},
 		{"domain", c.text(&f.Domain, "user_logins.ip")},
+		{"path", c.textOrTexts(&f.Path, "$.customer.city")},
+		{"layer", c.literal(&f.Layer, "a number", "0")},
+		{"attribute", c.text(&f.Attribute, "trace_id")},
+		{"default", c.literal(&f.Default, "a text, a number, true or false", `"EUR"`)},
+		{"list", c.boolean(&f.List)},
+		{"accept", c.texts(&f.Accept, "JSON types", "[string]")},
+		{"format", c.text(&f.Format, "unix_ms")},
+		{"zone", c.text(&f.Zone, "Europe/Berlin")},
+		{"trim", c.boolean(&f.Trim)},
+		{"case", c.text(&f.Case, "lower")},
+		{"strip", c.text(&f.Strip, " -")},
+		{"unicode", c.text(&f.Unicode, "nfc")},
+		{"idna", c.boolean(&f.IDNA)},
+		{"one_of", c.literals(&f.OneOf, `["new", "paid"]`)},
+		{"pattern", c.text(&f.Pattern, `[A-Z]{2}\d+`)},
+		{"min", c.literal(&f.Min, "a number, or a date or time as a text", "0")},
+		{"max", c.literal(&f.Max, "a number, or a date or time as a text", "100")},
+		{"min_length", c.literal(&f.MinLength, "a number", "1")},
+		{"max_length", c.literal(&f.MaxLength, "a number", "64")},
 	}
 }
+
+// everyType are the settings of a field that do not depend on its type.
+var everyType = []string{"type", "required", "personal", "domain", "path", "layer", "attribute", "default", "list"}
 
 func (c *compiler) columnSettings(col *columnSpec) []setting {
 	return []setting{
@@ -87,6 +151,8 @@ func (c *compiler) columnSettings(col *columnSpec) []setting {
 		{"from", c.text(&col.From, "user_id")},
 		{"part", c.text(&col.Part, "major")},
 		{"meta", c.text(&col.Meta, "sent_at")},
+		{"value", c.literal(&col.Value, "a text, a number, true or false", `"web"`)},
+		{"as", c.text(&col.As, "text")},
 		{"masked", c.boolean(&col.Masked)},
 	}
 }
@@ -170,9 +236,9 @@ func enumerate[S ~string](names []S, word string) (text string) {
 	return text
 }
 
-// settings reads a mapping of settings. owner is the field or column that they belong to, "" for
-// the model itself.
-func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
+// settings reads a mapping of settings, and returns those that it has. owner is the field or column
+// that they belong to, "" for the model itself.
+func (c *compiler) settings(owner string, mapping ast.Node, known []setting) (said []scalar) {
 	prefix, whose := "", "a model"
 	if owner != "" {
 		prefix, whose = owner+": ", owner
@@ -194,9 +260,11 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) {
 			c.problem(v.line, "%s is set twice", v.what)
 		default:
 			seen[v.name] = true
+			said = append(said, scalar{v.name, v.line})
 			known[i].read(v)
 		}
 	})
+	return said
 }
 
 // each calls do for every member of a mapping, in the order of the file.
@@ -252,9 +320,126 @@ func plainText(n ast.Node) (text string, ok bool) {
 	}
 }
 
-// texts returns a function that reads a list of texts.
-func (c *compiler) texts(to *[]scalar, example string) func(value) {
-	const kind = "a list of names"
+// textOrTexts returns a function that reads a text or a list of texts.
+func (c *compiler) textOrTexts(to *[]scalar, example string) func(value) {
+	return func(v value) {
+		if text, ok := plainText(v.node); ok {
+			*to = []scalar{{text, v.line}}
+			return
+		}
+		c.texts(to, "texts", "["+example+"]")(v)
+	}
+}
+
+// lists returns a function that reads a list of lists of names.
+func (c *compiler) lists(to *[][]scalar, example string) func(value) {
+	return func(v value) {
+		list, ok := v.node.(*ast.SequenceNode)
+		if !ok {
+			c.wrong(v, "a list of lists of names", example)
+			return
+		}
+		for _, n := range list.Values {
+			item := v
+			item.node, item.line = n, n.GetToken().Position.Line
+			var names []scalar
+			if _, ok := n.(*ast.SequenceNode); !ok {
+				c.wrong(item, "a list of lists of names", example)
+				continue
+			}
+			c.texts(&names, "names", example)(item)
+			*to = append(*to, names)
+		}
+	}
+}
+
+// steps returns a function that reads the steps of unwrap.
+func (c *compiler) steps(to *[]step) func(value) {
+	const kind, example = "a list of steps", "[{json: $.Message}, base64, gzip]"
+	return func(v value) {
+		list, ok := v.node.(*ast.SequenceNode)
+		if !ok {
+			c.wrong(v, kind, example)
+			return
+		}
+		for _, n := range list.Values {
+			item := v
+			item.node, item.line = n, n.GetToken().Position.Line
+			var s step
+			switch text, ok := plainText(n); {
+			case ok:
+				s.codec = scalar{text, item.line}
+			default:
+				if _, ok := members(n); !ok {
+					c.wrong(item, kind, example)
+					continue
+				}
+				c.settings("a step of unwrap", n, []setting{{"json", c.text(&s.json, "$.Message")}})
+			}
+			*to = append(*to, s)
+		}
+	}
+}
+
+// literal returns a function that reads a text, a number, true or false. It keeps the digits of a
+// number as they are written. A text that other readers of YAML take for something else must be in
+// quotes: NO is false to many, 0x10 is 16, and 1.10 is 1.1.
+func (c *compiler) literal(to *literal, kind, example string) func(value) {
+	return func(v value) {
+		to.line = v.line
+		switch n := v.node.(type) {
+		case *ast.StringNode:
+			if quotes := n.GetToken().Type; quotes != token.SingleQuoteType && quotes != token.DoubleQuoteType && mistakable.MatchString(n.Value) {
+				c.problem(v.line, "%s: some readers of YAML do not take %s for a text; write it in quotes, as in %s: %q", v.what, n.Value, v.name, n.Value)
+				return
+			}
+			to.json, _ = jsontext.AppendQuote(nil, n.Value)
+		case *ast.LiteralNode:
+			to.json, _ = jsontext.AppendQuote(nil, n.Value.Value)
+		case *ast.BoolNode:
+			if text := n.GetToken().Value; text != "true" && text != "false" {
+				c.problem(v.line, "%s: write true or false in lower case, or a text in quotes, as in %s: %q", v.what, v.name, text)
+				return
+			}
+			to.json = []byte(n.GetToken().Value)
+		case *ast.IntegerNode, *ast.FloatNode:
+			text := n.GetToken().Value
+			if !jsontext.Value(text).IsValid() {
+				c.problem(v.line, "%s: %s is not a number as JSON writes it; write it in digits, or a text in quotes, as in %s: %q", v.what, text, v.name, text)
+				return
+			}
+			to.json = []byte(text)
+		default:
+			c.wrong(v, kind, example)
+		}
+	}
+}
+
+// mistakable matches texts without quotes that YAML 1.1 takes for booleans, nulls or numbers.
+var mistakable = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null|~|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?[0-9.][0-9_.e+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan))$`)
+
+// literals returns a function that reads a list of literals.
+func (c *compiler) literals(to *[]literal, example string) func(value) {
+	const kind = "a list of texts or numbers"
+	return func(v value) {
+		list, ok := v.node.(*ast.SequenceNode)
+		if !ok {
+			c.wrong(v, kind, example)
+			return
+		}
+		for _, n := range list.Values {
+			item := v
+			item.node, item.line = n, n.GetToken().Position.Line
+			var l literal
+			c.literal(&l, kind, example)(item)
+			*to = append(*to, l)
+		}
+	}
+}
+
+// texts returns a function that reads a list of texts; what says of what.
+func (c *compiler) texts(to *[]scalar, what, example string) func(value) {
+	kind := "a list of " + what
 	return func(v value) {
 		list, ok := v.node.(*ast.SequenceNode)
 		if !ok {
@@ -300,7 +485,7 @@ func entries[T any](c *compiler, kind, example string, to *[]entry[T], known fun
 				return
 			}
 			e := entry[T]{name: v.name, line: v.line}
-			c.settings(v.what, v.node, known(&e.spec))
+			e.said = c.settings(v.what, v.node, known(&e.spec))
 			*to = append(*to, e)
 		})
 	}

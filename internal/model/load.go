@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"sluice/internal/batch"
@@ -42,7 +43,7 @@ func names(builtin fs.FS) []string {
 // Parse reads and checks the text of a model file. The error lists every problem, one per line:
 // file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	c := compiler{path: path, m: &Model{Table: &batch.Table{}, fields: map[string]int{}}}
+	c := compiler{path: path, m: &Model{Table: &batch.Table{}, MaxUnwrapped: defaultUnwrapped}}
 	f, err := c.read(text)
 	switch {
 	case errors.Is(err, errNoModel):
@@ -62,6 +63,8 @@ type compiler struct {
 	path     string
 	m        *Model
 	problems []error
+	// defaultLines has the line of each field's default, for problems that are found later.
+	defaultLines []int
 }
 
 func (c *compiler) problem(line int, format string, args ...any) {
@@ -119,6 +122,8 @@ func (c *compiler) compile(f file) {
 		c.identifier("table", scalar{name, f.Table.line})
 		m.Table.Schema, m.Table.Name = schema, name
 	}
+	c.unwrap(f)
+	c.rows(f)
 	c.fields(f.Fields, domain)
 	used := c.columns(f.Columns)
 	for i, fl := range f.Fields {
@@ -127,13 +132,161 @@ func (c *compiler) compile(f file) {
 		}
 	}
 	c.key(f)
-	for _, col := range m.Columns {
+	c.indexes(f.Index)
+	for i, col := range m.Columns {
 		m.Table.Columns = append(m.Table.Columns, batch.Column{
 			Name: col.Name, Type: col.Type.String(), Kind: col.Type.kind(),
-			NotNull: col.Field < 0 || m.Fields[col.Field].Required,
-			Ledger:  m.Table.Ledger != "" && len(m.Table.Columns) >= len(f.Columns),
+			NotNull: col.Field < 0 || m.Fields[col.Field].NotNull(),
+			Ledger:  m.Table.Ledger != "" && i >= len(f.Columns),
 		})
 	}
+	for i := range m.layers {
+		m.layers[i].root.settle(false)
+	}
+	if len(c.problems) == 0 {
+		c.tryDefaults()
+	}
+}
+
+// unwrap makes the layers of the body.
+func (c *compiler) unwrap(f file) {
+	m := c.m
+	add := func() *layer {
+		m.layers = append(m.layers, layer{root: newNode(nil, ""), next: -1})
+		return &m.layers[len(m.layers)-1]
+	}
+	l := add()
+	for _, s := range f.Unwrap {
+		if s.codec.text != "" {
+			i := slices.IndexFunc(codecs, func(known codec) bool { return known.name == s.codec.text })
+			if i < 0 {
+				c.problem(s.codec.line, "unwrap has the unknown step %q; there are base64, gzip, zstd and {json: <path>}", s.codec.text)
+				continue
+			}
+			l.codecs = append(l.codecs, codecs[i])
+			continue
+		}
+		p, err := ParsePath(s.json.text)
+		if err != nil {
+			c.problem(s.json.line, "unwrap: json: %q is not a path: %v", s.json.text, err)
+			continue
+		}
+		l.next, l.unwraps = c.slot(l.root, p, ""), p.String()
+		l = add()
+	}
+	if len(m.layers) > maxLayers {
+		c.problem(f.Unwrap[0].json.line+f.Unwrap[0].codec.line, "unwrap has more than %d steps with json", maxLayers-1)
+	}
+	switch n := f.MaxUnwrapped; {
+	case n.json == nil:
+	case len(f.Unwrap) == 0:
+		c.problem(n.line, "max_unwrapped_bytes is for models with unwrap; remove it")
+	default:
+		m.MaxUnwrapped = c.number("max_unwrapped_bytes", n, 1, maxUnwrapped)
+	}
+}
+
+// maxLayers bounds the JSON documents in each other.
+const maxLayers = 8
+
+// number reads an integer within limits.
+func (c *compiler) number(what string, l literal, least, most int) int {
+	n, err := strconv.Atoi(string(l.json))
+	if err != nil || n < least || n > most {
+		c.problem(l.line, "%s must be an integer from %d to %d", what, least, most)
+	}
+	return n
+}
+
+// rows checks the settings that are about whole rows.
+func (c *compiler) rows(f file) {
+	m := c.m
+	m.AllowEmpty = f.AllowEmpty
+	m.RejectUnknown = c.choice("unknown", f.Unknown, "ignore", "reject") == "reject"
+	returns := c.choice("foreign_key", f.ForeignKey, "reject", "return") == "return"
+	switch {
+	case returns && f.Receives.json != nil:
+		m.ForeignKeyReceives = c.number("foreign_key_receives", f.Receives, 2, 1000)
+	case returns:
+		m.ForeignKeyReceives = defaultReceives
+	case f.Receives.json != nil:
+		c.problem(f.Receives.line, "foreign_key_receives is for foreign_key: return; add that, or remove it")
+	}
+}
+
+// defaultReceives is how often a message with foreign_key: return is received: with the back-off of
+// sluice, about three hours.
+const defaultReceives = 20
+
+// choice checks that a text is one of a few; the first is the default.
+func (c *compiler) choice(what string, s scalar, known ...string) string {
+	switch {
+	case s.text == "" && s.line == 0:
+		return known[0]
+	case !slices.Contains(known, s.text):
+		c.problem(s.line, "%s: %q is not valid; use %s", what, s.text, enumerate(known, "or"))
+	}
+	return s.text
+}
+
+// slot returns the slot of the value at a path.
+func (c *compiler) slot(root *node, p Path, field string) int {
+	n := root.add(p, field)
+	if n.slot < 0 {
+		n.slot = c.m.slots
+		c.m.slots++
+	}
+	return n.slot
+}
+
+// indexes checks the indexes of the table.
+func (c *compiler) indexes(lists [][]scalar) {
+	for _, names := range lists {
+		var index []int
+		for _, name := range names {
+			i := slices.IndexFunc(c.m.Columns, func(col Column) bool { return col.Name == name.text })
+			switch {
+			case i < 0:
+				c.problem(name.line, "index: the column %s is not defined; add it to columns, or correct the name", name.text)
+			case slices.Contains(index, i):
+				c.problem(name.line, "index: the column %s is named twice", name.text)
+			}
+			index = append(index, i)
+		}
+		if len(index) == 0 || len(index) > 32 {
+			c.problem(0, "index: an index has 1 to 32 columns, as in index: [[user_id, sent_at]]")
+		}
+		c.m.Table.Indexes = append(c.m.Table.Indexes, index)
+	}
+}
+
+// tryDefaults reads each default and each constant as a body's value is read, so that one that no
+// row can hold does not load.
+func (c *compiler) tryDefaults() {
+	r := c.m.Reader(mask.Unkeyed())
+	b := batch.New(c.m.Table)
+	b.Begin(0, 0)
+	for i := range c.m.Columns {
+		col := &c.m.Columns[i]
+		if col.Field < 0 || c.m.Fields[col.Field].Default == nil {
+			continue
+		}
+		f := &c.m.Fields[col.Field]
+		reason := r.field(b, i, col, f)
+		if reason == "" {
+			continue
+		}
+		what := "the default of field " + f.Name
+		if f.Constant {
+			what = "the value"
+		}
+		detail := reason.Explain()
+		if d := f.detail(reason, f.Default); d != "" {
+			detail = d
+		}
+		c.problem(c.defaultLines[col.Field], "column %s of type %s cannot hold %s: %s: %s", col.Name, col.Type, what, reason, detail)
+	}
+	b.Cancel()
 }
 
 func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
@@ -141,7 +294,8 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 		c.problem(0, "fields is missing; list the members of a body to read, as in fields: {user_id: {type: text}}")
 	}
 	for _, f := range fields {
-		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Personal: f.spec.Personal, Domain: domain + "." + f.name}
+		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Domain: domain + "." + f.name, List: f.spec.List, Default: f.spec.Default.json}
+		out.Personal = f.spec.Personal != nil && *f.spec.Personal
 		out.how = out.Type.find()
 		line := max(f.line, f.spec.Type.line)
 		switch {
@@ -151,31 +305,98 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 			c.problem(line, "field %s has no type; add one, as in type: text", f.name)
 		case out.how.columns == nil:
 			c.problem(line, "field %s has the unknown type %q; there are %s", f.name, out.Type, enumerate(FieldTypes(), "and"))
-		case out.how.text == nil && out.how.value == nil && !out.Personal:
-			c.problem(line, "field %s is of type %s, which is personal; add personal: true", f.name, out.Type)
+		case out.how.personal && f.spec.Personal == nil, out.how.text == nil && out.how.value == nil && !out.Personal:
+			c.problem(line, "field %s is of type %s, which is personal; add personal: true, or personal: false if it is to be stored as it was sent", f.name, out.Type)
 		case out.Personal && out.how.mask == nil:
 			maskable := slices.DeleteFunc(FieldTypes(), func(t FieldType) bool { return t.find().mask == nil })
 			c.problem(line, "field %s is personal but of type %s; only %s can be masked", f.name, out.Type, enumerate(maskable, "and"))
+		case out.Personal && out.List:
+			c.problem(line, "field %s is personal and a list; only single values can be masked", f.name)
 		case f.spec.Domain.text != "" && !out.Personal:
 			c.problem(f.spec.Domain.line, "field %s has a domain but is not personal; a domain is for masks: remove it, or add personal: true", f.name)
 		case f.spec.Domain.text != "" && !isDomain(f.spec.Domain.text):
 			c.problem(f.spec.Domain.line, "field %s: domain %q is not valid; use letters, digits, _ . and -", f.name, f.spec.Domain.text)
-		}
-		for _, other := range c.m.Fields {
-			switch {
-			case other.Name == f.name:
-				c.problem(f.line, "field %s is defined twice", f.name)
-			case strings.EqualFold(other.Name, f.name):
-				c.problem(f.line, "fields %s and %s differ only in upper and lower case; rename one", other.Name, f.name)
+		default:
+			for _, s := range f.said {
+				if !slices.Contains(everyType, s.text) && !slices.Contains(out.how.options, s.text) {
+					c.problem(s.line, "field %s of type %s has no setting %s; there are %s", f.name, out.Type, s.text, enumerate(slices.Concat(everyType, out.how.options), "and"))
+				}
 			}
+			c.checkOptions(&out, f)
+		}
+		if slices.ContainsFunc(c.m.Fields, func(other Field) bool { return other.Name == f.name }) {
+			c.problem(f.line, "field %s is defined twice", f.name)
 		}
 		if f.spec.Domain.text != "" {
 			out.Domain = f.spec.Domain.text
 		}
-		out.quoted = []byte(`"` + f.name + `"`)
-		c.m.fields[string(out.quoted)] = len(c.m.Fields)
+		c.source(&out, f)
+		c.defaultLines = append(c.defaultLines, f.spec.Default.line)
 		c.m.Fields = append(c.m.Fields, out)
 	}
+}
+
+// source finds out where a field is read.
+func (c *compiler) source(f *Field, e entry[fieldSpec]) {
+	spec := e.spec
+	f.Layer = len(c.m.layers) - 1
+	if e.has("attribute") > 0 {
+		f.Attribute, f.Layer = spec.Attribute.text, -1
+		switch {
+		case len(spec.Path) > 0 || spec.Layer.json != nil:
+			c.problem(spec.Attribute.line, "field %s is read from a message attribute; remove path and layer, or attribute", f.Name)
+		case f.Attribute == "" || len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
+			c.problem(spec.Attribute.line, "field %s: attribute %q is not a name that SQS allows; it has up to 256 letters, digits, _ - and .", f.Name, f.Attribute)
+		}
+		f.slots = []int{c.m.slots}
+		c.m.slots++
+		return
+	}
+	if spec.Layer.json != nil {
+		f.Layer = min(c.number("field "+f.Name+": layer", spec.Layer, 0, len(c.m.layers)-1), len(c.m.layers)-1)
+		f.Layer = max(f.Layer, 0)
+	}
+	if e.has("path") == 0 {
+		if strings.ContainsAny(f.Name, "./$[") {
+			c.problem(e.line, "field %s: the name looks like a path, and is read as the name of one member; write path: %q, or path: %q", f.Name, guessPath(f.Name), Path{{Name: f.Name}}.String())
+		}
+		f.Paths = []Path{{{Name: f.Name}}}
+	}
+	for _, text := range spec.Path {
+		p, err := ParsePath(text.text)
+		if err != nil {
+			c.problem(text.line, "field %s: %q is not a path: %v", f.Name, text.text, err)
+			continue
+		}
+		f.Paths = append(f.Paths, p)
+	}
+	if e.has("path") > 0 && (len(spec.Path) == 0 || len(spec.Path) > maxCandidates) {
+		c.problem(e.has("path"), "field %s: path is one path, or a list of up to %d", f.Name, maxCandidates)
+	}
+	root := c.m.layers[f.Layer].root
+	c.m.layers[f.Layer].fields, c.m.reads = true, true
+	for _, p := range f.Paths {
+		n := root
+		for i, s := range p {
+			if other := n.otherCase(s, f.Name); other != nil {
+				c.problem(e.line, "fields %s and %s read names that differ only in upper and lower case, %s and %s; correct one", other.field, f.Name, other.path, p[:i+1])
+			}
+			n = n.step(s, p[:i+1], f.Name)
+		}
+		f.slots = append(f.slots, c.slot(root, p, f.Name))
+	}
+}
+
+// maxCandidates bounds the paths of one field.
+const maxCandidates = 16
+
+// guessPath returns the path that a field's name seems to mean.
+func guessPath(name string) string {
+	var p Path
+	for _, part := range strings.FieldsFunc(name, func(r rune) bool { return strings.ContainsRune("./$[]", r) }) {
+		p = append(p, Segment{Name: part})
+	}
+	return p.String()
 }
 
 // columns checks the columns and returns, per field, whether a column uses it.
@@ -186,10 +407,11 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 	}
 	for _, e := range columns {
 		line := max(e.line, e.spec.Type.line)
-		col := Column{Name: e.name, Field: -1, Masked: e.spec.Masked, Meta: Meta(e.spec.Meta.text)}
+		col := Column{Name: e.name, Field: -1, Masked: e.spec.Masked, Meta: Meta(e.spec.Meta.text), AsText: e.has("as") > 0}
 		c.identifier("column", scalar{e.name, e.line})
+		c.choice("column "+e.name+": as", e.spec.As, "text")
 		var err error
-		if col.Type, err = parseSQLType(e.spec.Type.text); err != nil {
+		if col.Type, err = parseSQLType(e.spec.Type.text, col.AsText); err != nil {
 			c.problem(line, "column %s: %v", e.name, err)
 		}
 		for _, other := range c.m.Columns {
@@ -198,12 +420,14 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 			}
 		}
 		switch {
-		case (e.spec.From.text == "") == (e.spec.Meta.text == ""):
-			c.problem(line, "column %s needs either from: <field> or meta: <sent_at, sent_date, message_id or mask_key>", e.name)
+		case sources(e) != 1:
+			c.problem(line, "column %s needs either from: <field>, meta: <%s> or value: <a constant>", e.name, enumerate(Metas(), "or"))
+		case e.spec.Value.json != nil:
+			c.constant(line, e, &col, err == nil)
 		case e.spec.Meta.text != "":
 			c.metaColumn(line, e, col, err == nil)
 		default:
-			col.Field = slices.IndexFunc(c.m.Fields, func(f Field) bool { return f.Name == e.spec.From.text })
+			col.Field = slices.IndexFunc(c.m.Fields[:len(used)], func(f Field) bool { return f.Name == e.spec.From.text })
 			if col.Field < 0 {
 				c.problem(e.spec.From.line, "column %s is from the field %q, which is not defined; add it to fields, or correct the name", e.name, e.spec.From.text)
 				break
@@ -217,11 +441,40 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 	return used
 }
 
+// sources counts how many settings say what a column holds.
+func sources(e entry[columnSpec]) (n int) {
+	for _, name := range []string{"from", "meta", "value"} {
+		if e.has(name) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// constant makes a field of a column's value: one that is absent from every message.
+func (c *compiler) constant(line int, e entry[columnSpec], col *Column, typed bool) {
+	if e.spec.Masked || e.spec.Part.text != "" {
+		c.problem(line, "column %s holds a value, which can be neither masked nor split; remove masked and part", e.name)
+	}
+	f := Field{Name: e.name, Default: e.spec.Value.json, Constant: true, Layer: -1}
+	for _, t := range fieldTypes {
+		if f.Type == "" && (slices.Contains(t.columns, col.Type.Base) || col.AsText && t.name == TypeText) {
+			f.Type, f.how = t.name, t
+		}
+	}
+	if typed && (f.Type == "" || col.Type.Array) {
+		c.problem(line, "column %s of type %s cannot hold a value; let the table have a DEFAULT, or add a field", e.name, col.Type)
+	}
+	col.Field = len(c.m.Fields)
+	c.defaultLines = append(c.defaultLines, e.spec.Value.line)
+	c.m.Fields = append(c.m.Fields, f)
+}
+
 func (c *compiler) metaColumn(line int, e entry[columnSpec], col Column, typed bool) {
 	types, ok := metaAccepts[col.Meta]
 	switch {
 	case !ok:
-		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use sent_at, sent_date, message_id or mask_key", e.name, col.Meta)
+		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use %s", e.name, col.Meta, enumerate(Metas(), "or"))
 	case e.spec.Masked || e.spec.Part.text != "":
 		c.problem(line, "column %s holds %s, which can be neither masked nor split; remove masked and part", e.name, col.Meta)
 	case typed && !slices.Contains(types, col.Type.Base):
@@ -255,7 +508,9 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 		c.problem(line, "column %s would store the personal field %s in clear text; add masked: true", col.Name, f.Name)
 	case !f.Personal && col.Masked:
 		c.problem(line, "column %s is masked, but field %s is not personal; add personal: true to the field", col.Name, f.Name)
-	case typed && types != nil && !slices.Contains(types, col.Type.Base):
+	case typed && col.Type.Array != f.List && !col.AsText:
+		c.problem(line, "column %s of type %s cannot hold field %s; a field with list: true goes to an array, as in text[], and no other does", col.Name, col.Type, f.Name)
+	case typed && types != nil && !slices.Contains(types, col.Type.Base) && !col.AsText:
 		c.problem(line, "column %s of type %s cannot hold field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
 	case typed && col.Masked && col.Type.Base == "varchar" && col.Type.Length < mask.Size:
 		c.problem(line, "column %s is too narrow; a mask has %[2]d characters: use varchar(%[2]d)", col.Name, mask.Size)
@@ -289,7 +544,7 @@ func (c *compiler) key(f file) {
 			c.problem(k.line, "key column %s is not defined; add it to columns, or correct the name", k.text)
 		case slices.Contains(m.Table.Key, i):
 			c.problem(k.line, "key column %s is named twice", k.text)
-		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].Required:
+		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].NotNull():
 			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
 		case m.Columns[i].Type.Base == "json" || m.Columns[i].Type.Base == "jsonb":
 			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)

@@ -17,22 +17,60 @@ import (
 // Model is a checked model file.
 type Model struct {
 	Name    string
-	Fields  []Field
+	Fields  []Field  // those of constants last
 	Columns []Column // in the order of the table, the ledger's columns last
 	Table   *batch.Table
 
-	fields map[string]int // by JSON string with its quotes, as most producers write it
+	// MaxUnwrapped is how many bytes one step of unwrapping may make of a body.
+	MaxUnwrapped int
+	// AllowEmpty accepts bodies that have no member that a field reads.
+	AllowEmpty bool
+	// RejectUnknown rejects bodies with members that no field reads.
+	RejectUnknown bool
+	// ForeignKeyReceives is how often a message is received before a row that refers to a missing one
+	// rejects it; 0 rejects it at once.
+	ForeignKeyReceives int
+
+	layers []layer
+	slots  int  // how many different places fields and steps of unwrapping read
+	reads  bool // some field reads the body
 }
 
-// Field is a member of the body's object.
+// Field is a value of a message, checked.
 type Field struct {
 	Name     string
 	Type     FieldType
 	Required bool
 	Personal bool
 	Domain   string // of the masks, "user_logins.ip"
-	quoted   []byte
-	how      fieldType
+
+	// Paths are where the field is read; the first counts that is there and not null. Without any,
+	// Attribute or a column's value says what the field is.
+	Paths []Path
+	// Layer is the JSON document of the body that Paths are in: 0 is the body as it was sent, the last
+	// what unwrapping made of it.
+	Layer int
+	// Attribute is the message attribute that the field is read from.
+	Attribute string
+	// Default is the JSON value of a field that is absent or null; nil is none.
+	Default []byte
+	// Constant is true for the value of a column that says value.
+	Constant bool
+	// List: the field is an array, and each of its elements is of Type.
+	List bool
+	Options
+
+	slots []int // of Reader.values, one for each path, or the attribute's
+	how   fieldType
+}
+
+// NotNull reports whether a row always has a value of the field.
+func (f *Field) NotNull() bool { return f.Required || f.Default != nil && !f.Personal }
+
+// passes reports whether one of the field's paths goes through a node.
+func (f *Field) passes(n *node) (yes bool) {
+	n.each(func(slot int) { yes = yes || slices.Contains(f.slots, slot) })
+	return yes
 }
 
 // Column is where a value goes.
@@ -41,6 +79,8 @@ type Column struct {
 	Type SQLType
 	// Field is the index of the field that it comes from, -1 if Meta says what it holds.
 	Field int
+	// AsText: the value travels as text, and the type's own input function reads it.
+	AsText bool
 	// Masked: the mask of the field is stored.
 	Masked bool
 	// Major: the leading number of a version is stored.
@@ -100,7 +140,13 @@ func (m *Model) Rule(i int) string {
 		return "id of the key that masks"
 	}
 	f := m.Fields[c.Field]
+	if f.Constant {
+		return "always " + string(f.Default)
+	}
 	rule := f.Name + ": " + string(f.Type)
+	if f.List {
+		rule = f.Name + ": list of " + string(f.Type)
+	}
 	if c.Major {
 		rule += ", its major number"
 	}

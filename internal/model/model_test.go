@@ -38,8 +38,9 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 	t.Helper()
 	b := batch.New(m.Table)
 	msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", Body: []byte(body), HasBody: true, SentMillis: 1767225599999, HasSent: true}
-	bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg)
-	if !bad.IsZero() {
+	v := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg)
+	bad := v.Rejection
+	if !v.IsZero() {
 		if b.Len() != 0 {
 			t.Errorf("a rejected body left a row")
 		}
@@ -97,7 +98,7 @@ func TestBodiesThatReject(t *testing.T) {
 		{"null", "null", "not_an_object"},
 		{"an array", "[]", "not_an_object"},
 		{"a broken array", "[", "not_json"},
-		{"empty object", "{}", "missing user_id"},
+		{"empty object", "{}", "unrecognized: required and missing: user_id"},
 		{"blank", `{"user_id":" \u3000"` + rest, "missing user_id"},
 		{"null field", `{"user_id":null` + rest, "missing user_id"},
 		{"two objects", `{"user_id":"u"}{}`, "not_json"},
@@ -109,14 +110,14 @@ func TestBodiesThatReject(t *testing.T) {
 		{"duplicate, nested and unread", `{"user_id":"u","x":[{"a":1,"a":2}]}`, "duplicate_key"},
 		{"lone surrogate, unread", `{"user_id":"u","x":"\ud800"}`, "not_json"},
 		{"invalid UTF-8, unread", "{\"user_id\":\"u\",\"x\":\"\xff\"}", "not_json"},
-		{"key in other case", `{"user_id":"u","IP":"x"}`, "key_case ip"},
-		{"key in other case, escaped", `{"user_id":"u","\u0049p":"x"}`, "key_case ip"},
-		{"key in other case beside the right one", `{"user_id":"u","ip":"1.1.1.1","Ip":"x"}`, "key_case ip"},
-		{"key in other case by Unicode's folding", `{"u\u017fer_id":"u"}`, "key_case user_id"},
+		{"key in other case", `{"user_id":"u","IP":"x"}`, "key_case ip: expected exactly $.ip"},
+		{"key in other case, escaped", `{"user_id":"u","\u0049p":"x"}`, "key_case ip: expected exactly $.ip"},
+		{"key in other case beside the right one", `{"user_id":"u","ip":"1.1.1.1","Ip":"x"}`, "key_case ip: expected exactly $.ip"},
+		{"key in other case by Unicode's folding", `{"u\u017fer_id":"u"}`, "key_case user_id: expected exactly $.user_id"},
 		{"syntax comes before case", `{"IP":"x",`, "not_json"},
-		{"a number for a text", `{"user_id":7` + rest, "wrong_type user_id"},
-		{"true for a masked text", `{"user_id":"u","device_id":true}`, "wrong_type device_id"},
-		{"an object for an address", `{"user_id":"u","ip":{}}`, "wrong_type ip"},
+		{"a number for a text", `{"user_id":7` + rest, "wrong_type user_id: expected a string, found a number"},
+		{"true for a masked text", `{"user_id":"u","device_id":true}`, "wrong_type device_id: expected a string, found a boolean"},
+		{"an object for an address", `{"user_id":"u","ip":{}}`, "wrong_type ip: expected a string, found an object"},
 		{"NUL", `{"user_id":"a\u0000b"}`, "nul_character user_id"},
 		{"NUL in a masked one", `{"user_id":"u","device_id":"a\u0000"}`, "nul_character device_id"},
 		{"too long", `{"user_id":"u","device_type":"` + strings.Repeat("é", 33) + `"}`, "too_long device_type"},
@@ -289,8 +290,8 @@ columns:
 func TestModelsThatDoNotLoad(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"unknown type", "type: uuid, required", "type: uid, required", `m.yaml:5: field id has the unknown type "uid"`},
-		{"unknown setting", "personal: true", "private: true", `m.yaml:6: field ip has no setting "private"; there are type, required, personal and domain`},
-		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: a model has no setting "keys"; there are model, table, domain, key, ledger, fields and columns`},
+		{"unknown setting", "personal: true", "private: true", `m.yaml:6: field ip has no setting "private"; there are type, required, personal, domain, path, `},
+		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: a model has no setting "keys"; there are model, table, domain, key, ledger, index, unwrap, `},
 		{"personal in clear", ", masked: true", "", "m.yaml:9: column masked_ip would store the personal field ip in clear"},
 		{"masked and not personal", "type: ip, personal: true", "type: text", "m.yaml:9: column masked_ip is masked, but field ip is not personal"},
 		{"an address that is not personal", "type: ip, personal: true", "type: ip", "m.yaml:6: field ip is of type ip, which is personal"},
@@ -327,7 +328,7 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 		{"a mark that YAML does not know", "table: s.t", "table: |canary", "m.yaml:2: invalid header option"},
 		{"a tab", "  id: {type: uuid, from", "\tid: {type: uuid, from", "m.yaml:"},
 		{"a tag where a list belongs", "key: [id]", "key: !!str id", "m.yaml:3: key is not a plain value; anchors, aliases, merges and tags are not allowed"},
-		{"a field in two cases", "  ip:", "  ID: {type: text}\n  ip:", "m.yaml:6: fields id and ID differ"},
+		{"a field in two cases", "  ip:", "  ID: {type: text}\n  ip:", "m.yaml:6: fields id and ID read names that differ only in upper and lower case"},
 		{"a list for a mapping", "columns:", "columns: [id]\nrest:", "m.yaml:7: columns must be a mapping of names, as in columns: {a: {type: text, from: user_id}}"},
 		{"empty", "{type: uuid, required: true}", "", "m.yaml:5: field id is empty; it must be a mapping, as in id: {type: text}"},
 	} {
@@ -421,7 +422,7 @@ func TestAllProblemsOfTheForm(t *testing.T) {
 	text := strings.NewReplacer("[id]", "id", "required", "requird", "{type: ip, personal: true}", "ip", "masked: true", "masked: yes").Replace(valid)
 	_, err := model.Parse("m.yaml", []byte(text))
 	want := `m.yaml:3: key must be a list of names, as in key: [id]
-m.yaml:5: field id has no setting "requird"; there are type, required, personal and domain
+m.yaml:5: field id has no setting "requird"; there are type, required, personal, domain, path, layer, attribute, default, list, accept, format, zone, trim, case, strip, unicode, idna, one_of, pattern, min, max, min_length and max_length
 m.yaml:6: field ip must be a mapping, as in ip: {type: text}
 m.yaml:9: column masked_ip: masked must be true or false, as in masked: true`
 	if err == nil || err.Error() != want {
@@ -512,8 +513,8 @@ func FuzzBody(f *testing.F) {
 			if bad.IsZero() != (b.Len() == 1) {
 				t.Fatalf("%v with %d rows", bad, b.Len())
 			}
-			if !bad.IsZero() && bad.Reason.Explain() == "" {
-				t.Errorf("the reason %q has no explanation", bad.Reason)
+			if !bad.IsZero() && bad.Rejection.Reason.Explain() == "" {
+				t.Errorf("the reason %q has no explanation", bad.Rejection.Reason)
 			}
 			if b.Len() == 1 {
 				b.Row(0, func(c int, v []byte) {

@@ -2,13 +2,17 @@ package model
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
+	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
+	"github.com/klauspost/compress/zstd"
 
 	"sluice/internal/batch"
 	"sluice/internal/mask"
@@ -20,12 +24,28 @@ type Reader struct {
 	m       *Model
 	keyID   string
 	maskers []*mask.Masker // one per column, nil for a column that is not masked
+	now     time.Time      // when the batch was received
+	budget  int            // how many bytes the rest of the batch may unwrap to
 
 	in       bytes.Buffer
 	dec      *jsontext.Decoder
-	values   [][]byte // the raw JSON of each field, nil if absent or null
+	gzip     *gzip.Reader
+	zstd     *zstd.Decoder
+	buffers  [][]byte // the texts that unwrapping makes of one body, one for each step
+	values   [][]byte // the raw JSON at the end of each path, nil if absent or null
 	scratch  []byte
 	personal mask.Personal
+
+	// What walking a body finds beside values.
+	document   []byte // of the innermost layer
+	seen       bool   // a member that a field reads
+	wrongSteps []wrongStep
+	otherCase  []*node // names that differ from a path's in case only
+	unread     func(n *node, name []byte)
+	layer      int
+	unknown    bool // a member that the model does not read, and it rejects these
+
+	problems []message.Rejection
 }
 
 // Reader returns a reader that masks with the given keys.
@@ -33,8 +53,9 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	r := &Reader{
 		m: m, keyID: keys.ID(),
 		maskers:  make([]*mask.Masker, len(m.Columns)),
-		values:   make([][]byte, len(m.Fields)),
+		values:   make([][]byte, m.slots),
 		personal: mask.NewPersonal(),
+		budget:   maxUnwrapped,
 	}
 	r.dec = jsontext.NewDecoder(&r.in)
 	for i, c := range m.Columns {
@@ -42,20 +63,45 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 			r.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
 		}
 	}
+	if m.RejectUnknown {
+		r.unread = func(*node, []byte) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
+	}
 	return r
 }
 
-// Append checks one message and appends its row to the batch. A non-zero rejection says why it has
-// no row. index and group are the message's, for the batch.
-func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Rejection {
+// keptBuffer is the largest buffer that a reader keeps for the next batch.
+const keptBuffer = 1 << 20
+
+// Reset begins a batch that was received at a time. Its bodies may unwrap to maxUnwrapped bytes.
+func (r *Reader) Reset(received time.Time) {
+	r.now, r.budget = received, maxUnwrapped
+	for i := range r.buffers {
+		if cap(r.buffers[i]) > keptBuffer {
+			r.buffers[i] = nil
+		}
+	}
+}
+
+func rejected(why message.Rejection) message.Verdict {
+	return message.Verdict{Outcome: message.Rejected, Rejection: why}
+}
+
+// Append checks one message and appends its row to the batch. Without a row it returns the verdict:
+// the message is rejected, or returned because the batch has no room for it. index and group are the
+// message's, for the batch.
+func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Verdict {
 	if !msg.HasBody {
-		return message.Rejection{Reason: message.ReasonNoBody}
+		return rejected(message.Rejection{Reason: message.ReasonNoBody})
 	}
 	if !msg.HasSent {
-		return message.Rejection{Reason: message.ReasonNoSentTime}
+		return rejected(message.Rejection{Reason: message.ReasonNoSentTime})
 	}
-	if bad := r.scan(msg.Body); !bad.IsZero() {
-		return bad
+	if v := r.scan(msg.Body); !v.IsZero() {
+		return v
+	}
+	r.problems = nil
+	if len(r.otherCase) > 0 || r.unknown || !r.seen {
+		r.bodyProblems()
 	}
 	b.Begin(index, group)
 	for i := range r.m.Columns {
@@ -66,76 +112,148 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 		}
 		f := &r.m.Fields[c.Field]
 		if reason := r.field(b, i, c, f); reason != "" {
-			b.Cancel()
-			return message.Rejection{Reason: reason, Field: f.Name}
+			r.problem(r.because(f, reason))
 		}
 	}
+	if r.problems != nil {
+		b.Cancel()
+		return r.verdict()
+	}
 	b.End()
-	return message.Rejection{}
+	return message.Verdict{}
+}
+
+// problem adds a problem of the body, once for each field.
+func (r *Reader) problem(p message.Rejection) {
+	known := slices.ContainsFunc(r.problems, func(q message.Rejection) bool { return q.Field == p.Field && q.Reason == p.Reason })
+	if !known && len(r.problems) < message.MaxProblems {
+		r.problems = append(r.problems, p)
+	}
+}
+
+// verdict returns the problems of the body as one rejection.
+func (r *Reader) verdict() message.Verdict {
+	why := r.problems[0]
+	why.More = r.problems[1:]
+	return rejected(why)
+}
+
+// bodyProblems adds what is wrong with the body as a whole.
+func (r *Reader) bodyProblems() {
+	for _, n := range r.otherCase {
+		r.problem(message.Rejection{Reason: message.ReasonKeyCase, Field: n.field, Detail: "expected exactly " + n.path})
+	}
+	if r.unknown {
+		r.problem(message.Rejection{Reason: message.ReasonUnknown})
+	}
+	if !r.seen && r.m.reads && !r.m.AllowEmpty {
+		var required []string
+		for i := range r.m.Fields {
+			if f := &r.m.Fields[i]; f.Required && f.Attribute == "" {
+				required = append(required, f.Name)
+			}
+		}
+		detail := lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
+		if required != nil {
+			detail = joined("required and missing: "+strings.Join(required, ", "), detail)
+		}
+		r.problem(message.Rejection{Reason: message.ReasonUnrecognized, Detail: detail})
+	}
+}
+
+func joined(what, more string) string {
+	if more == "" {
+		return what
+	}
+	return what + "; " + more
+}
+
+// because returns the rejection for a field, with what was expected and what kind of value was found.
+func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
+	why := message.Rejection{Reason: reason, Field: f.Name}
+	v := r.value(f)
+	switch {
+	case reason == message.ReasonWrongType && v == nil:
+		for _, w := range r.wrongSteps {
+			if f.passes(w.at) {
+				why.Detail = w.at.path + ": expected " + w.expected() + ", found " + w.found
+				break
+			}
+		}
+	case reason == message.ReasonMissing && v == nil && f.Attribute == "" && f.Layer == len(r.m.layers)-1:
+		why.Detail = lookalike(r.m.layers[f.Layer].root, r.document)
+	default:
+		why.Detail = f.detail(reason, v)
+	}
+	return why
 }
 
 var bom = []byte("\xef\xbb\xbf")
 
-// scan checks the whole body's syntax in one pass of the decoder, and then finds the values of the
-// fields.
-func (r *Reader) scan(body []byte) message.Rejection {
-	r.in = *bytes.NewBuffer(bytes.TrimPrefix(body, bom))
+// scan finds the values of all fields, layer by layer.
+func (r *Reader) scan(body []byte) message.Verdict {
+	clear(r.values)
+	r.seen, r.unknown = false, false
+	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
+	text := body
+	at := 0
+	for i := range r.m.layers {
+		l := &r.m.layers[i]
+		var v message.Verdict
+		if len(l.codecs) > 0 {
+			if text, v = r.unwrap(l, at, text); !v.IsZero() {
+				return v
+			}
+			at += len(l.codecs)
+		}
+		r.layer = i
+		if why := r.read(l, text); why.Reason != "" {
+			if i > 0 || at > 0 {
+				why.Detail = joined("after unwrap", why.Detail)
+			}
+			return rejected(why)
+		}
+		if l.next < 0 {
+			break
+		}
+		if text, v = r.inner(l, at); !v.IsZero() {
+			return v
+		}
+		at++
+	}
+	return message.Verdict{}
+}
+
+// read checks a document's syntax in one pass of the decoder, and then walks it beside the paths.
+func (r *Reader) read(l *layer, text []byte) message.Rejection {
+	text = bytes.TrimPrefix(text, bom)
+	r.in = *bytes.NewBuffer(text)
 	r.dec.Reset(&r.in)
-	object, err := r.dec.ReadValue()
+	document, err := r.dec.ReadValue()
 	if err != nil {
 		return rejectSyntax(err)
 	}
 	// The decoder's value is valid only until its next read; this is the same text in the body.
 	end := r.dec.InputOffset()
-	object = bytes.TrimPrefix(body, bom)[end-int64(len(object)) : end]
+	document = text[end-int64(len(document)) : end]
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
 		return message.Rejection{Reason: message.ReasonNotJSON}
 	}
-	if object[0] != '{' {
+	if document[0] != '{' && l.root.slot < 0 && len(l.root.elements) == 0 {
 		return message.Rejection{Reason: message.ReasonNotObject}
 	}
-	clear(r.values)
-	next := 0 // most producers write the fields in one order
-	var bad message.Rejection
-	for m := firstMember(object); m.name != nil; m = m.next(object) {
-		which := next
-		if next == len(r.m.Fields) || !bytes.Equal(m.name, r.m.Fields[next].quoted) {
-			which, bad = r.lookUp(m.name, bad)
-		}
-		if which < 0 {
-			continue
-		}
-		next = which + 1
-		if m.value[0] != 'n' { // null counts as absent
-			r.values[which] = m.value
-		}
+	r.document = document
+	seen := r.seen
+	r.seen = false
+	if document[0] == '{' || document[0] == '[' {
+		r.walk(l.root, document, 0)
+	} else {
+		r.arrive(l.root, document)
 	}
-	return bad
-}
-
-// lookUp finds the field of a name with its quotes, -1 for none. It passes bad on, or returns a
-// rejection if the name differs from a field's only in case: losing that value silently would be
-// worse than losing the message.
-func (r *Reader) lookUp(name []byte, bad message.Rejection) (int, message.Rejection) {
-	if i, ok := r.m.fields[string(name)]; ok {
-		return i, bad
+	if !l.fields {
+		r.seen = seen
 	}
-	text := name[1 : len(name)-1]
-	if bytes.IndexByte(text, '\\') >= 0 {
-		r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], name) // the decoder has checked it
-		text = r.scratch
-	}
-	for i := range r.m.Fields {
-		field := r.m.Fields[i].quoted
-		field = field[1 : len(field)-1]
-		if bytes.Equal(text, field) {
-			return i, bad
-		}
-		if bytes.EqualFold(text, field) {
-			return -1, message.Rejection{Reason: message.ReasonKeyCase, Field: r.m.Fields[i].Name}
-		}
-	}
-	return -1, bad
+	return message.Rejection{}
 }
 
 // rejectSyntax turns a decoder's error into a rejection. The error itself quotes the body.
@@ -190,7 +308,13 @@ func messageUUID(id string) uuid.UUID {
 
 // field appends the value of one column, or returns the reason why it cannot.
 func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
-	v := r.values[c.Field]
+	v := r.value(f)
+	if v == nil && len(r.wrongSteps) > 0 && slices.ContainsFunc(r.wrongSteps, func(w wrongStep) bool { return f.passes(w.at) }) {
+		return message.ReasonWrongType
+	}
+	if v == nil {
+		v = f.Default
+	}
 	if v == nil {
 		return r.null(b, f)
 	}
@@ -208,6 +332,16 @@ func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.
 		return message.ReasonMissing
 	}
 	return f.how.text(b, c, text)
+}
+
+// value returns the raw JSON of a field: at the first of its paths that is there and not null.
+func (r *Reader) value(f *Field) []byte {
+	for _, slot := range f.slots {
+		if v := r.values[slot]; v != nil {
+			return v
+		}
+	}
+	return nil
 }
 
 func (r *Reader) null(b *batch.Batch, f *Field) message.Reason {

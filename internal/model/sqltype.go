@@ -17,6 +17,8 @@ type SQLType struct {
 	Length int
 	// Scale is s of numeric(p,s).
 	Scale int
+	// Array is true for an array of the type.
+	Array bool
 }
 
 // sqlType matches a type such as "numeric(12,2)".
@@ -58,7 +60,10 @@ var metaAccepts = map[Meta][]string{
 	MetaSentAt: {"timestamptz"}, MetaSentDate: {"date"}, MetaMessageID: {"uuid"}, MetaMaskKey: {"varchar", "text"},
 }
 
-func parseSQLType(s string) (SQLType, error) {
+// Metas lists what meta can be.
+func Metas() []Meta { return []Meta{MetaSentAt, MetaSentDate, MetaMessageID, MetaMaskKey} }
+
+func parseSQLType(s string, asText bool) (SQLType, error) {
 	parts := sqlType().FindStringSubmatch(s)
 	if parts == nil {
 		return SQLType{}, fmt.Errorf("%q is not a type of a column", s)

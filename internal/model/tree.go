@@ -1,0 +1,278 @@
+package model
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// node is a place in a document that paths lead to or through. The paths of all fields of a layer
+// are one tree, which is walked beside the document in one pass.
+type node struct {
+	path string // as a model writes it
+	// slot is where the value goes in Reader.values, -1 if no path ends here.
+	slot     int
+	members  []edge
+	quoted   map[string]int // index of the member, by its name with quotes, as most producers write it
+	elements []element
+	field    string // the first field below, for rejections
+	whole    bool   // a path ends here or above, so every member is read
+}
+
+type edge struct {
+	name   string
+	quoted []byte // as JSON writes the name, if it needs no escapes
+	to     *node
+}
+
+type element struct {
+	index int
+	to    *node
+}
+
+func (n *node) inner() bool { return len(n.members)+len(n.elements) > 0 }
+
+// add adds a path for a field, and returns the node at its end.
+func (n *node) add(p Path, field string) *node {
+	for i, s := range p {
+		n = n.step(s, p[:i+1], field)
+	}
+	return n
+}
+
+// step returns the node after a segment.
+func (n *node) step(s Segment, path Path, field string) *node {
+	if s.Element {
+		for _, e := range n.elements {
+			if e.index == s.Index {
+				return e.to
+			}
+		}
+		to := newNode(path, field)
+		n.elements = append(n.elements, element{s.Index, to})
+		return to
+	}
+	for _, m := range n.members {
+		if m.name == s.Name {
+			return m.to
+		}
+	}
+	to := newNode(path, field)
+	quoted := []byte(`"` + s.Name + `"`)
+	n.quoted[string(quoted)] = len(n.members)
+	n.members = append(n.members, edge{s.Name, quoted, to})
+	return to
+}
+
+func newNode(path Path, field string) *node {
+	return &node{path: path.String(), slot: -1, quoted: map[string]int{}, field: field}
+}
+
+// each calls do for every slot at the node and below it.
+func (n *node) each(do func(slot int)) {
+	if n.slot >= 0 {
+		do(n.slot)
+	}
+	for _, m := range n.members {
+		m.to.each(do)
+	}
+	for _, e := range n.elements {
+		e.to.each(do)
+	}
+}
+
+// settle marks the nodes whose members are all read.
+func (n *node) settle(above bool) {
+	n.whole = above || n.slot >= 0
+	for _, m := range n.members {
+		m.to.settle(n.whole)
+	}
+	for _, e := range n.elements {
+		e.to.settle(n.whole)
+	}
+}
+
+// otherCase finds a member whose name differs from another field's in case only: then no body could
+// have both.
+func (n *node) otherCase(s Segment, field string) (other *node) {
+	for _, m := range n.members {
+		if !s.Element && m.name != s.Name && strings.EqualFold(m.name, s.Name) && m.to.field != field {
+			return m.to
+		}
+	}
+	return nil
+}
+
+// walk reads the value that begins at an offset, beside the node n, and returns its end. The syntax
+// has been checked.
+func (r *Reader) walk(n *node, text []byte, at int) (end int) {
+	switch {
+	case text[at] == '{' && len(n.members) > 0:
+		end = r.walkObject(n, text, at)
+	case text[at] == '[' && len(n.elements) > 0:
+		end = r.walkArray(n, text, at)
+	default:
+		end = valueEnd(text, at)
+	}
+	r.arrive(n, text[at:end])
+	return end
+}
+
+// arrive keeps the value at a node, and notes a value of a kind that the paths through it cannot
+// follow.
+func (r *Reader) arrive(n *node, v []byte) {
+	switch {
+	case v[0] == 'n': // null counts as absent, but it is there
+		r.seen = true
+		return
+	case n.slot >= 0:
+		r.values[n.slot] = v
+		r.seen = true
+	}
+	if n.inner() && (v[0] != '{' || len(n.members) == 0) && (v[0] != '[' || len(n.elements) == 0) {
+		r.wrongSteps = append(r.wrongSteps, wrongStep{n, kindOf(v)})
+	}
+}
+
+// wrongStep is a value of a kind that the paths through it cannot follow.
+type wrongStep struct {
+	at    *node
+	found string
+}
+
+// expected says what the paths through a node need.
+func (w wrongStep) expected() string {
+	if len(w.at.elements) == 0 {
+		return "an object"
+	}
+	if len(w.at.members) == 0 {
+		return "an array"
+	}
+	return "an object or an array"
+}
+
+func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
+	next := 0 // most producers write the members in one order
+	for at++; ; {
+		at = skipSpace(text, at)
+		if text[at] == ',' {
+			at = skipSpace(text, at+1)
+		}
+		if text[at] == '}' {
+			return at + 1
+		}
+		nameEnd := stringEnd(text, at)
+		name := text[at:nameEnd]
+		start := skipSpace(text, skipSpace(text, nameEnd)+1) // after the colon
+		which := next
+		if next == len(n.members) || !bytes.Equal(name, n.members[next].quoted) {
+			which = r.lookUp(n, name)
+		}
+		if which < 0 {
+			at = valueEnd(text, start)
+			continue
+		}
+		next = which + 1
+		to := n.members[which].to
+		if to.slot >= 0 && !to.inner() {
+			r.seen = true
+			at = valueEnd(text, start)
+			if text[start] != 'n' {
+				r.values[to.slot] = text[start:at]
+			}
+			continue
+		}
+		at = r.walk(to, text, start)
+	}
+}
+
+// lookUp finds the member of a name with its quotes, -1 for none. A name that differs from a
+// member's only in case is a problem: losing that value silently would be worse than losing the
+// message.
+func (r *Reader) lookUp(n *node, name []byte) int {
+	if i, ok := n.quoted[string(name)]; ok {
+		return i
+	}
+	text := name[1 : len(name)-1]
+	if bytes.IndexByte(text, '\\') >= 0 {
+		r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], name) // the decoder has checked it
+		text = r.scratch
+	}
+	for i := range n.members {
+		if string(text) == n.members[i].name {
+			return i
+		}
+	}
+	for i := range n.members {
+		if bytes.EqualFold(text, []byte(n.members[i].name)) {
+			r.otherCase = append(r.otherCase, n.members[i].to)
+			return -1
+		}
+	}
+	if !n.whole && r.unread != nil {
+		r.unread(n, text)
+	}
+	return -1
+}
+
+// walkArray reads an array once, and once more if paths count from its end.
+func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
+	length := -1
+	for _, e := range n.elements {
+		if e.index < 0 {
+			length = arrayLength(text, at)
+			break
+		}
+	}
+	for i := 0; ; i++ {
+		at = skipSpace(text, at+1)
+		if text[at] == ']' {
+			return at + 1
+		}
+		start := at
+		for _, e := range n.elements {
+			if e.index == i || e.index < 0 && e.index+length == i {
+				at = r.walk(e.to, text, start)
+			}
+		}
+		if at == start {
+			at = valueEnd(text, start)
+		}
+		if at = skipSpace(text, at); text[at] == ']' {
+			return at + 1
+		}
+	}
+}
+
+// arrayLength counts the elements of an array.
+func arrayLength(text []byte, at int) (n int) {
+	for {
+		at = skipSpace(text, at+1)
+		if text[at] == ']' {
+			return n
+		}
+		n++
+		if at = skipSpace(text, valueEnd(text, at)); text[at] == ']' {
+			return n
+		}
+	}
+}
+
+// kindOf names the kind of a JSON value, for people.
+func kindOf(v []byte) string {
+	switch v[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	default:
+		return "a number"
+	}
+}

@@ -1,0 +1,147 @@
+package model
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/klauspost/compress/zstd"
+
+	"sluice/internal/message"
+)
+
+// The limits of what unwrapping makes.
+const (
+	defaultUnwrapped = 8 << 20  // of one body
+	maxUnwrapped     = 64 << 20 // of all bodies of a batch
+)
+
+// layer is one JSON document of a body: the body itself, or what a string in the layer before it
+// holds.
+type layer struct {
+	codecs  []codec // how its text is made readable
+	root    *node
+	fields  bool   // fields read it
+	next    int    // slot of the string that holds the next layer, -1 for the innermost
+	unwraps string // the path of that string
+}
+
+// codec is a step of unwrap that makes another text of a text.
+type codec struct {
+	name   string
+	reason message.Reason
+	decode func(r *Reader, dst, text []byte, limit int) ([]byte, error)
+}
+
+var codecs = []codec{
+	{"base64", message.ReasonNotBase64, decodeBase64},
+	{"gzip", message.ReasonNotGzip, decodeGzip},
+	{"zstd", message.ReasonNotZstd, decodeZstd},
+}
+
+// errTooLarge is for a text that is longer than its limit.
+var errTooLarge = errors.New("too large")
+
+func decodeBase64(_ *Reader, dst, text []byte, limit int) ([]byte, error) {
+	if base64.StdEncoding.DecodedLen(len(text)) > limit+2 {
+		return dst, errTooLarge
+	}
+	return base64.StdEncoding.AppendDecode(dst, bytes.TrimSpace(text))
+}
+
+func decodeGzip(r *Reader, dst, text []byte, limit int) ([]byte, error) {
+	in := bytes.NewReader(text)
+	if r.gzip == nil {
+		r.gzip = new(gzip.Reader)
+	}
+	if err := r.gzip.Reset(in); err != nil {
+		return dst, err
+	}
+	return readLimited(r.gzip, dst, limit)
+}
+
+func decodeZstd(r *Reader, dst, text []byte, limit int) ([]byte, error) {
+	if r.zstd == nil {
+		var err error
+		// Without goroutines of its own, and with a window that is no larger than a body may be.
+		if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxUnwrapped), zstd.WithDecoderLowmem(true)); err != nil {
+			return dst, err
+		}
+	}
+	if err := r.zstd.Reset(bytes.NewReader(text)); err != nil {
+		return dst, err
+	}
+	return readLimited(r.zstd, dst, limit)
+}
+
+// readLimited appends what in has, up to limit bytes.
+func readLimited(in io.Reader, dst []byte, limit int) ([]byte, error) {
+	for {
+		if len(dst) == cap(dst) {
+			dst = append(dst, 0)[:len(dst)]
+		}
+		n, err := in.Read(dst[len(dst):min(cap(dst), limit+1)])
+		dst = dst[:len(dst)+n]
+		switch {
+		case len(dst) > limit:
+			return dst, errTooLarge
+		case errors.Is(err, io.EOF):
+			return dst, nil
+		case err != nil:
+			return dst, err
+		}
+	}
+}
+
+// unwrap makes the text of a layer readable. The text is valid until the next message.
+func (r *Reader) unwrap(l *layer, at int, text []byte) ([]byte, message.Verdict) {
+	for i := range l.codecs {
+		c := &l.codecs[i]
+		limit := min(r.m.MaxUnwrapped, r.budget)
+		out, err := c.decode(r, r.buffer(at + i)[:0], text, limit)
+		r.buffers[at+i] = out
+		switch {
+		case errors.Is(err, errTooLarge) && limit < r.m.MaxUnwrapped:
+			r.budget = 0
+			return nil, message.Verdict{Cause: message.CauseMemory}
+		case errors.Is(err, errTooLarge):
+			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "more than max_unwrapped_bytes"})
+		case err != nil:
+			return nil, rejected(message.Rejection{Reason: c.reason})
+		}
+		r.budget -= len(out)
+		text = out
+	}
+	return text, message.Verdict{}
+}
+
+func (r *Reader) buffer(i int) []byte {
+	for len(r.buffers) <= i {
+		r.buffers = append(r.buffers, nil)
+	}
+	return r.buffers[i]
+}
+
+// inner returns the text of the next layer, from the string at its slot.
+func (r *Reader) inner(l *layer, at int) ([]byte, message.Verdict) {
+	v := r.values[l.next]
+	switch {
+	case v == nil:
+		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: l.unwraps + " is absent or null"})
+	case v[0] != '"':
+		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: l.unwraps + ": expected a string that holds JSON, found " + kindOf(v) + notWrappedRemedy(v)})
+	}
+	out, _ := jsontext.AppendUnquote(r.buffer(at)[:0], v) // the decoder has checked it
+	r.buffers[at] = out
+	return out, message.Verdict{}
+}
+
+func notWrappedRemedy(v []byte) string {
+	if v[0] == '{' {
+		return "; paths reach into it without unwrap"
+	}
+	return ""
+}
