@@ -171,7 +171,11 @@ func (c *compiler) document(text []byte) (body ast.Node, err error) {
 	switch {
 	case errors.As(err, &located) && located.GetToken() != nil:
 		said, _, _ := strings.Cut(located.GetMessage(), ` "`) // the rest quotes the file
-		return nil, fmt.Errorf("%s:%d: %s", c.path, located.GetToken().Position.Line, strings.TrimSuffix(said, ":"))
+		said = strings.TrimSuffix(said, ":")
+		if strings.Contains(said, "must be specified") { // brackets and commas end a plain value there
+			said += `; between braces and brackets, a path with brackets needs quotes, as in path: "$.items[0]", and so does a type with a comma`
+		}
+		return nil, fmt.Errorf("%s:%d: %s", c.path, located.GetToken().Position.Line, said)
 	case err != nil:
 		return nil, unreadable // the parser's text shows a part of the file
 	}

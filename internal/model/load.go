@@ -12,6 +12,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/mask"
+	"sluice/internal/message"
 )
 
 // Load finds the model with the given name among the built-in ones, or reads the file if it is a
@@ -283,6 +284,9 @@ func (c *compiler) tryDefaults() {
 		detail := reason.Explain()
 		if d := f.detail(reason, f.Default); d != "" {
 			detail = d
+		}
+		if reason == message.ReasonWrongType && f.Default[0] != '"' {
+			detail += "; write a text in quotes"
 		}
 		c.problem(c.defaultLines[col.Field], "column %s of type %s cannot hold %s: %s: %s", col.Name, col.Type, what, reason, detail)
 	}

@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -10,7 +11,8 @@ import (
 // node is a place in a document that paths lead to or through. The paths of all fields of a layer
 // are one tree, which is walked beside the document in one pass.
 type node struct {
-	path string // as a model writes it
+	at   Path
+	path string // the same, as a model writes it
 	// slot is where the value goes in Reader.values, -1 if no path ends here.
 	slot     int
 	members  []edge
@@ -66,7 +68,7 @@ func (n *node) step(s Segment, path Path, field string) *node {
 }
 
 func newNode(path Path, field string) *node {
-	return &node{path: path.String(), slot: -1, quoted: map[string]int{}, field: field}
+	return &node{at: slices.Clone(path), path: path.String(), slot: -1, quoted: map[string]int{}, field: field}
 }
 
 // each calls do for every slot at the node and below it.
@@ -131,6 +133,7 @@ func (r *Reader) arrive(n *node, v []byte) {
 		r.seen = true
 	}
 	if n.inner() && (v[0] != '{' || len(n.members) == 0) && (v[0] != '[' || len(n.elements) == 0) {
+		r.seen = true // the fields behind it are rejected for that
 		r.wrongSteps = append(r.wrongSteps, wrongStep{n, kindOf(v)})
 	}
 }

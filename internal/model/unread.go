@@ -1,0 +1,22 @@
+package model
+
+import "sluice/internal/mask"
+
+// Member is a member of a body.
+type Member struct {
+	Layer int
+	Path  string // as a model would write it
+}
+
+// Unread lists the members of a body that the model does not read, in the order of the body. What is
+// below such a member is not listed. A body that cannot be read to its end has those up to there.
+// Names of members can be personal.
+func (m *Model) Unread(body []byte) (members []Member) {
+	r := m.Reader(mask.Unkeyed())
+	r.unread = func(n *node, name []byte) {
+		path := append(n.at[:len(n.at):len(n.at)], Segment{Name: string(name)})
+		members = append(members, Member{r.layer, path.String()})
+	}
+	r.scan(body)
+	return members
+}
