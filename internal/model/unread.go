@@ -1,6 +1,10 @@
 package model
 
-import "sluice/internal/mask"
+import (
+	"slices"
+
+	"sluice/internal/mask"
+)
 
 // Member is a member of a body.
 type Member struct {
@@ -14,7 +18,7 @@ type Member struct {
 func (m *Model) Unread(body []byte) (members []Member) {
 	r := m.Reader(mask.Unkeyed())
 	r.unread = func(n *node, name []byte) {
-		path := append(n.at[:len(n.at):len(n.at)], Segment{Name: string(name)})
+		path := slices.Concat(n.at, Path{{Name: string(name)}})
 		members = append(members, Member{r.layer, path.String()})
 	}
 	r.scan(body)
