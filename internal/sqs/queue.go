@@ -187,6 +187,7 @@ func (q *Queue) received(in *types.Message) (Received, error) {
 	r.QueueARN = q.Settings.ARN
 	r.ReceiveCount, _ = strconv.Atoi(in.Attributes["ApproximateReceiveCount"])
 	r.Group = in.Attributes["MessageGroupId"]
+	r.SequenceNumber = message.ParseSequence(in.Attributes["SequenceNumber"])
 	r.DeduplicationID = in.Attributes["MessageDeduplicationId"]
 	r.SourceARN = in.Attributes["DeadLetterQueueSourceArn"]
 	r.Note = decodeNote(in.MessageAttributes[NoteAttribute])

@@ -15,6 +15,7 @@ import (
 	"sluice/internal/fault"
 	"sluice/internal/message"
 	"sluice/internal/sqs"
+	"sluice/internal/sqsevent"
 	"sluice/internal/testing/sqstest"
 )
 
@@ -107,6 +108,41 @@ func TestReceive(t *testing.T) {
 	}
 	if got[0].System["SenderId"] != "AIDATEST" || got[0].ReceiptHandle == "" {
 		t.Errorf("got %v, %q", got[0].System, got[0].ReceiptHandle)
+	}
+}
+
+// TestReceiveAsAnEvent: a call brings the same message as the event of Lambda, and of Pipes, with
+// all that a model can read; SQS keeps the sequence number over redeliveries.
+func TestReceiveAsAnEvent(t *testing.T) {
+	s, c := server(t)
+	for _, name := range []string{"q.fifo", "q"} {
+		queue := s.Queue(name, map[string]string{"VisibilityTimeout": "0"})
+		queue.Put(sqstest.Message{
+			ID: "1", Body: "{}", Group: "tenant 1", Sent: time.UnixMilli(1767225600123),
+			Attributes: map[string]sqstest.Attribute{"n": {DataType: "Number.int", StringValue: "1"}, "s": text("é")},
+		})
+		sequence := ""
+		for receives := range 2 {
+			received := receive(t, open(t, c, queue), 1)[0]
+			if name == "q.fifo" && (len(received.SequenceNumber) != 20 || sequence != "" && received.SequenceNumber != sequence) {
+				t.Errorf("got the sequence numbers %q and %q", sequence, received.SequenceNumber)
+			}
+			sequence = received.SequenceNumber
+			number := ""
+			if sequence != "" {
+				number = `,"SequenceNumber":"` + sequence + `"`
+			}
+			event := fmt.Sprintf(`[{"messageId":"1","receiptHandle":%q,"body":"{}","attributes":{"ApproximateReceiveCount":"%d","SentTimestamp":"1767225600123","MessageGroupId":"tenant 1"%s},`+
+				`"messageAttributes":{"n":{"stringValue":"1","dataType":"Number.int"},"s":{"stringValue":"é","dataType":"String"}},"eventSource":"aws:sqs","eventSourceARN":%q}]`,
+				received.ReceiptHandle, receives+1, number, queue.ARN)
+			want, err := sqsevent.Decode([]byte(event))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(received.Message, want[0]); diff != "" {
+				t.Errorf("%s: a call (-) and an event (+):\n%s", name, diff)
+			}
+		}
 	}
 }
 

@@ -269,6 +269,11 @@ func (d *decoder) attributes(m *message.Message) error {
 			if group, ok := d.unquote(v); ok {
 				m.Group = string(group)
 			}
+		case "SequenceNumber":
+			if text, ok := d.unquote(v); ok {
+				v = text
+			}
+			m.SequenceNumber = message.ParseSequence(string(v))
 		}
 		return nil
 	})

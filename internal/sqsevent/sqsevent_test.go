@@ -35,6 +35,32 @@ func TestDecode(t *testing.T) {
 			[]message.Message{{ID: "1", Body: []byte{}, HasBody: true, FIFO: true}, {ID: "2", Body: []byte{}, HasBody: true}},
 		},
 		{
+			"sequence numbers",
+			`[{"messageId":"1","body":"b","attributes":{"SequenceNumber":"18890000000000000001"},` + fifo + `},{"messageId":"2","body":"b","attributes":{"SequenceNumber":18890000000000000002},` + fifo + `},` +
+				`{"messageId":"3","body":"b","attributes":{"SequenceNumber":"340282366920938463463374607431768211455"},` + fifo + `}]`,
+			[]message.Message{
+				{ID: "1", Body: []byte("b"), HasBody: true, FIFO: true, SequenceNumber: "18890000000000000001"},
+				{ID: "2", Body: []byte("b"), HasBody: true, FIFO: true, SequenceNumber: "18890000000000000002"},
+				{ID: "3", Body: []byte("b"), HasBody: true, FIFO: true, SequenceNumber: "340282366920938463463374607431768211455"},
+			},
+		},
+		{
+			"sequence numbers that are none",
+			`[{"messageId":"1","body":"b","attributes":{"SequenceNumber":""},` + fifo + `},{"messageId":"2","body":"b","attributes":{"SequenceNumber":"-1"},` + fifo + `},{"messageId":"3","body":"b","attributes":{"SequenceNumber":"1e3"},` + fifo + `},` +
+				`{"messageId":"4","body":"b","attributes":{"SequenceNumber":null},` + fifo + `},{"messageId":"5","body":"b","attributes":{"SequenceNumber":1.5},` + fifo + `},{"messageId":"6","body":"b","attributes":{"SequenceNumber":"\u0661"},` + fifo + `},` +
+				`{"messageId":"7","body":"b","attributes":{"SequenceNumber":["1"]},` + fifo + `},{"messageId":"8","body":"b","attributes":{"SequenceNumber":"1000000000000000000000000000000000000000"},` + fifo + `}]`,
+			[]message.Message{
+				{ID: "1", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "2", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "3", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "4", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "5", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "6", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "7", Body: []byte("b"), HasBody: true, FIFO: true},
+				{ID: "8", Body: []byte("b"), HasBody: true, FIFO: true},
+			},
+		},
+		{
 			"numbers where strings are usual", `[{"messageId":"1","body":"b","attributes":{"SentTimestamp":1767225600000,"ApproximateReceiveCount":2},` + queue + `},{"messageId":"2","body":"b","attributes":{"SentTimestamp":1.7672256e12},` + queue + `}]`,
 			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 1767225600000, HasSent: true, ReceiveCount: 2}, {ID: "2", Body: []byte("b"), HasBody: true, SentMillis: 1767225600000, HasSent: true}},
 		},
