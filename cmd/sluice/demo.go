@@ -206,7 +206,7 @@ func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) 
 		if v.Rejection.Constraint != "" {
 			where = "constraint " + v.Rejection.Constraint
 		}
-		t.row(short(messages[i].ID), v.Rejection.Reason, where, v.Rejection.Reason.Explain())
+		t.row(short(messages[i].ID), v.Rejection.Reason, where, cmp.Or(v.Rejection.Detail, v.Rejection.Reason.Explain()))
 	}
 	t.print()
 }

@@ -28,7 +28,8 @@ type peekCmd struct {
 func (peekCmd) Help() string {
 	return `Shows how many messages there are, for which reasons, and their bodies as the model would store them: masked. Of a body
 that the model cannot read it shows only the reason and the size, and likewise of a body that another model rejected:
-only that model knows what is personal in it. Of a FIFO queue it shows at most ten messages per group.
+only that model knows what is personal in it. Of a body with several problems it counts the first; --json lists all.
+Of a FIFO queue it shows at most ten messages per group.
 
 SQS cannot show messages without a receive. So they are invisible to others while the command runs. All are returned
 when it ends, also after an interrupt.
@@ -60,6 +61,7 @@ type peeked struct {
 type peekedReason struct {
 	Reason     message.Reason `json:"reason"`
 	Field      string         `json:"field,omitzero"`
+	Detail     string         `json:"detail,omitzero"`
 	SQLState   string         `json:"sqlstate,omitzero"`
 	Constraint string         `json:"constraint,omitzero"`
 	Model      string         `json:"model,omitzero"`
@@ -86,6 +88,11 @@ type peekedMessage struct {
 	Receives  int            `json:"receives"`
 	Reason    message.Reason `json:"reason"`
 	Field     string         `json:"field,omitzero"`
+	Detail    string         `json:"detail,omitzero"`
+	// Problems are all of the body, the first one too, if it has several; Omitted is how many the
+	// note has left out.
+	Problems []sqs.Problem `json:"problems,omitzero"`
+	Omitted  int           `json:"omitted,omitzero"`
 	// Model rejected the message; "" when that is not known.
 	Model string `json:"model,omitzero"`
 	Bytes int    `json:"bytes"`
@@ -94,6 +101,15 @@ type peekedMessage struct {
 	// Unreadable is why not.
 	Unreadable string `json:"unreadable,omitzero"`
 	Body       string `json:"body,omitzero"`
+}
+
+// why returns the reason in short: "wrong_type amount, 2 more".
+func (m *peekedMessage) why() string {
+	why := strings.TrimSpace(string(m.Reason) + " " + m.Field)
+	if more := len(m.Problems) + m.Omitted - 1; more > 0 {
+		why += fmt.Sprintf(", %d more", more)
+	}
+	return why
 }
 
 // Run implements the command.
@@ -155,7 +171,8 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 			out.FirstSent = &at
 		}
 		if in.Note != nil {
-			out.Field, out.Model = in.Note.Field, in.Note.Model
+			out.Field, out.Detail, out.Model = in.Note.Field, in.Note.Detail, in.Note.Model
+			out.Problems, out.Omitted = in.Note.Problems, in.Note.Omitted
 		}
 		switch {
 		case out.Model != "" && out.Model != m.Name:
@@ -178,7 +195,7 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 func (p *peeked) count(in *sqs.Received) {
 	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
 	if n := in.Note; n != nil {
-		r.Field, r.SQLState, r.Constraint, r.Model = n.Field, n.SQLState, n.Constraint, n.Model
+		r.Field, r.Detail, r.SQLState, r.Constraint, r.Model = n.Field, n.Detail, n.SQLState, n.Constraint, n.Model
 	}
 	i := slices.IndexFunc(p.Reasons, func(known peekedReason) bool {
 		known.Messages = 0
@@ -201,7 +218,7 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 	fmt.Fprintln(con.stdout)
 	t := con.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
-		t.row(r.Reason, r.where(), r.Model, r.Messages, r.Means)
+		t.row(r.Reason, r.where(), r.Model, r.Messages, cmp.Or(r.Detail, r.Means))
 	}
 	t.print()
 	fmt.Fprintln(con.stdout)
@@ -220,7 +237,7 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 		if msg.FirstSent != nil {
 			sent = msg.FirstSent.Format(time.RFC3339)
 		}
-		cells := []any{msg.ID, sent, msg.Receives, strings.TrimSpace(string(msg.Reason) + " " + msg.Field), msg.Bytes}
+		cells := []any{msg.ID, sent, msg.Receives, msg.why(), msg.Bytes}
 		for _, name := range names {
 			value, ok := msg.Columns[name]
 			switch {

@@ -17,7 +17,7 @@ import (
 type redriveCmd struct {
 	From      string           `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
 	To        string           `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
-	Reason    []message.Reason `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them."`
+	Reason    []message.Reason `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them. Of several problems of a body, the first counts."`
 	OlderThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h."`
 	NewerThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
 	Max       int              `placeholder:"N" help:"Send at most this many."`

@@ -93,6 +93,55 @@ func TestPeekJSON(t *testing.T) {
 
 // A body that another model has rejected may have in a field of that name what
 // is personal there.
+// TestPeekProblems: peek shows the first problem and counts the others, --json has all of them, and
+// redrive goes by the first.
+func TestPeekProblems(t *testing.T) {
+	_, dead, source, environ := deadLetters(t)
+	dead.Clear()
+	detail := "expected a number, found a string"
+	dead.Put(
+		rejectedMessage("1", sqs.Note{Reason: message.ReasonWrongType, Field: "amount", Detail: detail, Problems: []sqs.Problem{
+			{Reason: message.ReasonWrongType, Field: "amount", Detail: detail}, {Reason: message.ReasonMissing, Field: "currency"},
+		}, Omitted: 1}),
+		rejectedMessage("2", sqs.Note{Reason: message.ReasonWrongType, Field: "amount", Detail: detail}),
+		rejectedMessage("3", sqs.Note{Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found an object"}),
+		rejectedMessage("4", sqs.Note{Reason: message.ReasonMissing, Field: "currency"}),
+		rejectedMessage("5", sqs.Note{Reason: "not_a_colour", Field: "colour"}), // a newer sluice's
+	)
+	ends(t, environ, 0, "peek", "wrong_type amount, 2 more ", detail, "found an object", "missing currency ", "required, and is absent", "not_a_colour ", "a reason of a newer sluice")
+	stdout := ends(t, environ, 0, "peek --json")
+	var got struct {
+		Reasons []struct {
+			Reason, Field, Detail string
+			Messages              int
+		}
+		Messages []struct {
+			Reason, Detail string
+			Problems       []sqs.Problem
+			Omitted        int
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	if len(got.Reasons) != 4 || got.Reasons[0].Detail != detail || got.Reasons[0].Messages != 2 {
+		t.Errorf("got the reasons %+v", got.Reasons)
+	}
+	several := 0
+	for _, m := range got.Messages {
+		if len(m.Problems) == 2 && m.Problems[1].Reason == message.ReasonMissing && m.Omitted == 1 && m.Detail == detail {
+			several++
+		}
+	}
+	if several != 1 {
+		t.Errorf("got %+v", got.Messages)
+	}
+	ends(t, environ, 0, "redrive --reason missing", "1 sent")
+	if all := source.Messages(); len(all) != 1 || all[0].Body != "4" {
+		t.Errorf("redrive sent %+v", all)
+	}
+}
+
 func TestPeekAtAnotherModel(t *testing.T) {
 	_, dead, _, environ := deadLetters(t)
 	dead.Clear()

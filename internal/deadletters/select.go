@@ -1,6 +1,7 @@
 package deadletters
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -31,11 +32,11 @@ func Explain(r message.Reason) string {
 	case reasonUnknown:
 		return "neither sluice nor SQS says why it is here: someone sent it, or it had no room for the reason"
 	default:
-		return r.Explain()
+		return cmp.Or(r.Explain(), "a reason of a newer sluice")
 	}
 }
 
-// Reason returns why a message is in a dead-letter queue.
+// Reason returns why a message is in a dead-letter queue: of several problems, the first.
 func Reason(m *sqs.Received) message.Reason {
 	switch {
 	case m.Note != nil:
@@ -62,7 +63,7 @@ func FirstSent(m *sqs.Received) (at time.Time, ok bool) {
 
 // Selection selects messages; the zero value selects all.
 type Selection struct {
-	// Reasons selects messages with these reasons, or all if it is empty.
+	// Reasons selects messages by their Reason, or all if it is empty.
 	Reasons []message.Reason
 	// OlderThan and NewerThan are ages, counted from FirstSent; 0 is no limit.
 	OlderThan, NewerThan time.Duration

@@ -8,8 +8,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
-
-	"sluice/internal/message"
 )
 
 // attribute is a message attribute as a Lambda event writes it. The lists are reserved: SQS has
@@ -80,38 +78,4 @@ func attributesSize(attributes map[string]types.MessageAttributeValue) int {
 		n += len(name) + len(aws.ToString(a.DataType)) + len(aws.ToString(a.StringValue)) + len(a.BinaryValue)
 	}
 	return n
-}
-
-// NoteAttribute is the name of the attribute that says why a message was rejected.
-const NoteAttribute = "sluice"
-
-// Note says why a message was rejected. It names fields and objects, and holds no value.
-type Note struct {
-	Reason     message.Reason `json:"reason"`
-	Field      string         `json:"field,omitzero"`
-	SQLState   string         `json:"sqlstate,omitzero"`
-	Constraint string         `json:"constraint,omitzero"`
-	Column     string         `json:"column,omitzero"`
-	Model      string         `json:"model"`
-	// MessageID is the message's id in the queue that it came from.
-	MessageID string `json:"messageId"`
-	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0 if that was
-	// unreadable.
-	SentTimestamp int64 `json:"sentTimestamp,omitzero"`
-}
-
-// decodeNote reads the attribute of a note. It returns nil if it is not one: anyone may send an
-// attribute of that name, and what a note holds is shown.
-func decodeNote(a types.MessageAttributeValue) *Note {
-	if aws.ToString(a.DataType) != "String" || a.StringValue == nil {
-		return nil
-	}
-	var n Note
-	if err := json.Unmarshal([]byte(*a.StringValue), &n); err != nil || n.Reason.Explain() == "" {
-		return nil
-	}
-	for _, s := range []*string{&n.Field, &n.SQLState, &n.Constraint, &n.Column, &n.Model, &n.MessageID} {
-		*s = printable(*s, 256)
-	}
-	return &n
 }

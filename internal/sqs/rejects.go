@@ -3,9 +3,6 @@ package sqs
 import (
 	"context"
 
-	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
-	"github.com/go-json-experiment/json"
-
 	"sluice/internal/message"
 )
 
@@ -26,8 +23,8 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 // the gravest error.
 //
 // It does not send messages without a body, or with attributes that cannot be read. A message without
-// room for the note (10 attributes already, or 1 MiB, or the sender's own attribute of that name) is sent
-// without it, and one that was rejected before gets a new note. To a FIFO queue it sends the messages in
+// room for the note is sent with a brief one, without details, and if that does not fit (10 attributes
+// already, or 1 MiB, or the sender's own attribute of that name) without any; one that was rejected before gets a new note. To a FIFO queue it sends the messages in
 // order, and after a message that is not sent it sends no more of its group; SQS confirms one that it saw
 // within the last 5 minutes, and does not store it twice.
 func (d *DeadLetter) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
@@ -51,17 +48,14 @@ func (d *DeadLetter) annotate(m *message.Message, why message.Rejection) Outgoin
 	if d.target.fifo && out.Group == "" {
 		out.Group = NoteAttribute // a FIFO queue accepts no message without a group
 	}
-	note := Note{
-		Reason: why.Reason, Field: why.Field, SQLState: why.SQLState, Constraint: why.Constraint, Column: why.Column,
-		Model: d.model, MessageID: m.ID,
+	note := newNote(m, &why, d.model)
+	for _, n := range []Note{note, note.brief()} {
+		attribute, err := n.encode()
+		if err != nil {
+			out.Attributes = []byte(unsendable) // it never happens: everything here is valid UTF-8
+		} else {
+			out.notes = append(out.notes, attribute)
+		}
 	}
-	if m.HasSent {
-		note.SentTimestamp = m.SentMillis
-	}
-	text, err := json.Marshal(note)
-	if err != nil {
-		out.Attributes = []byte(unsendable) // it never happens: everything here is valid UTF-8
-	}
-	out.note = &types.MessageAttributeValue{DataType: new("String"), StringValue: new(string(text))}
 	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"sluice/internal/message"
+	"sluice/internal/sqs"
 	"sluice/internal/testing/sqstest"
 )
 
@@ -73,6 +74,18 @@ func TestRejectedNote(t *testing.T) {
 	}{
 		{"a field", body("x"), tooLong, `{"reason":"too_long","field":"locale","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
 		{"the whole body", body("x"), message.Rejection{Reason: message.ReasonNotJSON}, `{"reason":"not_json","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
+		{
+			"a detail", body("x"), message.Rejection{Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string"},
+			`{"reason":"wrong_type","field":"amount","detail":"expected a number, found a string","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`,
+		},
+		{
+			"several problems", body("x"), message.Rejection{
+				Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string",
+				More: []message.Rejection{{Reason: message.ReasonMissing, Field: "currency"}, {Reason: message.ReasonUnknown, Detail: "a\nb"}},
+			},
+			`{"reason":"wrong_type","field":"amount","detail":"expected a number, found a string","model":"m","messageId":"id-x","sentTimestamp":1767225600000,` +
+				`"problems":[{"reason":"wrong_type","field":"amount","detail":"expected a number, found a string"},{"reason":"missing","field":"currency"},{"reason":"unknown_member","detail":"a b"}]}`,
+		},
 		{"no sent time", message.Message{ID: "1", Body: []byte("x"), HasBody: true, SentMillis: 7}, message.Rejection{Reason: message.ReasonNoSentTime}, `{"reason":"no_sent_time","model":"m","messageId":"1"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,6 +96,87 @@ func TestRejectedNote(t *testing.T) {
 			}
 			if got := q.Messages()[0].Attributes["sluice"].StringValue; got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// TestRejectedNoteIsBounded: what does not fit into a note is counted, and a message without room for
+// details has a note all the same.
+func TestRejectedNoteIsBounded(t *testing.T) {
+	t.Parallel()
+	long := message.Rejection{Reason: message.ReasonNotOneOf, Field: "currency", Detail: strings.Repeat("é", 1000)}
+	why := long
+	for range message.MaxProblems - 1 {
+		why.More = append(why.More, long)
+	}
+	detail := strings.Repeat("é", 128) + "…"
+	for _, tt := range []struct {
+		name string
+		body int // bytes
+		want *sqs.Note
+	}{
+		{"problems", 1, &sqs.Note{
+			Reason: "not_one_of", Field: "currency", Detail: detail,
+			Problems: slices.Repeat([]sqs.Problem{{Reason: "not_one_of", Field: "currency", Detail: detail}}, 5), Omitted: 5,
+		}},
+		{"no room for problems", 1<<20 - 1000, &sqs.Note{Reason: "not_one_of", Field: "currency"}},
+		{"no room", 1 << 20, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, c := server(t)
+			c = c.WithTimeout(10 * time.Second) // for a MiB, on a busy machine
+			q := s.Queue("dlq", nil)
+			m := body("x")
+			m.Body = []byte(strings.Repeat("x", tt.body))
+			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why}}); err != nil || unsent != nil {
+				t.Fatalf("got %v, %v", unsent, err)
+			}
+			if n := len(q.Messages()[0].Attributes["sluice"].StringValue); n > 2048 {
+				t.Errorf("a note of %d bytes", n)
+			}
+			got := receive(t, open(t, c, q), 1)[0].Note
+			if tt.want != nil {
+				tt.want.Model, tt.want.MessageID, tt.want.SentTimestamp = "m", "id-x", 1767225600000
+			}
+			if diff := cmp.Diff(got, tt.want); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestNoteOfOthers: what a note of another version, or of anyone else, may hold.
+func TestNoteOfOthers(t *testing.T) {
+	t.Parallel()
+	many := strings.TrimSuffix(strings.Repeat(`{"reason":"missing","field":"f"},`, 50), ",")
+	for _, tt := range []struct {
+		name, text string
+		want       *sqs.Note
+	}{
+		{"an older sluice's", `{"reason":"not_json","model":"m","messageId":"1"}`, &sqs.Note{Reason: "not_json", Model: "m", MessageID: "1"}},
+		{"a newer sluice's", `{"reason":"not_a_colour","field":"f","model":"m","messageId":"1","hint":["x"]}`, &sqs.Note{Reason: "not_a_colour", Field: "f", Model: "m", MessageID: "1"}},
+		{
+			"control characters", `{"reason":"missing","detail":"a\u001b[31m","model":"m","messageId":"1","problems":[{"reason":"missing","field":"\u0007","detail":"\n"}]}`,
+			&sqs.Note{Reason: "missing", Detail: "a [31m", Model: "m", MessageID: "1", Problems: []sqs.Problem{{Reason: "missing", Field: " ", Detail: " "}}},
+		},
+		{
+			"too many problems", `{"reason":"missing","model":"m","messageId":"1","problems":[` + many + `]}`,
+			&sqs.Note{Reason: "missing", Model: "m", MessageID: "1", Problems: slices.Repeat([]sqs.Problem{{Reason: "missing", Field: "f"}}, 10)},
+		},
+		{"a reason that is none", `{"reason":"not a reason","model":"m","messageId":"1"}`, nil},
+		{"a reason without a model", `{"reason":"not_a_colour"}`, nil},
+		{"a problem that is none", `{"reason":"missing","model":"m","messageId":"1","problems":[{"reason":"\u001b[31m"}]}`, nil},
+		{"problems of another type", `{"reason":"missing","model":"m","messageId":"1","problems":"x"}`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s, c := server(t)
+			q := s.Queue("dlq", nil)
+			q.Put(sqstest.Message{ID: "1", Body: "x", Attributes: map[string]sqstest.Attribute{"sluice": text(tt.text)}})
+			if diff := cmp.Diff(receive(t, open(t, c, q), 1)[0].Note, tt.want); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
 			}
 		})
 	}

@@ -37,8 +37,9 @@ type Outgoing struct {
 	// DeduplicationID is MessageDeduplicationId; it is sent only to a FIFO queue.
 	DeduplicationID string
 
-	// note replaces an earlier one, nil for none.
-	note *types.MessageAttributeValue
+	// notes are a note in several lengths, the longest first; the first that fits replaces an earlier
+	// one. None for no note.
+	notes []*types.MessageAttributeValue
 }
 
 // prepared is a message as an entry of SendMessageBatch.
@@ -69,8 +70,8 @@ func prepare(m *Outgoing, fifo bool) prepared {
 		p.err = errBody
 		return p
 	}
-	if m.note != nil {
-		attributes = annotated(attributes, m.note, maxBytes-len(m.Body))
+	if len(m.notes) > 0 {
+		attributes = annotated(attributes, m.notes, maxBytes-len(m.Body))
 	}
 	if p.bytes = len(m.Body) + attributesSize(attributes); p.bytes > maxBytes || len(attributes) > maxAttributes {
 		p.err = errRoom
@@ -87,9 +88,9 @@ func prepare(m *Outgoing, fifo bool) prepared {
 	return p
 }
 
-// annotated returns the attributes with the note if they fit into room bytes, otherwise without a
-// note.
-func annotated(attributes map[string]types.MessageAttributeValue, note *types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
+// annotated returns the attributes with the first of the notes with which they fit into room bytes,
+// without a note if none does.
+func annotated(attributes map[string]types.MessageAttributeValue, notes []*types.MessageAttributeValue, room int) map[string]types.MessageAttributeValue {
 	old, ok := attributes[NoteAttribute]
 	if ok && decodeNote(old) == nil {
 		return attributes
@@ -98,10 +99,13 @@ func annotated(attributes map[string]types.MessageAttributeValue, note *types.Me
 	if with == nil {
 		with = make(map[string]types.MessageAttributeValue, 1)
 	}
-	with[NoteAttribute] = *note
-	if len(with) > maxAttributes || attributesSize(with) > room {
-		delete(with, NoteAttribute) // an old one too, which would be wrong
+	for _, note := range notes {
+		with[NoteAttribute] = *note
+		if len(with) <= maxAttributes && attributesSize(with) <= room {
+			return with
+		}
 	}
+	delete(with, NoteAttribute) // an old one too, which would be wrong
 	return with
 }
 
