@@ -275,6 +275,10 @@ func cause(c message.Cause) string {
 		return "after another of their group"
 	case message.CauseDiscarded:
 		return "row discarded by the database"
+	case message.CauseForeignKey:
+		return "waiting for the row that a foreign key names"
+	case message.CauseMemory:
+		return "more than one batch unwraps"
 	case message.CauseUnsent:
 		return "not taken by the dead-letter queue"
 	case message.CausePanic:

@@ -51,7 +51,7 @@ func outage(r *ingest.Report) bool {
 		switch v.Cause {
 		case message.CauseTransient, message.CauseConfiguration, message.CauseDeadline, message.CauseDiscarded, message.CausePanic:
 			failed = true
-		case message.CauseNone, message.CauseGroup, message.CauseUnsent:
+		case message.CauseNone, message.CauseGroup, message.CauseUnsent, message.CauseForeignKey, message.CauseMemory:
 		}
 		if v.Outcome == message.Stored {
 			return false

@@ -567,6 +567,44 @@ func TestRejectionsInTheLog(t *testing.T) {
 	}
 }
 
+// TestProblemsInTheLog: a line has all problems of a body, and each in bounded length.
+func TestProblemsInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newFixture(t, &store{})
+	report := ingest.Report{Messages: messages("a b"), Verdicts: []message.Verdict{
+		{Outcome: message.Rejected, Rejection: message.Rejection{
+			Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string",
+			More: []message.Rejection{{Reason: message.ReasonMissing, Field: "currency"}, {Reason: message.ReasonNotOneOf, Field: "kind", Detail: "expected a, b"}},
+		}},
+		{Outcome: message.Rejected, Rejection: message.Rejection{
+			Reason: message.ReasonNotOneOf, Field: "kind", Detail: strings.Repeat("é", 1000),
+			More: []message.Rejection{{Reason: message.ReasonNotOneOf, Field: "kind2", Detail: strings.Repeat("é", 1000)}},
+		}},
+	}}
+	s.pipeline.Log(t.Context(), &report, false)
+	for _, want := range []string{
+		`"message_id":"a","reason":"wrong_type","field":"amount","detail":"expected a number, found a string","more":2,` +
+			`"problems":["wrong_type amount: expected a number, found a string","missing currency","not_one_of kind: expected a, b"]}`,
+		`"message_id":"b","reason":"not_one_of","field":"kind","detail":"` + strings.Repeat("é", 128) + `…","more":1,"problems":["not_one_of kind: ` + strings.Repeat("é", 119) + `…","not_one_of kind2: `,
+	} {
+		if got := s.log.String(); !strings.Contains(got, want) {
+			t.Errorf("the log lacks %s: %s", want, got)
+		}
+	}
+}
+
+// TestMemoryInTheLog: one line says why messages are returned that the batch has no memory for.
+func TestMemoryInTheLog(t *testing.T) {
+	t.Parallel()
+	s := newFixture(t, &store{})
+	report := ingest.Report{Messages: messages("a b c"), Verdicts: []message.Verdict{{Outcome: message.Stored}, {Cause: message.CauseMemory}, {Cause: message.CauseMemory}}}
+	s.pipeline.Log(t.Context(), &report, false)
+	const want = `"level":"WARN","msg":"messages returned: the bodies of the batch unwrap to more than 64 MiB","count":2,"cause":"memory","remedy":"`
+	if got := s.log.String(); strings.Count(got, want) != 1 {
+		t.Errorf("the log lacks %s: %s", want, got)
+	}
+}
+
 // TestWrongSentTimes are stored, with one warning.
 func TestWrongSentTimes(t *testing.T) {
 	t.Parallel()

@@ -14,11 +14,11 @@ import (
 // maxLines bounds how many lines of one kind a batch logs for single messages.
 const maxLines = 20
 
-// Log writes one line for the batch, and one for each of the first messages that were rejected or
-// discarded. shown says that the caller shows the report's error elsewhere. No line has a value or a
+// Log writes one line for the batch, one for each of the first messages that were rejected or
+// discarded, and one for all that exceeded the batch's memory. shown says that the caller shows the report's error elsewhere. No line has a value or a
 // key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
-	rejected, discarded := 0, 0
+	rejected, discarded, exceeded := 0, 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
 		id := slog.String("message_id", r.Messages[i].ID)
@@ -27,6 +27,8 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 			if rejected++; rejected <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append([]slog.Attr{id}, attrs(&v.Rejection)...)...)
 			}
+		case v.Cause == message.CauseMemory:
+			exceeded++
 		case v.Cause == message.CauseDiscarded: // no error tells of it
 			if discarded++; discarded <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database discarded its row, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
@@ -38,6 +40,10 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	}
 	if more := discarded - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
+	}
+	if exceeded > 0 {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "messages returned: the bodies of the batch unwrap to more than 64 MiB", slog.Int("count", exceeded),
+			slog.String("cause", string(message.CauseMemory)), slog.String("remedy", "they come again in a later batch; where it happens often, make the batches smaller"))
 	}
 	if r.Cause != message.CauseNone {
 		fault := []slog.Attr{slog.String("fault", string(r.Cause))}
@@ -92,10 +98,28 @@ func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []messag
 
 func attrs(r *message.Rejection) []slog.Attr {
 	all := []slog.Attr{slog.String("reason", string(r.Reason))}
-	for _, a := range [][2]string{{"field", r.Field}, {"sqlstate", r.SQLState}, {"constraint", r.Constraint}, {"column", r.Column}} {
+	for _, a := range [][2]string{{"field", r.Field}, {"detail", shorten(r.Detail)}, {"sqlstate", r.SQLState}, {"constraint", r.Constraint}, {"column", r.Column}} {
 		if a[1] != "" {
 			all = append(all, slog.String(a[0], a[1]))
 		}
 	}
-	return all
+	if len(r.More) == 0 {
+		return all
+	}
+	problems := []string{shorten(r.String())}
+	for i := range r.More {
+		problems = append(problems, shorten(r.More[i].String()))
+	}
+	return append(all, slog.Int("more", len(r.More)), slog.Any("problems", problems))
+}
+
+// maxProblem bounds what a line says of one problem, in bytes: details quote the model's own lists
+// and patterns, which may be long.
+const maxProblem = 256
+
+func shorten(text string) string {
+	if len(text) <= maxProblem {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxProblem], "") + "…"
 }

@@ -51,10 +51,13 @@ var settlements = []struct {
 	{name: "configuration", verdicts: "operator", want: delay},
 	{name: "deadline", verdicts: "deadline", want: delay},
 	{name: "discarded", verdicts: "swallowed", want: delay},
+	{name: "foreign key", verdicts: "foreign_key", want: delay},
+	{name: "memory", verdicts: "memory", want: delay},
 	{name: "panic", verdicts: "panic", want: leave},
 	{name: "each by itself", verdicts: "stored moment rejected panic stored", deadLetters: "takes", want: "done delay done leave done"},
 
 	{name: "FIFO: after a message that is delayed", verdicts: "moment stored rejected", fifo: true, deadLetters: "takes", want: "delay delay delay"},
+	{name: "FIFO: after one beyond the batch's memory", verdicts: "stored memory stored", fifo: true, want: "done delay delay"},
 	{name: "FIFO: after a rejected one that is left", verdicts: "rejected stored", fifo: true, want: "leave leave"},
 	{name: "FIFO: after a panic", verdicts: "stored panic stored", fifo: true, want: "done leave leave"},
 	{name: "FIFO: after one that the dead-letter queue did not take", verdicts: "rejected stored", fifo: true, deadLetters: "fails", want: "delay delay"},

@@ -131,7 +131,7 @@ func (m *Metrics) start() {
 // returns are the causes of messages that are returned.
 var returns = []message.Cause{
 	message.CauseNone, message.CauseGroup, message.CausePanic, message.CauseDeadline, message.CauseTransient,
-	message.CauseConfiguration, message.CauseDiscarded, message.CauseUnsent,
+	message.CauseConfiguration, message.CauseDiscarded, message.CauseForeignKey, message.CauseMemory, message.CauseUnsent,
 }
 
 // What the labels say without a cause.
