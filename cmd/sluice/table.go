@@ -52,6 +52,7 @@ func (t table) print() { _ = t.w.Render() } // it fails when a write does, which
 // comes from a field. It returns why instead, if the body is rejected.
 func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[string]string, message.Rejection) {
 	rows, row := batch.New(m.Table), map[string]string{}
+	reader.Reset(time.Now()) // each message alone
 	if v := reader.Append(rows, 0, 0, in); !v.IsZero() {
 		return nil, v.Rejection
 	}

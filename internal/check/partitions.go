@@ -99,7 +99,9 @@ func (t *tree) row(after string) string {
 			known = append(known, fmt.Sprintf("now() + interval '%s' AS %s", after, batch.Quote(c.Name)))
 		case model.MetaSentDate:
 			known = append(known, fmt.Sprintf("((now() + interval '%s') AT TIME ZONE 'UTC')::date AS %s", after, batch.Quote(c.Name)))
-		case model.MetaMessageID, model.MetaMaskKey: // another for each message, and another with the keys
+		case model.MetaReceivedAt:
+			known = append(known, fmt.Sprintf("now() + interval '%s' AS %s", after, batch.Quote(c.Name)))
+		case model.MetaMessageID, model.MetaMaskKey, model.MetaQueue, model.MetaMessageGroup, model.MetaSequenceNumber, model.MetaReceiveCount: // not known before there is a message
 		}
 	}
 	return "(SELECT " + strings.Join(known, ", ") + `) AS "a row of sluice"`

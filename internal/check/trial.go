@@ -159,6 +159,8 @@ func (d *database) samples(c model.Column, l live, now time.Time) []string {
 		return []string{uuid.NewString()}
 	case model.MetaMaskKey:
 		return []string{"k1"}
+	case model.MetaReceivedAt, model.MetaQueue, model.MetaMessageGroup, model.MetaSequenceNumber, model.MetaReceiveCount:
+		return nil // never in a key
 	}
 	if c.Masked {
 		return []string{strings.Repeat("0123456789abcdef", mask.Size/16)}

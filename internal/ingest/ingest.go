@@ -105,12 +105,13 @@ const maxIdle = 4
 
 // scratch is the memory that one batch needs, kept for the next one.
 type scratch struct {
-	keys    *mask.Keyring
-	reader  *model.Reader
-	batch   *batch.Batch
-	first   map[string]int // index of the first message with an id
-	groups  map[string]int // numbers of the FIFO groups, from 1
-	stopped map[int]bool   // groups with a message that was not stored
+	keys     *mask.Keyring
+	reader   *model.Reader
+	received time.Time
+	batch    *batch.Batch
+	first    map[string]int // index of the first message with an id
+	groups   map[string]int // numbers of the FIFO groups, from 1
+	stopped  map[int]bool   // groups with a message that was not stored
 }
 
 func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
@@ -144,7 +145,8 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 	}
 	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
 	s := p.scratch(keys)
-	s.reader.Reset(time.Now())
+	s.received = time.Now()
+	s.reader.Reset(s.received)
 	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}
@@ -180,6 +182,7 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (nex
 				s.batch.Cancel()
 			}
 			s.reader = p.model.Reader(s.keys) // the old one may be in any state
+			s.reader.Reset(s.received)
 			verdicts[i] = message.Verdict{Cause: message.CausePanic}
 			s.stopped[s.group(&messages[i])] = true
 			next = i + 1

@@ -137,7 +137,7 @@ func (c *compiler) compile(f file) {
 	for i, col := range m.Columns {
 		m.Table.Columns = append(m.Table.Columns, batch.Column{
 			Name: col.Name, Type: col.Type.String(), Kind: col.Type.kind(),
-			NotNull: col.Field < 0 || m.Fields[col.Field].NotNull(),
+			NotNull: col.Field < 0 && !col.Meta.find().nullable || col.Field >= 0 && m.Fields[col.Field].NotNull(),
 			Ledger:  m.Table.Ledger != "" && i >= len(f.Columns),
 		})
 	}
@@ -352,6 +352,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		case f.Attribute == "" || len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
 			c.problem(spec.Attribute.line, "field %s: attribute %q is not a name that SQS allows; it has up to 256 letters, digits, _ - and .", f.Name, f.Attribute)
 		}
+		c.attributeCase(f, spec.Attribute.line)
 		f.slots = []int{c.m.slots}
 		c.m.slots++
 		return
@@ -475,16 +476,18 @@ func (c *compiler) constant(line int, e entry[columnSpec], col *Column, typed bo
 }
 
 func (c *compiler) metaColumn(line int, e entry[columnSpec], col Column, typed bool) {
-	types, ok := metaAccepts[col.Meta]
+	meta := col.Meta.find()
 	switch {
-	case !ok:
+	case meta.columns == nil:
 		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use %s", e.name, col.Meta, enumerate(Metas(), "or"))
 	case e.spec.Masked || e.spec.Part.text != "":
 		c.problem(line, "column %s holds %s, which can be neither masked nor split; remove masked and part", e.name, col.Meta)
-	case typed && !slices.Contains(types, col.Type.Base):
-		c.problem(line, "column %s of type %s cannot hold %s; use %s", e.name, col.Type, col.Meta, strings.Join(types, " or "))
-	case typed && col.Meta == MetaMaskKey && col.Type.Base == "varchar" && col.Type.Length < 32:
-		c.problem(line, "column %s is too narrow; ids of keys have up to 32 characters: use varchar(32)", e.name)
+	case col.AsText:
+		c.problem(e.spec.As.line, "column %s holds %s, which is not read from text; remove as", e.name, col.Meta)
+	case typed && !meta.holds(col.Type):
+		c.problem(line, "column %s of type %s cannot hold %s; use %s", e.name, col.Type, col.Meta, strings.Join(meta.columns, " or "))
+	case typed && meta.tooNarrow(col.Type) != "":
+		c.problem(line, "column %s is too narrow; %s: use %s", e.name, meta.limit, meta.tooNarrow(col.Type))
 	}
 }
 
@@ -552,8 +555,10 @@ func (c *compiler) key(f file) {
 			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
 		case m.Columns[i].Type.Base == "json" || m.Columns[i].Type.Base == "jsonb":
 			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)
-		case m.Columns[i].Meta == MetaMaskKey || m.Columns[i].Masked:
-			c.problem(k.line, "key column %s changes with the mask key, so a message would be stored again after a rotation; use another column", k.text)
+		case m.Columns[i].Masked:
+			c.problem(k.line, "key column %s %s; use another column", k.text, MetaMaskKey.find().noKey)
+		case m.Columns[i].Meta.find().noKey != "":
+			c.problem(k.line, "key column %s %s; use another column", k.text, m.Columns[i].Meta.find().noKey)
 		default:
 			m.Table.Key = append(m.Table.Key, i)
 		}

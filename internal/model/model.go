@@ -88,17 +88,6 @@ type Column struct {
 	Meta  Meta
 }
 
-// Meta is what a column holds that does not come from the body.
-type Meta string
-
-// The metadata of a message.
-const (
-	MetaSentAt    Meta = "sent_at"    // SentTimestamp
-	MetaSentDate  Meta = "sent_date"  // its day in UTC
-	MetaMessageID Meta = "message_id" // messageId as a UUID
-	MetaMaskKey   Meta = "mask_key"   // id of the key that masked the row
-)
-
 // Personal lists the personal fields.
 func (m *Model) Personal() []Field {
 	var fields []Field
@@ -129,15 +118,8 @@ func (m *Model) Raw(kind FieldType) (names []string) {
 // Rule describes in a few words where column i comes from and how it is checked.
 func (m *Model) Rule(i int) string {
 	c := m.Columns[i]
-	switch c.Meta {
-	case MetaSentAt:
-		return "SentTimestamp"
-	case MetaSentDate:
-		return "UTC day of SentTimestamp"
-	case MetaMessageID:
-		return "messageId as a UUID"
-	case MetaMaskKey:
-		return "id of the key that masks"
+	if c.Meta != "" {
+		return c.Meta.find().source
 	}
 	f := m.Fields[c.Field]
 	if f.Constant {

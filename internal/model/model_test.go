@@ -46,32 +46,37 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 		}
 		return nil, bad
 	}
-	row := map[string]string{}
-	b.Row(0, func(c int, v []byte) {
+	return text(b, 0), bad
+}
+
+// text returns a row of a batch as text.
+func text(b *batch.Batch, row int) map[string]string {
+	cells := map[string]string{}
+	b.Row(row, func(c int, v []byte) {
 		col := b.Columns()[c]
 		if v == nil {
-			row[col.Name] = "NULL"
+			cells[col.Name] = "NULL"
 			return
 		}
 		epoch := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 		switch col.Kind {
 		case batch.Text:
-			row[col.Name] = string(v)
+			cells[col.Name] = string(v)
 		case batch.Int4:
-			row[col.Name] = fmt.Sprint(int32(binary.BigEndian.Uint32(v)))
+			cells[col.Name] = fmt.Sprint(int32(binary.BigEndian.Uint32(v)))
 		case batch.Int8:
-			row[col.Name] = fmt.Sprint(int64(binary.BigEndian.Uint64(v)))
+			cells[col.Name] = fmt.Sprint(int64(binary.BigEndian.Uint64(v)))
 		case batch.Bool:
-			row[col.Name] = fmt.Sprint(v[0] == 1)
+			cells[col.Name] = fmt.Sprint(v[0] == 1)
 		case batch.Date:
-			row[col.Name] = epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
+			cells[col.Name] = epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
 		case batch.Timestamp:
-			row[col.Name] = time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
+			cells[col.Name] = time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
 		case batch.UUID:
-			row[col.Name] = uuid.UUID(v).String()
+			cells[col.Name] = uuid.UUID(v).String()
 		}
 	})
-	return row, bad
+	return cells
 }
 
 func TestUserLogin(t *testing.T) {

@@ -26,6 +26,7 @@ type Reader struct {
 	maskers []*mask.Masker // one per column, nil for a column that is not masked
 	now     time.Time      // when the batch was received
 	budget  int            // how many bytes the rest of the batch may unwrap to
+	first   bool           // the message has the budget of a whole batch: no later one has more room
 
 	in       bytes.Buffer
 	dec      *jsontext.Decoder
@@ -45,6 +46,10 @@ type Reader struct {
 	layer      int
 	unknown    bool // a member that the model does not read, and it rejects these
 
+	attributeFields []attributeField
+	badAttributes   []badAttribute
+	attributeText   []byte // what was unescaped of the attributes of a message
+
 	problems []message.Rejection
 }
 
@@ -57,7 +62,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		personal: mask.NewPersonal(),
 		budget:   maxUnwrapped,
 	}
-	r.dec = jsontext.NewDecoder(&r.in)
+	r.dec, r.attributeFields = jsontext.NewDecoder(&r.in), m.attributeFields()
 	for i, c := range m.Columns {
 		if c.Masked {
 			r.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
@@ -99,6 +104,11 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 	if v := r.scan(msg.Body); !v.IsZero() {
 		return v
 	}
+	if len(r.attributeFields) > 0 {
+		if why := r.readAttributes(msg.Attributes); !why.IsZero() {
+			return rejected(why)
+		}
+	}
 	r.problems = nil
 	if len(r.otherCase) > 0 || r.unknown || !r.seen {
 		r.bodyProblems()
@@ -107,7 +117,9 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 	for i := range r.m.Columns {
 		c := &r.m.Columns[i]
 		if c.Field < 0 {
-			r.meta(b, c.Meta, msg)
+			if reason := r.meta(b, c, msg); reason != "" {
+				r.problem(message.Rejection{Reason: reason, Column: c.Name})
+			}
 			continue
 		}
 		f := &r.m.Fields[c.Field]
@@ -173,6 +185,8 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 	why := message.Rejection{Reason: reason, Field: f.Name}
 	v := r.value(f)
 	switch {
+	case r.badAttribute(f).reason != "":
+		why.Detail = r.badAttribute(f).detail
 	case reason == message.ReasonWrongType && v == nil:
 		for _, w := range r.wrongSteps {
 			if f.passes(w.at) {
@@ -193,6 +207,7 @@ var bom = []byte("\xef\xbb\xbf")
 // scan finds the values of all fields, layer by layer.
 func (r *Reader) scan(body []byte) message.Verdict {
 	clear(r.values)
+	r.first = r.budget == maxUnwrapped
 	r.seen, r.unknown = false, false
 	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
 	text := body
@@ -264,22 +279,6 @@ func rejectSyntax(err error) message.Rejection {
 	return message.Rejection{Reason: message.ReasonNotJSON}
 }
 
-const dayMillis = 24 * 60 * 60 * 1000
-
-func (r *Reader) meta(b *batch.Batch, m Meta, msg *message.Message) {
-	switch m {
-	case MetaSentAt:
-		b.Int8((msg.SentMillis - batch.EpochMillis) * 1000)
-	case MetaSentDate:
-		b.Int4(days(msg.SentMillis - batch.EpochMillis))
-	case MetaMessageID:
-		id := messageUUID(msg.ID)
-		b.Bytes(id[:])
-	case MetaMaskKey:
-		b.String(r.keyID)
-	}
-}
-
 // days returns the number of whole days, rounded down before the epoch too.
 func days(millis int64) int32 {
 	d := millis / dayMillis
@@ -308,6 +307,11 @@ func messageUUID(id string) uuid.UUID {
 
 // field appends the value of one column, or returns the reason why it cannot.
 func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
+	if len(r.badAttributes) > 0 {
+		if bad := r.badAttribute(f); bad.reason != "" {
+			return bad.reason
+		}
+	}
 	v := r.value(f)
 	if v == nil && len(r.wrongSteps) > 0 && slices.ContainsFunc(r.wrongSteps, func(w wrongStep) bool { return f.passes(w.at) }) {
 		return message.ReasonWrongType

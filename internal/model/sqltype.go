@@ -56,13 +56,6 @@ func (t SQLType) kind() batch.Kind {
 	return 0
 }
 
-var metaAccepts = map[Meta][]string{
-	MetaSentAt: {"timestamptz"}, MetaSentDate: {"date"}, MetaMessageID: {"uuid"}, MetaMaskKey: {"varchar", "text"},
-}
-
-// Metas lists what meta can be.
-func Metas() []Meta { return []Meta{MetaSentAt, MetaSentDate, MetaMessageID, MetaMaskKey} }
-
 func parseSQLType(s string, asText bool) (SQLType, error) {
 	parts := sqlType().FindStringSubmatch(s)
 	if parts == nil {

@@ -104,7 +104,7 @@ func (r *Reader) unwrap(l *layer, at int, text []byte) ([]byte, message.Verdict)
 		out, err := c.decode(r, r.buffer(at + i)[:0], text, limit)
 		r.buffers[at+i] = out
 		switch {
-		case errors.Is(err, errTooLarge) && limit < r.m.MaxUnwrapped:
+		case errors.Is(err, errTooLarge) && limit < r.m.MaxUnwrapped && !r.first:
 			r.budget = 0
 			return nil, message.Verdict{Cause: message.CauseMemory}
 		case errors.Is(err, errTooLarge):

@@ -1,0 +1,215 @@
+package model_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/batch"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/sqsevent"
+)
+
+// traced is a model whose fields are read from message attributes, but for one.
+const traced = `
+model: m
+table: m
+key: [message_id]
+fields:
+  a: {type: text}
+  trace: {type: text, attribute: trace_id, required: true}
+  amount: {type: numeric, attribute: amount}
+  tenant: {type: text, attribute: tenant, personal: true}
+  size: {type: integer, attribute: size}
+columns:
+  a: {type: text, from: a}
+  trace: {type: varchar(8), from: trace}
+  amount: {type: "numeric(5,2)", from: amount}
+  tenant: {type: varchar(64), from: tenant, masked: true}
+  size: {type: integer, from: size}
+  message_id: {type: uuid, meta: message_id}
+`
+
+const (
+	traceAttribute  = `"trace_id":{"stringValue":"t-1","stringListValues":[],"binaryListValues":[],"dataType":"String"}`
+	attributeCanary = "canary-value-19"
+)
+
+func TestAttributes(t *testing.T) {
+	t.Parallel()
+	m := parse(t, traced)
+	for _, tt := range []struct{ name, attributes, trace, amount string }{
+		{"a String", `{` + traceAttribute + `}`, "t-1", "NULL"},
+		{"a String of a type of its own", `{"trace_id":{"stringValue":"t","dataType":"String.uuid"}}`, "t", "NULL"},
+		{"a Number", `{"amount":{"dataType":"Number","stringValue":"12.50"},` + traceAttribute + `}`, "t-1", "12.50"},
+		{"a Number of a type of its own", `{"amount":{"dataType":"Number.float","stringValue":"-1e2"},` + traceAttribute + `}`, "t-1", "-1e2"},
+		{"escapes", `{"trace\u005fid":{"string\u0056alue":"\u00e9\"\n","dataType":"Str\u0069ng"},"amount":{"dataType":"Number","stringValue":"\u0031.5"}}`, "é\"\n", "1.5"},
+		{"absent", `{` + traceAttribute + `,"AMOUNTS":{"stringValue":"x","dataType":"String"}}`, "t-1", "NULL"},
+		{"null", `{` + traceAttribute + `,"amount":null,"tenant":{"stringValue":null,"dataType":"String"}}`, "t-1", "NULL"},
+		{"what the model does not read", `{` + traceAttribute + `,"x":{"binaryValue":"!","dataType":"Binary"},"y":7,"z":[{"dataType":{}}]}`, "t-1", "NULL"},
+		{"white space", " { " + strings.ReplaceAll(traceAttribute, ":", " : ") + " \n} ", "t-1", "NULL"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, why := readMessage(t, m, time.Now(), message.Message{Attributes: []byte(tt.attributes)})
+			want := map[string]string{"a": "b", "trace": tt.trace, "amount": tt.amount, "tenant": "NULL", "size": "NULL", "message_id": "00000000-0000-4000-8000-000000000001"}
+			if diff := cmp.Diff(got, want); diff != "" || !why.IsZero() {
+				t.Errorf("%v, got(-) want(+):\n%s", why, diff)
+			}
+		})
+	}
+}
+
+func TestAttributesThatReject(t *testing.T) {
+	t.Parallel()
+	m := parse(t, traced)
+	amount := func(value string) string { return `{` + traceAttribute + `,"amount":` + value + `}` }
+	number := func(text string) string { return amount(`{"stringValue":"` + text + `","dataType":"Number"}`) }
+	const notNumber = "not_a_number amount: expected a number in an attribute of the type Number"
+	for _, tt := range []struct{ name, attributes, want string }{
+		{"none", "", "missing trace"},
+		{"no members", "{}", "missing trace"},
+		{"blank", `{"trace_id":{"stringValue":" ","dataType":"String"}}`, "missing trace"},
+		{"too long", `{"trace_id":{"stringValue":"123456789","dataType":"String"}}`, "too_long trace"},
+		{"a NUL", `{"trace_id":{"stringValue":"\u0000","dataType":"String"}}`, "nul_character trace"},
+		{"a Number for a text", `{"trace_id":{"stringValue":"7","dataType":"Number"}}`, "wrong_type trace: expected a string, found a number"},
+		{"a String for a number", amount(`{"stringValue":"7","dataType":"String"}`), "wrong_type amount: expected a number, found a string"},
+		{"out of range", number("1234.5"), "out_of_range amount"},
+		{"Binary", amount(`{"binaryValue":"AA==","dataType":"Binary.png"}`), "wrong_type amount: expected an attribute of the type String or Number, found Binary"},
+		{"another type", amount(`{"stringValue":"7","dataType":"` + attributeCanary + `"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
+		{"a type in another case", amount(`{"stringValue":"7","dataType":"number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
+		{"no type", amount(`{"stringValue":"7"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
+		{"a type that is no string", amount(`{"stringValue":"7","dataType":7}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
+		{"the form of the API", amount(`{"StringValue":"7","DataType":"Number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
+		{"no value", amount(`{"dataType":"Number"}`), "wrong_type amount: expected an attribute with a stringValue"},
+		{"a value that is no string", amount(`{"stringValue":7,"dataType":"Number"}`), "wrong_type amount: expected a stringValue that is a string, found a number"},
+		{"not an attribute", amount(`"7"`), "wrong_type amount: expected a message attribute, found a string"},
+		{"a list", amount(`[7]`), "wrong_type amount: expected a message attribute, found an array"},
+		{"a required one that is Binary", `{"trace_id":{"binaryValue":"AA==","dataType":"Binary"}}`, "wrong_type trace: expected an attribute of the type String or Number, found Binary"},
+		{"another case", `{` + traceAttribute + `,"Amount":{"stringValue":"7","dataType":"Number"}}`, "key_case amount: expected exactly the message attribute amount"},
+		{"another case beside the right one", `{` + traceAttribute + `,"TRACE_ID":{"stringValue":"7","dataType":"Number"}}`, "key_case trace: expected exactly the message attribute trace_id"},
+		{"another case by Unicode's folding", `{` + traceAttribute + `,"\u017fize":{}}`, "key_case size: expected exactly the message attribute size"},
+		{"twice", `{` + traceAttribute + `,` + traceAttribute + `}`, "duplicate_key: in the message attributes"},
+		{"twice, escaped and unread", `{` + traceAttribute + `,"x":{},"\u0078":{}}`, "duplicate_key: in the message attributes"},
+		{"a type twice", amount(`{"stringValue":"7","dataType":"Number","dataType":"Number"}`), "duplicate_key: in the message attributes"},
+		{"a lone surrogate", `{` + traceAttribute + `,"x":"\ud800"}`, "not_json: in the message attributes"},
+		{"invalid UTF-8", `{` + traceAttribute + `,"x":"` + "\xff" + `"}`, "not_json: in the message attributes"},
+		{"an array", "[]", "not_json: in the message attributes"},
+		{"not JSON", "!", "not_json: in the message attributes"},
+		{"an empty number", number(""), notNumber},
+		{"a word", number("NaN"), notNumber},
+		{"a number with a space", number(" 7"), notNumber},
+		{"a sign", number("+7"), notNumber},
+		{"a leading zero", number("07"), notNumber},
+		{"a hexadecimal number", number("0x10"), notNumber},
+		{"half a fraction", number("7."), notNumber},
+		{"no integer part", number(".5"), notNumber},
+		{"half an exponent", number("7e"), notNumber},
+		{"two numbers", number("7 8"), notNumber},
+		{"other digits", number("\u0661"), notNumber},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, why := readMessage(t, m, time.Now(), message.Message{Attributes: []byte(tt.attributes)})
+			if diff := cmp.Diff(problems(why), []string{tt.want}); diff != "" {
+				t.Errorf("got(-) want(+):\n%s", diff)
+			}
+			if strings.Contains(why.String(), attributeCanary) {
+				t.Errorf("the rejection has a value: %s", why)
+			}
+		})
+	}
+}
+
+// TestAttributeProblems: problems of attributes are listed beside those of the body.
+func TestAttributeProblems(t *testing.T) {
+	t.Parallel()
+	_, why := readMessage(t, parse(t, traced), time.Now(), message.Message{
+		Body: []byte(`{"a":7}`), Attributes: []byte(`{"amount":{"stringValue":"x","dataType":"Number"}}`),
+	})
+	want := []string{"wrong_type a: expected a string, found a number", "missing trace", "not_a_number amount: expected a number in an attribute of the type Number"}
+	if diff := cmp.Diff(problems(why), want); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+}
+
+// TestAttributesAreNotTheBody: a body in which nothing is read is not recognized for the attributes
+// of its message.
+func TestAttributesAreNotTheBody(t *testing.T) {
+	t.Parallel()
+	_, why := readMessage(t, parse(t, traced), time.Now(), message.Message{Body: []byte(`{"b":1}`), Attributes: []byte(`{` + traceAttribute + `}`)})
+	if why.Reason != message.ReasonUnrecognized {
+		t.Errorf("got %s, want %s", why, message.ReasonUnrecognized)
+	}
+}
+
+// TestAttributeIsMasked as a field of a body with the same text.
+func TestAttributeIsMasked(t *testing.T) {
+	t.Parallel()
+	body := parse(t, strings.Replace(traced, "tenant: {type: text, attribute: tenant, personal: true}", "tenant: {type: text, personal: true}", 1))
+	want, why := readMessage(t, body, time.Now(), message.Message{Body: []byte(`{"a":"b","tenant":"acme"}`), Attributes: []byte(`{` + traceAttribute + `}`)})
+	if !why.IsZero() {
+		t.Fatal(why)
+	}
+	got, why := readMessage(t, parse(t, traced), time.Now(), message.Message{Attributes: []byte(`{` + traceAttribute + `,"tenant":{"stringValue":"ac\u006de","dataType":"String"}}`)})
+	if diff := cmp.Diff(got, want); diff != "" || !why.IsZero() || len(got["tenant"]) != 64 {
+		t.Errorf("%v, in an attribute (-) and in a body (+):\n%s", why, diff)
+	}
+}
+
+// TestAttributesOfEvents: of Lambda and of EventBridge Pipes, which sends the bare array.
+func TestAttributesOfEvents(t *testing.T) {
+	t.Parallel()
+	records := `[{"messageId":"00000000-0000-4000-8000-000000000001","body":"{\"a\":\"b\"}","attributes":{"SentTimestamp":"1767225599999"},` +
+		`"messageAttributes":{` + traceAttribute + `,"amount":{"stringValue":"1.50","dataType":"Number"}},"eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-west-1:000000000000:q"}]`
+	m := parse(t, traced)
+	for _, event := range []string{records, `{"Records":` + records + `}`} {
+		messages, err := sqsevent.Decode([]byte(event))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, why := readMessage(t, m, time.Now(), messages[0])
+		want := map[string]string{"a": "b", "trace": "t-1", "amount": "1.50", "tenant": "NULL", "size": "NULL", "message_id": "00000000-0000-4000-8000-000000000001"}
+		if diff := cmp.Diff(got, want); diff != "" || !why.IsZero() {
+			t.Errorf("%v, got(-) want(+):\n%s", why, diff)
+		}
+	}
+}
+
+func TestAttributesAllocateNothing(t *testing.T) {
+	m := parse(t, traced)
+	b, r := batch.New(m.Table), m.Reader(mask.Unkeyed())
+	msg := message.Message{
+		ID: "00000000-0000-4000-8000-000000000001", Body: []byte(`{"a":"b"}`), HasBody: true, HasSent: true, SentMillis: 1767225599999,
+		Attributes: []byte(`{` + traceAttribute + `,"amount":{"stringValue":"1.50","dataType":"Number.decimal"},"a-name-that-is-longer-than-thirty-two-characters":{"stringValue":"x","dataType":"String"}}`),
+	}
+	read := func() {
+		b.Reset()
+		if v := r.Append(b, 0, 0, &msg); !v.IsZero() {
+			t.Fatal(v.Rejection)
+		}
+	}
+	read()
+	if n := testing.AllocsPerRun(100, read); n != 0 {
+		t.Errorf("%v allocations a message, want none", n)
+	}
+}
+
+// FuzzAttributes: whatever the attributes are, no panic, and no value in a rejection.
+func FuzzAttributes(f *testing.F) {
+	for _, s := range []string{"", "{}", "{" + traceAttribute + "}", `{"amount":{"stringValue":"\u0031e5","dataType":"Number.x"}}`, `{"trace_id":null,"Amount":[{}]}`, `{"trace_\u0069d":{"dataType":"Binary"}}`} {
+		f.Add([]byte(s))
+	}
+	m := parse(f, traced)
+	r, b := m.Reader(mask.Unkeyed()), batch.New(m.Table)
+	f.Fuzz(func(t *testing.T, attributes []byte) {
+		b.Reset()
+		msg := message.Message{ID: "1", Body: []byte(`{"a":"b"}`), HasBody: true, HasSent: true, Attributes: attributes}
+		if v := r.Append(b, 0, 0, &msg); v.IsZero() != (b.Len() == 1) {
+			t.Fatalf("%v with %d rows", v, b.Len())
+		}
+	})
+}
