@@ -2,7 +2,8 @@ package main
 
 import (
 	"fmt"
-	"strings"
+
+	"sluice/internal/batch"
 )
 
 type schemaCmd struct{}
@@ -13,6 +14,6 @@ func (schemaCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(con.stdout, "%s;\n", strings.Join(parts.DDL(), ";\n\n"))
+	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
 	return nil
 }

@@ -15,6 +15,8 @@ type Table struct {
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string
+	// Indexes are those that a new table gets, as lists of indexes into Columns.
+	Indexes [][]int
 }
 
 // Column is one column of a batch.
@@ -31,6 +33,14 @@ type Column struct {
 
 // Quote quotes an identifier for SQL.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+// Literal quotes a text for SQL, whatever standard_conforming_strings says.
+func Literal(text string) string {
+	if strings.Contains(text, `\`) {
+		return ` E'` + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + `'`
+	}
+	return `'` + strings.ReplaceAll(text, `'`, `''`) + `'`
+}
 
 // QuoteTable quotes the name of a table, with its schema if it has one.
 func QuoteTable(schema, name string) string {

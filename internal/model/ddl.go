@@ -3,9 +3,11 @@ package model
 import "sluice/internal/batch"
 
 // DDL returns the SQL that creates the model's tables in Postgres if they are missing, and alters
-// nothing: one statement per table.
+// nothing (batch.Table.DDL). Each column has its rule as a comment.
 func (m *Model) DDL() []string {
-	name := func(table string) string { return batch.QuoteTable(m.Table.Schema, table) }
-	column := func(c batch.Column) (sqlType, constraint string) { return c.Type, "" }
-	return m.Table.DDL(name, column, "")
+	return m.Table.DDL(batch.Dialect{
+		Table:   func(table string) string { return batch.QuoteTable(m.Table.Schema, table) },
+		Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
+		Comment: m.Rule,
+	})
 }

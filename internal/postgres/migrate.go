@@ -8,10 +8,11 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/fault"
+	"sluice/internal/message"
 )
 
-// Migrate executes statements of the form CREATE TABLE IF NOT EXISTS, in one transaction, and
-// returns which of the tables were missing.
+// Migrate executes statements, those of batch.Table.DDL among them, in one transaction, and returns
+// which of the tables were missing. It skips the indexes and comments of those that were not.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	c, err := s.connect(ctx)
 	if err != nil {
@@ -19,7 +20,11 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	}
 	defer closeConn(c)
 	var tables []batch.Migrated
+	created := false // the last table
 	for _, sql := range slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"}) {
+		if batch.OfNewTable(sql) && !created {
+			continue
+		}
 		c.exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
 			e := fault.Of(s.whyEnded(ctx, "create the tables", err))
@@ -28,11 +33,19 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 		}
 		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
 			name, _, _ := strings.Cut(rest, " ")
-			where := batch.Migrated{Name: name, Created: !c.exists}
+			created = !c.exists
+			where := batch.Migrated{Name: name, Created: created}
 			if err := s.locate(ctx, c, &where); err != nil {
 				return nil, s.whyEnded(ctx, "look for the tables", err)
 			}
 			tables = append(tables, where)
+		} else if batch.OfNewTable(sql) && c.exists { // an index of its name, of another table
+			_, name, _ := strings.Cut(sql, " IF NOT EXISTS ")
+			name, _, _ = strings.Cut(name, " ")
+			return nil, databaseError(fault.Error{
+				Cause: message.CauseConfiguration,
+				What:  "create the tables: the name of the index " + name + " is taken", Remedy: "rename what has it; nothing was created",
+			})
 		}
 	}
 	return tables, nil

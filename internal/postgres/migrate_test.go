@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/message"
@@ -64,5 +66,38 @@ func TestMigrateNeedsGrants(t *testing.T) {
 	_, err := openStore(t, role.URL, &table).Migrate(t.Context(), []string{"CREATE TABLE IF NOT EXISTS " + batch.QuoteTable(table.Schema, table.Name) + " (id bigint)"})
 	if err == nil || !strings.Contains(err.Error(), "42501") || !strings.Contains(err.Error(), "grant the role CREATE and USAGE on the schema "+batch.Quote(db.Schema)+",") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestMigrateAltersNothing wants indexes and comments for a table that it creates, and none for one
+// that exists.
+func TestMigrateAltersNothing(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t)
+	create := []string{
+		`CREATE TABLE IF NOT EXISTS "old" ("a" int)`, `CREATE INDEX IF NOT EXISTS "old_a_idx" ON "old" ("a")`, `COMMENT ON COLUMN "old"."a" IS 'rule'`,
+		`CREATE TABLE IF NOT EXISTS "new" ("a" int)`, `CREATE INDEX IF NOT EXISTS "new_a_idx" ON "new" ("a")`, `COMMENT ON COLUMN "new"."a" IS 'rule'`,
+	}
+	db.Exec(t, create[0])
+	store := openStore(t, db.URL, events)
+	const facts = `SELECT relname || coalesce(' ' || (SELECT string_agg(indexrelid::regclass::text, ',') FROM pg_index WHERE indrelid = c.oid), '') || coalesce(' ' || col_description(c.oid, 1), '')
+		FROM pg_class c WHERE relnamespace = current_schema()::regnamespace AND relkind = 'r' ORDER BY relname`
+	for _, want := range []bool{true, false} { // the second time nothing is left to do
+		tables, err := store.Migrate(t.Context(), create)
+		if err != nil || len(tables) != 2 || tables[0].Created || tables[1].Created != want {
+			t.Errorf("got %+v, %v", tables, err)
+		}
+		if diff := cmp.Diff(db.Rows(t, facts), [][]string{{"new new_a_idx rule"}, {"old"}}); diff != "" {
+			t.Error(diff)
+		}
+	}
+	db.Exec(t, `DROP TABLE "new"`)
+	db.Exec(t, `CREATE SEQUENCE new_a_idx`)
+	_, err := store.Migrate(t.Context(), create)
+	if f := fault.Of(err); f == nil || f.Cause != message.CauseConfiguration || !strings.Contains(f.What, `index "new_a_idx" is taken`) {
+		t.Errorf("got %v", err)
+	}
+	if diff := cmp.Diff(db.Rows(t, facts), [][]string{{"old"}}); diff != "" {
+		t.Errorf("after an error: %s", diff)
 	}
 }

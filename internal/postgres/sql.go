@@ -177,18 +177,10 @@ func defaultsSQL(t *batch.Table) string {
 	var filled []string
 	for _, c := range t.Columns {
 		if !c.Ledger {
-			filled = append(filled, literal(c.Name))
+			filled = append(filled, batch.Literal(c.Name))
 		}
 	}
-	return "DO " + literal(strings.NewReplacer("$table", literal(table(t)), "$filled", list(filled)).Replace(defaultsBody))
-}
-
-// literal quotes a text for SQL.
-func literal(text string) string {
-	if strings.Contains(text, `\`) {
-		return ` E'` + strings.NewReplacer(`\`, `\\`, `'`, `''`).Replace(text) + `'`
-	}
-	return `'` + strings.ReplaceAll(text, `'`, `''`) + `'`
+	return "DO " + batch.Literal(strings.NewReplacer("$table", batch.Literal(table(t)), "$filled", list(filled)).Replace(defaultsBody))
 }
 
 func table(t *batch.Table) string  { return batch.QuoteTable(t.Schema, t.Name) }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
+	"sluice/internal/message"
 )
 
 // types are SQLite's types for those of a model, with a check where they are wider. A numeric is
@@ -22,11 +24,11 @@ var types = map[string]struct{ name, check string }{
 	"json": {"TEXT", "json_valid({column})"}, "jsonb": {"TEXT", "json_valid({column})"},
 }
 
-// DDL returns the SQL that creates what is missing of a table, and of its
-// ledger, and alters nothing: a statement for each. The tables are STRICT, and a
-// check holds each varchar to its length.
+// DDL returns the SQL that creates what is missing of a table, and of its ledger, and alters
+// nothing (batch.Table.DDL). The tables are STRICT, and a check holds each varchar to its length.
+// SQLite has no comments.
 func DDL(t *batch.Table) []string {
-	return t.DDL(batch.Quote, func(c batch.Column) (sqlType, constraint string) {
+	column := func(c batch.Column) (sqlType, constraint string) {
 		base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
 		known, ok := types[base]
 		if !ok {
@@ -37,13 +39,14 @@ func DDL(t *batch.Table) []string {
 			constraint = fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
 		}
 		return known.name, constraint
-	}, " STRICT")
+	}
+	return t.DDL(batch.Dialect{Table: batch.Quote, Column: column, Options: " STRICT"})
 }
 
-var createdName = regexp.MustCompile(`^CREATE TABLE IF NOT EXISTS ("(?:[^"]|"")+")`)
+var createdName = regexp.MustCompile(`^CREATE (?:TABLE|INDEX) IF NOT EXISTS ("(?:[^"]|"")+")`)
 
 // Migrate executes statements, those of DDL among them, in one transaction, and returns which of
-// the tables were missing.
+// the tables were missing. It skips the indexes of those that were not.
 func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migrated, error) {
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
@@ -51,14 +54,28 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	}
 	defer tx.Rollback()
 	var tables []batch.Migrated
+	created := false // the last table
 	for _, text := range statements {
+		index := batch.OfNewTable(text)
+		if index && !created {
+			continue
+		}
 		if name := createdName.FindStringSubmatch(text); name != nil {
 			missing := false
-			const query = `SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE type IN ('table', 'view') AND lower(name) = lower(?))`
-			if err := tx.QueryRowContext(ctx, query, unquote(name[1])).Scan(&missing); err != nil {
+			const query = `SELECT NOT EXISTS (SELECT 1 FROM sqlite_schema WHERE (type IN ('table', 'view') OR ?) AND lower(name) = lower(?))`
+			if err := tx.QueryRowContext(ctx, query, index, unquote(name[1])).Scan(&missing); err != nil {
 				return nil, s.fault(ctx, "create the tables", err)
 			}
-			tables = append(tables, batch.Migrated{Name: name[1], Created: missing})
+			switch {
+			case !index:
+				created = missing
+				tables = append(tables, batch.Migrated{Name: name[1], Created: missing})
+			case !missing:
+				return nil, &fault.Error{
+					Source: fault.Database, Cause: message.CauseConfiguration,
+					What: "create the tables: the name of the index " + name[1] + " is taken", Remedy: "rename what has it; nothing was created",
+				}
+			}
 		}
 		if _, err := tx.ExecContext(ctx, text); err != nil {
 			return nil, s.schemaFault(ctx, "create the tables", err)

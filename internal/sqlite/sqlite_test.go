@@ -193,6 +193,31 @@ func TestDDL(t *testing.T) {
 	}
 }
 
+// TestMigrateAltersNothing wants the indexes of a table that it creates, and none for one that
+// exists.
+func TestMigrateAltersNothing(t *testing.T) {
+	t.Parallel()
+	f := newFile(t)
+	table := func(name string) []string {
+		return sqlite.DDL(&batch.Table{Name: name, Columns: []batch.Column{{Name: "a", Type: "text"}, {Name: "b", Type: "text"}}, Key: []int{0}, Indexes: [][]int{{1, 0}}})
+	}
+	f.exec(t, table("old")[0])
+	const indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
+	for _, created := range []bool{true, false} {
+		got, err := f.other.Migrate(t.Context(), slices.Concat(table("old"), table("new")))
+		if diff := cmp.Diff(got, []batch.Migrated{{Name: `"old"`}, {Name: `"new"`, Created: created}}); diff != "" || err != nil {
+			t.Error(diff, err)
+		}
+		if diff := cmp.Diff(f.rows(t, indexes), [][]string{{"new_b_a_idx"}}); diff != "" {
+			t.Error(diff)
+		}
+	}
+	f.exec(t, "CREATE INDEX NEXT_B_A_IDX ON old (a)")
+	if _, err := f.other.Migrate(t.Context(), table("next")); fault.Cause(err) != message.CauseConfiguration || !strings.Contains(err.Error(), `index "next_b_a_idx" is taken`) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestValues stores every type, at its ends.
 func TestValues(t *testing.T) {
 	t.Parallel()

@@ -7,8 +7,17 @@ CREATE TABLE IF NOT EXISTS "user_logins" (
     "app_version"      integer,
     "create_date"      date NOT NULL
 );
+COMMENT ON COLUMN "user_logins"."user_id" IS 'user_id: text, required';
+COMMENT ON COLUMN "user_logins"."device_type" IS 'device_type: text';
+COMMENT ON COLUMN "user_logins"."masked_ip" IS 'ip: ip, masked';
+COMMENT ON COLUMN "user_logins"."masked_device_id" IS 'device_id: text, masked';
+COMMENT ON COLUMN "user_logins"."locale" IS 'locale: text';
+COMMENT ON COLUMN "user_logins"."app_version" IS 'app_version: version, its major number';
+COMMENT ON COLUMN "user_logins"."create_date" IS 'UTC day of SentTimestamp';
 CREATE TABLE IF NOT EXISTS "sluice_ledger" (
     "sent_at"    timestamptz NOT NULL,
     "message_id" uuid NOT NULL,
     PRIMARY KEY ("sent_at", "message_id")
 );
+COMMENT ON COLUMN "sluice_ledger"."sent_at" IS 'SentTimestamp';
+COMMENT ON COLUMN "sluice_ledger"."message_id" IS 'messageId as a UUID';

@@ -1,0 +1,69 @@
+package batch_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/batch"
+)
+
+var dialect = batch.Dialect{
+	Table:   func(name string) string { return batch.QuoteTable("s", name) },
+	Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
+	Comment: func(i int) string { return []string{"it's", `\d`, "", ""}[i] },
+}
+
+// indexes has two whose usual names are the same, and one whose name is too long.
+func indexes(ledger string) *batch.Table {
+	long := strings.Repeat("l", 60)
+	return &batch.Table{
+		Name: "t", Key: []int{0}, Ledger: ledger,
+		Columns: []batch.Column{{Name: "a", Type: "text", NotNull: true}, {Name: "b_c", Type: "text"}, {Name: "a_b", Type: "text"}, {Name: long, Type: "text"}},
+		Indexes: [][]int{{0, 1}, {2, 0}, {3}, {0, 1, 2, 3}},
+	}
+}
+
+func TestDDL(t *testing.T) {
+	table := indexes("")
+	table.Columns = append(table.Columns[:3:3], batch.Column{Name: "c", Type: "text"})
+	table.Indexes = [][]int{{0, 1}, {2, 3}}
+	want := `CREATE TABLE IF NOT EXISTS "s"."t" (
+    "a"   text NOT NULL,
+    "b_c" text,
+    "a_b" text,
+    "c"   text,
+    PRIMARY KEY ("a")
+);
+
+CREATE INDEX IF NOT EXISTS "t_a_b_c_idx" ON "s"."t" ("a", "b_c");
+CREATE INDEX IF NOT EXISTS "t_a_b_c_cc3bdea3_idx" ON "s"."t" ("a_b", "c");
+COMMENT ON COLUMN "s"."t"."a" IS 'it''s';
+COMMENT ON COLUMN "s"."t"."b_c" IS E'\\d';
+COMMENT ON COLUMN "s"."t"."a_b" IS '';
+COMMENT ON COLUMN "s"."t"."c" IS '';
+`
+	if diff := cmp.Diff(batch.Script(table.DDL(dialect)), want); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+}
+
+// TestIndexNames wants names that no server cuts off, and one for each index.
+func TestIndexNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, s := range indexes("").DDL(dialect) {
+		name, ok := strings.CutPrefix(s, `CREATE INDEX IF NOT EXISTS "`)
+		if !ok {
+			continue
+		}
+		name, _, _ = strings.Cut(name, `"`)
+		if len(name) > 63 || seen[name] || !strings.HasSuffix(name, "_idx") || !batch.OfNewTable(s) {
+			t.Errorf("the index %q has %d bytes", name, len(name))
+		}
+		seen[name] = true
+	}
+	if len(seen) != 4 {
+		t.Errorf("got %v", seen)
+	}
+}
