@@ -276,7 +276,7 @@ func cause(c message.Cause) string {
 	case message.CauseDiscarded:
 		return "row discarded by the database"
 	case message.CauseForeignKey:
-		return "waiting for the row that a foreign key names"
+		return "waiting for a row that they refer to"
 	case message.CauseMemory:
 		return "more than one batch unwraps"
 	case message.CauseUnsent:

@@ -15,8 +15,6 @@ type Table struct {
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string
-	// Indexes are those that a new table gets, as lists of indexes into Columns.
-	Indexes [][]int
 }
 
 // Column is one column of a batch.

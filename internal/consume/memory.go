@@ -132,9 +132,10 @@ func (m *memory) unfinished() error {
 }
 
 var unfinishedWords = map[message.Cause]string{
-	message.CausePanic:     "a panic met some, its stack is in the log",
-	message.CauseDiscarded: "the database discarded some rows, look for a trigger or a rule",
-	message.CauseUnsent:    "the dead-letter queue did not take some that were rejected, the log says why",
+	message.CausePanic:      "a panic met some, its stack is in the log",
+	message.CauseDiscarded:  "the database discarded some rows, look for a trigger or a rule",
+	message.CauseForeignKey: "some refer to rows that are not stored yet, which the next run tries again",
+	message.CauseUnsent:     "the dead-letter queue did not take some that were rejected, the log says why",
 }
 
 // count counts what is left for the summary: messages that the run left alone, and those that wait

@@ -48,9 +48,10 @@ func (r *run) settle(ctx context.Context, p *pass) {
 }
 
 // staysLeft reports whether a run leaves alone what it has returned for this cause: the next try
-// would end like this one. The others wait for the end of an outage, which the run waits for too.
+// would end like this one, or nobody knows when not (a row that another one refers to). The others
+// wait for the end of an outage, which the run waits for too.
 func staysLeft(c message.Cause) bool {
-	return c == message.CauseGroup || c == message.CauseDiscarded || c == message.CauseUnsent
+	return c == message.CauseGroup || c == message.CauseDiscarded || c == message.CauseForeignKey || c == message.CauseUnsent
 }
 
 // patient is the dead-letter queue with more tries: the messages are in hand, so that they cost

@@ -160,6 +160,16 @@ func (s *fixture) table(t *testing.T, columns []string) []string {
 	return all
 }
 
+// column returns the values of a column of text, sorted.
+func (s *fixture) column(t *testing.T, name string) []string {
+	t.Helper()
+	values := []string{}
+	for _, r := range s.db.Rows(t, "SELECT "+name+" FROM "+s.model.Table.Name+" ORDER BY 1") {
+		values = append(values, r[0])
+	}
+	return values
+}
+
 // play delivers a case's event twice: the second time must give the same
 // answer and add no row.
 func (s *fixture) play(t *testing.T, c *testCase) {

@@ -88,6 +88,10 @@ func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *testlog.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return handlerOf(m, store)
+}
+
+func handlerOf(m *model.Model, store ingest.Store) (*handler.Handler, *testlog.Log) {
 	log := &testlog.Log{}
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), logger), Log: logger}, log

@@ -264,8 +264,18 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
 			v.Cause = report.Cause
 		}
-		report.Verdicts[s.batch.Message(row)] = v
+		i := s.batch.Message(row)
+		report.Verdicts[i] = p.wait(v, &report.Messages[i])
 	}
+}
+
+// wait returns a message whose row refers to one that is not stored yet, if the model says to wait
+// for that one and the message was not received too often for it. An unknown count is 0.
+func (p *Pipeline) wait(v message.Verdict, m *message.Message) message.Verdict {
+	if v.Outcome == message.Rejected && v.Rejection.Orphan() && m.ReceiveCount < p.model.ForeignKeyReceives {
+		v.Outcome, v.Cause = message.Returned, message.CauseForeignKey
+	}
+	return v
 }
 
 // Unable returns the report of messages that were not tried, because of an error.

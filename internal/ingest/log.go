@@ -18,7 +18,7 @@ const maxLines = 20
 // discarded, and one for all that exceeded the batch's memory. shown says that the caller shows the report's error elsewhere. No line has a value or a
 // key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
-	rejected, discarded, exceeded := 0, 0, 0
+	rejected, discarded, orphans, exceeded := 0, 0, 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
 		id := slog.String("message_id", r.Messages[i].ID)
@@ -33,6 +33,12 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 			if discarded++; discarded <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database discarded its row, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
 			}
+		case v.Cause == message.CauseForeignKey: // nothing has failed
+			if orphans++; orphans <= maxLines {
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: its row refers to one that is not stored yet", append([]slog.Attr{
+					id, slog.String("cause", string(v.Cause)), slog.Int("receives", r.Messages[i].ReceiveCount), slog.Int("rejected_at", p.model.ForeignKeyReceives),
+				}, attrs(&v.Rejection)[1:]...)...)
+			}
 		}
 	}
 	if more := rejected - maxLines; more > 0 {
@@ -40,6 +46,9 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	}
 	if more := discarded - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
+	}
+	if more := orphans - maxLines; more > 0 {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseForeignKey)))
 	}
 	if exceeded > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "messages returned: the bodies of the batch unwrap to more than 64 MiB", slog.Int("count", exceeded),

@@ -81,7 +81,7 @@ func (o Outcome) String() string {
 // Verdict is what sluice decided about one message. The zero value returns it.
 type Verdict struct {
 	Outcome Outcome
-	// Rejection is why, when the outcome is Rejected.
+	// Rejection is why, when the outcome is Rejected; with CauseForeignKey, why it would be.
 	Rejection Rejection
 	// Cause is why, when the outcome is Returned.
 	Cause Cause

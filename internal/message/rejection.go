@@ -119,6 +119,18 @@ type Rejection struct {
 	Column     string
 }
 
+// foreignKey is the SQLSTATE of a row that refers to one that is not there.
+const foreignKey = "23503"
+
+// Orphan reports whether the row was refused because it refers to one that is not there.
+func (r Rejection) Orphan() bool {
+	return r.SQLState == foreignKey || r.Constraint == ForeignKey && r.SQLState == ""
+}
+
+// ForeignKey is the Constraint of such a row in a database without SQLSTATEs, which does not tell its
+// name.
+const ForeignKey = "FOREIGN KEY"
+
 // MaxProblems limits how many problems of one body are listed.
 const MaxProblems = 10
 
