@@ -15,8 +15,8 @@ import (
 const maxLines = 20
 
 // Log writes one line for the batch, one for each of the first messages that were rejected or
-// discarded, and one for all that exceeded the batch's memory. shown says that the caller shows the report's error elsewhere. No line has a value or a
-// key of a body.
+// returned for a row, and one for all that exceeded the batch's memory. shown says that the caller
+// shows the report's error elsewhere. No line has a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	rejected, discarded, orphans, exceeded := 0, 0, 0, 0
 	for i := range r.Verdicts {
