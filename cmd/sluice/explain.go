@@ -64,7 +64,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	var all []explanation
 	rows.Row(0, func(i int, v []byte) {
 		col := m.Columns[i]
-		all = append(all, explanation{col.Name, col.Type.String(), m.Rule(i), show(rows.Columns()[i].Kind, v)})
+		all = append(all, explanation{col.Name, col.Type.String(), m.Rule(i), show(&rows.Columns()[i], v)})
 	})
 	if c.JSON {
 		return con.printJSON(all, nil)

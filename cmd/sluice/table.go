@@ -6,7 +6,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/google/uuid"
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
@@ -58,32 +57,24 @@ func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[str
 	}
 	rows.Row(0, func(i int, v []byte) {
 		if c := m.Columns[i]; c.Field >= 0 {
-			row[c.Name] = show(rows.Columns()[i].Kind, v)
+			row[c.Name] = show(&rows.Columns()[i], v)
 		}
 	})
 	return row, message.Rejection{}
 }
 
 // show returns a value of a batch as text.
-func show(kind batch.Kind, v []byte) string {
+func show(c *batch.Column, v []byte) string {
 	if v == nil {
 		return "NULL"
 	}
-	switch kind {
-	case batch.Int4, batch.Int8:
-		return fmt.Sprint(batch.Int(v))
-	case batch.Bool:
-		return fmt.Sprint(v[0] == 1)
-	case batch.Timestamp:
-		return batch.Time(kind, v).Format(time.RFC3339Nano)
-	case batch.Date:
-		return batch.Time(kind, v).Format(time.DateOnly)
-	case batch.UUID:
-		return uuid.UUID(v).String()
-	case batch.Text:
+	switch {
+	case c.List:
 		return string(v)
+	case c.Kind == batch.Timestamp:
+		return batch.Time(c.Kind, v).Format(time.RFC3339Nano)
 	}
-	panic("a value of an unknown kind")
+	return string(c.Kind.AppendText(nil, v))
 }
 
 // oneLine replaces the characters that a terminal would obey.

@@ -2,8 +2,8 @@ package batch
 
 import "encoding/binary"
 
-// Arrays holds one Postgres array per column, in the binary form of array parameters, for
-// `unnest($1::text[], …)`. It reuses its memory.
+// Arrays holds one Postgres array per column, for `unnest($1::text[], …)`: in the binary form of
+// array parameters, or in the text form for columns with AsText. It reuses its memory.
 type Arrays struct {
 	bufs   [][]byte
 	params [][]byte
@@ -14,38 +14,61 @@ type Arrays struct {
 const header = 20
 
 // oids are the element types of the arrays, from pg_type.
-var oids = map[Kind]uint32{Text: 25, Int4: 23, Int8: 20, Bool: 16, Timestamp: 1184, Date: 1082, UUID: 2950}
+var oids = map[Kind]uint32{
+	Text: 25, Int4: 23, Int8: 20, Bool: 16, Timestamp: 1184, Date: 1082, UUID: 2950,
+	TimestampNoZone: 1114, TimeOfDay: 1083, Float4: 700, Float8: 701, Binary: 17,
+}
+
+// oid returns the element type of a column's array.
+func (c *Column) oid() uint32 {
+	if c.List {
+		return oids[Text]
+	}
+	return oids[c.Kind]
+}
+
+// Format returns the code of the form of a column's array: 0 for text, 1 for binary.
+func (c *Column) Format() int16 {
+	if c.AsText {
+		return 0
+	}
+	return 1
+}
 
 // Encode returns the arrays of the rows with the given indexes: without an index they are empty.
 // All have the same length, so the server pads none with NULLs. The result is valid until the next
 // call.
 func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
-	a.start(len(b.columns))
+	a.start(len(b.columns), func(c int) *Column { return &b.columns[c] })
 	for _, i := range rows {
 		a.add(b, i)
 	}
-	return a.end(len(rows), func(c int) Kind { return b.columns[c].Kind })
+	return a.end(len(rows), func(c int) *Column { return &b.columns[c] })
 }
 
 // EncodeKeys does the same for the columns of the key alone.
 func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
-	a.start(len(b.key))
+	column := func(k int) *Column { return &b.columns[b.key[k]] }
+	a.start(len(b.key), column)
 	for _, i := range rows {
 		for k := range b.key {
-			v := b.value(b.keys[b.rows[i].keys+k])
-			a.bufs[k] = append(binary.BigEndian.AppendUint32(a.bufs[k], uint32(len(v))), v...)
+			a.value(k, column(k), b.data[b.keys[b.rows[i].keys+k]:])
 		}
 	}
-	return a.end(len(rows), func(k int) Kind { return b.columns[b.key[k]].Kind })
+	return a.end(len(rows), column)
 }
 
-func (a *Arrays) start(columns int) {
+func (a *Arrays) start(columns int, column func(int) *Column) {
 	for len(a.bufs) < columns {
 		a.bufs = append(a.bufs, nil)
 		a.params = append(a.params, nil)
 	}
 	for c := range columns {
-		a.bufs[c] = append(a.bufs[c][:0], make([]byte, header)...)
+		if column(c).AsText {
+			a.bufs[c] = append(a.bufs[c][:0], '{')
+		} else {
+			a.bufs[c] = append(a.bufs[c][:0], make([]byte, header)...)
+		}
 	}
 	a.params = a.params[:columns]
 }
@@ -53,25 +76,48 @@ func (a *Arrays) start(columns int) {
 func (a *Arrays) add(b *Batch, i int) {
 	at := b.rows[i].start
 	for c := range b.columns {
-		end := at + 4
-		if n := int32(binary.BigEndian.Uint32(b.data[at:])); n >= 0 {
-			end += int(n)
-		} else {
-			a.bufs[c][7] = 1 // the array has NULLs
-		}
-		a.bufs[c] = append(a.bufs[c], b.data[at:end]...)
-		at = end
+		at += a.value(c, &b.columns[c], b.data[at:])
 	}
 }
 
-func (a *Arrays) end(length int, kind func(int) Kind) [][]byte {
+// value appends the value at the beginning of data, and returns how long it is with its length.
+func (a *Arrays) value(c int, column *Column, data []byte) int {
+	end, null := 4, false
+	if n := int32(binary.BigEndian.Uint32(data)); n >= 0 {
+		end += int(n)
+	} else {
+		null = true
+	}
+	switch {
+	case !column.AsText:
+		if null {
+			a.bufs[c][7] = 1 // the array has NULLs
+		}
+		a.bufs[c] = append(a.bufs[c], data[:end]...)
+	case null:
+		a.bufs[c] = append(a.bufs[c], "NULL,"...)
+	default:
+		a.bufs[c] = append(appendQuoted(a.bufs[c], data[4:end]), ',')
+	}
+	return end
+}
+
+func (a *Arrays) end(length int, column func(int) *Column) [][]byte {
 	for c := range a.params {
 		buf := a.bufs[c]
-		binary.BigEndian.PutUint32(buf[8:], oids[kind(c)])
-		if length == 0 {
+		switch {
+		case column(c).AsText:
+			if length > 0 {
+				buf = buf[:len(buf)-1] // the last comma
+			}
+			buf = append(buf, '}')
+			a.bufs[c] = buf
+		case length == 0:
+			binary.BigEndian.PutUint32(buf[8:], column(c).oid())
 			buf = buf[:12] // an empty array has no dimension
-		} else {
+		default:
 			binary.BigEndian.PutUint32(buf[0:], 1)
+			binary.BigEndian.PutUint32(buf[8:], column(c).oid())
 			binary.BigEndian.PutUint32(buf[12:], uint32(length))
 			binary.BigEndian.PutUint32(buf[16:], 1)
 		}

@@ -13,7 +13,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -30,6 +32,14 @@ const (
 	Timestamp                 // 8 bytes: microseconds since 2000-01-01 UTC
 	Date                      // 4 bytes: days since 2000-01-01
 	UUID                      // 16 bytes
+
+	// TimestampNoZone is for the type timestamp: the time in UTC, as a Timestamp has it. Were it
+	// sent as one, the server would convert it to the time zone of the session.
+	TimestampNoZone
+	TimeOfDay // 8 bytes: microseconds since midnight
+	Float4    // 4 bytes, IEEE 754, big-endian
+	Float8    // 8 bytes, IEEE 754, big-endian
+	Binary    // any bytes
 )
 
 // Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
@@ -40,6 +50,7 @@ type Batch struct {
 	rows      []row
 	keys      []int // per row, the offsets of its key's values in data
 	open      []int // offsets of the values of the row under construction
+	list      list  // the list under construction
 	sorted    bool
 	hasGroups bool
 
@@ -91,7 +102,7 @@ func (b *Batch) Redelivered() bool { return b.redelivered }
 // column must follow, in order, and then End or Cancel.
 func (b *Batch) Begin(message, group int) {
 	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
-	b.open = b.open[:0]
+	b.open, b.list = b.open[:0], list{}
 	b.hasGroups = b.hasGroups || group != 0
 }
 
@@ -117,6 +128,11 @@ func (b *Batch) Cancel() {
 
 // Null appends a NULL.
 func (b *Batch) Null() {
+	if b.list.open {
+		b.separate()
+		b.data = append(b.data, "NULL"...)
+		return
+	}
 	b.open = append(b.open, len(b.data))
 	b.data = append(b.data, 0xff, 0xff, 0xff, 0xff)
 }
@@ -129,19 +145,34 @@ func (b *Batch) size(n int) {
 
 // Bytes appends a value that is already in its column's form.
 func (b *Batch) Bytes(v []byte) {
+	if b.list.open {
+		b.element(v)
+		return
+	}
 	b.size(len(v))
 	b.data = append(b.data, v...)
 }
 
 // String appends a Text value.
 func (b *Batch) String(v string) {
+	if b.list.open {
+		b.separate()
+		b.data = appendQuoted(b.data, v)
+		return
+	}
 	b.size(len(v))
 	b.data = append(b.data, v...)
 }
 
 // AppendTo appends a value that f appends to the buffer it gets. After an error, the row must be
-// cancelled.
+// cancelled. In a list, the value must be a text without quotes and backslashes, such as a mask.
 func (b *Batch) AppendTo(f func(dst []byte) ([]byte, error)) (err error) {
+	if b.list.open {
+		b.separate()
+		b.data, err = f(append(b.data, '"'))
+		b.data = append(b.data, '"')
+		return err
+	}
 	b.size(0)
 	at := len(b.data)
 	b.data, err = f(b.data)
@@ -151,18 +182,53 @@ func (b *Batch) AppendTo(f func(dst []byte) ([]byte, error)) (err error) {
 
 // Int4 appends an Int4 or a Date value.
 func (b *Batch) Int4(v int32) {
+	if b.list.open {
+		b.number(int64(v))
+		return
+	}
 	b.size(4)
 	b.data = binary.BigEndian.AppendUint32(b.data, uint32(v))
 }
 
-// Int8 appends an Int8 or a Timestamp value.
+// Int8 appends an Int8, a Timestamp, a TimestampNoZone or a TimeOfDay value.
 func (b *Batch) Int8(v int64) {
+	if b.list.open {
+		b.number(v)
+		return
+	}
 	b.size(8)
 	b.data = binary.BigEndian.AppendUint64(b.data, uint64(v))
 }
 
+// Float4 appends a Float4 value.
+func (b *Batch) Float4(v float32) {
+	if b.list.open {
+		b.separate()
+		b.data = strconv.AppendFloat(b.data, float64(v), 'g', -1, 32)
+		return
+	}
+	b.size(4)
+	b.data = binary.BigEndian.AppendUint32(b.data, math.Float32bits(v))
+}
+
+// Float8 appends a Float8 value.
+func (b *Batch) Float8(v float64) {
+	if b.list.open {
+		b.separate()
+		b.data = strconv.AppendFloat(b.data, v, 'g', -1, 64)
+		return
+	}
+	b.size(8)
+	b.data = binary.BigEndian.AppendUint64(b.data, math.Float64bits(v))
+}
+
 // Bool appends a Bool value.
 func (b *Batch) Bool(v bool) {
+	if b.list.open {
+		b.separate()
+		b.data = strconv.AppendBool(b.data, v)
+		return
+	}
 	b.size(1)
 	if v {
 		b.data = append(b.data, 1)
@@ -171,7 +237,7 @@ func (b *Batch) Bool(v bool) {
 	}
 }
 
-// Int returns a value of the kinds Int4, Int8, Timestamp and Date.
+// Int returns a value of the kinds Int4, Int8, Timestamp, TimestampNoZone, TimeOfDay and Date.
 func Int(v []byte) int64 {
 	if len(v) == 4 {
 		return int64(int32(binary.BigEndian.Uint32(v)))
@@ -179,10 +245,18 @@ func Int(v []byte) int64 {
 	return int64(binary.BigEndian.Uint64(v))
 }
 
-// EpochMillis is 2000-01-01 UTC, from which Timestamp and Date count.
+// Float returns a value of the kinds Float4 and Float8, and how many bits it has.
+func Float(v []byte) (f float64, bits int) {
+	if len(v) == 4 {
+		return float64(math.Float32frombits(binary.BigEndian.Uint32(v))), 32
+	}
+	return math.Float64frombits(binary.BigEndian.Uint64(v)), 64
+}
+
+// EpochMillis is 2000-01-01 UTC, from which timestamps and dates count.
 const EpochMillis = 946684800000
 
-// Time returns a value of the kinds Timestamp and Date.
+// Time returns a value of the kinds Timestamp, TimestampNoZone and Date.
 func Time(k Kind, v []byte) time.Time {
 	if k == Date {
 		return time.UnixMilli(EpochMillis).UTC().AddDate(0, 0, int(Int(v)))

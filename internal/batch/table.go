@@ -23,6 +23,11 @@ type Column struct {
 	Kind Kind
 	// Type is the column's SQL type, as in "varchar(32)".
 	Type string
+	// List: the type is an array. A value is a list of values of the kind.
+	List bool
+	// AsText: the database's type reads each value from its text. The kind is Text. Type is a quoted
+	// name then, without a length.
+	AsText bool
 	// NotNull is true if no row of a batch has a NULL there.
 	NotNull bool
 	// Ledger is true for a column of the ledger, which the table lacks.

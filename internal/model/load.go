@@ -135,11 +135,10 @@ func (c *compiler) compile(f file) {
 	c.key(f)
 	c.indexes(f.Index)
 	for i, col := range m.Columns {
-		m.Table.Columns = append(m.Table.Columns, batch.Column{
-			Name: col.Name, Type: col.Type.String(), Kind: col.Type.kind(),
-			NotNull: col.Field < 0 && !col.Meta.find().nullable || col.Field >= 0 && m.Fields[col.Field].NotNull(),
-			Ledger:  m.Table.Ledger != "" && i >= len(f.Columns),
-		})
+		out := col.Type.batchColumn(col.Name)
+		out.NotNull = col.Field < 0 && !col.Meta.find().nullable || col.Field >= 0 && m.Fields[col.Field].NotNull()
+		out.Ledger = m.Table.Ledger != "" && i >= len(f.Columns)
+		m.Table.Columns = append(m.Table.Columns, out)
 	}
 	for i := range m.layers {
 		m.layers[i].root.settle(false)
@@ -467,7 +466,7 @@ func (c *compiler) constant(line int, e entry[columnSpec], col *Column, typed bo
 			f.Type, f.how = t.name, t
 		}
 	}
-	if typed && (f.Type == "" || col.Type.Array) {
+	if typed && (f.Type == "" || col.Type.List) {
 		c.problem(line, "column %s of type %s cannot hold a value; let the table have a DEFAULT, or add a field", e.name, col.Type)
 	}
 	col.Field = len(c.m.Fields)
@@ -515,7 +514,7 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 		c.problem(line, "column %s would store the personal field %s in clear text; add masked: true", col.Name, f.Name)
 	case !f.Personal && col.Masked:
 		c.problem(line, "column %s is masked, but field %s is not personal; add personal: true to the field", col.Name, f.Name)
-	case typed && col.Type.Array != f.List && !col.AsText:
+	case typed && col.Type.List != f.List && !col.AsText:
 		c.problem(line, "column %s of type %s cannot hold field %s; a field with list: true goes to an array, as in text[], and no other does", col.Name, col.Type, f.Name)
 	case typed && types != nil && !slices.Contains(types, col.Type.Base) && !col.AsText:
 		c.problem(line, "column %s of type %s cannot hold field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
@@ -553,7 +552,7 @@ func (c *compiler) key(f file) {
 			c.problem(k.line, "key column %s is named twice", k.text)
 		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].NotNull():
 			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
-		case m.Columns[i].Type.Base == "json" || m.Columns[i].Type.Base == "jsonb":
+		case !m.Columns[i].Type.inKey():
 			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)
 		case m.Columns[i].Masked:
 			c.problem(k.line, "key column %s %s; use another column", k.text, MetaMaskKey.find().noKey)

@@ -89,7 +89,7 @@ func Metas() (names []Meta) {
 }
 
 // holds reports whether a column of the type can hold it, but for its length.
-func (m *metaRule) holds(t SQLType) bool { return !t.Array && slices.Contains(m.columns, t.Base) }
+func (m *metaRule) holds(t SQLType) bool { return !t.List && slices.Contains(m.columns, t.Base) }
 
 // tooNarrow returns the least type of the column's kind that can hold it, "" if the column's own can.
 func (m *metaRule) tooNarrow(t SQLType) (use string) {

@@ -289,7 +289,7 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 // exists looks up the key of a row.
 func (in *insertion) exists(ctx context.Context, i int) (exists bool, err error) {
 	in.args = in.args[:0]
-	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(in.batch.Columns()[c].Kind, v)) })
+	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(&in.batch.Columns()[c], v)) })
 	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&exists); err != nil {
 		return false, in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
 	}
@@ -320,8 +320,8 @@ func (in *insertion) values(i, k int) []any {
 	ledger := k == 0 && in.store.table.Ledger != ""
 	in.args = in.args[:0]
 	in.batch.Row(i, func(c int, v []byte) {
-		if column := in.batch.Columns()[c]; column.Ledger == ledger {
-			in.args = append(in.args, value(column.Kind, v))
+		if column := &in.batch.Columns()[c]; column.Ledger == ledger {
+			in.args = append(in.args, value(column, v))
 		}
 	})
 	return in.args

@@ -18,29 +18,37 @@ import (
 // types are SQLite's types for those of a model, with a check where they are wider. A numeric is
 // text: a column of a numeric type would keep a float, and lose digits.
 var types = map[string]struct{ name, check string }{
-	"varchar": {"TEXT", "length({column}) <= {n}"}, "text": {"TEXT", ""}, "numeric": {"TEXT", ""},
-	"smallint": {"INTEGER", ""}, "integer": {"INTEGER", ""}, "bigint": {"INTEGER", ""}, "boolean": {"INTEGER", "{column} IN (0, 1)"},
-	"timestamptz": {"TEXT", ""}, "date": {"TEXT", ""}, "uuid": {"TEXT", ""},
+	"varchar": {"TEXT", "length({column}) <= {n}"}, "char": {"TEXT", "length({column}) <= {n}"}, "text": {"TEXT", ""}, "citext": {"TEXT COLLATE NOCASE", ""},
+	"smallint": {"INTEGER", ""}, "integer": {"INTEGER", ""}, "bigint": {"INTEGER", ""}, "numeric": {"TEXT", ""}, "real": {"REAL", ""}, "double precision": {"REAL", ""},
+	"boolean": {"INTEGER", "{column} IN (0, 1)"}, "timestamptz": {"TEXT", ""}, "timestamp": {"TEXT", ""}, "date": {"TEXT", ""}, "time": {"TEXT", ""}, "interval": {"TEXT", ""},
+	"uuid": {"TEXT", ""}, "inet": {"TEXT", ""}, "cidr": {"TEXT", ""}, "bytea": {"BLOB", ""},
 	"json": {"TEXT", "json_valid({column})"}, "jsonb": {"TEXT", "json_valid({column})"},
 }
 
-// DDL returns the SQL that creates what is missing of a table, and of its ledger, and alters
-// nothing (batch.Table.DDL). The tables are STRICT, and a check holds each varchar to its length.
-// SQLite has no comments.
-func DDL(t *batch.Table) []string {
-	column := func(c batch.Column) (sqlType, constraint string) {
-		base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
-		known, ok := types[base]
-		if !ok {
-			panic("sqlite: no type for " + base)
-		}
-		if check := known.check; check != "" {
-			check = strings.NewReplacer("{column}", batch.Quote(c.Name), "{n}", length).Replace(check)
-			constraint = fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
-		}
-		return known.name, constraint
+// typeOf returns SQLite's type for a column. A list is an array in JSON.
+func typeOf(c batch.Column) (sqlType, constraint string) {
+	base, length, _ := strings.Cut(strings.TrimSuffix(c.Type, ")"), "(")
+	known, ok := types[base]
+	switch {
+	case c.AsText:
+		return "TEXT", ""
+	case c.List:
+		base, known.name, known.check = "list", "TEXT", "json_type({column}) = 'array'"
+	case !ok:
+		panic("sqlite: no type for " + base)
 	}
-	return t.DDL(batch.Dialect{Table: batch.Quote, Column: column, Options: " STRICT"})
+	if check := known.check; check != "" {
+		check = strings.NewReplacer("{column}", batch.Quote(c.Name), "{n}", length).Replace(check)
+		constraint = fmt.Sprintf(" CONSTRAINT %s CHECK (%s)", batch.Quote(c.Name+"_"+base), check)
+	}
+	return known.name, constraint
+}
+
+// DDL returns the SQL that creates what is missing of a table, and of its ledger, and alters
+// nothing (batch.Table.DDL). The tables are STRICT, and a check holds each varchar and char to its
+// length. SQLite has no comments.
+func DDL(t *batch.Table) []string {
+	return t.DDL(batch.Dialect{Table: batch.Quote, Column: typeOf, Options: " STRICT"})
 }
 
 var createdName = regexp.MustCompile(`^CREATE (?:TABLE|INDEX) IF NOT EXISTS ("(?:[^"]|"")+")`)
