@@ -26,6 +26,15 @@ func (t *Table) KeyNames() []string {
 	return names
 }
 
+// KeyColumns returns the columns of the key.
+func (t *Table) KeyColumns() []Column {
+	columns := make([]Column, len(t.Key))
+	for i, k := range t.Key {
+		columns[i] = t.Columns[k]
+	}
+	return columns
+}
+
 // Dialect is how a store spells the SQL that creates tables.
 type Dialect struct {
 	// Table names a table, as in "logins".

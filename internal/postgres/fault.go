@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -147,6 +148,27 @@ func unrepresentable(err *pgconn.PgError) bool { return err.Code == "22021" || e
 // atBind is the context of an error that a parameter meets by itself: it has the parameter's number
 // and no name, which any language puts into quotes.
 var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]*$`)
+
+// atInput is the outermost entry of a context, as bare leaves it, if the input function of a
+// parameter's type did not take it. It has the parameter's number.
+var atInput = regexp.MustCompile(`(?:^|\n)[^\n=:："'«»„“(]*\$([0-9]+) = ''[^\n"']*$`)
+
+// parameterOf returns the number of the parameter that an input function did not take, 0 for none.
+func parameterOf(err *pgconn.PgError) int {
+	m := atInput.FindStringSubmatch(err.Where)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// ofText reports whether an input function has such an error for a text that it does not take, and
+// not for all texts. Those of types for search have codes of syntax, and those of extensions may
+// have none of their own (tried: hstore).
+func ofText(err *pgconn.PgError) bool {
+	return ofValue(err) || ofConstraint(err) || atRuntime(err) || classOf(err.Code) == "54" || classOf(err.Code) == "XX" && !damaged(err)
+}
 
 // atRuntime reports whether a function or a cast, to a type such as tsquery or regclass, met a code
 // of the configuration. They have such codes for values too. An error in our own statement has a

@@ -27,7 +27,7 @@ type groupSearch struct {
 // be stored, and sets the verdicts.
 func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgError) error {
 	g := &groupSearch{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
-	if err := in.findUnencodable(ctx, refusal); err != nil {
+	if err := in.findUnreadable(ctx, refusal); err != nil {
 		return err
 	}
 	left := in.rows
@@ -134,7 +134,7 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 	g.evaluate(rt)
 	rt.add("ROLLBACK")
 	rt.endSegment()
-	lookedUp := g.encodable(rows)
+	lookedUp := g.readable(rows)
 	rt.present(lookedUp)
 	rt.endSegment()
 	answers, err := g.finishBegun(ctx, rt)

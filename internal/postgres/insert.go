@@ -25,7 +25,7 @@ type insertion struct {
 	catalog        *catalog     // the evidence; it stays even if it grows old meanwhile
 	catalogIsOurs  bool         // read in this attempt
 	class          map[int]int  // rows with one key have one number
-	unencodable    map[int]bool // rows with a key that the server's encoding cannot represent
+	unreadable     map[int]bool // rows with a key that the server cannot read, so that no look-up can ask for it
 	passing        int          // how many rows have met an error that passes
 	mine           map[int]bool // numbers of keys that this insertion has stored
 	suspect        *pgconn.PgError
@@ -35,7 +35,7 @@ type insertion struct {
 func (in *insertion) run(ctx context.Context) error {
 	in.learn()
 	in.catalog = in.store.freshCatalog()
-	if err := in.compare(ctx); err != nil {
+	if err := in.askFirst(ctx); err != nil {
 		return err
 	}
 	refusal, err := in.insertAll(ctx)
@@ -130,16 +130,30 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	return nil
 }
 
-// compare asks how keys compare, before the first batch whose keys may compare otherwise than by
-// their bytes: until that is known, batches could lock rows in opposite order.
-func (in *insertion) compare(ctx context.Context) error {
-	if in.keys != nil || in.conn.keysAsked || !in.hasTextKey() || in.batch.HasGroups() || len(in.rows) < 2 {
+// askFirst asks what must be known before a connection's first batch. One is how keys compare, if
+// they may compare otherwise than by their bytes: until that is known, batches could lock rows in
+// opposite order. The other is whether the types that read text can be used: some would store
+// something else than was sent.
+func (in *insertion) askFirst(ctx context.Context) error {
+	order := in.keys == nil && !in.conn.keysAsked && in.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
+	types := in.store.asText && !in.conn.typesKnown
+	if !order && !types {
 		return nil
 	}
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	_, err := in.finish(ctx, in.store.lookingUp, rt)
-	return err
+	var wrong answer
+	if types {
+		rt.askTypes(&wrong)
+	}
+	if _, err := in.finish(ctx, in.store.lookingUp, rt); err != nil {
+		return err
+	}
+	if err := in.store.unusable(wrong.text); err != nil {
+		return err
+	}
+	in.conn.typesKnown = true
+	return nil
 }
 
 func (in *insertion) hasTextKey() bool {

@@ -47,9 +47,9 @@ func (s *Store) learnKeys(a *answer) {
 	}
 	for i := range k.Columns {
 		c := &k.Columns[i]
-		kind := s.table.Columns[s.table.Key[i]].Kind
-		c.Bytes = c.Bytes && slices.Contains(natural[kind], c.Type)
-		if kind == batch.Text && strings.HasPrefix(c.Type, "int") {
+		column := s.table.Columns[s.table.Key[i]]
+		c.Bytes = c.Bytes && !column.AsText && slices.Contains(natural[column.Kind], c.Type)
+		if column.Kind == batch.Text && slices.Contains(natural[batch.Int8], c.Type) {
 			c.Scale = new(int) // a numeric that the column rounds
 		}
 	}
@@ -70,6 +70,7 @@ var natural = map[batch.Kind][]string{
 	batch.Text: {"text", "varchar"},
 	batch.Int4: {"int2", "int4", "int8"}, batch.Int8: {"int2", "int4", "int8"}, batch.Bool: {"bool"},
 	batch.Timestamp: {"timestamptz"}, batch.Date: {"date"}, batch.UUID: {"uuid"},
+	batch.TimestampNoZone: {"timestamp"}, batch.TimeOfDay: {"time"}, batch.Binary: {"bytea"},
 }
 
 // typed returns expressions as values of the key columns' own types, for comparisons. They never
@@ -132,7 +133,16 @@ func keyTable(t *batch.Table) string {
 func keyColumns(t *batch.Table) []byte {
 	var names []string
 	for _, k := range t.Key {
-		names = append(names, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(t.Columns[k].Name)+`"`)
+		names = append(names, t.Columns[k].Name)
 	}
-	return []byte("{" + strings.Join(names, ",") + "}")
+	return textArray(names)
+}
+
+// textArray returns texts as a parameter of type text[].
+func textArray(texts []string) []byte {
+	var quoted []string
+	for _, text := range texts {
+		quoted = append(quoted, `"`+strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text)+`"`)
+	}
+	return []byte("{" + strings.Join(quoted, ",") + "}")
 }

@@ -14,7 +14,7 @@ SELECT json_build_object(
 	'columns', (SELECT json_agg(json_build_object(
 			-- Not with the type's length (of char it is 1 without -1), which would cut a value in silence. A precision rounds
 			-- it as the insert does.
-			'cast', format_type(b.oid, CASE WHEN b.typname IN ('timestamp', 'timestamptz', 'time', 'timetz') THEN m.typmod ELSE -1 END),
+			'cast', format_type(b.oid, CASE WHEN b.typname IN ('timestamp', 'timestamptz', 'time', 'timetz', 'interval') THEN m.typmod ELSE -1 END),
 			'scale', CASE WHEN b.typname = 'numeric' AND m.typmod >= 4 THEN ((m.typmod - 4) & 1023) - ((m.typmod - 4) & 1024) END,
 			-- An extension's operator may be outside the search_path, and that of text would be taken instead.
 			'equals', (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
@@ -22,7 +22,7 @@ SELECT json_build_object(
 				JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace WHERE k.opcdefault AND k.opcintype = b.oid),
 			'collation', (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.collname) FROM pg_namespace n WHERE n.oid = c.collnamespace AND c.collname <> 'default'),
 			'type', b.typname,
-			'bytes', coalesce(c.collisdeterministic, true) AND (b.typname IN ('int2', 'int4', 'int8', 'bool', 'date', 'uuid', 'text', 'varchar') OR b.typname = 'timestamptz' AND m.typmod < 0)
+			'bytes', coalesce(c.collisdeterministic, true) AND (b.typname IN ('int2', 'int4', 'int8', 'bool', 'date', 'uuid', 'text', 'varchar', 'bytea') OR b.typname IN ('timestamptz', 'timestamp', 'time') AND m.typmod < 0)
 		) ORDER BY k.n)
 		FROM unnest($2::text[]) WITH ORDINALITY AS k(name, n)
 		JOIN pg_attribute a ON a.attrelid = to_regclass($1) AND a.attname = k.name AND NOT a.attisdropped

@@ -17,7 +17,8 @@ import (
 type link struct {
 	names    []string // of the constraint, and of its copies on partitions
 	from, to []int
-	// blind: it cannot be followed here, because it leads to a column that the database computes.
+	// blind: it cannot be followed here, because it leads to a column that the database computes, or
+	// because its values can be equal to the server and differ in more than values knows.
 	blind bool
 }
 
@@ -31,6 +32,8 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 		for i := range r.From {
 			from, to := position(b, r.From[i]), position(b, r.To[i])
 			switch {
+			case from >= 0 && to >= 0 && (!byText(b.Columns()[from]) || !byText(b.Columns()[to])):
+				l.blind = true
 			case from >= 0 && to >= 0:
 				l.from, l.to = append(l.from, from), append(l.to, to)
 			case to < 0 && from < 0: // the same for all rows, or computed
@@ -140,6 +143,11 @@ func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return removed[row] })
+}
+
+// byText reports whether values of a column that are equal to the server are equal to values.
+func byText(c batch.Column) bool {
+	return !c.AsText && !c.List && c.Type != "inet" && c.Type != "cidr" && c.Type != "interval"
 }
 
 // values returns the values of some columns of a row as one text; ok is false if one is NULL.

@@ -51,6 +51,14 @@ func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	return own
 }
 
+// reads returns the column whose type did not take a text, "" if the error of an insert is another.
+func (s *Store) reads(err *pgconn.PgError) string {
+	if n := parameterOf(err); 0 < n && n <= len(s.table.Columns) && s.table.Columns[n-1].AsText {
+		return s.table.Columns[n-1].Name
+	}
+	return ""
+}
+
 // namesTable reports whether an error names the table or its ledger, as far as the model knows.
 func (s *Store) namesTable(err *pgconn.PgError) bool {
 	return (err.TableName == s.table.Name || err.TableName == s.table.Ledger) && (s.table.Schema == "" || err.SchemaName == s.table.Schema)

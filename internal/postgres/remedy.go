@@ -118,6 +118,10 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(s.table.KeyNames(), ", ")), s.names.Schema, " prints the one that it needs")
 	case "0A000":
 		return "INSERT … ON CONFLICT does not work where " + table + " has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition"
+	case "42704":
+		if s.asText {
+			return "the database lacks one of the types " + strings.Join(s.typesAsText(), ", ") + ": " + lacksType
+		}
 	case "42804", "428C9":
 		return hint("a column of the table has another type than the model says", s.names.Schema, " prints the SQL that it means")
 	case "23502":

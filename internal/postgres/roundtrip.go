@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -77,12 +79,12 @@ func (rt *roundTrip) insertRows(rows []int) {
 		rt.p.SendPrepare(statementName, sql, nil)
 		rt.prepares = sql
 	}
-	rt.p.SendQueryPrepared(statementName, rt.size(in.conn.arrays.Encode(in.batch, rows)), binary, binary)
+	rt.p.SendQueryPrepared(statementName, rt.size(in.conn.arrays.Encode(in.batch, rows)), in.store.formats, binary)
 }
 
 // query adds a statement about all columns of rows.
 func (rt *roundTrip) query(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, binary, binary)
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, rt.in.store.formats, binary)
 }
 
 // present adds the question which of the given rows' keys are in the table.
@@ -90,7 +92,7 @@ func (rt *roundTrip) present(rows []int) { rt.keys(rt.in.sql.present, rows) }
 
 // keys adds a statement about the keys of rows.
 func (rt *roundTrip) keys(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, binary, binary)
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, rt.in.store.keyFormats, binary)
 }
 
 // uncompiled keeps the server from compiling the queries of the catalog, up to the end of the
@@ -144,8 +146,20 @@ func (rt *roundTrip) endRequired() {
 	rt.endSegment()
 }
 
-// binary is the format of all parameters and results.
+// binary is the format of all results, and of all parameters but those that a type reads as text.
 var binary = []int16{1}
+
+// formats returns the formats of columns' parameters.
+func formats(columns []batch.Column) []int16 {
+	if !slices.ContainsFunc(columns, func(c batch.Column) bool { return c.AsText }) {
+		return binary
+	}
+	all := make([]int16, len(columns))
+	for i := range columns {
+		all[i] = columns[i].Format()
+	}
+	return all
+}
 
 // flushSize bounds what is kept in memory before it is sent.
 const flushSize = 64 << 10
@@ -239,8 +253,26 @@ func bare(err *pgconn.PgError) *pgconn.PgError {
 	}
 	return &pgconn.PgError{
 		Message: text, Code: err.Code, SchemaName: err.SchemaName, TableName: err.TableName, ColumnName: err.ColumnName,
-		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: withoutParameters(err.Where), Routine: err.Routine, Position: err.Position,
+		ConstraintName: err.ConstraintName, DataTypeName: err.DataTypeName, Where: withoutParameters(withoutValue(err.Where)), Routine: err.Routine, Position: err.Position,
 	}
+}
+
+// bound begins the outermost entry of a context if the server could not read a parameter: its
+// number, and then its value. The parameters of a statement follow a colon.
+var bound = regexp.MustCompile(`(?m)^[^\n=:："'«»„“(]*\$[0-9]+ = '`)
+
+// withoutValue returns a context without the value of a parameter that the server could not read:
+// all values of a column (log_parameter_max_length_on_error). Its quotes stay.
+func withoutValue(context string) string {
+	if !strings.Contains(context, " = '") {
+		return context
+	}
+	for _, m := range bound.FindAllStringIndex(context, -1) {
+		if rest, ok := afterQuoted(context[m[1]-1:]); ok && !strings.ContainsAny(rest, "\n\"'") {
+			return context[:m[1]] + "'" + rest
+		}
+	}
+	return context
 }
 
 // withoutParameters returns a context without the entry that quotes the statement's parameters

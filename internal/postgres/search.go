@@ -58,7 +58,7 @@ const maxSearches = 3
 // findRefused finds the refused rows of a batch without message groups, stores the others, and sets
 // the verdicts.
 func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) error {
-	if err := in.findUnencodable(ctx, refusal); err != nil {
+	if err := in.findUnreadable(ctx, refusal); err != nil {
 		return err
 	}
 	if err := in.sortByKey(ctx); err != nil {
@@ -96,9 +96,9 @@ func (in *insertion) sortByKey(ctx context.Context) error {
 		in.class = classes(in.batch, in.rows)
 		return nil
 	}
-	all, encodable := in.rows, in.encodable(in.rows)
+	all, readable := in.rows, in.readable(in.rows)
 	rt := in.roundTrip(ctx)
-	rt.keys(in.sql.rank, encodable)
+	rt.keys(in.sql.rank, readable)
 	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.lookingUp, rt)
 	if err != nil {
@@ -107,10 +107,10 @@ func (in *insertion) sortByKey(ctx context.Context) error {
 	if refused := answers[0].refused; refused != nil {
 		return in.errorOf(in.store.lookingUp, refused)
 	}
-	in.rows = encodable
+	in.rows = readable
 	in.rank(&answers[0])
 	for _, row := range all {
-		if in.unencodable[row] { // equal to no other: it has no place in the index
+		if in.unreadable[row] { // equal to no other: it has no place in the index
 			in.rows = append(in.rows, row)
 			in.class[row] = -1 - row
 		}
@@ -118,11 +118,12 @@ func (in *insertion) sortByKey(ctx context.Context) error {
 	return nil
 }
 
-// findUnencodable finds the rows whose keys the server's encoding cannot represent, after an error
-// that there may be some. No such key is in the table, and a look-up with one of them fails for
-// all.
-func (in *insertion) findUnencodable(ctx context.Context, refusal *pgconn.PgError) error {
-	if !unrepresentable(refusal) || !in.hasTextKey() {
+// findUnreadable finds the rows whose keys the server cannot read, because its encoding cannot
+// represent them or their type does not take them, after an error that there may be some. No such
+// key is in the table, and a look-up with one of them fails for all.
+func (in *insertion) findUnreadable(ctx context.Context, refusal *pgconn.PgError) error {
+	encoding := unrepresentable(refusal) && in.hasTextKey()
+	if !encoding && !(parameterOf(refusal) > 0 && slices.Contains(in.store.keyFormats, 0)) {
 		return nil
 	}
 	rt := in.roundTrip(ctx)
@@ -134,25 +135,26 @@ func (in *insertion) findUnencodable(ctx context.Context, refusal *pgconn.PgErro
 	if err != nil {
 		return err
 	}
-	in.unencodable = map[int]bool{}
+	in.unreadable = map[int]bool{}
 	for k, row := range in.rows {
-		switch refused := answers[k].refused; {
-		case refused == nil:
-		case unrepresentable(refused):
-			in.unencodable[row] = true
-		default:
+		refused := answers[k].refused
+		if refused == nil {
+			continue
+		}
+		if j := in.store.judge(refused, in.catalog); !unrepresentable(refused) && !j.rejects && !j.open {
 			return in.errorOf(in.store.lookingUp, refused)
 		}
+		in.unreadable[row] = true
 	}
 	return nil
 }
 
-// encodable returns those of the rows whose keys can be looked up.
-func (in *insertion) encodable(rows []int) []int {
-	if len(in.unencodable) == 0 {
+// readable returns those of the rows whose keys can be looked up.
+func (in *insertion) readable(rows []int) []int {
+	if len(in.unreadable) == 0 {
 		return rows
 	}
-	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.unencodable[row] })
+	return slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.unreadable[row] })
 }
 
 // singles returns rows as chunks of one row each.
@@ -212,7 +214,7 @@ func (r *rowSearch) split(rows []int) (chunks [][]int) {
 
 // commit tries the chunks, commits what passes, and sets the verdicts.
 func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
-	r.lookedUp = r.encodable(r.lookedUp)
+	r.lookedUp = r.readable(r.lookedUp)
 	rt := r.roundTrip(ctx)
 	r.addBegin(ctx, rt, refusal)
 	rt.present(r.lookedUp)

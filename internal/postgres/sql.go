@@ -13,15 +13,41 @@ import (
 var arrayTypes = map[batch.Kind]string{
 	batch.Text: "text[]", batch.Int4: "int4[]", batch.Int8: "int8[]", batch.Bool: "bool[]",
 	batch.Timestamp: "timestamptz[]", batch.Date: "date[]", batch.UUID: "uuid[]",
+	batch.TimestampNoZone: "timestamp[]", batch.TimeOfDay: "time[]", batch.Float4: "float4[]", batch.Float8: "float8[]", batch.Binary: "bytea[]",
+}
+
+// arrayType returns the type of a column's parameter. If the column's own type reads the text, it is
+// an array of that type without a length, so that its input function reads each value, and the
+// assignment to the column checks the length. A cast to a type with a length, or to a domain, would
+// cut or round in silence.
+func arrayType(c batch.Column) string {
+	switch {
+	case c.AsText:
+		return c.Type + "[]"
+	case c.List: // an array of arrays would be flattened
+		return "text[]"
+	default:
+		return arrayTypes[c.Kind]
+	}
 }
 
 // cast returns what turns a value into the column's type where an assignment would not.
 func cast(c batch.Column) string {
-	base, _, _ := strings.Cut(c.Type, "(")
-	if c.Kind != batch.Text || base == "text" || base == "varchar" {
-		return ""
+	base, _, _ := strings.Cut(strings.TrimSuffix(c.Type, "[]"), "(") // without its length, which would cut or round
+	switch base {
+	case "char":
+		base = "bpchar" // char alone is char(1)
+	case "varchar", "citext":
+		base = "text"
 	}
-	return "::" + base // without its precision, which would round
+	switch {
+	case c.List:
+		return "::" + base + "[]"
+	case c.AsText, c.Kind != batch.Text, base == "text":
+		return ""
+	default:
+		return "::" + base
+	}
 }
 
 // statements are the SQL of one table, as far as its key is known.
@@ -61,7 +87,7 @@ const replicated = `(SELECT CASE WHEN current_setting('synchronous_standby_names
 func input(t *batch.Table) (arrays, names, values string) {
 	var all, columns, from []string
 	for i, c := range t.Columns {
-		all = append(all, fmt.Sprintf("unnest($%d::%s) AS c%[1]d", i+1, arrayTypes[c.Kind]))
+		all = append(all, fmt.Sprintf("unnest($%d::%s) AS c%[1]d", i+1, arrayType(c)))
 		if !c.Ledger {
 			columns = append(columns, batch.Quote(c.Name))
 			from = append(from, fmt.Sprintf("input.c%d%s", i+1, cast(c)))
@@ -123,7 +149,7 @@ func returningSQL(t *batch.Table, k *keyFacts) string {
 	}
 	var sent []string
 	for _, c := range t.Key {
-		sent = append(sent, fmt.Sprintf("($%d::%s)[1]", c+1, arrayTypes[t.Columns[c].Kind]))
+		sent = append(sent, fmt.Sprintf("($%d::%s)[1]", c+1, arrayType(t.Columns[c])))
 	}
 	return insertInto(into+" AS stored", names, values) + fmt.Sprintf("(SELECT %s) AS input RETURNING (%s)::int::bigint", arrays, k.equal(t, "stored.", sent))
 }
@@ -161,7 +187,7 @@ func keysInput(t *batch.Table) (input string, names []string) {
 	var arrays, aliases []string
 	for i, k := range t.Key {
 		alias := fmt.Sprintf("k%d", i+1)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayTypes[t.Columns[k].Kind]))
+		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayType(t.Columns[k])))
 		aliases, names = append(aliases, alias), append(names, "input."+alias)
 	}
 	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", list(arrays), list(aliases)), names

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,10 +21,13 @@ type Store struct {
 	names  fault.Names
 	target *target
 	logins Logins
-	log    *slog.Logger
-	lookup func(ctx context.Context, host string) ([]string, error) // nil: the resolver
-	sleep  func(context.Context, time.Duration) bool
-	now    func() time.Time
+	// formats are those of the parameters of an insert, keyFormats of statements about keys.
+	formats, keyFormats []int16
+	asText              bool // a column's type reads text
+	log                 *slog.Logger
+	lookup              func(ctx context.Context, host string) ([]string, error) // nil: the resolver
+	sleep               func(context.Context, time.Duration) bool
+	now                 func() time.Time
 	// What the statements do, for errors.
 	inserting, lookingUp string
 
@@ -77,6 +81,8 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 // if logins come from elsewhere.
 func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
 	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil)}
+	s.formats, s.keyFormats = formats(t.Columns), formats(t.KeyColumns())
+	s.asText = slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText })
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -98,7 +99,7 @@ func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool)
 		return message.Verdict{Cause: j.cause}, keepVerdicts(in.insertError(err).err)
 	}
 	own := in.store.ownNames(err, catalog)
-	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: own.column}
+	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: cmp.Or(own.column, in.store.reads(err))}
 	return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 }
 
