@@ -32,6 +32,7 @@ type cli struct {
 	Health  healthCmd  `cmd:"" help:"Ask a running consumer whether it is healthy: the health check of the container image, which has no shell."`
 	Demo    demoCmd    `cmd:"" help:"See it work, without any setup: a temporary Postgres, a batch of valid and invalid messages, and what became of them."`
 	Invoke  invokeCmd  `cmd:"" help:"Run the Lambda handler on an event file, and print its answer."`
+	Infer   inferCmd   `cmd:"" help:"Draft a model from a sample of bodies, and from a table that exists."`
 	Explain explainCmd `cmd:"" help:"Show the row that a body would become, masked, or why the body would be rejected."`
 	Schema  schemaCmd  `cmd:"" help:"Print the SQL that creates the model's tables."`
 	Migrate migrateCmd `cmd:"" help:"Create the model's tables where they are missing. Existing tables are not changed."`

@@ -44,6 +44,7 @@ func TestLostOutput(t *testing.T) {
 		{"", []string{"version"}},
 		{"", []string{"schema"}},
 		{"", []string{"migrate"}},
+		{body, []string{"infer", "-"}},
 		{body, []string{"explain"}},
 		{body, []string{"explain", "--json"}},
 		{`{"ip":"x"}`, []string{"explain", "--json"}}, // rejected, and nothing on standard error says so

@@ -15,8 +15,8 @@ var errStopped = errors.New("stopped")
 // ever, as with a FIFO, and cannot be cancelled: when ctx ends first, they are left
 // to run until the process ends.
 func (con *console) read(ctx context.Context, path string) ([]byte, error) {
-	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
-		return nil, errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")
+	if err := fileName(path); err != nil {
+		return nil, err
 	}
 	var text []byte
 	done := make(chan error, 1)
@@ -35,4 +35,12 @@ func (con *console) read(ctx context.Context, path string) ([]byte, error) {
 	case <-ctx.Done():
 		return nil, errStopped
 	}
+}
+
+// fileName returns an error for a body in place of a file's name, which is not to be quoted.
+func fileName(path string) error {
+	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
+		return errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")
+	}
+	return nil
 }

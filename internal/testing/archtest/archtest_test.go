@@ -30,6 +30,7 @@ var may = map[string]struct{ imports, why string }{
 
 	"internal/sqsevent": {"internal/message", "the contract with the event source mapping, and nothing else"},
 	"internal/model":    {"internal/batch internal/mask internal/message", "the policy knows no store and no queue"},
+	"internal/infer":    {"internal/batch internal/mask internal/message internal/model", "it tries values on models, and reads a table's columns"},
 	"internal/ingest":   {"internal/batch internal/fault internal/mask internal/message internal/model", "the pipeline declares what a store must do"},
 	"internal/handler":  {"internal/fault internal/ingest internal/mask internal/message internal/sqsevent", "the function without Lambda, SQL and AWS"},
 	"internal/config":   {"internal/mask internal/model models", "the environment, checked; what it means is done elsewhere"},
@@ -71,7 +72,7 @@ var only = []struct{ imports, by, why string }{
 	// repairs broken UTF-8, and quotes values in its errors.
 	{"encoding/json", "internal/check internal/postgres internal/sqlite internal/sqs " + wing, "jsontext reads messages"},
 	{"database/sql", "internal/sqlite " + wing, "the stores have the SQL"},
-	{"github.com/jackc/pgx/...", "internal/postgres internal/check cmd/... " + wing, "the stores have the SQL"},
+	{"github.com/jackc/pgx/...", "internal/postgres internal/check internal/infer cmd/... " + wing, "the stores have the SQL"},
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},
 	{"github.com/fergusstrange/embedded-postgres", "internal/testing/localpg", "one package fetches Postgres"},
 

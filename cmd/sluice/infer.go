@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"sluice/internal/app"
+	"sluice/internal/config"
+	"sluice/internal/infer"
+)
+
+type inferCmd struct {
+	File  string `arg:"" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
+	Table string `placeholder:"NAME" help:"An existing table of DATABASE_URL that the rows go to, as in billing.payments."`
+	Name  string `placeholder:"NAME" help:"The model's name; default: the table's, or the file's."`
+}
+
+// Help returns the details.
+func (inferCmd) Help() string {
+	return `Prints a model file. A type is drafted if a model with it accepts every value of the sample; the comments have the
+evidence. What looks personal is masked until you have reviewed it. No value of a body is printed, and no name of a member
+that looks like a value. A body that is not JSON is counted and left out.
+
+  sluice infer bodies.jsonl > payments.yaml
+  SLUICE_MODEL=./payments.yaml sluice explain --summary bodies.jsonl`
+}
+
+// tableTimeout limits what the database is asked.
+const tableTimeout = 30 * time.Second
+
+// Run implements the command.
+func (c *inferCmd) Run(ctx context.Context, con *console) error {
+	var table *infer.Table
+	if c.Table != "" {
+		var err error
+		if table, err = con.liveTable(ctx, c.Table); err != nil {
+			return fmt.Errorf("--table: %w", err)
+		}
+	}
+	sample := infer.New(table)
+	err := con.eachBody(ctx, c.File, func(body []byte) { sample.Add(body) })
+	if err != nil {
+		return err
+	}
+	con.note(sample.NotJSON, sample.Bodies, "not JSON, or have a name twice in one object: a model rejects them")
+	con.note(sample.NotObject, sample.Bodies, "JSON, but not an object: a model rejects them")
+	con.note(sample.Unlike(), sample.Bodies, "wrapped in another way than the others: the draft does not read them")
+	text, err := sample.Draft(c.name())
+	if err != nil {
+		return err
+	}
+	fmt.Fprint(con.stdout, text)
+	return nil
+}
+
+// note counts bodies of a sample that are special, on standard error.
+func (con *console) note(n, bodies int, what string) {
+	if n > 0 {
+		fmt.Fprintf(con.stderr, "sluice: %s of %s bodies are %s\n", humanize.Comma(int64(n)), humanize.Comma(int64(bodies)), what)
+	}
+}
+
+// name returns what the model is called.
+func (c *inferCmd) name() string {
+	switch {
+	case c.Name != "":
+		return c.Name
+	case c.Table != "":
+		return c.Table[strings.LastIndexByte(c.Table, '.')+1:]
+	case c.File == "-":
+		return "messages"
+	}
+	name, _, _ := strings.Cut(filepath.Base(c.File), ".")
+	return name
+}
+
+// eachBody gives each line of a file that is not blank to a function.
+func (con *console) eachBody(ctx context.Context, path string, do func(body []byte)) error {
+	if err := fileName(path); err != nil {
+		return err
+	}
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	lines := con.lines(reading, path)
+	for {
+		select {
+		case <-ctx.Done():
+			return errStopped
+		case next := <-lines:
+			switch {
+			case errors.Is(next.end, io.EOF):
+				return nil
+			case next.end != nil:
+				return next.end
+			case strings.TrimSpace(string(next.text)) != "":
+				do(next.text)
+			}
+		}
+	}
+}
+
+// liveTable reads a table of DATABASE_URL. The model that SLUICE_MODEL names is not needed, and may
+// be what is to be drafted.
+func (con *console) liveTable(ctx context.Context, name string) (*infer.Table, error) {
+	ctx, cancel := context.WithTimeout(ctx, tableTimeout)
+	defer cancel()
+	options := con.options(con.log())
+	options.Environ = maps.Clone(con.environ)
+	delete(options.Environ, "SLUICE_MODEL")
+	parts, err := app.Load(options, config.Database)
+	if err != nil {
+		return nil, err
+	}
+	if parts.AltDatabase() != nil {
+		return nil, errors.New("it needs a Postgres in DATABASE_URL: SQLite's tables have no types of their own")
+	}
+	store, err := parts.Postgres()
+	if err != nil {
+		return nil, err
+	}
+	defer store.Close()
+	conn, err := store.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return infer.ReadTable(ctx, conn, name)
+}

@@ -1,0 +1,524 @@
+package infer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/dustin/go-humanize"
+
+	"sluice/internal/mask"
+)
+
+// field is a member that the draft reads, and its column.
+type field struct {
+	name   string // in the model
+	column string
+	path   []step
+	layer  int // -1: the innermost
+	form   *form
+	node   *node
+	// filled: it is present and not null or blank in all bodies.
+	filled   bool
+	personal trait
+	evidence string
+}
+
+// step is a name of a path, or the index 0 where the name is empty.
+type step = string
+
+// drafter makes a draft of what a sample knows.
+type drafter struct {
+	*Sample
+	total  int // bodies
+	names  identifiers
+	fields []field
+	// out are lines about what the draft leaves out.
+	out []string
+	// hidden counts members that are left out with their names, by why.
+	hidden map[string]int
+	// consumed are the strings that unwrap reads.
+	consumed map[*node]bool
+	rows     int // bodies with more than one record
+}
+
+// layer is a JSON document within the bodies.
+type layer struct {
+	doc  *document
+	path []step // of the string that holds the next one
+	node *node  // that string
+}
+
+// ErrNothing reports that a sample has nothing to draft from.
+var ErrNothing = errors.New("no body is a JSON object with members that can be drafted")
+
+// Draft returns the text of a model file. name is the model's, as in payments.
+func (s *Sample) Draft(name string) (string, error) {
+	doc := s.main()
+	if doc == nil {
+		return "", ErrNothing
+	}
+	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, hidden: map[string]int{}, consumed: map[*node]bool{}}
+	layers := []layer{{doc: doc}}
+	for last := &layers[0]; ; last = &layers[len(layers)-1] {
+		next := last.embedded()
+		if next == nil {
+			break
+		}
+		d.consumed[last.node] = true
+		layers = append(layers, layer{doc: next})
+	}
+	shape := recognise(layers)
+	for i := len(layers) - 1; i >= 0; i-- {
+		at := i
+		if i == len(layers)-1 {
+			at = -1
+		}
+		d.members(layers[i].doc.root, nil, at, shape)
+	}
+	if len(d.fields) == 0 {
+		return "", fmt.Errorf("%w%s", ErrNothing, d.why())
+	}
+	text, err := d.write(identifier([]string{name}), layers, shape)
+	if err != nil {
+		return "", fmt.Errorf("the draft does not load, which is a bug of sluice: %w", err)
+	}
+	return text, nil
+}
+
+// main returns the document that most bodies are, nil if there is none.
+func (s *Sample) main() (most *document) {
+	for _, d := range s.documents {
+		if most == nil || d.count > most.count {
+			most = d
+		}
+	}
+	return most
+}
+
+// Unlike returns how many bodies are wrapped in another way than those that a draft is made of.
+func (s *Sample) Unlike() int {
+	n := 0
+	for _, d := range s.documents {
+		n += d.count
+	}
+	if most := s.main(); most != nil {
+		n -= most.count
+	}
+	return n
+}
+
+// embedded finds the string that holds a document in every body, and returns the document.
+func (l *layer) embedded() *document {
+	var found *document
+	var search func(n *node, path []step)
+	search = func(n *node, path []step) {
+		for _, child := range n.inOrder {
+			at := append(slices.Clone(path), child.name)
+			for _, doc := range child.embedded {
+				if doc.count == l.doc.count && (found == nil || len(doc.root.inOrder) > len(found.root.inOrder)) {
+					found, l.path, l.node = doc, at, child
+				}
+			}
+			search(child, at)
+		}
+		if n.first != nil {
+			search(n.first, append(slices.Clone(path), ""))
+		}
+	}
+	search(l.doc.root, nil)
+	return found
+}
+
+// why returns what was left out, for an error.
+func (d *drafter) why() string {
+	all := d.leftOut()
+	if len(all) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(all, "; ")
+}
+
+// members drafts the members of an object.
+func (d *drafter) members(n *node, path []step, at int, shape envelope) {
+	objects := n.kinds[kindObject]
+	if len(path) == 0 {
+		objects = d.total
+	}
+	if n.dataLike > 0 {
+		d.hide("names that look like data", 1)
+	}
+	if n.surplus > 0 {
+		d.hide(fmt.Sprintf("more than %s names in one object", humanize.Comma(maxNames)), 1)
+	}
+	if len(path) == 0 && n.isMap(objects) {
+		d.hide("names that differ from body to body, and may be data", len(n.inOrder))
+		return
+	}
+	folded := map[string]int{}
+	for _, child := range n.inOrder {
+		folded[fold(child.name)]++
+	}
+	for _, child := range n.inOrder {
+		p := append(slices.Clone(path), child.name)
+		switch {
+		case d.consumed[child]:
+		case at >= 0 && shape.skips(p): // an outer layer's signatures and the like
+		case Rare(child.seen, objects):
+			d.hide("names that occur in few bodies, and may be data", 1)
+		case folded[fold(child.name)] > 1 || n.clashes[fold(child.name)]:
+			d.leave(p, "another name differs from it in upper and lower case only, and a message that has both is ambiguous")
+		case len(d.fields) >= maxNames:
+			d.hide(fmt.Sprintf("more than %s fields", humanize.Comma(maxNames)), 1)
+		default:
+			d.member(child, p, at, shape)
+		}
+	}
+}
+
+// fold returns a form that names have in common if they differ only in upper and lower case.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+			least = min(least, next)
+		}
+		return least
+	}, name)
+}
+
+// isMap reports whether the names of an object look like data, because they differ from body to
+// body: none is in more than half of the objects.
+func (n *node) isMap(objects int) bool {
+	same := true
+	for _, child := range n.inOrder {
+		if child.seen*2 > objects {
+			return false
+		}
+		same = same && child.kinds[kindObject] == child.seen == (n.inOrder[0].kinds[kindObject] == n.inOrder[0].seen)
+	}
+	names := len(n.inOrder)
+	return n.dataLike+n.surplus > 0 && (names == 0 || n.dataLike+n.surplus > names) || objects >= 3 && names >= 3 && (same && names*2 >= objects || names >= 20)
+}
+
+func (d *drafter) hide(why string, n int) { d.hidden[why] += n }
+
+// leave notes that a member is left out, and why.
+func (d *drafter) leave(path []step, why string, args ...any) {
+	const most = 200
+	if len(d.out) == most {
+		d.hide("and others", 1)
+		return
+	}
+	d.out = append(d.out, jsonPath(path)+": "+fmt.Sprintf(why, args...))
+}
+
+func (d *drafter) leftOut() []string {
+	all := slices.Clone(d.out)
+	for _, why := range []string{"names that look like data", "names that differ from body to body, and may be data", "names that occur in few bodies, and may be data"} {
+		if n := d.hidden[why]; n > 0 {
+			all = append(all, fmt.Sprintf("%s: %s", Hidden, why))
+		}
+	}
+	for why, n := range d.hidden {
+		if n > 0 && (strings.HasPrefix(why, "more") || strings.HasPrefix(why, "and")) {
+			all = append(all, fmt.Sprintf("%s: %s", Hidden, why))
+		}
+	}
+	return all
+}
+
+// member drafts one member, or the members within it.
+func (d *drafter) member(n *node, path []step, at int, shape envelope) {
+	values := n.seen - n.kinds[kindNull]
+	column := d.column(path)
+	switch {
+	case values == 0:
+		d.leave(path, "null in all bodies")
+	case n.kinds[kindObject] == values && column != nil && column.holdsJSON():
+		d.wholeJSON(n, path, at, shape, "")
+	case n.kinds[kindObject] == values && len(n.inOrder) == 0 && n.dataLike+n.surplus == 0 && !n.deep:
+		d.leave(path, "an empty object in all bodies")
+	case n.kinds[kindObject] == values && (n.deep || n.isMap(values)):
+		d.wholeJSON(n, path, at, shape, "an object whose names (*) may be data")
+	case n.kinds[kindObject] == values:
+		d.members(n, path, at, shape)
+	case n.kinds[kindArray] == values && n.first != nil && n.elements[kindObject] == total(n.elements):
+		d.rows = max(d.rows, n.longArray)
+		d.members(n.first, append(slices.Clone(path), ""), at, shape)
+	case n.kinds[kindArray] == values && total(n.elements) == 0:
+		d.leave(path, "an empty array in all bodies")
+	case n.kinds[kindArray] == values:
+		d.list(n, path, at, shape)
+	case n.kinds[kindObject]+n.kinds[kindArray] > 0:
+		d.wholeJSON(n, path, at, shape, n.mixture())
+	default:
+		d.scalar(n, path, at, shape)
+	}
+}
+
+func total(counts [kinds]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// wholeJSON drafts a value as it was sent, unless something in it looks personal: a json field
+// cannot be masked.
+func (d *drafter) wholeJSON(n *node, path []step, at int, shape envelope, why string) {
+	values := n.seen - n.kinds[kindNull]
+	f := d.jsonForm
+	if c := d.column(path); c != nil {
+		f = c.jsonForm
+	}
+	switch {
+	case n.signs != 0:
+		d.leave(path, "%sit looks personal: %s. JSON is stored as it was sent, so read what you need by paths of its own", prefixed(why), n.signs)
+	case f == nil || n.json.passed < values:
+		d.leave(path, "%sno type holds all of its values", prefixed(why))
+	default:
+		d.add(n, path, at, shape, f, 0, strings.TrimSuffix(prefixed(why), ": ")+": stored as it was sent")
+	}
+}
+
+func prefixed(why string) string {
+	if why == "" {
+		return ""
+	}
+	return why + ": "
+}
+
+func (n *node) mixture() string {
+	var all []string
+	for k, name := range []string{"null", "strings", "numbers", "booleans", "arrays", "objects"} {
+		if c := n.kinds[k]; c > 0 && k > 0 {
+			all = append(all, humanize.Comma(int64(c))+" "+name)
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
+// list drafts an array.
+func (d *drafter) list(n *node, path []step, at int, shape envelope) {
+	values := n.kinds[kindArray]
+	scalars := n.elements[kindObject]+n.elements[kindArray] == 0
+	if n.signs != 0 {
+		d.leave(path, "it looks personal: %s. An array cannot be masked", n.signs)
+		return
+	}
+	if scalars {
+		for _, t := range n.lists {
+			if t.passed == values {
+				d.add(n, path, at, shape, t.form, 0, fmt.Sprintf("%s are %s", of(values, values), t.form.what))
+				return
+			}
+		}
+	}
+	d.wholeJSON(n, path, at, shape, "arrays")
+}
+
+func of(n, values int) string {
+	return humanize.Comma(int64(n)) + " of " + humanize.Comma(int64(values))
+}
+
+// scalar drafts a text, a number or a boolean.
+func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
+	values := n.seen - n.kinds[kindNull]
+	evidence := func(f *form) string { return fmt.Sprintf("%s are %s", of(values, values), f.what) }
+	found := d.choose(n, path, values)
+	if signs := n.personal(found, path); signs != 0 {
+		ids := []string{formIP, formEmail, formMasked, formMaskedMixed}
+		if signs&(named|holdsEmail|holdsIP) == signs&named && found != nil && found.id == formVersion {
+			ids = ids[2:]
+		}
+		for _, id := range ids {
+			if t := n.tallyOf(id); t != nil && t.passed == values {
+				d.add(n, path, at, shape, t.form, signs, evidence(t.form))
+				return
+			}
+		}
+		d.notMaskable(n, path, signs)
+		return
+	}
+	if found == nil {
+		d.wholeJSON(n, path, at, shape, n.mixture())
+		return
+	}
+	d.add(n, path, at, shape, found, 0, evidence(found)+n.more(found, values))
+}
+
+// notMaskable leaves out what looks personal and cannot be masked.
+func (d *drafter) notMaskable(n *node, path []step, signs trait) {
+	if c := d.column(path); c != nil {
+		d.leave(path, "it looks personal: %s. Column %s of type %s does not hold a mask, which has %d characters: change its type to varchar(%[4]d), or map it without personal if it may be stored in clear", signs, c.Name, c.Type, mask.Size)
+		return
+	}
+	d.leave(path, "it looks personal: %s. What is no text cannot be masked (%s): add it if it may be stored in clear", signs, n.mixture())
+}
+
+func (n *node) tallyOf(id string) *tally {
+	for i := range n.tried {
+		if n.tried[i].form.id == id {
+			return &n.tried[i]
+		}
+	}
+	return nil
+}
+
+// choose returns the first form that all values have, nil if none has.
+func (d *drafter) choose(n *node, path []step, values int) *form {
+	own := words(path[len(path)-1])
+	if len(own) == 0 {
+		own = []string{""}
+	}
+	last := own[len(own)-1]
+	live := d.column(path) != nil
+	for i := range n.tried {
+		t := &n.tried[i]
+		if t.passed != values {
+			continue
+		}
+		switch id := t.form.id; id {
+		case formIP, formEmail, formMasked, formMaskedMixed, formLocal:
+			continue
+		case formVersion: // 1.5 is a version only if its name says so
+			if !live && !isVersion(own) {
+				continue
+			}
+		case "integer_text", "numeric_text":
+			if !live && slices.Contains(codes, last) {
+				continue
+			}
+		case formInteger:
+			if !live {
+				if unix := d.unixTime(n, own, values); unix != nil {
+					return unix
+				}
+			}
+		case formUnix, "unix_ms", "unix_us", "unix_ns":
+			if !timeLike(own) && !live {
+				continue
+			}
+		}
+		return t.form
+	}
+	return nil
+}
+
+// isVersion reports whether a name is of a version.
+func isVersion(own []string) bool {
+	return slices.ContainsFunc(own, func(w string) bool { return slices.Contains([]string{"version", "versions", "firmware", "release"}, w) })
+}
+
+// codes end names whose digits are no number.
+var codes = strings.Fields("id ids code zip key ref reference number no nr num sku serial account")
+
+// times are the words of names that hold a time.
+var times = strings.Fields("at time times timestamp ts date epoch created updated modified deleted expires expiry expiration sent received occurred when unix ms millis instant start started end ended since until seen")
+
+func timeLike(own []string) bool {
+	return slices.ContainsFunc(own, func(w string) bool { return slices.Contains(times, w) })
+}
+
+// unixTime returns the form of Unix time that all numbers have. Seconds look like many other
+// numbers, so the name must say that they are a time.
+func (d *drafter) unixTime(n *node, own []string, values int) *form {
+	for _, id := range []string{formUnix, "unix_ms", "unix_us", "unix_ns"} {
+		t := n.tallyOf(id)
+		if t != nil && t.passed == values && (timeLike(own) || id != formUnix && !slices.Contains(codes, own[len(own)-1])) {
+			return t.form
+		}
+	}
+	return nil
+}
+
+// personal returns the signs that a member is personal, without those that its values disprove.
+func (n *node) personal(found *form, path []step) trait {
+	signs := n.signs
+	if n.kinds[kindNumber] > 0 && n.cards*3 >= n.kinds[kindNumber] {
+		signs |= holdsCard
+	}
+	if found == nil {
+		return signs
+	}
+	switch {
+	case found.id == formVersion && isVersion(words(path[len(path)-1])):
+		signs &^= holdsIP
+	case found.id == formSimple:
+		signs &^= holdsSecret
+	}
+	switch {
+	case strings.HasPrefix(found.field, "type: boolean"):
+		return 0
+	case strings.HasPrefix(found.field, "type: timestamp"), strings.HasPrefix(found.field, "type: date"):
+		signs &= namedBirth
+	case strings.HasPrefix(found.field, "type: uuid"):
+		signs &= namedDevice | namedSecret
+	}
+	return signs
+}
+
+// more returns further evidence about the values of a form.
+func (n *node) more(found *form, values int) (text string) {
+	if found.id == formText || found.id == formMixed {
+		var near *tally
+		for i := range n.tried {
+			t := &n.tried[i]
+			plain := t.form.id != formText && t.form.id != formMixed && !strings.HasPrefix(t.form.id, "masked")
+			if plain && t.passed*2 > values && (near == nil || t.passed > near.passed) {
+				near = t
+			}
+		}
+		if near != nil {
+			text += fmt.Sprintf("; %s are %s", of(near.passed, values), near.form.what)
+		}
+		if n.distinct != nil && len(n.distinct)*3 <= values {
+			text += fmt.Sprintf("; distinct values: %d", len(n.distinct))
+		}
+	}
+	if doc := n.embedded; len(doc) > 0 {
+		text += fmt.Sprintf("; %s hold a JSON document", of(doc[0].count, values))
+	}
+	return text
+}
+
+// add drafts a field.
+func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, signs trait, evidence string) {
+	short := shape.shorten(path)
+	c := d.column(path)
+	if d.table != nil && c == nil {
+		d.leave(path, "no column has its name")
+		return
+	}
+	if c != nil {
+		if c.field != "" {
+			d.leave(path, "column %s holds another member already", c.Name)
+			return
+		}
+		short = []string{c.Name}
+	}
+	long := path
+	if at >= 0 {
+		long = append([]string{"outer"}, path...)
+	}
+	out := field{name: d.names.take(short, long), path: path, layer: at, form: f, node: n, personal: signs, evidence: evidence}
+	out.column = out.name
+	if f.masked {
+		out.column = "masked_" + out.name
+	}
+	if c != nil {
+		c.field, out.column = out.name, c.Name
+	}
+	present := n.seen - n.kinds[kindNull] - n.blank
+	out.filled = present == d.total
+	if !out.filled {
+		out.evidence += fmt.Sprintf("; in %s bodies", of(present, d.total))
+	}
+	if signs != 0 {
+		out.evidence = fmt.Sprintf("personal until reviewed: %s; %s", signs, out.evidence)
+	}
+	d.fields = append(d.fields, out)
+}

@@ -1,0 +1,156 @@
+package infer
+
+import (
+	"slices"
+	"strings"
+)
+
+// Table is a table that exists, for a draft to fill.
+type Table struct {
+	Schema, Name string // Schema is "" if the table is found without it
+	Columns      []*Column
+	// Keys are the columns of its primary key and its unique constraints, the primary key first.
+	Keys [][]string
+}
+
+// Column is a column of a table that exists.
+type Column struct {
+	Name string
+	// Type is its type as SQL spells it; Base that of a domain's innermost type, otherwise the same.
+	Type, Base string
+	NotNull    bool
+	HasDefault bool
+	// Generated: it takes no value from outside, or makes its own (GENERATED, IDENTITY).
+	Generated bool
+
+	field    string // that fills it
+	meta     string
+	jsonForm *form
+	prepared bool
+	scalars  []*form
+	lists    []*form
+}
+
+// shortTypes are the names of types that a model spells in another way than Postgres shows them.
+var shortTypes = strings.NewReplacer("character varying", "varchar", "timestamp with time zone", "timestamptz", "timestamp without time zone", "timestamp",
+	"time without time zone", "time", "character(", "char(")
+
+// spelled returns a type as a model spells it.
+func spelled(shown string) string {
+	shown = shortTypes.Replace(shown)
+	switch shown {
+	case "varchar":
+		return "text" // without a length it is the same
+	case "varchar[]":
+		return "text[]"
+	case "character", "bpchar":
+		return "char(1)"
+	}
+	return shown
+}
+
+// readsItself are the types that sluice reads itself: a domain over one of them is filled as its base
+// type is, and the assignment checks the domain.
+func readsItself(base string) bool {
+	name, _, _ := strings.Cut(base, "(")
+	return slices.Contains(strings.Fields("smallint integer bigint numeric boolean timestamptz timestamp time date interval uuid real json jsonb bytea"), name) || base == "double precision"
+}
+
+// prepare finds the forms of fields that the column can hold.
+func (c *Column) prepare() {
+	c.prepared = true
+	column, asText := spelled(c.Type), false
+	if c.Base != c.Type {
+		if base := spelled(c.Base); readsItself(base) {
+			column = base
+		} else {
+			asText = true
+		}
+	}
+	for tries := 0; tries < 2 && c.scalars == nil && c.lists == nil && c.jsonForm == nil; tries++ {
+		asText = asText || tries == 1
+		c.forms(column, asText)
+		if asText {
+			break
+		}
+	}
+	slices.SortStableFunc(c.scalars, func(a, b *form) int { return a.rank() - b.rank() })
+}
+
+// rank puts text first where a column holds text as it was sent.
+func (f *form) rank() int {
+	if (f.asText || strings.HasPrefix(f.column, "text") || strings.HasPrefix(f.column, "varchar") || strings.HasPrefix(f.column, "char") || f.column == "citext") && f.id == formText {
+		return -1
+	}
+	return 0
+}
+
+func (c *Column) forms(column string, asText bool) {
+	for _, f := range forms() {
+		f.column, f.asText = column, asText
+		if f.read = newProbe(f); f.read != nil {
+			c.scalars = append(c.scalars, f)
+		}
+	}
+	for _, f := range listForms() {
+		f.column, f.asText = column, asText
+		if f.read = newProbe(f); f.read != nil {
+			c.lists = append(c.lists, f)
+		}
+	}
+	if f := (&form{id: formJSON, field: "type: json", column: column, what: "JSON"}); !asText {
+		if f.read = newProbe(f); f.read != nil {
+			c.jsonForm = f
+		}
+	}
+}
+
+func (c *Column) holdsJSON() bool { return c.jsonForm != nil }
+
+// column returns the column whose name a path has: all of its names, or as many of the last ones as
+// needed.
+func (s *Sample) column(path []step) *Column {
+	if s.table == nil {
+		return nil
+	}
+	for i := range path {
+		want := identifier(path[i:])
+		for _, c := range s.table.Columns {
+			name := identifier([]string{c.Name})
+			if (name == want || name == "masked_"+want) && !c.Generated {
+				if !c.prepared {
+					c.prepare()
+				}
+				return c
+			}
+		}
+	}
+	return nil
+}
+
+// forms returns the forms that values of a path are tried for.
+func (s *Sample) forms(path []step) (scalars, lists []*form) {
+	if c := s.column(path); c != nil {
+		return c.scalars, c.lists
+	}
+	return s.catalog.scalars, s.catalog.lists
+}
+
+// metadata are columns that sluice fills with what it knows of a message, by name, with their types.
+var metadata = []struct{ name, meta, types string }{
+	{"sent_at", "sent_at", "timestamptz"}, {"sent_date", "sent_date", "date"}, {"message_id", "message_id", "uuid"}, {"mask_key", "mask_key", "text varchar"},
+	{"received_at", "received_at", "timestamptz"}, {"queue", "queue", "text varchar"}, {"message_group", "message_group", "text varchar"},
+	{"sequence_number", "sequence_number", "numeric"}, {"receive_count", "receive_count", "integer"},
+}
+
+// fillMeta finds the columns that take metadata, among those that no member fills.
+func (t *Table) fillMeta() {
+	for _, c := range t.Columns {
+		for _, m := range metadata {
+			base, _, _ := strings.Cut(spelled(c.Base), "(")
+			if c.field == "" && !c.Generated && c.Name == m.name && slices.Contains(strings.Fields(m.types), base) {
+				c.meta = m.meta
+			}
+		}
+	}
+}

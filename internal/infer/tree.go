@@ -1,0 +1,330 @@
+package infer
+
+import (
+	"bytes"
+	"hash/maphash"
+	"strings"
+	"unicode"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The limits of what is kept of a sample, however long it is.
+const (
+	maxNames    = 1000    // names of one object that are followed; further ones are counted
+	maxNodes    = 20_000  // names in all
+	maxDepth    = 12      // objects within objects whose members become fields
+	maxHashes   = 1 << 20 // values in all that are kept, as hashes, to find one that repeats
+	maxDistinct = 100     // distinct values of one member that are counted
+	maxShapes   = 1000    // sets of members
+	maxBytes    = 8 << 20 // of a body that is unwrapped
+)
+
+// kind is a kind of JSON value.
+type kind int
+
+const (
+	kindNull kind = iota
+	kindString
+	kindNumber
+	kindBoolean
+	kindArray
+	kindObject
+	kinds
+)
+
+func kindOf(raw []byte) kind {
+	switch raw[0] {
+	case 'n':
+		return kindNull
+	case '"':
+		return kindString
+	case 't', 'f':
+		return kindBoolean
+	case '[':
+		return kindArray
+	case '{':
+		return kindObject
+	default:
+		return kindNumber
+	}
+}
+
+// node is what is known of one member: of the values that a path has in all bodies.
+type node struct {
+	id    int
+	name  string
+	seen  int // bodies that have it, null included
+	kinds [kinds]int
+	blank int // strings of white space only
+
+	signs trait // in its values, and within them
+	cards int   // numbers that look like card numbers
+	tried []tally
+	lists []tally
+	json  tally
+
+	elements  [kinds]int // of arrays
+	longArray int        // arrays of more than one element
+
+	distinct []uint64            // hashes of its scalars, until there are too many
+	many     bool                // more than maxDistinct
+	hashes   map[uint64]struct{} // of all its scalars, while none repeats
+	repeats  bool
+	deep     bool // an object that is too deep to be followed
+	unproven bool // the hashes were given up
+
+	members
+	first    *node // the first element of arrays of objects, where arrays are followed
+	embedded documents
+}
+
+// members are the members of an object.
+type members struct {
+	byName   map[string]*node
+	inOrder  []*node
+	clashes  map[string]bool // folded names that occur in several forms and are not all followed
+	dataLike int             // occurrences of names that look like data
+	folded   map[string]bool
+	surplus  int // occurrences of names after the first maxNames
+}
+
+// tally counts the values that have a form.
+type tally struct {
+	form          *form
+	tried, passed int
+}
+
+// test counts a value. A form that few values have is not tried for ever.
+func (t *tally) test(raw []byte) {
+	if failed := t.tried - t.passed; failed > 20 && failed > t.passed/8 {
+		return
+	}
+	t.tried++
+	if t.form.read.accepts(raw) {
+		t.passed++
+	}
+}
+
+// walker looks at one body after another.
+type walker struct {
+	*Sample
+	seed  maphash.Seed
+	shape []int // ids of the nodes that the body has
+	names map[string]trait
+}
+
+// object walks an object whose syntax has been checked.
+func (w *walker) object(n *node, raw []byte, path []string) {
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.ReadToken() // {
+	for dec.PeekKind() == '"' {
+		name, err := dec.ReadToken()
+		if err != nil {
+			return
+		}
+		text := name.String()
+		v, err := dec.ReadValue()
+		if err != nil {
+			return
+		}
+		if child := w.member(n, text); child != nil {
+			w.value(child, v, append(path, text))
+		}
+	}
+}
+
+// member returns the node of a member, nil for one that is not followed.
+func (w *walker) member(n *node, name string) *node {
+	child := n.byName[name]
+	switch {
+	case child != nil:
+		return child
+	case LooksLikeData(name):
+		n.dataLike++
+		return nil
+	case len(n.inOrder) >= maxNames || w.nodes >= maxNodes:
+		n.surplus++
+		n.clash(name)
+		return nil
+	}
+	child = w.newNode(name)
+	if n.byName == nil {
+		n.byName = map[string]*node{}
+	}
+	n.byName[strings.Clone(name)] = child
+	n.inOrder = append(n.inOrder, child)
+	return child
+}
+
+// clash remembers a name that is not followed, if it differs from one that is in case only.
+func (n *node) clash(name string) {
+	if n.folded == nil {
+		n.folded, n.clashes = map[string]bool{}, map[string]bool{}
+		for _, child := range n.inOrder {
+			n.folded[fold(child.name)] = true
+		}
+	}
+	if f := fold(name); n.folded[f] {
+		n.clashes[f] = true
+	}
+}
+
+func (w *walker) value(n *node, raw []byte, path []string) {
+	n.seen++
+	w.shape = append(w.shape, n.id)
+	k := kindOf(raw)
+	n.kinds[k]++
+	if n.tried == nil {
+		w.prepare(n, path)
+	}
+	switch k {
+	case kindNull:
+	case kindObject:
+		n.json.test(raw)
+		n.signs |= w.within(raw, n.name)
+		if n.deep = len(path) >= maxDepth; !n.deep {
+			w.object(n, raw, path)
+		}
+	case kindArray:
+		n.json.test(raw)
+		n.signs |= w.within(raw, n.name)
+		for i := range n.lists {
+			n.lists[i].test(raw)
+		}
+		w.array(n, raw, path)
+	default:
+		w.scalar(n, raw)
+	}
+}
+
+// prepare chooses the forms that the values of a node are tried for.
+func (w *walker) prepare(n *node, path []string) {
+	n.signs |= nameTraits(path)
+	forms, lists := w.forms(path)
+	for _, f := range forms {
+		n.tried = append(n.tried, tally{form: f})
+	}
+	for _, f := range lists {
+		n.lists = append(n.lists, tally{form: f})
+	}
+	n.json = tally{form: w.jsonForm}
+}
+
+func (w *walker) array(n *node, raw []byte, path []string) {
+	dec := jsontext.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.ReadToken() // [
+	for i := 0; dec.PeekKind() != ']'; i++ {
+		v, err := dec.ReadValue()
+		if err != nil {
+			return
+		}
+		n.elements[kindOf(v)]++
+		if i == 1 {
+			n.longArray++
+		}
+		// S3's notifications, and those like them, have their one record in an array.
+		if i == 0 && v[0] == '{' && len(path) == 1 && path[0] == "Records" {
+			if n.first == nil {
+				n.first = w.newNode("")
+			}
+			n.first.seen++
+			n.first.kinds[kindObject]++
+			w.object(n.first, v, append(path, ""))
+		}
+	}
+}
+
+func (w *walker) scalar(n *node, raw []byte) {
+	v := scalarValue{raw: raw, text: raw}
+	switch raw[0] {
+	case '"':
+		v.text, _ = jsontext.AppendUnquote(nil, raw) // the syntax has been checked
+		if len(bytes.TrimFunc(v.text, unicode.IsSpace)) == 0 {
+			n.blank++
+		}
+		n.signs |= textTraits(v.text) | w.embed(n, v.text)
+	case 't', 'f':
+	default:
+		if isCard(v.text) {
+			n.cards++
+		}
+	}
+	for i := range n.tried {
+		if t := &n.tried[i]; t.form.triedOn(&v) {
+			t.test(raw)
+		}
+	}
+	n.json.test(raw)
+	w.hash(n, v.text)
+}
+
+// hash records a scalar, to find whether values repeat and how many there are.
+func (w *walker) hash(n *node, text []byte) {
+	h := maphash.Bytes(w.seed, text)
+	if !n.many {
+		found := false
+		for _, known := range n.distinct {
+			found = found || known == h
+		}
+		if !found {
+			if n.many = len(n.distinct) == maxDistinct; n.many {
+				n.distinct = nil
+			} else {
+				n.distinct = append(n.distinct, h)
+			}
+		}
+	}
+	if n.repeats || n.unproven {
+		return
+	}
+	if _, ok := n.hashes[h]; ok {
+		n.repeats = true
+		w.hashed -= len(n.hashes)
+		n.hashes = nil
+		return
+	}
+	if w.hashed >= maxHashes {
+		n.unproven = true
+		w.hashed -= len(n.hashes)
+		n.hashes = nil
+		return
+	}
+	if n.hashes == nil {
+		n.hashes = map[uint64]struct{}{}
+	}
+	n.hashes[h] = struct{}{}
+	w.hashed++
+}
+
+// within returns the signs in a whole value, in its names too. owner is the value's own name.
+func (w *walker) within(raw []byte, owner string) (signs trait) {
+	dec := jsontext.NewDecoder(bytes.NewReader(raw), jsontext.AllowDuplicateNames(true))
+	for {
+		t, err := dec.ReadToken()
+		if err != nil { // its end: the syntax has been checked
+			return signs
+		}
+		if t.Kind() != '"' {
+			continue
+		}
+		text := t.String()
+		if kind, n := dec.StackIndex(dec.StackDepth()); kind == '{' && n%2 == 1 { // a name
+			signs |= w.nameSigns(owner, text)
+		}
+		signs |= textTraits([]byte(text))
+	}
+}
+
+// nameSigns returns the signs of a name within a json value.
+func (w *walker) nameSigns(owner, name string) trait {
+	key := owner + "\x00" + name
+	if t, ok := w.names[key]; ok {
+		return t
+	}
+	t := nameTraits([]string{owner, name})
+	if len(w.names) < maxNames {
+		w.names[key] = t
+	}
+	return t
+}

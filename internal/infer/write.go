@@ -1,0 +1,291 @@
+package infer
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"sluice/internal/model"
+)
+
+var (
+	plainScalar = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	plainType   = regexp.MustCompile(`^[a-z][a-z ]*[a-z](\([0-9]+\))?$`)
+	plainPath   = regexp.MustCompile(`^\$(\.[A-Za-z_][A-Za-z0-9_]*)+$`)
+	shortName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	// yamlWords are words that some reader of YAML takes for something else than text.
+	yamlWords = regexp.MustCompile(`(?i)^(null|true|false|yes|no|on|off|y|n|nan|inf)$`)
+)
+
+// scalarText returns a text as YAML reads it back, between braces too.
+func scalarText(text string) string {
+	if plainPath.MatchString(text) || (plainScalar.MatchString(text) || plainType.MatchString(text)) && !yamlWords.MatchString(text) {
+		return text
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}
+
+// jsonPath returns a path as a model writes it (RFC 9535).
+func jsonPath(path []step) string {
+	text := "$"
+	for _, name := range path {
+		switch {
+		case name == "":
+			text += "[0]"
+		case shortName.MatchString(name):
+			text += "." + name
+		default:
+			text += "['" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "']"
+		}
+	}
+	return text
+}
+
+// write returns the text of the draft, which is a model that loads.
+func (d *drafter) write(name string, layers []layer, shape envelope) (string, error) {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# Drafted by sluice infer from %s bodies%s. Review it: a sample shows only what it has.", humanize.Comma(int64(d.total)), shape.said())
+	if slices.ContainsFunc(d.fields, func(f field) bool { return f.personal != 0 }) {
+		line("# What looks personal is masked. To store such a field in clear, remove personal and masked, and give the column a type.")
+	}
+	if d.rows > 0 {
+		line("# Only the first record of a body is read: %s have more than one.", of(d.rows, d.total))
+	}
+	line("model: %s", scalarText(name))
+	line("table: %s", scalarText(d.tableName(name)))
+	keyAt := b.Len()
+	if steps := unwrapSteps(layers); steps != "" {
+		line("unwrap: %s", steps)
+	}
+	ids := map[int]bool{}
+	for _, f := range d.fields {
+		ids[f.node.id] = true
+	}
+	if d.without(ids) {
+		line("allow_empty: true # some bodies have no member that a field reads")
+	}
+	line("")
+	line("fields:")
+	for _, f := range d.fields {
+		line("  %s: {%s} # %s", scalarText(f.name), f.settings(len(layers)), f.evidence)
+	}
+	if out := d.leftOut(); len(out) > 0 {
+		line("  # Left out:")
+		for _, text := range out {
+			line("  # %s", text)
+		}
+	}
+	line("")
+	line("columns:")
+	if d.table != nil {
+		d.tableColumns(line)
+	} else {
+		for _, f := range d.fields {
+			line("  %s: {%s}", scalarText(f.column), f.form.columnSettings(f.name))
+		}
+	}
+	meta := d.metaColumns(line)
+	var problem error
+	for _, key := range d.keys(meta) {
+		text := b.String()[:keyAt] + key + b.String()[keyAt:]
+		if _, problem = model.Parse("draft", []byte(text)); problem == nil {
+			return text, nil
+		}
+	}
+	return "", problem
+}
+
+func (e envelope) said() string {
+	if e.name == "" {
+		return ""
+	}
+	return ", which are " + e.name
+}
+
+// settings returns the settings of a field.
+func (f *field) settings(layers int) string {
+	text := f.form.field
+	if f.filled {
+		text += ", required: true"
+	}
+	if !slices.Equal(f.path, []step{f.name}) {
+		text += ", path: " + scalarText(jsonPath(f.path))
+	}
+	if f.layer >= 0 && layers > 1 {
+		text += fmt.Sprintf(", layer: %d", f.layer)
+	}
+	return text
+}
+
+// unwrapSteps returns the steps to the innermost document, "" if the bodies are it.
+func unwrapSteps(layers []layer) string {
+	var steps []string
+	for i, l := range layers {
+		steps = append(steps, l.doc.steps...)
+		if i < len(layers)-1 {
+			steps = append(steps, "{json: "+scalarText(jsonPath(l.path))+"}")
+		}
+	}
+	if steps == nil {
+		return ""
+	}
+	return "[" + strings.Join(steps, ", ") + "]"
+}
+
+func (d *drafter) tableName(name string) string {
+	switch {
+	case d.table == nil:
+		return name
+	case d.table.Schema != "":
+		return d.table.Schema + "." + d.table.Name
+	default:
+		return d.table.Name
+	}
+}
+
+// metaNames are the names of the columns of metadata.
+type metaNames struct{ sentAt, messageID string }
+
+// metaColumns writes the columns of metadata.
+func (d *drafter) metaColumns(line func(string, ...any)) (names metaNames) {
+	if d.table != nil {
+		return names
+	}
+	taken := identifiers{}
+	for _, f := range d.fields {
+		taken[f.column] = true
+	}
+	if slices.ContainsFunc(d.fields, func(f field) bool { return f.form.masked }) {
+		line("  %s: {type: varchar(32), meta: mask_key}", taken.take([]step{"mask_key"}, []step{"sqs", "mask_key"}))
+	}
+	names = metaNames{taken.take([]step{"sent_at"}, []step{"sqs", "sent_at"}), taken.take([]step{"message_id"}, []step{"sqs", "message_id"})}
+	line("  %s: {type: timestamptz, meta: sent_at}", names.sentAt)
+	line("  %s: {type: uuid, meta: message_id}", names.messageID)
+	return names
+}
+
+// tableColumns writes the columns of a table that exists, in its order.
+func (d *drafter) tableColumns(line func(string, ...any)) {
+	d.table.fillMeta()
+	masks := slices.ContainsFunc(d.fields, func(f field) bool { return f.form.masked })
+	for _, c := range d.table.Columns {
+		i := slices.IndexFunc(d.fields, func(f field) bool { return f.column == c.Name })
+		switch {
+		case i >= 0:
+			line("  %s: {%s}", scalarText(c.Name), d.fields[i].form.columnSettings(d.fields[i].name))
+		case c.meta != "":
+			line("  %s: {type: %s, meta: %s}", scalarText(c.Name), scalarText(spelled(c.Base)), c.meta)
+			masks = masks && c.meta != "mask_key"
+		case c.Generated:
+			line("  # %s is left out: the table makes its values", comment(c.Name))
+		case c.NotNull && !c.HasDefault:
+			line("  # %s (%s) is NOT NULL without a default, and nothing in the sample fills it: every row will be refused. Map it, or give it a default", comment(c.Name), comment(c.Type))
+		default:
+			line("  # %s (%s): nothing in the sample fills it", comment(c.Name), comment(c.Type))
+		}
+	}
+	if masks {
+		line("  # A column mask_key varchar(32) would tell which key made a row's masks: {type: varchar(32), meta: mask_key}")
+	}
+}
+
+// comment returns a name of the database for a comment, in one line.
+func comment(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, name)
+}
+
+// owners are words of ids of what a message is about, which repeat from message to message: a key of
+// one of them would lose all but its first message.
+var owners = strings.Fields("user customer client account device session tenant org organization organisation company team product item sku store shop category campaign parent group owner author actor visitor anonymous " +
+	"member employee merchant vendor seller buyer trace span correlation installation project workspace app page channel location sensor vehicle profile contact subscription plan source subject host thing station room")
+
+// enoughForKey is how many bodies must have different values of a member before it is drafted as the
+// key: a key that repeats later loses messages.
+const enoughForKey = 10
+
+// keys lists the lines of keys to try: the first that loads is the draft's.
+func (d *drafter) keys(meta metaNames) (all []string) {
+	if d.table != nil {
+		return d.tableKeys()
+	}
+	var drafted, others []string
+	for _, f := range d.fields {
+		own := words(f.path[len(f.path)-1])
+		uuid := strings.HasPrefix(f.form.field, "type: uuid")
+		id := len(own) > 0 && slices.Contains([]string{"id", "uuid", "guid", "number", "key", "ref", "reference"}, own[len(own)-1])
+		typed := uuid || f.form.id == formText || f.form.id == formInteger
+		if !f.filled || f.personal != 0 || !typed || !uuid && !id || f.node.repeats || f.node.unproven || f.node.blank > 0 {
+			continue
+		}
+		about := f.path[:len(f.path)-1]
+		if len(own) > 1 {
+			about = own[:len(own)-1]
+		}
+		if len(about) > 0 && slices.ContainsFunc(words(about[len(about)-1]), func(w string) bool { return slices.Contains(owners, w) }) || d.total < enoughForKey {
+			others = append(others, f.column)
+		} else {
+			drafted = append(drafted, f.column)
+		}
+	}
+	slices.SortStableFunc(drafted, func(a, b string) int { return d.uuidFirst(a) - d.uuidFirst(b) })
+	for i, c := range drafted {
+		text := fmt.Sprintf("key: [%s] # different in all %s bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n", scalarText(c), humanize.Comma(int64(d.total)))
+		if rest := slices.Concat(drafted[:i], drafted[i+1:]); len(rest) > 0 {
+			text += "# Other members that are different in all bodies: " + strings.Join(rest, ", ") + "\n"
+		}
+		all = append(all, text)
+	}
+	last := lastKey(meta) + "\n"
+	if len(others) > 0 {
+		last += fmt.Sprintf("# Different in all %s bodies, so perhaps a key: %s. A message that repeats a key is taken for a duplicate\n", humanize.Comma(int64(d.total)), strings.Join(others, ", "))
+	}
+	return append(all, last)
+}
+
+func (d *drafter) uuidFirst(column string) int {
+	for i, f := range d.fields {
+		if f.column == column {
+			if strings.HasPrefix(f.form.field, "type: uuid") {
+				return i
+			}
+			return len(d.fields) + i
+		}
+	}
+	return 0
+}
+
+// lastKey is the key that every message has.
+func lastKey(meta metaNames) string {
+	return fmt.Sprintf("key: [%s, %s]", meta.sentAt, meta.messageID)
+}
+
+// tableKeys lists the table's own keys that the sample can fill, and the ledger for a table without.
+func (d *drafter) tableKeys() (all []string) {
+	for _, key := range d.table.Keys {
+		var columns []string
+		for _, name := range key {
+			i := slices.IndexFunc(d.table.Columns, func(c *Column) bool { return c.Name == name })
+			if i < 0 {
+				break
+			}
+			c := d.table.Columns[i]
+			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name })
+			if f >= 0 && d.fields[f].filled && d.fields[f].personal == 0 || slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta) {
+				columns = append(columns, scalarText(name))
+			}
+		}
+		if len(columns) == len(key) {
+			all = append(all, fmt.Sprintf("key: [%s] # a unique key of the table\n", strings.Join(columns, ", ")))
+		}
+	}
+	return append(all, "ledger: sluice_ledger # no unique key of the table is filled by every body\n")
+}
