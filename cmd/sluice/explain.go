@@ -3,25 +3,37 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"sluice/internal/batch"
 	"sluice/internal/check"
 	"sluice/internal/config"
+	"sluice/internal/infer"
+	"sluice/internal/mask"
 	"sluice/internal/message"
+	"sluice/internal/model"
 )
 
 type explainCmd struct {
-	File string `arg:"" optional:"" help:"File with one body; default, and -: standard input."`
-	JSON bool   `help:"Print JSON instead of a table."`
+	File      string            `arg:"" optional:"" help:"File with one body, or with --summary one body per line; default, and -: standard input."`
+	Summary   bool              `help:"Count what becomes of a whole sample. The file may be compressed with gzip."`
+	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages this attribute. It may be repeated."`
+	JSON      bool              `help:"Print JSON instead of a table."`
 }
 
 // Help returns the details.
 func (explainCmd) Help() string {
-	return `The exit code is 1 when the body would be rejected. The message's own values (its id and when it was sent) are invented.
-Nothing is stored, and no database is needed.
+	return `The exit code is 1 when the body would be rejected, with --summary when one of them would. The message's own values (its
+id and when it was sent) are invented. Nothing is stored, and no database is needed.
 
-  echo '{"user_id":"u-1","ip":"203.0.113.7"}' | sluice explain`
+It lists the members of the body that the model does not read. Names that look like data (ids, addresses, numbers), with
+--summary also those that occur in few bodies, are shown as *.
+
+  echo '{"user_id":"u-1","ip":"203.0.113.7"}' | sluice explain
+  sluice explain --summary bodies.jsonl.gz`
 }
 
 // explanation is one column of the row.
@@ -30,6 +42,38 @@ type explanation struct {
 	Type   string `json:"type"`
 	Rule   string `json:"rule"`
 	Value  string `json:"value"`
+}
+
+// explained is what the JSON has after the columns, if the model does not read all of the body.
+type explained struct {
+	Unread []string `json:"unread"`
+}
+
+// problem is a reason why a body would be rejected.
+type problem struct {
+	Because  string    `json:"because"`
+	Detail   string    `json:"detail,omitzero"`
+	Field    string    `json:"field"`
+	More     []problem `json:"more,omitzero"` // the other problems of the body
+	Rejected string    `json:"rejected"`
+	Unread   []string  `json:"unread,omitzero"`
+}
+
+func problemOf(bad message.Rejection) problem {
+	p := problem{Rejected: string(bad.Reason), Field: bad.Field, Because: bad.Reason.Explain(), Detail: bad.Detail}
+	for _, more := range bad.More {
+		p.More = append(p.More, problemOf(more))
+	}
+	return p
+}
+
+// explainer turns invented messages into rows.
+type explainer struct {
+	model      *model.Model
+	reader     *model.Reader
+	rows       *batch.Batch
+	attributes []byte
+	messages   int
 }
 
 // Run implements the command.
@@ -42,37 +86,141 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	m := parts.Config.Model
+	e, err := newExplainer(parts.Config.Model, keys, c.Attribute)
+	if err != nil {
+		return err
+	}
+	if c.Summary {
+		return c.summary(ctx, con, e)
+	}
 	body, err := con.read(ctx, c.File)
 	if err != nil {
 		return fmt.Errorf("read the body: %w", err)
 	}
-	msg := message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true}
-	rows := batch.New(m.Table)
-	if v := m.Reader(keys).Append(rows, 0, 0, &msg); !v.IsZero() {
-		bad := v.Rejection
-		if c.JSON {
-			return con.printJSON(map[string]string{"rejected": string(bad.Reason), "field": bad.Field, "because": bad.Reason.Explain()}, errReported)
-		}
-		return fmt.Errorf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
+	verdict := e.append(body)
+	unread := e.unread(body)
+	if !verdict.IsZero() {
+		return c.rejected(con, verdict.Rejection, unread)
 	}
+	con.warn(e.model)
+	return c.print(con, e, unread)
+}
+
+func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]string) (*explainer, error) {
+	e := &explainer{model: m, reader: m.Reader(keys), rows: batch.New(m.Table)}
+	if len(attributes) == 0 {
+		return e, nil
+	}
+	type attribute struct {
+		DataType    string `json:"dataType"`
+		StringValue string `json:"stringValue"`
+	}
+	all := map[string]attribute{}
+	for name, value := range attributes {
+		all[name] = attribute{"String", value}
+	}
+	var err error
+	e.attributes, err = json.Marshal(all, json.Deterministic(true))
+	if err != nil { // its text quotes them
+		return nil, fmt.Errorf("--attribute: a name or a value is not valid UTF-8")
+	}
+	return e, nil
+}
+
+// append reads one body, of a message of its own.
+func (e *explainer) append(body []byte) message.Verdict {
+	e.messages++
+	now := time.Now()
+	msg := message.Message{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", e.messages-1), Body: body, HasBody: true, SentMillis: now.UnixMilli(), HasSent: true, Attributes: e.attributes}
+	e.rows.Reset()
+	e.reader.Reset(now)
+	return e.reader.Append(e.rows, 0, 0, &msg)
+}
+
+// unread lists the paths of members that the model does not read, each once. Names that look like
+// data are hidden.
+func (e *explainer) unread(body []byte) (paths []string) {
+	hidden := map[string]int{}
+	for _, m := range e.model.Unread(body) {
+		parent, name := unreadMember(m)
+		if name != infer.Hidden {
+			paths = append(paths, parent+name)
+		} else if hidden[parent]++; hidden[parent] == 1 {
+			paths = append(paths, parent+name)
+		}
+	}
+	for i, path := range paths {
+		if n := hidden[strings.TrimSuffix(path, infer.Hidden)]; n > 1 && strings.HasSuffix(path, "."+infer.Hidden) {
+			paths[i] = fmt.Sprintf("%s (%d)", path, n)
+		}
+	}
+	return paths
+}
+
+// unreadMember returns the path of a member in two parts: up to its last name, which is of the
+// model, and the name, hidden if it looks like data.
+func unreadMember(m model.Member) (parent, name string) {
+	path, err := model.ParsePath(m.Path)
+	if err != nil || len(path) == 0 {
+		return "$.", infer.Hidden
+	}
+	last := path[len(path)-1]
+	parent = path[:len(path)-1].String()
+	if m.Layer > 0 {
+		parent = fmt.Sprintf("layer %d: %s", m.Layer, parent)
+	}
+	if infer.LooksLikeData(last.Name) {
+		return parent + ".", infer.Hidden
+	}
+	return parent, strings.TrimPrefix(model.Path{last}.String(), "$")
+}
+
+func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []string) error {
+	if c.JSON {
+		p := problemOf(bad)
+		p.Unread = unread
+		return con.printJSON(p, errReported)
+	}
+	text := fmt.Sprintf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
+	for _, more := range bad.More {
+		text += fmt.Sprintf("\nsluice: it also has: %s: %s", more, more.Reason.Explain())
+	}
+	if len(unread) > 0 {
+		text += "\nsluice: the model does not read these members: " + strings.Join(unread, ", ")
+	}
+	return fmt.Errorf("%s", text)
+}
+
+// warn prints what is stored as it was sent, and should perhaps not be.
+func (con *console) warn(m *model.Model) {
 	for _, f := range check.Model(m) {
 		if f.Severity == check.Warning {
 			fmt.Fprintf(con.stderr, "sluice: warning: %s; %s\n", f.What, f.Remedy)
 		}
 	}
-	var all []explanation
-	rows.Row(0, func(i int, v []byte) {
-		col := m.Columns[i]
-		all = append(all, explanation{col.Name, col.Type.String(), m.Rule(i), show(&rows.Columns()[i], v)})
+}
+
+func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
+	var all []any
+	t := con.table("column", "type", "rule", "value")
+	e.rows.Row(0, func(i int, v []byte) {
+		col := e.model.Columns[i]
+		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), show(&e.rows.Columns()[i], v)}
+		all = append(all, x)
+		t.row(x.Column, x.Type, x.Rule, x.Value)
 	})
 	if c.JSON {
+		if len(unread) > 0 {
+			all = append(all, explained{unread})
+		}
 		return con.printJSON(all, nil)
 	}
-	t := con.table("column", "type", "rule", "value")
-	for _, e := range all {
-		t.row(e.Column, e.Type, e.Rule, e.Value)
-	}
 	t.print()
+	if len(unread) > 0 {
+		fmt.Fprintf(con.stdout, "\nThe model does not read these members of the body:\n")
+		for _, path := range unread {
+			fmt.Fprintf(con.stdout, "  %s\n", oneLine(path))
+		}
+	}
 	return nil
 }

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"sluice/internal/infer"
+	"sluice/internal/message"
+	"sluice/internal/model"
+)
+
+// The limits of what a summary keeps, however long the sample is.
+const (
+	maxSummaryKeys     = 1 << 22
+	maxSummaryMembers  = 2000
+	maxSummaryProblems = 200
+)
+
+// summary counts what becomes of a sample.
+type summary struct {
+	Bodies   int              `json:"bodies"`
+	Accepted int              `json:"accepted"`
+	Rejected int              `json:"rejected"`
+	Fields   []summaryField   `json:"fields"`
+	Problems []summaryProblem `json:"problems"`
+	Unread   []summaryMember  `json:"unread"`
+	// RepeatedKeys counts accepted bodies whose key an earlier one has: their rows would collide.
+	RepeatedKeys int `json:"repeated_keys"`
+	// KeysCompared is how many accepted bodies were compared, all unless the sample is very long.
+	KeysCompared int `json:"keys_compared"`
+}
+
+// summaryField counts a field's values in the accepted bodies, and the bodies that it rejects.
+type summaryField struct {
+	Field    string `json:"field"`
+	Present  int    `json:"present"`
+	Null     int    `json:"null"`
+	Rejected int    `json:"rejected"`
+}
+
+// summaryProblem counts the bodies that have a problem.
+type summaryProblem struct {
+	Reason message.Reason `json:"reason"`
+	Field  string         `json:"field,omitzero"`
+	Detail string         `json:"detail,omitzero"`
+	Bodies int            `json:"bodies"`
+}
+
+// summaryMember counts a member that the model does not read.
+type summaryMember struct {
+	Path    string `json:"path"`
+	Members int    `json:"members"`
+}
+
+// summarizer makes a summary.
+type summarizer struct {
+	*explainer
+	sum     summary
+	seed    maphash.Seed
+	keys    map[uint64]struct{}
+	columns [][]int // of each field
+	members map[[2]string]int
+	scratch []byte
+	present []bool
+}
+
+// summary implements --summary.
+func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) error {
+	s := newSummarizer(e)
+	if err := con.eachBody(ctx, cmp.Or(c.File, "-"), s.add); err != nil {
+		return err
+	}
+	s.end()
+	con.warn(e.model)
+	var failed error
+	if s.sum.Rejected > 0 {
+		failed = errReported
+	}
+	if c.JSON {
+		return con.printJSON(s.sum, failed)
+	}
+	s.print(con)
+	return failed
+}
+
+func newSummarizer(e *explainer) *summarizer {
+	m := e.model
+	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, members: map[[2]string]int{}, columns: make([][]int, len(m.Fields)), present: make([]bool, len(m.Table.Columns))}
+	s.sum.Fields = make([]summaryField, len(m.Fields))
+	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
+	for i, f := range m.Fields {
+		s.sum.Fields[i].Field = f.Name
+	}
+	for i, c := range m.Columns {
+		if c.Field >= 0 {
+			s.columns[c.Field] = append(s.columns[c.Field], i)
+		}
+	}
+	return s
+}
+
+func (s *summarizer) add(body []byte) {
+	s.sum.Bodies++
+	verdict := s.append(body)
+	for _, m := range s.model.Unread(body) {
+		s.member(m)
+	}
+	if !verdict.IsZero() {
+		s.reject(verdict.Rejection)
+		return
+	}
+	s.sum.Accepted++
+	s.rows.Row(0, func(i int, v []byte) { s.present[i] = v != nil })
+	for i, columns := range s.columns {
+		if slices.ContainsFunc(columns, func(c int) bool { return s.present[c] }) {
+			s.sum.Fields[i].Present++
+		} else {
+			s.sum.Fields[i].Null++
+		}
+	}
+	s.key()
+}
+
+// reject counts the problems of a body, and a field once however many it has.
+func (s *summarizer) reject(first message.Rejection) {
+	s.sum.Rejected++
+	var fields []string
+	for _, bad := range append([]message.Rejection{first}, first.More...) {
+		i := slices.IndexFunc(s.sum.Problems, func(p summaryProblem) bool {
+			return p.Reason == bad.Reason && p.Field == bad.Field && p.Detail == bad.Detail
+		})
+		switch {
+		case i >= 0:
+			s.sum.Problems[i].Bodies++
+		case len(s.sum.Problems) < maxSummaryProblems:
+			s.sum.Problems = append(s.sum.Problems, summaryProblem{bad.Reason, bad.Field, bad.Detail, 1})
+		}
+		if bad.Field == "" || slices.Contains(fields, bad.Field) {
+			continue
+		}
+		fields = append(fields, bad.Field)
+		if i := slices.IndexFunc(s.sum.Fields, func(f summaryField) bool { return f.Field == bad.Field }); i >= 0 {
+			s.sum.Fields[i].Rejected++
+		}
+	}
+}
+
+// member counts a member that the model does not read.
+func (s *summarizer) member(m model.Member) {
+	parent, name := unreadMember(m)
+	key := [2]string{parent, name}
+	if _, known := s.members[key]; !known && len(s.members) >= maxSummaryMembers {
+		key = [2]string{strings.TrimSuffix(parent, ".") + ".", infer.Hidden}
+	}
+	s.members[key]++
+}
+
+// key looks for an earlier row with the same key.
+func (s *summarizer) key() {
+	if len(s.keys) >= maxSummaryKeys {
+		return
+	}
+	s.sum.KeysCompared++
+	s.scratch = s.scratch[:0]
+	s.rows.Key(0, func(_ int, v []byte) {
+		s.scratch = binary.AppendUvarint(s.scratch, uint64(len(v)))
+		s.scratch = append(s.scratch, v...)
+	})
+	h := maphash.Bytes(s.seed, s.scratch)
+	if _, repeated := s.keys[h]; repeated {
+		s.sum.RepeatedKeys++
+	}
+	s.keys[h] = struct{}{}
+}
+
+// end hides the names that are too rare to be told from data, and sorts.
+func (s *summarizer) end() {
+	names := map[string]int{}  // under one parent
+	most := map[string]int{}   // how often the most frequent one occurs
+	counts := map[string]int{} // by the path that is shown
+	for key, n := range s.members {
+		names[key[0]]++
+		most[key[0]] = max(most[key[0]], n)
+	}
+	for key, n := range s.members {
+		parent, name := key[0], key[1]
+		if infer.Rare(n, s.sum.Bodies) || names[parent] >= 20 && most[parent]*2 <= s.sum.Bodies {
+			name = infer.Hidden
+		}
+		if name == infer.Hidden {
+			parent = strings.TrimSuffix(parent, ".") + "."
+		}
+		counts[parent+name] += n
+	}
+	for path, n := range counts {
+		s.sum.Unread = append(s.sum.Unread, summaryMember{path, n})
+	}
+	slices.SortFunc(s.sum.Unread, func(a, b summaryMember) int {
+		return cmp.Or(b.Members-a.Members, strings.Compare(a.Path, b.Path))
+	})
+	slices.SortStableFunc(s.sum.Problems, func(a, b summaryProblem) int { return b.Bodies - a.Bodies })
+	s.sum.Fields = slices.DeleteFunc(s.sum.Fields, func(f summaryField) bool {
+		i := slices.IndexFunc(s.model.Fields, func(known model.Field) bool { return known.Name == f.Field })
+		return s.model.Fields[i].Constant
+	})
+}
+
+func (s *summarizer) print(con *console) {
+	sum, number := &s.sum, func(n int) string { return humanize.Comma(int64(n)) }
+	fmt.Fprintf(con.stdout, "%s of %s bodies accepted, %s rejected", number(sum.Accepted), number(sum.Bodies), number(sum.Rejected))
+	if sum.Accepted > 0 {
+		fmt.Fprintf(con.stdout, "; rows with the key of an earlier one: %s", number(sum.RepeatedKeys))
+		if sum.KeysCompared < sum.Accepted {
+			fmt.Fprintf(con.stdout, " of the first %s", number(sum.KeysCompared))
+		}
+	}
+	fmt.Fprint(con.stdout, "\n\n")
+	fields := con.table("field", "present", "null", "rejected")
+	for _, f := range sum.Fields {
+		fields.row(f.Field, number(f.Present), number(f.Null), number(f.Rejected))
+	}
+	fields.print()
+	if len(sum.Problems) > 0 {
+		fmt.Fprintln(con.stdout)
+		problems := con.table("rejected because", "field", "bodies", "which means")
+		for _, p := range sum.Problems {
+			problems.row(p.Reason, p.Field, number(p.Bodies), cmp.Or(p.Detail, p.Reason.Explain()))
+		}
+		problems.print()
+	}
+	if len(sum.Unread) > 0 {
+		fmt.Fprintln(con.stdout)
+		unread := con.table("not read by the model", "members")
+		for _, m := range sum.Unread {
+			unread.row(m.Path, number(m.Members))
+		}
+		unread.print()
+	}
+}
