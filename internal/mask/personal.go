@@ -44,6 +44,9 @@ func PersonalText(text []byte) Personal {
 
 func (p Personal) text() []byte { return (*p.v).text }
 
+// SetText sets the value to a copy of a text.
+func (p Personal) SetText(text []byte) { (*p.v).text = append((*p.v).text[:0], text...) }
+
 // SetJSON sets the value from a JSON string with its quotes.
 func (p Personal) SetJSON(quoted []byte) error {
 	text, err := jsontext.AppendUnquote(p.text()[:0], quoted)
