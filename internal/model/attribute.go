@@ -171,28 +171,3 @@ func eachMember(object []byte, do func(name, value []byte)) {
 		at = end
 	}
 }
-
-// isNumber reports whether a text is a number in JSON's form.
-func isNumber(text []byte) bool {
-	text = bytes.TrimPrefix(text, []byte("-"))
-	n := digits(text)
-	if n == 0 || n > 1 && text[0] == '0' {
-		return false
-	}
-	if text = text[n:]; len(text) > 0 && text[0] == '.' {
-		if n = digits(text[1:]); n == 0 {
-			return false
-		}
-		text = text[1+n:]
-	}
-	if len(text) > 0 && text[0]|0x20 == 'e' {
-		if text = text[1:]; len(text) > 0 && (text[0] == '+' || text[0] == '-') {
-			text = text[1:]
-		}
-		if n = digits(text); n == 0 {
-			return false
-		}
-		text = text[n:]
-	}
-	return len(text) == 0
-}

@@ -1,7 +1,8 @@
 package model
 
 import (
-	"sluice/internal/batch"
+	"slices"
+
 	"sluice/internal/mask"
 	"sluice/internal/message"
 )
@@ -12,54 +13,73 @@ type FieldType string
 // The types of fields.
 const (
 	TypeText      FieldType = "text"      // a string, as it is
-	TypeIP        FieldType = "ip"        // one IP address, always personal
-	TypeEmail     FieldType = "email"     // one e-mail address, always personal
+	TypeIP        FieldType = "ip"        // one IP address
+	TypeEmail     FieldType = "email"     // one e-mail address
 	TypeVersion   FieldType = "version"   // "2.3.0-beta"
 	TypeInteger   FieldType = "integer"   // a JSON number without fraction or exponent
 	TypeNumeric   FieldType = "numeric"   // a JSON number, digit for digit
 	TypeBoolean   FieldType = "boolean"   // true or false
 	TypeTimestamp FieldType = "timestamp" // a string, RFC 3339 with a zone
 	TypeDate      FieldType = "date"      // a string, 2026-01-31
+	TypeTime      FieldType = "time"      // a string, 12:34:56.789
+	TypeInterval  FieldType = "interval"  // a string, the ISO 8601 duration P1DT2H
 	TypeUUID      FieldType = "uuid"      // a string of 36 characters
+	TypeBase64    FieldType = "base64"    // a string, bytes in base64
 	TypeJSON      FieldType = "json"      // any JSON value, as it is
 )
 
 // fieldTypes lists the types of fields, in the order of the documentation: everything that differs
 // from type to type.
 var fieldTypes = []fieldType{
-	{name: TypeText, expects: "a string", columns: texts, text: appendText, mask: (*mask.Masker).AppendText},
-	{name: TypeIP, personal: true, expects: "a string", columns: texts, mask: (*mask.Masker).AppendIP},
-	{name: TypeEmail, personal: true, expects: "a string", columns: texts, mask: (*mask.Masker).AppendEmail},
-	{name: TypeVersion, expects: "a string", columns: texts, text: appendVersion},
-	{name: TypeInteger, expects: "a number", columns: integers, value: appendInteger},
-	{name: TypeNumeric, expects: "a number", columns: []string{"numeric"}, value: appendNumeric},
-	{name: TypeBoolean, expects: "a boolean", columns: []string{"boolean"}, value: appendBoolean},
-	{name: TypeTimestamp, expects: "a string", columns: []string{"timestamptz"}, text: appendTimestamp},
-	{name: TypeDate, expects: "a string", columns: []string{"date"}, text: appendDate},
-	{name: TypeUUID, expects: "a string", columns: []string{"uuid"}, text: appendUUID},
-	{name: TypeJSON, expects: "a JSON value", columns: []string{"json", "jsonb"}, value: appendJSON},
+	{name: TypeText, reads: stringForm, columns: texts, accepts: []string{"number"}, options: slices.Concat(accept, normalizing, textChecks), put: appendText, mask: (*mask.Masker).AppendText},
+	{name: TypeIP, reads: stringForm, personal: true, columns: []string{"inet", "cidr", "varchar", "text"}, options: normalizing, put: appendIP, mask: (*mask.Masker).AppendIP},
+	{name: TypeEmail, reads: stringForm, personal: true, columns: []string{"varchar", "text", "citext"}, options: slices.Concat(normalizing, []string{"idna"}, textChecks), put: appendEmail, mask: (*mask.Masker).AppendEmail},
+	{name: TypeVersion, reads: stringForm, columns: texts, options: slices.Concat(normalizing, textChecks), put: appendVersion},
+	{name: TypeInteger, reads: numberForm, columns: integers, accepts: []string{"string", "number"}, options: slices.Concat(accept, normalizing, oneOf, ranges), put: appendInteger},
+	{name: TypeNumeric, reads: numberForm, columns: []string{"numeric", "double precision", "real"}, accepts: []string{"string"}, options: slices.Concat(accept, normalizing, oneOf, ranges), put: appendNumeric},
+	{name: TypeBoolean, reads: booleanForm, columns: []string{"boolean"}, accepts: []string{"string"}, options: slices.Concat(accept, normalizing), put: appendBoolean},
+	{
+		name: TypeTimestamp, reads: stringForm, columns: []string{"timestamptz", "timestamp"}, accepts: []string{"string"}, formats: []string{"unix", "unix_ms", "unix_us", "unix_ns", formatISO8601},
+		options: slices.Concat(format, []string{"zone"}, accept, normalizing, ranges), put: appendTimestamp, bound: boundTimestamp,
+	},
+	{name: TypeDate, reads: stringForm, columns: []string{"date"}, formats: []string{formatISO8601}, options: slices.Concat(format, normalizing, ranges), put: appendDate, bound: boundDate},
+	{name: TypeTime, reads: stringForm, columns: []string{"time"}, options: slices.Concat(normalizing, ranges), put: appendTime, bound: timeOfDay},
+	{name: TypeInterval, reads: stringForm, columns: []string{"interval"}, options: normalizing, put: appendInterval},
+	{name: TypeUUID, reads: stringForm, columns: []string{"uuid"}, formats: []string{formatSimple}, options: slices.Concat(format, normalizing), put: appendUUID},
+	{name: TypeBase64, reads: stringForm, columns: []string{"bytea"}, options: normalizing, put: appendBase64},
+	{name: TypeJSON, reads: anyForm, columns: []string{"json", "jsonb"}, put: appendJSON},
 }
 
 var (
-	texts    = []string{"varchar", "text"}
+	texts    = []string{"varchar", "text", "char", "citext"}
 	integers = []string{"smallint", "integer", "bigint"}
+
+	accept      = []string{"accept"}
+	format      = []string{"format"}
+	normalizing = []string{"trim", "case", "strip", "unicode"}
+	oneOf       = []string{"one_of"}
+	textChecks  = []string{"one_of", "pattern", "min_length", "max_length"}
+	ranges      = []string{"min", "max"}
 )
 
 type fieldType struct {
 	name    FieldType
 	columns []string // the types of columns that can hold it
-	expects string   // the kind of JSON value that it reads, for people
+	reads   form     // what it is in JSON, without a format or accept
+	accepts []string // what accept can add
+	formats []string // what format can be
 
 	personal bool // the model must say whether it is personal
 
 	// options are the settings of a field that apply to the type, beside those that all have.
 	options []string
 
-	// text appends the text of a JSON string to a row, value any JSON value. A type has one of them,
-	// or neither if it is always personal.
-	text, value func(b *batch.Batch, c *Column, v []byte) message.Reason
+	// put appends a value that target.read returned, or returns the reason why it cannot.
+	put func(t *target, text []byte) message.Reason
 	// mask appends the mask of a personal value. A type without it cannot be personal.
 	mask func(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error)
+	// bound reads a min or max of the type, which compares by it; nil compares numbers.
+	bound func(text []byte) (n int64, ok bool)
 }
 
 // FieldTypes lists the types of fields.

@@ -3,7 +3,6 @@ package model
 import (
 	"bytes"
 
-	"sluice/internal/batch"
 	"sluice/internal/message"
 )
 
@@ -22,7 +21,7 @@ const (
 
 // appendJSON appends a JSON value as it was sent; the decoder has checked it. A json column has the
 // limits of a jsonb column, because it may become one.
-func appendJSON(b *batch.Batch, _ *Column, v []byte) message.Reason {
+func appendJSON(t *target, v []byte) message.Reason {
 	depth, expanded := 0, 0
 	for i := 0; i < len(v); i++ {
 		switch c := v[i]; {
@@ -62,6 +61,6 @@ func appendJSON(b *batch.Batch, _ *Column, v []byte) message.Reason {
 	if expanded > maxExpanded+maxExpandedTimes*len(v) {
 		return message.ReasonOutOfRange
 	}
-	b.Bytes(v)
+	t.b.Bytes(v)
 	return ""
 }

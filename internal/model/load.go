@@ -133,6 +133,11 @@ func (c *compiler) compile(f file) {
 		}
 	}
 	c.key(f)
+	for _, i := range m.Table.Key {
+		if field := m.Columns[i].Field; field >= 0 {
+			m.Fields[field].exact = true
+		}
+	}
 	c.indexes(f.Index)
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)
@@ -281,7 +286,7 @@ func (c *compiler) tryDefaults() {
 			what = "the value"
 		}
 		detail := reason.Explain()
-		if d := f.detail(reason, f.Default); d != "" {
+		if d := r.target.detail; d != "" {
 			detail = d
 		}
 		if reason == message.ReasonWrongType && f.Default[0] != '"' {
@@ -308,7 +313,7 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 			c.problem(line, "field %s has no type; add one, as in type: text", f.name)
 		case out.how.columns == nil:
 			c.problem(line, "field %s has the unknown type %q; there are %s", f.name, out.Type, enumerate(FieldTypes(), "and"))
-		case out.how.personal && f.spec.Personal == nil, out.how.text == nil && out.how.value == nil && !out.Personal:
+		case out.how.personal && f.spec.Personal == nil:
 			c.problem(line, "field %s is of type %s, which is personal; add personal: true, or personal: false if it is to be stored as it was sent", f.name, out.Type)
 		case out.Personal && out.how.mask == nil:
 			maskable := slices.DeleteFunc(FieldTypes(), func(t FieldType) bool { return t.find().mask == nil })
@@ -506,19 +511,22 @@ func (c *compiler) part(e entry[columnSpec], f Field) (major bool) {
 func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 	f := c.m.Fields[col.Field]
 	types := f.Type.Columns()
-	if col.Major {
+	switch {
+	case col.Major:
 		types = integers
+	case col.Masked:
+		types = texts
 	}
 	switch {
 	case f.Personal && !col.Masked:
 		c.problem(line, "column %s would store the personal field %s in clear text; add masked: true", col.Name, f.Name)
 	case !f.Personal && col.Masked:
 		c.problem(line, "column %s is masked, but field %s is not personal; add personal: true to the field", col.Name, f.Name)
-	case typed && col.Type.List != f.List && !col.AsText:
+	case typed && col.Type.List != f.List:
 		c.problem(line, "column %s of type %s cannot hold field %s; a field with list: true goes to an array, as in text[], and no other does", col.Name, col.Type, f.Name)
 	case typed && types != nil && !slices.Contains(types, col.Type.Base) && !col.AsText:
 		c.problem(line, "column %s of type %s cannot hold field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
-	case typed && col.Masked && col.Type.Base == "varchar" && col.Type.Length < mask.Size:
+	case typed && col.Masked && col.Type.Length > 0 && col.Type.Length < mask.Size:
 		c.problem(line, "column %s is too narrow; a mask has %[2]d characters: use varchar(%[2]d)", col.Name, mask.Size)
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -28,14 +27,14 @@ type Reader struct {
 	budget  int            // how many bytes the rest of the batch may unwrap to
 	first   bool           // the message has the budget of a whole batch: no later one has more room
 
-	in       bytes.Buffer
-	dec      *jsontext.Decoder
-	gzip     *gzip.Reader
-	zstd     *zstd.Decoder
-	buffers  [][]byte // the texts that unwrapping makes of one body, one for each step
-	values   [][]byte // the raw JSON at the end of each path, nil if absent or null
-	scratch  []byte
-	personal mask.Personal
+	in      bytes.Buffer
+	dec     *jsontext.Decoder
+	gzip    *gzip.Reader
+	zstd    *zstd.Decoder
+	buffers [][]byte // the texts that unwrapping makes of one body, one for each step
+	values  [][]byte // the raw JSON at the end of each path, nil if absent or null
+	scratch []byte
+	target  target
 
 	// What walking a body finds beside values.
 	document   []byte // of the innermost layer
@@ -57,10 +56,10 @@ type Reader struct {
 func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	r := &Reader{
 		m: m, keyID: keys.ID(),
-		maskers:  make([]*mask.Masker, len(m.Columns)),
-		values:   make([][]byte, m.slots),
-		personal: mask.NewPersonal(),
-		budget:   maxUnwrapped,
+		maskers: make([]*mask.Masker, len(m.Columns)),
+		values:  make([][]byte, m.slots),
+		target:  target{personal: mask.NewPersonal()},
+		budget:  maxUnwrapped,
 	}
 	r.dec, r.attributeFields = jsontext.NewDecoder(&r.in), m.attributeFields()
 	for i, c := range m.Columns {
@@ -85,6 +84,7 @@ func (r *Reader) Reset(received time.Time) {
 			r.buffers[i] = nil
 		}
 	}
+	r.target.shrink()
 }
 
 func rejected(why message.Rejection) message.Verdict {
@@ -118,6 +118,7 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 		c := &r.m.Columns[i]
 		if c.Field < 0 {
 			if reason := r.meta(b, c, msg); reason != "" {
+				b.Null() // the row is cancelled
 				r.problem(message.Rejection{Reason: reason, Column: c.Name})
 			}
 			continue
@@ -197,7 +198,7 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 	case reason == message.ReasonMissing && v == nil && f.Attribute == "" && f.Layer == len(r.m.layers)-1:
 		why.Detail = lookalike(r.m.layers[f.Layer].root, r.document)
 	default:
-		why.Detail = f.detail(reason, v)
+		why.Detail = r.target.detail
 	}
 	return why
 }
@@ -309,33 +310,21 @@ func messageUUID(id string) uuid.UUID {
 func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
 	if len(r.badAttributes) > 0 {
 		if bad := r.badAttribute(f); bad.reason != "" {
+			b.Null() // the row is cancelled
 			return bad.reason
 		}
 	}
 	v := r.value(f)
 	if v == nil && len(r.wrongSteps) > 0 && slices.ContainsFunc(r.wrongSteps, func(w wrongStep) bool { return f.passes(w.at) }) {
+		b.Null() // the row is cancelled
 		return message.ReasonWrongType
 	}
 	if v == nil {
 		v = f.Default
 	}
-	if v == nil {
-		return r.null(b, f)
-	}
-	if f.Personal {
-		return r.masked(b, r.maskers[column], f, v)
-	}
-	if f.how.value != nil {
-		return f.how.value(b, c, v)
-	}
-	text, reason := r.text(v)
-	if reason != "" {
-		return reason
-	}
-	if f.Required && len(bytes.TrimFunc(text, unicode.IsSpace)) == 0 {
-		return message.ReasonMissing
-	}
-	return f.how.text(b, c, text)
+	t := &r.target
+	t.b, t.f, t.c, t.m = b, f, c, r.maskers[column]
+	return t.put(v)
 }
 
 // value returns the raw JSON of a field: at the first of its paths that is there and not null.
@@ -346,61 +335,4 @@ func (r *Reader) value(f *Field) []byte {
 		}
 	}
 	return nil
-}
-
-func (r *Reader) null(b *batch.Batch, f *Field) message.Reason {
-	if f.Required {
-		return message.ReasonMissing
-	}
-	b.Null()
-	return ""
-}
-
-func (r *Reader) masked(b *batch.Batch, m *mask.Masker, f *Field, v []byte) message.Reason {
-	if v[0] != '"' {
-		return message.ReasonWrongType
-	}
-	if err := r.personal.SetJSON(v); err != nil {
-		return personalReason(err)
-	}
-	if r.personal.Blank() {
-		return r.null(b, f)
-	}
-	return personalReason(b.AppendTo(func(dst []byte) ([]byte, error) { return f.Mask(m, dst, r.personal) }))
-}
-
-// personalReason returns the reason of an error about a personal value.
-func personalReason(err error) message.Reason {
-	switch {
-	case err == nil:
-		return ""
-	case errors.Is(err, mask.ErrNUL):
-		return message.ReasonNUL
-	case errors.Is(err, mask.ErrNotIP):
-		return message.ReasonNotIP
-	case errors.Is(err, mask.ErrNotEmail):
-		return message.ReasonNotEmail
-	default:
-		return message.ReasonNotJSON
-	}
-}
-
-// Mask appends the mask of a value of a personal field.
-func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error) {
-	return f.how.mask(m, dst, value)
-}
-
-// text returns the text of a JSON string, valid until the next call.
-func (r *Reader) text(v []byte) ([]byte, message.Reason) {
-	if v[0] != '"' {
-		return nil, message.ReasonWrongType
-	}
-	if bytes.IndexByte(v, '\\') < 0 {
-		return v[1 : len(v)-1], "" // JSON has no bare NUL
-	}
-	r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], v) // the decoder has checked it
-	if bytes.IndexByte(r.scratch, 0) >= 0 {
-		return nil, message.ReasonNUL
-	}
-	return r.scratch, ""
 }

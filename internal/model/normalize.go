@@ -1,0 +1,114 @@
+package model
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// normalization is what a field's options make of a string before it is checked or masked.
+type normalization struct {
+	trim     bool
+	letter   func(rune) rune // nil leaves letters as they are
+	strip    string          // characters to remove
+	composes bool            // to the form below
+	form     norm.Form
+}
+
+// maxPasses bounds how often the steps are repeated. Two suffice, but for rare combinations of
+// case and unicode.
+const maxPasses = 4
+
+// normalize returns the normal form of a text: white space trimmed, letters in one case, characters
+// removed, and the Unicode form, in this order. What a later step does may give an earlier one more
+// to do (removing the - of "- a" leaves a space before it), so they are repeated until nothing
+// changes: a text in normal form is its own normal form, and keeps its mask. The result is valid
+// until the next call.
+//
+// Letters change one by one, independent of language and position: ß and ŉ have no upper case, and
+// every Σ becomes σ.
+func (t *target) normalize(text []byte) []byte {
+	o := &t.f.normalization
+	for range maxPasses {
+		changed := false
+		if o.trim {
+			n := len(text)
+			text = bytes.TrimFunc(text, unicode.IsSpace)
+			changed = len(text) < n
+		}
+		if o.letter != nil && bytes.ContainsFunc(text, func(r rune) bool { return o.letter(r) != r }) {
+			out := t.other(text)
+			for i := 0; i < len(text); {
+				r, size := utf8.DecodeRune(text[i:])
+				out = utf8.AppendRune(out, o.letter(r))
+				i += size
+			}
+			text, changed = t.keep(out), true
+		}
+		if o.strip != "" && bytes.ContainsAny(text, o.strip) {
+			out := t.other(text)
+			for i := 0; i < len(text); {
+				n := bytes.IndexAny(text[i:], o.strip)
+				if n < 0 {
+					out = append(out, text[i:]...)
+					break
+				}
+				out = append(out, text[i:i+n]...)
+				_, size := utf8.DecodeRune(text[i+n:])
+				i += n + size
+			}
+			text, changed = t.keep(out), true
+		}
+		if o.composes && !o.form.IsNormal(text) {
+			text, changed = t.keep(o.form.Append(t.other(text), text...)), true
+		}
+		if !changed {
+			break
+		}
+	}
+	return text
+}
+
+// other returns the empty buffer that does not hold the text.
+func (t *target) other([]byte) []byte { return t.normal[0][:0] }
+
+// keep makes the buffer that was filled the one that holds the text.
+func (t *target) keep(filled []byte) []byte {
+	t.normal[0], t.normal[1] = t.normal[1], filled
+	return filled
+}
+
+// Changed reports whether an option of a field changes its value in the last body: its default is
+// used, or its text is normalised. It is for people who want to see what a model does.
+func (r *Reader) Changed(field int) bool {
+	f := &r.m.Fields[field]
+	v := r.value(f)
+	if v == nil {
+		return f.Default != nil && !f.Constant
+	}
+	t := &target{f: f}
+	if !f.List || v[0] != '[' {
+		return t.changes(v)
+	}
+	for at := skipSpace(v, 1); v[at] != ']'; {
+		end := valueEnd(v, at)
+		if t.changes(v[at:end]) {
+			return true
+		}
+		if at = skipSpace(v, end); v[at] == ',' {
+			at = skipSpace(v, at+1)
+		}
+	}
+	return false
+}
+
+// changes reports whether a value is not in the field's normal form.
+func (t *target) changes(v []byte) bool {
+	if v[0] != '"' {
+		return false
+	}
+	sent, reason := t.unquote(v)
+	return reason == "" && !bytes.Equal(t.f.Normal(sent), sent)
+}
