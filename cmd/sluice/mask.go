@@ -21,7 +21,11 @@ func (maskCmd) Help() string {
 	return `Prints one line per key: its id, a tab, the mask. The value comes from standard input, so that it stays out of the
 shell's history and the list of processes.
 
-  printf 203.0.113.7 | sluice mask ip`
+  printf 203.0.113.7 | sluice mask ip
+
+The mask is of the form that the field's options make of the value: trim, case, strip, unicode and idna. Rows from before
+the model had these options may have the mask of another form. So where it differs, there are more lines, with a second tab
+and what was masked: the value "as typed", and for idna with its "domain in Unicode". Look for all of them.`
 }
 
 // Run implements the command.
@@ -55,16 +59,22 @@ func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f mod
 	if err != nil {
 		return err
 	}
-	value := mask.PersonalText(bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r")))
-	if value.Blank() {
+	typed := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+	if mask.PersonalText(f.Normal(typed)).Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
 	for i, m := range keys.Maskers(f.Domain) {
-		masked, err := f.Mask(m, nil, value)
+		all, err := f.LookUp(m, typed)
 		if err != nil {
 			return fmt.Errorf("the value on standard input is %w", err)
 		}
-		fmt.Fprintf(con.stdout, "%s\t%s\n", keys.IDs()[i], masked)
+		for _, found := range all {
+			line := keys.IDs()[i] + "\t" + string(found.Mask)
+			if found.As != "" {
+				line += "\t" + found.As
+			}
+			fmt.Fprintln(con.stdout, line)
+		}
 	}
 	return nil
 }

@@ -65,6 +65,17 @@ func CanonicalEmailIDNA(dst, text []byte) ([]byte, error) {
 	return dst, nil
 }
 
+// EmailInUnicode returns an e-mail address with its domain in Unicode letters, as it may have been
+// masked by CanonicalEmail. It returns an address that has no such form as it is.
+func EmailInUnicode(text []byte) []byte {
+	at := bytes.LastIndexByte(text, '@')
+	domain, err := lookup.ToUnicode(string(text[at+1:]))
+	if err != nil { // it quotes the domain
+		return text
+	}
+	return append(bytes.Clone(text[:at+1]), domain...)
+}
+
 // splitEmail returns the offset of the @ of an e-mail address, -1 if it is not one.
 func splitEmail(text []byte) int {
 	at := bytes.IndexByte(text, '@')

@@ -41,6 +41,17 @@ func TestOneMailboxIsOneText(t *testing.T) {
 	}
 }
 
+func TestEmailInUnicode(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"ann@xn--bcher-kva.example": "ann@bücher.example", "ann@bücher.example": "ann@bücher.example", "ann@example.com": "ann@example.com", "ann@xn--a.example": "ann@xn--a.example", "ann": "ann", "": "",
+	} {
+		if got := mask.EmailInUnicode([]byte(text)); string(got) != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestNotOneMailbox(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{

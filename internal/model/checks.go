@@ -385,7 +385,7 @@ func (c *compiler) limit(f *Field, name string, l literal, bad reporter) (out li
 		out.n, ok = f.how.bound(text)
 	}
 	if !ok {
-		bad(l.line, "%s must be a %s in quotes, as in %[1]s: %q", name, f.Type, example)
+		bad(l.line, "%s must be a %s in quotes, as in %[1]s: %[3]q", name, f.Type, example)
 	}
 	return out, ok
 }

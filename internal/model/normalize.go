@@ -2,10 +2,13 @@ package model
 
 import (
 	"bytes"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"sluice/internal/mask"
 )
 
 // normalization is what a field's options make of a string before it is checked or masked.
@@ -78,6 +81,40 @@ func (t *target) other([]byte) []byte { return t.normal[0][:0] }
 func (t *target) keep(filled []byte) []byte {
 	t.normal[0], t.normal[1] = t.normal[1], filled
 	return filled
+}
+
+// Found is a mask that rows of a value have.
+type Found struct {
+	Mask []byte
+	// As says which form of the value was masked; "" for the one that the model makes of it.
+	As string
+}
+
+// LookUp lists the masks that rows of a value have: of the form that the field's options make of it,
+// and if they differ, of the forms that it may have had before the model had these options: as it was
+// typed, and for idna with the domain in Unicode.
+func (f *Field) LookUp(m *mask.Masker, typed []byte) (all []Found, err error) {
+	value := mask.NewPersonal()
+	add := func(as string, text []byte, masks func(*mask.Masker, []byte, mask.Personal) ([]byte, error)) error {
+		value.SetText(text)
+		masked, err := masks(m, nil, value)
+		if err == nil && !slices.ContainsFunc(all, func(known Found) bool { return bytes.Equal(known.Mask, masked) }) {
+			all = append(all, Found{masked, as})
+		}
+		return err
+	}
+	normal := f.Normal(typed)
+	if err := add("", normal, f.Mask); err != nil {
+		return nil, err
+	}
+	// These may be no addresses, and then no row has their masks.
+	if f.normalizes || f.idna {
+		_ = add("as typed", typed, f.how.mask)
+	}
+	if f.idna {
+		_ = add("domain in Unicode", mask.EmailInUnicode(normal), f.how.mask)
+	}
+	return all, nil
 }
 
 // Changed reports whether an option of a field changes its value in the last body: its default is

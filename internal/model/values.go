@@ -324,22 +324,23 @@ var bits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64, "real": 3
 // appendInteger appends a number without fraction or exponent or, if the field accepts numbers, with
 // ones that leave it an integer: 1.0, 1e3.
 func appendInteger(t *target, v []byte) message.Reason {
-	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil {
-		exact, ok := true, false
-		if bytes.ContainsAny(v, ".eE") {
-			if !t.f.acceptNumber {
-				t.detail = "expected an integer, found a number with a fraction or an exponent"
-				return message.ReasonNotInteger
-			}
-			n, exact, ok = parseDecimal(v).scale(0)
-		}
-		if !exact && ok {
+	n, exact, ok := int64(0), true, true
+	if bytes.ContainsAny(v, ".eE") {
+		if !t.f.acceptNumber {
+			t.detail = "expected an integer, found a number with a fraction or an exponent"
 			return message.ReasonNotInteger
 		}
-		if !ok {
-			return t.outOfColumn()
-		}
+		n, exact, ok = parseDecimal(v).scale(0)
+	} else {
+		var err error
+		n, err = strconv.ParseInt(string(v), 10, 64)
+		ok = err == nil
+	}
+	switch {
+	case !ok:
+		return t.outOfColumn()
+	case !exact:
+		return message.ReasonNotInteger
 	}
 	kind, size := batch.Int8, 64
 	if known, ok := bits[t.c.Type.Base]; ok && !t.c.Type.AsText {
