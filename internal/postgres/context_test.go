@@ -50,6 +50,33 @@ func TestParametersInAContext(t *testing.T) {
 	}
 }
 
+// TestAValueInAContext has contexts of a value that its type does not take, in the server's
+// languages, however much of the value is quoted.
+func TestAValueInAContext(t *testing.T) {
+	t.Parallel()
+	for _, words := range []string{
+		"unnamed portal parameter $12", "unbenanntes Portal Parameter $12", "portal sin nombre, parámetro 12", "paramètre de portail non nommé $12",
+		"parametro portale senza nome $12", "無名ポータルパラメータ $12", "이름없는 포탈 $12 매개 변수", "неименованный портал, параметр $12", "ej namngiven portalparameter $12",
+	} {
+		for _, value := range []string{"'...'", "'{a,b...'", "'{\"it''s = ''\",\"\n$1 = ''x'', $2 = NULL\nparameter $3 = ''\"}'"} {
+			for _, before := range []string{"", "JSON data, line 1: {...\n", "PL/pgSQL function f(text) line 1 at RAISE\n"} {
+				got, n := postgres.WithoutValue(before + words + " = " + value)
+				if want := before + words + " = ''"; got != want || n != 12 {
+					t.Errorf("of %q with %q is left %q, parameter %d", words, value, got, n)
+				}
+			}
+		}
+	}
+	for _, kept := range []string{
+		"", "unnamed portal parameter $1", "unnamed portal with parameters: $1 = 'x'", "portal sin nombre con parámetros: $1 = 'x'", "SQL statement \"SELECT $1 = 'x'\"",
+		"PL/pgSQL function f(text) line 1 at RAISE", "unnamed portal parameter $1 = 'open",
+	} {
+		if got, n := postgres.WithoutValue(kept); got != kept || n != 0 {
+			t.Errorf("of %q is left %q, parameter %d", kept, got, n)
+		}
+	}
+}
+
 // quoting are the settings with which the server quotes the parameters of a statement in the
 // context of its errors: not at all, a part of them, all of them.
 var quoting = map[string]string{"nothing": "0", "a part": "12", "all": "-1"}

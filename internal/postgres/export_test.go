@@ -17,5 +17,12 @@ func (s *Store) Shown(err *pgconn.PgError) string { return s.shown(err, s.freshC
 // WithoutParameters returns what is kept of an error's context.
 func WithoutParameters(context string) string { return withoutParameters(context) }
 
+// WithoutValue returns what is kept of an error's context, and the number of the parameter that an
+// input function did not take.
+func WithoutValue(context string) (string, int) {
+	context = withoutValue(context)
+	return context, parameterOf(&pgconn.PgError{Where: context})
+}
+
 // AtBind reports whether a context is of an error that a parameter meets.
 func AtBind(context string) bool { return atBind.MatchString(context) }

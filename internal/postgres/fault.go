@@ -151,7 +151,7 @@ var atBind = regexp.MustCompile(`^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]
 
 // atInput is the outermost entry of a context, as bare leaves it, if the input function of a
 // parameter's type did not take it. It has the parameter's number.
-var atInput = regexp.MustCompile(`(?:^|\n)[^\n=:："'«»„“(]*\$([0-9]+) = ''[^\n"']*$`)
+var atInput = regexp.MustCompile(`(?:^|\n)[^\n0-9=:"'«»„“(]*([0-9]+)[^\n=:"'«»„“(]* = ''[^\n"']*$`)
 
 // parameterOf returns the number of the parameter that an input function did not take, 0 for none.
 func parameterOf(err *pgconn.PgError) int {
@@ -162,6 +162,10 @@ func parameterOf(err *pgconn.PgError) int {
 	n, _ := strconv.Atoi(m[1])
 	return n
 }
+
+// droppedType reports whether the type of a parameter is not there any more, while a prepared
+// statement has it. The error arises before the input function is called.
+func droppedType(err *pgconn.PgError) bool { return err.Code == "XX000" && atBind.MatchString(err.Where) }
 
 // ofText reports whether an input function has such an error for a text that it does not take, and
 // not for all texts. Those of types for search have codes of syntax, and those of extensions may

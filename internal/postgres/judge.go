@@ -69,6 +69,8 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		return j
 	case unrepresentable(err) && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
+	case s.asText && droppedType(err):
+		return judgement{cause: message.CauseTransient} // another connection prepares the insert anew
 	case s.asText && parameterOf(err) > 0 && ofText(err):
 		return fromMessage // whatever the table is: the value meets it by itself
 	case ofConstraint(err), err.Code == tooLarge && err.ConstraintName != "":

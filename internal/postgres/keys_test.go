@@ -62,14 +62,19 @@ func inOwnGroups(rows []code) []code {
 // deliver inserts codes. The rows are called 1, 2, … as they are given.
 func (s *site) deliver(t *batch.Table, rows ...code) *outcome {
 	s.Helper()
-	b := codeBatch(t, rows)
-	ids := make([]int64, len(rows))
+	return s.insertByMessage(codeBatch(t, rows))
+}
+
+// insertByMessage inserts a batch whose rows are called 1, 2, … in the order of their messages.
+func (s *site) insertByMessage(b *batch.Batch) *outcome {
+	s.Helper()
+	ids := make([]int64, b.Len())
 	for i := range ids {
 		ids[i] = int64(b.Message(i)) + 1
 	}
 	o := s.insertBatch(s.Context(), b, ids)
 	// In the order of the messages, as the tests spell them.
-	byMessage := make([]message.Verdict, len(rows))
+	byMessage := make([]message.Verdict, b.Len())
 	for i, v := range o.Verdicts {
 		byMessage[ids[i]-1] = v
 	}

@@ -259,7 +259,7 @@ func bare(err *pgconn.PgError) *pgconn.PgError {
 
 // bound begins the outermost entry of a context if the server could not read a parameter: its
 // number, and then its value. The parameters of a statement follow a colon.
-var bound = regexp.MustCompile(`(?m)^[^\n=:："'«»„“(]*\$[0-9]+ = '`)
+var bound = regexp.MustCompile(`(?m)^[^\n=:"'«»„“(]*[0-9][^\n=:"'«»„“(]* = '`)
 
 // withoutValue returns a context without the value of a parameter that the server could not read:
 // all values of a column (log_parameter_max_length_on_error). Its quotes stay.

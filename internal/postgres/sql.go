@@ -3,6 +3,7 @@ package postgres
 import (
 	_ "embed" // for the block of SQL
 	"fmt"
+	"slices"
 	"strings"
 
 	"sluice/internal/batch"
@@ -184,11 +185,16 @@ func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
 
 // keysInput returns the keys of rows as a table with the position n, and the names of its columns.
 func keysInput(t *batch.Table) (input string, names []string) {
-	var arrays, aliases []string
+	var arrays, aliases, elements []string
 	for i, k := range t.Key {
 		alias := fmt.Sprintf("k%d", i+1)
-		arrays = append(arrays, fmt.Sprintf("$%d::%s", i+1, arrayType(t.Columns[k])))
+		array := fmt.Sprintf("$%d::%s", i+1, arrayType(t.Columns[k]))
+		arrays, elements = append(arrays, array), append(elements, fmt.Sprintf("unnest(%s) AS %s", array, alias))
 		aliases, names = append(aliases, alias), append(names, "input."+alias)
+	}
+	if slices.ContainsFunc(t.KeyColumns(), func(c batch.Column) bool { return c.AsText }) {
+		// In FROM, a composite type would be taken apart.
+		return fmt.Sprintf("(SELECT %s, generate_series(1::bigint, cardinality(%s)) AS n) AS input", list(elements), arrays[0]), names
 	}
 	return fmt.Sprintf("unnest(%s) WITH ORDINALITY AS input(%s, n)", list(arrays), list(aliases)), names
 }

@@ -15,9 +15,10 @@ import (
 )
 
 // suspicion returns the error if it may come from what the database computes for every row by
-// itself.
+// itself, or hides such an error of another row: a parameter is read before any row is stored.
 func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
-	if in.store.judge(err, in.catalog).computed {
+	hides := in.store.asText && parameterOf(err) > 0 && (in.catalog == nil || in.catalog.adds)
+	if hides || in.store.judge(err, in.catalog).computed {
 		return err
 	}
 	return nil
