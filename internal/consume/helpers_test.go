@@ -52,11 +52,16 @@ type fixtureOptions struct {
 	attributes map[string]string
 	// noDeadLetters: rejected messages are left to the queue.
 	noDeadLetters bool
+	// model is the text of a model, user_logins if it is empty.
+	model string
 }
 
 func newFixture(t testing.TB, o fixtureOptions) *fixture {
 	t.Helper()
 	m, err := model.Load("user_logins", models.FS)
+	if o.model != "" {
+		m, err = model.Parse("model.yaml", []byte(o.model))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +77,9 @@ func newFixture(t testing.TB, o fixtureOptions) *fixture {
 	if !o.noDeadLetters {
 		s.dead = s.sqs.Queue("dead"+suffix, nil)
 	}
-	s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
+	if o.model == "" {
+		s.db.Exec(t, "ALTER TABLE user_logins ADD stored bigserial, ADD CONSTRAINT known_locale CHECK (locale <> 'xx')")
+	}
 	s.proxy = pgtest.NewProxy(t, s.db.URL)
 	t.Cleanup(func() {
 		if text := s.log.String(); strings.Contains(text, canary) {
