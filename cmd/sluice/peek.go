@@ -64,6 +64,7 @@ type peekedReason struct {
 	Detail     string         `json:"detail,omitzero"`
 	SQLState   string         `json:"sqlstate,omitzero"`
 	Constraint string         `json:"constraint,omitzero"`
+	Column     string         `json:"column,omitzero"`
 	Model      string         `json:"model,omitzero"`
 	Messages   int            `json:"messages"`
 	Means      string         `json:"means"`
@@ -75,6 +76,8 @@ func (r *peekedReason) where() string {
 		return r.Field
 	case r.Constraint != "":
 		return "constraint " + r.Constraint
+	case r.Column != "":
+		return "column " + r.Column
 	case r.SQLState != "":
 		return "SQLSTATE " + r.SQLState
 	default:
@@ -195,7 +198,7 @@ func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, k
 func (p *peeked) count(in *sqs.Received) {
 	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
 	if n := in.Note; n != nil {
-		r.Field, r.Detail, r.SQLState, r.Constraint, r.Model = n.Field, n.Detail, n.SQLState, n.Constraint, n.Model
+		r.Field, r.Detail, r.SQLState, r.Constraint, r.Column, r.Model = n.Field, n.Detail, n.SQLState, n.Constraint, n.Column, n.Model
 	}
 	i := slices.IndexFunc(p.Reasons, func(known peekedReason) bool {
 		known.Messages = 0

@@ -579,5 +579,5 @@ func (c *compiler) key(f file) {
 // millisecond: with a key that cannot, the second one is lost as a duplicate.
 func (c *compiler) distinguishes(column int) bool {
 	col := c.m.Columns[column]
-	return col.Field >= 0 || col.Meta == MetaMessageID
+	return col.Field >= 0 && !c.m.Fields[col.Field].Constant || col.Meta == MetaMessageID
 }

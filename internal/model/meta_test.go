@@ -186,6 +186,20 @@ func TestMetadataInAKey(t *testing.T) {
 	}
 }
 
+// TestConstantInAKey: a constant tells no two messages apart.
+func TestConstantInAKey(t *testing.T) {
+	t.Parallel()
+	text := withColumns("  app: {type: text, value: web}\n  sent_at: {type: timestamptz, meta: sent_at}\n")
+	for key, want := range map[string]string{
+		"[app, sent_at]": "m.yaml:3: the key is the sent time alone, and two messages can be sent in the same millisecond", "[app, message_id]": "",
+	} {
+		_, err := model.Parse("m.yaml", []byte(strings.Replace(text, "[message_id]", key, 1)))
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", key, err, want)
+		}
+	}
+}
+
 // readMessage runs one message through a model, and returns its row as text. What the message lacks
 // is added.
 func readMessage(t testing.TB, m *model.Model, received time.Time, msg message.Message) (map[string]string, message.Rejection) {

@@ -75,11 +75,13 @@ func TestRejectedNote(t *testing.T) {
 		{"a field", body("x"), tooLong, `{"reason":"too_long","field":"locale","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
 		{"the whole body", body("x"), message.Rejection{Reason: message.ReasonNotJSON}, `{"reason":"not_json","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
 		{
-			"a detail", body("x"), message.Rejection{Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string"},
+			"a detail", body("x"),
+			message.Rejection{Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string"},
 			`{"reason":"wrong_type","field":"amount","detail":"expected a number, found a string","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`,
 		},
 		{
-			"several problems", body("x"), message.Rejection{
+			"several problems", body("x"),
+			message.Rejection{
 				Reason: message.ReasonWrongType, Field: "amount", Detail: "expected a number, found a string",
 				More: []message.Rejection{{Reason: message.ReasonMissing, Field: "currency"}, {Reason: message.ReasonUnknown, Detail: "a\nb"}},
 			},
