@@ -24,7 +24,7 @@ import (
 const deliveries = `
 model: deliveries
 table: deliveries
-key: [message_id]
+key: [sent_utc, message_id]
 fields:
   user_id: {type: text}
   trace: {type: text, attribute: trace_id}
@@ -40,6 +40,7 @@ columns:
   message_group: {type: varchar(128), meta: message_group}
   sequence_number: {type: numeric, meta: sequence_number}
   receive_count: {type: integer, meta: receive_count}
+  sent_utc: {type: timestamp, meta: sent_at}
   message_id: {type: uuid, meta: message_id}
 `
 
@@ -68,11 +69,11 @@ func TestMetadataAndAttributes(t *testing.T) {
 	}
 	fifoName, name := fifoARN[strings.LastIndexByte(fifoARN, ':')+1:], queueARN[strings.LastIndexByte(queueARN, ':')+1:]
 	want := [][]string{
-		{"u-1", `t-1 "é"`, "12.50", sum("acme"), fifoName, "tenant é", "18890000000000000001", "1"},
-		{"u-2", "", "", "", name, "", "", ""},
+		{"u-1", `t-1 "é"`, "12.50", sum("acme"), fifoName, "tenant é", "18890000000000000001", "1", "2026-01-01"},
+		{"u-2", "", "", "", name, "", "", "", "2026-01-01"},
 	}
 	const query = `SELECT user_id, coalesce(trace, ''), coalesce(CAST(amount AS text), ''), coalesce(tenant, ''), queue, coalesce(message_group, ''),
-		coalesce(CAST(sequence_number AS text), ''), coalesce(CAST(receive_count AS text), '') FROM deliveries ORDER BY user_id`
+		coalesce(CAST(sequence_number AS text), ''), coalesce(CAST(receive_count AS text), ''), substr(CAST(sent_utc AS text), 1, 10) FROM deliveries ORDER BY user_id`
 	for _, tt := range []struct {
 		name string
 		open func(t *testing.T) (store ingest.Store, rows func(query string) [][]string)

@@ -28,7 +28,7 @@ const (
 // metadata lists the metadata in the order of the documentation: everything that differs from one to
 // the other, but how it is read.
 var metadata = []metaRule{
-	{name: MetaSentAt, columns: []string{"timestamptz"}, source: "SentTimestamp"},
+	{name: MetaSentAt, columns: timestamps, source: "SentTimestamp"},
 	{name: MetaSentDate, columns: []string{"date"}, source: "UTC day of SentTimestamp"},
 	{name: MetaMessageID, columns: []string{"uuid"}, source: "messageId as a UUID"},
 	{
@@ -36,7 +36,7 @@ var metadata = []metaRule{
 		noKey: "changes with the mask key, so a message would be stored again after a rotation",
 	},
 	{
-		name: MetaReceivedAt, columns: []string{"timestamptz"}, source: "time of the delivery that was stored",
+		name: MetaReceivedAt, columns: timestamps, source: "time of the delivery that was stored",
 		noKey: "changes with each delivery, so a message would be stored again",
 	},
 	{
@@ -56,6 +56,9 @@ var metadata = []metaRule{
 		noKey: "changes with each delivery, so a message would be stored again",
 	},
 }
+
+// timestamps are the types of a time; without a zone it is in UTC.
+var timestamps = []string{"timestamptz", "timestamp"}
 
 // metaRule is what a model may do with one of the metadata.
 type metaRule struct {

@@ -30,6 +30,7 @@ func parse(t testing.TB, text string) *model.Model {
 
 const allMetadata = `
   received_at: {type: timestamptz, meta: received_at}
+  received_utc: {type: timestamp, meta: received_at}
   queue: {type: varchar(80), meta: queue}
   message_group: {type: varchar(128), meta: message_group}
   sequence_number: {type: "numeric(20, 0)", meta: sequence_number}
@@ -51,7 +52,7 @@ func TestMetadata(t *testing.T) {
 			"a FIFO queue",
 			message.Message{QueueARN: "arn:aws:sqs:eu-west-1:000000000000:logins.fifo", FIFO: true, Group: "tenant é", SequenceNumber: "18890000000000000001", ReceiveCount: 3},
 			map[string]string{
-				"received_at": "2026-01-02T02:04:05.678901Z", "queue": "logins.fifo", "message_group": "tenant é",
+				"received_at": "2026-01-02T02:04:05.678901Z", "received_utc": "2026-01-02T02:04:05.678901Z", "queue": "logins.fifo", "message_group": "tenant é",
 				"sequence_number": "18890000000000000001", "sequence_text": "18890000000000000001", "receive_count": "3", "receives": "3",
 			},
 		},
@@ -59,7 +60,7 @@ func TestMetadata(t *testing.T) {
 			"a standard queue",
 			message.Message{QueueARN: "arn:aws:sqs:eu-west-1:000000000000:logins", ReceiveCount: 1},
 			map[string]string{
-				"received_at": "2026-01-02T02:04:05.678901Z", "queue": "logins", "message_group": "NULL",
+				"received_at": "2026-01-02T02:04:05.678901Z", "received_utc": "2026-01-02T02:04:05.678901Z", "queue": "logins", "message_group": "NULL",
 				"sequence_number": "NULL", "sequence_text": "NULL", "receive_count": "1", "receives": "1",
 			},
 		},
@@ -67,7 +68,7 @@ func TestMetadata(t *testing.T) {
 			"nothing known",
 			message.Message{},
 			map[string]string{
-				"received_at": "2026-01-02T02:04:05.678901Z", "queue": "NULL", "message_group": "NULL",
+				"received_at": "2026-01-02T02:04:05.678901Z", "received_utc": "2026-01-02T02:04:05.678901Z", "queue": "NULL", "message_group": "NULL",
 				"sequence_number": "NULL", "sequence_text": "NULL", "receive_count": "NULL", "receives": "NULL",
 			},
 		},
@@ -75,7 +76,7 @@ func TestMetadata(t *testing.T) {
 			"as long as may be",
 			message.Message{QueueARN: "x:" + strings.Repeat("q", 80), Group: strings.Repeat("é", 128), ReceiveCount: 2147483647},
 			map[string]string{
-				"received_at": "2026-01-02T02:04:05.678901Z", "queue": strings.Repeat("q", 80), "message_group": strings.Repeat("é", 128),
+				"received_at": "2026-01-02T02:04:05.678901Z", "received_utc": "2026-01-02T02:04:05.678901Z", "queue": strings.Repeat("q", 80), "message_group": strings.Repeat("é", 128),
 				"sequence_number": "NULL", "sequence_text": "NULL", "receive_count": "2147483647", "receives": "2147483647",
 			},
 		},
@@ -137,7 +138,7 @@ func TestMetadataColumnErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, column, want string }{
 		{"unknown", "x: {type: text, meta: sender}", "unknown meta \"sender\"; use sent_at, sent_date, message_id, mask_key, received_at, queue, message_group, sequence_number or receive_count"},
-		{"received_at", "x: {type: date, meta: received_at}", "column x of type date cannot hold received_at; use timestamptz"},
+		{"received_at", "x: {type: date, meta: received_at}", "column x of type date cannot hold received_at; use timestamptz or timestamp"},
 		{"queue", "x: {type: uuid, meta: queue}", "cannot hold queue; use varchar or text"},
 		{"queue too narrow", "x: {type: varchar(79), meta: queue}", "column x is too narrow; names of queues have up to 80 characters: use varchar(80)"},
 		{"message_group too narrow", "x: {type: varchar(64), meta: message_group}", "groups have up to 128 characters: use varchar(128)"},

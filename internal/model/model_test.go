@@ -70,7 +70,7 @@ func text(b *batch.Batch, row int) map[string]string {
 			cells[col.Name] = fmt.Sprint(v[0] == 1)
 		case batch.Date:
 			cells[col.Name] = epoch.AddDate(0, 0, int(int32(binary.BigEndian.Uint32(v)))).Format(time.DateOnly)
-		case batch.Timestamp:
+		case batch.Timestamp, batch.TimestampNoZone:
 			cells[col.Name] = time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
 		case batch.UUID:
 			cells[col.Name] = uuid.UUID(v).String()
