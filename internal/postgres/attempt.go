@@ -26,6 +26,8 @@ type piece struct {
 	// last: there is no time to try it as a whole again. What is transient and may be about a part
 	// of the rows is found row by row.
 	last bool
+	// rehearsal: nothing is to be stored.
+	rehearsal bool
 	// part: the piece has a share of the time, and one attempt may use up all of it.
 	part bool
 
@@ -46,6 +48,9 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	retries := newRetries(ctx, p.store.sleep)
 	for another := false; ; {
 		a := p.attempt(ctx, another)
+		if p.rehearsal {
+			p.fresh = 0 // no attempt has committed any
+		}
 		p.fresh += p.result.Inserted
 		p.result.Inserted = min(p.fresh, countStored(p.result.Verdicts))
 		switch {
@@ -123,7 +128,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 		defer timer.Stop()
 	}
 
-	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last}
+	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last, rehearsal: p.rehearsal}
 	err = in.run(limited)
 	ended := limited.Err()
 	a := attempted{reused: c.reused}

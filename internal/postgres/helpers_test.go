@@ -221,6 +221,25 @@ func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 	return s.insertBatch(ctx, b, ids)
 }
 
+// rehearse is insert for a rehearsal, which must leave the table as it is.
+func (s *site) rehearse(rows ...row) *outcome {
+	s.Helper()
+	return s.rehearseBatch(batchOf(rows), rows)
+}
+
+func (s *site) rehearseBatch(b *batch.Batch, rows []row) *outcome {
+	s.Helper()
+	before := s.words()
+	result, err := s.store.Rehearse(s.Context(), b)
+	if diff := gocmp.Diff(s.words(), before); diff != "" {
+		s.Errorf("after a rehearsal (-got +want):\n%s", diff)
+	}
+	if text := fmt.Sprintf("%v %+v", err, result); strings.Contains(text, canary) {
+		s.Errorf("a value got into the result: %s", text)
+	}
+	return &outcome{TB: s.TB, Result: result, err: err, ids: idsOf(rows)}
+}
+
 // insertInto inserts rows by a store whose round trips nobody counts.
 func insertInto(t *testing.T, store *postgres.Store, rows ...row) *outcome {
 	t.Helper()

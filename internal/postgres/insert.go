@@ -19,6 +19,8 @@ type insertion struct {
 	rows   []int // their indexes in the batch: by key, or with message groups in order of arrival
 	result *Result
 	last   bool // there is no time for another attempt
+	// rehearsal: what the transaction does is rolled back, and only the verdicts count.
+	rehearsal bool
 
 	sql            statements
 	keys           *keyFacts
@@ -38,10 +40,16 @@ func (in *insertion) run(ctx context.Context) error {
 	if err := in.askFirst(ctx); err != nil {
 		return err
 	}
-	refusal, err := in.insertAll(ctx)
+	var refusal *pgconn.PgError
+	var err error
+	if !in.rehearsal {
+		if refusal, err = in.insertAll(ctx); err != nil {
+			return err
+		}
+	}
 	switch {
-	case err != nil:
-		return err
+	case in.rehearsal:
+		err = in.findRefused(ctx, &pgconn.PgError{}) // which is no reason to suspect anything
 	case refusal == nil:
 	case len(in.rows) == 0: // no row is to blame
 		if j := in.store.judge(refusal, in.catalog); !j.rejects && !j.passes() && (!j.open || !onPurpose(refusal.Code)) {

@@ -271,7 +271,7 @@ func (s shape) batch(rows []row) *batch.Batch {
 }
 
 // TestWhoseFaultAnErrorIs tries every kind of error in every shape of table: one row of three meets
-// it, and all of them do.
+// it, and all of them do. A rehearsal before that has the same verdicts.
 func TestWhoseFaultAnErrorIs(t *testing.T) {
 	t.Parallel()
 	for _, tt := range judgements() {
@@ -295,6 +295,9 @@ func TestWhoseFaultAnErrorIs(t *testing.T) {
 				if tt.one != "" {
 					rows := goods(1, 3)
 					tt.spoil(&rows[1])
+					if !shape.grouped {
+						tt.check(s.rehearseBatch(shape.batch(rows), rows), "1 3", "2", tt.one)
+					}
 					tt.check(s.insertShaped(shape, rows), "1 3", "2", tt.one)
 				}
 				rows := goods(4, 3)
@@ -302,6 +305,9 @@ func TestWhoseFaultAnErrorIs(t *testing.T) {
 					for i := range rows {
 						tt.spoil(&rows[i])
 					}
+				}
+				if !shape.grouped {
+					tt.check(s.rehearseBatch(shape.batch(rows), rows), "", "4-6", tt.all)
 				}
 				tt.check(s.insertShaped(shape, rows), "", "4-6", tt.all)
 			})

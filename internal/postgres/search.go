@@ -122,8 +122,9 @@ func (in *insertion) sortByKey(ctx context.Context) error {
 // represent them or their type does not take them, after an error that there may be some. No such
 // key is in the table, and a look-up with one of them fails for all.
 func (in *insertion) findUnreadable(ctx context.Context, refusal *pgconn.PgError) error {
-	encoding := unrepresentable(refusal) && in.hasTextKey()
-	if !encoding && !(parameterOf(refusal) > 0 && slices.Contains(in.store.keyFormats, 0)) {
+	encoding := (unrepresentable(refusal) || in.rehearsal) && in.hasTextKey()
+	readsText := (parameterOf(refusal) > 0 || in.rehearsal) && slices.Contains(in.store.keyFormats, 0)
+	if !encoding && !readsText {
 		return nil
 	}
 	rt := in.roundTrip(ctx)
@@ -166,6 +167,9 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.
 	if len(rows) <= maxSingles {
 		r.chunks, r.lookedUp = singles(rows), rows
 		return nil
+	}
+	if r.rehearsal { // no later look-up would find them
+		defer func() { r.lookedUp = rows }()
 	}
 	chunks := r.split(rows)
 	rt := r.roundTrip(ctx)
@@ -375,6 +379,9 @@ func limits(ctx context.Context) string {
 // of a transfer. It returns the rows that stay refused. Rows of a set that is refused are blocked:
 // any of them may be the reason.
 func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, err error) {
+	if r.rehearsal { // it would store them
+		return refused, nil
+	}
 	var rows []int
 	for _, row := range refused {
 		if r.late[row] && !r.mine[r.class[row]] && r.catalog.reads(r.store.judge(r.refused[row], r.catalog).function) {
@@ -451,19 +458,28 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 }
 
 // addCommit adds what ends the transaction: it evaluates what the database computes for every row,
-// if that is under suspicion, looks the keys up, and commits the rest.
+// if that is under suspicion, looks the keys up, and commits the rest, unless this is a rehearsal.
 func (r *rowSearch) addCommit(rt *roundTrip) {
 	r.evaluate(rt)
 	rt.present(r.lookedUp)
 	rt.endSegment()
-	rt.add("COMMIT")
+	rt.add(r.ending())
 	rt.endSegment()
+}
+
+// ending returns the statement that ends the transaction, which is also its tag if it succeeds: a
+// failed transaction answers COMMIT with ROLLBACK.
+func (in *insertion) ending() string {
+	if in.rehearsal {
+		return "ROLLBACK"
+	}
+	return "COMMIT"
 }
 
 // evaluate adds the evaluation of what the database computes for every row, if that is under
 // suspicion.
 func (in *insertion) evaluate(rt *roundTrip) {
-	if in.suspect == nil {
+	if in.suspect == nil && !in.rehearsal {
 		return
 	}
 	rt.add(in.sql.defaults)
@@ -488,7 +504,7 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 		})
 	case commit.refused != nil:
 		return answer{}, r.errorOf("commit", commit.refused)
-	case commit.tag != "COMMIT": // a failed transaction answers COMMIT with ROLLBACK
+	case commit.tag != r.ending():
 		return answer{}, databaseError(fault.Error{Cause: message.CauseTransient, What: "commit: the server rolled the transaction back"})
 	}
 	return present, nil

@@ -140,3 +140,18 @@ func (s *Store) Insert(ctx context.Context, b *batch.Batch) (Result, error) {
 	}
 	return whole.result, err
 }
+
+// Rehearse returns the verdicts that Insert would have, and stores nothing: it searches the batch as
+// after a refusal, in one transaction that is rolled back. Until then its rows are locked, so that
+// another insert of one of their keys waits. Sequences advance. The batch has no message groups.
+//
+// A set of rows that a constraint trigger accepts only together is refused here.
+func (s *Store) Rehearse(ctx context.Context, b *batch.Batch) (Result, error) {
+	whole := s.piece(b, all(b.Len()), graceOf(ctx))
+	if b.Len() == 0 {
+		return whole.result, nil
+	}
+	whole.rehearsal = true
+	_, err := whole.persist(ctx)
+	return whole.result, err
+}
