@@ -121,6 +121,9 @@ func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings
 		return
 	}
 	q := check.Queues{RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
+	if cfg.Model != nil {
+		q.Waits = cfg.Model.ForeignKeyReceives
+	}
 	if q.Source, err = sqs.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
 		f.Failure("queue", "queue", err)
 		return

@@ -1,7 +1,15 @@
 package check
 
 import (
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
 	"sluice/internal/mask"
@@ -11,22 +19,82 @@ import (
 // live is a column of the live table.
 type live struct {
 	name string
-	// base is the type's name in pg_type ("int4"), for a domain that of its innermost base type;
-	// typmod is its modifier, -1 for none.
+	// base is the type's name in pg_type ("int4"), for a domain that of its innermost base type, for
+	// an array that of its elements; typmod is its modifier, -1 for none.
 	base   string
 	typmod int
-	// shown is the type as SQL spells it.
-	shown     string
-	notNull   bool
-	domain    bool // a domain refuses NULL
-	hasValue  bool // a default, an identity or a generated value
-	generated bool // it takes no value from outside
-	insert    bool // the role may
-	sel       bool
+	list   bool
+	// oid is the type's own, and baseOID that of its innermost base type.
+	oid, baseOID string
+	// own is the name of the type without a length, as SQL spells it, and shown with it.
+	own, shown string
+	label      string // of an enum, its first
+	notNull    bool
+	domain     bool // a domain refuses NULL
+	hasValue   bool // a default, an identity or a generated value
+	generated  bool // it takes no value from outside
+	insert     bool // the role may
+	sel        bool
+}
+
+// wanted is a column of the model.
+type wanted struct {
+	model.Column
+	notNull bool // no row of the model has a NULL there
+	// For a column with as: text, its type in this database.
+	asText namedType
+}
+
+// namedType is a type that the database knows by its name.
+type namedType struct {
+	oid, baseOID string // "" if there is none
+	// base is the innermost base type, and reads why its input function must not read texts, "" if
+	// it may.
+	base, reads string
+}
+
+// typeSQL finds a type by its name, and the innermost type that it is made of. Input functions of
+// dates and times read words such as now, and some of numbers round; so what belongs to Postgres in
+// those categories is not for as: text.
+const typeSQL = `WITH RECURSIVE made AS (
+	SELECT oid, typbasetype, 0 AS depth FROM pg_type WHERE oid = to_regtype($1)
+	UNION ALL SELECT t.oid, t.typbasetype, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.typbasetype
+) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, format_type(t.oid, NULL), t.typnamespace = 'pg_catalog'::regnamespace AND t.typcategory IN ('D', 'T', 'N', 'B', 'R')
+	FROM made m JOIN pg_type t ON t.oid = m.oid ORDER BY m.depth DESC LIMIT 1`
+
+// byName looks the types of columns with as: text up.
+func (d *database) byName(ctx context.Context, want []wanted) error {
+	for i, c := range want {
+		if !c.Type.AsText {
+			continue
+		}
+		rows, err := d.query(ctx, typeSQL, c.Type.String())
+		if _, refused := errors.AsType[*pgconn.PgError](err); refused {
+			continue // its schema is not to be used
+		}
+		if err != nil {
+			return err
+		}
+		if len(rows) > 0 {
+			r := rows[0]
+			want[i].asText = namedType{oid: r[0], baseOID: r[1], base: r[2]}
+			if r[3] == "t" {
+				want[i].asText.reads = r[2]
+			}
+		}
+	}
+	return nil
 }
 
 // integers are the widths of the integer types.
 var integers = map[string]int{"int2": 2, "int4": 4, "int8": 8, "smallint": 2, "integer": 4, "bigint": 8}
+
+// written are types as a model writes them, by their names in pg_type. A length follows some.
+var written = map[string]string{
+	"varchar": "varchar", "text": "text", "bpchar": "char", "citext": "citext", "int2": "smallint", "int4": "integer", "int8": "bigint",
+	"numeric": "numeric", "float4": "real", "float8": "double precision", "bool": "boolean", "timestamptz": "timestamptz", "timestamp": "timestamp",
+	"date": "date", "time": "time", "interval": "interval", "uuid": "uuid", "inet": "inet", "cidr": "cidr", "bytea": "bytea", "json": "json", "jsonb": "jsonb",
+}
 
 // The rules of a misfit: a narrower column keeps less of a value or refuses it; another type
 // refuses all values, or stores others.
@@ -38,20 +106,47 @@ const (
 // pads is the only misfit that neither refuses nor loses a row.
 const pads = "pads values with blanks, and ignores blanks at a value's end"
 
+const otherKind = "is another kind of type"
+
+// casts say what becomes of a value that the database casts to a type that is nearly the model's.
+// All other types that differ are simply of another kind.
+var casts = map[[2]string]struct{ rule, why string }{
+	{"timestamptz", "timestamp"}:   {ruleType, "has no time zone, so that the TimeZone of the session would decide which time is stored"},
+	{"timestamp", "timestamptz"}:   {ruleType, "has a time zone, so that the TimeZone of the session would decide which time is stored"},
+	{"time", "timetz"}:             {ruleType, "has a time zone, so that the TimeZone of the session would decide which time is stored"},
+	{"double precision", "float4"}: {ruleNarrower, "keeps fewer digits: numbers are rounded silently"},
+	{"real", "float8"}:             {ruleType, "keeps digits that rounding to a real adds"},
+	{"inet", "cidr"}:               {ruleType, "is for networks: the rest of an address is cut off silently"},
+}
+
 // misfit returns why values of a model's column do not fit a live one, and the rule; "" if they
 // fit. A wider live column is no misfit.
-func misfit(c model.Column, have live) (rule, why string) {
-	switch want := c.Type; want.Base {
+func misfit(c wanted, have live) (rule, why string) {
+	want := c.Type
+	switch {
+	case want.AsText:
+		return misfitNamed(c.asText, have)
+	case want.List != have.list:
+		return ruleType, otherKind
+	}
+	switch want.Base {
 	case "varchar", "text":
 		if c.Masked {
 			return misfitMask(have)
 		}
 		return misfitText(want, have)
+	case "char":
+		switch {
+		case have.base != "bpchar":
+			return ruleType, otherKind
+		case have.typmod >= 0 && have.typmod-4 < want.Length:
+			return ruleNarrower, "is narrower: longer values are refused"
+		}
 	case "smallint", "integer", "bigint":
 		switch width, ok := integers[have.base]; {
 		case have.base == "numeric" && have.typmod < 0:
 		case !ok:
-			return ruleType, "is another kind of type"
+			return ruleType, otherKind
 		case width < integers[want.Base]:
 			return ruleNarrower, "is narrower: larger numbers are refused"
 		}
@@ -59,21 +154,101 @@ func misfit(c model.Column, have live) (rule, why string) {
 		return misfitNumeric(want, have)
 	case "json", "jsonb":
 		if have.base != "json" && have.base != "jsonb" {
-			return ruleType, "is another kind of type"
+			return ruleType, otherKind
 		}
 	default:
-		if have.base != want.Base && (have.base != "bool" || want.Base != "boolean") {
-			return ruleType, "is another kind of type"
+		if written[have.base] != want.Base {
+			cast := casts[[2]string{want.Base, have.base}]
+			return cmp.Or(cast.rule, ruleType), cmp.Or(cast.why, otherKind)
 		}
-		digits := 6
+		return misfitTime(c, have)
+	}
+	return "", ""
+}
+
+// misfitTime is misfit for types whose modifier says how many digits of a second they keep.
+func misfitTime(c wanted, have live) (rule, why string) {
+	digits, keeps := 6, have.typmod
+	switch have.base {
+	case "timestamp", "timestamptz":
 		if c.Meta == model.MetaSentAt {
 			digits = 3 // it is in milliseconds
 		}
-		if want.Base == "timestamptz" && have.typmod >= 0 && have.typmod < digits {
-			return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and a rounded key is another key"
+	case "time":
+	case "interval": // the fields that it keeps, in 15 bits, and the digits in 16; all ones are all
+		const all = 1<<15 - 1
+		if have.typmod >= 0 && have.typmod>>16&all != all {
+			return ruleNarrower, "keeps fewer units: intervals are cut off silently"
 		}
+		keeps = have.typmod & 0xffff
+	default:
+		return "", ""
+	}
+	if have.typmod >= 0 && keeps < digits {
+		return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and a rounded key is another key"
 	}
 	return "", ""
+}
+
+// misfitNamed is misfit for a column with as: text.
+func misfitNamed(want namedType, have live) (rule, why string) {
+	switch {
+	case want.oid == "":
+		return ruleType, "is of a type that the model does not name: there is no such type, or the role cannot see it"
+	case want.reads != "":
+		return ruleType, fmt.Sprintf("is made of %s, whose values sluice must read itself: Postgres reads words such as now in some, and rounds others", want.reads)
+	case have.list, want.oid != have.oid && want.baseOID != have.baseOID:
+		return ruleType, otherKind
+	}
+	return "", ""
+}
+
+// instead returns what the model could say instead of its type, "" if nothing helps.
+func (d *database) instead(c wanted, have live) string {
+	base, known := written[have.base]
+	text := base
+	switch {
+	case (base == "varchar" || base == "char") && have.typmod >= 4:
+		text = fmt.Sprintf("%s(%d)", base, have.typmod-4)
+	case base == "varchar":
+		base, text = "text", "text"
+	case base == "numeric" && have.typmod >= 0:
+		precision, scale := numericOf(have.typmod)
+		text = fmt.Sprintf("numeric(%d,%d)", precision, scale)
+	}
+	if have.list {
+		text += "[]"
+	}
+	switch {
+	case known && !d.holds(c, base, have.list):
+		return ""
+	case known:
+		if strings.ContainsAny(text, ",[") { // between braces, these end a plain value
+			text = strconv.Quote(text)
+		}
+		return fmt.Sprintf("write type: %s in the model", text)
+	case have.list || !d.holds(c, "text", false) || c.asText.reads != "":
+		return ""
+	}
+	return fmt.Sprintf("write {type: %s, as: text} in the model", yamlName(have.own))
+}
+
+// yamlName quotes a name for YAML if it has quotes.
+func yamlName(name string) string {
+	if strings.Contains(name, `"`) {
+		return "'" + name + "'"
+	}
+	return name
+}
+
+// holds reports whether a column of a type could hold what this one does.
+func (d *database) holds(c wanted, base string, list bool) bool {
+	if c.Field < 0 {
+		return (c.Meta == model.MetaSentAt || c.Meta == model.MetaReceivedAt) && (base == "timestamp" || base == "timestamptz")
+	}
+	f := d.model.Fields[c.Field]
+	_, integer := integers[base]
+	return f.List == list && !c.Masked && (c.Major && integer || !c.Major && slices.Contains(f.Type.Columns(), base))
 }
 
 // misfitMask is misfit for a column of masks, which all have the same length.
@@ -88,6 +263,7 @@ func misfitMask(have live) (rule, why string) {
 	return rule, why
 }
 
+// misfitText is misfit for texts, and for a text that is masked.
 func misfitText(want model.SQLType, have live) (rule, why string) {
 	switch have.base {
 	case "text", "citext":
@@ -101,23 +277,19 @@ func misfitText(want model.SQLType, have live) (rule, why string) {
 			return ruleType, pads
 		}
 	default:
-		return ruleType, "is another kind of type"
+		return ruleType, otherKind
 	}
 	return "", ""
 }
 
 func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 	if have.base != "numeric" {
-		return ruleType, "is another kind of type, and loses digits"
+		return ruleType, otherKind + ", and loses digits"
 	}
 	if have.typmod < 0 {
 		return "", ""
 	}
-	// (precision << 16 | scale) + 4; the scale has 11 bits and a sign.
-	precision, scale := (have.typmod-4)>>16, (have.typmod-4)&0x7ff
-	if scale >= 1024 {
-		scale -= 2048
-	}
+	precision, scale := numericOf(have.typmod)
 	switch {
 	case want.Length == 0 || scale < want.Scale:
 		return ruleNarrower, "keeps fewer digits after the point: values are rounded silently"
@@ -127,8 +299,18 @@ func misfitNumeric(want model.SQLType, have live) (rule, why string) {
 	return "", ""
 }
 
+// numericOf reads the modifier of a numeric: (precision << 16 | scale) + 4; the scale has 11 bits
+// and a sign.
+func numericOf(typmod int) (precision, scale int) {
+	precision, scale = (typmod-4)>>16, (typmod-4)&0x7ff
+	if scale >= 1024 {
+		scale -= 2048
+	}
+	return precision, scale
+}
+
 // columns compares the columns of one table.
-func (d *database) columns(name string, have map[string]live, want []model.Column, notNull func(model.Column) bool) {
+func (d *database) columns(name string, have map[string]live, want []wanted) {
 	bad := 0
 	remedy := fmt.Sprintf("%#q prints the columns of the model; ALTER TABLE %s to match, or change the model", d.names.Schema, name)
 	known := map[string]bool{}
@@ -136,16 +318,20 @@ func (d *database) columns(name string, have map[string]live, want []model.Colum
 		known[c.Name] = true
 		l, ok := have[c.Name]
 		rule, why := misfit(c, l) // of no column when there is none
+		change := remedy
+		if instead := d.instead(c, l); rule != "" && instead != "" {
+			change = fmt.Sprintf("%s, or ALTER TABLE %s to match it", instead, name)
+		}
 		switch {
 		case !ok:
 			d.Add(Error, "table", "column_missing", remedy, "%s has no column %s, which the model fills", name, c.Name)
 		case l.generated:
 			d.Add(Error, "table", "column_generated", remedy, "%s.%s is generated by the database and takes no value, and the model fills it", name, c.Name)
 		case why == pads:
-			d.Add(Warning, "table", rule, remedy, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
+			d.Add(Warning, "table", rule, change, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
 		case rule != "":
-			d.Add(Error, "table", rule, remedy, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
-		case l.notNull && !notNull(c):
+			d.Add(Error, "table", rule, change, "%s.%s is %s, and %s in the model: it %s", name, c.Name, l.shown, c.Type, why)
+		case l.notNull && !c.notNull:
 			allow := fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s DROP NOT NULL", name, batch.Quote(c.Name))
 			if l.domain {
 				allow = fmt.Sprintf("let its domain %s allow NULL", l.shown)

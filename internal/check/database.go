@@ -78,7 +78,7 @@ type database struct {
 // relation is a live table that rows go to.
 type relation struct {
 	name, oid string // the name is quoted, and has its schema
-	want      []model.Column
+	want      []wanted
 	have      map[string]live
 	// key is the key's columns; nil where a ledger has them instead.
 	key []string
@@ -201,12 +201,12 @@ func loopback(a net.Addr) bool {
 
 func (d *database) tables(ctx context.Context) error {
 	t := d.model.Table
-	var columns, ledger []model.Column
+	var columns, ledger []wanted
 	for i, c := range d.model.Columns {
-		if t.Columns[i].Ledger {
-			ledger = append(ledger, c)
+		if w := (wanted{Column: c, notNull: t.Columns[i].NotNull}); t.Columns[i].Ledger {
+			ledger = append(ledger, w)
 		} else {
-			columns = append(columns, c)
+			columns = append(columns, w)
 		}
 	}
 	var key []string
@@ -228,19 +228,21 @@ const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
 // A domain can be based on another one: its type and length are those of the innermost, and each
-// that is NOT NULL refuses a NULL. The default is its own.
+// that is NOT NULL refuses a NULL. The default is its own. The length of an array is that of its
+// elements.
 const columnsSQL = `WITH RECURSIVE made AS (
 	SELECT attnum, atttypid AS type, atttypmod AS typmod, false AS refuses, 0 AS depth FROM pg_attribute WHERE attrelid = $1::oid AND attnum > 0 AND NOT attisdropped
 	UNION ALL
 	SELECT m.attnum, t.typbasetype, t.typtypmod, m.refuses OR t.typnotnull, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.type AND t.typtype = 'd'
 ), base AS (SELECT DISTINCT ON (attnum) * FROM made ORDER BY attnum, depth DESC)
-SELECT a.attname, t.typname, b.typmod, format_type(a.atttypid, a.atttypmod),
+SELECT a.attname, coalesce(e.typname, t.typname), b.typmod, format_type(a.atttypid, a.atttypmod),
 	a.attnotnull OR b.refuses, b.refuses, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
-	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT')
-	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = b.type JOIN pg_type own ON own.oid = a.atttypid
+	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+	e.oid IS NOT NULL, a.atttypid, t.oid, format_type(a.atttypid, NULL), (SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder LIMIT 1)
+	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = b.type JOIN pg_type own ON own.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 	WHERE a.attrelid = $1::oid ORDER BY a.attnum`
 
-func (d *database) table(ctx context.Context, table string, want []model.Column, key []string) error {
+func (d *database) table(ctx context.Context, table string, want []wanted, key []string) error {
 	name := batch.QuoteTable(d.model.Table.Schema, table)
 	rows, err := d.query(ctx, tableSQL, name)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && refused.Code == "42501" {
@@ -275,12 +277,18 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	have := map[string]live{}
 	for _, r := range rows {
 		typmod, _ := strconv.Atoi(r[2])
-		have[r[0]] = live{name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t"}
+		have[r[0]] = live{
+			name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t",
+			list: r[10] == "t", oid: r[11], baseOID: r[12], own: r[13], label: r[14],
+		}
+	}
+	if err := d.byName(ctx, want); err != nil {
+		return err
 	}
 	r := &relation{name: name, oid: oid, want: want, have: have, key: key}
-	d.columns(name, have, want, d.filled)
+	d.columns(name, have, want)
 	d.grants(name, have, want, key)
-	looks := []func(context.Context, *relation) error{d.logged, d.key, d.expressions, d.diverted, d.partitions, d.sent}
+	looks := []func(context.Context, *relation) error{d.logged, d.key, d.indexes, d.expressions, d.diverted, d.partitions, d.sent}
 	if secured {
 		looks = slices.Insert(looks, 0, d.policies)
 	}
@@ -292,12 +300,7 @@ func (d *database) table(ctx context.Context, table string, want []model.Column,
 	return nil
 }
 
-// filled reports whether no row of the model has a NULL in a column.
-func (d *database) filled(c model.Column) bool {
-	return c.Field < 0 || d.model.Fields[c.Field].Required
-}
-
-func (d *database) grants(name string, have map[string]live, want []model.Column, key []string) {
+func (d *database) grants(name string, have map[string]live, want []wanted, key []string) {
 	var insert, sel []string
 	for _, c := range want {
 		l, ok := have[c.Name]
@@ -355,5 +358,42 @@ func (d *database) key(ctx context.Context, r *relation) error {
 		}
 	}
 	d.Add(Error, "table", "key", remedy, "%s", problem)
+	return nil
+}
+
+// The columns of each index, in its order. They are followed by a comma, so that a prefix is one of
+// whole names.
+const indexesSQL = `SELECT (SELECT string_agg(a.attname || ',', '' ORDER BY k.n) FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum WHERE k.n <= i.indnkeyatts)
+	FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL`
+
+// indexes looks for the indexes that the model names: migrate creates them with a table, and adds
+// none to one that exists.
+func (d *database) indexes(ctx context.Context, r *relation) error {
+	t := d.model.Table
+	if len(t.Indexes) == 0 || t.Ledger != "" && r.key != nil { // that is the ledger
+		return nil
+	}
+	rows, err := d.query(ctx, indexesSQL, r.oid)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, index := range t.Indexes {
+		begins, names := "", make([]string, len(index))
+		for i, c := range index {
+			names[i] = batch.Quote(t.Columns[c].Name)
+			begins += t.Columns[c].Name + ","
+		}
+		if !slices.ContainsFunc(rows, func(r []string) bool { return strings.HasPrefix(r[0], begins) }) {
+			missing = append(missing, "("+strings.Join(names, ", ")+")")
+		}
+	}
+	for _, columns := range missing {
+		d.Add(Warning, "table", "index_missing", fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s %s (of a partitioned table without CONCURRENTLY): a table that exists gets none from %#q", r.name, columns, d.names.Migrate),
+			"%s has no index that begins with %s, which the model names", r.name, columns)
+	}
+	if missing == nil {
+		d.Add(OK, "table", "indexes", "", "%s has the indexes of the model", r.name)
+	}
 	return nil
 }

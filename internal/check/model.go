@@ -1,6 +1,7 @@
 package check
 
 import (
+	"slices"
 	"strings"
 
 	"sluice/internal/model"
@@ -9,11 +10,15 @@ import (
 // Model lists which values of a model are stored as they were sent. JSON can hold anything, and no
 // rule of a model looks inside it.
 func Model(m *model.Model) (f Findings) {
+	addresses := slices.Concat(m.Raw(model.TypeIP), m.Raw(model.TypeEmail))
+	if addresses != nil {
+		f.Add(OK, "masks", "address_raw", "", "addresses that are stored in clear, because the model says personal: false: %s", strings.Join(addresses, ", "))
+	}
 	if len(m.Personal()) == 0 {
-		return nil
+		return f
 	}
 	if raw := m.Raw(model.TypeJSON); raw != nil {
-		f.Add(Warning, "masks", "json_raw", "leave it out of the model, or make sure that it holds nothing personal; the sender can put what is needed into separate members",
+		f.Add(Warning, "masks", "json_raw", "leave it out of the model, or make sure that it holds nothing personal; read what is needed by a path of its own",
 			"%s is JSON and is stored as it was sent, with any personal value in it: the model masks fields, not parts of one", strings.Join(raw, ", "))
 	}
 	if raw := m.Raw(model.TypeText); raw != nil {

@@ -35,7 +35,7 @@ type partition struct {
 // tree is a partitioned table, or a partition.
 type tree struct {
 	*database
-	columns  []model.Column
+	columns  []wanted
 	children map[string][]partition // by the parent's oid
 	// unsure is set if a constraint reads something that is not known.
 	unsure bool
@@ -94,15 +94,14 @@ func (d *database) partitions(ctx context.Context, r *relation) error {
 func (t *tree) row(after string) string {
 	var known []string
 	for _, c := range t.columns {
-		switch c.Meta {
-		case model.MetaSentAt:
-			known = append(known, fmt.Sprintf("now() + interval '%s' AS %s", after, batch.Quote(c.Name)))
-		case model.MetaSentDate:
-			known = append(known, fmt.Sprintf("((now() + interval '%s') AT TIME ZONE 'UTC')::date AS %s", after, batch.Quote(c.Name)))
-		case model.MetaReceivedAt:
-			known = append(known, fmt.Sprintf("now() + interval '%s' AS %s", after, batch.Quote(c.Name)))
-		case model.MetaMessageID, model.MetaMaskKey, model.MetaQueue, model.MetaMessageGroup, model.MetaSequenceNumber, model.MetaReceiveCount: // not known before there is a message
+		if c.Meta != model.MetaSentAt && c.Meta != model.MetaSentDate && c.Meta != model.MetaReceivedAt {
+			continue // another for each message, or with the keys
 		}
+		at := fmt.Sprintf("now() + interval '%s'", after)
+		if c.Type.Base != "timestamptz" {
+			at = fmt.Sprintf("((%s) AT TIME ZONE 'UTC')::%s", at, c.Type.Base)
+		}
+		known = append(known, at+" AS "+batch.Quote(c.Name))
 	}
 	return "(SELECT " + strings.Join(known, ", ") + `) AS "a row of sluice"`
 }

@@ -37,6 +37,9 @@ type Queues struct {
 	RejectsSet bool
 	// Backoff is SLUICE_BACKOFF.
 	Backoff bool
+	// Waits is how often a message is received before a row that refers to a missing one rejects it, 0
+	// if the model does not wait.
+	Waits int
 }
 
 // Check judges the settings of the queues.
@@ -67,6 +70,10 @@ func (q *Queues) Check() Findings {
 			"maxReceiveCount is %d, and on a FIFO queue each delivery settles one invalid message of a group: a good one after nine of them is received ten times", s.MaxReceives)
 	default:
 		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
+	}
+	if s.DeadLetterARN != "" && q.Waits > s.MaxReceives {
+		f.Add(Warning, "queue", "foreign_key_receives", fmt.Sprintf("raise maxReceiveCount above %d, or lower foreign_key_receives in the model", q.Waits),
+			"maxReceiveCount is %d, and the model waits for rows that others refer to until a message was received %d times: SQS moves it away before that, without a reason", s.MaxReceives, q.Waits)
 	}
 	q.outage(&f)
 	if q.Policy != nil {

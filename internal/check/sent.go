@@ -22,21 +22,24 @@ const leadsSQL = `SELECT FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid
 // is stored as January 1970, one in microseconds in the far future. It reads only an index, and
 // fetches no value.
 func (d *database) sent(ctx context.Context, r *relation) error {
-	i := slices.IndexFunc(r.want, func(c model.Column) bool { return c.Meta == model.MetaSentAt })
+	i := slices.IndexFunc(r.want, func(c wanted) bool { return c.Meta == model.MetaSentAt })
 	if i < 0 {
 		return nil
 	}
 	column, ok := r.have[r.want[i].Name]
-	if !ok || !column.sel || column.base != "timestamptz" {
+	if !ok || !column.sel || column.base != "timestamptz" && column.base != "timestamp" {
 		return nil
 	}
 	if found, err := d.query(ctx, leadsSQL, r.oid, column.name); err != nil || len(found) == 0 {
 		return err
 	}
-	name := batch.Quote(column.name)
+	name, latest := batch.Quote(column.name), "now() + interval '1 day'"
+	if column.base == "timestamp" { // in UTC
+		latest = "(" + latest + ") AT TIME ZONE 'UTC'"
+	}
 	var rows [][]string
 	err := d.bounded(ctx, func() (err error) {
-		rows, err = d.query(ctx, fmt.Sprintf("SELECT min(%[1]s) < '2000-01-01Z', max(%[1]s) > now() + interval '1 day' FROM %[2]s", name, r.name))
+		rows, err = d.query(ctx, fmt.Sprintf("SELECT min(%[1]s) < '2000-01-01Z', max(%[1]s) > %[2]s FROM %[3]s", name, latest, r.name))
 		return err
 	})
 	if _, refused := errors.AsType[*pgconn.PgError](err); refused {

@@ -3,6 +3,7 @@ package check
 import (
 	"context"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -79,7 +81,7 @@ func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial
 	values := make([][]string, len(r.want))
 	for i, c := range r.want {
 		key := slices.Contains(r.key, c.Name)
-		if key || r.have[c.Name].notNull || full && d.filled(c) {
+		if key || r.have[c.Name].notNull || full && c.notNull {
 			values[i] = d.samples(c, r.have[c.Name], now)
 		}
 		if key {
@@ -104,7 +106,7 @@ func (d *database) tryRows(ctx context.Context, r *relation, full bool, t *trial
 func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *trial) error {
 	var names, values, key, returned, equal []string
 	for i, c := range r.want {
-		value := fmt.Sprintf("$%d::%s", i+1, c.Type.Base) // without its length, as an INSERT assigns it
+		value := fmt.Sprintf("$%d::%s", i+1, withoutLength(c.Type)) // as an INSERT assigns it
 		names = append(names, batch.Quote(c.Name))
 		values = append(values, value)
 		if slices.Contains(r.key, c.Name) {
@@ -147,29 +149,62 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	return nil
 }
 
-// samples returns possible values of a column, as text: those that a trigger might write in another
-// form.
-func (d *database) samples(c model.Column, l live, now time.Time) []string {
-	switch c.Meta {
-	case model.MetaSentAt: // in milliseconds
-		return []string{sampleTime(now, time.Millisecond)}
-	case model.MetaSentDate:
-		return []string{now.UTC().Format(time.DateOnly)}
-	case model.MetaMessageID:
-		return []string{uuid.NewString()}
-	case model.MetaMaskKey:
-		return []string{"k1"}
-	case model.MetaReceivedAt, model.MetaQueue, model.MetaMessageGroup, model.MetaSequenceNumber, model.MetaReceiveCount:
-		return nil // never in a key
+// withoutLength returns a type in SQL. char without a length would be that of one character.
+func withoutLength(t model.SQLType) string {
+	t.Length, t.Scale = 0, 0
+	if t.Base == "char" && !t.AsText {
+		t.Base = "bpchar"
 	}
-	if c.Masked {
+	return t.String()
+}
+
+// samples returns possible values of a column, as text: those that a trigger might write in another
+// form. There are none for types that only the database knows.
+func (d *database) samples(c wanted, l live, now time.Time) []string {
+	switch {
+	case c.Meta == model.MetaSentAt: // in milliseconds
+		return []string{sampleTime(now, time.Millisecond)}
+	case c.Meta == model.MetaMaskKey:
+		return []string{"k1"}
+	case c.Meta == model.MetaSequenceNumber:
+		return []string{"18849496460467696128"}
+	case c.Masked:
 		return []string{strings.Repeat("0123456789abcdef", mask.Size/16)}
+	case c.Field >= 0 && d.model.Fields[c.Field].Constant:
+		return []string{constant(d.model.Fields[c.Field].Default)}
+	case c.Type.AsText && l.label != "":
+		return []string{l.label}
 	}
 	id := uuid.New()
+	values := d.samplesOf(c, l, id, now)
+	if c.Type.List {
+		for i, v := range values { // in quotes, which every type takes
+			values[i] = `{"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(v) + `"}`
+		}
+	}
+	return values
+}
+
+// constant returns the text of a constant, which is JSON.
+func constant(value []byte) string {
+	if text, err := jsontext.AppendUnquote(nil, value); err == nil {
+		return string(text)
+	}
+	return string(value)
+}
+
+// samplesOf returns samples of a type, of a list's elements.
+func (d *database) samplesOf(c wanted, l live, id uuid.UUID, now time.Time) []string {
 	number := int(binary.BigEndian.Uint16(id[:]))>>2 + 1 // fits into each type
-	switch c.Type.Base {
-	case "varchar", "text":
-		if d.model.Fields[c.Field].Type == model.TypeVersion {
+	base := c.Type.Base
+	if c.Type.AsText {
+		base = written[l.base]
+	}
+	switch base {
+	case "": // of a type that only the database knows
+		return nil
+	case "varchar", "text", "char", "citext":
+		if c.Field >= 0 && d.model.Fields[c.Field].Type == model.TypeVersion {
 			return []string{"2.3.0-Beta", "2"}
 		}
 		return sampleTexts(id, longest(c.Type, l))
@@ -177,10 +212,21 @@ func (d *database) samples(c model.Column, l live, now time.Time) []string {
 		return []string{strconv.Itoa(number), strconv.Itoa(-number)}
 	case "numeric":
 		return sampleNumbers(number, c.Type)
+	case "real", "double precision":
+		return []string{strconv.Itoa(number) + ".25", "-" + strconv.Itoa(number) + ".25"}
 	case "boolean":
 		return []string{"true", "false"}
-	case "timestamptz":
+	case "timestamptz", "timestamp": // the latter takes no notice of the zone
 		return []string{sampleTime(now, time.Microsecond)}
+	case "time":
+		_, clock, _ := strings.Cut(strings.TrimSuffix(sampleTime(now, time.Microsecond), "Z"), "T")
+		return []string{clock}
+	case "interval":
+		return []string{"P1DT2H3.000001S"}
+	case "inet", "cidr":
+		return []string{fmt.Sprintf("203.0.113.%d", number%250+1), "2001:db8::" + strconv.FormatInt(int64(number), 16)}
+	case "bytea":
+		return []string{`\x` + hex.EncodeToString(id[:])}
 	case "date":
 		return []string{now.UTC().Format(time.DateOnly)}
 	case "uuid":
@@ -188,7 +234,7 @@ func (d *database) samples(c model.Column, l live, now time.Time) []string {
 	case "json", "jsonb":
 		return []string{`{"b": 1, "a": [2]}`}
 	default:
-		panic("check: no sample of " + c.Type.Base)
+		panic("check: no sample of " + base)
 	}
 }
 
