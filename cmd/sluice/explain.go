@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -176,6 +177,9 @@ func unreadMember(m model.Member) (parent, name string) {
 }
 
 func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []string) error {
+	if !slices.ContainsFunc(unread, func(path string) bool { return !strings.Contains(path, infer.Hidden) }) {
+		unread = nil // hidden names do not help to correct the model
+	}
 	if c.JSON {
 		p := problemOf(bad)
 		p.Unread = unread

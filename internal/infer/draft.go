@@ -190,17 +190,23 @@ func fold(name string) string {
 }
 
 // isMap reports whether the names of an object look like data, because they differ from body to
-// body: none is in more than half of the objects.
+// body: most objects have none of those that are known, or each name is in few objects, whose values
+// are alike.
 func (n *node) isMap(objects int) bool {
-	same := true
+	alike, most := true, 0
 	for _, child := range n.inOrder {
-		if child.seen*2 > objects {
-			return false
-		}
-		same = same && child.kinds[kindObject] == child.seen == (n.inOrder[0].kinds[kindObject] == n.inOrder[0].seen)
+		most = max(most, child.seen)
+		alike = alike && (child.kinds[kindObject] == child.seen) == (n.inOrder[0].kinds[kindObject] == n.inOrder[0].seen)
 	}
-	names := len(n.inOrder)
-	return n.dataLike+n.surplus > 0 && (names == 0 || n.dataLike+n.surplus > names) || objects >= 3 && names >= 3 && (same && names*2 >= objects || names >= 20)
+	names, others := len(n.inOrder), n.dataLike+n.surplus
+	switch {
+	case most*2 > objects:
+		return false
+	case others > names:
+		return true
+	default:
+		return objects >= 3 && names >= 3 && (names >= 20 || alike && (names*2 >= objects || most*4 <= objects))
+	}
 }
 
 func (d *drafter) hide(why string, n int) { d.hidden[why] += n }
@@ -515,7 +521,7 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 	present := n.seen - n.kinds[kindNull] - n.blank
 	out.filled = present == d.total
 	if !out.filled {
-		out.evidence += fmt.Sprintf("; in %s bodies", of(present, d.total))
+		out.evidence += fmt.Sprintf("; filled in %s bodies", of(present, d.total))
 	}
 	if signs != 0 {
 		out.evidence = fmt.Sprintf("personal until reviewed: %s; %s", signs, out.evidence)

@@ -1,24 +1,514 @@
 package infer_test
 
 import (
-	"bufio"
-	"os"
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/klauspost/compress/zstd"
+
+	"sluice/internal/batch"
 	"sluice/internal/infer"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
 )
 
-func TestTry(t *testing.T) {
+// draft drafts a model of bodies, and holds that it loads.
+func draft(t *testing.T, bodies ...string) (string, *model.Model) {
+	t.Helper()
 	s := infer.New(nil)
-	f, err := os.Open(os.Getenv("TRY"))
+	for _, b := range bodies {
+		s.Add([]byte(b))
+	}
+	text, err := s.Draft("sample")
 	if err != nil {
-		t.Skip()
+		t.Fatalf("%v\n%s", err, text)
 	}
-	sc := bufio.NewScanner(f)
-	sc.Buffer(nil, 1<<24)
-	for sc.Scan() {
-		s.Add(sc.Bytes())
+	m, err := model.Parse("draft.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("the draft does not load: %v\n%s", err, text)
 	}
-	text, err := s.Draft("payments")
-	t.Logf("%d %d %d %v\n%s", s.Bodies, s.NotJSON, s.NotObject, err, text)
+	return text, m
+}
+
+// accepts holds that a model accepts all bodies.
+func accepts(t *testing.T, text string, m *model.Model, bodies ...string) {
+	t.Helper()
+	reader, rows := m.Reader(mask.Unkeyed()), batch.New(m.Table)
+	for i, b := range bodies {
+		rows.Reset()
+		if v := reader.Append(rows, 0, 0, &message.Message{ID: strconv.Itoa(i), Body: []byte(b), HasBody: true, HasSent: true}); !v.IsZero() {
+			t.Fatalf("body %d is rejected: %v %v\n%.300s\n%s", i, v.Rejection, v.Rejection.More, b, text)
+		}
+	}
+}
+
+// repeat returns n bodies, with the number of each in place of the verb.
+func repeat(n int, format string) (all []string) {
+	for i := range n {
+		all = append(all, strings.ReplaceAll(format, "%d", strconv.Itoa(i)))
+	}
+	return all
+}
+
+// line returns the draft's line of a field.
+func line(text, name string) string {
+	_, text, _ = strings.Cut(text, "\nfields:\n")
+	text, _, _ = strings.Cut(text, "\ncolumns:\n")
+	for l := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(l, "  "+name+": ") {
+			return strings.TrimSpace(l)
+		}
+	}
+	return ""
+}
+
+func id(i int) string { return fmt.Sprintf("%08x-0000-4000-8000-%012x", i*7919, i) }
+
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	many := func(value string) []string { return repeat(20, `{"a":1,"v":`+value+`}`) }
+	for name, tt := range map[string]struct {
+		bodies []string
+		want   string // the line of v
+	}{
+		"uuid":                  {many(`"6f1c0000-0000-4000-8000-000000000001"`), "v: {type: uuid, required: true} # 20 of 20 are UUIDs"},
+		"timestamp":             {many(`"2026-01-31T12:00:00.5+01:00"`), "v: {type: timestamp, required: true} # 20 of 20 are RFC 3339"},
+		"date":                  {many(`"2026-01-31"`), "v: {type: date, required: true} # 20 of 20 are dates"},
+		"version":               {many(`"2.3.%d-beta"`), "v: {type: version, required: true} # 20 of 20 are versions"},
+		"boolean":               {many(`false`), "v: {type: boolean, required: true} # 20 of 20 are booleans"},
+		"integer":               {many(`-%d`), "v: {type: integer, required: true} # 20 of 20 are integers"},
+		"numeric":               {append(many(`%d`), `{"v":1.50}`), "v: {type: numeric, required: true} # 21 of 21 are numbers"},
+		"more digits than bits": {many(`123456789012345678901234`), "v: {type: numeric, required: true} # 20 of 20 are numbers"},
+		"text":                  {many(`"some text"`), "v: {type: text, required: true} # 20 of 20 are text; distinct values: 1"},
+		"text of few values":    {append(many(`"DE"`), repeat(4, `{"v":"FR"}`)...), "v: {type: text, required: true} # 24 of 24 are text; distinct values: 2"},
+		"nearly timestamps":     {append(many(`"2026-01-31T12:00:%dZ"`)[10:], `{"v":"yesterday"}`), "v: {type: text, required: true} # 11 of 11 are text; 10 of 11 are RFC 3339"},
+		"a time without a zone": {many(`"2026-01-31T12:00:00"`), "v: {type: text, required: true} # 20 of 20 are text; 20 of 20 are ISO 8601 without a zone (format: iso8601 with a zone reads them as times); distinct values: 1"},
+		"blank":                 {append(many(`"x"`), `{"v":"  "}`), "v: {type: text} # 21 of 21 are text; distinct values: 2; filled in 20 of 21 bodies"},
+		"blank or a uuid":       {append(many(`"6f1c0000-0000-4000-8000-000000000001"`), `{"v":""}`), "v: {type: text} # 21 of 21 are text; 20 of 21 are UUIDs; distinct values: 2; filled in 20 of 21 bodies"},
+		"null":                  {append(many(`1`), `{"v":null}`), "v: {type: integer} # 20 of 20 are integers; filled in 20 of 21 bodies"},
+		"absent":                {append(many(`1`), `{"a":1}`), "v: {type: integer} # 20 of 20 are integers; filled in 20 of 21 bodies"},
+		"objects in an array":   {many(`[{"sku":"x"}]`), "v: {type: json, required: true} # arrays: stored as it was sent"},
+		"a boolean or text":     {append(many(`true`), `{"v":"x"}`), "v: {type: json, required: true} # 1 strings, 20 booleans: stored as it was sent"},
+		"an object or text":     {append(many(`{"x":1}`), `{"v":"x"}`), "v: {type: json, required: true} # 1 strings, 20 objects: stored as it was sent"},
+		"NUL":                   {many(`"\u0000"`), ""},
+		"too deep for jsonb":    {many(strings.Repeat("[", 300) + strings.Repeat("]", 300)), ""},
+		"a zero too far":        {many(`[1e999999]`), ""},
+		"always null":           {many(`null`), ""},
+		"an empty object":       {many(`{}`), ""},
+		"an empty array":        {many(`[]`), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, m := draft(t, tt.bodies...)
+			if got := line(text, "v"); got != tt.want {
+				t.Errorf("got  %s\nwant %s\n%s", got, tt.want, text)
+			}
+			if tt.want == "" && !strings.Contains(text, "  # $.v: ") {
+				t.Errorf("nothing says that v is left out:\n%s", text)
+			}
+			accepts(t, text, m, tt.bodies...)
+		})
+	}
+}
+
+// TestPersonal: what looks personal is masked, or left out if it cannot be.
+func TestPersonal(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		member, value string
+		want          string // the beginning of the line
+	}{
+		"email":                       {"v", `"ann%d@example.com"`, "v: {type: email, personal: true, required: true} # personal until reviewed: it holds e-mail addresses; "},
+		"email in a text":             {"note", `"write to ann%d@example.com"`, "note: {type: text, personal: true, required: true} # personal until reviewed: it holds e-mail addresses; "},
+		"ip":                          {"v", `"203.0.113.%d"`, "v: {type: ip, personal: true, required: true} # personal until reviewed: it holds IP addresses; "},
+		"IPv6":                        {"v", `"2001:db8::%d"`, "v: {type: ip, personal: true, required: true} # personal"},
+		"ip with a port":              {"v", `"203.0.113.%d:443"`, "v: {type: text, personal: true, required: true} # personal"},
+		"a version like an address":   {"app_version", `"1.2.3.%d"`, "app_version: {type: version, required: true} # 20 of 20"},
+		"phone by name":               {"mobilePhone", `"0170 %d"`, "mobile_phone: {type: text, personal: true, required: true, path: $.mobilePhone} # personal until reviewed: named like a phone number; "},
+		"phone by value":              {"v", `"+49 30 1234%d"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds phone numbers; "},
+		"card":                        {"v", `"4111 1111 1111 1111"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds card numbers; "},
+		"IBAN":                        {"v", `"DE89 3704 0044 0532 0130 00"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds IBANs; "},
+		"token by name":               {"accessToken", `"x%d"`, "access_token: {type: text, personal: true, required: true, path: $.accessToken} # personal until reviewed: named like a secret; "},
+		"token by value":              {"v", `"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds what look like tokens; "},
+		"name":                        {"name", `"Ann"`, "name: {type: text, personal: true, required: true} # personal until reviewed: named like a person's name; "},
+		"first name":                  {"firstName", `"Ann"`, "first_name: {type: text, personal: true"},
+		"the name of a thing":         {"product_name", `"Lamp"`, "product_name: {type: text, required: true} # 20"},
+		"street":                      {"street", `"Main Street %d"`, "street: {type: text, personal: true"},
+		"date of birth":               {"dateOfBirth", `"1970-01-01"`, "date_of_birth: {type: text, personal: true"},
+		"a time about an address":     {"email_verified_at", `"2026-01-31T12:00:00Z"`, "email_verified_at: {type: timestamp, required: true} # 20"},
+		"latitude":                    {"lat", `52.%d`, ""},
+		"a list of addresses":         {"v", `["ann%d@example.com"]`, ""},
+		"an address in a list":        {"v", `[{"x":"ann%d@example.com"}]`, ""},
+		"a person's name in a list":   {"passengers", `[{"name":"Ann"}]`, ""},
+		"a product's name in a list":  {"items", `[{"name":"Lamp"}]`, "items: {type: json, required: true} # arrays"},
+		"a boolean":                   {"phone_ok", `true`, "phone_ok: {type: boolean, required: true} # 20"},
+		"a document of 2 within":      {"v", `"{\"email\":\"ann%d@example.com\"} "`, "v: {type: text, personal: true"},
+		"a card number that is whole": {"v", `4111111111111111`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bodies := repeat(20, `{"a":1,"`+tt.member+`":`+tt.value+`}`)
+			if name == "a document of 2 within" {
+				bodies = append(bodies, `{"a":1,"v":"x"}`) // else it is unwrapped
+				tt.want = strings.ReplaceAll(tt.want, "20", "21")
+			}
+			text, m := draft(t, bodies...)
+			field, _, _ := strings.Cut(tt.want, ":")
+			got := line(text, field)
+			if !strings.HasPrefix(got, tt.want) {
+				t.Errorf("got %s\nwant %s\n%s", got, tt.want, text)
+			}
+			if tt.want == "" && (len(m.Fields) != 1 || !strings.Contains(text, "it looks personal")) && !strings.Contains(text, "accept: [number], personal: true") {
+				t.Errorf("it is not left out:\n%s", text)
+			}
+			if strings.Contains(tt.want, "personal: true") && !strings.Contains(text, "masked: true") {
+				t.Errorf("it is not masked:\n%s", text)
+			}
+			accepts(t, text, m, bodies...)
+		})
+	}
+}
+
+func TestNested(t *testing.T) {
+	t.Parallel()
+	bodies := repeat(20, `{"id":"`+"%d"+`","order":{"shop":{"Zone-Id":"a","select":%d}},"größe":1,"User-Agent":"x","null":true,"on":"x","xmin":1,"sent_at":"2026-01-31T12:00:00Z","message_id":"m","createdAt":"a","created_at":"b","_":1,"数":2,"it's":3,"a.b":4,"$ref":5,"a\"b":6,"a\\b":7,"o{p}":8,"#c":9}`)
+	text, m := draft(t, bodies...)
+	for _, want := range []string{
+		"order_shop_zone_id: {type: text, required: true, path: \"$.order.shop['Zone-Id']\"} # 20 of 20 are text; distinct values: 1",
+		"order_shop_select: {type: integer, required: true, path: $.order.shop.select} # 20 of 20 are integers",
+		`grosse: {type: integer, required: true, path: "$['größe']"} # 20 of 20 are integers`,
+		`"null": {type: boolean, required: true} # 20 of 20 are booleans`,
+		`created_at: {type: text, required: true, path: $.createdAt} # 20 of 20 are text; distinct values: 1`,
+		`created_at_2: {type: text, required: true, path: $.created_at} # 20 of 20 are text; distinct values: 1`,
+		`field: {type: integer, required: true, path: $._} # 20 of 20 are integers`,
+		`field_2: {type: integer, required: true, path: "$['数']"} # 20 of 20 are integers`,
+		`a_b: {type: integer, required: true, path: "$['a.b']"} # 20 of 20 are integers`,
+		`xmin_: {type: integer, required: true, path: $.xmin} # 20 of 20 are integers`,
+	} {
+		name, _, _ := strings.Cut(want, ": ")
+		if got := line(text, name); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+	for _, want := range []string{"  sent_at: {type: timestamptz, from: sent_at}\n", "  sqs_sent_at: {type: timestamptz, meta: sent_at}\n", "  sqs_message_id: {type: uuid, meta: message_id}\n", "\nkey: [id] #"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+	accepts(t, text, m, bodies...)
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		bodies []string
+		want   string
+	}{
+		"a uuid before an id":      {repeat(12, `{"order_id":"o-%d","event_uuid":"6f1c0000-0000-4000-8000-%d"}`), "\nkey: [order_id] # different in all 12 bodies"},
+		"a user's id":              {repeat(12, `{"user_id":"u-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: user_id. "},
+		"few bodies":               {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 3 bodies, so perhaps a key: order_id. "},
+		"not in all":               {append(repeat(12, `{"order_id":"o-%d"}`), `{"a":1}`), "\nkey: [sent_at, message_id]\nallow_empty"},
+		"repeated":                 {append(repeat(12, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [sent_at, message_id]\n\nfields"},
+		"personal":                 {repeat(12, `{"email_id":"a%d@example.com"}`), "\nkey: [sent_at, message_id]\n\nfields"},
+		"different but not an id":  {repeat(12, `{"amount":%d}`), "\nkey: [sent_at, message_id]\n\nfields"},
+		"the id of what it is for": {repeat(12, `{"customer":{"id":"c-%d"}}`), "\nkey: [sent_at, message_id]\n# Different"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if name == "a uuid before an id" {
+				tt.bodies = nil
+				for i := range 12 {
+					tt.bodies = append(tt.bodies, fmt.Sprintf(`{"order_id":"o-%d","event_uuid":%q}`, i, id(i)))
+				}
+				tt.want = "\nkey: [event_uuid] # different in all 12 bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n# Other members that are different in all bodies: order_id\n"
+			}
+			text, m := draft(t, tt.bodies...)
+			if !strings.Contains(text, tt.want) {
+				t.Errorf("it lacks %q:\n%s", tt.want, text)
+			}
+			accepts(t, text, m, tt.bodies...)
+		})
+	}
+}
+
+// TestNamesThatAreData: a draft has no name that is data, whatever the sample is keyed by.
+func TestNamesThatAreData(t *testing.T) {
+	t.Parallel()
+	people := strings.Fields("canaryann canarybob canarycid canarydan canaryeve canaryfay canarygus canaryhal canaryida canaryjim canarykim canaryleo")
+	for name, bodies := range map[string][]string{
+		"e-mail addresses":        repeat(20, `{"a":1,"m":{"canary%d@example.com":{"x":%d}}}`),
+		"at the top":              repeat(20, `{"a":1,"canary%d@example.com":{"x":%d}}`),
+		"ids":                     repeat(20, `{"a":1,"m":{"canary-%d":{"x":%d}}}`),
+		"numbers":                 repeat(20, `{"a":1,"m":{"77%d":{"canary%d@example.com":1}}}`),
+		"uuids":                   repeat(20, `{"a":1,"m":{"6f1c0000-0000-4000-8000-77%d":{"x":%d}}}`),
+		"days":                    repeat(20, `{"a":1,"m":{"2077-01-%d":1}}`),
+		"people, one in each":     nil,
+		"people, one in a few":    nil,
+		"people at the top":       nil,
+		"values":                  repeat(20, `{"a":1,"m":"canary%d","n":["canary%d"],"o":{"p":"canary"}}`),
+		"deep":                    repeat(20, strings.Repeat(`{"a":1,"x":`, 30)+`{"canary%d":1}`+strings.Repeat("}", 30)),
+		"in an array":             repeat(20, `{"a":1,"m":[{"canary%d@example.com":1}]}`),
+		"a name in one body":      append(repeat(20, `{"a":1}`), `{"a":1,"canary":1}`, `{"a":1,"b":{"canary":1}}`),
+		"a name that is too long": repeat(20, `{"a":1,"`+strings.Repeat("canary", 20)+`":1}`),
+		"control characters":      repeat(20, `{"a":1,"canary\u0007":1,"canary\n":2}`),
+		"bidirectional":           repeat(20, `{"a":1,"canary\u202e":1}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for i := range 3 * len(people) {
+				who := people[i%len(people)]
+				switch name {
+				case "people, one in each":
+					bodies = append(bodies, fmt.Sprintf(`{"a":1,"m":{%q:%d}}`, who, i))
+				case "people, one in a few":
+					bodies = append(bodies, fmt.Sprintf(`{"a":1,"m":{%q:{"x":%d},%q:{"x":1}}}`, who, i, people[(i+1)%len(people)]))
+				case "people at the top":
+					if i < len(people) {
+						bodies = append(bodies, fmt.Sprintf(`{"a":1,%q:{"x":%d}}`, who, i))
+					}
+				}
+			}
+			text, m := draft(t, bodies...)
+			for _, secret := range []string{"canary", "2077", "6f1c", "77"} {
+				if strings.Contains(strings.ToLower(text), secret) {
+					t.Errorf("%s shows:\n%s", secret, text)
+				}
+			}
+			accepts(t, text, m, bodies...)
+		})
+	}
+}
+
+// TestOtherCase: two names that differ in case only are both left out, since a model rejects a body
+// that has the one it does not read.
+func TestOtherCase(t *testing.T) {
+	t.Parallel()
+	bodies := []string{`{"a":1,"id":1,"o":{"Key":1}}`, `{"a":1,"ID":"x","o":{"key":2}}`}
+	text, m := draft(t, bodies...)
+	if len(m.Fields) != 1 || strings.Count(text, "upper and lower case") != 4 {
+		t.Error(text)
+	}
+	accepts(t, text, m, bodies...)
+}
+
+func TestBodiesWithoutMembers(t *testing.T) {
+	t.Parallel()
+	for _, bodies := range [][]string{{`{"a":1}`, `{}`}, {`{"a":1,"c":null}`, `{"c":null}`}} {
+		text, m := draft(t, bodies...)
+		if !strings.Contains(text, "\nallow_empty: true # ") {
+			t.Error(text)
+		}
+		accepts(t, text, m, bodies...)
+	}
+	if text, _ := draft(t, `{"a":1}`, `{"a":null}`, `{"b":2}`); strings.Contains(text, "allow_empty") {
+		t.Error(text)
+	}
+}
+
+func TestCounts(t *testing.T) {
+	t.Parallel()
+	s := infer.New(nil)
+	for _, body := range []string{`{"a":1}`, "\ufeff {\"a\":2} ", "not JSON", "", `{"a":1,"a":2}`, `{"a":"\ud800"}`, "{\"a\":\"\xff\"}", `[1]`, `"x"`, `{} {}`, base64.StdEncoding.EncodeToString([]byte(`{"z":1}`))} {
+		s.Add([]byte(body))
+	}
+	if s.Bodies != 11 || s.NotJSON != 6 || s.NotObject != 2 || s.Unlike() != 1 {
+		t.Errorf("got %d, %d, %d, %d", s.Bodies, s.NotJSON, s.NotObject, s.Unlike())
+	}
+	if text, err := s.Draft("x"); err != nil || !strings.Contains(text, "from 2 bodies") {
+		t.Error(text, err)
+	}
+	for _, body := range []string{"", `[]`, `{}`, `{"a":null}`, `{"ann@example.com":1}`, `{"lat":1.5}`} {
+		s := infer.New(nil)
+		if body != "" {
+			s.Add([]byte(body))
+		}
+		if text, err := s.Draft("x"); !errors.Is(err, infer.ErrNothing) || text != "" || strings.Contains(err.Error(), "ann@") {
+			t.Errorf("%s: %v, %s", body, err, text)
+		}
+	}
+}
+
+func compressed(t *testing.T, text string, zstandard bool) string {
+	t.Helper()
+	var out bytes.Buffer
+	if zstandard {
+		w, err := zstd.NewWriter(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = w.Write([]byte(text))
+		w.Close()
+	} else {
+		w := gzip.NewWriter(&out)
+		_, _ = w.Write([]byte(text))
+		w.Close()
+	}
+	return base64.StdEncoding.EncodeToString(out.Bytes())
+}
+
+func TestUnwrap(t *testing.T) {
+	t.Parallel()
+	inner := `{"order_id":"%d","total":1.5}`
+	for name, tt := range map[string]struct {
+		wrap func(string) string
+		want string
+	}{
+		"base64":       {func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }, "unwrap: [base64]\n"},
+		"gzip":         {func(s string) string { return compressed(t, s, false) }, "unwrap: [base64, gzip]\n"},
+		"zstd":         {func(s string) string { return compressed(t, s, true) }, "unwrap: [base64, zstd]\n"},
+		"in a string":  {func(s string) string { return `{"payload":` + strconv.Quote(s) + `,"kind":"x"}` }, "unwrap: [{json: $.payload}]\n"},
+		"logs":         {func(s string) string { return `{"awslogs":{"data":` + strconv.Quote(compressed(t, s, false)) + `}}` }, "unwrap: [{json: $.awslogs.data}, base64, gzip]\n"},
+		"two strings":  {func(s string) string { return `{"a":` + strconv.Quote(`{"b":`+strconv.Quote(s)+`}`) + `}` }, "unwrap: [{json: $.a}, {json: $.b}]\n"},
+		"in a record":  {func(s string) string { return `{"Records":[{"body":` + strconv.Quote(s) + `}]}` }, "unwrap: [{json: \"$.Records[0].body\"}]\n"},
+		"named oddly":  {func(s string) string { return `{"it's":` + strconv.Quote(s) + `}` }, `unwrap: [{json: "$['it\\'s']"}]` + "\n"},
+		"not wrapped":  {func(s string) string { return s }, ""},
+		"with padding": {func(s string) string { return compressed(t, s+" ", false) }, "unwrap: [base64, gzip]\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var bodies []string
+			for _, s := range repeat(12, inner) {
+				bodies = append(bodies, tt.wrap(s))
+			}
+			text, m := draft(t, bodies...)
+			if !strings.Contains(text, tt.want) || tt.want == "" && strings.Contains(text, "unwrap") {
+				t.Errorf("it lacks %q:\n%s", tt.want, text)
+			}
+			if got := line(text, "total"); got != "total: {type: numeric, required: true} # 12 of 12 are numbers" {
+				t.Errorf("got %s\n%s", got, text)
+			}
+			if name == "in a string" && line(text, "kind") != "kind: {type: text, required: true, layer: 0} # 12 of 12 are text; distinct values: 1" {
+				t.Error(text)
+			}
+			accepts(t, text, m, bodies...)
+		})
+	}
+}
+
+// TestHuge: a sample that has more names than anybody wants to see is drafted in bounds.
+func TestHuge(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`{"a":1`)
+	for i := range 10_000 {
+		fmt.Fprintf(&b, `,"w%s":%d`, strings.Map(func(r rune) rune { return r - '0' + 'a' }, strconv.Itoa(i)), i)
+	}
+	body := b.String() + "}"
+	text, m := draft(t, body, body)
+	if len(m.Fields) != 1000 || !strings.Contains(text, "  # *: more than 1,000 names in one object") {
+		t.Errorf("%d fields\n%.3000s", len(m.Fields), text)
+	}
+	accepts(t, text, m, body)
+	wide := `{"m":` + body + `,"n":` + body + `}`
+	text, m = draft(t, wide)
+	if len(m.Fields) != 1000 || !strings.Contains(text, "  # *: more than 1,000 fields") {
+		t.Errorf("%d fields\n%.3000s", len(m.Fields), text)
+	}
+	accepts(t, text, m, wide)
+}
+
+// TestAnySample: whatever a sample is, its draft loads and accepts it.
+func TestAnySample(t *testing.T) {
+	t.Parallel()
+	runs := 400
+	if testing.Short() {
+		runs = 60
+	}
+	for seed := range uint64(runs) {
+		r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test that repeats
+		g := generator{r}
+		shape := g.shape(0)
+		var bodies []string
+		for range 1 + r.IntN(40) {
+			bodies = append(bodies, g.object(shape))
+		}
+		s := infer.New(nil)
+		for _, b := range bodies {
+			s.Add([]byte(b))
+		}
+		text, err := s.Draft("sample")
+		if errors.Is(err, infer.ErrNothing) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text)
+		}
+		m, err := model.Parse("draft", []byte(text))
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, text)
+		}
+		if strings.Contains(strings.ToLower(text), "canary") {
+			t.Fatalf("seed %d: a value shows\n%s", seed, text)
+		}
+		accepts(t, fmt.Sprintf("seed %d\n%s", seed, text), m, bodies...)
+	}
+}
+
+// generator makes bodies of random shapes.
+type generator struct{ *rand.Rand }
+
+type member struct {
+	name   string
+	values []string  // to choose from, "" is absent
+	inner  *[]member // of objects
+}
+
+func (g generator) pick(of []string) string { return of[g.IntN(len(of))] }
+
+var (
+	generatedNames = []string{"id", "order_id", "userId", "user_id", "ID", "name", "null", "yes", "select", "größe", "email", "x y", "a.b", "$", "it's", `q"`, "-", "ip", "createdAt", "ts", "version", "tags", "items", "m", "n", "status", "amount", "Records", "payload", "lat", "ctid", "message_id", "sent_at", "mask_key", "canary@example.com", "canary-1", "2077canary"}
+	generatedTexts = []string{`"canary"`, `""`, `" "`, `"canary@example.com"`, `"203.0.113.7"`, `"2026-01-31"`, `"2026-01-31T12:00:00Z"`, `"2026-01-31 12:00:00+0100"`, `"2026-01-31T12:00:00"`, `"2.3.0"`, `"12.50"`, `"007"`, `"12"`, `"true"`, `"6f1c0000-0000-4000-8000-000000000001"`, `"6f1c0000000040008000000000000001"`, `"4111111111111111"`, `"\u0000"`, `"\ud83d\ude00"`, `"{\"w\":1}"`, `"P1DT2H"`, `"12:34:56"`, `"eyJ4IjoxfQ=="`, `"NaN"`, `"now"`, `"1e5"`}
+	generatedPlain = []string{`1`, `-0`, `0`, `1.5`, `1e3`, `1e999999`, `1767225600`, `1767225600000`, `99999999999999999999`, `true`, `false`, `null`, `4111111111111111`, `[]`, `{}`, `[1,2]`, `["a"]`, `["a",null]`, `[1,"a"]`, `[[1]]`, `[{"a":1}]`, `[{"canary@example.com":1}]`, `{"canary-1":1}`}
+)
+
+func (g generator) shape(depth int) (all []member) {
+	for range 1 + g.IntN(9) {
+		m := member{name: g.pick(generatedNames)}
+		if g.IntN(3) == 0 {
+			m.name += g.pick([]string{"_a", "B", "c"})
+		}
+		switch g.IntN(8) {
+		case 0:
+			if depth < 3 {
+				inner := g.shape(depth + 1)
+				m.inner = &inner
+			}
+			fallthrough
+		case 1, 2:
+			m.values = []string{g.pick(generatedPlain)}
+		case 3:
+			m.values = []string{g.pick(generatedPlain), g.pick(generatedTexts), ""}
+		case 4:
+			m.values = []string{g.pick(generatedTexts), g.pick(generatedTexts), "null", ""}
+		default:
+			m.values = []string{g.pick(generatedTexts)}
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func (g generator) object(shape []member) string {
+	var parts []string
+	known := map[string]bool{}
+	for _, m := range shape {
+		v := g.pick(m.values)
+		if m.inner != nil && g.IntN(20) > 0 {
+			v = g.object(*m.inner)
+		}
+		if v == "" || known[m.name] {
+			continue
+		}
+		known[m.name] = true
+		parts = append(parts, strconv.Quote(m.name)+":"+v)
+	}
+	return "{" + strings.Join(parts, ",") + "}"
 }

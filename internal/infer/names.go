@@ -19,7 +19,7 @@ var dataNames = regexp.MustCompile(`(?i)[0-9]{4}` + // ids, years, phone numbers
 	`|^.+@` + // an e-mail address
 	`|^[0-9a-f]{2}([:-][0-9a-f]{2}){3,}$` + // a MAC address
 	`|^[0-9a-f-]{16,}$` + // a hash, a UUID
-	`|^[a-z]{1,12}[-_:#/.][0-9]+$` + // u-1, user_17
+	`|^[a-z]{1,12}([-:#/.][0-9]+|_[0-9]{2,})[a-z]*$` + // u-1, user_17
 	`|^(https?|arn|urn|mailto|tel):` +
 	`|[0-9].*[0-9].*[a-z].*[0-9].*[0-9]|[a-z][0-9]+[a-z][0-9]+[a-z0-9]*[0-9]`) // a random text
 

@@ -223,7 +223,7 @@ func (d *drafter) keys(meta metaNames) (all []string) {
 		uuid := strings.HasPrefix(f.form.field, "type: uuid")
 		id := len(own) > 0 && slices.Contains([]string{"id", "uuid", "guid", "number", "key", "ref", "reference"}, own[len(own)-1])
 		typed := uuid || f.form.id == formText || f.form.id == formInteger
-		if !f.filled || f.personal != 0 || !typed || !uuid && !id || f.node.repeats || f.node.unproven || f.node.blank > 0 {
+		if d.total < 2 || !f.filled || f.personal != 0 || !typed || !uuid && !id || f.node.repeats || f.node.unproven || f.node.blank > 0 {
 			continue
 		}
 		about := f.path[:len(f.path)-1]
