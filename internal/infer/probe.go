@@ -26,7 +26,9 @@ type form struct {
 	kinds  string // the first characters of the JSON values that it is tried on
 	// only limits what is tried to values that are not likely to be something else; nil: all.
 	only func(v *scalarValue) bool
-	read *probe
+
+	read   *probe // nil before it is needed, and if its model does not load
+	probed bool
 }
 
 // The ids of forms that the code asks for.
@@ -52,19 +54,19 @@ func forms() []*form {
 		{id: "timestamp", field: "type: timestamp", column: "timestamptz", what: "RFC 3339", kinds: strings1, only: ofLength(19, 64)},
 		{id: "iso8601", field: "type: timestamp, format: iso8601", column: "timestamptz", what: "ISO 8601 with a zone", kinds: strings1, only: ofLength(14, 64)},
 		{id: "date", field: "type: date", column: "date", what: "dates", kinds: strings1, only: ofLength(10, 10)},
-		{id: "time", field: "type: time", column: "time", what: "times of day", kinds: strings1, only: matching(`^[0-9]{2}:[0-9]{2}`)},
-		{id: "interval", field: "type: interval", column: "interval", what: "ISO 8601 durations", kinds: strings1, only: matching(`^-?P`)},
+		{id: "time", field: "type: time", column: "time", what: "times of day", kinds: strings1, only: matching(timeText)},
+		{id: "interval", field: "type: interval", column: "interval", what: "ISO 8601 durations", kinds: strings1, only: matching(intervalText)},
 		{id: formIP, field: "type: ip, personal: true", column: maskColumn, masked: true, what: "IP addresses", kinds: strings1, only: ofLength(2, 64)},
-		{id: formEmail, field: "type: email, personal: true", column: maskColumn, masked: true, what: "e-mail addresses", kinds: strings1, only: matching(`@`)},
-		{id: formVersion, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(`^[0-9]`)},
-		{id: formDotted, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(`^[0-9]+[.][0-9]+[.][0-9]`)},
+		{id: formEmail, field: "type: email, personal: true", column: maskColumn, masked: true, what: "e-mail addresses", kinds: strings1, only: matching(atText)},
+		{id: formVersion, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(digitText)},
+		{id: formDotted, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(dottedText)},
 		{id: "boolean_text", field: "type: boolean, accept: [string]", column: "boolean", what: "booleans in strings", kinds: strings1, only: ofLength(1, 5)},
 		{id: "boolean", field: "type: boolean", column: "boolean", what: "booleans", kinds: "tf"},
 		{id: formInteger, field: "type: integer", column: "bigint", what: "integers", kinds: numbers1},
 		{id: "integer_text", field: "type: integer, accept: [string]", column: "bigint", what: "integers, in strings", kinds: strings1 + numbers1, only: plainNumber},
 		{id: formNumeric, field: "type: numeric", column: "numeric", what: "numbers", kinds: numbers1},
 		{id: "numeric_text", field: "type: numeric, accept: [string]", column: "numeric", what: "numbers, in strings", kinds: strings1 + numbers1, only: plainNumber},
-		{id: formLocal, field: "type: text", column: "text", what: "ISO 8601 without a zone (format: iso8601 with a zone reads them as times)", kinds: strings1, only: matching(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}[0-9:.,]*$`)},
+		{id: formLocal, field: "type: text", column: "text", what: "ISO 8601 without a zone (format: iso8601 with a zone reads them as times)", kinds: strings1, only: matching(localText)},
 		{id: formText, field: "type: text", column: "text", what: "text", kinds: strings1},
 		{id: formMixed, field: "type: text, accept: [number]", column: "text", what: "text or numbers", kinds: strings1 + numbers1},
 		{id: formMasked, field: "type: text, personal: true", column: maskColumn, masked: true, what: "text", kinds: strings1},
@@ -97,6 +99,14 @@ type probe struct {
 
 // maskColumn is the column of a mask.
 var maskColumn = fmt.Sprintf("varchar(%d)", mask.Size)
+
+// loads reports whether a model with the form loads.
+func (f *form) loads() bool {
+	if !f.probed {
+		f.read, f.probed = newProbe(f), true
+	}
+	return f.read != nil
+}
 
 // newProbe returns nil if a model with such a field and column does not load.
 func newProbe(f *form) *probe {
@@ -138,18 +148,29 @@ func ofLength(from, to int) func(*scalarValue) bool {
 	return func(v *scalarValue) bool { return from <= len(v.text) && len(v.text) <= to }
 }
 
-func matching(pattern string) func(*scalarValue) bool {
-	re := regexp.MustCompile(pattern)
+func matching(re *regexp.Regexp) func(*scalarValue) bool {
 	return func(v *scalarValue) bool { return re.Match(v.text) }
 }
 
+// What the texts of some forms look like.
+var (
+	timeText     = regexp.MustCompile(`^[0-9]{2}:[0-9]{2}`)
+	intervalText = regexp.MustCompile(`^-?P`)
+	atText       = regexp.MustCompile(`@`)
+	digitText    = regexp.MustCompile(`^[0-9]`)
+	dottedText   = regexp.MustCompile(`^[0-9]+[.][0-9]+[.][0-9]`)
+	localText    = regexp.MustCompile(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}[0-9:.,]*$`)
+	simpleText   = regexp.MustCompile(`(?i)^[0-9a-f]{12}[1-8][0-9a-f]{3}[89ab][0-9a-f]{15}$`)
+	plainText    = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})([.][0-9]{1,30})?$`)
+)
+
 // simpleUUID matches 32 hexadecimal digits with the version and the variant of a UUID, which a hash
 // has by chance only.
-var simpleUUID = matching(`(?i)^[0-9a-f]{12}[1-8][0-9a-f]{3}[89ab][0-9a-f]{15}$`)
+var simpleUUID = matching(simpleText)
 
 // plainNumber matches numbers that lose nothing if they are stored as numbers: without leading zeros,
 // and not as long as an account number.
-var plainNumber = matching(`^-?(0|[1-9][0-9]{0,17})([.][0-9]{1,30})?$`)
+var plainNumber = matching(plainText)
 
 // unixTime matches the whole numbers of the years 2000 to 2100.
 func unixTime(unit float64) func(*scalarValue) bool {
@@ -160,29 +181,14 @@ func unixTime(unit float64) func(*scalarValue) bool {
 	}
 }
 
-// catalog has the forms whose models load.
+// catalog has the forms of members that no column is known for.
 type catalog struct{ scalars, lists []*form }
 
-func newCatalog() *catalog {
-	c := &catalog{}
-	for _, f := range forms() {
-		if f.read = newProbe(f); f.read != nil {
-			c.scalars = append(c.scalars, f)
-		}
-	}
-	for _, f := range listForms() {
-		if f.read = newProbe(f); f.read != nil {
-			c.lists = append(c.lists, f)
-		}
-	}
-	return c
-}
+func newCatalog() *catalog { return &catalog{scalars: forms(), lists: listForms()} }
 
-// json is the form of values that have no other.
-func (*catalog) json() *form {
-	f := &form{id: formJSON, field: "type: json", column: "jsonb", what: "JSON"}
-	f.read = newProbe(f)
-	return f
+// newJSON returns the form of values that have no other.
+func newJSON(column string) *form {
+	return &form{id: formJSON, field: "type: json", column: column, what: "JSON"}
 }
 
 func (f *form) triedOn(v *scalarValue) bool {

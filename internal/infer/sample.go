@@ -32,7 +32,6 @@ type Sample struct {
 
 	table    *Table
 	catalog  *catalog
-	live     map[string][]*form // by column
 	jsonForm *form
 	zstd     *zstd.Decoder
 
@@ -68,8 +67,7 @@ func (d *documents) of(s *Sample, steps []string) *document {
 
 // New returns an empty sample. The table is nil if there is none yet.
 func New(t *Table) *Sample {
-	s := &Sample{table: t, catalog: newCatalog(), live: map[string][]*form{}, shapes: map[string]int{}}
-	s.jsonForm = s.catalog.json()
+	s := &Sample{table: t, catalog: newCatalog(), jsonForm: newJSON("jsonb"), shapes: map[string]int{}}
 	s.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBytes)) // the options are valid
 	s.walk = &walker{Sample: s, seed: maphash.MakeSeed(), names: map[string]trait{}}
 	return s

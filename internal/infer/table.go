@@ -88,20 +88,18 @@ func (f *form) rank() int {
 func (c *Column) forms(column string, asText bool) {
 	for _, f := range forms() {
 		f.column, f.asText = column, asText
-		if f.read = newProbe(f); f.read != nil {
+		if f.loads() {
 			c.scalars = append(c.scalars, f)
 		}
 	}
 	for _, f := range listForms() {
 		f.column, f.asText = column, asText
-		if f.read = newProbe(f); f.read != nil {
+		if f.loads() {
 			c.lists = append(c.lists, f)
 		}
 	}
-	if f := (&form{id: formJSON, field: "type: json", column: column, what: "JSON"}); !asText {
-		if f.read = newProbe(f); f.read != nil {
-			c.jsonForm = f
-		}
+	if f := newJSON(column); !asText && f.loads() {
+		c.jsonForm = f
 	}
 }
 

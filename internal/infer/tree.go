@@ -101,7 +101,7 @@ func (t *tally) test(raw []byte) {
 		return
 	}
 	t.tried++
-	if t.form.read.accepts(raw) {
+	if t.form.loads() && t.form.read.accepts(raw) {
 		t.passed++
 	}
 }
