@@ -286,7 +286,7 @@ func (d *drafter) wholeJSON(n *node, path []step, at int, shape envelope, why st
 	case f == nil || n.json.passed < values:
 		d.leave(path, "%sno type holds all of its values", prefixed(why))
 	default:
-		d.add(n, path, at, shape, f, 0, strings.TrimSuffix(prefixed(why), ": ")+": stored as it was sent")
+		d.add(n, path, at, shape, f, 0, prefixed(why)+"stored as it was sent")
 	}
 }
 
@@ -349,11 +349,28 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 		d.notMaskable(n, path, signs)
 		return
 	}
+	if c := d.column(path); found == nil && c != nil {
+		if t := n.best(); t != nil {
+			d.add(n, path, at, shape, t.form, 0, fmt.Sprintf("%s are %s that the column's type %s holds: the others will be rejected", of(t.passed, values), t.form.what, c.Type))
+			return
+		}
+	}
 	if found == nil {
 		d.wholeJSON(n, path, at, shape, n.mixture())
 		return
 	}
 	d.add(n, path, at, shape, found, 0, evidence(found)+n.more(found, values))
+}
+
+// best returns the form that most values have, nil if few have one.
+func (n *node) best() (most *tally) {
+	for i := range n.tried {
+		t := &n.tried[i]
+		if !t.form.masked && t.form.id != formLocal && t.passed*2 > n.seen-n.kinds[kindNull] && (most == nil || t.passed > most.passed) {
+			most = t
+		}
+	}
+	return most
 }
 
 // notMaskable leaves out what looks personal and cannot be masked.

@@ -175,7 +175,7 @@ func (w *walker) value(n *node, raw []byte, path []string) {
 	w.shape = append(w.shape, n.id)
 	k := kindOf(raw)
 	n.kinds[k]++
-	if n.tried == nil {
+	if n.seen == 1 {
 		w.prepare(n, path)
 	}
 	switch k {

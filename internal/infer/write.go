@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	plainScalar = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	plainScalar = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)?$`)
 	plainType   = regexp.MustCompile(`^[a-z][a-z ]*[a-z](\([0-9]+\))?$`)
 	plainPath   = regexp.MustCompile(`^\$(\.[A-Za-z_][A-Za-z0-9_]*)+$`)
 	shortName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -268,24 +268,31 @@ func lastKey(meta metaNames) string {
 	return fmt.Sprintf("key: [%s, %s]", meta.sentAt, meta.messageID)
 }
 
-// tableKeys lists the table's own keys that the sample can fill, and the ledger for a table without.
+// tableKeys lists the table's own keys that every body fills, those of the body before those of
+// metadata, and the ledger for a table without.
 func (d *drafter) tableKeys() (all []string) {
+	var ofMeta []string
 	for _, key := range d.table.Keys {
 		var columns []string
+		meta := false
 		for _, name := range key {
-			i := slices.IndexFunc(d.table.Columns, func(c *Column) bool { return c.Name == name })
-			if i < 0 {
-				break
-			}
-			c := d.table.Columns[i]
-			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name })
-			if f >= 0 && d.fields[f].filled && d.fields[f].personal == 0 || slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta) {
+			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name && f.filled && f.personal == 0 })
+			c := slices.IndexFunc(d.table.Columns, func(c *Column) bool {
+				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta)
+			})
+			if f >= 0 || c >= 0 {
 				columns = append(columns, scalarText(name))
 			}
+			meta = meta || c >= 0
 		}
-		if len(columns) == len(key) {
-			all = append(all, fmt.Sprintf("key: [%s] # a unique key of the table\n", strings.Join(columns, ", ")))
+		text := fmt.Sprintf("key: [%s] # a unique key of the table\n", strings.Join(columns, ", "))
+		switch {
+		case len(columns) < len(key):
+		case meta:
+			ofMeta = append(ofMeta, text)
+		default:
+			all = append(all, text)
 		}
 	}
-	return append(all, "ledger: sluice_ledger # no unique key of the table is filled by every body\n")
+	return append(append(all, ofMeta...), "ledger: sluice_ledger # no unique key of the table is filled by every body\n")
 }

@@ -1,0 +1,184 @@
+package main_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sluice/internal/testing/pgtest"
+)
+
+// liveTable has the types that tables have and that sluice does not create.
+const liveTable = `CREATE EXTENSION IF NOT EXISTS citext; CREATE TYPE mood AS ENUM ('happy', 'sad'); CREATE DOMAIN code AS varchar(4) CHECK (VALUE <> 'x'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE TABLE payments (
+	id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	payment_id uuid NOT NULL UNIQUE,
+	feeling mood NOT NULL,
+	client_ip inet,
+	happened timestamp NOT NULL,
+	currency char(3) NOT NULL,
+	score double precision,
+	tags text[],
+	label citext,
+	shop_code code,
+	parts positive,
+	amount numeric(12,2) NOT NULL,
+	cents bigint GENERATED ALWAYS AS ((amount * 100)::bigint) STORED,
+	booked_at timestamptz NOT NULL DEFAULT now(),
+	email varchar(20),
+	masked_phone text,
+	note text
+)`
+
+// payment returns a body for it.
+func payment(i int) string {
+	return fmt.Sprintf(`{"paymentId":"6f1c0000-0000-4000-8000-%012d","feeling":"happy","clientIp":"203.0.113.7","happened":"2026-01-31T12:00:00Z","currency":"EUR","score":0.5,"tags":["a","b, c"],"label":"Canary","shop":{"code":"B%03d"},"parts":2,"amount":12.50,"email":"canary@example.com","phone":"+49 30 1234567","unknown":1}`, i, i%1000)
+}
+
+// event returns an event with bodies.
+func event(t *testing.T, bodies ...string) string {
+	t.Helper()
+	type record struct {
+		MessageID      string            `json:"messageId"`
+		ReceiptHandle  string            `json:"receiptHandle"`
+		Body           string            `json:"body"`
+		Attributes     map[string]string `json:"attributes"`
+		EventSource    string            `json:"eventSource"`
+		EventSourceARN string            `json:"eventSourceARN"`
+	}
+	var records []record
+	for i, body := range bodies {
+		records = append(records, record{fmt.Sprintf("00000000-0000-4000-8000-%012d", i), "r", body, map[string]string{"SentTimestamp": "1767225601000", "ApproximateReceiveCount": "1"}, "aws:sqs", "arn:aws:sqs:eu-central-1:123456789012:payments"})
+	}
+	text, err := json.Marshal(map[string]any{"Records": records})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestInferTable: the draft for a table that exists has the table's types, passes check, stores rows,
+// and a value that the table does not take costs its message only.
+func TestInferTable(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t, "", liveTable)
+	environ := map[string]string{"DATABASE_URL": db.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}
+	var bodies []string
+	for i := range 20 {
+		bodies = append(bodies, payment(i))
+	}
+	sample := strings.Join(bodies, "\n") + "\n"
+	code, text, stderr := run(t, environ, sample, "infer", "-", "--table", "payments")
+	if code != 0 || stderr != "" {
+		t.Fatalf("got %d, %s", code, stderr)
+	}
+	for _, want := range []string{
+		"model: payments\ntable: payments\nkey: [payment_id] # a unique key of the table\n",
+		"  payment_id: {type: uuid, required: true, path: $.paymentId} # 20 of 20 are UUIDs\n",
+		"  # id is left out: the table makes its values\n",
+		"  feeling: {type: mood, from: feeling, as: text}\n",
+		"  happened: {type: timestamp, from: happened}\n",
+		"  currency: {type: char(3), from: currency}\n",
+		"  score: {type: double precision, from: score}\n",
+		"  tags: {type: \"text[]\", from: tags}\n",
+		"  label: {type: citext, from: label}\n",
+		"  shop_code: {type: code, from: shop_code, as: text}\n",
+		"  parts: {type: integer, from: parts}\n",
+		"  amount: {type: \"numeric(12,2)\", from: amount}\n",
+		"  # cents is left out: the table makes its values\n",
+		"  # booked_at (timestamp with time zone): nothing in the sample fills it\n",
+		"  # $.clientIp: it looks personal: named like an IP address, it holds IP addresses. Column client_ip of type inet does not hold a mask, ",
+		"  # $.email: it looks personal: named like an e-mail address, it holds e-mail addresses. Column email of type character varying(20) does not hold a mask, which has 64 characters: change its type to varchar(64), ",
+		"  masked_phone: {type: text, from: masked_phone, masked: true}\n",
+		"  # $.unknown: no column has its name\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it lacks %q:\n%s", want, text)
+		}
+	}
+	noCanary(t, strings.ToLower(text))
+	environ["SLUICE_MODEL"] = filepath.Join(t.TempDir(), "payments.yaml")
+	save := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(environ["SLUICE_MODEL"], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(text)
+	if code, stdout, stderr := run(t, environ, sample, "explain", "--summary"); code != 0 || !strings.HasPrefix(stdout, "20 of 20 bodies accepted, 0 rejected; rows with the key of an earlier one: 0\n") {
+		t.Errorf("explain --summary: got %d, %s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr := run(t, environ, "", "check"); code != 0 {
+		t.Errorf("check: got %d, %s%s", code, stdout, stderr)
+	}
+	long := strings.ReplaceAll(payment(21), `"EUR"`, `"EURO"`)
+	domain := strings.ReplaceAll(payment(22), `"B022"`, `"B0220"`)
+	enum := strings.ReplaceAll(payment(23), `"happy"`, `"canary"`)
+	batch := event(t, append(bodies, long, domain, enum)...)
+	failures := `{"batchItemFailures":[{"itemIdentifier":"00000000-0000-4000-8000-000000000020"},{"itemIdentifier":"00000000-0000-4000-8000-000000000021"},{"itemIdentifier":"00000000-0000-4000-8000-000000000022"}]}`
+	for delivery := range 2 { // the second one is a redelivery
+		code, stdout, stderr := run(t, environ, batch, "invoke", "-e", "-")
+		if code != 0 || strings.TrimSpace(stdout) != failures {
+			t.Errorf("invoke %d: got %d, %s%s", delivery, code, stdout, stderr)
+		}
+		noCanary(t, stderr)
+		if n := db.Count(t, "SELECT count(*) FROM payments"); n != 20 {
+			t.Errorf("got %d rows, want 20", n)
+		}
+	}
+	got := db.Rows(t, `SELECT feeling::text, client_ip IS NULL, happened::text, currency::text, score::text, tags::text, label::text, shop_code::text, parts::text, amount::text, cents::text, email IS NULL, length(masked_phone)::text FROM payments WHERE id = 1`)
+	if fmt.Sprint(got) != `[[happy true 2026-01-31 12:00:00 EUR 0.5 {a,"b, c"} Canary B000 2 12.50 1250 true 64]]` {
+		t.Errorf("got %v", got)
+	}
+
+	// What was reviewed and may be stored in clear.
+	save(strings.Replace(strings.Replace(text, "\ncolumns:\n", "\n  client_ip: {type: ip, personal: false, path: $.clientIp}\ncolumns:\n", 1), "\n  feeling: {type: mood", "\n  client_ip: {type: inet, from: client_ip}\n  feeling: {type: mood", 1))
+	db.Exec(t, "TRUNCATE payments")
+	if code, stdout, stderr := run(t, environ, event(t, bodies...), "invoke", "-e", "-"); code != 0 || strings.TrimSpace(stdout) != `{"batchItemFailures":[]}` {
+		t.Errorf("reviewed: got %d, %s%s", code, stdout, stderr)
+	}
+	if n := db.Count(t, "SELECT count(*) FROM payments WHERE client_ip = '203.0.113.7'"); n != 20 {
+		t.Errorf("%d rows have the address, want 20", n)
+	}
+}
+
+// TestInferTableKeys: the key is one that the sample fills, else a ledger; what nothing fills and the
+// table wants is listed.
+func TestInferTableKeys(t *testing.T) {
+	t.Parallel()
+	db := pgtest.New(t, `CREATE TABLE a (id serial PRIMARY KEY, shop text NOT NULL, order_id text, n integer, UNIQUE (n), "Odd Column" text);
+		CREATE TABLE b (shop text NOT NULL, order_id text NOT NULL, sent_at timestamptz NOT NULL, message_id uuid, UNIQUE (sent_at, message_id), UNIQUE (shop, order_id));
+		CREATE UNIQUE INDEX ON b (order_id) WHERE shop = 'x';
+		CREATE TABLE c (n bigint, "order" jsonb, sent_at timestamptz, message_id uuid, mask_key varchar(32), PRIMARY KEY (sent_at, message_id)); CREATE VIEW v AS SELECT FROM c`)
+	environ := map[string]string{"DATABASE_URL": db.URL}
+	sample := `{"orderId":"o-1","shop":"s","order":{"x":1}}` + "\n" + `{"orderId":"o-2","shop":"s","n":null,"order":{"x":1}}` + "\n"
+	for _, tt := range []struct {
+		table string
+		want  []string
+	}{
+		{"a", []string{"\nledger: sluice_ledger # ", "\n  # n (integer): nothing in the sample fills it\n", "\n  # id (integer): nothing in the sample fills it\n", "\n  # Odd Column (text): nothing in the sample fills it\n"}},
+		{db.Schema + ".b", []string{"\ntable: " + db.Schema + ".b\n", "\nkey: [shop, order_id] # a unique key of the table\n", "\n  message_id: {type: uuid, meta: message_id}\n"}},
+		{"c", []string{"\nkey: [sent_at, message_id] # a unique key", "\n  order: {type: json, required: true} # stored as it was sent\n", "\n  mask_key: {type: varchar(32), meta: mask_key}\n", "\n  # n (bigint): nothing"}},
+	} {
+		code, text, stderr := run(t, environ, sample, "infer", "-", "--table", tt.table)
+		for _, want := range tt.want {
+			if code != 0 || !strings.Contains(text, want) {
+				t.Errorf("%s: got %d without %q: %s\n%s", tt.table, code, want, stderr, text)
+			}
+		}
+	}
+	for args, want := range map[string]string{
+		"v": "--table: v is not a table, but a view or something else", "none": "--table: there is no table none, or the role cannot see its schema",
+	} {
+		if code, _, stderr := run(t, environ, sample, "infer", "-", "--table", args); code != 1 || stderr != "sluice: "+want+"\n" {
+			t.Errorf("%s: got %d, %s", args, code, stderr)
+		}
+	}
+	environ["DATABASE_URL"] = "sqlite:x.db"
+	if code, _, stderr := run(t, environ, sample, "infer", "-", "--table", "c"); code != 1 || !strings.Contains(stderr, "it needs a Postgres in DATABASE_URL") {
+		t.Errorf("got %d, %s", code, stderr)
+	}
+}
