@@ -130,7 +130,7 @@ func TestInferTable(t *testing.T) {
 		}
 	}
 	got := db.Rows(t, `SELECT feeling::text, client_ip IS NULL, happened::text, currency::text, score::text, tags::text, label::text, shop_code::text, parts::text, amount::text, cents::text, email IS NULL, length(masked_phone)::text FROM payments WHERE id = 1`)
-	if fmt.Sprint(got) != `[[happy true 2026-01-31 12:00:00 EUR 0.5 {a,"b, c"} Canary B000 2 12.50 1250 true 64]]` {
+	if fmt.Sprint(got) != `[[happy t 2026-01-31 12:00:00 EUR 0.5 {a,"b, c"} Canary B000 2 12.50 1250 t 64]]` {
 		t.Errorf("got %v", got)
 	}
 

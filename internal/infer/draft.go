@@ -165,7 +165,10 @@ func (d *drafter) members(n *node, path []step, at int, shape envelope) {
 		p := append(slices.Clone(path), child.name)
 		switch {
 		case d.consumed[child]:
-		case at >= 0 && shape.skips(p): // an outer layer's signatures and the like
+		case at >= 0 && shape.skips(p):
+			d.leave(p, "of the envelope")
+		case shape.dynamo && child.name == "NULL":
+			d.leave(p, "it says that the value is null, so there is nothing to read")
 		case Rare(child.seen, objects):
 			d.hide("names that occur in few bodies, and may be data", 1)
 		case folded[fold(child.name)] > 1 || n.clashes[fold(child.name)]:
@@ -433,7 +436,7 @@ func (d *drafter) choose(n *node, path []step, values int) *form {
 
 // isVersion reports whether a name is of a version.
 func isVersion(own []string) bool {
-	return slices.ContainsFunc(own, func(w string) bool { return slices.Contains([]string{"version", "versions", "firmware", "release"}, w) })
+	return slices.ContainsFunc(own, func(w string) bool { return strings.HasSuffix(w, "version") || w == "firmware" || w == "release" })
 }
 
 // codes end names whose digits are no number.
@@ -470,8 +473,8 @@ func (n *node) personal(found *form, path []step) trait {
 	switch {
 	case found.id == formVersion && isVersion(words(path[len(path)-1])):
 		signs &^= holdsIP
-	case found.id == formSimple:
-		signs &^= holdsSecret
+	case found.id == formSimple, isOpaque(words(path[len(path)-1])):
+		signs &^= holdsRandom
 	}
 	switch {
 	case strings.HasPrefix(found.field, "type: boolean"):
@@ -490,7 +493,7 @@ func (n *node) more(found *form, values int) (text string) {
 		var near *tally
 		for i := range n.tried {
 			t := &n.tried[i]
-			plain := t.form.id != formText && t.form.id != formMixed && !strings.HasPrefix(t.form.id, "masked")
+			plain := t.form.id != formText && t.form.id != formMixed && t.form.id != formVersion && !strings.HasPrefix(t.form.id, "masked")
 			if plain && t.passed*2 > values && (near == nil || t.passed > near.passed) {
 				near = t
 			}

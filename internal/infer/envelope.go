@@ -8,6 +8,8 @@ type envelope struct {
 	drops  [][]step // beginnings of paths that names do not need
 	skip   []string // members of an outer layer that say nothing
 	dynamo bool
+	key    [][]step // paths of what tells its messages apart, wherever it was sent
+	outer  bool     // the key is in layer 0
 }
 
 // recognise finds the envelope of the innermost document, or of the outer ones.
@@ -18,6 +20,7 @@ func recognise(layers []layer) (e envelope) {
 	for _, l := range layers[:len(layers)-1] {
 		if n := l.doc.root; has(n, "Type", "MessageId", "TopicArn", "Message") {
 			e.name = "SNS notifications"
+			e.key, e.outer = [][]step{{"MessageId"}}, true
 			e.skip = []string{"Type", "SignatureVersion", "Signature", "SigningCertURL", "SigningCertUrl", "UnsubscribeURL", "UnsubscribeUrl", "MessageAttributes"}
 		}
 	}
@@ -26,10 +29,13 @@ func recognise(layers []layer) (e envelope) {
 	switch {
 	case has(n, "detail-type", "source", "detail"):
 		name, e.drops = "EventBridge events", [][]step{{"detail"}}
+		e.keyed([]step{"id"})
 	case has(n, "specversion", "id", "source", "type"):
 		name, e.drops = "CloudEvents", [][]step{{"data"}}
+		e.keyed([]step{"source"}, []step{"id"})
 	case has(n, "dynamodb", "eventName"):
 		name, e.dynamo, e.drops = "records of a DynamoDB stream", true, [][]step{{"dynamodb", "NewImage"}, {"dynamodb"}}
+		e.keyed([]step{"eventID"})
 	case has(n, "Records") && n.byName["Records"].first != nil:
 		name, e.drops = "records such as S3's notifications", [][]step{{"Records", ""}}
 	case has(n, "op", "after") || has(n, "op", "before"):
@@ -44,6 +50,13 @@ func recognise(layers []layer) (e envelope) {
 		e.name += " of " + name
 	}
 	return e
+}
+
+// keyed names the key, if no outer layer has one.
+func (e *envelope) keyed(paths ...[]step) {
+	if e.key == nil {
+		e.key = paths
+	}
 }
 
 func (e envelope) skips(path []step) bool { return len(path) == 1 && slices.Contains(e.skip, path[0]) }

@@ -137,7 +137,7 @@ func TestPersonal(t *testing.T) {
 		"card":                        {"v", `"4111 1111 1111 1111"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds card numbers; "},
 		"IBAN":                        {"v", `"DE89 3704 0044 0532 0130 00"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds IBANs; "},
 		"token by name":               {"accessToken", `"x%d"`, "access_token: {type: text, personal: true, required: true, path: $.accessToken} # personal until reviewed: named like a secret; "},
-		"token by value":              {"v", `"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds what look like tokens; "},
+		"token by value":              {"v", `"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln"`, "v: {type: text, personal: true, required: true} # personal until reviewed: it holds tokens; "},
 		"name":                        {"name", `"Ann"`, "name: {type: text, personal: true, required: true} # personal until reviewed: named like a person's name; "},
 		"first name":                  {"firstName", `"Ann"`, "first_name: {type: text, personal: true"},
 		"the name of a thing":         {"product_name", `"Lamp"`, "product_name: {type: text, required: true} # 20"},
@@ -228,7 +228,7 @@ func TestKeys(t *testing.T) {
 				for i := range 12 {
 					tt.bodies = append(tt.bodies, fmt.Sprintf(`{"order_id":"o-%d","event_uuid":%q}`, i, id(i)))
 				}
-				tt.want = "\nkey: [event_uuid] # different in all 12 bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n# Other members that are different in all bodies: order_id\n"
+				tt.want = "\nkey: [event_uuid] # different in all 12 bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n# Different in all 12 bodies, so perhaps a key: order_id. "
 			}
 			text, m := draft(t, tt.bodies...)
 			if !strings.Contains(text, tt.want) {

@@ -32,6 +32,7 @@ const (
 	holdsIBAN
 	holdsIP
 	holdsSecret
+	holdsRandom
 	holdsDevice
 	holdsNumber
 )
@@ -45,7 +46,7 @@ var traitNames = []string{
 	"named like a card", "named like a bank account", "named like an official number", "named like a secret",
 	"named like a date of birth", "named like a place", "named like a device", "named like an IP address",
 	"it holds e-mail addresses", "it holds phone numbers", "it holds card numbers", "it holds IBANs",
-	"it holds IP addresses", "it holds what look like tokens", "it holds addresses of devices", "it holds official numbers",
+	"it holds IP addresses", "it holds tokens", "it holds what may be tokens", "it holds addresses of devices", "it holds official numbers",
 }
 
 // String lists the signs.
@@ -96,6 +97,17 @@ var things = strings.Fields("account action api app application bucket browser c
 
 // aspects end names of what is said about a value, not of the value: email_verified, token_expires_at.
 var aspects = strings.Fields("at count verified status type enabled expires expiry kind version format length size total changed confirmed valid")
+
+// opaque end names of what looks like a token and is none; sessions are the names of some that are.
+var (
+	opaque   = strings.Fields("id ids uuid guid etag tag checksum md5 sha sha1 sha256 digest commit sequencer")
+	sessions = strings.Fields("session sessions cookie auth authentication login user visitor anonymous device client access refresh api")
+)
+
+// isOpaque reports whether a name is of an id or a checksum, which may look like a token.
+func isOpaque(own []string) bool {
+	return len(own) > 0 && slices.Contains(opaque, own[len(own)-1]) && !slices.ContainsFunc(own, func(w string) bool { return slices.Contains(sessions, w) })
+}
 
 // nameTraits returns the signs of a path's names; the last one is the value's own.
 func nameTraits(path []string) (signs trait) {
@@ -189,8 +201,11 @@ func textTraits(text []byte) (signs trait) {
 	case len(text) == 17 && macText.Match(text):
 		signs |= holdsDevice
 	}
-	if secretText.Match(text) || len(text) >= 32 && hexText.Match(text) || isRandom(text, digits) {
+	switch {
+	case secretText.Match(text):
 		signs |= holdsSecret
+	case len(text) >= 32 && hexText.Match(text), isRandom(text, digits):
+		signs |= holdsRandom
 	}
 	return signs
 }

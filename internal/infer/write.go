@@ -50,7 +50,7 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# Drafted by sluice infer from %s bodies%s. Review it: a sample shows only what it has.", humanize.Comma(int64(d.total)), shape.said())
 	if slices.ContainsFunc(d.fields, func(f field) bool { return f.personal != 0 }) {
-		line("# What looks personal is masked. To store such a field in clear, remove personal and masked, and give the column a type.")
+		line("# What looks personal is masked. To store such a field in clear, remove personal (an ip or an email: personal: false) and masked, and change the column's type.")
 	}
 	if d.rows > 0 {
 		line("# Only the first record of a body is read: %s have more than one.", of(d.rows, d.total))
@@ -90,7 +90,7 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	}
 	meta := d.metaColumns(line)
 	var problem error
-	for _, key := range d.keys(meta) {
+	for _, key := range d.keys(meta, shape) {
 		text := b.String()[:keyAt] + key + b.String()[keyAt:]
 		if _, problem = model.Parse("draft", []byte(text)); problem == nil {
 			return text, nil
@@ -203,8 +203,8 @@ func comment(name string) string {
 	}, name)
 }
 
-// owners are words of ids of what a message is about, which repeat from message to message: a key of
-// one of them would lose all but its first message.
+// owners are words of ids of what a message is about, which repeat from message to message: with a key
+// of one of them, all messages but the first would be taken for duplicates.
 var owners = strings.Fields("user customer client account device session tenant org organization organisation company team product item sku store shop category campaign parent group owner author actor visitor anonymous " +
 	"member employee merchant vendor seller buyer trace span correlation installation project workspace app page channel location sensor vehicle profile contact subscription plan source subject host thing station room")
 
@@ -213,42 +213,59 @@ var owners = strings.Fields("user customer client account device session tenant 
 const enoughForKey = 10
 
 // keys lists the lines of keys to try: the first that loads is the draft's.
-func (d *drafter) keys(meta metaNames) (all []string) {
+func (d *drafter) keys(meta metaNames, shape envelope) (all []string) {
 	if d.table != nil {
 		return d.tableKeys()
 	}
+	if columns := d.envelopeKey(shape); columns != nil {
+		all = append(all, fmt.Sprintf("key: [%s] # what tells %s apart: it holds if a redrive renames a message\n", strings.Join(columns, ", "), shape.name))
+	}
 	var drafted, others []string
 	for _, f := range d.fields {
-		own := words(f.path[len(f.path)-1])
-		uuid := strings.HasPrefix(f.form.field, "type: uuid")
-		id := len(own) > 0 && slices.Contains([]string{"id", "uuid", "guid", "number", "key", "ref", "reference"}, own[len(own)-1])
-		typed := uuid || f.form.id == formText || f.form.id == formInteger
-		if d.total < 2 || !f.filled || f.personal != 0 || !typed || !uuid && !id || f.node.repeats || f.node.unproven || f.node.blank > 0 {
-			continue
-		}
-		about := f.path[:len(f.path)-1]
-		if len(own) > 1 {
-			about = own[:len(own)-1]
-		}
-		if len(about) > 0 && slices.ContainsFunc(words(about[len(about)-1]), func(w string) bool { return slices.Contains(owners, w) }) || d.total < enoughForKey {
+		switch own := words(f.path[len(f.path)-1]); {
+		case !d.different(f, own):
+		case d.total < enoughForKey || len(f.path) > 1 || f.layer >= 0 || shape.name != "" || len(own) > 1 && slices.Contains(owners, own[len(own)-2]):
 			others = append(others, f.column)
-		} else {
+		default:
 			drafted = append(drafted, f.column)
 		}
 	}
 	slices.SortStableFunc(drafted, func(a, b string) int { return d.uuidFirst(a) - d.uuidFirst(b) })
 	for i, c := range drafted {
 		text := fmt.Sprintf("key: [%s] # different in all %s bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n", scalarText(c), humanize.Comma(int64(d.total)))
-		if rest := slices.Concat(drafted[:i], drafted[i+1:]); len(rest) > 0 {
-			text += "# Other members that are different in all bodies: " + strings.Join(rest, ", ") + "\n"
+		all = append(all, text+d.candidates(slices.Concat(drafted[:i], drafted[i+1:], others)))
+	}
+	return append(all, lastKey(meta)+"\n"+d.candidates(others))
+}
+
+// different reports whether a field is an id that is different in all bodies.
+func (d *drafter) different(f field, own []string) bool {
+	uuid := strings.HasPrefix(f.form.field, "type: uuid")
+	id := len(own) > 0 && slices.Contains([]string{"id", "uuid", "guid", "number", "key", "ref", "reference"}, own[len(own)-1])
+	typed := uuid || f.form.id == formText || f.form.id == formInteger
+	return d.total > 1 && f.filled && f.personal == 0 && typed && (uuid || id) && !f.node.repeats && !f.node.unproven && f.node.blank == 0
+}
+
+// candidates returns a comment about other columns that may be a key.
+func (d *drafter) candidates(columns []string) string {
+	if len(columns) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("# Different in all %s bodies, so perhaps a key: %s. A message that repeats a key is taken for a duplicate\n", humanize.Comma(int64(d.total)), strings.Join(columns, ", "))
+}
+
+// envelopeKey returns the columns of the envelope's own key, nil if the draft does not have them all.
+func (d *drafter) envelopeKey(shape envelope) (columns []string) {
+	for _, path := range shape.key {
+		i := slices.IndexFunc(d.fields, func(f field) bool {
+			return slices.Equal(f.path, path) && (f.layer == 0) == shape.outer && f.filled && f.personal == 0
+		})
+		if i < 0 {
+			return nil
 		}
-		all = append(all, text)
+		columns = append(columns, scalarText(d.fields[i].column))
 	}
-	last := lastKey(meta) + "\n"
-	if len(others) > 0 {
-		last += fmt.Sprintf("# Different in all %s bodies, so perhaps a key: %s. A message that repeats a key is taken for a duplicate\n", humanize.Comma(int64(d.total)), strings.Join(others, ", "))
-	}
-	return append(all, last)
+	return columns
 }
 
 func (d *drafter) uuidFirst(column string) int {
