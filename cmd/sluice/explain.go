@@ -141,18 +141,10 @@ func (e *explainer) append(body []byte) message.Verdict {
 // unread lists the paths of members that the model does not read, each once. Names that look like
 // data are hidden.
 func (e *explainer) unread(body []byte) (paths []string) {
-	hidden := map[string]int{}
 	for _, m := range e.model.Unread(body) {
 		parent, name := unreadMember(m)
-		if name != infer.Hidden {
-			paths = append(paths, parent+name)
-		} else if hidden[parent]++; hidden[parent] == 1 {
-			paths = append(paths, parent+name)
-		}
-	}
-	for i, path := range paths {
-		if n := hidden[strings.TrimSuffix(path, infer.Hidden)]; n > 1 && strings.HasSuffix(path, "."+infer.Hidden) {
-			paths[i] = fmt.Sprintf("%s (%d)", path, n)
+		if path := parent + name; !slices.Contains(paths, path) {
+			paths = append(paths, path)
 		}
 	}
 	return paths

@@ -17,10 +17,10 @@ func recognise(layers []layer) (e envelope) {
 	has := func(n *node, names ...string) bool {
 		return !slices.ContainsFunc(names, func(name string) bool { return n.byName[name] == nil })
 	}
-	for _, l := range layers[:len(layers)-1] {
+	for i, l := range layers {
 		if n := l.doc.root; has(n, "Type", "MessageId", "TopicArn", "Message") {
 			e.name = "SNS notifications"
-			e.key, e.outer = [][]step{{"MessageId"}}, true
+			e.key, e.outer = [][]step{{"MessageId"}}, i < len(layers)-1
 			e.skip = []string{"Type", "SignatureVersion", "Signature", "SigningCertURL", "SigningCertUrl", "UnsubscribeURL", "UnsubscribeUrl", "MessageAttributes"}
 		}
 	}

@@ -512,3 +512,65 @@ func (g generator) object(shape []member) string {
 	}
 	return "{" + strings.Join(parts, ",") + "}"
 }
+
+// TestEnvelopes: the forms in which services wrap messages have short names and the service's own key.
+func TestEnvelopes(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		body string
+		want []string
+	}{
+		"SNS": {
+			`{"Type":"Notification","MessageId":"6f1c0000-0000-4000-8000-%012d","TopicArn":"arn:aws:sns:eu-central-1:123456789012:orders","Message":"{\"order_id\":\"o-1\",\"total\":12.5}","Timestamp":"2026-01-31T12:00:00.000Z","SignatureVersion":"1","Signature":"EXAMPLE","SigningCertURL":"https://sns.example/x.pem","UnsubscribeURL":"https://sns.example/?x"}`,
+			[]string{"which are SNS notifications.", "key: [message_id] # ", "unwrap: [{json: $.Message}]\n", "  order_id: {type: text, required: true} #", "  topic_arn: {type: text, required: true, path: $.TopicArn, layer: 0} #", "  # $.Signature: of the envelope\n", "  sqs_message_id: {type: uuid, meta: message_id}\n"},
+		},
+		"SNS with a text": {
+			`{"Type":"Notification","MessageId":"6f1c0000-0000-4000-8000-%012d","TopicArn":"arn","Message":"hello"}`,
+			[]string{"which are SNS notifications.", "key: [message_id] # ", "  message: {type: text, required: true, path: $.Message} #"},
+		},
+		"EventBridge": {
+			`{"version":"0","id":"6f1c0000-0000-4000-8000-%012d","detail-type":"Order Placed","source":"com.example.shop","account":"123456789012","time":"2026-01-31T12:00:00Z","region":"eu-central-1","resources":[],"detail":{"orderId":"o-%d","shop":{"id":"s"}}}`,
+			[]string{"which are EventBridge events.", "key: [id] # ", "  detail_type: {type: text, required: true, path: \"$['detail-type']\"} #", "  order_id: {type: text, required: true, path: $.detail.orderId} #", "  shop_id: {type: text, required: true, path: $.detail.shop.id} #"},
+		},
+		"EventBridge by SNS": {
+			`{"Type":"Notification","MessageId":"6f1c0000-0000-4000-8000-%012d","TopicArn":"arn","Message":"{\"detail-type\":\"x\",\"source\":\"y\",\"id\":\"z\",\"detail\":{\"n\":1}}"}`,
+			[]string{"which are SNS notifications of EventBridge events.", "key: [message_id] # ", "  \"n\": {type: integer, required: true, path: $.detail.n} #"},
+		},
+		"CloudEvents": {
+			`{"specversion":"1.0","type":"com.example.order","source":"/shop","id":"A-%d","time":"2026-01-31T12:00:00Z","data":{"orderId":%d}}`,
+			[]string{"which are CloudEvents.", "key: [source, id] # ", "  specversion: {type: version, required: true} #", "  order_id: {type: integer, required: true, path: $.data.orderId} #"},
+		},
+		"S3": {
+			`{"Records":[{"eventTime":"2026-01-31T12:00:00.000Z","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"photos"},"object":{"key":"in/%d.jpg","size":%d}}}]}`,
+			[]string{"key: [sent_at, message_id]\n", "  s3_bucket_name: {type: text, required: true, path: \"$.Records[0].s3.bucket.name\"} #", "  event_time: {type: timestamp, required: true, path: \"$.Records[0].eventTime\"} #"},
+		},
+		"DynamoDB": {
+			`{"eventID":"%d","eventName":"INSERT","dynamodb":{"Keys":{"id":{"S":"o-%d"}},"NewImage":{"id":{"S":"o-%d"},"paid":{"BOOL":true},"none":{"NULL":true},"tags":{"SS":["a"]},"to":{"M":{"shop":{"S":"x"}}}}}}`,
+			[]string{"which are records of a DynamoDB stream.", "key: [event_id] # ", "  id: {type: text, required: true, path: $.dynamodb.NewImage.id.S} #", "  keys_id: {type: text, required: true, path: $.dynamodb.Keys.id.S} #", "  to_shop: {type: text, required: true, path: $.dynamodb.NewImage.to.M.shop.S} #", "  # $.dynamodb.NewImage.none.NULL: it says that the value is null"},
+		},
+		"Debezium": {
+			`{"before":null,"after":{"id":%d,"first_name":"Anne"},"source":{"connector":"postgresql","table":"customers"},"op":"c"}`,
+			[]string{"which are change events such as Debezium's.", "key: [sent_at, message_id]\n", "  id: {type: integer, required: true, path: $.after.id} #", "  first_name: {type: text, personal: true, required: true, path: $.after.first_name} #"},
+		},
+		"records, sometimes two": {
+			`{"Records":[{"a":1},{"a":2}]}`,
+			[]string{"# Only the first record of a body is read: 20 of 20 have more than one.\n"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var bodies []string
+			for i := range 20 {
+				body := strings.ReplaceAll(tt.body, "%012d", fmt.Sprintf("%012d", i))
+				bodies = append(bodies, strings.ReplaceAll(body, "%d", strconv.Itoa(i)))
+			}
+			text, m := draft(t, bodies...)
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			accepts(t, text, m, bodies...)
+		})
+	}
+}
