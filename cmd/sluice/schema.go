@@ -4,12 +4,26 @@ import (
 	"fmt"
 
 	"sluice/internal/batch"
+	"sluice/internal/model"
 )
 
-type schemaCmd struct{}
+type schemaCmd struct {
+	JSONSchema bool `name:"json-schema" help:"Print a JSON Schema of model files instead, for editors."`
+}
+
+// Help returns the details.
+func (schemaCmd) Help() string {
+	return `With --json-schema it needs no configuration. A model file names the schema in its first line:
+
+  # yaml-language-server: $schema=model.schema.json`
+}
 
 // Run implements the command.
-func (schemaCmd) Run(con *console) error {
+func (c *schemaCmd) Run(con *console) error {
+	if c.JSONSchema {
+		fmt.Fprintf(con.stdout, "%s", model.JSONSchema())
+		return nil
+	}
 	parts, err := con.load()
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"regexp"
@@ -12,7 +13,8 @@ import (
 )
 
 // TestDocumentation holds docs/models.md to the code: its example loads, its tables have the settings
-// and types that errors list, and each type of fields its types of columns.
+// and types that errors list, and each type of fields its settings and its types of columns. Its other
+// examples are run by test/models.
 func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../../docs/models.md")
@@ -23,6 +25,13 @@ func TestDocumentation(t *testing.T) {
 	example, _, _ = strings.Cut(example, "```")
 	if _, err := model.Parse("docs/models.md", []byte(example)); err != nil {
 		t.Errorf("the example: %v", err)
+	}
+	compare := func(where string, got, want []string) {
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: docs/models.md has %q, the code %q", where, got, want)
+		}
 	}
 	for _, tt := range []struct{ table, old, new string }{
 		{"## The file", "key:", "nosuch:"},
@@ -36,12 +45,32 @@ func TestDocumentation(t *testing.T) {
 		}
 		_, list, _ := strings.Cut(strings.Split(err.Error(), "\n")[0], "there are ")
 		want := strings.Split(strings.ReplaceAll(list, " and ", ", "), ", ")
-		got := firstCells(string(text), tt.table)
-		slices.Sort(got)
-		slices.Sort(want)
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: docs/models.md has %q, the code %q", tt.table, got, want)
+		compare(tt.table, firstCells(string(text), tt.table), want)
+	}
+	var metas []string
+	for _, m := range model.Metas() {
+		metas = append(metas, string(m))
+	}
+	compare("## Metadata", firstCells(string(text), "## Metadata"), metas)
+	columns := firstCells(string(text), "## Types of columns")
+	compare("## Types of columns", slices.DeleteFunc(columns, func(name string) bool {
+		return strings.HasPrefix(name, "T[]") || strings.HasPrefix(name, "any other")
+	}), model.ColumnForms())
+	for setting, types := range map[string]string{
+		"accept": "", "format": "", "one_of": "", "pattern": "", "min": "min`, `max", "min_length": "min_length`, `max_length", "idna": "",
+	} {
+		var want []string
+		for _, kind := range model.FieldTypes() {
+			if slices.Contains(model.TypeOptions(kind), setting) {
+				want = append(want, string(kind))
+			}
 		}
+		row := regexp.MustCompile("(?m)^\\| `" + cmp.Or(types, setting) + "` \\|[^|]*\\| ([^|]*) \\|$").FindStringSubmatch(string(text))
+		if row == nil {
+			t.Fatalf("docs/models.md has no row of %s", setting)
+		}
+		applies, _, _ := strings.Cut(row[1], " in a ")
+		compare("the setting "+setting, strings.Split(strings.ReplaceAll(applies, "; ", ", "), ", "), want)
 	}
 	for _, kind := range model.FieldTypes() {
 		for _, column := range kind.Columns() {

@@ -15,3 +15,14 @@ func Members(object []byte) (names, values [][]byte) {
 	}
 	return names, values
 }
+
+// TypeOptions lists the settings of fields that depend on the type, and apply to this one.
+func TypeOptions(t FieldType) []string { return t.find().options }
+
+// ColumnForms lists the types that a column may have, as a model writes them.
+func ColumnForms() (forms []string) {
+	for _, known := range columnTypes {
+		forms = append(forms, known.form)
+	}
+	return forms
+}

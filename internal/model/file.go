@@ -94,7 +94,12 @@ func (c *compiler) read(text []byte) (f file, err error) {
 	if _, ok := members(body); !ok {
 		return f, errNoModel
 	}
-	c.settings("", body, []setting{
+	c.settings("", body, c.fileSettings(&f))
+	return f, nil
+}
+
+func (c *compiler) fileSettings(f *file) []setting {
+	return []setting{
 		{"model", c.text(&f.Model, "user_logins")},
 		{"table", c.text(&f.Table, "user_logins")},
 		{"domain", c.text(&f.Domain, "user_logins")},
@@ -109,8 +114,7 @@ func (c *compiler) read(text []byte) (f file, err error) {
 		{"foreign_key_receives", c.literal(&f.Receives, "a number", "20")},
 		{"fields", entries(c, "field", "{type: text}", &f.Fields, c.fieldSettings)},
 		{"columns", entries(c, "column", "{type: text, from: user_id}", &f.Columns, c.columnSettings)},
-	})
-	return f, nil
+	}
 }
 
 func (c *compiler) fieldSettings(f *fieldSpec) []setting {

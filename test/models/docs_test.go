@@ -1,0 +1,134 @@
+package models_test
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sluice/internal/model"
+)
+
+// example is a model in docs/models.md, SQL that comes before its table or makes it, and messages
+// with what becomes of them.
+type example struct {
+	where      string // the heading before it
+	model, sql string
+	header     []string // of the table of messages
+	messages   [][]string
+}
+
+// examples returns the examples of a document: a yaml block begins one.
+func examples(document string) (all []example) {
+	where, block := "", ""
+	for line := range strings.Lines(document) {
+		line = strings.TrimSuffix(line, "\n")
+		last := len(all) - 1
+		switch {
+		case line == "```":
+			block = ""
+		case line == "```yaml":
+			block = "yaml"
+			all = append(all, example{where: where})
+		case strings.HasPrefix(line, "```"):
+			block = line[3:]
+		case block == "yaml":
+			all[last].model += line + "\n"
+		case block == "sql":
+			all[last].sql += line + "\n"
+		case block != "":
+		case strings.HasPrefix(line, "#"):
+			where = strings.TrimLeft(line, "# ")
+		case strings.HasPrefix(line, "| body |"):
+			all[last].header = cells(line)
+		case !strings.HasPrefix(line, "|"):
+			where, _, _ = strings.Cut(where, "\n")
+		case last >= 0 && all[last].header != nil && strings.HasPrefix(line, "| `"):
+			if row := cells(line); len(row) == len(all[last].header) {
+				all[last].messages = append(all[last].messages, row)
+			}
+		}
+	}
+	return all
+}
+
+// cells returns the cells of a row of a table, without the marks of code.
+func cells(line string) (all []string) {
+	line = strings.ReplaceAll(line, `\|`, "\x00")
+	for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
+		cell = strings.ReplaceAll(strings.TrimSpace(cell), "\x00", "|")
+		all = append(all, strings.ReplaceAll(cell, "`", ""))
+	}
+	return all
+}
+
+// complete adds what the examples of the document leave out.
+func (e *example) complete() string {
+	if strings.Contains(e.model, "model: ") {
+		return e.model
+	}
+	return "model: example\ntable: example\nkey: [message_id]\n" + e.model + "  message_id: {type: uuid, meta: message_id}\n"
+}
+
+var view = regexp.MustCompile(`CREATE VIEW (\w+)`)
+
+// TestExamples delivers the messages of docs/models.md.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../../docs/models.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	delivered := 0
+	for _, e := range examples(string(document)) {
+		delivered += len(e.messages)
+		m, err := model.Parse("docs/models.md", []byte(e.complete()))
+		if err != nil {
+			t.Errorf("%s: %v", e.where, err)
+			continue
+		}
+		t.Run(e.where, func(t *testing.T) {
+			t.Parallel()
+			e.play(t, m)
+		})
+	}
+	if delivered < 60 {
+		t.Errorf("only %d messages were found", delivered)
+	}
+}
+
+func (e *example) play(t *testing.T, m *model.Model) {
+	t.Helper()
+	tab := newTable(t, m, e.sql)
+	if len(e.messages) == 0 {
+		return
+	}
+	columns, from := e.header[1:], m.Table.Name
+	if name := view.FindStringSubmatch(e.sql); name != nil {
+		from = name[1]
+	}
+	withAttributes := columns[0] == "attributes"
+	if withAttributes {
+		columns = columns[1:]
+	}
+	for _, row := range e.messages {
+		body, want := row[0], row[1:]
+		attributes := map[string]string{}
+		if withAttributes {
+			if name, value, found := strings.Cut(want[0], "="); found {
+				attributes[name] = value
+			}
+			want = want[1:]
+		}
+		got := tab.deliver(t, "examples", body, attributes)
+		if got != "stored" {
+			if got != want[0] {
+				t.Errorf("%s: got %s, want %s", body, got, want[0])
+			}
+			continue
+		}
+		if values := tab.db.Rows(t, "SELECT "+strings.Join(columns, "::text, ")+"::text FROM "+from)[0]; strings.Join(values, " | ") != strings.Join(want, " | ") {
+			t.Errorf("%s: got %q, want %q", body, values, want)
+		}
+	}
+}
