@@ -132,7 +132,7 @@ func TestMetadataAndAttributes(t *testing.T) {
 					if diff := cmp.Diff(failed, ids(3, 4)); diff != "" || err != nil {
 						t.Errorf("%v, failed got(-) want(+):\n%s", err, diff)
 					}
-					wantReasons := []string{"out_of_range amount", "wrong_type trace: expected an attribute of the type String or Number, found Binary"}
+					wantReasons := []string{"out_of_range amount: expected a number with as many digits as numeric(8,2) has", "wrong_type trace: expected an attribute of the type String or Number, found Binary"}
 					if diff := cmp.Diff(reasons, wantReasons); diff != "" {
 						t.Errorf("reasons got(-) want(+):\n%s", diff)
 					}
