@@ -58,6 +58,29 @@ type limit struct {
 // wanted are the expectations of the checks, in words of the model.
 type wanted struct{ oneOf, pattern, limits, length string }
 
+// describe lists the options in a few words each, in the order in which they are applied.
+func (f *Field) describe() (all []string) {
+	add := func(is bool, words string) {
+		if is {
+			all = append(all, words)
+		}
+	}
+	add(f.format != "", f.format)
+	add(f.zone != nil, "in "+f.zone.String())
+	add(f.acceptString, "accepts strings")
+	add(f.acceptNumber, "accepts numbers")
+	n := &f.normalization
+	add(n.trim, "trimmed")
+	add(n.words != "", n.words)
+	add(n.strip != "", "without "+strconv.Quote(n.strip))
+	add(n.composes, map[norm.Form]string{norm.NFC: "nfc", norm.NFKC: "nfkc"}[n.form])
+	add(f.idna, "idna")
+	for _, check := range []string{f.wanted.length, f.wanted.oneOf, f.wanted.pattern, f.wanted.limits} {
+		add(check != "", strings.TrimPrefix(check, "expected "))
+	}
+	return all
+}
+
 // reads returns the form of JSON that the field reads.
 func (f *Field) reads() form {
 	if f.unix != nil {
@@ -220,9 +243,9 @@ func (c *compiler) checkNormalization(f *Field, e entry[fieldSpec], bad reporter
 	spec, n := e.spec, &f.normalization
 	n.trim, n.strip = spec.Trim, spec.Strip.text
 	if spec.Case.line > 0 {
-		n.letter = unicode.ToLower
+		n.letter, n.words = unicode.ToLower, "lower case"
 		if c.choice("field "+f.Name+": case", spec.Case, "lower", "upper") == "upper" {
-			n.letter = unicode.ToUpper
+			n.letter, n.words = unicode.ToUpper, "upper case"
 		}
 	}
 	if spec.Strip.line > 0 && (n.strip == "" || utf8.RuneCountInString(n.strip) > maxStrip || !utf8.ValidString(n.strip)) {

@@ -135,6 +135,12 @@ func (m *Model) Rule(i int) string {
 	if f.Required {
 		rule += ", required"
 	}
+	for _, option := range f.describe() {
+		rule += ", " + option
+	}
+	if f.Default != nil {
+		rule += ", default " + shorten(string(f.Default), 200)
+	}
 	if c.Masked {
 		rule += ", masked"
 	}

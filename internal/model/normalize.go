@@ -15,6 +15,7 @@ import (
 type normalization struct {
 	trim     bool
 	letter   func(rune) rune // nil leaves letters as they are
+	words    string          // what letter does
 	strip    string          // characters to remove
 	composes bool            // to the form below
 	form     norm.Form

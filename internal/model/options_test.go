@@ -331,3 +331,20 @@ func TestLargeValues(t *testing.T) {
 		t.Errorf("%d bodies of 1 MiB took %d MiB", len(values)*len(m.Fields), used>>20)
 	}
 }
+
+// TestRules: the rule of a column says what its field's options do.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ field, column, want string }{
+		{"type: text", "text", "v: text"},
+		{"type: timestamp, format: unix_ms, accept: [string], trim: true, min: '2020-01-01T00:00:00Z'", "timestamptz", "v: timestamp, unix_ms, accepts strings, trimmed, at least 2020-01-01T00:00:00Z"},
+		{"type: timestamp, format: iso8601, zone: Europe/Berlin", "timestamp", "v: timestamp, iso8601, in Europe/Berlin"},
+		{"type: text, required: true, case: upper, strip: ' -', unicode: nfkc, max_length: 3, one_of: [A, B], default: A", "char(3)", `v: text, required, upper case, without " -", nfkc, at most 3 characters, one of "A", "B", default "A"`},
+		{"type: text, accept: [number], pattern: '\\d+', list: true", "text[]", `v: list of text, accepts numbers, a match for the pattern \d+`},
+		{"type: email, personal: true, idna: true", "text, masked: true", "v: email, idna, masked"},
+	} {
+		if got := one(t, tt.field, tt.column, "").Rule(0); got != tt.want {
+			t.Errorf("%s: got %s\nwant %s", tt.field, got, tt.want)
+		}
+	}
+}
