@@ -68,7 +68,7 @@ func TestATableAsTheModelMeansIt(t *testing.T) {
 // key, and with a trigger, for which trial rows are inserted.
 func TestAFreshTableHasNoFinding(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t, "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
+	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'")
 	storetest.EveryType(t, func(t *testing.T, m *model.Model, _ string) {
 		db.Exec(t, "DROP TABLE IF EXISTS t")
 		db.Exec(t, m.DDL()[0]+"; CREATE TRIGGER same BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION same()")

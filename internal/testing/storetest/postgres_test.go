@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
-		db := pgtest.New(t)
+		db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext")
 		return storetest.Harness{
 			Open: func(t testing.TB, m *model.Model) storetest.Store {
 				t.Helper()
@@ -28,10 +28,11 @@ func TestPostgres(t *testing.T) {
 				t.Cleanup(s.Close)
 				return s
 			},
-			DDL:     (*model.Model).DDL,
-			Exec:    func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
-			Rows:    func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
-			Discard: func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
+			DDL:      (*model.Model).DDL,
+			Exec:     func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
+			Rows:     func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
+			Elements: "SELECT unnest(v)::text FROM t",
+			Discard:  func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
 			Raise: func(table, condition string) string {
 				return trigger(table, condition, "RAISE EXCEPTION 'not %', NEW.user_id USING DETAIL = NEW.user_id")
 			},

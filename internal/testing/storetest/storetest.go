@@ -39,6 +39,8 @@ type Harness struct {
 	// Exec executes SQL, and Rows returns a query's rows as text.
 	Exec func(t testing.TB, sql string)
 	Rows func(t testing.TB, query string) [][]string
+	// Elements is a query of the elements of the list v in the table t.
+	Elements string
 	// Discard and Raise return the SQL of a trigger on new rows of a table for which the condition
 	// holds: one discards them, the other raises an error that quotes the row's user_id.
 	Discard, Raise func(table, condition string) string

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -13,59 +14,95 @@ import (
 )
 
 // samples has a value of each type of fields, as JSON, and how databases print it.
-var samples = map[model.FieldType]struct{ json, printed string }{
-	"text":      {`"a \"text\" ü😀"`, `a "text" ü😀`},
-	"ip":        {`"203.0.113.7"`, `[0-9a-f]{64}`},
-	"email":     {`"someone@example.org"`, `[0-9a-f]{64}`},
-	"version":   {`"2.3.0-beta"`, `2\.3\.0-beta`},
-	"integer":   {`-32768`, `-32768`},
-	"numeric":   {`-12345678901234567890.125`, `-12345678901234567890\.125`},
-	"boolean":   {`true`, `t|1`},
-	"timestamp": {`"1999-12-31T23:59:59.999999Z"`, `1999-12-31[ T]23:59:59\.999999(\+00|Z)`},
-	"date":      {`"1999-12-31"`, `1999-12-31`},
-	"uuid":      {`"ABCDEF01-2345-6789-abcd-ef0123456789"`, `abcdef01-2345-6789-abcd-ef0123456789`},
-	"json":      {`{"a": [1, 2.50, null]}`, `\{"a": \[1, 2\.50, null\]\}`},
+var samples = map[model.FieldType]sample{
+	"text":      {json: `"a \"text\" ü😀"`, printed: `a "text" ü😀`, in: map[string]sample{"char": {printed: `a "text" ü😀 *`}}},
+	"ip":        {json: `"203.0.113.7"`, printed: `203\.0\.113\.7`, in: map[string]sample{"cidr": {printed: `203\.0\.113\.7(/32)?`}}},
+	"email":     {json: `"someone@example.org"`, printed: `someone@example\.org`},
+	"version":   {json: `"2.3.0-beta"`, printed: `2\.3\.0-beta`, in: map[string]sample{"char": {printed: `2\.3\.0-beta *`}}},
+	"integer":   {json: `-32768`, printed: `-32768`},
+	"numeric":   {json: `-12345678901234567890.125`, printed: `-12345678901234567890\.125`, in: map[string]sample{"real": {`0.1`, `0\.1`, nil}, "double precision": {`0.1`, `0\.1`, nil}}},
+	"boolean":   {json: `true`, printed: `t|true|1`},
+	"timestamp": {json: `"1999-12-31T23:59:59.999999Z"`, printed: `1999-12-31[ T]23:59:59\.999999(\+00|Z)`, in: map[string]sample{"timestamp": {printed: `1999-12-31[ T]23:59:59\.999999`}}},
+	"date":      {json: `"1999-12-31"`, printed: `1999-12-31`},
+	"time":      {json: `"23:59:59.999999"`, printed: `23:59:59\.999999`},
+	"interval":  {json: `"P1Y2M3DT4H5M6.5S"`, printed: `1 year 2 mons 3 days 04:05:06\.5|P1Y2M3DT4H5M6\.5S`},
+	"uuid":      {json: `"ABCDEF01-2345-6789-abcd-ef0123456789"`, printed: `abcdef01-2345-6789-abcd-ef0123456789`},
+	"base64":    {json: `"aGkA"`, printed: `\\x686900|hi\x00`},
+	"json":      {json: `{"a": [1, 2.50, null]}`, printed: `\{"a": \[1, 2\.50, null\]\}`},
 }
 
-// EveryType calls test with models that have a field of each type in each type of columns, and with
-// a body for each. The column is v of the table t. It is the key in one of two models, where it can.
+// sample is a value, and in has what differs in some types of columns.
+type sample struct {
+	json, printed string
+	in            map[string]sample
+}
+
+// of returns the sample for a type of columns.
+func (s sample) of(column string) sample {
+	return sample{json: cmp.Or(s.in[column].json, s.json), printed: "^(" + cmp.Or(s.in[column].printed, s.printed) + ")$"}
+}
+
+// masked is how databases print a mask.
+const masked = `^[0-9a-f]{64} *$`
+
+// EveryType calls test with models that have a field of each type in each type of columns, in clear
+// and masked, and as a list; and with a body for each. The column is v of the table t. It is the key
+// in one of two models, where it can. The database has the type citext.
 func EveryType(t *testing.T, test func(t *testing.T, m *model.Model, body string)) {
 	t.Helper()
+	everyType(t, func(t *testing.T, m *model.Model, body, _ string) { test(t, m, body) })
+}
+
+// everyType is EveryType with how databases print the value.
+func everyType(t *testing.T, test func(t *testing.T, m *model.Model, body, printed string)) {
+	t.Helper()
 	for _, kind := range model.FieldTypes() {
-		sample, ok := samples[kind]
+		known, ok := samples[kind]
 		if !ok {
 			t.Errorf("storetest has no sample of the type %s; add one to samples", kind)
 			continue
 		}
 		for _, column := range kind.Columns() {
-			for _, key := range []string{"message_id", "v"} {
-				if m := typeModel(t, kind, column, key); m != nil {
-					t.Run(fmt.Sprintf("%s in %s, key %s", kind, column, key), func(t *testing.T) {
-						test(t, m, `{"v": `+sample.json+`}`)
-					})
+			s, found := known.of(column), false
+			for _, settings := range []string{"", "personal: true", "list: true"} {
+				for _, key := range []string{"message_id", "v"} {
+					m := typeModel(kind, column, key, settings)
+					if m == nil && settings != "personal: true" { // where it must be written out
+						m = typeModel(kind, column, key, "personal: false, "+settings)
+					}
+					if m == nil {
+						continue
+					}
+					found = true
+					body, printed := `{"v": `+s.json+`}`, s.printed
+					switch settings {
+					case "personal: true":
+						printed = masked
+					case "list: true":
+						body = `{"v": [` + s.json + "," + s.json + `]}`
+					}
+					t.Run(fmt.Sprintf("%s in %s, %s, key %s", kind, column, settings, key), func(t *testing.T) { test(t, m, body, printed) })
 				}
+			}
+			if !found {
+				t.Errorf("no model has a field of type %s in a column of type %s", kind, column)
 			}
 		}
 	}
 }
 
-// typeModel returns a model of one field and its column, nil if the column cannot be in a key.
-func typeModel(t *testing.T, kind model.FieldType, column, key string) *model.Model {
-	t.Helper()
-	if column == "varchar" {
-		column = "varchar(64)"
+// typeModel returns a model of one field and its column, nil if the loader allows none.
+func typeModel(kind model.FieldType, column, key, settings string) *model.Model {
+	if column == "varchar" || column == "char" {
+		column += "(64)"
 	}
-	const form = `{model: m, table: t, key: [%s], fields: {v: {type: %s, required: true, personal: %t}},
-		columns: {v: {type: %s, from: v, masked: %[3]t}, message_id: {type: uuid, meta: message_id}}}`
-	m, err := model.Parse("m.yaml", fmt.Appendf(nil, form, key, kind, false, column))
-	if err != nil && strings.Contains(err.Error(), "personal") {
-		m, err = model.Parse("m.yaml", fmt.Appendf(nil, form, key, kind, true, column))
+	if strings.Contains(settings, "list") {
+		column += "[]"
 	}
-	if err != nil && key == "v" && strings.Contains(err.Error(), "key column v") {
-		return nil
-	}
+	const form = `{model: m, table: t, key: [%s], fields: {v: {type: %s, required: true, %s}},
+		columns: {v: {type: "%s", from: v, masked: %t}, message_id: {type: uuid, meta: message_id}}}`
+	m, err := model.Parse("m.yaml", fmt.Appendf(nil, form, key, kind, settings, column, settings == "personal: true"))
 	if err != nil {
-		t.Errorf("%s in %s: %v", kind, column, err)
 		return nil
 	}
 	return m
@@ -73,23 +110,50 @@ func typeModel(t *testing.T, kind model.FieldType, column, key string) *model.Mo
 
 // keepsEveryType is the case that stores a value of each type, twice, and reads it back.
 func keepsEveryType(t *testing.T, h Harness) {
-	EveryType(t, func(t *testing.T, m *model.Model, body string) {
+	everyType(t, func(t *testing.T, m *model.Model, body, printed string) {
 		h.Exec(t, "DROP TABLE IF EXISTS t")
 		s := create(t, h, m)
-		for _, inserted := range []int{1, 0} {
-			b := batch.New(m.Table)
-			msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", HasSent: true, HasBody: true, Body: []byte(body)}
-			if bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg); !bad.IsZero() {
-				t.Fatal(bad)
-			}
-			result, err := s.Insert(t.Context(), b)
-			if err != nil || result.Inserted != inserted || result.Verdicts[0].Outcome != message.Stored {
-				t.Fatalf("got %+v, %v; want %d new", result, err, inserted)
-			}
+		insertTwice(t, s, m, body)
+		query, values := "SELECT v FROM t", 1
+		if m.Fields[0].List {
+			query, values = h.Elements, 2
 		}
-		want := samples[m.Fields[0].Type].printed
-		if got := h.Rows(t, "SELECT v FROM t"); len(got) != 1 || !regexp.MustCompile("^("+want+")$").MatchString(got[0][0]) {
-			t.Errorf("got %q, want %s", got, want)
+		got := h.Rows(t, query)
+		if len(got) != values {
+			t.Fatalf("got %q, want %d values", got, values)
+		}
+		for _, row := range got {
+			if !regexp.MustCompile(printed).MatchString(row[0]) {
+				t.Errorf("got %q, want %s", row, printed)
+			}
 		}
 	})
+}
+
+// insertTwice inserts the row of a body, and again.
+func insertTwice(t *testing.T, s Store, m *model.Model, body string) {
+	t.Helper()
+	for _, inserted := range []int{1, 0} {
+		b := batch.New(m.Table)
+		msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", HasSent: true, HasBody: true, Body: []byte(body)}
+		if bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg); !bad.IsZero() {
+			t.Fatal(bad)
+		}
+		result, err := s.Insert(t.Context(), b)
+		if err != nil || result.Inserted != inserted || result.Verdicts[0].Outcome != message.Stored {
+			t.Fatalf("got %+v, %v; want %d new", result, err, inserted)
+		}
+	}
+}
+
+// keepsOtherTypes is the case of a type that sluice knows nothing of: the column reads the text.
+func keepsOtherTypes(t *testing.T, h Harness) {
+	m, err := model.Parse("m.yaml", []byte(`{model: m, table: t, key: [v], fields: {v: {type: text, required: true}}, columns: {v: {type: macaddr, as: text, from: v}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	insertTwice(t, create(t, h, m), m, `{"v": "08:00:2b:01:02:03"}`)
+	if got := h.Rows(t, "SELECT v FROM t"); len(got) != 1 || got[0][0] != "08:00:2b:01:02:03" {
+		t.Errorf("got %q", got)
+	}
 }
