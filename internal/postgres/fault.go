@@ -165,7 +165,9 @@ func parameterOf(err *pgconn.PgError) int {
 
 // droppedType reports whether the type of a parameter is not there any more, while a prepared
 // statement has it. The error arises before the input function is called.
-func droppedType(err *pgconn.PgError) bool { return err.Code == "XX000" && atBind.MatchString(err.Where) }
+func droppedType(err *pgconn.PgError) bool {
+	return err.Code == "XX000" && atBind.MatchString(err.Where)
+}
 
 // ofText reports whether an input function has such an error for a text that it does not take, and
 // not for all texts. Those of types for search have codes of syntax, and those of extensions may

@@ -40,8 +40,9 @@ const lacksType = "create it, or correct it in the model; without a schema it is
 // unusable returns an error if the answer to askTypes names a type.
 func (s *Store) unusable(text []byte) error {
 	var wrong []struct{ Name, Of string }
-	if json.Unmarshal(text, &wrong) != nil || len(wrong) == 0 {
-		return nil // all can be used, or the insert fails for the same reason
+	_ = json.Unmarshal(text, &wrong) // without an answer, the insert fails for the same reason
+	if len(wrong) == 0 {
+		return nil
 	}
 	e := fault.Error{Cause: message.CauseConfiguration, Code: "42804"}
 	switch first := wrong[0]; first.Of {

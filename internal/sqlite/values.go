@@ -40,10 +40,10 @@ func value(c *batch.Column, v []byte) any {
 func jsonOf(literal []byte) []byte {
 	out := []byte{'['}
 	for rest := literal[1:]; rest[0] != '}'; {
-		switch {
-		case rest[0] == ',':
+		switch rest[0] {
+		case ',':
 			out, rest = append(out, ','), rest[1:]
-		case rest[0] == '"':
+		case '"':
 			var text []byte
 			for rest = rest[1:]; rest[0] != '"'; rest = rest[1:] {
 				if rest[0] == '\\' {

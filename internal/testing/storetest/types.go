@@ -16,7 +16,7 @@ import (
 // samples has a value of each type of fields, as JSON, and how databases print it.
 var samples = map[model.FieldType]sample{
 	"text":      {json: `"a \"text\" ü😀"`, printed: `a "text" ü😀`, in: map[string]sample{"char": {printed: `a "text" ü😀 *`}}},
-	"ip":        {json: `"203.0.113.7"`, printed: `203\.0\.113\.7`, in: map[string]sample{"cidr": {printed: `203\.0\.113\.7(/32)?`}}},
+	"ip":        {json: `"203.0.113.7"`, printed: `203\.0\.113\.7`, in: map[string]sample{"cidr": {printed: withBits}, "inet": {printed: withBits}}},
 	"email":     {json: `"someone@example.org"`, printed: `someone@example\.org`},
 	"version":   {json: `"2.3.0-beta"`, printed: `2\.3\.0-beta`, in: map[string]sample{"char": {printed: `2\.3\.0-beta *`}}},
 	"integer":   {json: `-32768`, printed: `-32768`},
@@ -30,6 +30,9 @@ var samples = map[model.FieldType]sample{
 	"base64":    {json: `"aGkA"`, printed: `\\x686900|hi\x00`},
 	"json":      {json: `{"a": [1, 2.50, null]}`, printed: `\{"a": \[1, 2\.50, null\]\}`},
 }
+
+// withBits is how an address is printed beside networks.
+const withBits = `203\.0\.113\.7(/32)?`
 
 // sample is a value, and in has what differs in some types of columns.
 type sample struct {
