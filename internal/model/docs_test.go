@@ -26,6 +26,7 @@ func TestDocumentation(t *testing.T) {
 	if _, err := model.Parse("docs/models.md", []byte(example)); err != nil {
 		t.Errorf("the example: %v", err)
 	}
+	blocks := strings.Join(regexp.MustCompile("(?s)```yaml.*?```").FindAllString(string(text), -1), "")
 	compare := func(where string, got, want []string) {
 		slices.Sort(got)
 		slices.Sort(want)
@@ -46,6 +47,11 @@ func TestDocumentation(t *testing.T) {
 		_, list, _ := strings.Cut(strings.Split(err.Error(), "\n")[0], "there are ")
 		want := strings.Split(strings.ReplaceAll(list, " and ", ", "), ", ")
 		compare(tt.table, firstCells(string(text), tt.table), want)
+		for _, name := range want {
+			if !regexp.MustCompile(`\b(` + name + `:|type: ` + name + `)[ ,}\n]`).MatchString(blocks) {
+				t.Errorf("docs/models.md has no example with %s", name)
+			}
+		}
 	}
 	var metas []string
 	for _, m := range model.Metas() {

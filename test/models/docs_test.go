@@ -52,12 +52,17 @@ func examples(document string) (all []example) {
 	return all
 }
 
-// cells returns the cells of a row of a table, without the marks of code.
+// cells returns the cells of a row of a table, without the marks of code, and with masks in place of
+// what they are masks of.
 func cells(line string) (all []string) {
 	line = strings.ReplaceAll(line, `\|`, "\x00")
 	for cell := range strings.SplitSeq(strings.Trim(line, "|"), "|") {
 		cell = strings.ReplaceAll(strings.TrimSpace(cell), "\x00", "|")
-		all = append(all, strings.ReplaceAll(cell, "`", ""))
+		cell = strings.ReplaceAll(cell, "`", "")
+		if value, ok := strings.CutPrefix(cell, "mask of "); ok {
+			cell = sum(value)
+		}
+		all = append(all, cell)
 	}
 	return all
 }

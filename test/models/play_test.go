@@ -4,6 +4,8 @@
 package models_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -112,4 +114,10 @@ func (tab *table) deliver(t *testing.T, queue, body string, attributes map[strin
 		t.Errorf("%s: %d new rows, and then %d; want %d and 0 (%v, %v)", verdict, first.Inserted, second.Inserted, want, first.Err, second.Err)
 	}
 	return verdict
+}
+
+// sum is the mask of a value without a key.
+func sum(value string) string {
+	hash := sha256.Sum256([]byte(value))
+	return hex.EncodeToString(hash[:])
 }
