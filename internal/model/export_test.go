@@ -5,6 +5,7 @@ var (
 	Names            = names
 	MessageUUID      = messageUUID
 	MessageNamespace = messageNamespace
+	Metas            = metas
 )
 
 // Members walks an object as Reader does.

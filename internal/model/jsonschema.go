@@ -292,7 +292,7 @@ func columnSchemas() schema {
 		"as":     choice("The type's own input function reads the value.", "text"),
 		"from":   text("The field that the column holds.", ""),
 		"part":   choice("The leading number of a version.", "major"),
-		"meta":   choice("What sluice knows of the message.", asTexts(Metas())...),
+		"meta":   choice("What sluice knows of the message.", asTexts(metas())...),
 		"value":  constant("A constant."),
 		"masked": boolean("The column holds the field's mask."),
 	}

@@ -430,7 +430,7 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 		}
 		switch {
 		case sources(e) != 1:
-			c.problem(line, "column %s needs either from: <field>, meta: <%s> or value: <a constant>", e.name, enumerate(Metas(), "or"))
+			c.problem(line, "column %s needs either from: <field>, meta: <%s> or value: <a constant>", e.name, enumerate(metas(), "or"))
 		case e.spec.Value.json != nil:
 			c.constant(line, e, &col, err == nil)
 		case e.spec.Meta.text != "":
@@ -483,7 +483,7 @@ func (c *compiler) metaColumn(line int, e entry[columnSpec], col Column, typed b
 	meta := col.Meta.find()
 	switch {
 	case meta.columns == nil:
-		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use %s", e.name, col.Meta, enumerate(Metas(), "or"))
+		c.problem(e.spec.Meta.line, "column %s: unknown meta %q; use %s", e.name, col.Meta, enumerate(metas(), "or"))
 	case e.spec.Masked || e.spec.Part.text != "":
 		c.problem(line, "column %s holds %s, which can be neither masked nor split; remove masked and part", e.name, col.Meta)
 	case col.AsText:

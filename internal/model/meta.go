@@ -83,8 +83,8 @@ func (m Meta) find() (found metaRule) {
 	return found
 }
 
-// Metas lists what meta can be.
-func Metas() (names []Meta) {
+// metas lists what meta can be.
+func metas() (names []Meta) {
 	for _, known := range metadata {
 		names = append(names, known.name)
 	}

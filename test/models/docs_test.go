@@ -18,6 +18,19 @@ type example struct {
 	messages   [][]string
 }
 
+// documented returns the examples of docs/models.md and README.md.
+func documented(t *testing.T) (all []example) {
+	t.Helper()
+	for _, path := range []string{"../../docs/models.md", "../../README.md"} {
+		document, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, examples(string(document))...)
+	}
+	return all
+}
+
 // examples returns the examples of a document: a yaml block begins one.
 func examples(document string) (all []example) {
 	where, block := "", ""
@@ -77,17 +90,13 @@ func (e *example) complete() string {
 
 var view = regexp.MustCompile(`CREATE VIEW (\w+)`)
 
-// TestExamples delivers the messages of docs/models.md.
+// TestExamples delivers the messages of docs/models.md, and makes the tables of all examples.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("../../docs/models.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	delivered := 0
-	for _, e := range examples(string(document)) {
+	for _, e := range documented(t) {
 		delivered += len(e.messages)
-		m, err := model.Parse("docs/models.md", []byte(e.complete()))
+		m, err := model.Parse("example.yaml", []byte(e.complete()))
 		if err != nil {
 			t.Errorf("%s: %v", e.where, err)
 			continue

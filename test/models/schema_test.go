@@ -63,7 +63,7 @@ func validate(schema *jsonschema.Schema, text []byte) error {
 }
 
 // TestSchema compares the JSON Schema with the loader. Both accept the models of the repository, the
-// examples of docs/models.md and the files of good/, and both refuse the files of bad/. Those of
+// examples of the documents and the files of good/, and both refuse the files of bad/. Those of
 // only-loader/ are what a schema cannot say. The first line of a refused file is what the loader says.
 func TestSchema(t *testing.T) {
 	t.Parallel()
@@ -80,12 +80,8 @@ func TestSchema(t *testing.T) {
 			}
 		}
 	}
-	document, err := os.ReadFile("../../docs/models.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, e := range examples(string(document)) {
-		texts[fmt.Sprintf("docs/models.md: example %d: %s", i+1, e.where)] = []byte(e.complete())
+	for i, e := range documented(t) {
+		texts[fmt.Sprintf("example %d: %s", i+1, e.where)] = []byte(e.complete())
 	}
 	bad := 0
 	for path, text := range texts {
