@@ -177,14 +177,17 @@ func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []stri
 		p.Unread = unread
 		return con.printJSON(p, errReported)
 	}
-	text := fmt.Sprintf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())
+	lines := []string{fmt.Sprintf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())}
 	for _, more := range bad.More {
-		text += fmt.Sprintf("\nsluice: it also has: %s: %s", more, more.Reason.Explain())
+		lines = append(lines, fmt.Sprintf("it also has: %s: %s", more, more.Reason.Explain()))
 	}
 	if len(unread) > 0 {
-		text += "\nsluice: the model does not read these members: " + strings.Join(unread, ", ")
+		lines = append(lines, "the model does not read these members: "+strings.Join(unread, ", "))
 	}
-	return fmt.Errorf("%s", text)
+	for _, line := range lines {
+		fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(line))
+	}
+	return errReported
 }
 
 // warn prints what is stored as it was sent, and should perhaps not be.

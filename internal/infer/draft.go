@@ -71,12 +71,11 @@ func (s *Sample) Draft(name string) (string, error) {
 		layers = append(layers, layer{doc: next})
 	}
 	shape := recognise(layers)
-	for i := len(layers) - 1; i >= 0; i-- {
-		at := i
+	for i, l := range slices.Backward(layers) {
 		if i == len(layers)-1 {
-			at = -1
+			i = -1
 		}
-		d.members(layers[i].doc.root, nil, at, shape)
+		d.members(l.doc.root, nil, i, shape)
 	}
 	if len(d.fields) == 0 {
 		return "", fmt.Errorf("%w%s", ErrNothing, d.why())

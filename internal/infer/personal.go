@@ -202,6 +202,7 @@ func textTraits(text []byte) (signs trait) {
 		signs |= holdsDevice
 	}
 	switch {
+	case len(text) < 8:
 	case secretText.Match(text):
 		signs |= holdsSecret
 	case len(text) >= 32 && hexText.Match(text), isRandom(text, digits):

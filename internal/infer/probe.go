@@ -82,8 +82,13 @@ func forms() []*form {
 func listForms() []*form {
 	var all []*form
 	for _, f := range []struct{ field, column, what string }{
-		{"uuid", "uuid[]", "UUIDs"}, {"timestamp", "timestamptz[]", "RFC 3339"}, {"date", "date[]", "dates"}, {"boolean", "boolean[]", "booleans"},
-		{"integer", "bigint[]", "integers"}, {"numeric", "numeric[]", "numbers"}, {"text", "text[]", "text"},
+		{"uuid", "uuid[]", "UUIDs"},
+		{"timestamp", "timestamptz[]", "RFC 3339"},
+		{"date", "date[]", "dates"},
+		{"boolean", "boolean[]", "booleans"},
+		{"integer", "bigint[]", "integers"},
+		{"numeric", "numeric[]", "numbers"},
+		{"text", "text[]", "text"},
 	} {
 		all = append(all, &form{id: "list_" + f.field, field: "type: " + f.field + ", list: true", column: f.column, what: "lists of " + f.what, kinds: "["})
 	}
@@ -134,7 +139,7 @@ func (f *form) columnSettings(from string) string {
 func (p *probe) accepts(v []byte) bool {
 	p.body = append(append(append(p.body[:0], `{"v":`...), v...), '}')
 	p.rows.Reset()
-	bad := p.reader.Append(p.rows, 0, 0, &message.Message{ID: "m", Body: p.body, HasBody: true, HasSent: true})
+	bad := p.reader.Append(p.rows, 0, 0, &message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: p.body, HasBody: true, HasSent: true})
 	return bad.IsZero()
 }
 

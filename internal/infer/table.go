@@ -136,9 +136,15 @@ func (s *Sample) forms(path []step) (scalars, lists []*form) {
 
 // metadata are columns that sluice fills with what it knows of a message, by name, with their types.
 var metadata = []struct{ name, meta, types string }{
-	{"sent_at", "sent_at", "timestamptz"}, {"sent_date", "sent_date", "date"}, {"message_id", "message_id", "uuid"}, {"mask_key", "mask_key", "text varchar"},
-	{"received_at", "received_at", "timestamptz"}, {"queue", "queue", "text varchar"}, {"message_group", "message_group", "text varchar"},
-	{"sequence_number", "sequence_number", "numeric"}, {"receive_count", "receive_count", "integer"},
+	{"sent_at", "sent_at", "timestamptz"},
+	{"sent_date", "sent_date", "date"},
+	{"message_id", "message_id", "uuid"},
+	{"mask_key", "mask_key", "text varchar"},
+	{"received_at", "received_at", "timestamptz"},
+	{"queue", "queue", "text varchar"},
+	{"message_group", "message_group", "text varchar"},
+	{"sequence_number", "sequence_number", "numeric"},
+	{"receive_count", "receive_count", "integer"},
 }
 
 // fillMeta finds the columns that take metadata, among those that no member fills.

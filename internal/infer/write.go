@@ -30,18 +30,19 @@ func scalarText(text string) string {
 
 // jsonPath returns a path as a model writes it (RFC 9535).
 func jsonPath(path []step) string {
-	text := "$"
+	var text strings.Builder
+	text.WriteByte('$')
 	for _, name := range path {
 		switch {
 		case name == "":
-			text += "[0]"
+			text.WriteString("[0]")
 		case shortName.MatchString(name):
-			text += "." + name
+			text.WriteString("." + name)
 		default:
-			text += "['" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "']"
+			text.WriteString("['" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(name) + "']")
 		}
 	}
-	return text
+	return text.String()
 }
 
 // write returns the text of the draft, which is a model that loads.
