@@ -395,7 +395,7 @@ func (c *compiler) limit(f *Field, name string, l literal, bad reporter) (out li
 	}
 	out.set = true
 	if f.how.bound == nil {
-		if ok = formOf(l.json) == numberForm && measure(l.json).bounded(); !ok {
+		if ok = formOf(l.json) == numberForm && parseDecimal(l.json).bounded(); !ok {
 			bad(l.line, "%s must be a number, as in %[1]s: 100", name)
 		} else {
 			out.number = parseDecimal(l.json)

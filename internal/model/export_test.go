@@ -27,3 +27,13 @@ func ColumnForms() (forms []string) {
 	}
 	return forms
 }
+
+// CompareNumbers compares two JSON numbers, as cmp.Compare.
+func CompareNumbers(a, b string) int {
+	return parseDecimal([]byte(a)).compare(parseDecimal([]byte(b)))
+}
+
+// IntegerOf returns a JSON number × 10^shift, rounded down.
+func IntegerOf(number string, shift int) (n int64, exact, ok bool) {
+	return parseDecimal([]byte(number)).integer(shift)
+}

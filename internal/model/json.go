@@ -43,7 +43,7 @@ func appendJSON(t *target, v []byte) message.Reason {
 			if !exponent && len(text) <= maxNumericDigits {
 				continue
 			}
-			n := measure(text)
+			n := parseDecimal(text)
 			if !n.bounded() {
 				return message.ReasonOutOfRange
 			}

@@ -11,57 +11,131 @@ import (
 // reaches in eight characters.
 const maxNumericDigits = 1000
 
-// number is the size of a JSON number that is written without an exponent.
-type number struct {
-	negative, zero bool
-	// before and after count the digits before and after the point, without leading and trailing
-	// zeros. They are negative if the number ends or begins further away: 1e-3 has -2 before it.
-	before, after int
-	// scale counts those after the point including trailing zeros, which Postgres keeps.
+// decimal is a JSON number in parts, 0.digits × 10^before. It points into the number's text.
+type decimal struct {
+	negative bool
+	// whole and fraction are the digits before and after the point, without zeros at the beginning of
+	// the number and at its end; both are empty for zero.
+	whole, fraction []byte
+	// before counts the digits before the point when the number is written without an exponent. It is
+	// negative if there are zeros after the point: 1e-3 has -2.
+	before int
+	// scale counts the digits after that point, including zeros at the end, which Postgres keeps.
 	scale int
 }
 
+// parseDecimal reads a valid JSON number.
+func parseDecimal(v []byte) (d decimal) {
+	v, d.negative = bytes.CutPrefix(v, []byte("-"))
+	exponent := 0
+	if i := bytes.IndexAny(v, "eE"); i >= 0 {
+		v, exponent = v[:i], parseExponent(v[i+1:])
+	}
+	d.whole, d.fraction, _ = bytes.Cut(v, []byte("."))
+	d.scale = max(0, len(d.fraction)-exponent)
+	d.whole = bytes.TrimLeft(d.whole, "0")
+	d.before = len(d.whole) + exponent
+	if len(d.whole) == 0 {
+		zeros := len(d.fraction)
+		d.fraction = bytes.TrimLeft(d.fraction, "0")
+		d.before -= zeros - len(d.fraction)
+	}
+	if d.fraction = bytes.TrimRight(d.fraction, "0"); len(d.fraction) == 0 {
+		d.whole = bytes.TrimRight(d.whole, "0")
+	}
+	if d.zero() && exponent < farExponent { // Postgres cannot read a zero with that
+		d.before = 0
+	}
+	return d
+}
+
+// len counts the digits, which are 0 for zero.
+func (d decimal) len() int { return len(d.whole) + len(d.fraction) }
+
+func (d decimal) zero() bool { return d.len() == 0 }
+
+// after counts the digits after the point when the number is written without an exponent, without
+// zeros at the end. It is negative if there are zeros before the point.
+func (d decimal) after() int { return d.len() - d.before }
+
 // bounded reports whether Postgres can read the number and prints it in a limited length.
-func (n number) bounded() bool { return n.before <= maxNumericDigits && n.scale <= maxNumericDigits }
+func (d decimal) bounded() bool { return d.before <= maxNumericDigits && d.scale <= maxNumericDigits }
 
 // length returns how many characters Postgres prints the number in.
-func (n number) length() int {
-	length := max(1, n.before)
-	if n.scale > 0 {
-		length += len(".") + n.scale
+func (d decimal) length() int {
+	length := max(1, d.before)
+	if d.scale > 0 {
+		length += len(".") + d.scale
 	}
-	if n.negative && !n.zero {
+	if d.negative && !d.zero() {
 		length += len("-")
 	}
 	return length
 }
 
-// measure returns the size of a valid JSON number.
-func measure(v []byte) (n number) {
-	mantissa, negative := bytes.CutPrefix(v, []byte("-"))
-	exponent := 0
-	if i := bytes.IndexAny(mantissa, "eE"); i >= 0 {
-		mantissa, exponent = mantissa[:i], parseExponent(mantissa[i+1:])
-	}
-	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
-	n.negative, n.scale = negative, max(0, len(fraction)-exponent)
-	whole, fraction = bytes.TrimLeft(whole, "0"), bytes.TrimRight(fraction, "0")
+// digit returns digit i, 0 after the last.
+func (d decimal) digit(i int) byte {
 	switch {
-	case len(whole) > 0:
-		n.before = len(whole) + exponent
-	case len(fraction) > 0:
-		n.before = exponent - (len(fraction) - len(bytes.TrimLeft(fraction, "0")))
+	case i < len(d.whole):
+		return d.whole[i] - '0'
+	case i < d.len():
+		return d.fraction[i-len(d.whole)] - '0'
 	default:
-		n.zero = true
-		if exponent == farExponent {
-			n.before = farExponent // a zero, but Postgres cannot read it
+		return 0
+	}
+}
+
+// sign is -1, 0 or 1.
+func (d decimal) sign() int {
+	switch {
+	case d.zero():
+		return 0
+	case d.negative:
+		return -1
+	default:
+		return 1
+	}
+}
+
+// compare returns -1, 0 or 1, as cmp.Compare. It is exact, but for exponents beyond farExponent.
+func (d decimal) compare(other decimal) int {
+	s := d.sign()
+	if s != other.sign() || s == 0 {
+		return cmp.Compare(s, other.sign())
+	}
+	if d.before != other.before {
+		return s * cmp.Compare(d.before, other.before)
+	}
+	for i := range max(d.len(), other.len()) {
+		if a, b := d.digit(i), other.digit(i); a != b {
+			return s * cmp.Compare(a, b)
 		}
 	}
-	n.after = len(fraction) - exponent
-	if len(fraction) == 0 {
-		n.after = len(bytes.TrimRight(whole, "0")) - len(whole) - exponent
+	return 0
+}
+
+// integer returns the number × 10^shift, rounded down, and whether that is exact. ok is false if it is
+// not an int64.
+func (d decimal) integer(shift int) (n int64, exact, ok bool) {
+	if d.zero() {
+		return 0, true, true
 	}
-	return n
+	before := d.before + shift
+	if before > 19 {
+		return 0, false, false
+	}
+	var u uint64 // at most 10^19 - 1
+	for i := range max(0, before) {
+		u = 10*u + uint64(d.digit(i))
+	}
+	exact = d.len() <= before
+	if !d.negative {
+		return int64(u), exact, u <= math.MaxInt64 //nolint:gosec // checked
+	}
+	if !exact {
+		u++
+	}
+	return -int64(u), exact, u <= 1<<63 //nolint:gosec // checked; the least int64 is its own negative
 }
 
 // farExponent stands for itself and all greater exponents. Postgres reads a zero with any smaller
@@ -108,100 +182,4 @@ func isNumber(text []byte) bool {
 		text = text[n:]
 	}
 	return len(text) == 0
-}
-
-// decimal is a JSON number in parts: 0.digits × 10^before. It points into the number's text.
-type decimal struct {
-	negative bool
-	// whole and fraction are the digits, without zeros at the beginning of the number and at its end;
-	// both are empty for zero.
-	whole, fraction []byte
-	before          int // as in number, limited to about farExponent
-}
-
-func parseDecimal(v []byte) (d decimal) {
-	v, d.negative = bytes.CutPrefix(v, []byte("-"))
-	exponent := 0
-	if i := bytes.IndexAny(v, "eE"); i >= 0 {
-		v, exponent = v[:i], parseExponent(v[i+1:])
-	}
-	d.whole, d.fraction, _ = bytes.Cut(v, []byte("."))
-	d.whole = bytes.TrimLeft(d.whole, "0")
-	d.before = len(d.whole) + exponent
-	if len(d.whole) == 0 {
-		d.before = exponent - len(d.fraction)
-		d.fraction = bytes.TrimLeft(d.fraction, "0")
-		d.before += len(d.fraction)
-	}
-	if d.fraction = bytes.TrimRight(d.fraction, "0"); len(d.fraction) == 0 {
-		d.whole = bytes.TrimRight(d.whole, "0")
-	}
-	return d
-}
-
-// len counts the digits, which are 0 for zero.
-func (d decimal) len() int { return len(d.whole) + len(d.fraction) }
-
-// digit returns digit i, 0 after the last.
-func (d decimal) digit(i int) byte {
-	switch {
-	case i < len(d.whole):
-		return d.whole[i] - '0'
-	case i < d.len():
-		return d.fraction[i-len(d.whole)] - '0'
-	default:
-		return 0
-	}
-}
-
-// sign is -1, 0 or 1.
-func (d decimal) sign() int {
-	switch {
-	case d.len() == 0:
-		return 0
-	case d.negative:
-		return -1
-	default:
-		return 1
-	}
-}
-
-// compare returns -1, 0 or 1, as cmp.Compare. It is exact, but for exponents beyond farExponent.
-func (d decimal) compare(other decimal) int {
-	s := d.sign()
-	if s != other.sign() || s == 0 {
-		return cmp.Compare(s, other.sign())
-	}
-	if d.before != other.before {
-		return s * cmp.Compare(d.before, other.before)
-	}
-	for i := range max(d.len(), other.len()) {
-		if a, b := d.digit(i), other.digit(i); a != b {
-			return s * cmp.Compare(a, b)
-		}
-	}
-	return 0
-}
-
-// scale returns the number × 10^shift, rounded down, and whether that is exact. ok is false if it is no int64.
-func (d decimal) scale(shift int) (n int64, exact, ok bool) {
-	if d.len() == 0 {
-		return 0, true, true
-	}
-	before := d.before + shift
-	if before > 19 {
-		return 0, false, false
-	}
-	var u uint64 // at most 10^19 - 1
-	for i := range max(0, before) {
-		u = 10*u + uint64(d.digit(i))
-	}
-	exact = d.len() <= before
-	if !d.negative {
-		return int64(u), exact, u <= math.MaxInt64 //nolint:gosec // checked
-	}
-	if !exact {
-		u++
-	}
-	return -int64(u), exact, u <= 1<<63 //nolint:gosec // checked; the least int64 is its own negative
 }

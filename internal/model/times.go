@@ -15,7 +15,7 @@ func appendTimestamp(t *target, text []byte) message.Reason {
 	micros, ok := int64(0), false
 	switch o := &t.f.Options; {
 	case o.unix != nil:
-		micros, _, ok = parseDecimal(text).scale(o.unix.shift)
+		micros, _, ok = parseDecimal(text).integer(o.unix.shift)
 		t.detail = o.unix.expected
 	case o.format == formatISO8601:
 		var at time.Time

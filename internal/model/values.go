@@ -330,7 +330,7 @@ func appendInteger(t *target, v []byte) message.Reason {
 			t.detail = "expected an integer, found a number with a fraction or an exponent"
 			return message.ReasonNotInteger
 		}
-		n, exact, ok = parseDecimal(v).scale(0)
+		n, exact, ok = parseDecimal(v).integer(0)
 	} else {
 		var err error
 		n, err = strconv.ParseInt(string(v), 10, 64)
@@ -384,15 +384,15 @@ func (t *target) outOfColumn() message.Reason {
 // to the number, as always with these types; a number beyond the greatest, or one that is not zero
 // and would become zero, is rejected.
 func appendNumeric(t *target, v []byte) message.Reason {
-	n := measure(v)
+	n := parseDecimal(v)
 	switch base := t.c.Type.Base; {
 	case (base == "real" || base == "double precision") && !t.c.Type.AsText:
-		return appendFloat(t, v, n.zero)
-	case n.zero && !n.bounded():
+		return appendFloat(t, v, n.zero())
+	case n.zero() && !n.bounded():
 		t.b.String("0") // Postgres refuses 0e-99999
 		return ""
-	case n.zero: // however it is written
-	case !n.bounded(), t.c.Type.Length > 0 && (n.before > t.c.Type.Length-t.c.Type.Scale || n.after > t.c.Type.Scale):
+	case n.zero(): // however it is written
+	case !n.bounded(), t.c.Type.Length > 0 && (n.before > t.c.Type.Length-t.c.Type.Scale || n.after() > t.c.Type.Scale):
 		t.detail = "expected a number with at most " + strconv.Itoa(maxNumericDigits) + " digits before and after the point"
 		if t.c.Type.Length > 0 {
 			t.detail = "expected a number with as many digits as " + t.c.Type.String() + " has"
