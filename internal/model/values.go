@@ -164,7 +164,13 @@ func (t *target) value(v []byte) message.Reason {
 	return ""
 }
 
-func blank(text []byte) bool { return len(bytes.TrimFunc(text, unicode.IsSpace)) == 0 }
+// blank reports whether a text is only white space.
+func blank(text []byte) bool {
+	if len(text) > 0 && ' ' < text[0] && text[0] < utf8.RuneSelf { // most texts
+		return false
+	}
+	return len(bytes.TrimFunc(text, unicode.IsSpace)) == 0
+}
 
 // read returns a value as the text that the field's type reads: the characters of a string, the
 // digits of a number. It is valid until the next call.
@@ -190,7 +196,7 @@ func (t *target) read(v []byte) (text []byte, reason message.Reason) {
 		}
 		return text, ""
 	case sent == numberForm && reads == stringForm && t.f.acceptNumber:
-		if t.f.exact && (digits(bytes.TrimPrefix(v, []byte("-"))) < len(bytes.TrimPrefix(v, []byte("-"))) || string(v) == "-0") {
+		if t.f.exact && (!plainInteger(v) || string(v) == "-0") {
 			t.detail = "expected an integer without fraction and exponent, because equal numbers must be equal texts"
 			return nil, message.ReasonNotInteger
 		}
@@ -308,6 +314,12 @@ func version(text []byte) (major []byte, ok bool) {
 	return major, true
 }
 
+// plainInteger reports whether a number has neither a fraction nor an exponent.
+func plainInteger(v []byte) bool {
+	v = bytes.TrimPrefix(v, []byte("-"))
+	return digits(v) == len(v)
+}
+
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func digits(text []byte) int {
@@ -325,7 +337,7 @@ var bits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64, "real": 3
 // ones that leave it an integer: 1.0, 1e3.
 func appendInteger(t *target, v []byte) message.Reason {
 	n, exact, ok := int64(0), true, true
-	if bytes.ContainsAny(v, ".eE") {
+	if !plainInteger(v) {
 		if !t.f.acceptNumber {
 			t.detail = "expected an integer, found a number with a fraction or an exponent"
 			return message.ReasonNotInteger
@@ -343,8 +355,10 @@ func appendInteger(t *target, v []byte) message.Reason {
 		return message.ReasonNotInteger
 	}
 	kind, size := batch.Int8, 64
-	if known, ok := bits[t.c.Type.Base]; ok && !t.c.Type.AsText {
-		kind, size = t.c.Type.kind(), known
+	if !t.c.Type.AsText {
+		if size = bits[t.c.Type.Base]; size < 64 {
+			kind = batch.Int4
+		}
 	}
 	if n>>(size-1) != n>>63 {
 		return t.outOfColumn()
