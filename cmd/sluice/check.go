@@ -15,8 +15,10 @@ import (
 )
 
 type checkCmd struct {
-	JSON    bool          `help:"Print JSON instead of a table."`
-	Timeout time.Duration `default:"30s" placeholder:"DURATION" help:"Limit of the whole check (${default})."`
+	JSON      bool              `help:"Print JSON instead of a table."`
+	Timeout   time.Duration     `default:"30s" placeholder:"DURATION" help:"Limit of the whole check, and of each transaction of a sample (${default})."`
+	Sample    string            `placeholder:"FILE" help:"Try bodies too, one per line; - for standard input. The file may be compressed with gzip."`
+	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages of the sample this attribute. It may be repeated."`
 }
 
 // Help returns the details.
@@ -26,12 +28,23 @@ triggers, partitions); whether the server's log shows values of rows; the queue 
 DEAD_LETTER_QUEUE_URL); and the Lambda functions that read the queue. It receives no message and stores no row: rows that
 test whether a trigger changes the key are rolled back (sequences may advance).
 
+With --sample, every body goes through the model and into the live table, 1,000 in a transaction, which is rolled back:
+nothing is stored, but sequences advance, an insert of the same key waits for that long, and the server's log may hold
+rows that it refuses. The messages that carry the bodies are invented. Bodies that refer to each other are judged by
+those of the same 1,000.
+
+  sluice check --sample bodies.jsonl
+
 Run it with the environment and the role of the function. The exit code is 1 when something would lose or delay messages.
 Checks that could not be made are listed as skipped, and do not fail.`
 }
 
 // Run implements the command.
 func (c *checkCmd) Run(ctx context.Context, con *console) error {
+	if len(c.Attribute) > 0 && c.Sample == "" {
+		return errors.New("--attribute is for the bodies of --sample")
+	}
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	var f check.Findings
@@ -42,6 +55,11 @@ func (c *checkCmd) Run(ctx context.Context, con *console) error {
 	}
 	c.database(ctx, parts, &f)
 	c.queues(ctx, parts, &f)
+	if c.Sample != "" {
+		if err := c.sample(whole, con, parts, &f); err != nil {
+			return err
+		}
+	}
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return errStopped
 	}
@@ -107,6 +125,40 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 	}
 	defer store.Close()
 	*f = append(*f, check.Database(ctx, store, cfg.Model, parts.Names())...)
+}
+
+// sample tries the bodies of a file. It returns an error if the file cannot be read.
+func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *check.Findings) error {
+	cfg := parts.Config
+	skip := func(why string) error {
+		f.Add(check.Skipped, "sample", "sample", "", "the sample was skipped: %s", why)
+		return nil
+	}
+	switch {
+	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "" || cfg.Keys == nil && cfg.MaskSecretARN == "":
+		return skip("fix the configuration first")
+	case parts.AltDatabase() != nil:
+		return skip("only Postgres can try rows; `sluice explain --summary` needs no database")
+	}
+	keys, err := parts.Keys(ctx)
+	if err != nil {
+		return skip("the masks have no key")
+	}
+	e, err := newExplainer(cfg.Model, keys, c.Attribute)
+	if err != nil {
+		return err
+	}
+	store, err := parts.Postgres()
+	if err != nil {
+		return skip("fix the configuration first")
+	}
+	defer store.Close()
+	sample := check.NewSample(store, cfg.Model, keys, e.attributes, c.Timeout)
+	if err := con.eachLine(ctx, c.Sample, func(n int, body []byte) { sample.Add(ctx, n, body) }); err != nil {
+		return fmt.Errorf("read the sample: %w", err)
+	}
+	*f = append(*f, sample.End(ctx)...)
+	return nil
 }
 
 func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings) {

@@ -84,13 +84,18 @@ func (c *inferCmd) name() string {
 
 // eachBody gives each line of a file that is not blank to a function.
 func (con *console) eachBody(ctx context.Context, path string, do func(body []byte)) error {
+	return con.eachLine(ctx, path, func(_ int, body []byte) { do(body) })
+}
+
+// eachLine is eachBody with the line's number.
+func (con *console) eachLine(ctx context.Context, path string, do func(n int, body []byte)) error {
 	if err := fileName(path); err != nil {
 		return err
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := con.lines(reading, path)
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return errStopped
@@ -101,7 +106,7 @@ func (con *console) eachBody(ctx context.Context, path string, do func(body []by
 			case next.end != nil:
 				return next.end
 			case strings.TrimSpace(string(next.text)) != "":
-				do(next.text)
+				do(n, next.text)
 			}
 		}
 	}

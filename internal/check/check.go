@@ -12,13 +12,15 @@
 //	           sent.go         impossible sent times
 //	           partitions.go   partitions for the rows of today and next week
 //	Model      model.go        lists what a model stores as it was sent
+//	Sample     sample.go       tries bodies on the live table
 //	Queues     queues.go       judges settings that the caller has read
 //	Functions  queues.go       judges event source mappings that the caller has read
 //
 // Each Finding says what is the case and what to do about it. A rule that finds nothing wrong adds
 // a finding too, so that a report shows what was checked; so does a check that had to be skipped.
 // The package stores nothing, and no finding holds a secret or a row. If a trigger runs before a
-// row is inserted, it inserts trial rows and rolls them back: sequences may advance.
+// row is inserted, it inserts trial rows and rolls them back, and so it does with the rows of a
+// sample: sequences may advance.
 //
 // The command line imports it.
 package check
@@ -50,8 +52,8 @@ var severities = []Severity{Error, Warning, Skipped, OK}
 // Finding is the result of one check.
 type Finding struct {
 	Severity Severity `json:"severity"`
-	// About is what was checked: configuration, masks, database, table, grants, queue, dead-letter
-	// queue or function.
+	// About is what was checked: configuration, masks, database, table, grants, sample, queue,
+	// dead-letter queue or function.
 	About string `json:"about"`
 	// Rule is a stable word for scripts.
 	Rule   string `json:"rule"`

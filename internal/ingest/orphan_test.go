@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sluice/internal/batch"
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
@@ -75,12 +77,12 @@ func TestOrphansSettle(t *testing.T) {
 	t.Parallel()
 	p, _ := waiting(t, 20, message.Rejection{Reason: message.ReasonRefused, SQLState: "23503"})
 	report := p.Run(t.Context(), messages("g/a g/b h/c! h/d"))
-	if diff := fmt.Sprint(report.Settle(true)); diff != fmt.Sprint([]ingest.Settlement{ingest.Delay, ingest.Delay, ingest.Done, ingest.Leave}) {
-		t.Errorf("got %s of %s", diff, words(report))
+	if diff := cmp.Diff(report.Settle(true), []ingest.Settlement{ingest.Delay, ingest.Delay, ingest.Done, ingest.Leave}); diff != "" {
+		t.Errorf("%s: got(-) want(+)\n%s", words(report), diff)
 	}
 	report = p.Run(t.Context(), messages("a a"))
-	if diff := fmt.Sprint(report.Settle(false)); diff != fmt.Sprint([]ingest.Settlement{ingest.Delay, ingest.Delay}) {
-		t.Errorf("got %s of %s", diff, words(report))
+	if diff := cmp.Diff(report.Settle(false), []ingest.Settlement{ingest.Delay, ingest.Delay}); diff != "" {
+		t.Errorf("%s: got(-) want(+)\n%s", words(report), diff)
 	}
 }
 

@@ -1,0 +1,171 @@
+package check_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/batch"
+	"sluice/internal/check"
+	"sluice/internal/fault"
+	"sluice/internal/mask"
+	"sluice/internal/message"
+	"sluice/internal/model"
+	"sluice/internal/postgres"
+	"sluice/internal/testing/pgtest"
+)
+
+// rehearse is a store of a few lines.
+type rehearse func(ctx context.Context, b *batch.Batch) (message.Result, error)
+
+// Rehearse implements check.Rehearser.
+func (r rehearse) Rehearse(ctx context.Context, b *batch.Batch) (message.Result, error) {
+	return r(ctx, b)
+}
+
+// storesAll counts the rows of each transaction.
+func storesAll(sizes *[]int) rehearse {
+	return func(_ context.Context, b *batch.Batch) (message.Result, error) {
+		*sizes = append(*sizes, b.Len())
+		result := message.Result{Verdicts: make([]message.Verdict, b.Len()), Inserted: b.Len()}
+		for i := range result.Verdicts {
+			result.Verdicts[i].Outcome = message.Stored
+		}
+		return result, nil
+	}
+}
+
+// sampled tries bodies, each on a line of its own, and returns the findings as "severity rule: what".
+func sampled(t *testing.T, store check.Rehearser, m *model.Model, bodies ...string) (all []string) {
+	t.Helper()
+	s := check.NewSample(store, m, mask.Unkeyed(), nil, time.Minute)
+	for i, body := range bodies {
+		s.Add(t.Context(), i+1, []byte(body))
+	}
+	f := s.End(t.Context())
+	for i := range f {
+		all = append(all, fmt.Sprintf("%s %s: %s", f[i].Severity, f[i].Rule, f[i].What))
+	}
+	if text := fmt.Sprintf("%+v", f); strings.Contains(text, "canary") {
+		t.Errorf("a finding has a value: %s", text)
+	}
+	return all
+}
+
+func coupon(n int) string { return fmt.Sprintf(`{"code":"canary-%d","shop":"a"}`, n) }
+
+func TestSample(t *testing.T) {
+	t.Parallel()
+	m := coupons(t, "text", "text")
+	var many, odd []string
+	for n := range 2500 {
+		many = append(many, coupon(n))
+	}
+	for n := range 7 {
+		odd = append(odd, fmt.Sprintf(`{"code":"canary-%d"}`, n))
+	}
+	const tried = "bodies would be new rows, tried in transactions that were rolled back"
+	down := &fault.Error{Source: fault.Database, Cause: message.CauseTransient, What: "the database is away", Remedy: "wait"}
+	for _, tt := range []struct {
+		name   string
+		bodies []string
+		store  check.Rehearser // nil stores all
+		want   []string
+	}{
+		{"no body", nil, nil, []string{"skipped sample: the sample has no body: a file has one on each line"}},
+		{"several transactions", many, nil, []string{"ok sample: 2500 of 2500 " + tried}},
+		{
+			"keys that repeat, in another transaction too", append(many[:1500:1500], many[0], many[1499], many[1499]), nil,
+			[]string{"ok sample: 1503 of 1503 " + tried, "warning sample_key: 3 of 1503 bodies have the key of an earlier one: only the first becomes a row; lines 1501, 1502, 1503"},
+		},
+		{
+			"rejected by the model", append(odd, coupon(9), "canary"), nil,
+			[]string{
+				"ok sample: 1 of 9 " + tried,
+				"error sample_rejected: 7 of 9 bodies would be rejected: missing shop (the field is required, and is absent, null or blank); lines 1, 2, 3, 4, 5 and 2 more",
+				"error sample_rejected: 1 of 9 bodies would be rejected: not_json (the body is not one valid JSON value in UTF-8); line 9",
+			},
+		},
+		{
+			"an outage", many, rehearse(func(_ context.Context, b *batch.Batch) (message.Result, error) {
+				return message.Result{Verdicts: make([]message.Verdict, b.Len())}, down
+			}),
+			[]string{
+				"ok sample: 0 of 2500 " + tried, "error sample_returned: 1000 of 2500 bodies would be returned, and not for what they carry; lines 1, 2, 3, 4, 5 and 995 more",
+				"error sample_returned: the database is away", "skipped sample: the other 1500 bodies were not tried",
+			},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			var sizes []int
+			store := tt.store
+			if store == nil {
+				store = storesAll(&sizes)
+			}
+			if diff := cmp.Diff(sampled(t, store, m, tt.bodies...), tt.want); diff != "" {
+				t.Errorf("findings got(-) want(+):\n%s", diff)
+			}
+			for _, n := range sizes {
+				if n > 1000 {
+					t.Errorf("a transaction of %d rows", n)
+				}
+			}
+		})
+	}
+}
+
+// TestSampleOfManyReasons wants a list that ends.
+func TestSampleOfManyReasons(t *testing.T) {
+	t.Parallel()
+	var bodies []string
+	for n := range 60 {
+		bodies = append(bodies, coupon(n))
+	}
+	got := sampled(t, rehearse(func(_ context.Context, b *batch.Batch) (message.Result, error) {
+		result := message.Result{Verdicts: make([]message.Verdict, b.Len())}
+		for i := range result.Verdicts {
+			result.Verdicts[i] = message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused, Constraint: fmt.Sprint("c", i)}}
+		}
+		return result, nil
+	}), coupons(t, "text", "text"), bodies...)
+	if len(got) != 52 || got[51] != "error sample_rejected: 10 more bodies would not be stored, for other reasons" {
+		t.Errorf("got %d findings, the last %s", len(got), got[len(got)-1])
+	}
+}
+
+// TestSampleInTheTable has the real table's judgement, of batches that are searched in chunks, and
+// of a trigger that discards rows.
+func TestSampleInTheTable(t *testing.T) {
+	t.Parallel()
+	m := coupons(t, "text", "text")
+	db := pgtest.New(t, m.DDL()...)
+	db.Exec(t, "ALTER TABLE coupons ADD n bigserial, ADD CONSTRAINT shops CHECK (shop <> 'bad'); INSERT INTO coupons (code, shop) VALUES ('canary-1', 'a'), ('canary-2', 'a'); "+
+		norm("coupons", "IF NEW.shop = 'no' THEN NEW := NULL; END IF"))
+	store, err := postgres.Open(db.URL, m.Table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	var bodies []string
+	for n := range 1200 {
+		bodies = append(bodies, coupon(n+1))
+	}
+	bodies[500], bodies[1100] = `{"code":"canary-x","shop":"bad"}`, `{"code":"canary-y","shop":"no"}`
+	want := []string{
+		"ok sample: 1196 of 1200 bodies would be new rows, tried in transactions that were rolled back",
+		"error sample_rejected: 1 of 1200 bodies would be rejected: refused_by_database SQLSTATE 23514 constraint shops (the database refuses the row); line 501",
+		"error sample_returned: 1 of 1200 bodies would be returned: the database discards the row; line 1101",
+		"ok sample_present: 2 of 1200 bodies have a key that is in the table already",
+	}
+	if diff := cmp.Diff(sampled(t, store, m, bodies...), want); diff != "" {
+		t.Errorf("findings got(-) want(+):\n%s", diff)
+	}
+	if n := db.Count(t, "SELECT count(*) FROM coupons"); n != 2 {
+		t.Errorf("%d rows, want the 2 that were there", n)
+	}
+}
