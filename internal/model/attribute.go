@@ -36,8 +36,17 @@ func (m *Model) attributeFields() (all []attributeField) {
 	return all
 }
 
-// attributeCase reports attributes whose names differ in case only: no message could have both.
-func (c *compiler) attributeCase(f *Field, line int) {
+// checkAttribute reports what no message could have in an attribute, which is a text or a number, and
+// attributes whose names differ in case only.
+func (c *compiler) checkAttribute(f *Field, line int) {
+	switch {
+	case f.List:
+		c.problem(line, "field %s is read from a message attribute, which is one text or number; remove list", f.Name)
+	case f.Type == TypeJSON:
+		c.problem(line, "field %s is read from a message attribute, which is one text or number, not JSON; use the type text", f.Name)
+	case f.Type == TypeBoolean && !f.acceptString:
+		c.problem(line, "field %s is read from a message attribute, which is a text or a number; add accept: [string]", f.Name)
+	}
 	for _, other := range c.m.Fields {
 		if other.Attribute != f.Attribute && strings.EqualFold(other.Attribute, f.Attribute) {
 			c.problem(line, "fields %s and %s read attributes whose names differ only in upper and lower case; correct one", other.Name, f.Name)

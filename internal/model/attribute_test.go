@@ -10,6 +10,7 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/mask"
 	"sluice/internal/message"
+	"sluice/internal/model"
 	"sluice/internal/sqsevent"
 )
 
@@ -195,6 +196,70 @@ func TestAttributesAllocateNothing(t *testing.T) {
 	read()
 	if n := testing.AllocsPerRun(100, read); n != 0 {
 		t.Errorf("%v allocations a message, want none", n)
+	}
+}
+
+// TestAttributeOptions: an attribute's value goes the same way as a body's.
+func TestAttributeOptions(t *testing.T) {
+	t.Parallel()
+	const number, str = `{"a":{"stringValue":"12","dataType":"Number"}}`, `{"a":{"stringValue":" Ab ","dataType":"String"}}`
+	digits := strings.Replace(str, " Ab ", "12", 1)
+	for _, tt := range []struct{ field, column, attributes, want string }{
+		{"type: text", "text", number, "wrong_type a: expected a string, found a number"},
+		{"type: text, accept: [number]", "text", number, "12"},
+		{"type: integer", "integer", digits, "wrong_type a: expected a number, found a string"},
+		{"type: integer, accept: [string]", "integer", digits, "12"},
+		{"type: boolean, accept: [string]", "boolean", strings.Replace(str, " Ab ", "true", 1), "true"},
+		{"type: text, trim: true, case: lower", "text", str, "ab"},
+		{"type: text, default: none", "text", "{}", "none"},
+		{"type: text, default: none", "text", strings.Replace(str, "String", "Binary", 1), "wrong_type a: expected an attribute of the type String or Number, found Binary"},
+		{"type: timestamp, format: unix", "timestamptz", strings.Replace(number, "12", "1767225600", 1), "2026-01-01T00:00:00Z"},
+		{"type: integer, max: 11", "integer", number, "out_of_range a"},
+	} {
+		t.Run(tt.field, func(t *testing.T) {
+			t.Parallel()
+			m := parse(t, "model: m\ntable: m\nkey: [message_id]\nfields: {b: {type: text}, a: {attribute: a, "+tt.field+"}}\ncolumns:\n  b: {type: text, from: b}\n  a: {type: "+
+				tt.column+", from: a}\n  message_id: {type: uuid, meta: message_id}\n")
+			row, why := readMessage(t, m, time.Now(), message.Message{Body: []byte(`{"b":"c"}`), Attributes: []byte(tt.attributes)})
+			got := row["a"]
+			if row == nil {
+				got = why.String()
+			}
+			if got != tt.want && (row != nil || !strings.HasPrefix(got, tt.want+":")) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAttributeErrors(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ field, want string }{
+		{"{type: text, attribute: x, path: $.x}", "m.yaml:4: field x is read from a message attribute; remove path and layer, or attribute"},
+		{"{type: text, attribute: a b}", `m.yaml:4: field x: attribute "a b" is not a name that SQS allows`},
+		{"{type: text, attribute: TRACE}", "m.yaml:4: fields a and x read attributes whose names differ only in upper and lower case; correct one"},
+		{"{type: text, attribute: trace}", ""},
+		{"{type: text, attribute: x, list: true}", "m.yaml:4: field x is read from a message attribute, which is one text or number; remove list"},
+		{"{type: json, attribute: x}", "m.yaml:4: field x is read from a message attribute, which is one text or number, not JSON; use the type text"},
+		{"{type: boolean, attribute: x}", "m.yaml:4: field x is read from a message attribute, which is a text or a number; add accept: [string]"},
+	} {
+		t.Run(tt.field, func(t *testing.T) {
+			t.Parallel()
+			column := "text"
+			switch {
+			case strings.Contains(tt.field, "json"):
+				column = "jsonb"
+			case strings.Contains(tt.field, "boolean"):
+				column = "boolean"
+			case strings.Contains(tt.field, "list"):
+				column = `"text[]"`
+			}
+			_, err := model.Parse("m.yaml", []byte("model: m\ntable: m\nkey: [message_id]\nfields: {a: {type: text, attribute: trace}, x: "+tt.field+"}\ncolumns:\n  a: {type: text, from: a}\n  x: {type: "+
+				column+", from: x}\n  message_id: {type: uuid, meta: message_id}\n"))
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.HasPrefix(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
 	}
 }
 

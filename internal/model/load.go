@@ -356,7 +356,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		case f.Attribute == "" || len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
 			c.problem(spec.Attribute.line, "field %s: attribute %q is not a name that SQS allows; it has up to 256 letters, digits, _ - and .", f.Name, f.Attribute)
 		}
-		c.attributeCase(f, spec.Attribute.line)
+		c.checkAttribute(f, spec.Attribute.line)
 		f.slots = []int{c.m.slots}
 		c.m.slots++
 		return
