@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 type explainCmd struct {
 	File      string            `arg:"" optional:"" help:"File with one body, or with --summary one body per line; default, and -: standard input."`
 	Summary   bool              `help:"Count what becomes of a whole sample. The file may be compressed with gzip."`
-	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages this attribute. It may be repeated."`
+	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages this attribute: a Number if a field of numbers reads it, else a String. It may be repeated."`
 	JSON      bool              `help:"Print JSON instead of a table."`
 }
 
@@ -43,6 +44,8 @@ type explanation struct {
 	Type   string `json:"type"`
 	Rule   string `json:"rule"`
 	Value  string `json:"value"`
+	// Changed: an option of the field changes the value (a default, trim, case, …).
+	Changed bool `json:"changed,omitzero"`
 }
 
 // explained is what the JSON has after the columns, if the model does not read all of the body.
@@ -119,6 +122,9 @@ func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]stri
 	all := map[string]attribute{}
 	for name, value := range attributes {
 		all[name] = attribute{"String", value}
+		if i := slices.IndexFunc(m.Fields, func(f model.Field) bool { return f.Attribute == name }); i >= 0 && isNumber(m.Fields[i].Type, value) {
+			all[name] = attribute{"Number", value}
+		}
 	}
 	var err error
 	e.attributes, err = json.Marshal(all, json.Deterministic(true))
@@ -126,6 +132,13 @@ func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]stri
 		return nil, fmt.Errorf("--attribute: a name or a value is not valid UTF-8")
 	}
 	return e, nil
+}
+
+// isNumber reports whether an attribute is sent as a number: a field of numbers reads it, or one of
+// times that may count seconds.
+func isNumber(t model.FieldType, value string) bool {
+	_, err := strconv.ParseFloat(value, 64)
+	return t == model.TypeInteger || t == model.TypeNumeric || t == model.TypeTimestamp && err == nil
 }
 
 // append reads one body, of a message of its own.
@@ -200,19 +213,31 @@ func (con *console) warn(m *model.Model) {
 }
 
 func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
-	var all []any
-	t := con.table("column", "type", "rule", "value")
+	var all []explanation
+	changed := false
 	e.rows.Row(0, func(i int, v []byte) {
 		col := e.model.Columns[i]
-		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), show(&e.rows.Columns()[i], v)}
+		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), show(&e.rows.Columns()[i], v), col.Field >= 0 && e.reader.Changed(col.Field)}
 		all = append(all, x)
-		t.row(x.Column, x.Type, x.Rule, x.Value)
+		changed = changed || x.Changed
 	})
 	if c.JSON {
-		if len(unread) > 0 {
-			all = append(all, explained{unread})
+		return con.printJSON(withUnread(all, unread), nil)
+	}
+	headings := []string{"column", "type", "rule", "value"}
+	if changed {
+		headings = append(headings, "changed")
+	}
+	t := con.table(headings...)
+	for _, x := range all {
+		cells := []any{x.Column, x.Type, x.Rule, x.Value}
+		switch {
+		case x.Changed:
+			cells = append(cells, "yes")
+		case changed:
+			cells = append(cells, "")
 		}
-		return con.printJSON(all, nil)
+		t.row(cells...)
 	}
 	t.print()
 	if len(unread) > 0 {
@@ -222,4 +247,15 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 		}
 	}
 	return nil
+}
+
+// withUnread returns what the JSON lists: the columns, and after them what the model does not read.
+func withUnread(columns []explanation, unread []string) (all []any) {
+	for _, x := range columns {
+		all = append(all, x)
+	}
+	if len(unread) > 0 {
+		all = append(all, explained{unread})
+	}
+	return all
 }

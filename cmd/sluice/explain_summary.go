@@ -42,6 +42,7 @@ type summaryField struct {
 	Field    string `json:"field"`
 	Present  int    `json:"present"`
 	Null     int    `json:"null"`
+	Changed  int    `json:"changed"` // of those present, by an option of the field
 	Rejected int    `json:"rejected"`
 }
 
@@ -121,6 +122,9 @@ func (s *summarizer) add(body []byte) {
 	for i, columns := range s.columns {
 		if slices.ContainsFunc(columns, func(c int) bool { return s.present[c] }) {
 			s.sum.Fields[i].Present++
+			if s.reader.Changed(i) {
+				s.sum.Fields[i].Changed++
+			}
 		} else {
 			s.sum.Fields[i].Null++
 		}
@@ -222,9 +226,9 @@ func (s *summarizer) print(con *console) {
 		}
 	}
 	fmt.Fprint(con.stdout, "\n\n")
-	fields := con.table("field", "present", "null", "rejected")
+	fields := con.table("field", "present", "changed", "null", "rejected")
 	for _, f := range sum.Fields {
-		fields.row(f.Field, number(f.Present), number(f.Null), number(f.Rejected))
+		fields.row(f.Field, number(f.Present), number(f.Changed), number(f.Null), number(f.Rejected))
 	}
 	fields.print()
 	if len(sum.Problems) > 0 {
