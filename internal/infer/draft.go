@@ -32,9 +32,10 @@ type step = string
 // drafter makes a draft of what a sample knows.
 type drafter struct {
 	*Sample
-	total  int // bodies
-	names  identifiers
-	fields []field
+	total   int         // bodies
+	names   identifiers // of fields
+	columns identifiers
+	fields  []field
 	// out are lines about what the draft leaves out.
 	out []string
 	// hidden counts members that are left out with their names, by why.
@@ -60,7 +61,7 @@ func (s *Sample) Draft(name string) (string, error) {
 	if doc == nil {
 		return "", ErrNothing
 	}
-	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, hidden: map[string]int{}, consumed: map[*node]bool{}}
+	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, hidden: map[string]int{}, consumed: map[*node]bool{}}
 	layers := []layer{{doc: doc}}
 	for last := &layers[0]; ; last = &layers[len(layers)-1] {
 		next := last.embedded()
@@ -335,7 +336,9 @@ func of(n, values int) string {
 // scalar drafts a text, a number or a boolean.
 func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 	values := n.seen - n.kinds[kindNull]
-	evidence := func(f *form) string { return fmt.Sprintf("%s are %s", of(values, values), f.what) }
+	evidence := func(f *form) string {
+		return fmt.Sprintf("%s are %s%s", of(values, values), f.what, n.wrapped(path, values))
+	}
 	found := d.choose(n, path, values)
 	if signs := n.personal(found, path); signs != 0 {
 		ids := []string{formIP, formEmail, formMasked, formMaskedMixed}
@@ -504,10 +507,17 @@ func (n *node) more(found *form, values int) (text string) {
 			text += fmt.Sprintf("; distinct values: %d", len(n.distinct))
 		}
 	}
-	if doc := n.embedded; len(doc) > 0 {
-		text += fmt.Sprintf("; %s hold a JSON document", of(doc[0].count, values))
-	}
 	return text
+}
+
+// wrapped says that some of the texts hold a document.
+func (n *node) wrapped(path []step, values int) string {
+	if len(n.embedded) == 0 {
+		return ""
+	}
+	d := n.embedded[0]
+	steps := append([]string{"{json: " + scalarText(jsonPath(path)) + "}"}, d.steps...)
+	return fmt.Sprintf("; %s hold a JSON document, which unwrap: [%s] would read", of(d.count, values), strings.Join(steps, ", "))
 }
 
 // add drafts a field.
@@ -530,12 +540,13 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 		long = append([]string{"outer"}, path...)
 	}
 	out := field{name: d.names.take(short, long), path: path, layer: at, form: f, node: n, personal: signs, evidence: evidence}
-	out.column = out.name
-	if f.masked {
-		out.column = "masked_" + out.name
-	}
-	if c != nil {
+	switch {
+	case c != nil:
 		c.field, out.column = out.name, c.Name
+	case f.masked:
+		out.column = d.columns.take([]step{"masked", out.name})
+	default:
+		out.column = d.columns.take([]step{out.name})
 	}
 	present := n.seen - n.kinds[kindNull] - n.blank
 	out.filled = present == d.total

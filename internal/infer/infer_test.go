@@ -231,6 +231,17 @@ func TestNested(t *testing.T) {
 	accepts(t, text, m, bodies...)
 }
 
+// TestColumnsOnce: two columns never have one name.
+func TestColumnsOnce(t *testing.T) {
+	t.Parallel()
+	bodies := repeat(3, `{"v":"ann%d@example.com","masked_v":"x","mask_key":1,"sent_at":2,"sqs_sent_at":3,"Mask Key":4,"maskedV":5,"`+strings.Repeat("long_", 12)+`":"x","`+strings.Repeat("long_", 12)+`e":"a@b.co"}`)
+	text, m := draft(t, bodies...)
+	if len(m.Columns) != 12 || !strings.Contains(text, "  masked_v_2: {type: text, from: masked_v}\n") {
+		t.Error(text)
+	}
+	accepts(t, text, m, bodies...)
+}
+
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -332,6 +343,9 @@ func TestBodiesWithoutMembers(t *testing.T) {
 			t.Error(text)
 		}
 		accepts(t, text, m, bodies...)
+	}
+	if text, _ := draft(t, `{"a":1}`, base64.StdEncoding.EncodeToString([]byte(`{"b":1}`)), `{"a":2}`); strings.Contains(text, "allow_empty") {
+		t.Error(text) // it is not of the bodies that are read
 	}
 	if text, _ := draft(t, `{"a":1}`, `{"a":null}`, `{"b":2}`); strings.Contains(text, "allow_empty") {
 		t.Error(text)

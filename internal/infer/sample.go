@@ -38,9 +38,7 @@ type Sample struct {
 	documents     // of the bodies themselves
 	nodes     int // that are known
 	hashed    int // that are kept
-	shapes    map[string]int
 	shapeIDs  int
-	unshaped  bool // there were too many
 	walk      *walker
 	layer     int
 }
@@ -50,6 +48,9 @@ type document struct {
 	steps []string // base64, gzip
 	root  *node
 	count int
+	// shapes are the sets of members that its bodies have; unshaped: there were too many.
+	shapes   map[string]bool
+	unshaped bool
 }
 
 type documents []*document
@@ -60,14 +61,14 @@ func (d *documents) of(s *Sample, steps []string) *document {
 			return known
 		}
 	}
-	added := &document{steps: steps, root: s.newNode("")}
+	added := &document{steps: steps, root: s.newNode(""), shapes: map[string]bool{}}
 	*d = append(*d, added)
 	return added
 }
 
 // New returns an empty sample. The table is nil if there is none yet.
 func New(t *Table) *Sample {
-	s := &Sample{table: t, catalog: newCatalog(), jsonForm: newJSON("jsonb"), shapes: map[string]int{}}
+	s := &Sample{table: t, catalog: newCatalog(), jsonForm: newJSON("jsonb")}
 	s.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBytes)) // the options are valid
 	s.walk = &walker{Sample: s, seed: maphash.MakeSeed(), names: map[string]trait{}}
 	return s
@@ -96,34 +97,30 @@ func (s *Sample) Add(body []byte) {
 	d.count++
 	s.walk.shape = s.walk.shape[:0]
 	s.walk.object(d.root, object, nil)
-	s.shaped(s.walk.shape)
+	s.shaped(d, s.walk.shape)
 }
 
-// shaped counts a set of members.
-func (s *Sample) shaped(ids []int) {
+// shaped remembers a set of members.
+func (s *Sample) shaped(d *document, ids []int) {
 	slices.Sort(ids)
 	ids = slices.Compact(ids)
 	var key []byte
 	for _, id := range ids {
 		key = binary.AppendUvarint(key, uint64(id)) //nolint:gosec // ids are positive
 	}
-	if _, ok := s.shapes[string(key)]; ok {
-		return
+	switch {
+	case d.shapes[string(key)]:
+	case len(d.shapes) >= maxShapes || s.shapeIDs > maxHashes:
+		d.unshaped = true
+	default:
+		s.shapeIDs += len(ids)
+		d.shapes[string(key)] = true
 	}
-	if len(s.shapes) >= maxShapes || s.shapeIDs > maxHashes {
-		s.unshaped = true
-		return
-	}
-	s.shapeIDs += len(ids)
-	s.shapes[string(key)] = len(ids)
 }
 
 // without reports whether a body may have none of the given members.
-func (s *Sample) without(ids map[int]bool) bool {
-	if s.unshaped {
-		return true
-	}
-	for key := range s.shapes {
+func (d *document) without(ids map[int]bool) bool {
+	for key := range d.shapes {
 		some := false
 		for rest := []byte(key); len(rest) > 0; {
 			id, n := binary.Uvarint(rest)
@@ -134,7 +131,7 @@ func (s *Sample) without(ids map[int]bool) bool {
 			return true
 		}
 	}
-	return false
+	return d.unshaped
 }
 
 // unwrap reads a text as JSON, by steps if it is not JSON itself.

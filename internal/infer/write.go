@@ -64,10 +64,12 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	}
 	ids := map[int]bool{}
 	for _, f := range d.fields {
-		ids[f.node.id] = true
+		if f.layer < 0 {
+			ids[f.node.id] = true
+		}
 	}
-	if d.without(ids) {
-		line("allow_empty: true # some bodies have no member that a field reads")
+	if layers[0].doc.without(ids) {
+		line("allow_empty: true # some bodies have no member that a field reads; without this line they are rejected")
 	}
 	line("")
 	line("fields:")
@@ -156,10 +158,7 @@ func (d *drafter) metaColumns(line func(string, ...any)) (names metaNames) {
 	if d.table != nil {
 		return names
 	}
-	taken := identifiers{}
-	for _, f := range d.fields {
-		taken[f.column] = true
-	}
+	taken := d.columns
 	if slices.ContainsFunc(d.fields, func(f field) bool { return f.form.masked }) {
 		line("  %s: {type: varchar(32), meta: mask_key}", taken.take([]step{"mask_key"}, []step{"sqs", "mask_key"}))
 	}
