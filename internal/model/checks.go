@@ -191,9 +191,6 @@ func (c *compiler) checkOptions(f *Field, e entry[fieldSpec]) {
 		f.acceptString = f.acceptString || a.text == "string"
 		f.acceptNumber = f.acceptNumber || a.text == "number"
 	}
-	if line := e.has("accept"); line > 0 && len(spec.Accept) == 0 {
-		bad(line, "accept is empty; it can be %s", enumerate(f.how.accepts, "and"))
-	}
 	f.exact = f.Personal
 	if f.Personal && spec.Default.json != nil {
 		bad(spec.Default.line, "default: a personal field has none; its mask would look like a person; remove it")
@@ -231,7 +228,7 @@ func (c *compiler) checkFormat(f *Field, e entry[fieldSpec], bad reporter) {
 		bad(spec.Zone.line, "zone is for format: iso8601; other times have a zone, or are in UTC")
 	}
 	var err error
-	if f.zone, err = time.LoadLocation(spec.Zone.text); err != nil || spec.Zone.text == "" || spec.Zone.text == "Local" {
+	if f.zone, err = time.LoadLocation(spec.Zone.text); err != nil || spec.Zone.text == "Local" {
 		bad(spec.Zone.line, "zone: %q is not the name of a time zone; write one such as Europe/Berlin or UTC", spec.Zone.text)
 	}
 }
@@ -248,7 +245,7 @@ func (c *compiler) checkNormalization(f *Field, e entry[fieldSpec], bad reporter
 			n.letter, n.words = unicode.ToUpper, "upper case"
 		}
 	}
-	if spec.Strip.line > 0 && (n.strip == "" || utf8.RuneCountInString(n.strip) > maxStrip || !utf8.ValidString(n.strip)) {
+	if spec.Strip.line > 0 && (utf8.RuneCountInString(n.strip) > maxStrip || !utf8.ValidString(n.strip)) {
 		bad(spec.Strip.line, "strip: write 1 to %d characters to remove, as in strip: \" -\"", maxStrip)
 	}
 	if spec.Unicode.line > 0 {
@@ -355,9 +352,6 @@ func (c *compiler) checkPattern(f *Field, e entry[fieldSpec], bad reporter) {
 	}
 	program, err := syntax.Compile(tree.Simplify())
 	switch {
-	case text == "":
-		bad(line, "pattern is empty; write an expression for whole values, as in pattern: '[A-Z]{2}\\d+'")
-		return
 	case err != nil || len(text) > maxPattern || len(program.Inst) > maxProgram:
 		bad(line, "pattern is too large; it may have %d characters and no more repetitions than make %[1]d steps of a program: shorten it", maxPattern)
 		return

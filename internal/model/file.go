@@ -313,6 +313,9 @@ func (c *compiler) text(to *scalar, example string) func(value) {
 			c.wrong(v, "a text", strconv.Quote(example))
 			return
 		}
+		if text == "" {
+			c.problem(v.line, "%s is empty; write it as in %s: %q, or remove it", v.what, v.name, example)
+		}
 		*to = scalar{text, v.line}
 	}
 }
@@ -358,6 +361,7 @@ func (c *compiler) lists(to *[][]scalar, example string) func(value) {
 			c.texts(&names, "names", example)(item)
 			*to = append(*to, names)
 		}
+		c.notEmpty(v, list, example)
 	}
 }
 
@@ -386,6 +390,7 @@ func (c *compiler) steps(to *[]step) func(value) {
 			}
 			*to = append(*to, s)
 		}
+		c.notEmpty(v, list, example)
 	}
 }
 
@@ -442,6 +447,7 @@ func (c *compiler) literals(to *[]literal, example string) func(value) {
 			c.literal(&l, kind, example)(item)
 			*to = append(*to, l)
 		}
+		c.notEmpty(v, list, example)
 	}
 }
 
@@ -464,6 +470,14 @@ func (c *compiler) texts(to *[]scalar, what, example string) func(value) {
 			}
 			*to = append(*to, scalar{text, item.line})
 		}
+		c.notEmpty(v, list, example)
+	}
+}
+
+// notEmpty reports an empty list, which could mean more than one thing.
+func (c *compiler) notEmpty(v value, list *ast.SequenceNode, example string) {
+	if len(list.Values) == 0 {
+		c.problem(v.line, "%s is an empty list; write it as in %s: %s, or remove it", v.what, v.name, example)
 	}
 }
 

@@ -43,7 +43,7 @@ func JSONSchema() []byte {
 	root["title"] = "A model of sluice"
 	root["oneOf"] = []schema{required("key"), required("ledger")}
 	root["allOf"] = []schema{
-		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}, "properties": schema{"unwrap": schema{"minItems": 1}}}),
+		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}}),
 		when(required("foreign_key_receives"), schema{"required": []string{"foreign_key"}, "properties": schema{"foreign_key": schema{"const": "return"}}}),
 		{"properties": schema{"fields": schema{"patternProperties": schema{`[./$\[]`: schema{"anyOf": []schema{required("path"), required("attribute")}}}}}},
 	}
@@ -115,8 +115,8 @@ func fileSchemas() schema {
 		"domain":               text("What the masks are derived for; the model's name if not given.", domainPattern),
 		"key":                  list("The columns of the primary key, the same on every delivery of a message.", text("", identifierPattern)),
 		"ledger":               text("Instead of a key: the table that says which messages are stored.", identifierPattern),
-		"index":                schema{"description": "Further indexes of the table.", "type": "array", "items": maxItems(list("", text("", identifierPattern)), 32)},
-		"unwrap":               schema{"description": "The steps that make JSON of a body, or of a text in it.", "type": "array", "items": unwrapStep()},
+		"index":                schema{"description": "Further indexes of the table.", "type": "array", "minItems": 1, "items": maxItems(list("", text("", identifierPattern)), 32)},
+		"unwrap":               schema{"description": "The steps that make JSON of a body, or of a text in it.", "type": "array", "minItems": 1, "items": unwrapStep()},
 		"max_unwrapped_bytes":  integer("How much a step of unwrap may make of a body.", 1, maxUnwrapped),
 		"unknown":              choice("What becomes of a body with members that the model does not read.", "ignore", "reject"),
 		"allow_empty":          boolean("Stores a body in which nothing of the model is found."),

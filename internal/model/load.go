@@ -258,7 +258,7 @@ func (c *compiler) indexes(lists [][]scalar) {
 			}
 			index = append(index, i)
 		}
-		if len(index) == 0 || len(index) > 32 {
+		if len(index) > 32 {
 			c.problem(0, "index: an index has 1 to 32 columns, as in index: [[user_id, sent_at]]")
 		}
 		c.m.Table.Indexes = append(c.m.Table.Indexes, index)
@@ -353,7 +353,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		switch {
 		case len(spec.Path) > 0 || spec.Layer.json != nil:
 			c.problem(spec.Attribute.line, "field %s is read from a message attribute; remove path and layer, or attribute", f.Name)
-		case f.Attribute == "" || len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
+		case len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
 			c.problem(spec.Attribute.line, "field %s: attribute %q is not a name that SQS allows; it has up to 256 letters, digits, _ - and .", f.Name, f.Attribute)
 		}
 		c.checkAttribute(f, spec.Attribute.line)
@@ -379,7 +379,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		}
 		f.Paths = append(f.Paths, p)
 	}
-	if e.has("path") > 0 && (len(spec.Path) == 0 || len(spec.Path) > maxCandidates) {
+	if e.has("path") > 0 && len(spec.Path) > maxCandidates {
 		c.problem(e.has("path"), "field %s: path is one path, or a list of up to %d", f.Name, maxCandidates)
 	}
 	root := c.m.layers[f.Layer].root
