@@ -74,6 +74,8 @@ func text(b *batch.Batch, row int) map[string]string {
 			cells[col.Name] = time.UnixMicro(epoch.UnixMicro() + int64(binary.BigEndian.Uint64(v))).UTC().Format(time.RFC3339Nano)
 		case batch.UUID:
 			cells[col.Name] = uuid.UUID(v).String()
+		case batch.TimeOfDay, batch.Float4, batch.Float8, batch.Binary:
+			cells[col.Name] = string(col.Kind.AppendText(nil, v))
 		}
 	})
 	return cells

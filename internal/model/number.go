@@ -130,12 +130,12 @@ func (d decimal) integer(shift int) (n int64, exact, ok bool) {
 	}
 	exact = d.len() <= before
 	if !d.negative {
-		return int64(u), exact, u <= math.MaxInt64 //nolint:gosec // checked
+		return int64(u), exact, u <= math.MaxInt64
 	}
 	if !exact {
 		u++
 	}
-	return -int64(u), exact, u <= 1<<63 //nolint:gosec // checked; the least int64 is its own negative
+	return -int64(u), exact, u <= 1<<63 // the least int64 is its own negative
 }
 
 // farExponent stands for itself and all greater exponents. Postgres reads a zero with any smaller

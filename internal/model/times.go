@@ -12,17 +12,17 @@ import (
 
 // appendTimestamp appends a time in the field's format.
 func appendTimestamp(t *target, text []byte) message.Reason {
-	micros, ok := int64(0), false
+	var at time.Time
+	var micros int64
+	ok := true
 	switch o := &t.f.Options; {
 	case o.unix != nil:
 		micros, _, ok = parseDecimal(text).integer(o.unix.shift)
 		t.detail = o.unix.expected
 	case o.format == formatISO8601:
-		var at time.Time
 		at, t.detail = iso8601(text, o.zone)
 		micros, ok = at.UnixMicro(), t.detail == ""
 	default:
-		var at time.Time
 		at, ok = timestamp(text)
 		micros = at.UnixMicro() // Postgres keeps microseconds
 	}
@@ -254,9 +254,9 @@ func (s *scanner) zone() (offset time.Duration, found, ok bool) {
 	if s.skip('Z') || s.skip('z') {
 		return 0, true, len(s.text) == 0
 	}
-	sign := time.Duration(1)
+	west := false
 	if !s.skip('+') {
-		if sign = -1; !s.skip('-') {
+		if west = s.skip('-'); !west {
 			return 0, false, false
 		}
 	}
@@ -266,7 +266,11 @@ func (s *scanner) zone() (offset time.Duration, found, ok bool) {
 		s.skip(':')
 		minute, ok = s.pair(59)
 	}
-	return sign * (time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute), true, ok && len(s.text) == 0
+	offset = time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute
+	if west {
+		offset = -offset
+	}
+	return offset, true, ok && len(s.text) == 0
 }
 
 // appendDate appends a day in the form of RFC 3339 or, if the format is iso8601, its basic form.
@@ -339,8 +343,13 @@ var durationParts = []struct {
 	time                 bool // after the T
 	months, days, micros int64
 }{
-	{'Y', false, 12, 0, 0}, {'M', false, 1, 0, 0}, {'W', false, 0, 7, 0}, {'D', false, 0, 1, 0},
-	{'H', true, 0, 0, 3600e6}, {'M', true, 0, 0, 60e6}, {'S', true, 0, 0, 1e6},
+	{'Y', false, 12, 0, 0},
+	{'M', false, 1, 0, 0},
+	{'W', false, 0, 7, 0},
+	{'D', false, 0, 1, 0},
+	{'H', true, 0, 0, 3600e6},
+	{'M', true, 0, 0, 60e6},
+	{'S', true, 0, 0, 1e6},
 }
 
 // appendInterval appends a duration of ISO 8601 in that form, which Postgres reads alike in all its
@@ -435,7 +444,7 @@ func (d duration) append(dst []byte) []byte {
 	}
 	dst = append(strconv.AppendInt(dst, second, 10), '.')
 	for place := int64(1e5); millionths > 0; place /= 10 {
-		dst = append(dst, '0'+byte(millionths/place))
+		dst = append(dst, '0'+byte(millionths/place)) //nolint:gosec // a digit
 		millionths %= place
 	}
 	return append(dst, 'S')

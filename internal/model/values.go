@@ -186,15 +186,10 @@ func (t *target) read(v []byte) (text []byte, reason message.Reason) {
 		if t.f.normalizes {
 			text = t.normalize(text)
 		}
-		switch {
-		case reads == numberForm && !isNumber(text) && !(t.f.Required && blank(text)):
-			t.detail = "expected a number, found a string of something else"
-			return nil, message.ReasonNotNumber
-		case reads == booleanForm && string(text) != "true" && string(text) != "false" && !(t.f.Required && blank(text)):
-			t.detail = "expected true or false, found a string of something else"
-			return nil, message.ReasonNotBoolean
+		if reads != stringForm {
+			reason = t.standsFor(reads, text)
 		}
-		return text, ""
+		return text, reason
 	case sent == numberForm && reads == stringForm && t.f.acceptNumber:
 		if t.f.exact && (!plainInteger(v) || string(v) == "-0") {
 			t.detail = "expected an integer without fraction and exponent, because equal numbers must be equal texts"
@@ -210,6 +205,21 @@ func (t *target) read(v []byte) (text []byte, reason message.Reason) {
 		}
 		return nil, message.ReasonWrongType
 	}
+}
+
+// standsFor checks that the text of a string is a number or a boolean. A blank one of a required field
+// is missing, which value finds out.
+func (t *target) standsFor(reads form, text []byte) message.Reason {
+	switch {
+	case t.f.Required && !t.element && blank(text):
+	case reads == numberForm && !isNumber(text):
+		t.detail = "expected a number, found a string of something else"
+		return message.ReasonNotNumber
+	case reads == booleanForm && string(text) != "true" && string(text) != "false":
+		t.detail = "expected true or false, found a string of something else"
+		return message.ReasonNotBoolean
+	}
+	return ""
 }
 
 // unquote returns the text of a JSON string, whose syntax has been checked.
@@ -336,18 +346,11 @@ var bits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64, "real": 3
 // appendInteger appends a number without fraction or exponent or, if the field accepts numbers, with
 // ones that leave it an integer: 1.0, 1e3.
 func appendInteger(t *target, v []byte) message.Reason {
-	n, exact, ok := int64(0), true, true
-	if !plainInteger(v) {
-		if !t.f.acceptNumber {
-			t.detail = "expected an integer, found a number with a fraction or an exponent"
-			return message.ReasonNotInteger
-		}
-		n, exact, ok = parseDecimal(v).integer(0)
-	} else {
-		var err error
-		n, err = strconv.ParseInt(string(v), 10, 64)
-		ok = err == nil
+	if !plainInteger(v) && !t.f.acceptNumber {
+		t.detail = "expected an integer, found a number with a fraction or an exponent"
+		return message.ReasonNotInteger
 	}
+	n, exact, ok := parseInteger(v)
 	switch {
 	case !ok:
 		return t.outOfColumn()
@@ -365,6 +368,16 @@ func appendInteger(t *target, v []byte) message.Reason {
 	}
 	t.integer(kind, n)
 	return ""
+}
+
+// parseInteger returns a number rounded down, and whether that is exact. ok is false if it is not an
+// int64.
+func parseInteger(v []byte) (n int64, exact, ok bool) {
+	if !plainInteger(v) {
+		return parseDecimal(v).integer(0)
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64) // faster
+	return n, true, err == nil
 }
 
 // integer appends a value of a kind that counts something, in its text form if the column's type

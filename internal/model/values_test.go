@@ -307,6 +307,7 @@ func TestValues(t *testing.T) {
 		{"type: text, list: true, required: true, trim: true, max_length: 2", "varchar(2)[]", map[string]string{`[" a ",""]`: `{"a",""}`, `["abc"]`: "too_long v: expected at most 2 characters", `null`: "missing v", `[]`: "{}"}},
 		{"type: text, list: true", "varchar(2)[]", map[string]string{`["ab","abc"]`: "too_long v: expected at most 2 characters, which varchar(2)[] holds"}},
 		{"type: integer, list: true, accept: [string, number], max: 10", "smallint[]", map[string]string{`[1,"2",3.0]`: "{1,2,3}", `[11]`: "out_of_range v: expected at most 10", `["x"]`: "not_a_number v: expected a number, found a string of something else"}},
+		{"type: integer, list: true, required: true, accept: [string]", "bigint[]", map[string]string{`["1"]`: "{1}", `[""]`: "not_a_number v: expected a number, found a string of something else", `[" "]`: "not_a_number v: expected a number, found a string of something else"}},
 		{"type: timestamp, list: true, format: unix", "timestamptz[]", map[string]string{`[0,1.5]`: `{"1970-01-01T00:00:00.000000Z","1970-01-01T00:00:01.500000Z"}`}},
 		{"type: uuid, list: true", "uuid[]", map[string]string{`["6F1C2F0E-3F43-4D0E-9F5A-3C9B6A1D2E01"]`: `{"6f1c2f0e-3f43-4d0e-9f5a-3c9b6a1d2e01"}`}},
 		{"type: interval, list: true", "interval[]", map[string]string{`["P1D","PT1S"]`: `{"P1D","PT1S"}`}},
