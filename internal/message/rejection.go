@@ -53,7 +53,7 @@ var reasons = []struct {
 	{ReasonNotObject, "the body is JSON, but not an object"},
 	{ReasonDuplicateKey, "the body has a name twice in one object"},
 	{ReasonNotWrapped, "what the model unwraps is absent, null or not a string"},
-	{ReasonNotBase64, "what the model unwraps is not base64, in the standard alphabet"},
+	{ReasonNotBase64, "what the model unwraps, or the field, is not base64 in the standard alphabet"},
 	{ReasonNotGzip, "what the model unwraps is not gzip"},
 	{ReasonNotZstd, "what the model unwraps is not zstd"},
 	{ReasonTooLarge, "the body unwraps to more bytes than the model allows"},
