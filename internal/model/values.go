@@ -213,10 +213,10 @@ func (t *target) standsFor(reads form, text []byte) message.Reason {
 	switch {
 	case t.f.Required && !t.element && blank(text):
 	case reads == numberForm && !isNumber(text):
-		t.detail = "expected a number, found a string of something else"
+		t.detail = "expected a number, found a string that is not one"
 		return message.ReasonNotNumber
 	case reads == booleanForm && string(text) != "true" && string(text) != "false":
-		t.detail = "expected true or false, found a string of something else"
+		t.detail = "expected true or false, found a string that is neither"
 		return message.ReasonNotBoolean
 	}
 	return ""
