@@ -319,8 +319,10 @@ func (d *database) columns(name string, have map[string]live, want []wanted) {
 		l, ok := have[c.Name]
 		rule, why := misfit(c, l) // of no column when there is none
 		change := remedy
-		if instead := d.instead(c, l); rule != "" && instead != "" {
+		if instead := d.instead(c, l); rule == ruleType && instead != "" {
 			change = fmt.Sprintf("%s, or ALTER TABLE %s to match it", instead, name)
+		} else if rule != "" && instead != "" {
+			change = strings.Replace(remedy, "change the model", instead, 1)
 		}
 		switch {
 		case !ok:

@@ -21,8 +21,8 @@ func Model(m *model.Model) (f Findings) {
 		f.Add(Warning, "masks", "json_raw", "leave it out of the model, or make sure that it holds nothing personal; read what is needed by a path of its own",
 			"%s is JSON and is stored as it was sent, with any personal value in it: the model masks fields, not parts of one", strings.Join(raw, ", "))
 	}
-	if raw := m.Raw(model.TypeText); raw != nil {
-		f.Add(OK, "masks", "text_raw", "", "text that is stored as it was sent, because the model does not call it personal: %s", strings.Join(raw, ", "))
+	if raw := slices.Concat(m.Raw(model.TypeText), m.Raw(model.TypeBase64)); raw != nil {
+		f.Add(OK, "masks", "text_raw", "", "text and bytes that are stored as they were sent, because the model does not call them personal: %s", strings.Join(raw, ", "))
 	}
 	return f
 }

@@ -33,8 +33,13 @@ columns:
 		says       string
 	}{
 		{"JSON beside personal fields", file, []string{"warning json_raw"}, "more is JSON"},
-		{"text beside personal fields", file, []string{"warning json_raw"}, "call it personal: note"},
+		{"text beside personal fields", file, []string{"warning json_raw"}, "call them personal: note"},
 		{"no JSON", strings.Replace(strings.Replace(file, "  more: {type: json}\n", "", 1), "  more: {type: jsonb, from: more}\n", "", 1), nil, "note"},
+		{"bytes beside personal fields", strings.Replace(strings.Replace(file, "note: {type: text}", "note: {type: base64}", 1), "note: {type: text,", "note: {type: bytea,", 1), []string{"warning json_raw"}, "call them personal: note"},
+		{"a list beside personal fields", strings.Replace(strings.Replace(file, "note: {type: text}", "note: {type: text, list: true}", 1), "note: {type: text, from", `note: {type: "text[]", from`, 1), []string{"warning json_raw"}, "call them personal: note"},
+		{"a constant", strings.Replace(file, "  more: {type: jsonb", "  source: {type: text, value: web}\n  more: {type: jsonb", 1), []string{"warning json_raw"}, "call them personal: note Remedy"},
+		{"an address in clear", strings.Replace(strings.Replace(file, "email, personal: true", "email, personal: false", 1), "email, masked: true", "email", 1), []string{"warning json_raw"}, "personal: false: email"},
+		{"an address in clear, and nothing personal", strings.NewReplacer("email, personal: true", "email, personal: false", "email, masked: true", "email", ", personal: true", "", ", masked: true", "").Replace(file), nil, "personal: false: email"},
 		{"nothing personal", impersonal, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -72,7 +72,7 @@ func (q *Queues) Check() Findings {
 		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}
 	if s.DeadLetterARN != "" && q.Waits > s.MaxReceives {
-		f.Add(Warning, "queue", "foreign_key_receives", fmt.Sprintf("raise maxReceiveCount above %d, or lower foreign_key_receives in the model", q.Waits),
+		f.Add(Warning, "queue", "foreign_key_receives", fmt.Sprintf("raise maxReceiveCount to %d or more, or lower foreign_key_receives in the model", q.Waits),
 			"maxReceiveCount is %d, and the model waits for rows that others refer to until a message was received %d times: SQS moves it away before that, without a reason", s.MaxReceives, q.Waits)
 	}
 	q.outage(&f)

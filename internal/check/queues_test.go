@@ -53,6 +53,8 @@ func TestQueues(t *testing.T) {
 		{"a policy of its own", func(q *check.Queues) { q.Policy.Settings.DeadLetterARN = "arn:other" }, []string{"warning redrive_policy"}},
 		{"messages in it", func(q *check.Queues) { q.Policy.Counts.Visible = 7 }, []string{"warning messages"}},
 		{"rejects go to the queue itself", func(q *check.Queues) { q.Rejects = q.Source }, []string{"error same_queue"}},
+		{"a model that waits as long as the queue", func(q *check.Queues) { q.Waits = 50 }, nil},
+		{"a model that waits for longer", func(q *check.Queues) { q.Waits = 51 }, []string{"warning foreign_key_receives"}},
 		{"two dead-letter queues, one wrong", func(q *check.Queues) {
 			q.Rejects = &sqs.Queue{Settings: sqs.Settings{ARN: "arn:rejects", Retention: time.Hour}}
 		}, []string{"error retention"}},

@@ -204,10 +204,11 @@ func (d *database) samplesOf(c wanted, l live, id uuid.UUID, now time.Time) []st
 	case "": // of a type that only the database knows
 		return nil
 	case "varchar", "text", "char", "citext":
-		if c.Field >= 0 && d.model.Fields[c.Field].Type == model.TypeVersion {
-			return []string{"2.3.0-Beta", "2"}
+		texts := sampleTexts(id, longest(c.Type, l))
+		if c.Field < 0 {
+			return texts
 		}
-		return sampleTexts(id, longest(c.Type, l))
+		return normal(&d.model.Fields[c.Field], texts)
 	case "smallint", "integer", "bigint":
 		return []string{strconv.Itoa(number), strconv.Itoa(-number)}
 	case "numeric":
@@ -236,6 +237,27 @@ func (d *database) samplesOf(c wanted, l live, id uuid.UUID, now time.Time) []st
 	default:
 		panic("check: no sample of " + base)
 	}
+}
+
+// normal returns samples of a field of text, as a row has them: a trigger that writes a form which
+// the field's options have made already changes nothing.
+func normal(f *model.Field, texts []string) (all []string) {
+	switch some := f.OneOf(); {
+	case some != nil:
+		texts = some[:min(len(some), len(texts))]
+	case f.Type == model.TypeVersion:
+		texts = []string{"2.3.0-Beta", "2"}
+	case f.Type == model.TypeIP:
+		texts = []string{"203.0.113.7", "2001:db8::7"}
+	case f.Type == model.TypeEmail:
+		texts = []string{"Ann.Lee@example.com"}
+	}
+	for _, s := range texts {
+		if s = string(f.Normal([]byte(s))); strings.TrimSpace(s) != "" {
+			all = append(all, s)
+		}
+	}
+	return all
 }
 
 // sampleTime returns a time whose last digit is not rounded.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -47,6 +48,9 @@ type oneOfCheck struct {
 	texts   map[string]bool
 	numbers []decimal
 }
+
+// OneOf lists the texts that the field may have, nil if it may have any.
+func (f *Field) OneOf() []string { return slices.Sorted(maps.Keys(f.oneOf.texts)) }
 
 // limit is the least or the greatest value.
 type limit struct {

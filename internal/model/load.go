@@ -255,6 +255,8 @@ func (c *compiler) indexes(lists [][]scalar) {
 				c.problem(name.line, "index: the column %s is not defined; add it to columns, or correct the name", name.text)
 			case slices.Contains(index, i):
 				c.problem(name.line, "index: the column %s is named twice", name.text)
+			case c.m.Columns[i].Type.Base == "json" && !c.m.Columns[i].Type.AsText:
+				c.problem(name.line, "index: the column %s is of type json, which has no order; use jsonb, or another column", name.text)
 			}
 			index = append(index, i)
 		}

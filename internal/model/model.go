@@ -108,7 +108,7 @@ func (m *Model) Masks() bool {
 // Raw lists the fields of a type that are stored as they were sent.
 func (m *Model) Raw(kind FieldType) (names []string) {
 	for i, f := range m.Fields {
-		if f.Type == kind && slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
+		if f.Type == kind && !f.Constant && slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
 			names = append(names, f.Name)
 		}
 	}

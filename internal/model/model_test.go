@@ -326,6 +326,8 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 		{"a type with a comma", "varchar(64), from", "numeric(5, 2), from", `m.yaml:9: column masked_ip: a type with a comma needs quotes, as in type: "numeric(5, 2)"`},
 		{"a merge", "type: ip, personal", "<<: {type: ip}, personal", "m.yaml:6: field ip has a name that is not plain text"},
 		{"an alias", "from: ip", "from: *ip", "m.yaml:9: column masked_ip: from is not a plain value; anchors"},
+		{"an index on json", "columns:", "  j: {type: json}\nindex: [[j]]\ncolumns:\n  j: {type: json, from: j}", "m.yaml:8: index: the column j is of type json, which has no order; use jsonb"},
+		{"an index on a column that is not there", "key: [id]", "key: [id]\nindex: [[id, at], [j]]", "m.yaml:4: index: the column j is not defined"},
 		{"a masked key", "key: [id]", "key: [masked_ip]", "m.yaml:3: key column masked_ip"},
 		{"neither from nor meta", ", from: id", "", "m.yaml:8: column id needs either from"},
 		{"unknown meta", "from: id}", "meta: sent}", `m.yaml:8: column id: unknown meta "sent"`},

@@ -255,3 +255,27 @@ func TestATriedAgainRowIsNotDoneByAnother(t *testing.T) {
 		t.Errorf("got %s, %v; want %s", words, r.Err, want)
 	}
 }
+
+// TestOrphansWait for the row that they refer to, if the model says so.
+func TestOrphansWait(t *testing.T) {
+	t.Parallel()
+	m := named(t, "user_logins")
+	m.ForeignKeyReceives = 3
+	f := newFile(t)
+	ddl := strings.Replace(sqlite.DDL(m.Table)[0], `"locale"           TEXT`, `"locale" TEXT REFERENCES locales (id)`, 1)
+	f.exec(t, "CREATE TABLE locales (id TEXT PRIMARY KEY)", ddl)
+	messages := logins("a", "b")
+	messages[0].Body = []byte(`{"user_id": "a", "locale": "de"}`)
+	for receives, want := range []string{1: "returned foreign_key stored", 2: "returned foreign_key stored", 3: "rejected (refused_by_database constraint FOREIGN KEY column locale) stored"} {
+		if messages[0].ReceiveCount = receives; receives == 0 {
+			continue
+		}
+		if words, r := run(t.Context(), f.open(t, m), m, messages); words != want || r.Err != nil {
+			t.Errorf("receive %d: got %s, %v; want %s", receives, words, r.Err, want)
+		}
+	}
+	f.exec(t, "INSERT INTO locales VALUES ('de')")
+	if words, r := run(t.Context(), f.open(t, m), m, messages); words != "stored stored" || r.Inserted != 1 {
+		t.Errorf("with the row: got %s, %v", words, r.Err)
+	}
+}

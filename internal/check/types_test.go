@@ -1,0 +1,240 @@
+package check_test
+
+import (
+	"fmt"
+	"testing"
+
+	"sluice/internal/model"
+	"sluice/internal/testing/pgtest"
+)
+
+// typed is a model with a field and the column v that holds it, both as YAML.
+func typed(t *testing.T, field, column string) *model.Model {
+	t.Helper()
+	m, err := model.Parse("t.yaml", fmt.Appendf(nil, `
+model: t
+table: t
+key: [message_id]
+fields:
+  v: {%s}
+columns:
+  v: {%s, from: v}
+  message_id: {type: uuid, meta: message_id}
+`, field, column))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// TestLiveTypes compares types of columns in a model with those of a table.
+func TestLiveTypes(t *testing.T) {
+	t.Parallel()
+	const (
+		narrower, another = "error column_narrower", "error column_type"
+
+		mood = "CREATE TYPE mood AS ENUM ('sad', 'happy'); "
+	)
+	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", mood, `CREATE SCHEMA "Other"`, `CREATE DOMAIN "Other"."Mood" AS mood`,
+		"CREATE DOMAIN code AS char(3) CHECK (value <> 'XXX')", "CREATE DOMAIN day AS date", "CREATE DOMAIN wide AS numeric(30,6)", "CREATE DOMAIN words AS varchar(8)[]")
+	for _, tt := range []struct {
+		field, column, live string
+		want                string // "" for none
+		says                string
+	}{
+		{"type: numeric", "type: real", "real", "", ""},
+		{"type: numeric", "type: real", "double precision", another, `write type: double precision in the model`},
+		{"type: numeric", "type: double precision", "double precision", "", ""},
+		{"type: numeric", "type: double precision", "real", narrower, `rounded silently`},
+		{"type: numeric", "type: double precision", "numeric", another, `write type: numeric`},
+		{"type: numeric", "type: numeric", "double precision", another, "loses digits"},
+		{"type: numeric", `type: "numeric(18,4)"`, "wide", "", ""},
+		{"type: numeric", `type: "numeric(18,4)"`, "numeric(18,2)", narrower, `write type: "numeric(18,2)"`},
+
+		{"type: timestamp", "type: timestamptz", "timestamp", another, `write type: timestamp in the model`},
+		{"type: timestamp", "type: timestamp", "timestamptz", another, `write type: timestamptz in the model`},
+		{"type: timestamp", "type: timestamp", "timestamp", "", ""},
+		{"type: timestamp", "type: timestamp", "timestamp(3)", narrower, "fewer digits of a second"},
+		{"type: timestamp", "type: timestamp", "date", another, ""},
+		{"type: date", "type: date", "day", "", ""},
+		{"type: date", "type: date", "timestamptz", another, ""},
+		{"type: time", "type: time", "time", "", ""},
+		{"type: time", "type: time", "time(0)", narrower, "fewer digits of a second"},
+		{"type: time", "type: time", "timetz", another, "the TimeZone of the session"},
+		{"type: interval", "type: interval", "interval", "", ""},
+		{"type: interval", "type: interval", "interval(3)", narrower, "fewer digits of a second"},
+		{"type: interval", "type: interval", "interval day to hour", narrower, "cut off silently"},
+		{"type: interval", "type: interval", "interval day to second", narrower, "cut off silently"},
+
+		{"type: ip, personal: false", "type: inet", "inet", "", ""},
+		{"type: ip, personal: false", "type: inet", "cidr", another, "cut off silently"},
+		{"type: ip, personal: false", "type: cidr", "cidr", "", ""},
+		{"type: ip, personal: false", "type: cidr", "inet", another, `write type: inet`},
+		{"type: ip, personal: false", "type: text", "inet", another, `write type: inet`},
+		{"type: ip, personal: false", "type: inet", "text", another, `write type: text`},
+		{"type: base64", "type: bytea", "bytea", "", ""},
+		{"type: base64", "type: bytea", "text", another, ""},
+
+		{"type: text", "type: char(3)", "char(3)", "", ""},
+		{"type: text", "type: char(3)", "char(5)", "", ""},
+		{"type: text", "type: char(3)", "char(2)", narrower, "longer values are refused"},
+		{"type: text", "type: char(3)", "code", "", ""},
+		{"type: text", "type: char(3)", "text", another, `write type: text`},
+		{"type: text", "type: varchar(3)", "char(3)", "warning column_type", `write type: char(3)`},
+		{"type: text", "type: citext", "citext", "", ""},
+		{"type: text", "type: citext", "text", another, `write type: text`},
+		{"type: text", "type: text", "citext", "", ""},
+		{"type: text", "type: varchar(9)", "varchar(8)", narrower, `write type: varchar(8)`},
+
+		{"type: text, list: true", `type: "text[]"`, "text[]", "", ""},
+		{"type: text, list: true", `type: "text[]"`, "varchar[]", "", ""},
+		{"type: text, list: true", `type: "text[]"`, "varchar(8)[]", narrower, `write type: "varchar(8)[]"`},
+		{"type: text, list: true", `type: "varchar(8)[]"`, "words", "", ""},
+		{"type: text, list: true", `type: "text[]"`, "text", another, ""},
+		{"type: text", "type: text", "text[]", another, ""},
+		{"type: text, list: true", `type: "text[]"`, "integer[]", another, ""},
+		{"type: integer, list: true", `type: "integer[]"`, "bigint[]", "", ""},
+		{"type: integer, list: true", `type: "integer[]"`, "smallint[]", narrower, "larger numbers"},
+		{"type: timestamp, list: true", `type: "timestamptz[]"`, "timestamp[]", another, `write type: "timestamp[]"`},
+
+		{"type: text", "type: mood, as: text", "mood", "", ""},
+		{"type: text", "type: text", "mood", another, "write {type: mood, as: text} in the model"},
+		{"type: text", "type: varchar(8)", `"Other"."Mood"`, another, `write {type: '"Other"."Mood"', as: text} in the model`},
+		{"type: text", `type: '"Other"."Mood"', as: text`, `"Other"."Mood"`, "", ""},
+		{"type: text", "type: mood, as: text", `"Other"."Mood"`, "", ""},
+		{"type: text", "type: mood, as: text", "text", another, `write type: text`},
+		{"type: text", "type: text", "macaddr", another, "write {type: macaddr, as: text} in the model"},
+		{"type: text", "type: macaddr, as: text", "macaddr", "", ""},
+		{"type: text", "type: code, as: text", "code", "", ""},
+		{"type: text", "type: bit, as: text", "bit(3)", "", ""},
+		{"type: text", "type: nowhere.mood, as: text", "mood", another, "there is no such type"},
+		{"type: text", "type: code, as: text", "mood", another, ""},
+		{"type: text", "type: day, as: text", "day", another, "is made of date"},
+		{"type: text", "type: text", "mood[]", another, ""},
+
+		{"type: boolean", "type: boolean", "integer", another, ""},
+		{"type: uuid", "type: uuid", "text", another, ""},
+	} {
+		t.Run(fmt.Sprintf("%s, %s, %s", tt.field, tt.column, tt.live), func(t *testing.T) {
+			m := typed(t, tt.field, tt.column)
+			db.Exec(t, "DROP TABLE IF EXISTS t; CREATE TABLE t (v "+tt.live+", message_id uuid PRIMARY KEY)")
+			f := look(t, m, db.URL)
+			if tt.want == "" {
+				want(t, f)
+			} else {
+				want(t, f, tt.want)
+			}
+			says(t, f, tt.says)
+		})
+	}
+}
+
+// TestMetadataInLiveTypes has the sent time in a table of times without a zone.
+func TestMetadataInLiveTypes(t *testing.T) {
+	t.Parallel()
+	const file = `
+model: t
+table: t
+key: [sent_at, message_id]
+fields: {v: {type: text}}
+columns:
+  v: {type: text, from: v}
+  sent_at: {type: %s, meta: sent_at}
+  message_id: {type: uuid, meta: message_id}
+`
+	db := pgtest.New(t, "CREATE TABLE t (v text, sent_at timestamp, message_id uuid, PRIMARY KEY (sent_at, message_id))", "INSERT INTO t VALUES ('', now() AT TIME ZONE 'UTC', gen_random_uuid())")
+	for column, findings := range map[string][]string{"timestamptz": {"error column_type"}, "timestamp": nil} {
+		m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, column))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := look(t, m, setParameter(t, db.URL, "timezone", "Pacific/Kiritimati"))
+		want(t, f, findings...)
+		says(t, f, map[string]string{"timestamptz": `write type: timestamp in the model`, "timestamp": "no row of"}[column])
+	}
+}
+
+// TestIndexes that the model names are missing from a table that existed.
+func TestIndexes(t *testing.T) {
+	t.Parallel()
+	const file = `
+model: t
+table: t
+key: [message_id]
+index: [[b, a], [c]]
+fields: {a: {type: text}, b: {type: text}, c: {type: text}}
+columns:
+  a: {type: text, from: a}
+  b: {type: text, from: b}
+  c: {type: text, from: c}
+  message_id: {type: uuid, meta: message_id}
+`
+	m, err := model.Parse("t.yaml", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.New(t, m.DDL()...)
+	f := look(t, m, db.URL)
+	want(t, f)
+	says(t, f, "has the indexes of the model")
+	db.Exec(t, "DROP INDEX t_b_a_idx; CREATE INDEX ON t (a, b); CREATE INDEX ON t (b) INCLUDE (a); CREATE INDEX ON t (b, a) WHERE a <> ''; CREATE INDEX ON t (lower(b), a)")
+	f = look(t, m, db.URL)
+	want(t, f, "warning index_missing")
+	says(t, f, `no index that begins with ("b", "a")`)
+	says(t, f, "CREATE INDEX CONCURRENTLY ON ")
+	db.Exec(t, "DROP INDEX t_c_idx; CREATE INDEX ON t (b, a, c)")
+	want(t, look(t, m, db.URL), "warning index_missing")
+}
+
+// TestTrialRowsOfOddTypes inserts trial rows of lists, of types that read text, and of what a field's
+// options leave: a trigger that does what an option has done changes no key.
+func TestTrialRowsOfOddTypes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t, "", "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE DOMAIN code AS char(3) CHECK (value ~ '^[A-Z]{3}$')")
+	const file = `
+model: t
+table: t
+key: [v]
+fields:
+  v: {type: text, required: true, %s}
+  lists: {type: %s, required: true, list: true}
+columns:
+  v: {%s, from: v}
+  lists: {type: "%s[]", from: lists}
+`
+	for _, tt := range []struct {
+		options, column string
+		element, list   string
+		trigger         string
+		want, says      string
+	}{
+		{"case: lower", "type: text", "text", "text", "NEW.v := lower(NEW.v)", "", "got the key"},
+		{"case: lower", "type: text", "text", "varchar(8)", "NEW.v := upper(NEW.v)", rewritten, "another v than"},
+		{"trim: true", "type: text", "integer", "bigint", "NEW.v := btrim(NEW.v)", "", "got the key"},
+		{"strip: ' '", "type: varchar(20)", "timestamp", "timestamptz", "NEW.v := replace(NEW.v, ' ', '')", "", "got the key"},
+		{"one_of: [sad, happy]", "type: 'mood', as: text", "uuid", "uuid", "NEW.v := NEW.v", "", "got the key"},
+		{"one_of: [sad, happy]", "type: 'mood', as: text", "numeric", "numeric(9,2)", "NEW.v := 'happy'", rewritten, "another v than"},
+		{"one_of: [EUR, USD]", "type: code, as: text", "date", "date", "NEW.v := upper(NEW.v)", "", "got the key"},
+		{"one_of: [EUR, USD]", "type: code, as: text", "boolean", "boolean", "NEW.v := lower(NEW.v)", untried, "23514"},
+		{"trim: false", "type: macaddr, as: text", "text", "text", "NEW.v := NEW.v", untried, "23502"},
+	} {
+		t.Run(tt.options+", "+tt.column+", "+tt.trigger, func(t *testing.T) {
+			m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, tt.options, tt.element, tt.column, tt.list))
+			if err != nil {
+				t.Fatal(err)
+			}
+			db.Exec(t, "DROP TABLE IF EXISTS t; DROP FUNCTION IF EXISTS norm")
+			for _, sql := range m.DDL() {
+				db.Exec(t, sql)
+			}
+			db.Exec(t, norm("t", tt.trigger))
+			f := look(t, m, db.URL)
+			if tt.want == "" {
+				want(t, f)
+			} else {
+				want(t, f, tt.want)
+			}
+			says(t, f, tt.says)
+		})
+	}
+}
