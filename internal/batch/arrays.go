@@ -7,6 +7,7 @@ import "encoding/binary"
 type Arrays struct {
 	bufs   [][]byte
 	params [][]byte
+	text   []bool // which are in the text form
 }
 
 // header is the size of a one-dimensional array's header: number of dimensions, flag for NULLs,
@@ -52,7 +53,7 @@ func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
 	a.start(len(b.key), column)
 	for _, i := range rows {
 		for k := range b.key {
-			a.value(k, column(k), b.data[b.keys[b.rows[i].keys+k]:])
+			a.value(k, b.data[b.keys[b.rows[i].keys+k]:])
 		}
 	}
 	return a.end(len(rows), column)
@@ -62,9 +63,10 @@ func (a *Arrays) start(columns int, column func(int) *Column) {
 	for len(a.bufs) < columns {
 		a.bufs = append(a.bufs, nil)
 		a.params = append(a.params, nil)
+		a.text = append(a.text, false)
 	}
 	for c := range columns {
-		if column(c).AsText {
+		if a.text[c] = column(c).AsText; a.text[c] {
 			a.bufs[c] = append(a.bufs[c][:0], '{')
 		} else {
 			a.bufs[c] = append(a.bufs[c][:0], make([]byte, header)...)
@@ -76,37 +78,40 @@ func (a *Arrays) start(columns int, column func(int) *Column) {
 func (a *Arrays) add(b *Batch, i int) {
 	at := b.rows[i].start
 	for c := range b.columns {
-		at += a.value(c, &b.columns[c], b.data[at:])
+		at += a.value(c, b.data[at:])
 	}
 }
 
 // value appends the value at the beginning of data, and returns how long it is with its length.
-func (a *Arrays) value(c int, column *Column, data []byte) int {
-	end, null := 4, false
+func (a *Arrays) value(c int, data []byte) int {
+	end := 4
 	if n := int32(binary.BigEndian.Uint32(data)); n >= 0 {
 		end += int(n)
-	} else {
-		null = true
+	} else if !a.text[c] {
+		a.bufs[c][7] = 1 // the array has NULLs
 	}
-	switch {
-	case !column.AsText:
-		if null {
-			a.bufs[c][7] = 1 // the array has NULLs
-		}
+	if a.text[c] {
+		a.element(c, data[:end])
+	} else {
 		a.bufs[c] = append(a.bufs[c], data[:end]...)
-	case null:
-		a.bufs[c] = append(a.bufs[c], "NULL,"...)
-	default:
-		a.bufs[c] = append(appendQuoted(a.bufs[c], data[4:end]), ',')
 	}
 	return end
+}
+
+// element appends a value with its length in the text form.
+func (a *Arrays) element(c int, value []byte) {
+	if binary.BigEndian.Uint32(value) == null {
+		a.bufs[c] = append(a.bufs[c], "NULL,"...)
+	} else {
+		a.bufs[c] = append(appendQuoted(a.bufs[c], value[4:]), ',')
+	}
 }
 
 func (a *Arrays) end(length int, column func(int) *Column) [][]byte {
 	for c := range a.params {
 		buf := a.bufs[c]
 		switch {
-		case column(c).AsText:
+		case a.text[c]:
 			if length > 0 {
 				buf = buf[:len(buf)-1] // the last comma
 			}

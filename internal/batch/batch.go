@@ -126,6 +126,9 @@ func (b *Batch) Cancel() {
 	b.data, b.keys, b.rows = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1]
 }
 
+// null is the length of a NULL.
+const null = 0xffff_ffff
+
 // Null appends a NULL.
 func (b *Batch) Null() {
 	if b.list.open {
@@ -134,7 +137,7 @@ func (b *Batch) Null() {
 		return
 	}
 	b.open = append(b.open, len(b.data))
-	b.data = append(b.data, 0xff, 0xff, 0xff, 0xff)
+	b.data = binary.BigEndian.AppendUint32(b.data, null)
 }
 
 // size begins a value of n bytes, which must follow.
