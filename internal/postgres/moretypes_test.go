@@ -15,12 +15,28 @@ import (
 func moreTypes() *batch.Table {
 	t := &batch.Table{Name: "things", Key: []int{0}, Columns: []batch.Column{{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}}}
 	for _, c := range []batch.Column{
-		{Kind: batch.TimestampNoZone, Type: "timestamp"}, {Kind: batch.TimeOfDay, Type: "time"}, {Kind: batch.Float4, Type: "real"}, {Kind: batch.Float8, Type: "double precision"},
-		{Kind: batch.Binary, Type: "bytea"}, {Kind: batch.Text, Type: "char(3)"}, {Kind: batch.Text, Type: "inet"}, {Kind: batch.Text, Type: "cidr"}, {Kind: batch.Text, Type: "interval"},
-		{Kind: batch.Text, Type: "text[]", List: true}, {Kind: batch.Text, Type: "varchar(3)[]", List: true}, {Kind: batch.Text, Type: "char(3)[]", List: true},
-		{Kind: batch.Text, Type: "numeric(5,2)[]", List: true}, {Kind: batch.Int4, Type: "integer[]", List: true}, {Kind: batch.Bool, Type: "boolean[]", List: true},
-		{Kind: batch.Timestamp, Type: "timestamptz[]", List: true}, {Kind: batch.TimestampNoZone, Type: "timestamp[]", List: true}, {Kind: batch.TimeOfDay, Type: "time[]", List: true},
-		{Kind: batch.Float8, Type: "double precision[]", List: true}, {Kind: batch.Binary, Type: "bytea[]", List: true}, {Kind: batch.Text, Type: "inet[]", List: true}, {Kind: batch.Text, Type: "interval[]", List: true},
+		{Kind: batch.TimestampNoZone, Type: "timestamp"},
+		{Kind: batch.TimeOfDay, Type: "time"},
+		{Kind: batch.Float4, Type: "real"},
+		{Kind: batch.Float8, Type: "double precision"},
+		{Kind: batch.Binary, Type: "bytea"},
+		{Kind: batch.Text, Type: "char(3)"},
+		{Kind: batch.Text, Type: "inet"},
+		{Kind: batch.Text, Type: "cidr"},
+		{Kind: batch.Text, Type: "interval"},
+		{Kind: batch.Text, Type: "text[]", List: true},
+		{Kind: batch.Text, Type: "varchar(3)[]", List: true},
+		{Kind: batch.Text, Type: "char(3)[]", List: true},
+		{Kind: batch.Text, Type: "numeric(5,2)[]", List: true},
+		{Kind: batch.Int4, Type: "integer[]", List: true},
+		{Kind: batch.Bool, Type: "boolean[]", List: true},
+		{Kind: batch.Timestamp, Type: "timestamptz[]", List: true},
+		{Kind: batch.TimestampNoZone, Type: "timestamp[]", List: true},
+		{Kind: batch.TimeOfDay, Type: "time[]", List: true},
+		{Kind: batch.Float8, Type: "double precision[]", List: true},
+		{Kind: batch.Binary, Type: "bytea[]", List: true},
+		{Kind: batch.Text, Type: "inet[]", List: true},
+		{Kind: batch.Text, Type: "interval[]", List: true},
 	} {
 		c.Name = fmt.Sprintf("c%d", len(t.Columns))
 		t.Columns = append(t.Columns, c)
