@@ -48,18 +48,30 @@ type wanted struct {
 // namedType is a type that the database knows by its name.
 type namedType struct {
 	oid, baseOID string // "" if there is none
-	// base is the innermost base type, and reads why its input function must not read texts, "" if
-	// it may.
+	// base is the innermost base type, and reads the type that its input function must not read
+	// texts for, "" if it may.
 	base, reads string
 }
 
-// typeSQL finds a type by its name, and the innermost type that it is made of. Input functions of
-// dates and times read words such as now, and some of numbers round; so what belongs to Postgres in
-// those categories is not for as: text.
+// typeSQL finds a type by its name, the innermost type that it is made of, and one within it that is
+// not for as: text: input functions of dates and times read words such as now, and some others round,
+// cut or look up what they read. The store refuses the same ones.
 const typeSQL = `WITH RECURSIVE made AS (
 	SELECT oid, typbasetype, 0 AS depth FROM pg_type WHERE oid = to_regtype($1)
 	UNION ALL SELECT t.oid, t.typbasetype, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.typbasetype
-) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, format_type(t.oid, NULL), t.typnamespace = 'pg_catalog'::regnamespace AND t.typcategory IN ('D', 'T', 'N', 'B', 'R')
+), parts AS (
+	SELECT to_regtype($1)::oid AS oid, -1 AS typmod
+	UNION
+	SELECT below.oid, below.typmod FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
+		SELECT t.typbasetype AS oid, t.typtypmod AS typmod WHERE t.typtype = 'd'
+		UNION ALL SELECT t.typelem, p.typmod WHERE t.typelem <> 0
+		UNION ALL SELECT r.rngsubtype, -1 FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
+		UNION ALL SELECT a.atttypid, a.atttypmod FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+	) AS below
+) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, format_type(t.oid, NULL), (
+		SELECT format_type(p.oid, p.typmod) FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace AND (
+			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid') OR o.typname LIKE 'reg%'
+			OR o.typname = 'numeric' AND p.typmod >= 0) LIMIT 1)
 	FROM made m JOIN pg_type t ON t.oid = m.oid ORDER BY m.depth DESC LIMIT 1`
 
 // byName looks the types of columns with as: text up.
@@ -77,10 +89,7 @@ func (d *database) byName(ctx context.Context, want []wanted) error {
 		}
 		if len(rows) > 0 {
 			r := rows[0]
-			want[i].asText = namedType{oid: r[0], baseOID: r[1], base: r[2]}
-			if r[3] == "t" {
-				want[i].asText.reads = r[2]
-			}
+			want[i].asText = namedType{oid: r[0], baseOID: r[1], base: r[2], reads: r[3]}
 		}
 	}
 	return nil

@@ -36,7 +36,8 @@ func TestLiveTypes(t *testing.T) {
 		mood = "CREATE TYPE mood AS ENUM ('sad', 'happy'); "
 	)
 	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", mood, `CREATE SCHEMA "Other"`, `CREATE DOMAIN "Other"."Mood" AS mood`,
-		"CREATE DOMAIN code AS char(3) CHECK (value <> 'XXX')", "CREATE DOMAIN day AS date", "CREATE DOMAIN wide AS numeric(30,6)", "CREATE DOMAIN words AS varchar(8)[]")
+		"CREATE DOMAIN code AS char(3) CHECK (value <> 'XXX')", "CREATE DOMAIN day AS date", "CREATE DOMAIN wide AS numeric(30,6)", "CREATE DOMAIN words AS varchar(8)[]",
+		"CREATE TYPE span AS RANGE (subtype = time)", "CREATE TYPE price AS (amount numeric(4,2), currency text)", "CREATE DOMAIN positive AS integer CHECK (value > 0)")
 	for _, tt := range []struct {
 		field, column, live string
 		want                string // "" for none
@@ -110,6 +111,11 @@ func TestLiveTypes(t *testing.T) {
 		{"type: text", "type: nowhere.mood, as: text", "mood", another, "there is no such type"},
 		{"type: text", "type: code, as: text", "mood", another, ""},
 		{"type: text", "type: day, as: text", "day", another, "is made of date"},
+		{"type: text", "type: wide, as: text", "wide", another, "is made of numeric(30,6)"},
+		{"type: text", "type: span, as: text", "span", another, "is made of time without time zone"},
+		{"type: text", "type: price, as: text", "price", another, "is made of numeric(4,2)"},
+		{"type: text", "type: positive, as: text", "positive", "", ""},
+		{"type: text", "type: int4range, as: text", "int4range", "", ""},
 		{"type: text", "type: text", "mood[]", another, ""},
 
 		{"type: boolean", "type: boolean", "integer", another, ""},
