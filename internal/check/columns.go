@@ -48,9 +48,8 @@ type wanted struct {
 // namedType is a type that the database knows by its name.
 type namedType struct {
 	oid, baseOID string // "" if there is none
-	// base is the innermost base type, and reads the type that its input function must not read
-	// texts for, "" if it may.
-	base, reads string
+	// reads is a type that it is made of and that must not read texts, "" for none.
+	reads string
 }
 
 // typeSQL finds a type by its name, the innermost type that it is made of, and one within it that is
@@ -68,7 +67,7 @@ const typeSQL = `WITH RECURSIVE made AS (
 		UNION ALL SELECT r.rngsubtype, -1 FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
 		UNION ALL SELECT a.atttypid, a.atttypmod FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 	) AS below
-) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, format_type(t.oid, NULL), (
+) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, (
 		SELECT format_type(p.oid, p.typmod) FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace AND (
 			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid') OR o.typname LIKE 'reg%'
 			OR o.typname = 'numeric' AND p.typmod >= 0) LIMIT 1)
@@ -89,7 +88,7 @@ func (d *database) byName(ctx context.Context, want []wanted) error {
 		}
 		if len(rows) > 0 {
 			r := rows[0]
-			want[i].asText = namedType{oid: r[0], baseOID: r[1], base: r[2], reads: r[3]}
+			want[i].asText = namedType{oid: r[0], baseOID: r[1], reads: r[2]}
 		}
 	}
 	return nil

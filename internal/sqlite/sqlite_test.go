@@ -473,3 +473,52 @@ func TestTheFunctionDoesNotLinkSQLite(t *testing.T) {
 		}
 	}
 }
+
+// TestListsAreJSON reads lists of all kinds of characters back as JSON.
+func TestListsAreJSON(t *testing.T) {
+	t.Parallel()
+	table := &batch.Table{Name: "t", Key: []int{0}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "texts", Kind: batch.Text, Type: "text[]", List: true},
+		{Name: "numbers", Kind: batch.Float8, Type: "double precision[]", List: true},
+		{Name: "flags", Kind: batch.Bool, Type: "boolean[]", List: true},
+	}}
+	f := newFile(t)
+	for _, sql := range sqlite.DDL(table) {
+		f.exec(t, sql)
+	}
+	b := batch.New(table)
+	b.Begin(0, 0)
+	b.Int8(1)
+	b.BeginList()
+	for _, text := range []string{`"`, `\`, "{a,b}", "NULL", "", "<ü😀>\n\x01"} {
+		b.String(text)
+	}
+	b.Null()
+	b.EndList()
+	b.BeginList()
+	b.Float8(0.1)
+	b.Null()
+	b.Float8(-1e300)
+	b.EndList()
+	b.BeginList()
+	b.Bool(true)
+	b.Bool(false)
+	b.EndList()
+	b.End()
+	b.Begin(1, 0)
+	b.Int8(2)
+	b.BeginList()
+	b.EndList()
+	b.Null()
+	b.Null()
+	b.End()
+	result, err := f.open(t, &model.Model{Table: table}).Insert(t.Context(), b)
+	if err != nil || result.Inserted != 2 {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	want := [][]string{{`["\"","\\","{a,b}","NULL","","<ü😀>\n\u0001",null]`, "[0.1,null,-1e+300]", "[true,false]"}, {"[]", "NULL", "NULL"}}
+	if diff := cmp.Diff(f.rows(t, "SELECT texts, numbers, flags FROM t ORDER BY id"), want); diff != "" {
+		t.Errorf("rows (-got +want):\n%s", diff)
+	}
+}

@@ -2,8 +2,9 @@ package sqlite
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"sluice/internal/batch"
 )
@@ -51,8 +52,8 @@ func jsonOf(literal []byte) []byte {
 				}
 				text = append(text, rest[0])
 			}
-			quoted, _ := json.Marshal(string(text)) // a string has no error
-			out, rest = append(out, quoted...), rest[1:]
+			out, _ = jsontext.AppendQuote(out, text) // texts are UTF-8
+			rest = rest[1:]
 		default: // a number, a boolean or NULL
 			n := bytes.IndexAny(rest, ",}")
 			out, rest = append(out, bytes.ToLower(rest[:n])...), rest[n:]
