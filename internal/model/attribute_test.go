@@ -232,6 +232,14 @@ func TestAttributeOptions(t *testing.T) {
 	}
 }
 
+// TestAttributeRule: what people are told of such a column.
+func TestAttributeRule(t *testing.T) {
+	t.Parallel()
+	if got, want := parse(t, traced).Rule(1), "trace: text of the message attribute trace_id, required"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestAttributeErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ field, want string }{

@@ -129,6 +129,9 @@ func (m *Model) Rule(i int) string {
 	if f.List {
 		rule = f.Name + ": list of " + string(f.Type)
 	}
+	if f.Attribute != "" {
+		rule += " of the message attribute " + f.Attribute
+	}
 	if c.Major {
 		rule += ", its major number"
 	}
