@@ -149,21 +149,27 @@ func TestInferTable(t *testing.T) {
 // table wants is listed.
 func TestInferTableKeys(t *testing.T) {
 	t.Parallel()
-	db := pgtest.New(t, `CREATE TABLE a (id serial PRIMARY KEY, shop text NOT NULL, order_id text, n integer, UNIQUE (n), "Odd Column" text);
+	db := pgtest.New(t, `CREATE TABLE a (id serial PRIMARY KEY, shop text NOT NULL, order_id text, n integer, UNIQUE (n), "Odd Column" text, made bigint GENERATED ALWAYS AS (1) STORED, UNIQUE (order_id));
 		CREATE TABLE b (shop text NOT NULL, order_id text NOT NULL, sent_at timestamptz NOT NULL, message_id uuid, UNIQUE (sent_at, message_id), UNIQUE (shop, order_id));
 		CREATE UNIQUE INDEX ON b (order_id) WHERE shop = 'x';
 		CREATE TABLE c (n bigint, "order" jsonb, sent_at timestamptz, message_id uuid, mask_key varchar(32), PRIMARY KEY (sent_at, message_id)); CREATE VIEW v AS SELECT FROM c`)
 	environ := map[string]string{"DATABASE_URL": db.URL}
-	sample := `{"orderId":"o-1","shop":"s","order":{"x":1}}` + "\n" + `{"orderId":"o-2","shop":"s","n":null,"order":{"x":1}}` + "\n"
+	sample := `{"orderId":"o-1","shop":"s","order":{"x":1},"oddColumn":"x","made":1}` + "\n" + `{"orderId":"o-2","shop":"s","n":null,"order":{"x":1}}` + "\n"
+	withoutShop := `{"order":{"x":1}}` + "\n"
 	for _, tt := range []struct {
 		table string
 		want  []string
 	}{
-		{"a", []string{"\nledger: sluice_ledger # ", "\n  # n (integer): nothing in the sample fills it\n", "\n  # id (integer): nothing in the sample fills it\n", "\n  # Odd Column (text): nothing in the sample fills it\n"}},
+		{"a", []string{"\nledger: sluice_ledger # ", "\n  # n (integer): nothing in the sample fills it\n", "\n  # id (integer): nothing in the sample fills it\n", "\n  # Odd Column (text): nothing in the sample fills it\n", "\n  # made is left out: the table makes its values\n",
+			"\n  # $.oddColumn: a model cannot name its column, since names have letters, digits and _ only\n", "\n  # $.made: column made makes its own values\n", "  order_id: {type: text, path: $.orderId} # 2 of 2 are text; filled in 2 of 3 bodies\n", "  shop: {type: text} # 2 of 2 are text; filled in 2 of 3 bodies, and the column is NOT NULL: the others will be rejected\n"}},
 		{db.Schema + ".b", []string{"\ntable: " + db.Schema + ".b\n", "\nkey: [shop, order_id] # a unique key of the table\n", "\n  message_id: {type: uuid, meta: message_id}\n"}},
 		{"c", []string{"\nkey: [sent_at, message_id] # a unique key", "\n  order: {type: json, required: true} # stored as it was sent\n", "\n  mask_key: {type: varchar(32), meta: mask_key}\n", "\n  # n (bigint): nothing"}},
 	} {
-		code, text, stderr := run(t, environ, sample, "infer", "-", "--table", tt.table)
+		bodies := sample
+		if tt.table == "a" {
+			bodies += withoutShop
+		}
+		code, text, stderr := run(t, environ, bodies, "infer", "-", "--table", tt.table)
 		for _, want := range tt.want {
 			if code != 0 || !strings.Contains(text, want) {
 				t.Errorf("%s: got %d without %q: %s\n%s", tt.table, code, want, stderr, text)
@@ -172,6 +178,7 @@ func TestInferTableKeys(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"v": "--table: v is not a table, but a view or something else", "none": "--table: there is no table none, or the role cannot see its schema",
+		"odd table": `--table: "odd table" cannot be named in a model: a table, and a schema before it, have letters, digits and _ only`,
 	} {
 		if code, _, stderr := run(t, environ, sample, "infer", "-", "--table", args); code != 1 || stderr != "sluice: "+want+"\n" {
 			t.Errorf("%s: got %d, %s", args, code, stderr)

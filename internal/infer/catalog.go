@@ -35,6 +35,9 @@ func ReadTable(ctx context.Context, conn *pgconn.PgConn, name string) (*Table, e
 	if schema, own, ok := strings.Cut(name, "."); ok {
 		t.Schema, t.Name = schema, own
 	}
+	if !plainTable.MatchString(name) {
+		return nil, fmt.Errorf("%q cannot be named in a model: a table, and a schema before it, have letters, digits and _ only", name)
+	}
 	found, err := query(ctx, conn, tableSQL, batch.QuoteTable(t.Schema, t.Name))
 	switch {
 	case err != nil:

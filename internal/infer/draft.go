@@ -525,7 +525,7 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 	short := shape.shorten(path)
 	c := d.column(path)
 	if d.table != nil && c == nil {
-		d.leave(path, "no column has its name")
+		d.leave(path, "%s", d.unmapped(path))
 		return
 	}
 	if c != nil {
@@ -552,6 +552,9 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 	out.filled = present == d.total
 	if !out.filled {
 		out.evidence += fmt.Sprintf("; filled in %s bodies", of(present, d.total))
+		if c != nil && c.NotNull {
+			out.evidence += ", and the column is NOT NULL: the others will be rejected"
+		}
 	}
 	if signs != 0 {
 		out.evidence = fmt.Sprintf("personal until reviewed: %s; %s", signs, out.evidence)

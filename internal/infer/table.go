@@ -105,25 +105,45 @@ func (c *Column) forms(column string, asText bool) {
 
 func (c *Column) holdsJSON() bool { return c.jsonForm != nil }
 
-// column returns the column whose name a path has: all of its names, or as many of the last ones as
-// needed.
+// column returns the column that a path's values can go to, nil if there is none.
 func (s *Sample) column(path []step) *Column {
+	c := s.named(path)
+	if c == nil || c.Generated || !plainScalar.MatchString(c.Name) {
+		return nil
+	}
+	if !c.prepared {
+		c.prepare()
+	}
+	return c
+}
+
+// named returns the column whose name a path has: all of its names, or as many of the last ones as
+// needed.
+func (s *Sample) named(path []step) *Column {
 	if s.table == nil {
 		return nil
 	}
 	for i := range path {
 		want := identifier(path[i:])
 		for _, c := range s.table.Columns {
-			name := identifier([]string{c.Name})
-			if (name == want || name == "masked_"+want) && !c.Generated {
-				if !c.prepared {
-					c.prepare()
-				}
+			if name := identifier([]string{c.Name}); name == want || name == "masked_"+want {
 				return c
 			}
 		}
 	}
 	return nil
+}
+
+// unmapped says why no column takes the values of a path.
+func (s *Sample) unmapped(path []step) string {
+	switch c := s.named(path); {
+	case c == nil:
+		return "no column has its name"
+	case c.Generated:
+		return "column " + c.Name + " makes its own values"
+	default:
+		return "a model cannot name its column, since names have letters, digits and _ only"
+	}
 }
 
 // forms returns the forms that values of a path are tried for.

@@ -12,7 +12,8 @@ import (
 )
 
 var (
-	plainScalar = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)?$`)
+	plainScalar = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	plainTable  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*([.][A-Za-z_][A-Za-z0-9_]*)?$`)
 	plainType   = regexp.MustCompile(`^[a-z][a-z ]*[a-z](\([0-9]+\))?$`)
 	plainPath   = regexp.MustCompile(`^\$(\.[A-Za-z_][A-Za-z0-9_]*)+$`)
 	shortName   = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
@@ -22,7 +23,7 @@ var (
 
 // scalarText returns a text as YAML reads it back, between braces too.
 func scalarText(text string) string {
-	if plainPath.MatchString(text) || (plainScalar.MatchString(text) || plainType.MatchString(text)) && !yamlWords.MatchString(text) {
+	if plainPath.MatchString(text) || (plainTable.MatchString(text) || plainType.MatchString(text)) && !yamlWords.MatchString(text) {
 		return text
 	}
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
