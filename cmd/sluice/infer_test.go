@@ -145,6 +145,95 @@ func TestInferTable(t *testing.T) {
 	}
 }
 
+// TestInferTableTypes: each type of a live column has a field that fills it, as the model spells the
+// type; a type without one is left out.
+func TestInferTableTypes(t *testing.T) {
+	t.Parallel()
+	for column, tt := range map[string]struct{ value, field, want string }{
+		"timestamptz(3)":    {`"2026-01-31T12:00:00Z"`, "type: timestamp", "type: timestamptz"},
+		"timestamp(0)":      {`"2026-01-31T12:00:00Z"`, "type: timestamp", "type: timestamp"},
+		"time":              {`"12:00:00"`, "type: time", "type: time"},
+		"interval":          {`"P1D"`, "type: interval", "type: interval"},
+		"date":              {`"2026-01-31"`, "type: date", "type: date"},
+		"uuid":              {`"6f1c000000004000800000000000000f"`, "type: uuid, format: simple", "type: uuid"},
+		"bigint":            {`"12"`, "type: integer, accept: [string]", "type: bigint"},
+		"smallint":          {`12`, "type: integer", "type: smallint"},
+		"real":              {`1.5`, "type: numeric", "type: real"},
+		"numeric":           {`"1.5"`, "type: numeric, accept: [string]", "type: numeric"},
+		"numeric(4,2)":      {`1.5`, "type: numeric", `type: "numeric(4,2)"`},
+		"varchar":           {`"x"`, "type: text", "type: text"},
+		"varchar(9)":        {`12`, "type: text, accept: [number]", "type: varchar(9)"},
+		"char":              {`"x"`, "type: text", "type: char(1)"},
+		"text":              {`"2026-01-31"`, "type: text", "type: text"},
+		"boolean":           {`true`, "type: boolean", "type: boolean"},
+		"jsonb":             {`[{"x":1}]`, "type: json", "type: jsonb"},
+		"json":              {`{"x":1}`, "type: json", "type: json"},
+		"integer[]":         {`[1,2]`, "type: integer, list: true", `type: "integer[]"`},
+		"varchar(3)[]":      {`["a"]`, "type: text, list: true", `type: "varchar(3)[]"`},
+		"timestamptz[]":     {`["2026-01-31T12:00:00Z"]`, "type: timestamp, list: true", `type: "timestamptz[]"`},
+		"bit varying(5)":    {`"101"`, "type: text", "type: varbit, as: text"},
+		"bit(3)":            {`"101"`, "type: text", `type: "\"bit\"", as: text`},
+		"macaddr":           {`"x"`, "type: text", "type: macaddr, as: text"},
+		"point":             {`"(1,2)"`, "type: text", "type: point, as: text"},
+		"int4range":         {`"[1,2)"`, "type: text", "type: int4range, as: text"},
+		`"Odd Type"`:        {`"x"`, "type: text", `type: "\"Odd Type\"", as: text`},
+		"other.kind":        {`"x"`, "type: text", "type: other.kind, as: text"},
+		"positive":          {`7`, "type: integer", "type: integer"},
+		"short":             {`"x"`, "type: text", "type: short, as: text"},
+		"short_short":       {`"x"`, "type: text", "type: short_short, as: text"},
+		"mood[]":            {`["happy"]`, "", ""},
+		"timetz":            {`"12:00:00+01"`, "", ""},
+		"varchar(3)":        {`"four"`, "", ""},
+		"double precision":  {`1.5`, "type: numeric", "type: double precision"},
+		"character varying": {`"x"`, "type: text", "type: text"},
+	} {
+		t.Run(column, func(t *testing.T) {
+			t.Parallel()
+			db := pgtest.New(t, `CREATE TYPE "Odd Type" AS ENUM ('x'); CREATE TYPE mood AS ENUM ('happy'); CREATE DOMAIN positive AS integer CHECK (VALUE > 0); CREATE DOMAIN short AS varchar(3); CREATE DOMAIN short_short AS short`)
+			kind := strings.Replace(column, "other.", db.Schema+"_other.", 1)
+			if kind != column {
+				db.Exec(t, "CREATE SCHEMA "+db.Schema+"_other; CREATE TYPE "+kind+" AS ENUM ('x')")
+				t.Cleanup(func() { db.Exec(t, "DROP SCHEMA "+db.Schema+"_other CASCADE") })
+			}
+			db.Exec(t, "CREATE TABLE t (a integer, v "+kind+", sent_at timestamptz, message_id uuid, PRIMARY KEY (sent_at, message_id))")
+			environ := map[string]string{"DATABASE_URL": db.URL, "SLUICE_MASK": "sha256", "SLUICE_MODEL": filepath.Join(t.TempDir(), "t.yaml")}
+			body := `{"a":1,"v":` + tt.value + `}`
+			code, text, stderr := run(t, environ, body+"\n", "infer", "-", "--table", "t")
+			if code != 0 {
+				t.Fatalf("got %d, %s", code, stderr)
+			}
+			if tt.field == "" {
+				if !strings.Contains(text, "  # $.v: ") {
+					t.Errorf("it is not left out:\n%s", text)
+				}
+				return
+			}
+			kind, as, _ := strings.Cut(tt.want, ", as")
+			if as != "" {
+				as = ", as" + as
+			}
+			kind = strings.Replace(kind, "other.", db.Schema+"_other.", 1)
+			for _, want := range []string{"  v: {" + tt.field + ", required: true} # ", "  v: {" + kind + ", from: v" + as + "}\n"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			if err := os.WriteFile(environ["SLUICE_MODEL"], []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if column == "macaddr" { // the value is none
+				return
+			}
+			if code, stdout, stderr := run(t, environ, event(t, body), "invoke", "-e", "-"); code != 0 || strings.TrimSpace(stdout) != `{"batchItemFailures":[]}` {
+				t.Errorf("invoke: got %d, %s%s", code, stdout, stderr)
+			}
+			if n := db.Count(t, "SELECT count(*) FROM t WHERE v IS NOT NULL"); n != 1 {
+				t.Errorf("got %d rows, want 1", n)
+			}
+		})
+	}
+}
+
 // TestInferTableKeys: the key is one that the sample fills, else a ledger; what nothing fills and the
 // table wants is listed.
 func TestInferTableKeys(t *testing.T) {

@@ -21,8 +21,9 @@ const columnsSQL = `WITH RECURSIVE made AS (
 	SELECT m.attnum, t.typbasetype, t.typtypmod, m.refuses OR t.typnotnull, m.has OR t.typdefault IS NOT NULL, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.type AND t.typtype = 'd'
 ), base AS (SELECT DISTINCT ON (attnum) * FROM made ORDER BY attnum, depth DESC)
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), format_type(b.type, b.typmod), a.attnotnull OR b.refuses,
-	a.atthasdef OR b.has, a.attgenerated <> '' OR a.attidentity <> ''
-	FROM pg_attribute a JOIN base b USING (attnum) WHERE a.attrelid = $1::oid ORDER BY a.attnum`
+	a.atthasdef OR b.has, a.attgenerated <> '' OR a.attidentity <> '',
+	CASE WHEN pg_type_is_visible(t.oid) THEN quote_ident(t.typname) ELSE format('%I.%I', n.nspname, t.typname) END
+	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = $1::oid ORDER BY a.attnum`
 
 // Unique indexes that hold for all rows at once, with the columns of the key only.
 const keysSQL = `SELECT i.indexrelid, a.attname FROM pg_index i, unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, nr), pg_attribute a
@@ -52,7 +53,7 @@ func ReadTable(ctx context.Context, conn *pgconn.PgConn, name string) (*Table, e
 		return nil, err
 	}
 	for _, r := range columns {
-		t.Columns = append(t.Columns, &Column{Name: r[0], Type: r[1], Base: r[2], NotNull: r[3] == "t", HasDefault: r[4] == "t", Generated: r[5] == "t"})
+		t.Columns = append(t.Columns, &Column{Name: r[0], Type: r[1], Base: r[2], NotNull: r[3] == "t", HasDefault: r[4] == "t", Generated: r[5] == "t", typeName: r[6]})
 	}
 	keys, err := query(ctx, conn, keysSQL, found[0][0])
 	if err != nil {

@@ -1,6 +1,7 @@
 package infer
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -23,6 +24,7 @@ type Column struct {
 	// Generated: it takes no value from outside, or makes its own (GENERATED, IDENTITY).
 	Generated bool
 
+	typeName string // as SQL names it, without a length
 	field    string // that fills it
 	meta     string
 	jsonForm *form
@@ -35,18 +37,20 @@ type Column struct {
 var shortTypes = strings.NewReplacer("character varying", "varchar", "timestamp with time zone", "timestamptz", "timestamp without time zone", "timestamp",
 	"time without time zone", "time", "character(", "char(")
 
+// digitsOfSecond are in types of times; a model has none.
+var digitsOfSecond = regexp.MustCompile(`^(time|timestamp|interval)\([0-6]\)`)
+
 // spelled returns a type as a model spells it.
 func spelled(shown string) string {
-	shown = shortTypes.Replace(shown)
+	shown = shortTypes.Replace(digitsOfSecond.ReplaceAllString(shown, "$1"))
 	switch shown {
 	case "varchar":
 		return "text" // without a length it is the same
 	case "varchar[]":
 		return "text[]"
-	case "character", "bpchar":
-		return "char(1)"
+	default:
+		return shown
 	}
-	return shown
 }
 
 // readsItself are the types that sluice reads itself: a domain over one of them is filled as its base
@@ -67,12 +71,11 @@ func (c *Column) prepare() {
 			asText = true
 		}
 	}
-	for tries := 0; tries < 2 && c.scalars == nil && c.lists == nil && c.jsonForm == nil; tries++ {
-		asText = asText || tries == 1
-		c.forms(column, asText)
-		if asText {
-			break
-		}
+	if !asText {
+		c.forms(column, false)
+	}
+	if c.scalars == nil && c.lists == nil && c.jsonForm == nil {
+		c.forms(c.typeName, true)
 	}
 	slices.SortStableFunc(c.scalars, func(a, b *form) int { return a.rank() - b.rank() })
 }
