@@ -3,6 +3,7 @@ package infer
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -52,14 +53,14 @@ type layer struct {
 	node *node  // that string
 }
 
-// ErrNothing reports that a sample has nothing to draft from.
-var ErrNothing = errors.New("no body is a JSON object with members that can be drafted")
+// errNothing reports that a sample has nothing to draft from.
+var errNothing = errors.New("no body is a JSON object with members that can be drafted")
 
 // Draft returns the text of a model file. name is the model's, as in payments.
 func (s *Sample) Draft(name string) (string, error) {
 	doc := s.main()
 	if doc == nil {
-		return "", ErrNothing
+		return "", errNothing
 	}
 	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, hidden: map[string]int{}, consumed: map[*node]bool{}}
 	layers := []layer{{doc: doc}}
@@ -79,7 +80,7 @@ func (s *Sample) Draft(name string) (string, error) {
 		d.members(l.doc.root, nil, i, shape)
 	}
 	if len(d.fields) == 0 {
-		return "", fmt.Errorf("%w%s", ErrNothing, d.why())
+		return "", fmt.Errorf("%w%s", errNothing, d.why())
 	}
 	text, err := d.write(identifier([]string{name}), layers, shape)
 	if err != nil {
@@ -115,7 +116,11 @@ func (l *layer) embedded() *document {
 	var found *document
 	var search func(n *node, path []step)
 	search = func(n *node, path []step) {
+		ambiguous := n.ambiguous()
 		for _, child := range n.inOrder {
+			if ambiguous[fold(child.name)] {
+				continue
+			}
 			at := append(slices.Clone(path), child.name)
 			for _, doc := range child.embedded {
 				if doc.count == l.doc.count && (found == nil || len(doc.root.inOrder) > len(found.root.inOrder)) {
@@ -157,10 +162,7 @@ func (d *drafter) members(n *node, path []step, at int, shape envelope) {
 		d.hide("names that differ from body to body, and may be data", len(n.inOrder))
 		return
 	}
-	folded := map[string]int{}
-	for _, child := range n.inOrder {
-		folded[fold(child.name)]++
-	}
+	ambiguous := n.ambiguous()
 	for _, child := range n.inOrder {
 		p := append(slices.Clone(path), child.name)
 		switch {
@@ -171,7 +173,7 @@ func (d *drafter) members(n *node, path []step, at int, shape envelope) {
 			d.leave(p, "it says that the value is null, so there is nothing to read")
 		case Rare(child.seen, objects):
 			d.hide("names that occur in few bodies, and may be data", 1)
-		case folded[fold(child.name)] > 1 || n.clashes[fold(child.name)]:
+		case ambiguous[fold(child.name)]:
 			d.leave(p, "another name differs from it in upper and lower case only, and a message that has both is ambiguous")
 		case len(d.fields) >= maxNames:
 			d.hide(fmt.Sprintf("more than %s fields", humanize.Comma(maxNames)), 1)
@@ -179,6 +181,21 @@ func (d *drafter) members(n *node, path []step, at int, shape envelope) {
 			d.member(child, p, at, shape)
 		}
 	}
+}
+
+// ambiguous returns the folded names of members that differ in upper and lower case only: a model
+// rejects a body that has the one it does not read.
+func (n *node) ambiguous() map[string]bool {
+	all, seen := maps.Clone(n.clashes), map[string]bool{}
+	if all == nil {
+		all = map[string]bool{}
+	}
+	for _, child := range n.inOrder {
+		f := fold(child.name)
+		all[f] = all[f] || seen[f]
+		seen[f] = true
+	}
+	return all
 }
 
 // fold returns a form that names have in common if they differ only in upper and lower case.

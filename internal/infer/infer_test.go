@@ -333,6 +333,13 @@ func TestOtherCase(t *testing.T) {
 		t.Error(text)
 	}
 	accepts(t, text, m, bodies...)
+
+	bodies = []string{`{"a":1,"doc":"{\"x\":1}"}`, `{"a":1,"doc":"{\"x\":1}","Doc":2}`}
+	text, m = draft(t, bodies...) // a path of unwrap is one too
+	if strings.Contains(text, "unwrap") {
+		t.Error(text)
+	}
+	accepts(t, text, m, bodies...)
 }
 
 func TestBodiesWithoutMembers(t *testing.T) {
