@@ -21,6 +21,7 @@ const (
 	maxSummaryKeys     = 1 << 22
 	maxSummaryMembers  = 2000
 	maxSummaryProblems = 200
+	maxSummaryRows     = 100 // of members that the table shows; the JSON has all
 )
 
 // summary counts what becomes of a sample.
@@ -242,9 +243,12 @@ func (s *summarizer) print(con *console) {
 	if len(sum.Unread) > 0 {
 		fmt.Fprintln(con.stdout)
 		unread := con.table("not read by the model", "members")
-		for _, m := range sum.Unread {
+		for _, m := range sum.Unread[:min(len(sum.Unread), maxSummaryRows)] {
 			unread.row(m.Path, number(m.Members))
 		}
 		unread.print()
+		if n := len(sum.Unread) - maxSummaryRows; n > 0 {
+			fmt.Fprintf(con.stdout, "and %s more\n", number(n))
+		}
 	}
 }

@@ -140,12 +140,12 @@ func (w *walker) member(n *node, name string) *node {
 	switch {
 	case child != nil:
 		return child
-	case LooksLikeData(name):
-		n.dataLike++
-		return nil
 	case len(n.inOrder) >= maxNames || w.nodes >= maxNodes:
 		n.surplus++
 		n.clash(name)
+		return nil
+	case LooksLikeData(name):
+		n.dataLike++
 		return nil
 	}
 	child = w.newNode(name)
