@@ -105,7 +105,7 @@ func (c *compiler) compile(f file) {
 	}
 	m.Name = f.Model.text
 	domain := m.Name
-	if f.Domain.text != "" {
+	if f.Domain.line > 0 {
 		domain = f.Domain.text
 		if !isDomain(domain) {
 			c.problem(f.Domain.line, "domain %q is not valid; use letters, digits, _ . and -", domain)
@@ -322,9 +322,9 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 			c.problem(line, "field %s is personal but of type %s; only %s can be masked", f.name, out.Type, enumerate(maskable, "and"))
 		case out.Personal && out.List:
 			c.problem(line, "field %s is personal and a list; only single values can be masked", f.name)
-		case f.spec.Domain.text != "" && !out.Personal:
+		case f.spec.Domain.line > 0 && !out.Personal:
 			c.problem(f.spec.Domain.line, "field %s has a domain but is not personal; a domain is for masks: remove it, or add personal: true", f.name)
-		case f.spec.Domain.text != "" && !isDomain(f.spec.Domain.text):
+		case f.spec.Domain.line > 0 && !isDomain(f.spec.Domain.text):
 			c.problem(f.spec.Domain.line, "field %s: domain %q is not valid; use letters, digits, _ . and -", f.name, f.spec.Domain.text)
 		default:
 			for _, s := range f.said {
@@ -537,9 +537,9 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 func (c *compiler) key(f file) {
 	m := c.m
 	switch {
-	case len(f.Key) > 0 && f.Ledger.text != "":
+	case len(f.Key) > 0 && f.Ledger.line > 0:
 		c.problem(f.Ledger.line, "key and ledger are both set; a ledger is for a table without a key: remove one")
-	case f.Ledger.text != "":
+	case f.Ledger.line > 0:
 		c.identifier("ledger", f.Ledger)
 		if f.Ledger.text == m.Table.Name { // it is in the table's schema
 			c.problem(f.Ledger.line, "the ledger must be another table than %s, which holds the rows; name another, as in ledger: sluice_ledger", f.Ledger.text)

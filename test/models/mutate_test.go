@@ -1,10 +1,8 @@
 package models_test
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -12,29 +10,29 @@ import (
 	"sluice/internal/model"
 )
 
-// mutants returns a document with one value changed, removed or added, for each place in it.
-func mutants(document any, replace func(any)) {
-	values := []any{true, false, 0, 1, -1, 1.5, "", "x", "text", "1", "string", []any{}, []any{"x"}, []any{"string"}, []any{"number"}, []any{1}, map[string]any{}}
+// mutants changes or removes one value of a document at a time, and calls try each time.
+func mutants(document any, try func()) {
+	values := []any{true, 1, "", "text", []any{"string"}}
 	switch d := document.(type) {
 	case map[string]any:
 		for name, value := range d {
 			for _, other := range values {
 				d[name] = other
-				replace(nil)
+				try()
 			}
 			delete(d, name)
-			replace(nil)
+			try()
 			d[name] = value
-			mutants(value, replace)
+			mutants(value, try)
 		}
 	case []any:
 		for i, value := range d {
 			for _, other := range values {
 				d[i] = other
-				replace(nil)
+				try()
 			}
 			d[i] = value
-			mutants(value, replace)
+			mutants(value, try)
 		}
 	}
 }
@@ -59,30 +57,24 @@ func TestSchemaOfMutants(t *testing.T) {
 			if err := yaml.Unmarshal(text, &document); err != nil {
 				t.Fatal(err)
 			}
-			tried, both, loader := 0, 0, 0
-			var seen []string
-			mutants(document, func(any) {
+			tried := 0
+			mutants(document, func() {
 				tried++
+				validating := schema.Validate(document)
+				if validating == nil {
+					return
+				}
 				mutant, err := yaml.Marshal(document)
 				if err != nil {
 					t.Fatal(err)
 				}
-				_, loading := model.Parse("m.yaml", mutant)
-				validating := validate(schema, mutant)
-				switch {
-				case loading == nil && validating != nil:
+				if _, err := model.Parse("m.yaml", mutant); err == nil {
 					t.Errorf("the schema refuses what the loader accepts: %v\n%s", validating, mutant)
-				case loading != nil && validating != nil:
-					both++
-				case loading != nil:
-					loader++
-					if said := fmt.Sprint(loading); os.Getenv("SHOW") != "" && !slices.Contains(seen, said) {
-						seen = append(seen, said)
-						t.Log(said)
-					}
 				}
 			})
-			t.Logf("%d mutants: %d refused by both, %d by the loader alone", tried, both, loader)
+			if tried < 50 {
+				t.Errorf("only %d mutants", tried)
+			}
 		})
 	}
 }
