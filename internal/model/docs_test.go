@@ -56,6 +56,11 @@ func TestDocumentation(t *testing.T) {
 	var metas []string
 	for _, m := range model.Metas() {
 		metas = append(metas, string(m))
+		for _, column := range model.MetaColumns(m) {
+			if !regexp.MustCompile("(?m)^\\| `" + string(m) + "` \\|[^|]*\\b" + column + "\\b").Match(text) {
+				t.Errorf("docs/models.md does not say that %s goes to %s", m, column)
+			}
+		}
 	}
 	compare("## Metadata", firstCells(string(text), "## Metadata"), metas)
 	columns := firstCells(string(text), "## Types of columns")

@@ -37,3 +37,6 @@ func CompareNumbers(a, b string) int {
 func IntegerOf(number string, shift int) (n int64, exact, ok bool) {
 	return parseDecimal([]byte(number)).integer(shift)
 }
+
+// MetaColumns lists the types of columns that can hold one of the metadata.
+func MetaColumns(m Meta) []string { return m.find().columns }

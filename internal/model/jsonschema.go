@@ -210,7 +210,9 @@ func fieldRules() (rules []schema) {
 			then["required"] = []string{"personal"}
 		}
 		rules = append(rules, when(is("type", t.name), then))
-		if t.reads != anyForm {
+		if t.reads == anyForm {
+			own["attribute"] = false
+		} else {
 			rules = append(rules, defaultRules(t)...)
 		}
 		if t.reads == numberForm || t.reads == booleanForm {
@@ -219,7 +221,8 @@ func fieldRules() (rules []schema) {
 	}
 	unix := schema{"pattern": "^unix"}
 	return append(rules,
-		when(required("attribute"), schema{"properties": schema{"path": false, "layer": false}}),
+		when(required("attribute"), schema{"properties": schema{"path": false, "layer": false, "list": schema{"const": false}}}),
+		when(all(is("type", TypeBoolean), required("attribute")), accepts("string")),
 		when(required("domain"), is("personal", true)),
 		when(is("personal", true), schema{"properties": schema{"default": false}}),
 		when(is("list", true), schema{"properties": schema{"personal": schema{"const": false}, "default": false}}),

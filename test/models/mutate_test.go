@@ -41,6 +41,9 @@ func mutants(document any, try func()) {
 // refuses too.
 func TestSchemaOfMutants(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("thousands of mutants take some seconds: not with -short")
+	}
 	schema := compileSchema(t)
 	paths, err := filepath.Glob("good/*.yaml")
 	if err != nil || len(paths) == 0 {
