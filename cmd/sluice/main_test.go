@@ -66,6 +66,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("EVENTS", filepath.Join(repository, "events"))
 			env.Setenv("MODELS", filepath.Join(repository, "models"))
+			env.Setenv("SHAPES", filepath.Join(repository, "test", "shapes"))
 			// A server of the command's own is run by another account, which must be able to go there.
 			env.Setenv("TMPDIR", os.TempDir()) //nolint:usetesting // t.TempDir is closed to others
 			env.Values[stateKey{}] = &state{t: env.T()}
