@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluice/internal/message"
 	"sluice/internal/model"
 )
 
@@ -53,6 +54,11 @@ func TestDocumentation(t *testing.T) {
 			}
 		}
 	}
+	var reasons []string
+	for _, r := range message.Reasons() {
+		reasons = append(reasons, string(r))
+	}
+	compare("## Reasons", firstCells(string(text), "## Reasons"), reasons)
 	var metas []string
 	for _, m := range model.Metas() {
 		metas = append(metas, string(m))
