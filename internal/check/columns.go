@@ -235,7 +235,7 @@ func (d *database) instead(c wanted, have live) string {
 			text = strconv.Quote(text)
 		}
 		return fmt.Sprintf("write type: %s in the model", text)
-	case have.list || !d.holds(c, "text", false) || c.asText.reads != "":
+	case have.list || c.Field < 0 || c.Masked || d.model.Fields[c.Field].List || c.asText.reads != "":
 		return ""
 	}
 	return fmt.Sprintf("write {type: %s, as: text} in the model", yamlName(have.own))

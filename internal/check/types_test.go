@@ -244,3 +244,51 @@ columns:
 		})
 	}
 }
+
+// TestATableOfOddTypes has a table that people have, with columns that the database fills itself: all
+// of its types fit.
+func TestATableOfOddTypes(t *testing.T) {
+	t.Parallel()
+	const file = `
+model: visits
+table: visits
+key: [visit_id]
+fields:
+  visit_id: {type: uuid, required: true}
+  mood: {type: text}
+  ip: {type: ip, personal: false}
+  at: {type: timestamp, required: true}
+  currency: {type: text}
+  ratio: {type: numeric}
+  tags: {type: text, list: true}
+  email: {type: email, personal: false}
+  short: {type: text}
+columns:
+  visit_id: {type: uuid, from: visit_id}
+  mood: {type: mood, as: text, from: mood}
+  ip: {type: inet, from: ip}
+  at: {type: timestamp, from: at}
+  currency: {type: char(3), from: currency}
+  ratio: {type: double precision, from: ratio}
+  tags: {type: "text[]", from: tags}
+  email: {type: citext, from: email}
+  short: {type: short, as: text, from: short}
+  source: {type: text, value: web}
+`
+	m, err := model.Parse("visits.yaml", []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE DOMAIN short AS varchar(3) CHECK (value <> 'bad')",
+		`CREATE TABLE visits (n bigint GENERATED ALWAYS AS IDENTITY, visit_id uuid PRIMARY KEY, mood mood, ip inet, at timestamp NOT NULL, currency char(3), ratio double precision,
+			tags text[], email citext, short short, source text NOT NULL, day date GENERATED ALWAYS AS (at::date) STORED)`,
+		norm("visits", "NEW.email := lower(NEW.email)"))
+	f := look(t, m, db.URL)
+	want(t, f)
+	says(t, f, "has the 10 columns of the model, each wide enough")
+	says(t, f, "got the key")
+	role := db.Role(t, func(role string) []string {
+		return []string{"GRANT INSERT, SELECT (visit_id) ON visits TO " + role}
+	})
+	want(t, look(t, m, role.URL))
+}
