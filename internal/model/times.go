@@ -14,7 +14,7 @@ import (
 func appendTimestamp(t *target, text []byte) message.Reason {
 	var at time.Time
 	var micros int64
-	ok := true
+	var ok bool
 	switch o := &t.f.Options; {
 	case o.unix != nil:
 		micros, _, ok = parseDecimal(text).integer(o.unix.shift)
