@@ -225,38 +225,40 @@ func TestKeysOfTypesThatReadText(t *testing.T) {
 			if tt.filler == nil {
 				tt.filler = func(i int) string { return fmt.Sprint("f", i) }
 			}
-			for _, others := range []int{0, 20, 200} {
-				for _, fifo := range []bool{false, true} {
-					if fifo && others > 20 {
-						continue
-					}
-					for _, partitions := range []string{"", " PARTITION BY LIST (v); CREATE TABLE rest PARTITION OF texts DEFAULT"} {
-						if partitions != "" && others != 20 {
-							continue
-						}
-						db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext; CREATE EXTENSION ltree; "+tt.sql+"; CREATE TABLE texts (id bigint, v "+tt.sqlType+" PRIMARY KEY)"+partitions)
-						table := textsTable("texts", tt.sqlType, 1)
-						s := siteOf(t, db, table)
-						texts := append([]string{}, tt.same...)
-						for i := range others {
-							texts = append(texts, tt.filler(i))
-						}
-						want := verdicts{stored: fmt.Sprintf("1-%d", len(texts))}
-						distinct := map[string]bool{}
-						for _, text := range texts[len(tt.same):] {
-							distinct[text] = true
-						}
-						want[rejected(tt.state)] = fmt.Sprintf("%d-%d", len(texts)+1, len(texts)+len(tt.refused))
-						texts = append(texts, tt.refused...)
-						for range 2 {
-							s.give(table, fifo, texts...).want(want)
-							if got := db.Count(t, "SELECT count(*) FROM texts"); got != int64(len(distinct))+1 {
-								t.Errorf("%d others, FIFO %v: got %d rows, want %d", others, fifo, got, len(distinct)+1)
-							}
-						}
-						s.give(table, fifo, tt.refused[0]).want(verdicts{rejected(tt.state): "1"})
+			db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext; CREATE EXTENSION ltree; "+tt.sql)
+			for _, more := range []struct {
+				others     int
+				fifo       bool
+				partitions string
+			}{
+				{},
+				{fifo: true},
+				{others: 20},
+				{others: 20, fifo: true},
+				{others: 200},
+				{others: 20, partitions: " PARTITION BY LIST (v); CREATE TABLE rest PARTITION OF texts DEFAULT"},
+			} {
+				db.Exec(t, "DROP TABLE IF EXISTS texts; CREATE TABLE texts (id bigint, v "+tt.sqlType+" PRIMARY KEY)"+more.partitions)
+				table := textsTable("texts", tt.sqlType, 1)
+				s := siteOf(t, db, table)
+				texts := append([]string{}, tt.same...)
+				distinct := map[string]bool{}
+				for i := range more.others {
+					texts = append(texts, tt.filler(i))
+					distinct[tt.filler(i)] = true
+				}
+				want := verdicts{
+					stored:             fmt.Sprintf("1-%d", len(texts)),
+					rejected(tt.state): fmt.Sprintf("%d-%d", len(texts)+1, len(texts)+len(tt.refused)),
+				}
+				texts = append(texts, tt.refused...)
+				for range 2 {
+					s.give(table, more.fifo, texts...).want(want)
+					if got := db.Count(t, "SELECT count(*) FROM texts"); got != int64(len(distinct))+1 {
+						t.Errorf("%+v: got %d rows, want %d", more, got, len(distinct)+1)
 					}
 				}
+				s.give(table, more.fifo, tt.refused[0]).want(verdicts{rejected(tt.state): "1"})
 			}
 		})
 	}
