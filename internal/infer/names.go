@@ -15,7 +15,7 @@ const maxName = 63
 
 // dataNames are the forms of data that an object may be keyed by.
 var dataNames = regexp.MustCompile(`(?i)[0-9]{4}` + // ids, years, phone numbers
-	`|^[^\p{L}_$@#/:-]` + // a number, and what is no word
+	`|^[^\p{L}_$@#/:-]|^-[0-9]` + // a number, and what is no word
 	`|^.+@` + // an e-mail address
 	`|^[0-9a-f]{2}([:-][0-9a-f]{2}){3,}$` + // a MAC address
 	`|^[0-9a-f-]{16,}$` + // a hash, a UUID
