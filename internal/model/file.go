@@ -428,8 +428,8 @@ func (c *compiler) literal(to *literal, kind, example string) func(value) {
 	}
 }
 
-// mistakable matches texts without quotes that YAML 1.1 takes for booleans, nulls or numbers.
-var mistakable = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null|~|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?[0-9.][0-9_.e+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan))$`)
+// mistakable matches texts without quotes that YAML 1.1 takes for booleans, nulls, numbers or times.
+var mistakable = regexp.MustCompile(`^(?i:=|<<|y|n|yes|no|on|off|true|false|null|~|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?(?:[0-9][0-9_]*\.?|\.)[0-9_]*(?:e[-+]?[0-9]+)?|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?(?:(?:t|[ \t]+)\d.*)?)$`)
 
 // literals returns a function that reads a list of literals.
 func (c *compiler) literals(to *[]literal, example string) func(value) {

@@ -44,7 +44,7 @@ func names(builtin fs.FS) []string {
 // Parse reads and checks the text of a model file. The error lists every problem, one per line:
 // file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	c := compiler{path: path, m: &Model{Table: &batch.Table{}, MaxUnwrapped: defaultUnwrapped}}
+	c := compiler{path: path, fieldOf: map[string]int{}, m: &Model{Table: &batch.Table{}, MaxUnwrapped: defaultUnwrapped}}
 	f, err := c.read(text)
 	switch {
 	case errors.Is(err, errNoModel):
@@ -64,6 +64,7 @@ type compiler struct {
 	path     string
 	m        *Model
 	problems []error
+	fieldOf  map[string]int // index of a field by its name
 	// defaultLines has the line of each field's default, for problems that are found later.
 	defaultLines []int
 }
@@ -334,9 +335,10 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 			}
 			c.checkOptions(&out, f)
 		}
-		if slices.ContainsFunc(c.m.Fields, func(other Field) bool { return other.Name == f.name }) {
+		if _, twice := c.fieldOf[f.name]; twice {
 			c.problem(f.line, "field %s is defined twice", f.name)
 		}
+		c.fieldOf[f.name] = len(c.m.Fields)
 		if f.spec.Domain.text != "" {
 			out.Domain = f.spec.Domain.text
 		}
@@ -410,9 +412,15 @@ func guessPath(name string) string {
 	return p.String()
 }
 
+// maxColumns is how many columns a table of Postgres can have.
+const maxColumns = 1600
+
 // columns checks the columns and returns, per field, whether a column uses it.
 func (c *compiler) columns(columns []entry[columnSpec]) []bool {
-	used := make([]bool, len(c.m.Fields))
+	used, names := make([]bool, len(c.m.Fields)), map[string]bool{}
+	if len(columns) > maxColumns {
+		c.problem(columns[maxColumns].line, "columns has more than %d, which is the most that a table of Postgres has", maxColumns)
+	}
 	if len(columns) == 0 {
 		c.problem(0, "columns is missing; list where the fields go, as in columns: {user_id: {type: text, from: user_id}}")
 	}
@@ -425,11 +433,10 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 		if col.Type, err = parseSQLType(e.spec.Type.text, col.AsText); err != nil {
 			c.problem(line, "column %s: %v", e.name, err)
 		}
-		for _, other := range c.m.Columns {
-			if other.Name == e.name {
-				c.problem(e.line, "column %s is defined twice", e.name)
-			}
+		if names[e.name] {
+			c.problem(e.line, "column %s is defined twice", e.name)
 		}
+		names[e.name] = true
 		switch {
 		case sources(e) != 1:
 			c.problem(line, "column %s needs either from: <field>, meta: <%s> or value: <a constant>", e.name, enumerate(metas(), "or"))
@@ -438,8 +445,9 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 		case e.spec.Meta.text != "":
 			c.metaColumn(line, e, col, err == nil)
 		default:
-			col.Field = slices.IndexFunc(c.m.Fields[:len(used)], func(f Field) bool { return f.Name == e.spec.From.text })
-			if col.Field < 0 {
+			var ok bool
+			if col.Field, ok = c.fieldOf[e.spec.From.text]; !ok {
+				col.Field = -1
 				c.problem(e.spec.From.line, "column %s is from the field %q, which is not defined; add it to fields, or correct the name", e.name, e.spec.From.text)
 				break
 			}
@@ -564,6 +572,8 @@ func (c *compiler) key(f file) {
 			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
 		case !m.Columns[i].Type.inKey():
 			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)
+		case m.Columns[i].Field >= 0 && m.Fields[m.Columns[i].Field].Default != nil && !m.Fields[m.Columns[i].Field].Constant:
+			c.problem(k.line, "key column %s has a default, so all messages without field %s would be one row; remove the default, or use another column", k.text, m.Fields[m.Columns[i].Field].Name)
 		case m.Columns[i].Masked:
 			c.problem(k.line, "key column %s %s; use another column", k.text, MetaMaskKey.find().noKey)
 		case m.Columns[i].Meta.find().noKey != "":

@@ -67,12 +67,6 @@ type Field struct {
 // NotNull reports whether a row always has a value of the field.
 func (f *Field) NotNull() bool { return f.Required || f.Default != nil && !f.Personal }
 
-// passes reports whether one of the field's paths goes through a node.
-func (f *Field) passes(n *node) (yes bool) {
-	n.each(func(slot int) { yes = yes || slices.Contains(f.slots, slot) })
-	return yes
-}
-
 // Column is where a value goes.
 type Column struct {
 	Name string

@@ -138,6 +138,10 @@ func TestReadingPaths(t *testing.T) {
 		{"another case on the way", []string{"a: {type: text, path: $.x.y}", "b: {type: text}"}, `{"X":{"y":"1"},"b":"2"}`, "key_case a: expected exactly $.x"},
 		{"another case where nothing is read", []string{"a: {type: text}"}, `{"a":"1","x":{"A":1}}`, "1"},
 		{"a duplicate name, nested", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","y":"1"}}`, "duplicate_key"},
+		{"paths to members and to elements of one array", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":["1"]}`, "wrong_type a: $.x: expected an object, found an array"},
+		{"paths to members and to elements of one object", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":{"y":"1"}}`, "wrong_type b: $.x: expected an array, found an object"},
+		{"paths to members and to elements of a text", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":"y"}`, "wrong_type a: $.x: expected an object or an array, found a string | wrong_type b: $.x: expected an object or an array, found a string"},
+		{"nothing matches, required with a default", []string{"a: {type: text, required: true, default: x}", "b: {type: text, required: true}"}, `{"z":1}`, "unrecognized: required and missing: b | missing b"},
 		{"several problems", []string{"a: {type: text, required: true}", "b: {type: text}", "c: {type: text}"}, `{"b":1,"c":true}`, "missing a | wrong_type b: expected a string, found a number | wrong_type c: expected a string, found a boolean"},
 		{"nothing matches", []string{"a: {type: text}", "b: {type: text, path: $.x.y}"}, `{"A":1,"z":"canary"}`, "key_case a: expected exactly $.a | unrecognized"},
 		{"nothing matches, required", []string{"a: {type: text, required: true}", "b: {type: text}"}, `{"z":1}`, "unrecognized: required and missing: a | missing a"},
@@ -215,12 +219,14 @@ func TestUnwrap(t *testing.T) {
 		{"cut zstd", "unwrap: [base64, zstd]", []string{a}, encoded(zstandard(`{"a":"1"}`)[:15]), "not_zstd"},
 		{"nothing", "unwrap: [base64, gzip]", []string{a}, "", "not_gzip"},
 		{"exactly the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 999) + "1")), "1"},
-		{"above the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 1000) + "1")), "too_large: more than max_unwrapped_bytes"},
-		{"a bomb of gzip", "unwrap: [base64, gzip]", []string{a}, encoded(compressed(strings.Repeat(" ", 9<<20))), "too_large: more than max_unwrapped_bytes"},
-		{"a bomb of zstd", "unwrap: [base64, zstd]", []string{a}, encoded(zstandard(strings.Repeat(" ", 9<<20))), "too_large: more than max_unwrapped_bytes"},
+		{"above the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 1000) + "1")), "too_large: expected at most max_unwrapped_bytes"},
+		{"a bomb of gzip", "unwrap: [base64, gzip]", []string{a}, encoded(compressed(strings.Repeat(" ", 9<<20))), "too_large: expected at most max_unwrapped_bytes"},
+		{"a bomb of zstd", "unwrap: [base64, zstd]", []string{a}, encoded(zstandard(strings.Repeat(" ", 9<<20))), "too_large: expected at most max_unwrapped_bytes"},
 		{"unknown members inside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\",\"canary\":1}"}`, "unknown_member"},
 		{"unknown members outside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\"}","y":1}`, "1"},
 		{"unknown members, nested", "unknown: reject", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","canary":1}}`, "unknown_member"},
+		{"unknown elements", "unknown: reject", []string{`a: {type: text, path: "$.x[0]"}`}, `{"x":["1","canary"]}`, "unknown_member"},
+		{"elements that are all read", "unknown: reject", []string{`a: {type: text, path: "$.x[0]"}`, `b: {type: text, path: "$.x[-1]"}`}, `{"x":["1","2"]}`, "1, 2"},
 		{"unknown members of what is read whole", "unknown: reject", []string{"a: {type: json, path: $.x}", `b: {type: text, path: "$.x[0].y.z"}`}, `{"x":[{"y":{"z":"1","w":2},"v":1},{}]}`, `[{"y":{"z":"1","w":2},"v":1},{}], 1`},
 		{"empty, and that is allowed", "allow_empty: true", []string{a, "b: {type: text}"}, `{"canary":1}`, "NULL, NULL"},
 		{"empty and allowed, but required", "allow_empty: true", []string{"a: {type: text, required: true}"}, `{"canary":1}`, "missing a"},
@@ -281,11 +287,29 @@ func TestBudgetOfABatch(t *testing.T) {
 	}
 }
 
+// TestBombsUseTheBudget: a body that is rejected for its size takes its part of the batch's budget, so
+// that a batch of bombs takes bounded time.
+func TestBombsUseTheBudget(t *testing.T) {
+	t.Parallel()
+	m := shape(t, "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 20000000", "a: {type: text}")
+	bomb := []byte(encoded(compressed(strings.Repeat(" ", 21<<20))))
+	r, b := m.Reader(mask.Unkeyed()), batch.New(m.Table)
+	r.Reset(time.Now())
+	var got []string
+	for i := range 6 {
+		v := r.Append(b, i, 0, &message.Message{ID: "x", Body: bomb, HasBody: true, HasSent: true})
+		got = append(got, string(v.Rejection.Reason)+string(v.Cause))
+	}
+	if want := []string{"too_large", "too_large", "too_large", "memory", "memory", "memory"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestUnread(t *testing.T) {
 	t.Parallel()
 	m := shape(t, "unwrap: [{json: $.Message}]", "a: {type: text, path: $.x.y}", "b: {type: json}", `c: {type: text, path: "$.z[0].w"}`)
 	got := m.Unread([]byte(`{"Type":"t","Message":"{\"x\":{\"y\":\"1\",\"odd name\":{\"q\":1}},\"b\":{\"n\":1},\"z\":[{\"v\":1},{\"u\":1}],\"last\":[]}"}`))
-	want := []model.Member{{0, "$.Type"}, {1, "$.x['odd name']"}, {1, "$.z[0].v"}, {1, "$.last"}}
+	want := []model.Member{{0, "$.Type"}, {1, "$.x['odd name']"}, {1, "$.z[0].v"}, {1, "$.z[1]"}, {1, "$.last"}}
 	if diff := cmp.Diff(got, want); diff != "" {
 		t.Error(diff)
 	}

@@ -41,7 +41,7 @@ type Reader struct {
 	seen       bool   // a member that a field reads
 	wrongSteps []wrongStep
 	otherCase  []*node // names that differ from a path's in case only
-	unread     func(n *node, name []byte)
+	unread     func(n *node, to Segment)
 	layer      int
 	unknown    bool // a member that the model does not read, and it rejects these
 
@@ -68,7 +68,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		}
 	}
 	if m.RejectUnknown {
-		r.unread = func(*node, []byte) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
+		r.unread = func(*node, Segment) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
 	}
 	return r
 }
@@ -162,7 +162,7 @@ func (r *Reader) bodyProblems() {
 	if !r.seen && r.m.reads && !r.m.AllowEmpty {
 		var required []string
 		for i := range r.m.Fields {
-			if f := &r.m.Fields[i]; f.Required && f.Attribute == "" {
+			if f := &r.m.Fields[i]; f.Required && f.Default == nil && f.Attribute == "" {
 				required = append(required, f.Name)
 			}
 		}
@@ -190,7 +190,7 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 		why.Detail = r.badAttribute(f).detail
 	case reason == message.ReasonWrongType && v == nil:
 		for _, w := range r.wrongSteps {
-			if f.passes(w.at) {
+			if w.stops(f) {
 				why.Detail = w.at.path + ": expected " + w.expected() + ", found " + w.found
 				break
 			}
@@ -315,7 +315,7 @@ func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.
 		}
 	}
 	v := r.value(f)
-	if v == nil && len(r.wrongSteps) > 0 && slices.ContainsFunc(r.wrongSteps, func(w wrongStep) bool { return f.passes(w.at) }) {
+	if v == nil && len(r.wrongSteps) > 0 && slices.ContainsFunc(r.wrongSteps, func(w wrongStep) bool { return w.stops(f) }) {
 		b.Null() // the row is cancelled
 		return message.ReasonWrongType
 	}

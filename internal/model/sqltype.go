@@ -54,7 +54,7 @@ var columnTypes = []struct {
 	{"timestamp", batch.TimestampNoZone, 0},
 	{"date", batch.Date, 0},
 	{"time", batch.TimeOfDay, 0},
-	{"interval", batch.Text, 0},
+	{"interval", batch.Text, notInKey},
 	{"uuid", batch.UUID, 0},
 	{"inet", batch.Text, 0},
 	{"cidr", batch.Text, 0},
@@ -92,7 +92,8 @@ func (t SQLType) kind() batch.Kind {
 }
 
 // inKey reports whether a column of the type can be in a key: the same message must have the same
-// value whenever it is read. A float is another one on the way through other software.
+// value whenever it is read. A float is another one on the way through other software, and P30D and
+// P1M are different intervals that Postgres calls equal.
 func (t SQLType) inKey() bool {
 	_, not := t.find()
 	return not&notInKey == 0 && !t.List
@@ -222,7 +223,7 @@ var notAsText = []struct{ names, why string }{
 func refuseAsText(s, name string) error {
 	name = cmp.Or(aliases[name], name)
 	for _, known := range columnTypes {
-		if base, _, _ := strings.Cut(known.form, "("); base == name {
+		if base, _, _ := strings.Cut(known.form, "("); base == name && name != "inet" && name != "cidr" { // a network is no ip
 			return fmt.Errorf("%q is a type that sluice writes itself: use type: %s, without as: text", s, known.form)
 		}
 	}

@@ -111,7 +111,7 @@ func TestTypesThatAreNone(t *testing.T) {
 	}
 }
 
-// TestTypesOfKeys wants neither floats nor lists in a key.
+// TestTypesOfKeys wants neither floats nor intervals nor lists in a key.
 func TestTypesOfKeys(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ field, column, says string }{
@@ -121,7 +121,7 @@ func TestTypesOfKeys(t *testing.T) {
 		{"type: text", "as: text, type: mood", ""},
 		{"type: text", "type: citext", ""},
 		{"type: base64", "type: bytea", ""},
-		{"type: interval", "type: interval", ""},
+		{"type: interval", "type: interval", "is of type interval, which cannot be in a key"},
 	} {
 		_, err := model.Parse("m.yaml", fmt.Appendf(nil, `{model: m, table: t, key: [v], fields: {v: {%s, required: true}}, columns: {v: {%s, from: v}}}`, tt.field, tt.column))
 		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {

@@ -132,27 +132,48 @@ func (r *Reader) arrive(n *node, v []byte) {
 		r.values[n.slot] = v
 		r.seen = true
 	}
-	if n.inner() && (v[0] != '{' || len(n.members) == 0) && (v[0] != '[' || len(n.elements) == 0) {
+	w := wrongStep{at: n, members: len(n.members) > 0 && v[0] != '{', elements: len(n.elements) > 0 && v[0] != '['}
+	if w.members || w.elements {
+		w.found = kindOf(v)
 		r.seen = true // the fields behind it are rejected for that
-		r.wrongSteps = append(r.wrongSteps, wrongStep{n, kindOf(v)})
+		r.wrongSteps = append(r.wrongSteps, w)
 	}
 }
 
-// wrongStep is a value of a kind that the paths through it cannot follow.
+// wrongStep is a value of a kind that paths through it cannot follow: those to members, or those to
+// elements.
 type wrongStep struct {
-	at    *node
-	found string
+	at                *node
+	found             string
+	members, elements bool
 }
 
 // expected says what the paths through a node need.
 func (w wrongStep) expected() string {
-	if len(w.at.elements) == 0 {
+	switch {
+	case !w.elements:
 		return "an object"
-	}
-	if len(w.at.members) == 0 {
+	case !w.members:
 		return "an array"
+	default:
+		return "an object or an array"
 	}
-	return "an object or an array"
+}
+
+// stops reports whether a path of a field goes through the value.
+func (w wrongStep) stops(f *Field) (yes bool) {
+	check := func(slot int) { yes = yes || slices.Contains(f.slots, slot) }
+	for _, m := range w.at.members {
+		if w.members {
+			m.to.each(check)
+		}
+	}
+	for _, e := range w.at.elements {
+		if w.elements {
+			e.to.each(check)
+		}
+	}
+	return yes
 }
 
 func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
@@ -214,7 +235,7 @@ func (r *Reader) lookUp(n *node, name []byte) int {
 		}
 	}
 	if !n.whole && r.unread != nil {
-		r.unread(n, text)
+		r.unread(n, Segment{Name: string(text)})
 	}
 	return -1
 }
@@ -228,6 +249,7 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 			break
 		}
 	}
+	told := n.whole || r.unread == nil
 	for i := 0; ; i++ {
 		at = skipSpace(text, at+1)
 		if text[at] == ']' {
@@ -241,6 +263,10 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 		}
 		if at == start {
 			at = valueEnd(text, start)
+			if !told { // the first of them stands for all
+				r.unread(n, Segment{Element: true, Index: i})
+				told = true
+			}
 		}
 		if at = skipSpace(text, at); text[at] == ']' {
 			return at + 1

@@ -13,12 +13,12 @@ type Member struct {
 }
 
 // Unread lists the members of a body that the model does not read, in the order of the body. What is
-// below such a member is not listed. A body that cannot be read to its end has those up to there.
+// below such a member is not listed, and of the elements of an array only the first. A body that cannot be read to its end has those up to there.
 // Names of members can be personal.
 func (m *Model) Unread(body []byte) (members []Member) {
 	r := m.Reader(mask.Unkeyed())
-	r.unread = func(n *node, name []byte) {
-		path := slices.Concat(n.at, Path{{Name: string(name)}})
+	r.unread = func(n *node, to Segment) {
+		path := slices.Concat(n.at, Path{to})
 		members = append(members, Member{r.layer, path.String()})
 	}
 	r.scan(body)

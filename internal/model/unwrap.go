@@ -103,16 +103,17 @@ func (r *Reader) unwrap(l *layer, at int, text []byte) ([]byte, message.Verdict)
 		limit := min(r.m.MaxUnwrapped, r.budget)
 		out, err := c.decode(r, r.buffer(at + i)[:0], text, limit)
 		r.buffers[at+i] = out
+		r.budget = max(0, r.budget-len(out)) // also if it is rejected: it took its time
 		switch {
-		case errors.Is(err, errTooLarge) && limit < r.m.MaxUnwrapped && !r.first:
-			r.budget = 0
-			return nil, message.Verdict{Cause: message.CauseMemory}
+		case errors.Is(err, errTooLarge) && limit == r.m.MaxUnwrapped:
+			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "expected at most max_unwrapped_bytes"})
+		case errors.Is(err, errTooLarge) && r.first: // no later batch has more room
+			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "expected at most 64 MiB from all steps of unwrap"})
 		case errors.Is(err, errTooLarge):
-			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "more than max_unwrapped_bytes"})
+			return nil, message.Verdict{Cause: message.CauseMemory}
 		case err != nil:
 			return nil, rejected(message.Rejection{Reason: c.reason})
 		}
-		r.budget -= len(out)
 		text = out
 	}
 	return text, message.Verdict{}
