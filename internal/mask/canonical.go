@@ -37,7 +37,7 @@ const maxEmail = 254
 func CanonicalEmail(dst, text []byte) ([]byte, error) {
 	text = bytes.TrimFunc(text, asciiSpace)
 	if len(text) > maxEmail || splitEmail(text) < 0 {
-		return dst, ErrNotEmail
+		return dst, errNotEmail
 	}
 	return appendLower(dst, text), nil
 }
@@ -54,13 +54,13 @@ func CanonicalEmailIDNA(dst, text []byte) ([]byte, error) {
 	text = bytes.TrimFunc(text, asciiSpace)
 	at := splitEmail(text)
 	if at < 0 || len(text) > utf8.UTFMax*maxEmail || !utf8.Valid(text) { // full-width letters take more bytes
-		return dst, ErrNotEmail
+		return dst, errNotEmail
 	}
 	start := len(dst)
 	dst = appendLocal(dst, text[:at])
 	dst, ok := appendDomain(append(dst, '@'), text[at+1:])
 	if !ok || len(dst)-start > maxEmail {
-		return dst[:start], ErrNotEmail
+		return dst[:start], errNotEmail
 	}
 	return dst, nil
 }

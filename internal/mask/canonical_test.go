@@ -58,7 +58,7 @@ func TestNotOneMailbox(t *testing.T) {
 		"", "ann", "ann@", "@bücher.example", "ann＠bücher.example", "ann@bücher..example", "ann@.", "ann@..", "ann@example.com..", "ann@。", "ann@\u00ad", "ann@xn--a.example",
 		"ann@xn--.example", "ann@xn--bcher-kv a.example", "ann@bü_cher.example", "ann@b＠ücher.example", "ann@bü，cher.example", "ann@-bücher.example", "ann@bücher\u200b\u2028.example",
 		"ann@xn--99zzzzzzzzz.example", "ann@" + strings.Repeat("ü", 70) + ".example", "ann@" + strings.Repeat("bücher.", 50) + "example", strings.Repeat("ü", 200) + "@bücher.example",
-		strings.Repeat("a", 1<<20) + "@bücher.example", "ann@" + strings.Repeat("ü.", 1<<19) + "example", "ann@\u0627a.example", "ann@bücher.example; b@c.example",
+		strings.Repeat("a", 1<<16) + "@bücher.example", "ann@" + strings.Repeat("ü.", 1<<15) + "example", "ann@\u0627a.example", "ann@bücher.example; b@c.example",
 	} {
 		if got, err := mask.CanonicalEmailIDNA(nil, []byte(s)); !errors.Is(err, mask.ErrNotEmail) || len(got) != 0 {
 			t.Errorf("%.40q: got %q, %v", s, got, err)
@@ -72,11 +72,11 @@ func TestIDNAKeepsOtherMasks(t *testing.T) {
 	t.Parallel()
 	m := mask.Unkeyed().Masker("d")
 	for _, s := range []string{"ann.lee@example.com", " Ann.Lee@Example.COM ", "a@b", "a_b@c_d.e", `"a"@b`} {
-		before, err := m.AppendEmail(nil, personal(t, s))
+		before, err := m.AppendEmail(nil, personal(s))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := m.AppendEmailIDNA(nil, personal(t, s)); err != nil || !bytes.Equal(got, before) {
+		if got, err := m.AppendEmailIDNA(nil, personal(s)); err != nil || !bytes.Equal(got, before) {
 			t.Errorf("%q: got %s, %v, want %s", s, got, err, before)
 		}
 	}

@@ -1,4 +1,4 @@
 package mask
 
-// ErrNotText is for the test of what SetJSON returns.
-var ErrNotText = errNotText
+// ErrNotEmail is for the tests of what is not an e-mail address.
+var ErrNotEmail = errNotEmail

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // redacted is what a personal value prints as.
@@ -16,10 +14,8 @@ const redacted = "[redacted]"
 
 // Errors about a raw value. They name the problem, never the value.
 var (
-	errNotText  = errors.New("not a valid JSON string")
-	ErrNUL      = errors.New("holds a NUL character")
 	ErrNotIP    = errors.New("not one IP address")
-	ErrNotEmail = errors.New("not one e-mail address")
+	errNotEmail = errors.New("not one e-mail address")
 )
 
 // Personal holds one raw personal value. Whatever prints, logs, formats or marshals it sees
@@ -46,20 +42,6 @@ func (p Personal) text() []byte { return (*p.v).text }
 
 // SetText sets the value to a copy of a text.
 func (p Personal) SetText(text []byte) { (*p.v).text = append((*p.v).text[:0], text...) }
-
-// SetJSON sets the value from a JSON string with its quotes.
-func (p Personal) SetJSON(quoted []byte) error {
-	text, err := jsontext.AppendUnquote(p.text()[:0], quoted)
-	(*p.v).text = text
-	switch {
-	case err != nil:
-		return errNotText
-	case bytes.IndexByte(text, 0) >= 0:
-		return ErrNUL
-	default:
-		return nil
-	}
-}
 
 // Blank reports whether the value is only white space.
 func (p Personal) Blank() bool {

@@ -17,20 +17,19 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/text/unicode/norm"
 
-	"sluice/internal/mask"
 	"sluice/internal/message"
 )
 
 // Options say how a value is converted, normalised and checked.
 type Options struct {
 	acceptString, acceptNumber bool
-	// exact: a number that is accepted as a text must be written in the one way that its value has,
-	// because equal values must be equal keys and equal masks.
+	// exact: equal values must be equal keys and equal masks, and different ones different. A number
+	// that is accepted as a text must be written in the one way that its value has, and a time must not
+	// be finer than its column.
 	exact  bool
 	format string
 	unix   *unixFormat
 	zone   *time.Location
-	idna   bool
 
 	normalizes    bool
 	normalization normalization
@@ -78,7 +77,7 @@ func (f *Field) describe() (all []string) {
 	add(n.words != "", n.words)
 	add(n.strip != "", "without "+strconv.Quote(n.strip))
 	add(n.composes, map[norm.Form]string{norm.NFC: "nfc", norm.NFKC: "nfkc"}[n.form])
-	add(f.idna, "idna")
+	add(n.idna, "idna")
 	for _, check := range []string{f.wanted.length, f.wanted.oneOf, f.wanted.pattern, f.wanted.limits} {
 		add(check != "", strings.TrimPrefix(check, "expected "))
 	}
@@ -106,15 +105,10 @@ func (f *Field) expects() string {
 }
 
 // Normal returns what the field's options make of a text: of a string in a body, or of a value that
-// somebody typed for a look-up. With idna, it is an address in canonical form if it is one.
+// somebody typed for a look-up.
 func (f *Field) Normal(text []byte) []byte {
 	if f.normalizes {
 		text = bytes.Clone((&target{f: f}).normalize(text))
-	}
-	if f.idna {
-		if canonical, err := mask.CanonicalEmailIDNA(nil, text); err == nil {
-			return canonical
-		}
 	}
 	return text
 }
@@ -200,7 +194,6 @@ func (c *compiler) checkOptions(f *Field, e entry[fieldSpec]) {
 		bad(spec.Default.line, "default: a personal field has none; its mask would look like a person; remove it")
 	}
 	c.checkNormalization(f, e, bad)
-	f.idna = spec.IDNA
 	c.checkOneOf(f, e, bad)
 	c.checkPattern(f, e, bad)
 	c.checkLimits(f, e, bad)
@@ -240,6 +233,9 @@ func (c *compiler) checkFormat(f *Field, e entry[fieldSpec], bad reporter) {
 // maxStrip bounds the characters of strip.
 const maxStrip = 64
 
+// inDomain are the characters of a domain in ASCII, that strip must not take from what idna wrote.
+const inDomain = wordCharacters + "-"
+
 func (c *compiler) checkNormalization(f *Field, e entry[fieldSpec], bad reporter) {
 	spec, n := e.spec, &f.normalization
 	n.trim, n.strip = spec.Trim, spec.Strip.text
@@ -258,7 +254,10 @@ func (c *compiler) checkNormalization(f *Field, e entry[fieldSpec], bad reporter
 			n.form = norm.NFKC // the zero value is NFC
 		}
 	}
-	f.normalizes = n.trim || n.letter != nil || n.strip != "" || n.composes
+	if n.idna = spec.IDNA; n.idna && (spec.Case.text == "upper" || strings.ContainsAny(n.strip, inDomain)) {
+		bad(e.has("idna"), "idna writes an address in lower case, and its domain with ASCII letters, digits and -; remove case: upper, and these characters and _ from strip")
+	}
+	f.normalizes = n.trim || n.letter != nil || n.strip != "" || n.composes || n.idna
 	if f.normalizes && f.reads() != stringForm && !f.acceptString {
 		line := 0
 		for _, name := range normalizing {
@@ -304,7 +303,7 @@ func (c *compiler) checkOneOf(f *Field, e entry[fieldSpec], bad reporter) {
 		case f.oneOf.texts[string(text)]:
 			bad(l.line, "one_of names %s twice", l.json)
 		case f.normalizes && !bytes.Equal(normal, text):
-			bad(l.line, "one_of: no value is %s, because trim, case, strip or unicode change it; write %q", l.json, normal)
+			bad(l.line, "one_of: no value is %s, because trim, case, strip, unicode or idna change it; write %q", l.json, normal)
 		}
 		f.oneOf.texts[string(text)] = true
 	}

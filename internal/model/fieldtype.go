@@ -36,7 +36,7 @@ var fieldTypes = []fieldType{
 	{name: TypeEmail, reads: stringForm, personal: true, columns: []string{"varchar", "text", "citext"}, options: slices.Concat(normalizing, []string{"idna"}, textChecks), put: appendEmail, mask: (*mask.Masker).AppendEmail},
 	{name: TypeVersion, reads: stringForm, columns: texts, options: slices.Concat(normalizing, textChecks), put: appendVersion},
 	{name: TypeInteger, reads: numberForm, columns: integers, accepts: []string{"string", "number"}, options: slices.Concat(accept, normalizing, oneOf, ranges), put: appendInteger},
-	{name: TypeNumeric, reads: numberForm, columns: []string{"numeric", "double precision", "real"}, accepts: []string{"string"}, options: slices.Concat(accept, normalizing, oneOf, ranges), put: appendNumeric},
+	{name: TypeNumeric, reads: numberForm, notText: true, columns: []string{"numeric", "double precision", "real"}, accepts: []string{"string"}, options: slices.Concat(accept, normalizing, oneOf, ranges), put: appendNumeric},
 	{name: TypeBoolean, reads: booleanForm, columns: []string{"boolean"}, accepts: []string{"string"}, options: slices.Concat(accept, normalizing), put: appendBoolean},
 	{
 		name: TypeTimestamp, reads: stringForm, columns: []string{"timestamptz", "timestamp"}, accepts: []string{"string"}, formats: []string{"unix", "unix_ms", "unix_us", "unix_ns", formatISO8601},
@@ -44,10 +44,10 @@ var fieldTypes = []fieldType{
 	},
 	{name: TypeDate, reads: stringForm, columns: []string{"date"}, formats: []string{formatISO8601}, options: slices.Concat(format, normalizing, ranges), put: appendDate, bound: boundDate},
 	{name: TypeTime, reads: stringForm, columns: []string{"time"}, options: slices.Concat(normalizing, ranges), put: appendTime, bound: timeOfDay},
-	{name: TypeInterval, reads: stringForm, columns: []string{"interval"}, options: normalizing, put: appendInterval},
+	{name: TypeInterval, reads: stringForm, notText: true, columns: []string{"interval"}, options: normalizing, put: appendInterval},
 	{name: TypeUUID, reads: stringForm, columns: []string{"uuid"}, formats: []string{formatSimple}, options: slices.Concat(format, normalizing), put: appendUUID},
-	{name: TypeBase64, reads: stringForm, columns: []string{"bytea"}, options: normalizing, put: appendBase64},
-	{name: TypeJSON, reads: anyForm, columns: []string{"json", "jsonb"}, put: appendJSON},
+	{name: TypeBase64, reads: stringForm, notText: true, columns: []string{"bytea"}, options: normalizing, put: appendBase64},
+	{name: TypeJSON, reads: anyForm, notText: true, columns: []string{"json", "jsonb"}, put: appendJSON},
 }
 
 var (
@@ -70,6 +70,7 @@ type fieldType struct {
 	formats []string // what format can be
 
 	personal bool // the model must say whether it is personal
+	notText  bool // a key must not compare its text: equal values can be different ones
 
 	// options are the settings of a field that apply to the type, beside those that all have.
 	options []string

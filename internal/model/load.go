@@ -570,6 +570,14 @@ func (c *compiler) key(f file) {
 			c.problem(k.line, "key column %s is named twice", k.text)
 		case m.Columns[i].Field >= 0 && !m.Fields[m.Columns[i].Field].NotNull():
 			c.problem(k.line, "key column %s can be NULL, which equals nothing; add required: true to field %s", k.text, m.Fields[m.Columns[i].Field].Name)
+		case m.Columns[i].AsText && m.Columns[i].Field >= 0 && m.Fields[m.Columns[i].Field].how.notText:
+			use := "another column"
+			for _, base := range m.Fields[m.Columns[i].Field].Type.Columns() {
+				if (SQLType{Base: base}).inKey() {
+					use = "a column of type " + base
+				}
+			}
+			c.problem(k.line, "key column %s is as: text, which would compare the text of a value of type %s, not the value; use %s", k.text, m.Fields[m.Columns[i].Field].Type, use)
 		case !m.Columns[i].Type.inKey():
 			c.problem(k.line, "key column %s is of type %s, which cannot be in a key; use another column", k.text, m.Columns[i].Type)
 		case m.Columns[i].Field >= 0 && m.Fields[m.Columns[i].Field].Default != nil && !m.Fields[m.Columns[i].Field].Constant:

@@ -19,6 +19,7 @@ type normalization struct {
 	strip    string          // characters to remove
 	composes bool            // to the form below
 	form     norm.Form
+	idna     bool // an e-mail address has its canonical form
 }
 
 // maxPasses bounds how often the steps are repeated. Two suffice, but for rare combinations of
@@ -26,15 +27,21 @@ type normalization struct {
 const maxPasses = 4
 
 // normalize returns the normal form of a text: white space trimmed, letters in one case, characters
-// removed, and the Unicode form, in this order. What a later step does may give an earlier one more
-// to do (removing the - of "- a" leaves a space before it), so they are repeated until nothing
-// changes: a text in normal form is its own normal form, and keeps its mask. The result is valid
-// until the next call.
+// removed, the Unicode form, and the canonical form of an address, in this order. What a later step
+// does may give an earlier one more to do (removing the - of "- a" leaves a space before it), so they
+// are repeated until nothing changes: a text in normal form is its own normal form, and keeps its
+// mask. The result is valid until the next call.
+//
+// The Unicode form also comes first, because the steps see characters: İ is one, or I and a dot, and
+// these have other letters in lower case. So texts that the form makes equal have one normal form.
+//
+// A text that is not an address stays as it is, for the type to reject.
 //
 // Letters change one by one, independent of language and position: ß and ŉ have no upper case, and
 // every Σ becomes σ.
 func (t *target) normalize(text []byte) []byte {
 	o := &t.f.normalization
+	text, _ = t.compose(text)
 	for range maxPasses {
 		changed := false
 		if o.trim {
@@ -43,7 +50,7 @@ func (t *target) normalize(text []byte) []byte {
 			changed = len(text) < n
 		}
 		if o.letter != nil && bytes.ContainsFunc(text, func(r rune) bool { return o.letter(r) != r }) {
-			out := t.other(text)
+			out := t.other()
 			for i := 0; i < len(text); {
 				r, size := utf8.DecodeRune(text[i:])
 				out = utf8.AppendRune(out, o.letter(r))
@@ -52,7 +59,7 @@ func (t *target) normalize(text []byte) []byte {
 			text, changed = t.keep(out), true
 		}
 		if o.strip != "" && bytes.ContainsAny(text, o.strip) {
-			out := t.other(text)
+			out := t.other()
 			for i := 0; i < len(text); {
 				n := bytes.IndexAny(text[i:], o.strip)
 				if n < 0 {
@@ -65,8 +72,13 @@ func (t *target) normalize(text []byte) []byte {
 			}
 			text, changed = t.keep(out), true
 		}
-		if o.composes && !o.form.IsNormal(text) {
-			text, changed = t.keep(o.form.Append(t.other(text), text...)), true
+		if out, composed := t.compose(text); composed {
+			text, changed = out, true
+		}
+		if o.idna {
+			if address, err := mask.CanonicalEmailIDNA(t.other(), text); err == nil && !bytes.Equal(address, text) {
+				text, changed = t.keep(address), true
+			}
 		}
 		if !changed {
 			break
@@ -75,8 +87,17 @@ func (t *target) normalize(text []byte) []byte {
 	return text
 }
 
+// compose returns a text in the Unicode form, and whether that is another one.
+func (t *target) compose(text []byte) ([]byte, bool) {
+	o := &t.f.normalization
+	if !o.composes || o.form.IsNormal(text) {
+		return text, false
+	}
+	return t.keep(o.form.Append(t.other(), text...)), true
+}
+
 // other returns the empty buffer that does not hold the text.
-func (t *target) other([]byte) []byte { return t.normal[0][:0] }
+func (t *target) other() []byte { return t.normal[0][:0] }
 
 // keep makes the buffer that was filled the one that holds the text.
 func (t *target) keep(filled []byte) []byte {
@@ -109,10 +130,10 @@ func (f *Field) LookUp(m *mask.Masker, typed []byte) (all []Found, err error) {
 		return nil, err
 	}
 	// These may be no addresses, and then no row has their masks.
-	if f.normalizes || f.idna {
+	if f.normalizes {
 		_ = add("as typed", typed, f.how.mask)
 	}
-	if f.idna {
+	if f.normalization.idna {
 		_ = add("domain in Unicode", mask.EmailInUnicode(normal), f.how.mask)
 	}
 	return all, nil

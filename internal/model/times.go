@@ -14,19 +14,25 @@ import (
 func appendTimestamp(t *target, text []byte) message.Reason {
 	var at time.Time
 	var micros int64
-	var ok bool
+	var whole, ok bool
 	switch o := &t.f.Options; {
 	case o.unix != nil:
-		micros, _, ok = parseDecimal(text).integer(o.unix.shift)
+		micros, whole, ok = parseDecimal(text).integer(o.unix.shift)
 		t.detail = o.unix.expected
 	case o.format == formatISO8601:
 		at, t.detail = iso8601(text, o.zone)
 		micros, ok = at.UnixMicro(), t.detail == ""
+		whole = !finer(text)
 	default:
 		at, ok = timestamp(text)
 		micros = at.UnixMicro() // Postgres keeps microseconds
+		whole = !finer(text)
 	}
 	if !ok || micros < firstMicros || micros > lastMicros {
+		return message.ReasonNotTimestamp
+	}
+	if t.f.exact && !whole {
+		t.detail = tooFine
 		return message.ReasonNotTimestamp
 	}
 	if reason := t.inRange(micros); reason != "" {
@@ -34,6 +40,21 @@ func appendTimestamp(t *target, text []byte) message.Reason {
 	}
 	t.integer(batch.Timestamp, micros-batch.EpochMillis*1000)
 	return ""
+}
+
+// tooFine is what is wrong with a time in a key that its column would cut: two messages would become
+// one row.
+const tooFine = "expected nothing finer than microseconds, because the column is in the key"
+
+// finer reports whether a time or duration has a fraction that microseconds do not hold.
+func finer(text []byte) bool {
+	point := bytes.IndexAny(text, ".,")
+	if point < 0 {
+		return false
+	}
+	fraction := text[point+1:]
+	fraction = fraction[:digits(fraction)]
+	return len(fraction) > 6 && len(bytes.TrimRight(fraction[6:], "0")) > 0
 }
 
 // boundTimestamp reads a min or max: a time of RFC 3339, in microseconds.
@@ -305,6 +326,10 @@ func appendTime(t *target, text []byte) message.Reason {
 	if !ok {
 		return message.ReasonNotTime
 	}
+	if t.f.exact && finer(text) {
+		t.detail = tooFine
+		return message.ReasonNotTime
+	}
 	if reason := t.inRange(micros); reason != "" {
 		return reason
 	}
@@ -359,6 +384,9 @@ func appendInterval(t *target, text []byte) message.Reason {
 	switch {
 	case !ok:
 		t.detail = "expected a duration such as P1Y2M10DT2H30M or PT0.5S, with a fraction of seconds only"
+		return message.ReasonNotInterval
+	case t.f.exact && finer(text):
+		t.detail = tooFine
 		return message.ReasonNotInterval
 	case max(d.months, -d.months) > maxMonths, max(d.days, -d.days) > maxDays, max(d.micros, -d.micros) > maxSpan:
 		t.detail = "expected at most 10,000 years"

@@ -236,7 +236,7 @@ func (t *target) unquote(v []byte) ([]byte, message.Reason) {
 
 // Mask appends the mask of a value of a personal field.
 func (f *Field) Mask(m *mask.Masker, dst []byte, value mask.Personal) ([]byte, error) {
-	if f.idna {
+	if f.normalization.idna {
 		return m.AppendEmailIDNA(dst, value)
 	}
 	return f.how.mask(m, dst, value)
@@ -262,20 +262,17 @@ func appendIP(t *target, text []byte) message.Reason {
 	return appendText(t, address)
 }
 
-// appendEmail appends an address as it was sent, or with idna in its canonical form. White space
+// appendEmail appends an address as it was sent, or as the field's options made it. White space
 // around it is not part of an address, and a mask ignores it; a column would not.
-func appendEmail(t *target, text []byte) (reason message.Reason) {
+func appendEmail(t *target, text []byte) message.Reason {
 	canonical := mask.CanonicalEmail
-	if t.f.idna {
+	if t.f.normalization.idna {
 		canonical = mask.CanonicalEmailIDNA
 	}
 	address, err := canonical(t.scratch[:0], text)
 	t.scratch = address
 	if err != nil || asciiSpace(rune(text[0])) || asciiSpace(rune(text[len(text)-1])) {
 		return message.ReasonNotEmail
-	}
-	if t.f.idna {
-		text = address
 	}
 	return appendText(t, text)
 }

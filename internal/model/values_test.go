@@ -290,8 +290,20 @@ func TestValues(t *testing.T) {
 		{"type: email, personal: false, trim: true, case: lower", "text", map[string]string{`" Ann@Example.com "`: "ann@example.com"}},
 		{"type: email, personal: false, idna: true", "varchar(32)", map[string]string{`"Ann@Bücher.example."`: "ann@xn--bcher-kva.example", `"ann@bü_cher.example"`: "not_an_email_address v"}},
 		{"type: email, personal: true, idna: true", "varchar(64), masked: true", map[string]string{
-			`"Ann@Bücher.example."`: masked("ann@xn--bcher-kva.example"), `"ann@xn--bcher-kva.example"`: masked("ann@xn--bcher-kva.example"), `"ann@bücher..x"`: "not_an_email_address v",
+			`"Ann@Bücher.example."`: masked("ann@xn--bcher-kva.example"), `" ann@bu\u0308cher.example "`: masked("ann@xn--bcher-kva.example"), `"ann@xn--bcher-kva.example"`: masked("ann@xn--bcher-kva.example"), `"ann@bücher..x"`: "not_an_email_address v",
 		}},
+		// The checks see the canonical form.
+		{`type: email, personal: true, idna: true, max_length: 18, pattern: '.*@xn--bcher-kva\.de'`, "varchar(64), masked: true", map[string]string{
+			`"Ann@Bücher.de"`: "too_long v: expected at most 18 characters", `"A@bücher.de."`: masked("a@xn--bcher-kva.de"), `" a@BÜCHER.DE"`: masked("a@xn--bcher-kva.de"), `"a@bücher.com"`: "too_long v: expected at most 18 characters",
+			`"a@bücher"`: `no_match v: expected a match for the pattern .*@xn--bcher-kva\.de`, `"a@bü_cher.de"`: `no_match v: expected a match for the pattern .*@xn--bcher-kva\.de`,
+		}},
+		{"type: email, personal: false, idna: true, one_of: [a@xn--bcher-kva.de], default: A@Bücher.de.", "text", map[string]string{
+			`null`: "a@xn--bcher-kva.de", `"a@bücher.de"`: "a@xn--bcher-kva.de", `"A@XN--BCHER-KVA.DE"`: "a@xn--bcher-kva.de", `"b@bücher.de"`: `not_one_of v: expected one of "a@xn--bcher-kva.de"`,
+		}},
+		{"type: email, personal: false, idna: true, max_length: 5", "text", map[string]string{`"a@b.c."`: "a@b.c", `" a@b.c"`: "a@b.c", `"a@bü_"`: "not_an_email_address v"}},
+		{"type: text, case: lower, unicode: nfc", "text", map[string]string{`"\u0130nan"`: "inan", `"I\u0307nan"`: "inan", `"i\u0307"`: "i\u0307"}},
+		{"type: text, case: upper, unicode: nfc", "text", map[string]string{`"\u01f0"`: "\u01f0", `"j\u030c"`: "\u01f0"}},
+		{"type: text, strip: \"\u0301\", unicode: nfc", "text", map[string]string{`"\u00e9"`: "\u00e9", `"e\u0301"`: "\u00e9", `"q\u0301"`: "q"}},
 		{"type: email, personal: true, idna: true, unicode: nfkc", "varchar(64), masked: true", map[string]string{`"ａｎｎ＠ｂüｃｈｅｒ．ｅｘａｍｐｌｅ"`: masked("ann@xn--bcher-kva.example")}},
 		{"type: email, personal: true", "text, masked: true", map[string]string{`"ann@bücher.example"`: masked("ann@bücher.example"), `" "`: "NULL"}},
 		{"type: version, case: lower, max_length: 5", "text", map[string]string{`"1-RC"`: "1-rc", `"1.2.3-x"`: "too_long v: expected at most 5 characters"}},
@@ -465,6 +477,53 @@ func TestNumbersInKeys(t *testing.T) {
 	for value, want := range map[string]string{`12`: "12", `"12.0"`: "12.0", `12.0`: "not_an_integer", `1e1`: "not_an_integer", `-0`: "not_an_integer"} {
 		if got, _, _ := strings.Cut(put(t, m, value), " "); got != want {
 			t.Errorf("%s: got %s, want %s", value, got, want)
+		}
+	}
+}
+
+// TestTimesInKeys: what a column would cut is rejected in a key, where two values would become one.
+func TestTimesInKeys(t *testing.T) {
+	t.Parallel()
+	const tooFine = "expected nothing finer than microseconds, because the column is in the key"
+	for _, tt := range []struct {
+		field, column string
+		values        map[string]string
+	}{
+		{"type: timestamp", "timestamptz", map[string]string{
+			`"2026-01-31T12:00:00.123456Z"`: "2026-01-31T12:00:00.123456Z", `"2026-01-31T12:00:00.123456000+00:00"`: "2026-01-31T12:00:00.123456Z", `"2026-01-31T12:00:00Z"`: "2026-01-31T12:00:00.000000Z",
+			`"2026-01-31T12:00:00.1234567Z"`: "not_a_timestamp v: " + tooFine, `"2026-01-31T12:00:00.123456001Z"`: "not_a_timestamp v: " + tooFine, `"2026-01-31T12:00:00.0000000000001Z"`: "not_a_timestamp v: " + tooFine,
+		}},
+		{"type: timestamp, format: iso8601", "timestamp", map[string]string{`"20260131 120000,123456Z"`: "2026-01-31T12:00:00.123456", `"20260131 120000,1234560Z"`: "2026-01-31T12:00:00.123456", `"20260131 120000,1234561Z"`: "not_a_timestamp v: " + tooFine}},
+		{"type: timestamp, format: unix", "timestamptz", map[string]string{`1.000001`: "1970-01-01T00:00:01.000001Z", `1.0000010`: "1970-01-01T00:00:01.000001Z", `1.0000001`: "not_a_timestamp v: " + tooFine, `1e-7`: "not_a_timestamp v: " + tooFine, `0e-9`: "1970-01-01T00:00:00.000000Z"}},
+		{"type: timestamp, format: unix_us", "timestamptz", map[string]string{`1`: "1970-01-01T00:00:00.000001Z", `1.5`: "not_a_timestamp v: " + tooFine}},
+		{"type: timestamp, format: unix_ns, accept: [string]", "timestamptz", map[string]string{`1000`: "1970-01-01T00:00:00.000001Z", `1001`: "not_a_timestamp v: " + tooFine, `-1`: "not_a_timestamp v: " + tooFine, `"999"`: "not_a_timestamp v: " + tooFine}},
+		{"type: time", "time", map[string]string{`"12:34:56.7890120"`: "12:34:56.789012", `"12:34"`: "12:34:00.000000", `"12:34:56.7890121"`: "not_a_time v: " + tooFine}},
+		{"type: interval", "interval", map[string]string{`"PT0.1234560S"`: "PT0.123456S", `"P1D"`: "P1D", `"PT0.0000001S"`: "not_an_interval v: " + tooFine}},
+	} {
+		m := one(t, tt.field+", required: true", tt.column, "key: [c]")
+		for value, want := range tt.values {
+			if got := put(t, m, value); got != want {
+				t.Errorf("%s: %s: got %s, want %s", tt.field, value, got, want)
+			}
+		}
+	}
+}
+
+// TestTextInKeys: a column with as: text is in a key only if each value has one text.
+func TestTextInKeys(t *testing.T) {
+	t.Parallel()
+	for field, use := range map[string]string{
+		"text": "", "uuid": "", "integer": "", "date": "", "boolean": "", "timestamp": "", "time": "", "version": "",
+		"numeric": "a column of type numeric", "interval": "a column of type interval", "base64": "a column of type bytea", "json": "another column",
+	} {
+		_, err := model.Parse("m.yaml", []byte("model: m\ntable: t\nkey: [c]\nfields:\n  v: {type: "+field+", required: true}\ncolumns:\n  c: {type: mood, as: text, from: v}\n"))
+		got := fmt.Sprint(err)
+		want := "<nil>"
+		if use != "" {
+			want = "m.yaml:3: key column c is as: text, which would compare the text of a value of type " + field + ", not the value; use " + use
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", field, got, want)
 		}
 	}
 }
