@@ -40,3 +40,10 @@ func IntegerOf(number string, shift int) (n int64, exact, ok bool) {
 
 // MetaColumns lists the types of columns that can hold one of the metadata.
 func MetaColumns(m Meta) []string { return m.find().columns }
+
+// SetMost sets how many bytes a batch may unwrap to, from the next Reset on, and returns the limit
+// before.
+func (r *Reader) SetMost(n int) (before int) {
+	before, r.most = r.most, n
+	return before
+}

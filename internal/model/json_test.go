@@ -84,8 +84,8 @@ func TestNumbersInJSON(t *testing.T) {
 		{"within the sum", list(16, "1e999"), true},
 		{"beyond the sum", list(40, "1e999"), false},
 		{"beyond the sum in objects", `{"a":` + list(1, "1e999") + `,"b":{"c":[` + list(40, "-1e-999") + `]}}`, false},
-		{"as many floats as you like", list(10_000, "1.2345678901234567e-05"), true},
-		{"as many integers as you like", list(50_000, "123456"), true},
+		{"as many floats as you like", list(2000, "1.2345678901234567e-05"), true},
+		{"as many integers as you like", list(5000, "123456"), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

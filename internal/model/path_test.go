@@ -220,8 +220,8 @@ func TestUnwrap(t *testing.T) {
 		{"nothing", "unwrap: [base64, gzip]", []string{a}, "", "not_gzip"},
 		{"exactly the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 999) + "1")), "1"},
 		{"above the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 1000) + "1")), "too_large: expected at most max_unwrapped_bytes"},
-		{"a bomb of gzip", "unwrap: [base64, gzip]", []string{a}, encoded(compressed(strings.Repeat(" ", 9<<20))), "too_large: expected at most max_unwrapped_bytes"},
-		{"a bomb of zstd", "unwrap: [base64, zstd]", []string{a}, encoded(zstandard(strings.Repeat(" ", 9<<20))), "too_large: expected at most max_unwrapped_bytes"},
+		{"a bomb of gzip", "unwrap: [base64, gzip]", []string{a}, encoded(strings.Repeat(compressed(strings.Repeat(" ", 1<<20)), 8) + compressed(" ")), "too_large: expected at most max_unwrapped_bytes"},
+		{"a bomb of zstd", "unwrap: [base64, zstd]\nmax_unwrapped_bytes: 65536", []string{a}, encoded(zstandard(strings.Repeat(" ", 1<<20))), "too_large: expected at most max_unwrapped_bytes"},
 		{"unknown members inside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\",\"canary\":1}"}`, "unknown_member"},
 		{"unknown members outside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\"}","y":1}`, "1"},
 		{"unknown members, nested", "unknown: reject", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","canary":1}}`, "unknown_member"},
@@ -269,10 +269,13 @@ func TestEnvelopes(t *testing.T) {
 // does not fit is returned, not rejected, and so are all after it, until the next batch.
 func TestBudgetOfABatch(t *testing.T) {
 	t.Parallel()
-	m := shape(t, "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 33554432", "a: {type: text}")
-	large := []byte(encoded(compressed(`{"a":"1"}` + strings.Repeat(" ", 30<<20))))
+	m := shape(t, "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 32768", "a: {type: text}")
+	large := []byte(encoded(compressed(`{"a":"1"}` + strings.Repeat(" ", 30<<10))))
 	small := []byte(encoded(compressed(`{"a":"1"}`)))
 	r := m.Reader(mask.Unkeyed())
+	if before := r.SetMost(64 << 10); before != 64<<20 {
+		t.Errorf("a batch may unwrap to %d bytes, want 64 MiB", before)
+	}
 	for range 2 {
 		r.Reset(time.Now())
 		b := batch.New(m.Table)
@@ -292,7 +295,7 @@ func TestBudgetOfABatch(t *testing.T) {
 func TestBombsUseTheBudget(t *testing.T) {
 	t.Parallel()
 	m := shape(t, "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 20000000", "a: {type: text}")
-	bomb := []byte(encoded(compressed(strings.Repeat(" ", 21<<20))))
+	bomb := []byte(encoded(strings.Repeat(compressed(strings.Repeat(" ", 1<<20)), 21)))
 	r, b := m.Reader(mask.Unkeyed()), batch.New(m.Table)
 	r.Reset(time.Now())
 	var got []string

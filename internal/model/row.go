@@ -24,7 +24,8 @@ type Reader struct {
 	keyID   string
 	maskers []*mask.Masker // one per column, nil for a column that is not masked
 	now     time.Time      // when the batch was received
-	budget  int            // how many bytes the rest of the batch may unwrap to
+	most    int            // how many bytes a batch may unwrap to
+	budget  int            // how many bytes its rest may unwrap to
 	first   bool           // the message has the budget of a whole batch: no later one has more room
 
 	in      bytes.Buffer
@@ -59,6 +60,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		maskers: make([]*mask.Masker, len(m.Columns)),
 		values:  make([][]byte, m.slots),
 		target:  target{personal: mask.NewPersonal()},
+		most:    maxUnwrapped,
 		budget:  maxUnwrapped,
 	}
 	r.dec, r.attributeFields = jsontext.NewDecoder(&r.in), m.attributeFields()
@@ -76,9 +78,9 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 // keptBuffer is the largest buffer that a reader keeps for the next batch.
 const keptBuffer = 1 << 20
 
-// Reset begins a batch that was received at a time. Its bodies may unwrap to maxUnwrapped bytes.
+// Reset begins a batch that was received at a time.
 func (r *Reader) Reset(received time.Time) {
-	r.now, r.budget = received, maxUnwrapped
+	r.now, r.budget = received, r.most
 	for i := range r.buffers {
 		if cap(r.buffers[i]) > keptBuffer {
 			r.buffers[i] = nil
@@ -208,7 +210,7 @@ var bom = []byte("\xef\xbb\xbf")
 // scan finds the values of all fields, layer by layer.
 func (r *Reader) scan(body []byte) message.Verdict {
 	clear(r.values)
-	r.first = r.budget == maxUnwrapped
+	r.first = r.budget == r.most
 	r.seen, r.unknown = false, false
 	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
 	text := body

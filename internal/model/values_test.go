@@ -436,36 +436,52 @@ func TestISO8601(t *testing.T) {
 	}
 }
 
-// TestLocalTimes goes through two years in steps of half an hour: a local time is accepted
-// exactly if one instant shows it.
+// TestLocalTimes has two years in steps of half an hour around the changes of clocks, and single times
+// between them: a local time is accepted exactly if one instant shows it.
 func TestLocalTimes(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"} {
+	const step, day = 30 * time.Minute, 24 * time.Hour
+	for name, changes := range map[string]int{"Europe/Berlin": 4, "America/New_York": 4, "Australia/Lord_Howe": 4, "Africa/Casablanca": 4, "Asia/Tokyo": 0} {
 		zone, err := time.LoadLocation(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		shown := map[string][]time.Time{}
-		begin := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
-		for at := begin.AddDate(0, 0, -2); at.Before(begin.AddDate(2, 0, 2)); at = at.Add(30 * time.Minute) {
-			local := at.In(zone).Format("2006-01-02T15:04:05")
-			shown[local] = append(shown[local], at)
-		}
 		m := one(t, "type: timestamp, format: iso8601, zone: "+name, "timestamptz", "")
 		r, b := m.Reader(mask.Unkeyed()), batch.New(m.Table)
-		for at := begin; at.Before(begin.AddDate(2, 0, 0)); at = at.Add(30 * time.Minute) {
-			local := at.Format("2006-01-02T15:04:05")
-			b.Reset()
-			v := r.Append(b, 0, 0, &message.Message{ID: "x", Body: []byte(`{"v":"` + local + `"}`), HasBody: true, HasSent: true})
-			if want := len(shown[local]) == 1; v.IsZero() != want {
-				t.Errorf("%s: %s is shown %d times: %v", name, local, len(shown[local]), v)
-			} else if want {
-				b.Row(0, func(c int, v []byte) {
-					if c == 0 && !batch.Time(batch.Timestamp, v).Equal(shown[local][0]) {
-						t.Errorf("%s: %s became %v, want %v", name, local, batch.Time(batch.Timestamp, v), shown[local][0])
-					}
-				})
+		check := func(begin, end time.Time) {
+			shown := map[time.Time][]time.Time{} // the instants at which the clocks show a time, as if it were in UTC
+			for at := begin.Add(-15 * time.Hour); at.Before(end.Add(15 * time.Hour)); at = at.Add(step) {
+				_, offset := at.In(zone).Zone()
+				local := at.Add(time.Duration(offset) * time.Second)
+				shown[local] = append(shown[local], at)
 			}
+			for at := begin; at.Before(end); at = at.Add(step) {
+				local := at.Format("2006-01-02T15:04:05")
+				b.Reset()
+				v := r.Append(b, 0, 0, &message.Message{ID: "x", Body: []byte(`{"v":"` + local + `"}`), HasBody: true, HasSent: true})
+				if want := len(shown[at]) == 1; v.IsZero() != want {
+					t.Errorf("%s: %s is shown %d times: %v", name, local, len(shown[at]), v)
+				} else if want {
+					b.Row(0, func(c int, v []byte) {
+						if c == 0 && !batch.Time(batch.Timestamp, v).Equal(shown[at][0]) {
+							t.Errorf("%s: %s became %v, want %v", name, local, batch.Time(batch.Timestamp, v), shown[at][0])
+						}
+					})
+				}
+			}
+		}
+		found := 0
+		end := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+		for at := end.AddDate(-2, 0, 0); at.Before(end); at = at.Add(10*day + 7*time.Hour) {
+			check(at, at.Add(step))
+			if _, change := at.In(zone).ZoneBounds(); !change.IsZero() && change.Before(at.Add(10*day+7*time.Hour)) {
+				found++
+				change = change.UTC().Truncate(day)
+				check(change.Add(-day/2), change.Add(3*day/2))
+			}
+		}
+		if found != changes {
+			t.Errorf("%s: %d changes of clocks, want %d", name, found, changes)
 		}
 	}
 }
