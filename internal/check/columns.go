@@ -28,7 +28,8 @@ type live struct {
 	oid, baseOID string
 	// own is the name of the type without a length, as SQL spells it, and shown with it.
 	own, shown string
-	label      string // of an enum, its first
+	labels     []string  // of an enum
+	made       namedType // its own type, if sluice does not know it or it is a domain
 	notNull    bool
 	domain     bool // a domain refuses NULL
 	hasValue   bool // a default, an identity or a generated value
@@ -37,12 +38,17 @@ type live struct {
 	sel        bool
 }
 
+// isDomain reports whether the type is made of another one.
+func (l live) isDomain() bool { return l.oid != l.baseOID }
+
 // wanted is a column of the model.
 type wanted struct {
 	model.Column
 	notNull bool // no row of the model has a NULL there
 	// For a column with as: text, its type in this database.
 	asText namedType
+	// value is the text of its constant, or of its field's default; nil is none.
+	value []byte
 }
 
 // namedType is a type that the database knows by its name.
@@ -53,45 +59,56 @@ type namedType struct {
 }
 
 // typeSQL finds a type by its name, the innermost type that it is made of, and one within it that is
-// not for as: text: input functions of dates and times read words such as now, and some others round,
-// cut or look up what they read. The store refuses the same ones.
+// not for as: text: input functions of dates, times and booleans read words such as now and yes, those
+// of numbers read more spellings than JSON has, and some others round, cut or look up what they read.
+// Of numbers and booleans only domains and arrays count: what a range or a composite type has is
+// written within a text of its own. A type of a fixed length that has elements, as point, is no array.
 const typeSQL = `WITH RECURSIVE made AS (
 	SELECT oid, typbasetype, 0 AS depth FROM pg_type WHERE oid = to_regtype($1)
 	UNION ALL SELECT t.oid, t.typbasetype, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.typbasetype
 ), parts AS (
-	SELECT to_regtype($1)::oid AS oid, -1 AS typmod
+	SELECT to_regtype($1)::oid AS oid, -1 AS typmod, true AS whole
 	UNION
-	SELECT below.oid, below.typmod FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
-		SELECT t.typbasetype AS oid, t.typtypmod AS typmod WHERE t.typtype = 'd'
-		UNION ALL SELECT t.typelem, p.typmod WHERE t.typelem <> 0
-		UNION ALL SELECT r.rngsubtype, -1 FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
-		UNION ALL SELECT a.atttypid, a.atttypmod FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+	SELECT below.oid, below.typmod, p.whole AND below.whole FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
+		SELECT t.typbasetype AS oid, t.typtypmod AS typmod, true AS whole WHERE t.typtype = 'd'
+		UNION ALL SELECT t.typelem, p.typmod, t.typlen = -1 WHERE t.typelem <> 0
+		UNION ALL SELECT r.rngsubtype, -1, false FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
+		UNION ALL SELECT a.atttypid, a.atttypmod, false FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 	) AS below
 ) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, (
 		SELECT format_type(p.oid, p.typmod) FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace AND (
-			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid') OR o.typname LIKE 'reg%'
-			OR o.typname = 'numeric' AND p.typmod >= 0) LIMIT 1)
+			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid', 'aclitem') OR o.typname LIKE 'reg%'
+			OR o.typname = 'numeric' AND p.typmod >= 0 OR p.whole AND o.typname IN ('bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric')) LIMIT 1)
 	FROM made m JOIN pg_type t ON t.oid = m.oid ORDER BY m.depth DESC LIMIT 1`
 
-// byName looks the types of columns with as: text up.
-func (d *database) byName(ctx context.Context, want []wanted) error {
+// byName looks the types of columns with as: text up, and the live types that sluice does not know.
+func (d *database) byName(ctx context.Context, want []wanted, have map[string]live) (err error) {
 	for i, c := range want {
-		if !c.Type.AsText {
-			continue
+		if c.Type.AsText {
+			if want[i].asText, err = d.typeOf(ctx, c.Type.String()); err != nil {
+				return err
+			}
 		}
-		rows, err := d.query(ctx, typeSQL, c.Type.String())
-		if _, refused := errors.AsType[*pgconn.PgError](err); refused {
-			continue // its schema is not to be used
-		}
-		if err != nil {
-			return err
-		}
-		if len(rows) > 0 {
-			r := rows[0]
-			want[i].asText = namedType{oid: r[0], baseOID: r[1], reads: r[2]}
+		if l, ok := have[c.Name]; ok && (l.isDomain() || written[l.base] == "") {
+			if l.made, err = d.typeOf(ctx, l.own); err != nil {
+				return err
+			}
+			have[c.Name] = l
 		}
 	}
 	return nil
+}
+
+// typeOf looks a type up; there is none if its schema is not to be used.
+func (d *database) typeOf(ctx context.Context, name string) (t namedType, err error) {
+	rows, err := d.query(ctx, typeSQL, name)
+	if _, refused := errors.AsType[*pgconn.PgError](err); refused {
+		return t, nil
+	}
+	if len(rows) > 0 {
+		t = namedType{oid: rows[0][0], baseOID: rows[0][1], reads: rows[0][2]}
+	}
+	return t, err
 }
 
 // integers are the widths of the integer types.
@@ -133,7 +150,7 @@ func misfit(c wanted, have live) (rule, why string) {
 	want := c.Type
 	switch {
 	case want.AsText:
-		return misfitNamed(c.asText, have)
+		return misfitNamed(c, have)
 	case want.List != have.list:
 		return ruleType, otherKind
 	}
@@ -199,14 +216,16 @@ func misfitTime(c wanted, have live) (rule, why string) {
 }
 
 // misfitNamed is misfit for a column with as: text.
-func misfitNamed(want namedType, have live) (rule, why string) {
-	switch {
+func misfitNamed(c wanted, have live) (rule, why string) {
+	switch want := c.asText; {
 	case want.oid == "":
 		return ruleType, "is of a type that the model does not name: there is no such type, or the role cannot see it"
 	case want.reads != "":
-		return ruleType, fmt.Sprintf("is made of %s, whose values sluice must read itself: Postgres reads words such as now in some, and rounds others", want.reads)
+		return ruleType, fmt.Sprintf("is made of %s, whose values sluice must read itself: Postgres reads words such as now and yes in some, and rounds or cuts others", want.reads)
 	case have.list, want.oid != have.oid && want.baseOID != have.baseOID:
 		return ruleType, otherKind
+	case c.Masked && slices.Contains(model.TypeText.Columns(), written[have.base]):
+		return misfitMask(have)
 	}
 	return "", ""
 }
@@ -227,19 +246,47 @@ func (d *database) instead(c wanted, have live) string {
 	if have.list {
 		text += "[]"
 	}
-	switch {
-	case known && !d.holds(c, base, have.list):
-		return ""
-	case known:
-		if strings.ContainsAny(text, ",[") { // between braces, these end a plain value
-			text = strconv.Quote(text)
-		}
+	if strings.ContainsAny(text, ",[") { // between braces, these end a plain value
+		text = strconv.Quote(text)
+	}
+	if known && d.holds(c, base, have.list) {
 		return fmt.Sprintf("write type: %s in the model", text)
-	case have.list || c.Field < 0 || c.Masked || d.model.Fields[c.Field].List || c.asText.reads != "":
+	}
+	if have.list || c.Field < 0 || c.Masked || c.Major || d.model.Fields[c.Field].List {
 		return ""
 	}
-	return fmt.Sprintf("write {type: %s, as: text} in the model", yamlName(have.own))
+	switch f := &d.model.Fields[c.Field]; {
+	case (!known || have.isDomain()) && have.made.reads == "":
+		return fmt.Sprintf("write {type: %s, as: text} in the model", yamlName(have.own))
+	case !known || f.Type != model.TypeText:
+		return ""
+	case f.Constant:
+		return fmt.Sprintf("write type: %s in the model, with a value of that type", text)
+	default:
+		return fmt.Sprintf("write type: %s in the model, and let the field be {%s}", text, fieldFor(base))
+	}
 }
+
+// fieldFor returns the options of a field that a type of column holds and that is text in a body.
+func fieldFor(base string) string {
+	for _, t := range model.FieldTypes() {
+		if !slices.Contains(t.Columns(), base) {
+			continue
+		}
+		switch t {
+		case model.TypeInteger, model.TypeNumeric, model.TypeBoolean:
+			return fmt.Sprintf("type: %s, accept: [string]", t)
+		case model.TypeIP:
+			return fmt.Sprintf("type: %s, personal: false", t)
+		default:
+			return fmt.Sprintf("type: %s", t)
+		}
+	}
+	return ""
+}
+
+// replacements are types that sluice writes, for some that it does not.
+var replacements = map[string]string{"money": "numeric", "timetz": "time", "oid": "bigint", "xid": "bigint"}
 
 // yamlName quotes a name for YAML if it has quotes.
 func yamlName(name string) string {
@@ -327,9 +374,14 @@ func (d *database) columns(name string, have map[string]live, want []wanted) {
 		l, ok := have[c.Name]
 		rule, why := misfit(c, l) // of no column when there is none
 		change := remedy
-		if instead := d.instead(c, l); rule == ruleType && instead != "" {
+		instead := d.instead(c, l)
+		switch {
+		case ok && written[l.base] == "" && l.made.reads != "":
+			to := cmp.Or(replacements[l.base], "text")
+			change = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s, and write that type in the model: sluice writes no %s", name, batch.Quote(c.Name), to, l.made.reads)
+		case rule == ruleType && instead != "":
 			change = fmt.Sprintf("%s, or ALTER TABLE %s to match it", instead, name)
-		} else if rule != "" && instead != "" {
+		case rule != "" && instead != "":
 			change = strings.Replace(remedy, "change the model", instead, 1)
 		}
 		switch {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -202,8 +203,9 @@ func loopback(a net.Addr) bool {
 func (d *database) tables(ctx context.Context) error {
 	t := d.model.Table
 	var columns, ledger []wanted
+	values := d.model.Defaults()
 	for i, c := range d.model.Columns {
-		if w := (wanted{Column: c, notNull: t.Columns[i].NotNull}); t.Columns[i].Ledger {
+		if w := (wanted{Column: c, notNull: t.Columns[i].NotNull, value: values[i]}); t.Columns[i].Ledger {
 			ledger = append(ledger, w)
 		} else {
 			columns = append(columns, w)
@@ -238,7 +240,7 @@ const columnsSQL = `WITH RECURSIVE made AS (
 SELECT a.attname, coalesce(e.typname, t.typname), b.typmod, format_type(a.atttypid, a.atttypmod),
 	a.attnotnull OR b.refuses, b.refuses, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
 	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
-	e.oid IS NOT NULL, a.atttypid, t.oid, format_type(a.atttypid, NULL), (SELECT enumlabel FROM pg_enum WHERE enumtypid = t.oid ORDER BY enumsortorder LIMIT 1)
+	e.oid IS NOT NULL, a.atttypid, t.oid, format_type(a.atttypid, NULL), (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
 	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = b.type JOIN pg_type own ON own.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 	WHERE a.attrelid = $1::oid ORDER BY a.attnum`
 
@@ -277,18 +279,20 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 	have := map[string]live{}
 	for _, r := range rows {
 		typmod, _ := strconv.Atoi(r[2])
+		var labels []string
+		_ = json.Unmarshal([]byte(r[14]), &labels) // "" has none
 		have[r[0]] = live{
 			name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t",
-			list: r[10] == "t", oid: r[11], baseOID: r[12], own: r[13], label: r[14],
+			list: r[10] == "t", oid: r[11], baseOID: r[12], own: r[13], labels: labels,
 		}
 	}
-	if err := d.byName(ctx, want); err != nil {
+	if err := d.byName(ctx, want, have); err != nil {
 		return err
 	}
 	r := &relation{name: name, oid: oid, want: want, have: have, key: key}
 	d.columns(name, have, want)
 	d.grants(name, have, want, key)
-	looks := []func(context.Context, *relation) error{d.logged, d.key, d.indexes, d.expressions, d.diverted, d.partitions, d.sent}
+	looks := []func(context.Context, *relation) error{d.values, d.logged, d.key, d.indexes, d.expressions, d.diverted, d.partitions, d.sent}
 	if secured {
 		looks = slices.Insert(looks, 0, d.policies)
 	}

@@ -12,12 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
-	"sluice/internal/mask"
 	"sluice/internal/model"
 )
 
@@ -128,7 +126,7 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	said := verdicts.FindStringSubmatch(refused.Message)
 	switch {
 	case said == nil:
-		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code
+		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code + where(refused)
 		t.over = t.over || refused.Code == "57014" || refused.Code == "55P03"
 		return nil
 	case said[1] == "0":
@@ -147,6 +145,18 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	}
 	t.kept = t.kept || kept
 	return nil
+}
+
+// where names what refused a row, as far as the server says: names of the table, no values.
+func where(refused *pgconn.PgError) string {
+	switch {
+	case refused.ConstraintName != "":
+		return ", constraint " + refused.ConstraintName
+	case refused.ColumnName != "":
+		return ", column " + refused.ColumnName
+	default:
+		return ""
+	}
 }
 
 // withoutLength returns a type in SQL. char without a length would be that of one character.
@@ -169,11 +179,11 @@ func (d *database) samples(c wanted, l live, now time.Time) []string {
 	case c.Meta == model.MetaSequenceNumber:
 		return []string{"18849496460467696128"}
 	case c.Masked:
-		return []string{strings.Repeat("0123456789abcdef", mask.Size/16)}
-	case c.Field >= 0 && d.model.Fields[c.Field].Constant:
-		return []string{constant(d.model.Fields[c.Field].Default)}
-	case c.Type.AsText && l.label != "":
-		return []string{l.label}
+		return []string{sampleMask}
+	case c.value != nil:
+		return []string{string(c.value)}
+	case c.Type.AsText && l.labels != nil:
+		return l.labels[:1]
 	}
 	id := uuid.New()
 	values := d.samplesOf(c, l, id, now)
@@ -183,14 +193,6 @@ func (d *database) samples(c wanted, l live, now time.Time) []string {
 		}
 	}
 	return values
-}
-
-// constant returns the text of a constant, which is JSON.
-func constant(value []byte) string {
-	if text, err := jsontext.AppendUnquote(nil, value); err == nil {
-		return string(text)
-	}
-	return string(value)
 }
 
 // samplesOf returns samples of a type, of a list's elements.

@@ -37,7 +37,9 @@ func TestLiveTypes(t *testing.T) {
 	)
 	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", mood, `CREATE SCHEMA "Other"`, `CREATE DOMAIN "Other"."Mood" AS mood`,
 		"CREATE DOMAIN code AS char(3) CHECK (value <> 'XXX')", "CREATE DOMAIN day AS date", "CREATE DOMAIN wide AS numeric(30,6)", "CREATE DOMAIN words AS varchar(8)[]",
-		"CREATE TYPE span AS RANGE (subtype = time)", "CREATE TYPE price AS (amount numeric(4,2), currency text)", "CREATE DOMAIN positive AS integer CHECK (value > 0)")
+		"CREATE TYPE span AS RANGE (subtype = time)", "CREATE TYPE price AS (amount numeric(4,2), currency text)", "CREATE DOMAIN positive AS integer CHECK (value > 0)",
+		"CREATE DOMAIN yes AS boolean; CREATE DOMAIN ratio AS double precision; CREATE DOMAIN amount AS numeric; CREATE DOMAIN flags AS boolean[]",
+		`CREATE DOMAIN initial AS "char"; CREATE DOMAIN word AS text; CREATE TYPE pair AS (a integer, b boolean)`)
 	for _, tt := range []struct {
 		field, column, live string
 		want                string // "" for none
@@ -114,7 +116,34 @@ func TestLiveTypes(t *testing.T) {
 		{"type: text", "type: wide, as: text", "wide", another, "is made of numeric(30,6)"},
 		{"type: text", "type: span, as: text", "span", another, "is made of time without time zone"},
 		{"type: text", "type: price, as: text", "price", another, "is made of numeric(4,2)"},
-		{"type: text", "type: positive, as: text", "positive", "", ""},
+		{"type: text", "type: positive, as: text", "positive", another, "write type: integer in the model, and let the field be {type: integer, accept: [string]}"},
+		{"type: integer", "type: positive, as: text", "positive", another, "write type: integer in the model, or ALTER"},
+		{"type: integer", "type: integer", "positive", "", ""},
+		{"type: text", "type: yes, as: text", "yes", another, "is made of boolean"},
+		{"type: text", "type: text", "yes", another, "write type: boolean in the model, and let the field be {type: boolean, accept: [string]}"},
+		{"type: boolean", "type: boolean", "yes", "", ""},
+		{"type: text", "type: ratio, as: text", "ratio", another, "is made of double precision"},
+		{"type: text", "type: amount, as: text", "amount", another, "is made of numeric"},
+		{"type: text", "type: flags, as: text", "flags", another, "is made of boolean"},
+		{"type: text", "type: day, as: text", "day", another, "write type: date in the model, and let the field be {type: date}"},
+		{"type: text", "type: text", "day", another, "write type: date in the model, and let the field be {type: date}"},
+		{"type: text", "type: text", "boolean", another, "write type: boolean in the model, and let the field be {type: boolean, accept: [string]}"},
+		{"type: text", "type: text", "real", another, "write type: real in the model, and let the field be {type: numeric, accept: [string]}"},
+		{"type: text", "type: text", "numeric(12,2)", another, `write type: "numeric(12,2)" in the model, and let the field be {type: numeric, accept: [string]}`},
+		{"type: text", "type: text", "timestamptz", another, "write type: timestamptz in the model, and let the field be {type: timestamp}"},
+		{"type: text", "type: text", "inet", another, "write type: inet in the model, and let the field be {type: ip, personal: false}"},
+		{"type: text", "type: text", "name", another, `ALTER COLUMN "v" TYPE text, and write that type in the model: sluice writes no name`},
+		{"type: text", "type: text", `"char"`, another, `ALTER COLUMN "v" TYPE text, and write that type in the model: sluice writes no "char"`},
+		{"type: text", "type: text", "initial", another, `ALTER COLUMN "v" TYPE text`},
+		{"type: text", "type: initial, as: text", "initial", another, `ALTER COLUMN "v" TYPE text`},
+		{"type: text", "type: text", "money", another, `ALTER COLUMN "v" TYPE numeric`},
+		{"type: text", "type: text", "timetz", another, `ALTER COLUMN "v" TYPE time,`},
+		{"type: text", "type: text", "regclass", another, `ALTER COLUMN "v" TYPE text`},
+		{"type: text", "type: text", "aclitem", another, `ALTER COLUMN "v" TYPE text`},
+		{"type: text", "type: text", "daterange", another, `ALTER COLUMN "v" TYPE text`},
+		{"type: integer", "type: integer", "word", another, "write {type: word, as: text} in the model"},
+		{"type: text", "type: point, as: text", "point", "", ""},
+		{"type: text", "type: pair, as: text", "pair", "", ""},
 		{"type: text", "type: int4range, as: text", "int4range", "", ""},
 		{"type: text", "type: text", "mood[]", another, ""},
 

@@ -300,6 +300,30 @@ func (c *compiler) tryDefaults() {
 	b.Cancel()
 }
 
+// Defaults returns what columns hold of an absent field, by column: the text of its default or of a
+// constant, as a row has it. nil is none.
+func (m *Model) Defaults() [][]byte {
+	texts := make([][]byte, len(m.Columns))
+	r := m.Reader(mask.Unkeyed())
+	b := batch.New(m.Table)
+	b.Begin(0, 0)
+	for i := range m.Columns {
+		c := &m.Columns[i]
+		if c.Field < 0 || m.Fields[c.Field].Default == nil {
+			b.Null()
+			continue
+		}
+		r.field(b, i, c, &m.Fields[c.Field]) // tryDefaults has seen that it passes
+	}
+	b.End()
+	b.Row(0, func(column int, v []byte) {
+		if v != nil {
+			texts[column] = b.Columns()[column].Kind.AppendText([]byte{}, v)
+		}
+	})
+	return texts
+}
+
 func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 	if len(fields) == 0 {
 		c.problem(0, "fields is missing; list the members of a body to read, as in fields: {user_id: {type: text}}")
