@@ -32,12 +32,13 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		f := newFile(t)
 		return storetest.Harness{
-			Open:     func(t testing.TB, m *model.Model) storetest.Store { t.Helper(); return f.open(t, m) },
-			DDL:      func(m *model.Model) []string { return sqlite.DDL(m.Table) },
-			Exec:     func(t testing.TB, text string) { t.Helper(); f.exec(t, text) },
-			Rows:     f.rows,
-			Elements: "SELECT value FROM t, json_each(v)",
-			Discard:  func(table, condition string) string { return trigger(table, condition, "SELECT RAISE(IGNORE)") },
+			Open:       func(t testing.TB, m *model.Model) storetest.Store { t.Helper(); return f.open(t, m) },
+			DDL:        func(m *model.Model) []string { return sqlite.DDL(m.Table) },
+			Exec:       func(t testing.TB, text string) { t.Helper(); f.exec(t, text) },
+			Rows:       f.rows,
+			Elements:   "SELECT value FROM t, json_each(v)",
+			KeysAsText: true,
+			Discard:    func(table, condition string) string { return trigger(table, condition, "SELECT RAISE(IGNORE)") },
 			Raise: func(table, condition string) string {
 				return trigger(table, condition, "SELECT RAISE(ABORT, 'not ' || NEW.user_id)")
 			},

@@ -57,6 +57,7 @@ var cases = []struct {
 	}},
 	{"keeps a value of every type", keepsEveryType},
 	{"keeps what a type of its own reads", keepsOtherTypes},
+	{"compares keys", comparesKeys},
 	{"does nothing for no rows", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		result, err := h.Open(t, m).Insert(t.Context(), batch.New(m.Table))

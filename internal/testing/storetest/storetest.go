@@ -41,6 +41,8 @@ type Harness struct {
 	Rows func(t testing.TB, query string) [][]string
 	// Elements is a query of the elements of the list v in the table t.
 	Elements string
+	// KeysAsText is set if keys whose texts differ are different, whatever the column's type says.
+	KeysAsText bool
 	// Discard and Raise return the SQL of a trigger on new rows of a table for which the condition
 	// holds: one discards them, the other raises an error that quotes the row's user_id.
 	Discard, Raise func(table, condition string) string

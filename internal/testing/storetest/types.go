@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -137,16 +138,25 @@ func keepsEveryType(t *testing.T, h Harness) {
 func insertTwice(t *testing.T, s Store, m *model.Model, body string) {
 	t.Helper()
 	for _, inserted := range []int{1, 0} {
-		b := batch.New(m.Table)
-		msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", HasSent: true, HasBody: true, Body: []byte(body)}
-		if bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg); !bad.IsZero() {
-			t.Fatal(bad)
-		}
-		result, err := s.Insert(t.Context(), b)
-		if err != nil || result.Inserted != inserted || result.Verdicts[0].Outcome != message.Stored {
-			t.Fatalf("got %+v, %v; want %d new", result, err, inserted)
+		if got := insertBody(t, s, m, body); got != inserted {
+			t.Fatalf("%d new rows, want %d", got, inserted)
 		}
 	}
+}
+
+// insertBody inserts the row of a body, and returns how many rows are new. It is stored, then or before.
+func insertBody(t *testing.T, s Store, m *model.Model, body string) int {
+	t.Helper()
+	b := batch.New(m.Table)
+	msg := message.Message{ID: "00000000-0000-4000-8000-000000000001", HasSent: true, HasBody: true, Body: []byte(body)}
+	if bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &msg); !bad.IsZero() {
+		t.Fatal(bad)
+	}
+	result, err := s.Insert(t.Context(), b)
+	if err != nil || result.Verdicts[0].Outcome != message.Stored {
+		t.Fatalf("got %+v, %v", result, err)
+	}
+	return result.Inserted
 }
 
 // keepsOtherTypes is the case of a type that sluice knows nothing of: the column reads the text.
@@ -158,5 +168,46 @@ func keepsOtherTypes(t *testing.T, h Harness) {
 	insertTwice(t, create(t, h, m), m, `{"v": "08:00:2b:01:02:03"}`)
 	if got := h.Rows(t, "SELECT v FROM t"); len(got) != 1 || got[0][0] != "08:00:2b:01:02:03" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// comparesKeys is the case of keys that differ in their text. How many rows they become depends on
+// whether the store compares in the column's type or as text.
+func comparesKeys(t *testing.T, h Harness) {
+	const byLocale = 0 // the database's own settings decide
+	for _, tt := range []struct {
+		field, column string
+		bodies        []string
+		rows, asText  int
+	}{
+		{"integer, accept: [number]", "bigint", []string{`12`, `12.0`, `1.2e1`}, 1, 1},
+		{"numeric", "numeric", []string{`12`, `12.0`, `1.2e1`}, 1, 3},
+		{"numeric", "'numeric(6,2)'", []string{`12`, `12.0`}, 1, 2},
+		{"text", "text", []string{`"ab"`, `"ab "`, `"AB"`}, 3, 3},
+		{"text", "char(3)", []string{`"ab"`, `"ab "`}, 1, 2},
+		{"text", "citext", []string{`"ab"`, `"AB"`}, 1, 1},
+		{"text", "citext", []string{`"ä"`, `"Ä"`}, byLocale, 2},
+		{"text", "'macaddr', as: text", []string{`"08:00:2b:01:02:03"`, `"08002b-010203"`}, 1, 2},
+		{"timestamp", "timestamptz", []string{`"2026-01-31T12:00:00Z"`, `"2026-01-31T13:00:00.000+01:00"`}, 1, 1},
+		{"ip, personal: false", "inet", []string{`"2001:db8::1"`, `"2001:DB8:0::1"`}, 1, 1},
+	} {
+		t.Run(tt.column, func(t *testing.T) {
+			m, err := model.Parse("m.yaml", fmt.Appendf(nil, `{model: m, table: t, key: [v], fields: {v: {type: %s, required: true}}, columns: {v: {type: %s, from: v}}}`, tt.field, tt.column))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := create(t, h, m)
+			for _, body := range tt.bodies {
+				insertBody(t, s, m, `{"v": `+body+`}`)
+			}
+			want := tt.rows
+			if h.KeysAsText {
+				want = tt.asText
+			}
+			if got := count(t, h, "t"); want != byLocale && got != strconv.Itoa(want) {
+				t.Errorf("%s rows, want %d", got, want)
+			}
+			h.Exec(t, "DROP TABLE t")
+		})
 	}
 }
