@@ -71,8 +71,8 @@ func TestAttributesThatReject(t *testing.T) {
 	number := func(text string) string { return amount(`{"stringValue":"` + text + `","dataType":"Number"}`) }
 	const notNumber = "not_a_number amount: expected a number in an attribute of the type Number"
 	for _, tt := range []struct{ name, attributes, want string }{
-		{"none", "", "missing trace"},
-		{"no members", "{}", "missing trace"},
+		{"none", "", "missing trace: expected the message attribute trace_id"},
+		{"no members", "{}", "missing trace: expected the message attribute trace_id"},
 		{"blank", `{"trace_id":{"stringValue":" ","dataType":"String"}}`, "missing trace: expected a value, found a blank string"},
 		{"too long", `{"trace_id":{"stringValue":"123456789","dataType":"String"}}`, "too_long trace: expected at most 8 characters, which varchar(8) holds"},
 		{"a NUL", `{"trace_id":{"stringValue":"\u0000","dataType":"String"}}`, "nul_character trace"},
@@ -131,7 +131,7 @@ func TestAttributeProblems(t *testing.T) {
 	_, why := readMessage(t, parse(t, traced), time.Now(), message.Message{
 		Body: []byte(`{"a":7}`), Attributes: []byte(`{"amount":{"stringValue":"x","dataType":"Number"}}`),
 	})
-	want := []string{"wrong_type a: expected a string, found a number", "missing trace", "not_a_number amount: expected a number in an attribute of the type Number"}
+	want := []string{"wrong_type a: expected a string, found a number", "missing trace: expected the message attribute trace_id", "not_a_number amount: expected a number in an attribute of the type Number"}
 	if diff := cmp.Diff(problems(why), want); diff != "" {
 		t.Errorf("got(-) want(+):\n%s", diff)
 	}

@@ -354,8 +354,7 @@ func (c *compiler) checkPattern(f *Field, e entry[fieldSpec], bad reporter) {
 		return
 	}
 	program, err := syntax.Compile(tree.Simplify())
-	switch {
-	case err != nil || len(text) > maxPattern || len(program.Inst) > maxProgram:
+	if err != nil || len(text) > maxPattern || len(program.Inst) > maxProgram {
 		bad(line, "pattern is too large; it may have %d characters and no more repetitions than make %[1]d steps of a program: shorten it", maxPattern)
 		return
 	}

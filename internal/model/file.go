@@ -263,7 +263,7 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) (sa
 			for i, s := range known {
 				names[i] = s.name
 			}
-			c.problem(v.line, "%s has no setting %q; there are %s", whose, v.name, enumerate(names, "and"))
+			c.problem(v.line, "%s has no setting %q; there are %s%s", whose, v.name, enumerate(names, "and"), didYouMean(v.name, names))
 		case seen[v.name]:
 			c.problem(v.line, "%s is set twice", v.what)
 		default:
@@ -273,6 +273,45 @@ func (c *compiler) settings(owner string, mapping ast.Node, known []setting) (sa
 		}
 	})
 	return said
+}
+
+// didYouMean returns a question for a name that is close to a known one, "" if none is.
+func didYouMean(name string, known []string) string {
+	plain := func(s string) string { return strings.ToLower(strings.NewReplacer("_", "", "-", "").Replace(s)) }
+	best, least := "", 3
+	for _, k := range known {
+		if d := distance(plain(name), plain(k)); d < least && d < len(k)/2 {
+			best, least = k, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return "; did you mean " + best + "?"
+}
+
+// distance returns how many characters must be inserted, removed or replaced to make b of a.
+func distance(a, b string) int {
+	if len(a) > 32 || len(b) > 32 {
+		return 32
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0]++
+		for j := range len(b) {
+			replace := diagonal
+			if a[i] != b[j] {
+				replace++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
 }
 
 // each calls do for every member of a mapping, in the order of the file.

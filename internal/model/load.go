@@ -352,12 +352,16 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 		case f.spec.Domain.line > 0 && !isDomain(f.spec.Domain.text):
 			c.problem(f.spec.Domain.line, "field %s: domain %q is not valid; use letters, digits, _ . and -", f.name, f.spec.Domain.text)
 		default:
+			applies := true
 			for _, s := range f.said {
 				if !slices.Contains(everyType, s.text) && !slices.Contains(out.how.options, s.text) {
+					applies = false
 					c.problem(s.line, "field %s of type %s has no setting %s; there are %s", f.name, out.Type, s.text, enumerate(slices.Concat(everyType, out.how.options), "and"))
 				}
 			}
-			c.checkOptions(&out, f)
+			if applies {
+				c.checkOptions(&out, f)
+			}
 		}
 		if _, twice := c.fieldOf[f.name]; twice {
 			c.problem(f.line, "field %s is defined twice", f.name)
@@ -390,7 +394,11 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		return
 	}
 	if spec.Layer.json != nil {
-		f.Layer = min(c.number("field "+f.Name+": layer", spec.Layer, 0, len(c.m.layers)-1), len(c.m.layers)-1)
+		if last := len(c.m.layers) - 1; last == 0 && string(spec.Layer.json) != "0" {
+			c.problem(spec.Layer.line, "field %s: layer: the body has one layer, since the model has no step with json in unwrap; remove layer", f.Name)
+		} else {
+			f.Layer = min(c.number("field "+f.Name+": layer", spec.Layer, 0, last), last)
+		}
 		f.Layer = max(f.Layer, 0)
 	}
 	if e.has("path") == 0 {

@@ -337,6 +337,13 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 		{"unknown meta", "from: id}", "meta: sent}", `m.yaml:8: column id: unknown meta "sent"`},
 		{"meta in another type", "from: id}", "meta: sent_at}", "m.yaml:8: column id of type uuid cannot hold sent_at; use timestamptz"},
 		{"a part of what has none", "from: id}", "from: id, part: major}", "m.yaml:8: column id: only a version"},
+		{"a setting that is almost one", "required: true", "requird: true", `max_length; did you mean required?`},
+		{"a setting in another spelling", "personal: true", "maxLength: 3, personal: true", `max_length; did you mean max_length?`},
+		{"another name of a type", "type: varchar(64)", "type: character varying(64)", `"character varying(64)" is not a type that sluice knows; write varchar(64)`},
+		{"another name of a type, in capitals", "type: varchar(64)", "type: INT8", `"INT8" is not a type of a column; write bigint`},
+		{"another name of the elements", "type: varchar(64)", `type: "int[]"`, `"int[]" is not a type that sluice knows; write integer[]`},
+		{"a type of a schema", "type: varchar(64)", "type: billing.mood", `"billing.mood" is not a type of a column; for a type of the database, add as: text`},
+		{"a layer that is not there", "personal: true", "layer: 1, personal: true", "m.yaml:6: field ip: layer: the body has one layer"},
 		{"no YAML", "fields:", "fields: [", "m.yaml:"},
 		{"a mark that YAML does not know", "table: s.t", "table: |canary", "m.yaml:2: invalid header option"},
 		{"a tab", "  id: {type: uuid, from", "\tid: {type: uuid, from", "m.yaml:"},
@@ -435,7 +442,7 @@ func TestAllProblemsOfTheForm(t *testing.T) {
 	text := strings.NewReplacer("[id]", "id", "required", "requird", "{type: ip, personal: true}", "ip", "masked: true", "masked: yes").Replace(valid)
 	_, err := model.Parse("m.yaml", []byte(text))
 	want := `m.yaml:3: key must be a list of names, as in key: [id]
-m.yaml:5: field id has no setting "requird"; there are type, required, personal, domain, path, layer, attribute, default, list, accept, format, zone, trim, case, strip, unicode, idna, one_of, pattern, min, max, min_length and max_length
+m.yaml:5: field id has no setting "requird"; there are type, required, personal, domain, path, layer, attribute, default, list, accept, format, zone, trim, case, strip, unicode, idna, one_of, pattern, min, max, min_length and max_length; did you mean required?
 m.yaml:6: field ip must be a mapping, as in ip: {type: text}
 m.yaml:9: column masked_ip: masked must be true or false, as in masked: true`
 	if err == nil || err.Error() != want {

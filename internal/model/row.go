@@ -197,7 +197,9 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 				break
 			}
 		}
-	case reason == message.ReasonMissing && v == nil && f.Attribute == "" && f.Layer == len(r.m.layers)-1:
+	case reason == message.ReasonMissing && v == nil && f.Attribute != "":
+		why.Detail = "expected the message attribute " + f.Attribute
+	case reason == message.ReasonMissing && v == nil && f.Layer == len(r.m.layers)-1:
 		why.Detail = lookalike(r.m.layers[f.Layer].root, r.document)
 	default:
 		why.Detail = r.target.detail

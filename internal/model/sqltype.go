@@ -111,10 +111,13 @@ func parseSQLType(s string, asText bool) (SQLType, error) {
 	}
 	parts := sqlType().FindStringSubmatch(s)
 	if parts == nil {
-		return SQLType{}, fmt.Errorf("%q is not a type of a column", s)
+		return SQLType{}, fmt.Errorf("%q is not a type of a column%s", s, anotherName(s))
 	}
 	t, length, scale := SQLType{Base: parts[1], List: parts[4] != ""}, parts[2], parts[3]
 	kind, not := t.find()
+	if hint := anotherName(s); kind == 0 && hint != "" {
+		return t, fmt.Errorf("%q is not a type that sluice knows%s", s, hint)
+	}
 	if kind == 0 {
 		var forms []string
 		for _, known := range columnTypes {
@@ -203,7 +206,30 @@ func unquoteName(name string) string {
 var aliases = map[string]string{
 	"int": "integer", "int4": "integer", "int2": "smallint", "int8": "bigint", "decimal": "numeric", "dec": "numeric",
 	"float": "double precision", "float8": "double precision", "float4": "real", "bool": "boolean", "character": "char", "bpchar": "char", "nchar": "char",
+	"timestamp with time zone": "timestamptz", "timestamp without time zone": "timestamp", "datetime": "timestamptz", "character varying": "varchar", "string": "text", "time without time zone": "time",
 	"serial": "integer", "serial2": "smallint", "serial4": "integer", "serial8": "bigint", "smallserial": "smallint", "bigserial": "bigint",
+}
+
+// anotherName returns what to write for another name of a known type, or for a type of the table.
+func anotherName(s string) string {
+	base, length, _ := strings.Cut(strings.ToLower(s), "(")
+	array := strings.HasSuffix(s, "[]")
+	if !array && length != "" {
+		length = "(" + length
+	} else if array {
+		base, length = strings.TrimSuffix(base, "[]"), "[]"
+	}
+	base = strings.TrimSpace(base)
+	name := cmp.Or(aliases[base], base)
+	for _, known := range columnTypes {
+		if form, _, _ := strings.Cut(known.form, "("); form == name && name+length != s {
+			return "; write " + name + length
+		}
+	}
+	if typeName().MatchString(s) && strings.ContainsAny(s, `."`) {
+		return "; for a type of the database, add as: text"
+	}
+	return ""
 }
 
 // notAsText are types of Postgres that cannot be written as text, because their input functions
