@@ -31,8 +31,8 @@ func (explainCmd) Help() string {
 	return `The exit code is 1 when the body would be rejected, with --summary when one of them would. The message's own values (its
 id and when it was sent) are invented. Nothing is stored, and no database is needed.
 
-It lists the members of the body that the model does not read. Names that look like data (ids, addresses, numbers), with
---summary also those that occur in few bodies, are shown as *.
+It lists the members of the body that the model does not read, with --json on standard error. Names that look like data
+(ids, addresses, numbers), with --summary also those that occur in few bodies or exclude each other, are shown as *.
 
   echo '{"user_id":"u-1","ip":"203.0.113.7"}' | sluice explain
   sluice explain --summary bodies.jsonl.gz`
@@ -46,11 +46,6 @@ type explanation struct {
 	Value  string `json:"value"`
 	// Changed: an option of the field changes the value (a default, trim, case, …).
 	Changed bool `json:"changed,omitzero"`
-}
-
-// explained is what the JSON has after the columns, if the model does not read all of the body.
-type explained struct {
-	Unread []string `json:"unread"`
 }
 
 // problem is a reason why a body would be rejected.
@@ -154,31 +149,34 @@ func (e *explainer) append(body []byte) message.Verdict {
 // unread lists the paths of members that the model does not read, each once. Names that look like
 // data are hidden.
 func (e *explainer) unread(body []byte) (paths []string) {
-	for _, m := range e.model.Unread(body) {
-		parent, name := unreadMember(m)
-		if path := parent + name; !slices.Contains(paths, path) {
-			paths = append(paths, path)
+	for _, at := range e.model.Unread(body) {
+		for _, m := range at.Unread {
+			path := unreadPath(at, m.Segment)
+			if !m.Element && infer.LooksLikeData(m.Name) {
+				path = hiddenPath(at)
+			}
+			if !slices.Contains(paths, path) {
+				paths = append(paths, path)
+			}
 		}
 	}
 	return paths
 }
 
-// unreadMember returns the path of a member in two parts: up to its last name, which is of the
-// model, and the name, hidden if it looks like data.
-func unreadMember(m model.Member) (parent, name string) {
-	path, err := model.ParsePath(m.Path)
-	if err != nil || len(path) == 0 {
-		return "$.", infer.Hidden
+// unreadPath returns the path of a member that the model does not read. What it is in has a path of
+// the model.
+func unreadPath(at model.Visited, member model.Segment) string {
+	return inLayer(at, slices.Concat(at.Path, model.Path{member}).String())
+}
+
+// hiddenPath is the path of members whose names are not printed.
+func hiddenPath(at model.Visited) string { return inLayer(at, at.Path.String()+"."+infer.Hidden) }
+
+func inLayer(at model.Visited, path string) string {
+	if at.Layer > 0 {
+		return fmt.Sprintf("layer %d: %s", at.Layer, path)
 	}
-	last := path[len(path)-1]
-	parent = path[:len(path)-1].String()
-	if m.Layer > 0 {
-		parent = fmt.Sprintf("layer %d: %s", m.Layer, parent)
-	}
-	if infer.LooksLikeData(last.Name) {
-		return parent + ".", infer.Hidden
-	}
-	return parent, strings.TrimPrefix(model.Path{last}.String(), "$")
+	return path
 }
 
 func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []string) error {
@@ -195,12 +193,16 @@ func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []stri
 		lines = append(lines, fmt.Sprintf("it also has: %s: %s", more, more.Reason.Explain()))
 	}
 	if len(unread) > 0 {
-		lines = append(lines, "the model does not read these members: "+strings.Join(unread, ", "))
+		lines = append(lines, notRead(unread))
 	}
 	for _, line := range lines {
 		fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(line))
 	}
 	return errReported
+}
+
+func notRead(unread []string) string {
+	return "the model does not read these members: " + strings.Join(unread, ", ")
 }
 
 // warn prints what is stored as it was sent, and should perhaps not be.
@@ -221,8 +223,11 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 		all = append(all, x)
 		changed = changed || x.Changed
 	})
-	if c.JSON {
-		return con.printJSON(withUnread(all, unread), nil)
+	if c.JSON { // all that it lists are columns, as scripts expect
+		if len(unread) > 0 {
+			fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(notRead(unread)))
+		}
+		return con.printJSON(all, nil)
 	}
 	headings := []string{"column", "type", "rule", "value"}
 	if changed {
@@ -247,15 +252,4 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 		}
 	}
 	return nil
-}
-
-// withUnread returns what the JSON lists: the columns, and after them what the model does not read.
-func withUnread(columns []explanation, unread []string) (all []any) {
-	for _, x := range columns {
-		all = append(all, x)
-	}
-	if len(unread) > 0 {
-		all = append(all, explained{unread})
-	}
-	return all
 }

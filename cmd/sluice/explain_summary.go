@@ -19,7 +19,6 @@ import (
 // The limits of what a summary keeps, however long the sample is.
 const (
 	maxSummaryKeys     = 1 << 22
-	maxSummaryMembers  = 2000
 	maxSummaryProblems = 200
 	maxSummaryRows     = 100 // of members that the table shows; the JSON has all
 )
@@ -61,14 +60,21 @@ type summaryMember struct {
 	Members int    `json:"members"`
 }
 
+// unreadSample counts what the model does not read at one path.
+type unreadSample struct {
+	at       model.Visited
+	names    infer.Names
+	elements map[string]int // by path
+}
+
 // summarizer makes a summary.
 type summarizer struct {
 	*explainer
 	sum     summary
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
-	columns [][]int // of each field
-	members map[[2]string]int
+	columns [][]int                  // of each field
+	unread  map[string]*unreadSample // by the path of what they are in
 	scratch []byte
 	present []bool
 }
@@ -94,7 +100,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 
 func newSummarizer(e *explainer) *summarizer {
 	m := e.model
-	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, members: map[[2]string]int{}, columns: make([][]int, len(m.Fields)), present: make([]bool, len(m.Table.Columns))}
+	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}, columns: make([][]int, len(m.Fields)), present: make([]bool, len(m.Table.Columns))}
 	s.sum.Fields = make([]summaryField, len(m.Fields))
 	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
 	for i, f := range m.Fields {
@@ -111,8 +117,8 @@ func newSummarizer(e *explainer) *summarizer {
 func (s *summarizer) add(body []byte) {
 	s.sum.Bodies++
 	verdict := s.append(body)
-	for _, m := range s.model.Unread(body) {
-		s.member(m)
+	for _, at := range s.model.Unread(body) {
+		s.countUnread(at)
 	}
 	if !verdict.IsZero() {
 		s.reject(verdict.Rejection)
@@ -157,14 +163,23 @@ func (s *summarizer) reject(first message.Rejection) {
 	}
 }
 
-// member counts a member that the model does not read.
-func (s *summarizer) member(m model.Member) {
-	parent, name := unreadMember(m)
-	key := [2]string{parent, name}
-	if _, known := s.members[key]; !known && len(s.members) >= maxSummaryMembers {
-		key = [2]string{strings.TrimSuffix(parent, ".") + ".", infer.Hidden}
+// countUnread counts what the model does not read of an object or an array.
+func (s *summarizer) countUnread(at model.Visited) {
+	path := inLayer(at, at.Path.String())
+	known := s.unread[path]
+	if known == nil {
+		known = &unreadSample{at: at, elements: map[string]int{}}
+		s.unread[path] = known
 	}
-	s.members[key]++
+	known.names.Add(func(yield func(string, []byte) bool) {
+		for _, m := range at.Unread {
+			if m.Element {
+				known.elements[unreadPath(at, m.Segment)]++
+			} else if !yield(m.Name, m.Value) {
+				return
+			}
+		}
+	})
 }
 
 // key looks for an earlier row with the same key.
@@ -185,27 +200,22 @@ func (s *summarizer) key() {
 	s.keys[h] = struct{}{}
 }
 
-// end hides the names that are too rare to be told from data, and sorts.
+// end hides the names that may be data, and sorts.
 func (s *summarizer) end() {
-	names := map[string]int{}  // under one parent
-	most := map[string]int{}   // how often the most frequent one occurs
-	counts := map[string]int{} // by the path that is shown
-	for key, n := range s.members {
-		names[key[0]]++
-		most[key[0]] = max(most[key[0]], n)
-	}
-	for key, n := range s.members {
-		parent, name := key[0], key[1]
-		if infer.Rare(n, s.sum.Bodies) || names[parent] >= 20 && most[parent]*2 <= s.sum.Bodies {
-			name = infer.Hidden
+	add := func(path string, n int) {
+		if n > 0 {
+			s.sum.Unread = append(s.sum.Unread, summaryMember{path, n})
 		}
-		if name == infer.Hidden {
-			parent = strings.TrimSuffix(parent, ".") + "."
-		}
-		counts[parent+name] += n
 	}
-	for path, n := range counts {
-		s.sum.Unread = append(s.sum.Unread, summaryMember{path, n})
+	for _, u := range s.unread {
+		for path, n := range u.elements {
+			add(path, n)
+		}
+		names, others := u.names.Shown(s.sum.Bodies)
+		for name, n := range names {
+			add(unreadPath(u.at, model.Segment{Name: name}), n)
+		}
+		add(hiddenPath(u.at), others)
 	}
 	slices.SortFunc(s.sum.Unread, func(a, b summaryMember) int {
 		return cmp.Or(b.Members-a.Members, strings.Compare(a.Path, b.Path))

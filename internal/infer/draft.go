@@ -38,9 +38,9 @@ type drafter struct {
 	columns identifiers
 	fields  []field
 	// out are lines about what the draft leaves out.
-	out []string
-	// hidden counts members that are left out with their names, by why.
-	hidden map[string]int
+	out     []string
+	more    int // such lines that are not kept
+	surplus int // members after the first maxNames fields
 	// consumed are the strings that unwrap reads.
 	consumed map[*node]bool
 	rows     int // bodies with more than one record
@@ -62,7 +62,7 @@ func (s *Sample) Draft(name string) (string, error) {
 	if doc == nil {
 		return "", errNothing
 	}
-	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, hidden: map[string]int{}, consumed: map[*node]bool{}}
+	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, consumed: map[*node]bool{}}
 	layers := []layer{{doc: doc}}
 	for last := &layers[0]; ; last = &layers[len(layers)-1] {
 		next := last.embedded()
@@ -148,39 +148,60 @@ func (d *drafter) why() string {
 
 // members drafts the members of an object.
 func (d *drafter) members(n *node, path []step, at int, shape envelope) {
-	objects := n.kinds[kindObject]
-	if len(path) == 0 {
-		objects = d.total
-	}
-	if n.dataLike > 0 {
-		d.hide("names that look like data", 1)
-	}
-	if n.surplus > 0 {
-		d.hide(fmt.Sprintf("more than %s names in one object", humanize.Comma(maxNames)), 1)
-	}
-	if len(path) == 0 && n.isMap(objects) {
-		d.hide("names that differ from body to body, and may be data", len(n.inOrder))
-		return
-	}
+	shown := d.shown(n, path)
 	ambiguous := n.ambiguous()
-	for _, child := range n.inOrder {
+	for i, child := range n.inOrder {
 		p := append(slices.Clone(path), child.name)
 		switch {
+		case !shown[i]:
 		case d.consumed[child]:
 		case at >= 0 && shape.skips(p):
 			d.leave(p, "of the envelope")
 		case shape.dynamo && child.name == "NULL":
 			d.leave(p, "it says that the value is null, so there is nothing to read")
-		case Rare(child.seen, objects):
-			d.hide("names that occur in few bodies, and may be data", 1)
 		case ambiguous[fold(child.name)]:
 			d.leave(p, "another name differs from it in upper and lower case only, and a message that has both is ambiguous")
 		case len(d.fields) >= maxNames:
-			d.hide(fmt.Sprintf("more than %s fields", humanize.Comma(maxNames)), 1)
+			d.surplus++
 		default:
 			d.member(child, p, at, shape)
 		}
 	}
+	d.hideNames(n, path, shown)
+}
+
+// shown reports which names of an object may be printed. Those that columns have may be.
+func (d *drafter) shown(n *node, path []step) []bool {
+	shown := n.shown(d.total)
+	for i, child := range n.inOrder {
+		shown[i] = shown[i] || d.named(append(slices.Clone(path), child.name)) != nil
+	}
+	return shown
+}
+
+// hideNames notes how many members of an object are left out with their names.
+func (d *drafter) hideNames(n *node, path []step, shown []bool) {
+	for _, hidden := range []struct {
+		n    int
+		what string
+	}{
+		{n.dataLike, "members with names that look like data"},
+		{len(shown) - count(shown, true), "names that occur in few bodies, or exclude each other, and may be data"},
+		{n.surplus, fmt.Sprintf("members after the first %s names of one object", humanize.Comma(maxNames))},
+	} {
+		if hidden.n > 0 {
+			d.line(fmt.Sprintf("%s.%s: %s: %s", jsonPath(path), Hidden, hidden.what, humanize.Comma(int64(hidden.n))))
+		}
+	}
+}
+
+func count(all []bool, what bool) (n int) {
+	for _, b := range all {
+		if b == what {
+			n++
+		}
+	}
+	return n
 }
 
 // ambiguous returns the folded names of members that differ in upper and lower case only: a model
@@ -209,49 +230,29 @@ func fold(name string) string {
 	}, name)
 }
 
-// isMap reports whether the names of an object look like data, because they differ from body to
-// body: most objects have none of those that are known, or each name is in few objects, whose values
-// are alike.
-func (n *node) isMap(objects int) bool {
-	alike, most := true, 0
-	for _, child := range n.inOrder {
-		most = max(most, child.seen)
-		alike = alike && (child.kinds[kindObject] == child.seen) == (n.inOrder[0].kinds[kindObject] == n.inOrder[0].seen)
-	}
-	names, others := len(n.inOrder), n.dataLike+n.surplus
-	switch {
-	case most*2 > objects:
-		return false
-	case others > names:
-		return true
-	default:
-		return objects >= 3 && names >= 3 && (names >= 20 || alike && (names*2 >= objects || most*4 <= objects))
-	}
-}
-
-func (d *drafter) hide(why string, n int) { d.hidden[why] += n }
-
 // leave notes that a member is left out, and why.
 func (d *drafter) leave(path []step, why string, args ...any) {
-	const most = 200
-	if len(d.out) == most {
-		d.hide("and others", 1)
+	d.line(jsonPath(path) + ": " + fmt.Sprintf(why, args...))
+}
+
+// maxOut limits the lines about what a draft leaves out.
+const maxOut = 200
+
+func (d *drafter) line(text string) {
+	if len(d.out) == maxOut {
+		d.more++
 		return
 	}
-	d.out = append(d.out, jsonPath(path)+": "+fmt.Sprintf(why, args...))
+	d.out = append(d.out, text)
 }
 
 func (d *drafter) leftOut() []string {
 	all := slices.Clone(d.out)
-	for _, why := range []string{"names that look like data", "names that differ from body to body, and may be data", "names that occur in few bodies, and may be data"} {
-		if n := d.hidden[why]; n > 0 {
-			all = append(all, fmt.Sprintf("%s: %s", Hidden, why))
-		}
+	if d.more > 0 {
+		all = append(all, fmt.Sprintf("%s: %s others", Hidden, humanize.Comma(int64(d.more))))
 	}
-	for why, n := range d.hidden {
-		if n > 0 && (strings.HasPrefix(why, "more") || strings.HasPrefix(why, "and")) {
-			all = append(all, fmt.Sprintf("%s: %s", Hidden, why))
-		}
+	if d.surplus > 0 {
+		all = append(all, fmt.Sprintf("%s: %s members after the first %s fields", Hidden, humanize.Comma(int64(d.surplus)), humanize.Comma(maxNames)))
 	}
 	return all
 }
@@ -267,8 +268,8 @@ func (d *drafter) member(n *node, path []step, at int, shape envelope) {
 		d.wholeJSON(n, path, at, shape, "")
 	case n.kinds[kindObject] == values && len(n.inOrder) == 0 && n.dataLike+n.surplus == 0 && !n.deep:
 		d.leave(path, "an empty object in all bodies")
-	case n.kinds[kindObject] == values && (n.deep || n.isMap(values)):
-		d.wholeJSON(n, path, at, shape, "an object whose names (*) may be data")
+	case n.kinds[kindObject] == values && (n.deep || !slices.Contains(d.shown(n, path), true)):
+		d.wholeJSON(n, path, at, shape, n.mapped())
 	case n.kinds[kindObject] == values:
 		d.members(n, path, at, shape)
 	case n.kinds[kindArray] == values && n.first != nil && n.elements[kindObject] == total(n.elements):
@@ -315,6 +316,18 @@ func prefixed(why string) string {
 		return ""
 	}
 	return why + ": "
+}
+
+// mapped says that an object's names may be data, and how many there are.
+func (n *node) mapped() string {
+	switch {
+	case n.deep:
+		return "an object deep in others"
+	case n.dataLike+n.surplus > 0:
+		return fmt.Sprintf("an object whose names (%s) may be data", Hidden)
+	default:
+		return fmt.Sprintf("an object whose %s names (%s) may be data", humanize.Comma(int64(len(n.inOrder))), Hidden)
+	}
 }
 
 func (n *node) mixture() string {

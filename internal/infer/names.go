@@ -1,8 +1,6 @@
 package infer
 
 import (
-	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
@@ -12,39 +10,6 @@ import (
 
 // maxName is the length of Postgres's identifiers.
 const maxName = 63
-
-// dataNames are the forms of data that an object may be keyed by.
-var dataNames = regexp.MustCompile(`(?i)[0-9]{4}` + // ids, years, phone numbers
-	`|^[^\p{L}_$@#/:-]|^-[0-9]` + // a number, and what is no word
-	`|^.+@` + // an e-mail address
-	`|^[0-9a-f]{2}([:-][0-9a-f]{2}){3,}$` + // a MAC address
-	`|^[0-9a-f-]{16,}$` + // a hash, a UUID
-	`|^[a-z]{1,12}([-:#/.][0-9]+|_[0-9]{2,})[a-z]*$` + // u-1, user_17
-	`|^(https?|arn|urn|mailto|tel):` +
-	`|[0-9].*[0-9].*[a-z].*[0-9].*[0-9]|[a-z][0-9]+[a-z][0-9]+[a-z0-9]*[0-9]`) // a random text
-
-// LooksLikeData reports whether the name of a member looks like a value (an id, an address, a date,
-// a number) that somebody keyed an object by, and not like a word of a program. Such a name is never
-// printed. Names that look like words may be data too: see Rare.
-func LooksLikeData(name string) bool {
-	if name == "" || len(name) > maxName || strings.Count(name, " ") > 2 || dataNames.MatchString(name) {
-		return true
-	}
-	if strings.ContainsFunc(name, func(r rune) bool {
-		return unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.In(r, unicode.Bidi_Control, unicode.Cf, unicode.Co)
-	}) {
-		return true
-	}
-	_, notAddress := netip.ParseAddr(name)
-	return notAddress == nil
-}
-
-// Rare reports whether a name that occurs in n of so many bodies occurs in too few of them to be
-// told from data.
-func Rare(n, bodies int) bool { return bodies >= 10 && (n < 2 || n*200 < bodies) }
-
-// Hidden is printed instead of names that look like data.
-const Hidden = "*"
 
 // words splits a name into lower-case words of a to z and digits: userID and "User Id" are user, id.
 func words(name string) (all []string) {

@@ -38,6 +38,7 @@ type Sample struct {
 	documents     // of the bodies themselves
 	nodes     int // that are known
 	hashed    int // that are kept
+	sets      int // bytes of sets of names that may still be kept
 	shapeIDs  int
 	walk      *walker
 	layer     int
@@ -68,7 +69,7 @@ func (d *documents) of(s *Sample, steps []string) *document {
 
 // New returns an empty sample. The table is nil if there is none yet.
 func New(t *Table) *Sample {
-	s := &Sample{table: t, catalog: newCatalog(), jsonForm: newJSON("jsonb")}
+	s := &Sample{table: t, catalog: newCatalog(), jsonForm: newJSON("jsonb"), sets: maxSets}
 	s.zstd, _ = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBytes)) // the options are valid
 	s.walk = &walker{Sample: s, seed: maphash.MakeSeed(), names: map[string]trait{}}
 	return s

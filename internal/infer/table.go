@@ -3,7 +3,10 @@ package infer
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"sluice/internal/mask"
 )
 
 // Table is a table that exists, for a draft to fill.
@@ -80,6 +83,13 @@ func (c *Column) prepare() {
 	slices.SortStableFunc(c.scalars, func(a, b *form) int { return a.rank() - b.rank() })
 }
 
+// holdsMask reports whether a type holds a text of any mask's length.
+func holdsMask(base string) bool {
+	name, rest, _ := strings.Cut(base, "(")
+	length, err := strconv.Atoi(strings.TrimSuffix(rest, ")"))
+	return slices.Contains([]string{"text", "varchar", "char", "citext"}, name) && (err != nil || length >= mask.Size)
+}
+
 // rank puts text first where a column holds text as it was sent.
 func (f *form) rank() int {
 	if (f.asText || strings.HasPrefix(f.column, "text") || strings.HasPrefix(f.column, "varchar") || strings.HasPrefix(f.column, "char") || f.column == "citext") && f.id == formText {
@@ -91,6 +101,9 @@ func (f *form) rank() int {
 func (c *Column) forms(column string, asText bool) {
 	for _, f := range forms() {
 		f.column, f.asText = column, asText
+		if f.masked && !holdsMask(spelled(c.Base)) {
+			continue
+		}
 		if f.loads() {
 			c.scalars = append(c.scalars, f)
 		}

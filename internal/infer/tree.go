@@ -3,7 +3,6 @@ package infer
 import (
 	"bytes"
 	"hash/maphash"
-	"strings"
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -54,6 +53,7 @@ func kindOf(raw []byte) kind {
 type node struct {
 	id    int
 	name  string
+	index int // among its siblings
 	seen  int // bodies that have it, null included
 	kinds [kinds]int
 	blank int // strings of white space only
@@ -77,16 +77,6 @@ type node struct {
 	members
 	first    *node // the first element of arrays of objects, where arrays are followed
 	embedded documents
-}
-
-// members are the members of an object.
-type members struct {
-	byName   map[string]*node
-	inOrder  []*node
-	clashes  map[string]bool // folded names that occur in several forms and are not all followed
-	dataLike int             // occurrences of names that look like data
-	folded   map[string]bool
-	surplus  int // occurrences of names after the first maxNames
 }
 
 // tally counts the values that have a form.
@@ -129,9 +119,11 @@ func (w *walker) object(n *node, raw []byte, path []string) {
 			return
 		}
 		if child := w.member(n, text); child != nil {
+			n.set = append(n.set, child.index)
 			w.value(child, v, append(path, text))
 		}
 	}
+	n.end(&w.sets)
 }
 
 // member returns the node of a member, nil for one that is not followed.
@@ -148,13 +140,7 @@ func (w *walker) member(n *node, name string) *node {
 		n.dataLike++
 		return nil
 	}
-	child = w.newNode(name)
-	if n.byName == nil {
-		n.byName = map[string]*node{}
-	}
-	n.byName[strings.Clone(name)] = child
-	n.inOrder = append(n.inOrder, child)
-	return child
+	return n.adopt(w.newNode(name))
 }
 
 // clash remembers a name that is not followed, if it differs from one that is in case only.

@@ -312,8 +312,16 @@ func TestUnread(t *testing.T) {
 	t.Parallel()
 	m := shape(t, "unwrap: [{json: $.Message}]", "a: {type: text, path: $.x.y}", "b: {type: json}", `c: {type: text, path: "$.z[0].w"}`)
 	got := m.Unread([]byte(`{"Type":"t","Message":"{\"x\":{\"y\":\"1\",\"odd name\":{\"q\":1}},\"b\":{\"n\":1},\"z\":[{\"v\":1},{\"u\":1}],\"last\":[]}"}`))
-	want := []model.Member{{0, "$.Type"}, {1, "$.x['odd name']"}, {1, "$.z[0].v"}, {1, "$.z[1]"}, {1, "$.last"}}
-	if diff := cmp.Diff(got, want); diff != "" {
+	var lines []string
+	for _, o := range got {
+		line := fmt.Sprint(o.Layer, " ", o.Path)
+		for _, m := range o.Unread {
+			line += fmt.Sprintf(", %s %s", model.Path{m.Segment}, m.Value)
+		}
+		lines = append(lines, line)
+	}
+	want := []string{`0 $, $.Type "t"`, `1 $, $.last []`, `1 $.x, $['odd name'] {"q":1}`, `1 $.z, $[1] {"u":1}`, `1 $.z[0], $.v 1`}
+	if diff := cmp.Diff(lines, want); diff != "" {
 		t.Error(diff)
 	}
 }

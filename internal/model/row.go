@@ -41,8 +41,9 @@ type Reader struct {
 	document   []byte // of the innermost layer
 	seen       bool   // a member that a field reads
 	wrongSteps []wrongStep
-	otherCase  []*node // names that differ from a path's in case only
-	unread     func(n *node, to Segment)
+	otherCase  []*node       // names that differ from a path's in case only
+	entered    func(n *node) // an object or an array that paths lead through
+	unread     func(n *node, to Segment, follows []byte)
 	layer      int
 	unknown    bool // a member that the model does not read, and it rejects these
 
@@ -70,7 +71,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		}
 	}
 	if m.RejectUnknown {
-		r.unread = func(*node, Segment) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
+		r.unread = func(*node, Segment, []byte) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
 	}
 	return r
 }

@@ -177,6 +177,9 @@ func (w wrongStep) stops(f *Field) (yes bool) {
 }
 
 func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
+	if r.entered != nil {
+		r.entered(n)
+	}
 	next := 0 // most producers write the members in one order
 	for at++; ; {
 		at = skipSpace(text, at)
@@ -191,7 +194,7 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 		start := skipSpace(text, skipSpace(text, nameEnd)+1) // after the colon
 		which := next
 		if next == len(n.members) || !bytes.Equal(name, n.members[next].quoted) {
-			which = r.lookUp(n, name)
+			which = r.lookUp(n, name, text[start:])
 		}
 		if which < 0 {
 			at = valueEnd(text, start)
@@ -213,8 +216,8 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 
 // lookUp finds the member of a name with its quotes, -1 for none. A name that differs from a
 // member's only in case is a problem: losing that value silently would be worse than losing the
-// message.
-func (r *Reader) lookUp(n *node, name []byte) int {
+// message. What follows the name begins with its value.
+func (r *Reader) lookUp(n *node, name, follows []byte) int {
 	if i, ok := n.quoted[string(name)]; ok {
 		return i
 	}
@@ -235,7 +238,7 @@ func (r *Reader) lookUp(n *node, name []byte) int {
 		}
 	}
 	if !n.whole && r.unread != nil {
-		r.unread(n, Segment{Name: string(text)})
+		r.unread(n, Segment{Name: string(text)}, follows)
 	}
 	return -1
 }
@@ -248,6 +251,9 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 			length = arrayLength(text, at)
 			break
 		}
+	}
+	if r.entered != nil {
+		r.entered(n)
 	}
 	told := n.whole || r.unread == nil
 	for i := 0; ; i++ {
@@ -264,7 +270,7 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 		if at == start {
 			at = valueEnd(text, start)
 			if !told { // the first of them stands for all
-				r.unread(n, Segment{Element: true, Index: i})
+				r.unread(n, Segment{Element: true, Index: i}, text[start:])
 				told = true
 			}
 		}
