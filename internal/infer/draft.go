@@ -232,6 +232,9 @@ func fold(name string) string {
 
 // leave notes that a member is left out, and why.
 func (d *drafter) leave(path []step, why string, args ...any) {
+	if c := d.named(path); c != nil {
+		c.left = true
+	}
 	d.line(jsonPath(path) + ": " + fmt.Sprintf(why, args...))
 }
 
@@ -252,7 +255,7 @@ func (d *drafter) leftOut() []string {
 		all = append(all, fmt.Sprintf("%s: %s others", Hidden, humanize.Comma(int64(d.more))))
 	}
 	if d.surplus > 0 {
-		all = append(all, fmt.Sprintf("%s: %s members after the first %s fields", Hidden, humanize.Comma(int64(d.surplus)), humanize.Comma(maxNames)))
+		all = append(all, fmt.Sprintf("%s: members after the first %s fields: %s", Hidden, humanize.Comma(maxNames), humanize.Comma(int64(d.surplus))))
 	}
 	return all
 }
@@ -381,7 +384,7 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 				return
 			}
 		}
-		d.notMaskable(n, path, signs)
+		d.notMaskable(n, path, at, found, signs)
 		return
 	}
 	if c := d.column(path); found == nil && c != nil {
@@ -401,20 +404,32 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 func (n *node) best() (most *tally) {
 	for i := range n.tried {
 		t := &n.tried[i]
-		if !t.form.masked && t.form.id != formLocal && t.passed*2 > n.seen-n.kinds[kindNull] && (most == nil || t.passed > most.passed) {
+		if !t.form.masked && t.form.id != formLocal && t.form.id != formClearIP && t.form.id != formClearEmail && t.passed*2 > n.seen-n.kinds[kindNull] && (most == nil || t.passed > most.passed) {
 			most = t
 		}
 	}
 	return most
 }
 
-// notMaskable leaves out what looks personal and cannot be masked.
-func (d *drafter) notMaskable(n *node, path []step, signs trait) {
-	if c := d.column(path); c != nil {
-		d.leave(path, "it looks personal: %s. Column %s of type %s does not hold a mask, which has %d characters: change its type to varchar(%[4]d), or map it without personal if it may be stored in clear", signs, c.Name, c.Type, mask.Size)
+// notMaskable leaves out what looks personal and cannot be masked, and says what to write if it may
+// be stored in clear.
+func (d *drafter) notMaskable(n *node, path []step, at int, found *form, signs trait) {
+	c := d.column(path)
+	if c == nil {
+		d.leave(path, "it looks personal: %s. What is no text cannot be masked (%s): add it if it may be stored in clear", signs, n.mixture())
 		return
 	}
-	d.leave(path, "it looks personal: %s. What is no text cannot be masked (%s): add it if it may be stored in clear", signs, n.mixture())
+	why := fmt.Sprintf("it looks personal: %s. Column %s of type %s does not hold a mask, which has %d characters: change its type to varchar(%[4]d)", signs, c.Name, c.Type, mask.Size)
+	for _, id := range []string{formClearIP, formClearEmail} {
+		if t := n.tallyOf(id); t != nil && t.passed == n.seen-n.kinds[kindNull] {
+			found = t.form
+		}
+	}
+	if found != nil {
+		f := field{name: c.Name, path: path, layer: at, form: found}
+		why += fmt.Sprintf(", or if it may be stored in clear, add the field %s: {%s} and the column %[1]s: {%[3]s}", scalarText(c.Name), f.settings(2), found.columnSettings(c.Name))
+	}
+	d.leave(path, "%s", why)
 }
 
 func (n *node) tallyOf(id string) *tally {
@@ -440,7 +455,7 @@ func (d *drafter) choose(n *node, path []step, values int) *form {
 			continue
 		}
 		switch id := t.form.id; id {
-		case formIP, formEmail, formMasked, formMaskedMixed, formLocal:
+		case formIP, formEmail, formClearIP, formClearEmail, formMasked, formMaskedMixed, formLocal:
 			continue
 		case formVersion: // 1.5 is a version only if its name says so
 			if !live && !isVersion(own) {
@@ -505,7 +520,7 @@ func (n *node) personal(found *form, path []step) trait {
 	switch {
 	case found.id == formVersion && isVersion(words(path[len(path)-1])):
 		signs &^= holdsIP
-	case found.id == formSimple, isOpaque(words(path[len(path)-1])):
+	case found.id == formSimple, found.id == formBase64, isOpaque(words(path[len(path)-1])):
 		signs &^= holdsRandom
 	}
 	switch {

@@ -160,8 +160,6 @@ func wordTraits(own []string) (signs trait) {
 }
 
 var (
-	emailPart  = regexp.MustCompile(`[^\s@<>"]+@[^\s@<>"]+\.[^\s@<>"]`)
-	ipv4Part   = regexp.MustCompile(`(?:^|[^0-9A-Za-z./_-])([0-9]{1,3}(?:\.[0-9]{1,3}){3})(?:$|[^0-9A-Za-z._-])`)
 	phoneText  = regexp.MustCompile(`^(\+|00)[1-9][0-9 ()./-]{6,20}$|^\(?[0-9]{3}\)?[-. ][0-9]{3}[-. ][0-9]{4}$|^\([0-9]{2,5}\) ?[0-9 /-]{5,}$`)
 	numberText = regexp.MustCompile(`^[0-9]{3}-[0-9]{2}-[0-9]{4}$`)
 	ibanText   = regexp.MustCompile(`^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$`)
@@ -169,15 +167,28 @@ var (
 	secretText = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}\.eyJ|^(?i:bearer|basic) |^(sk|pk|rk)_(live|test)_|^gh[pousr]_|^github_pat_|^xox[abprs]-|^(AKIA|ASIA)[A-Z0-9]{12}|^AIza|-----BEGIN|^ya29\.|^[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s:@]*:[^/\s@]+@`)
 	hexText    = regexp.MustCompile(`^(?i)[0-9]*[a-f][0-9a-f]*$`)
 	randomText = regexp.MustCompile(`^[A-Za-z0-9_+/=-]{24,}$`)
+
+	// What people write into a text of several words: numbers of phones, as they are called from abroad
+	// and in the country, of cards, and IBANs.
+	phonePart = regexp.MustCompile(`(?:^|[^0-9A-Za-z.:/_+-])(?:(?:\+|00)[1-9](?:[ ()./-]{0,2}[0-9]){6,14}|\(?[0-9]{3}\)?[-. ][0-9]{3}[-. ][0-9]{4}|\(?0[1-9][0-9]{1,4}\)?[ /-]{1,3}[1-9](?:[ -]?[0-9]){4,9})(?:$|[^0-9A-Za-z_:-])`)
+	cardPart  = regexp.MustCompile(`(?:^|[^0-9A-Za-z._-])([0-9](?:[ -]?[0-9]){12,18})(?:$|[^0-9A-Za-z_-])`)
+	ibanPart  = regexp.MustCompile(`(?:^|[^0-9A-Za-z])([A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?)(?:$|[^0-9A-Za-z])`)
 )
 
-// textTraits returns the signs of a text.
+// The lengths of texts.
+const (
+	maxNumber = 64       // of a text that is one number or address
+	maxToken  = 8 << 10  // of a token
+	maxText   = 64 << 10 // of a text that is searched for numbers
+)
+
+// textTraits returns the signs of a text, in time that its length bounds.
 func textTraits(text []byte) (signs trait) {
 	text = bytes.TrimSpace(text)
 	if len(text) < 2 {
 		return 0
 	}
-	if bytes.IndexByte(text, '@') > 0 && emailPart.Match(text) {
+	if hasEmail(text) {
 		signs |= holdsEmail
 	}
 	if holdsAddress(text) {
@@ -189,31 +200,76 @@ func textTraits(text []byte) (signs trait) {
 			digits++
 		}
 	}
-	switch {
-	case digits >= 12 && isCard(text):
-		signs |= holdsCard
-	case digits >= 7 && phoneText.Match(text):
-		signs |= holdsPhone
-	case digits == 9 && numberText.Match(text):
-		signs |= holdsNumber
-	case digits >= 2 && isIBAN(text):
-		signs |= holdsIBAN
-	case len(text) == 17 && macText.Match(text):
-		signs |= holdsDevice
+	if len(text) <= maxNumber {
+		switch {
+		case digits >= 12 && isCard(text):
+			signs |= holdsCard
+		case digits >= 7 && phoneText.Match(text):
+			signs |= holdsPhone
+		case digits == 9 && numberText.Match(text):
+			signs |= holdsNumber
+		case digits >= 2 && isIBAN(text):
+			signs |= holdsIBAN
+		case len(text) == 17 && macText.Match(text):
+			signs |= holdsDevice
+		}
 	}
-	switch {
+	if digits >= 7 && bytes.ContainsAny(text, " \t\n\u00a0") {
+		signs |= wordsTraits(text[:min(len(text), maxText)])
+	}
+	switch start := text[:min(len(text), maxToken)]; {
 	case len(text) < 8:
-	case secretText.Match(text):
+	case secretText.Match(start), bytes.Contains(text, []byte("-----BEGIN")):
 		signs |= holdsSecret
+	case len(text) > maxToken:
 	case len(text) >= 32 && hexText.Match(text), isRandom(text, digits):
 		signs |= holdsRandom
 	}
 	return signs
 }
 
+// wordsTraits returns the signs of what people write into a text of several words.
+func wordsTraits(text []byte) (signs trait) {
+	for _, m := range cardPart.FindAllSubmatch(text, -1) {
+		if isCard(m[1]) {
+			signs |= holdsCard
+		}
+	}
+	for _, m := range ibanPart.FindAllSubmatch(text, -1) {
+		if isIBAN(m[1]) {
+			signs |= holdsIBAN
+		}
+	}
+	if signs == 0 && phonePart.Match(text) { // parts of the others look like a phone's number
+		signs |= holdsPhone
+	}
+	return signs
+}
+
+// hasEmail reports whether a text has an e-mail address in it.
+func hasEmail(text []byte) bool {
+	ends := func(c byte) bool { return bytes.IndexByte([]byte(" \t\n\f\r@<>\""), c) >= 0 }
+	for at := bytes.IndexByte(text, '@'); at >= 0; {
+		rest := text[at+1:]
+		if at > 0 && !ends(text[at-1]) {
+			for i := 0; i < len(rest) && !ends(rest[i]); i++ {
+				if i > 0 && rest[i] == '.' && i+1 < len(rest) && !ends(rest[i+1]) {
+					return true
+				}
+			}
+		}
+		next := bytes.IndexByte(rest, '@')
+		if next < 0 {
+			return false
+		}
+		at += 1 + next
+	}
+	return false
+}
+
 // holdsAddress reports whether a text is or has an IP address, with or without a port or a prefix.
 func holdsAddress(text []byte) bool {
-	if bytes.Count(text, []byte(":")) >= 2 && len(text) <= 64 {
+	if len(text) <= maxNumber && bytes.Count(text, []byte(":")) >= 2 {
 		s := string(text)
 		if _, err := netip.ParseAddr(s); err == nil {
 			return true
@@ -228,12 +284,24 @@ func holdsAddress(text []byte) bool {
 	if bytes.Count(text, []byte(".")) < 3 {
 		return false
 	}
-	for _, m := range ipv4Part.FindAllSubmatch(text, -1) {
-		if _, err := netip.ParseAddr(string(m[1])); err == nil {
-			return true
+	for len(text) > 0 { // word by word
+		end := slices.IndexFunc(text, func(c byte) bool { return !isWordByte(c) })
+		if end < 0 {
+			end = len(text)
 		}
+		word, _, _ := bytes.Cut(text[:end], []byte("/"))
+		if word = bytes.TrimRight(word, "."); len(word) >= len("1.1.1.1") && len(word) <= len("255.255.255.255") {
+			if addr, err := netip.ParseAddr(string(word)); err == nil && addr.Is4() {
+				return true
+			}
+		}
+		text = text[min(end+1, len(text)):]
 	}
 	return false
+}
+
+func isWordByte(c byte) bool {
+	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' || c == '.' || c == '/' || c == '_' || c == '-'
 }
 
 // isCard reports whether a text is a card number, with or without spaces or dashes.

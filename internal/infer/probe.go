@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,8 @@ const (
 	formLocal, formDotted                  = "local", "dotted" // ISO 8601 without a zone; 2.3.0
 	formMasked, formMaskedMixed            = "masked", "masked_mixed"
 	formUnix                               = "unix" // and unix_ms, unix_us, unix_ns
+	formClearIP, formClearEmail            = "clear_ip", "clear_email"
+	formBase64                             = "base64"
 )
 
 const (
@@ -57,7 +60,7 @@ func forms() []*form {
 		{id: "time", field: "type: time", column: "time", what: "times of day", kinds: strings1, only: matching(timeText)},
 		{id: "interval", field: "type: interval", column: "interval", what: "ISO 8601 durations", kinds: strings1, only: matching(intervalText)},
 		{id: formIP, field: "type: ip, personal: true", column: maskColumn, masked: true, what: "IP addresses", kinds: strings1, only: ofLength(2, 64)},
-		{id: formEmail, field: "type: email, personal: true", column: maskColumn, masked: true, what: "e-mail addresses", kinds: strings1, only: matching(atText)},
+		{id: formEmail, field: "type: email, personal: true", column: maskColumn, masked: true, what: "e-mail addresses", kinds: strings1, only: matching(emailText)},
 		{id: formVersion, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(digitText)},
 		{id: formDotted, field: "type: version", column: "text", what: "versions", kinds: strings1, only: matching(dottedText)},
 		{id: "boolean_text", field: "type: boolean, accept: [string]", column: "boolean", what: "booleans in strings", kinds: strings1, only: ofLength(1, 5)},
@@ -75,6 +78,16 @@ func forms() []*form {
 		{id: "unix_ms", field: "type: timestamp, format: unix_ms", column: "timestamptz", what: "Unix time in milliseconds by their magnitude", kinds: numbers1, only: unixTime(1e3)},
 		{id: "unix_us", field: "type: timestamp, format: unix_us", column: "timestamptz", what: "Unix time in microseconds by their magnitude", kinds: numbers1, only: unixTime(1e6)},
 		{id: "unix_ns", field: "type: timestamp, format: unix_ns", column: "timestamptz", what: "Unix time in nanoseconds by their magnitude", kinds: numbers1, only: unixTime(1e9)},
+	}
+}
+
+// columnForms lists the forms that are drafted for a column of their own only: text may look like
+// base64 by chance, and an address in clear must be asked for.
+func columnForms() []*form {
+	return []*form{
+		{id: formBase64, field: "type: base64", what: "base64", kinds: strings1},
+		{id: formClearIP, field: "type: ip, personal: false", what: "IP addresses", kinds: strings1, only: ofLength(2, 64)},
+		{id: formClearEmail, field: "type: email, personal: false", what: "e-mail addresses", kinds: strings1, only: matching(emailText)},
 	}
 }
 
@@ -161,7 +174,7 @@ func matching(re *regexp.Regexp) func(*scalarValue) bool {
 var (
 	timeText     = regexp.MustCompile(`^[0-9]{2}:[0-9]{2}`)
 	intervalText = regexp.MustCompile(`^-?P`)
-	atText       = regexp.MustCompile(`@`)
+	emailText    = regexp.MustCompile(`^\s*[^\s@/:?&=]+@[^\s@/:?&=.]+([.][^\s@/:?&=.]+)+\s*$`) // and nothing else
 	digitText    = regexp.MustCompile(`^[0-9]`)
 	dottedText   = regexp.MustCompile(`^[0-9]+[.][0-9]+[.][0-9]`)
 	localText    = regexp.MustCompile(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}[0-9:.,]*$`)
@@ -194,6 +207,11 @@ func newCatalog() *catalog { return &catalog{scalars: forms(), lists: listForms(
 // newJSON returns the form of values that have no other.
 func newJSON(column string) *form {
 	return &form{id: formJSON, field: "type: json", column: column, what: "JSON"}
+}
+
+// isText reports whether a text of any length has the form.
+func (f *form) isText() bool {
+	return slices.Contains([]string{formText, formMixed, formMasked, formMaskedMixed, formBase64}, f.id)
 }
 
 func (f *form) triedOn(v *scalarValue) bool {

@@ -29,6 +29,7 @@ type Column struct {
 
 	typeName string // as SQL names it, without a length
 	field    string // that fills it
+	left     bool   // the member that has its name is left out, with the reason
 	meta     string
 	jsonForm *form
 	prepared bool
@@ -99,7 +100,7 @@ func (f *form) rank() int {
 }
 
 func (c *Column) forms(column string, asText bool) {
-	for _, f := range forms() {
+	for _, f := range append(forms(), columnForms()...) {
 		f.column, f.asText = column, asText
 		if f.masked && !holdsMask(spelled(c.Base)) {
 			continue

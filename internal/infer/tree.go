@@ -17,6 +17,7 @@ const (
 	maxDistinct = 100     // distinct values of one member that are counted
 	maxShapes   = 1000    // sets of members
 	maxBytes    = 8 << 20 // of a body that is unwrapped
+	maxTyped    = 512     // of a string that is tried as more than text
 )
 
 // kind is a kind of JSON value.
@@ -83,17 +84,20 @@ type node struct {
 type tally struct {
 	form          *form
 	tried, passed int
+	last          int // 1 if the last value that was tried passed
 }
 
 // test counts a value. A form that few values have is not tried for ever.
 func (t *tally) test(raw []byte) {
+	t.last = 0
 	if failed := t.tried - t.passed; failed > 20 && failed > t.passed/8 {
 		return
 	}
 	t.tried++
 	if t.form.loads() && t.form.read.accepts(raw) {
-		t.passed++
+		t.last = 1
 	}
+	t.passed += t.last
 }
 
 // walker looks at one body after another.
@@ -236,13 +240,34 @@ func (w *walker) scalar(n *node, raw []byte) {
 			n.cards++
 		}
 	}
-	for i := range n.tried {
-		if t := &n.tried[i]; t.form.triedOn(&v) {
-			t.test(raw)
-		}
-	}
+	n.try(&v)
 	n.json.test(raw)
 	w.hash(n, v.text)
+}
+
+// try tries the forms on a scalar. A long one is text, or bytes.
+func (n *node) try(v *scalarValue) {
+	var plain, masked *tally // of a string: those that accept numbers too say the same
+	for i := range n.tried {
+		t := &n.tried[i]
+		if !t.form.triedOn(v) || len(v.text) > maxTyped && !t.form.isText() {
+			continue
+		}
+		switch id := t.form.id; {
+		case id == formMixed && plain != nil && v.raw[0] == '"':
+			t.tried, t.passed = t.tried+1, t.passed+plain.last
+		case id == formMaskedMixed && masked != nil && v.raw[0] == '"':
+			t.tried, t.passed = t.tried+1, t.passed+masked.last
+		default:
+			t.test(v.raw)
+		}
+		switch t.form.id {
+		case formText:
+			plain = t
+		case formMasked:
+			masked = t
+		}
+	}
 }
 
 // hash records a scalar, to find whether values repeat and how many there are.

@@ -183,6 +183,10 @@ func (d *drafter) tableColumns(line func(string, ...any)) {
 			masks = masks && c.meta != "mask_key"
 		case c.Generated:
 			line("  # %s is left out: the table makes its values", comment(c.Name))
+		case c.left && c.NotNull && !c.HasDefault:
+			line("  # %s (%s) is NOT NULL without a default, and what would fill it is left out, see above: every row will be refused", comment(c.Name), comment(c.Type))
+		case c.left:
+			line("  # %s (%s): what would fill it is left out, see above", comment(c.Name), comment(c.Type))
 		case c.NotNull && !c.HasDefault:
 			line("  # %s (%s) is NOT NULL without a default, and nothing in the sample fills it: every row will be refused. Map it, or give it a default", comment(c.Name), comment(c.Type))
 		default:
