@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"sluice/internal/app"
 	"sluice/internal/config"
@@ -27,7 +29,8 @@ type inferCmd struct {
 func (inferCmd) Help() string {
 	return `Prints a model file. A type is drafted if a model with it accepts every value of the sample; the comments have the
 evidence. What looks personal is masked until you have reviewed it. No value of a body is printed, and no name of a member
-that looks like a value. A body that is not JSON is counted and left out.
+that looks like a value, occurs in few bodies, or excludes others like it. A body that is not JSON is counted and left
+out. A file that is one JSON document of several lines is one body.
 
   sluice infer bodies.jsonl > payments.yaml
   SLUICE_MODEL=./payments.yaml sluice explain --summary bodies.jsonl`
@@ -52,6 +55,9 @@ func (c *inferCmd) Run(ctx context.Context, con *console) error {
 	}
 	con.note(sample.NotJSON, sample.Bodies, "not JSON, or have a name twice in one object: a model rejects them")
 	con.note(sample.NotObject, sample.Bodies, "JSON, but not an object: a model rejects them")
+	if sample.Bodies == 1 && sample.NotObject == 1 {
+		fmt.Fprintln(con.stderr, "sluice: if it is an array of bodies, `jq -c '.[]'` writes one per line")
+	}
 	con.note(sample.Unlike(), sample.Bodies, "wrapped in another way than the others: the draft does not read them")
 	text, err := sample.Draft(c.name())
 	if err != nil {
@@ -87,7 +93,8 @@ func (con *console) eachBody(ctx context.Context, path string, do func(body []by
 	return con.eachLine(ctx, path, func(_ int, body []byte) { do(body) })
 }
 
-// eachLine is eachBody with the line's number.
+// eachLine is eachBody with the line's number. A file that is one JSON document of several lines is
+// one body.
 func (con *console) eachLine(ctx context.Context, path string, do func(n int, body []byte)) error {
 	if err := fileName(path); err != nil {
 		return err
@@ -95,6 +102,7 @@ func (con *console) eachLine(ctx context.Context, path string, do func(n int, bo
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := con.lines(reading, path)
+	collected := document{do: do, stderr: con.stderr}
 	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
@@ -102,14 +110,75 @@ func (con *console) eachLine(ctx context.Context, path string, do func(n int, bo
 		case next := <-lines:
 			switch {
 			case errors.Is(next.end, io.EOF):
+				collected.end()
 				return nil
 			case next.end != nil:
+				collected.end()
 				return next.end
 			case strings.TrimSpace(string(next.text)) != "":
-				do(n, next.text)
+				collected.line(n, next.text)
 			}
 		}
 	}
+}
+
+// maxDocument is the size of a document of several lines, which no body exceeds.
+const maxDocument = 8 << 20
+
+// document collects lines while they may be one JSON document, and otherwise hands on each.
+type document struct {
+	do      func(n int, body []byte)
+	stderr  io.Writer
+	decided bool
+	numbers []int
+	lines   [][]byte
+	size    int
+}
+
+func (d *document) line(n int, text []byte) {
+	switch {
+	case d.decided:
+		d.do(n, text)
+	case d.lines == nil && !unfinished(text):
+		d.decided = true
+		d.do(n, text)
+	default:
+		d.numbers, d.lines, d.size = append(d.numbers, n), append(d.lines, text), d.size+len(text)+1
+		if d.size > maxDocument {
+			d.end()
+		}
+	}
+}
+
+// end decides what the lines so far are.
+func (d *document) end() {
+	if d.decided || d.lines == nil {
+		return
+	}
+	d.decided = true
+	if whole := bytes.Join(d.lines, []byte("\n")); len(d.lines) > 1 && jsontext.Value(bytes.TrimPrefix(whole, utf8BOM)).IsValid(jsontext.AllowDuplicateNames(true)) {
+		d.do(d.numbers[0], whole)
+		return
+	}
+	if len(d.lines) > 1 {
+		fmt.Fprintln(d.stderr, "sluice: the first line is not a whole JSON document: the file must have one body per line, as `jq -c .` writes it")
+	}
+	for i, text := range d.lines {
+		d.do(d.numbers[i], text)
+	}
+	d.lines = nil
+}
+
+var utf8BOM = []byte("\xef\xbb\xbf")
+
+// unfinished reports whether a line begins a JSON object or array that later lines may end.
+func unfinished(line []byte) bool {
+	line = bytes.TrimSpace(bytes.TrimPrefix(line, utf8BOM))
+	if len(line) == 0 || line[0] != '{' && line[0] != '[' {
+		return false
+	}
+	_, err := jsontext.NewDecoder(bytes.NewReader(line), jsontext.AllowDuplicateNames(true)).ReadValue()
+	return errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // liveTable reads a table of DATABASE_URL. The model that SLUICE_MODEL names is not needed, and may

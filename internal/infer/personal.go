@@ -214,7 +214,7 @@ func textTraits(text []byte) (signs trait) {
 			signs |= holdsDevice
 		}
 	}
-	if digits >= 7 && bytes.ContainsAny(text, " \t\n\u00a0") {
+	if digits >= 7 && bytes.ContainsAny(text, " \t\n") {
 		signs |= wordsTraits(text[:min(len(text), maxText)])
 	}
 	switch start := text[:min(len(text), maxToken)]; {

@@ -250,7 +250,7 @@ func (n *node) try(v *scalarValue) {
 	var plain, masked *tally // of a string: those that accept numbers too say the same
 	for i := range n.tried {
 		t := &n.tried[i]
-		if !t.form.triedOn(v) || len(v.text) > maxTyped && !t.form.isText() {
+		if len(v.text) > maxTyped && !t.form.isText() || !t.form.triedOn(v) {
 			continue
 		}
 		switch id := t.form.id; {
