@@ -1,6 +1,10 @@
 package batch
 
-import "encoding/binary"
+import (
+	"bytes"
+	"encoding/binary"
+	"unicode/utf8"
+)
 
 // Arrays holds one Postgres array per column, for `unnest($1::text[], …)`: in the binary form of
 // array parameters, or in the text form for columns with AsText. It reuses its memory.
@@ -8,6 +12,17 @@ type Arrays struct {
 	bufs   [][]byte
 	params [][]byte
 	text   []bool // which are in the text form
+	room   []int  // by column
+}
+
+// SetRoom sets, for each column of a batch, how many characters there is room for if its type cuts
+// the blanks beyond them in silence, and 0 for others. A value that would be cut is sent as one that
+// is not blank at its end, which the type refuses.
+func (a *Arrays) SetRoom(room []int) { a.room = room }
+
+// cut reports whether the type of a column would cut blanks off a value.
+func (a *Arrays) cut(column int, value []byte) bool {
+	return column < len(a.room) && a.room[column] > 0 && bytes.HasSuffix(value, []byte(" ")) && utf8.RuneCount(value) > a.room[column]
 }
 
 // header is the size of a one-dimensional array's header: number of dimensions, flag for NULLs,
@@ -53,7 +68,7 @@ func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
 	a.start(len(b.key), column)
 	for _, i := range rows {
 		for k := range b.key {
-			a.value(k, b.data[b.keys[b.rows[i].keys+k]:])
+			a.value(k, b.key[k], b.data[b.keys[b.rows[i].keys+k]:])
 		}
 	}
 	return a.end(len(rows), column)
@@ -78,12 +93,13 @@ func (a *Arrays) start(columns int, column func(int) *Column) {
 func (a *Arrays) add(b *Batch, i int) {
 	at := b.rows[i].start
 	for c := range b.columns {
-		at += a.value(c, b.data[at:])
+		at += a.value(c, c, b.data[at:])
 	}
 }
 
-// value appends the value at the beginning of data, and returns how long it is with its length.
-func (a *Arrays) value(c int, data []byte) int {
+// value appends the value of a column at the beginning of data to the array c, and returns how long
+// it is with its length.
+func (a *Arrays) value(c, column int, data []byte) int {
 	end := 4
 	if n := int32(binary.BigEndian.Uint32(data)); n >= 0 {
 		end += int(n)
@@ -91,7 +107,7 @@ func (a *Arrays) value(c int, data []byte) int {
 		a.bufs[c][7] = 1 // the array has NULLs
 	}
 	if a.text[c] {
-		a.element(c, data[:end])
+		a.element(c, column, data[:end])
 	} else {
 		a.bufs[c] = append(a.bufs[c], data[:end]...)
 	}
@@ -99,11 +115,15 @@ func (a *Arrays) value(c int, data []byte) int {
 }
 
 // element appends a value with its length in the text form.
-func (a *Arrays) element(c int, value []byte) {
-	if binary.BigEndian.Uint32(value) == null {
+func (a *Arrays) element(c, column int, value []byte) {
+	switch text := value[4:]; {
+	case binary.BigEndian.Uint32(value) == null:
 		a.bufs[c] = append(a.bufs[c], "NULL,"...)
-	} else {
-		a.bufs[c] = append(appendQuoted(a.bufs[c], value[4:]), ',')
+	case a.cut(column, text):
+		a.bufs[c] = append(appendQuoted(a.bufs[c], text), ',')
+		a.bufs[c][len(a.bufs[c])-3] = '_' // before the quote and the comma
+	default:
+		a.bufs[c] = append(appendQuoted(a.bufs[c], text), ',')
 	}
 }
 

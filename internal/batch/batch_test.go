@@ -148,3 +148,31 @@ func TestArrays(t *testing.T) {
 		t.Errorf("keys: %v, %d arrays, %v", numbers, len(keys), err)
 	}
 }
+
+// TestNoBlanksAreCut sends a value that a type would cut as one that it refuses.
+func TestNoBlanksAreCut(t *testing.T) {
+	t.Parallel()
+	table := &batch.Table{Key: []int{1}, Columns: []batch.Column{
+		{Name: "a", Kind: batch.Text, Type: `"a"`, AsText: true}, {Name: "b", Kind: batch.Text, Type: `"b"`, AsText: true},
+	}}
+	b := batch.New(table)
+	for _, v := range []string{"äöü", "ä  ", "äöü ", `a"\ `, "abcd"} {
+		b.Begin(0, 0)
+		b.String(v)
+		b.String(v)
+		b.End()
+	}
+	rows := []int{0, 1, 2, 3, 4}
+	var arrays batch.Arrays
+	const as, cut = `{"äöü","ä  ","äöü ","a\"\\ ","abcd"}`, `{"äöü","ä  ","äöü_","a\"\\_","abcd"}`
+	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != as {
+		t.Errorf("without a limit: %q", got)
+	}
+	arrays.SetRoom([]int{0, 3})
+	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != cut {
+		t.Errorf("with a limit for the second: %q", got)
+	}
+	if got := arrays.EncodeKeys(b, rows); string(got[0]) != cut {
+		t.Errorf("of the key: %q", got)
+	}
+}

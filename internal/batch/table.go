@@ -28,6 +28,10 @@ type Column struct {
 	// AsText: the database's type reads each value from its text. The kind is Text. Type is a quoted
 	// name then, without a length.
 	AsText bool
+	// Masked is how many characters the masks have that the column holds; 0 for any other value.
+	Masked int
+	// Constant: each row has the same value, which is the model's and of no message.
+	Constant bool
 	// NotNull is true if no row of a batch has a NULL there.
 	NotNull bool
 	// Ledger is true for a column of the ledger, which the table lacks.

@@ -142,6 +142,10 @@ func (c *compiler) compile(f file) {
 	c.indexes(f.Index)
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)
+		if col.Masked {
+			out.Masked = mask.Size
+		}
+		out.Constant = col.Field >= 0 && m.Fields[col.Field].Constant
 		out.NotNull = col.Field < 0 && !col.Meta.find().nullable || col.Field >= 0 && m.Fields[col.Field].NotNull()
 		out.Ledger = m.Table.Ledger != "" && i >= len(f.Columns)
 		m.Table.Columns = append(m.Table.Columns, out)

@@ -26,9 +26,9 @@ type conn struct {
 	named     bool
 	prepared  string // the text of the insert
 	keysAsked bool   // this connection was asked how keys compare
-	// typesKnown: the types that read text can be used.
-	typesKnown bool
-	reused     bool
+	// typesAskedAt is when this connection was asked whether the columns' types fit; zero for never.
+	typesAskedAt time.Time
+	reused       bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool
 	exists      bool // CREATE TABLE IF NOT EXISTS had nothing to create

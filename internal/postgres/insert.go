@@ -1,13 +1,16 @@
 package postgres
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -110,6 +113,10 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		rt.ask(in.rank)
 	}
 	sql := in.statement() // take it now: learning how keys compare replaces it
+	asks := in.conn.typesAskedAt.IsZero() || in.store.now().Sub(in.conn.typesAskedAt) > catalogAge
+	if asks {
+		rt.types(fitSQL)
+	}
 	rt.insert(in.rows)
 	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.inserting, rt)
@@ -117,6 +124,16 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		return nil, err
 	}
 	a := answers[0]
+	switch fit := a.refused == nil || bytes.HasPrefix(a.text, []byte(fits)); {
+	case asks && fit:
+		in.conn.typesAskedAt = in.store.now()
+	case asks && a.refused.Code == discardedState:
+		in.conn.typesAskedAt = time.Time{}
+		if err := in.askNow(ctx, true); err != nil {
+			return nil, err
+		}
+		return nil, databaseError(fault.Error{Cause: message.CauseTransient, What: in.store.inserting + ": a column had another type a moment ago"})
+	}
 	if a.refused != nil {
 		// If the statement could not be prepared, no row is at fault.
 		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsSearch(a.refused, in.catalog, in.last) {
@@ -140,27 +157,33 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 
 // askFirst asks what must be known before a connection's first batch. One is how keys compare, if
 // they may compare otherwise than by their bytes: until that is known, batches could lock rows in
-// opposite order. The other is whether the types that read text can be used: some would store
-// something else than was sent.
+// opposite order. The other is what types read text, and how: a batch is written by that. A
+// rehearsal asks too, because it does not begin with an insert that asks on its way.
 func (in *insertion) askFirst(ctx context.Context) error {
 	order := in.keys == nil && !in.conn.keysAsked && in.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
-	types := in.store.asText && !in.conn.typesKnown
+	types := in.conn.typesAskedAt.IsZero() && in.store.asText || in.rehearsal
 	if !order && !types {
 		return nil
 	}
+	return in.askNow(ctx, types)
+}
+
+// askNow asks how keys compare, if that was never asked, and what the types of the columns are.
+func (in *insertion) askNow(ctx context.Context, types bool) error {
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	var wrong answer
+	var facts typeFacts
 	if types {
-		rt.askTypes(&wrong)
+		rt.askTypes(&facts)
 	}
-	if _, err := in.finish(ctx, in.store.lookingUp, rt); err != nil {
+	if _, err := in.finish(ctx, in.store.lookingUp, rt); err != nil || !types {
 		return err
 	}
-	if err := in.store.unusable(wrong.text); err != nil {
+	if err := in.store.misfits(facts.Wrong); err != nil {
 		return err
 	}
-	in.conn.typesKnown = true
+	in.conn.arrays.SetRoom(facts.Room)
+	in.conn.typesAskedAt = in.store.now()
 	return nil
 }
 

@@ -72,7 +72,11 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	case s.asText && droppedType(err):
 		return judgement{cause: message.CauseTransient} // another connection prepares the insert anew
 	case s.asText && parameterOf(err) > 0 && ofText(err):
-		return fromMessage // whatever the table is: the value meets it by itself
+		// Whatever the table is: the value meets it by itself.
+		if s.constant(parameterOf(err)) != nil {
+			return judgement{cause: message.CauseConfiguration}
+		}
+		return fromMessage
 	case ofConstraint(err), err.Code == tooLarge && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)
 	case ofValue(err):
@@ -130,7 +134,7 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 
 // judgeColumns judges by whether the model fills all, some or none of columns.
 func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement {
-	names = c.columns(names, ledger)
+	names = slices.DeleteFunc(c.columns(names, ledger), s.isConstant)
 	switch filled := s.fillsAny(names, ledger); {
 	case !filled && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Shown, name) }):
 		return open // a view's columns can have other names than those of the table below it
@@ -141,6 +145,19 @@ func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement 
 	default:
 		return open
 	}
+}
+
+// isConstant reports whether a column has the same value in every row, by the model.
+func (s *Store) isConstant(name string) bool {
+	return slices.ContainsFunc(s.table.Columns, func(k batch.Column) bool { return k.Name == name && k.Constant })
+}
+
+// constant returns the column that a parameter of an insert is of, if it is a constant, or nil.
+func (s *Store) constant(parameter int) *batch.Column {
+	if parameter < 1 || parameter > len(s.table.Columns) || !s.table.Columns[parameter-1].Constant {
+		return nil
+	}
+	return &s.table.Columns[parameter-1]
 }
 
 // fills reports whether the model fills a column of the table, or of its ledger.

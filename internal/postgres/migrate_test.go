@@ -101,3 +101,15 @@ func TestMigrateAltersNothing(t *testing.T) {
 		t.Errorf("after an error: %s", diff)
 	}
 }
+
+// TestMigrateLacksAnExtension has a type of an extension that nobody has created.
+func TestMigrateLacksAnExtension(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t, "")
+	table := *events
+	table.Columns = append([]batch.Column{{Name: "tag", Kind: batch.Text, Type: "citext"}}, table.Columns...)
+	_, err := openStore(t, db.URL, &table).Migrate(t.Context(), []string{`CREATE TABLE IF NOT EXISTS "events" ("tag" citext)`})
+	if f := fault.Of(err); f == nil || f.Code != "42704" || !strings.Contains(f.Remedy, "CREATE EXTENSION citext") {
+		t.Errorf("got %v", err)
+	}
+}

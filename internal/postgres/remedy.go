@@ -63,6 +63,9 @@ func (s *Store) secured(c *catalog) string {
 // remedy returns what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	table, url := table(s.table), s.names.URL
+	if k := s.constant(parameterOf(err)); k != nil && !j.rejects {
+		return fmt.Sprintf("the type %s does not take the value that the model has for the column %s: correct value in the model", k.Type, batch.Quote(k.Name))
+	}
 	switch {
 	case j.inside && j.function != "":
 		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table)
@@ -155,6 +158,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	}
+	if c != nil {
+		if k := c.constraint(err); k != nil && slices.ContainsFunc(k.Columns, s.isConstant) {
+			return "it is about the value that the model has for a column: correct value in the model, or the constraint " + batch.Quote(k.Name)
+		}
+	}
 	switch classOf(err.Code) {
 	case "22", "23", "54":
 		return "it is about columns of " + table + " that the model does not fill: check their defaults, constraints and sequences"
@@ -232,6 +240,8 @@ func (s *Store) culprit(err *pgconn.PgError, c *pgconn.Config) string {
 // INSERT, and nothing for other errors.
 func (s *Store) migrateRemedy(code string) string {
 	switch {
+	case code == "42704" && slices.ContainsFunc(s.table.Columns, func(c batch.Column) bool { return strings.HasPrefix(c.Type, "citext") }):
+		return "the type citext comes with an extension: CREATE EXTENSION citext, in this database and as a role that may, and see that its schema is in the role's search_path"
 	case code == "42501":
 		schema := "schema"
 		if s.table.Schema != "" {

@@ -142,7 +142,8 @@ func (in *insertion) findUnreadable(ctx context.Context, refusal *pgconn.PgError
 		if refused == nil {
 			continue
 		}
-		if j := in.store.judge(refused, in.catalog); !unrepresentable(refused) && !j.rejects && !j.open {
+		ofKey := unrepresentable(refused) || parameterOf(refused) > 0 && ofText(refused) // a parameter's number is of the key here
+		if j := in.store.judge(refused, in.catalog); !ofKey && !j.rejects && !j.open {
 			return in.errorOf(in.store.lookingUp, refused)
 		}
 		in.unreadable[row] = true

@@ -76,12 +76,20 @@ var textTypes = []struct {
 	},
 	{
 		name: "domain", sql: "CREATE DOMAIN code AS varchar(3) CONSTRAINT no_bad CHECK (value <> 'bad')", sqlType: `"code"`,
-		printed: map[string]string{"abc": "abc", "äöü": "äöü", "": "", isNull: "NULL", "NUL": "NUL"},
-		refused: map[string]string{canary + "long": "22001 column v", "abcd": "22001 column v", "bad": "23514 constraint no_bad column v"},
+		printed: map[string]string{"abc": "abc", "äöü": "äöü", "": "", "a  ": "a  ", isNull: "NULL", "NUL": "NUL"},
+		refused: map[string]string{canary + "long": "22001 column v", "abcd": "22001 column v", "abc ": "22001 column v", "äöü  ": "22001 column v", "    ": "22001 column v", "bad": "23514 constraint no_bad column v"},
 	},
 	{
 		name: "domain of a domain", sql: "CREATE DOMAIN word AS varchar(3); CREATE DOMAIN deep AS word CONSTRAINT no_bad CHECK (value <> 'bad')", sqlType: `"deep"`,
 		printed: map[string]string{"abc": "abc"}, refused: map[string]string{"abcd": "22001 column v", "bad": "23514 constraint no_bad column v"},
+	},
+	{
+		name: "domain of char", sql: "CREATE DOMAIN padded AS char(3)", sqlType: `"padded"`,
+		printed: map[string]string{"a ": "a"}, refused: map[string]string{"abcd": "22001 column v", "abc ": "22001 column v"},
+	},
+	{
+		name: "wider domain", sql: "CREATE DOMAIN wide AS text", sqlType: `"wide"`, column: "varchar(3)",
+		printed: map[string]string{"abc": "abc", "a  ": "a  "}, refused: map[string]string{"abcd": "22001", "abc ": "22001"},
 	},
 	{
 		name: "domain that is not NULL", sql: "CREATE DOMAIN needed AS text NOT NULL", sqlType: `"needed"`,
@@ -99,9 +107,9 @@ var textTypes = []struct {
 	},
 	{name: "macaddr", sqlType: `"macaddr"`, printed: map[string]string{"08002B:010203": "08:00:2b:01:02:03"}, refused: map[string]string{canary: "22P02 column v"}},
 	{
-		name: "composite", sql: "CREATE TYPE money_of AS (amount numeric, currency char(3))", sqlType: `"money_of"`,
+		name: "composite", sql: "CREATE DOMAIN currency AS text CONSTRAINT three CHECK (length(value) = 3); CREATE TYPE money_of AS (amount numeric, currency currency)", sqlType: `"money_of"`,
 		printed: map[string]string{"(1.50,EUR)": "(1.50,EUR)"},
-		refused: map[string]string{"(1.50,EURO)": "22001 column v", "(x,EUR)": "22P02 column v", canary: "22P02 column v"},
+		refused: map[string]string{"(1.50,EURO)": "23514 column v", "(x,EUR)": "22P02 column v", canary: "22P02 column v"},
 	},
 	{name: "xml", sqlType: `"xml"`, printed: map[string]string{"<a/>": "<a/>"}, refused: map[string]string{"<" + canary: "2200N column v"}},
 	{name: "tsvector", sqlType: `"tsvector"`, printed: map[string]string{"b a": "'a' 'b'"}, refused: map[string]string{"'" + canary: "42601 column v"}},
@@ -212,7 +220,7 @@ func TestKeysOfTypesThatReadText(t *testing.T) {
 		state              string
 		filler             func(int) string
 	}{
-		{name: "domain", sql: "CREATE DOMAIN code AS varchar(4)", sqlType: `"code"`, same: []string{"abcd", "abcd "}, refused: []string{"abcdef", "abcdeg"}, state: "22001 column v"},
+		{name: "domain", sql: "CREATE DOMAIN code AS varchar(4)", sqlType: `"code"`, same: []string{"abcd", "abcd"}, refused: []string{"abcdef", "abcdeg", "abcd ", "abcd  "}, state: "22001 column v"},
 		{name: "domain of citext", sql: "CREATE DOMAIN code AS citext CHECK (value <> 'bad')", sqlType: `"code"`, same: []string{"abc", "ABC"}, refused: []string{"bad", "BAD"}, state: "23514 constraint code_check column v"},
 		{name: "macaddr", sqlType: `"macaddr"`, same: []string{"08:00:2b:01:02:03", "08002b-010203"}, refused: []string{canary, ""}, state: "22P02 column v", filler: func(i int) string { return fmt.Sprintf("00:00:00:00:00:%02x", i) }},
 		{name: "int4range", sqlType: `"int4range"`, same: []string{"[1,4]", "[1,5)", " [1,4]"}, refused: []string{canary}, state: "22P02 column v", filler: func(i int) string { return fmt.Sprintf("[%d,%[1]d]", i+10) }},

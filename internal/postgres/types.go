@@ -4,24 +4,58 @@ import (
 	_ "embed" // for the query
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
+	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
-// A column with AsText has any type of the database, whose input function reads each value. Some
-// types do that in a way that a message would not expect, and nothing would say so. A model names
-// none of those, but a domain, a range or a composite type can be made of one. So the server is
-// asked before a connection's first batch.
+// Postgres casts some values to what a column has instead of refusing them, and keeps another value:
+// a timestamptz for a date, 1.5 for an integer. The input functions of some types do the same with a
+// text. Nothing would say so. So the server is asked what the columns are, once for each connection
+// and again when the answer is old. Where a column's type only takes fewer values than the model
+// lets through, it refuses them one by one; package check finds those.
 
 //go:embed types.sql
 var typesSQL string
 
-// askTypes adds the question which of the types that read text cannot be used.
-func (rt *roundTrip) askTypes(wrong *answer) {
+// fitSQL returns a text, and fails with discardedState if a column would change values in silence.
+// Beside an insert it keeps that from storing them, in the same round trip.
+var fitSQL = "SELECT '" + fits + "' || width_bucket(0, 1, 2, CASE WHEN (" + typesSQL + ")->>'wrong' IS NULL THEN 1 ELSE 0 END)"
+
+// fits begins the answer to fitSQL.
+const fits = "fits"
+
+// types adds a statement about the types of the columns.
+func (rt *roundTrip) types(sql string) {
 	rt.add(uncompiled)
-	rt.p.SendQueryParams(typesSQL, [][]byte{textArray(rt.in.store.typesAsText())}, nil, nil, binary)
-	rt.ask(func(a *answer) { *wrong = *a })
+	rt.p.SendQueryParams(sql, rt.in.store.typeParams, nil, nil, binary)
+}
+
+// typeParams returns the parameters of typesSQL.
+func typeParams(t *batch.Table) [][]byte {
+	var relations, names, sent, reads, masks []string
+	for _, c := range t.Columns {
+		relation := table(t)
+		if c.Ledger {
+			relation = ledger(t)
+		}
+		relations, names, sent = append(relations, relation), append(names, c.Name), append(sent, sentType(c))
+		reads, masks = append(reads, strconv.FormatBool(c.AsText)), append(masks, strconv.Itoa(c.Masked))
+	}
+	arrays := slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText || c.List })
+	return [][]byte{textArray(relations), textArray(names), textArray(sent), textArray(reads), textArray(masks), []byte(strconv.FormatBool(arrays))}
+}
+
+// sentType returns the type that a column gets a value of.
+func sentType(c batch.Column) string {
+	if to, ok := strings.CutPrefix(cast(c), "::"); ok {
+		return to
+	}
+	return strings.TrimSuffix(arrayType(c), "[]")
 }
 
 // typesAsText returns the types that read text, in SQL.
@@ -37,22 +71,74 @@ func (s *Store) typesAsText() (names []string) {
 // lacksType is what to do about a type that is missing.
 const lacksType = "create it, or correct it in the model; without a schema it is looked up in the role's search_path"
 
-// unusable returns an error if the answer to askTypes names a type.
-func (s *Store) unusable(text []byte) error {
-	var wrong []struct{ Name, Of string }
-	_ = json.Unmarshal(text, &wrong) // without an answer, the insert fails for the same reason
+// typeFacts is the answer to typesSQL.
+type typeFacts struct {
+	Wrong []misfit `json:"wrong"`
+	// Room is how many characters each column has room for if it cuts the blanks beyond them, 0 for
+	// others.
+	Room []int `json:"room"`
+}
+
+// misfit is why a column would change values in silence.
+type misfit struct {
+	Column  int    `json:"column"`
+	Why     string `json:"why"`
+	Type    string `json:"type"`    // in pg_type
+	Spelled string `json:"spelled"` // in SQL
+}
+
+// askTypes asks what the columns are, and returns an error if one would change values in silence.
+// Without an answer the insert fails for the same reason.
+func (rt *roundTrip) askTypes(facts *typeFacts) {
+	rt.types(typesSQL)
+	rt.ask(func(a *answer) { _ = json.Unmarshal(a.text, facts) })
+}
+
+// written are types as a model writes them, by their names in pg_type.
+var written = map[string]string{
+	"timestamptz": "timestamptz", "timestamp": "timestamp", "date": "date", "time": "time", "cidr": "cidr",
+	"int2": "smallint", "int4": "integer", "int8": "bigint",
+}
+
+// misfits returns an error if a column would change values in silence.
+func (s *Store) misfits(wrong []misfit) error {
 	if len(wrong) == 0 {
 		return nil
 	}
+	first := wrong[0]
+	c := s.table.Columns[first.Column]
+	relation := table(s.table)
+	if c.Ledger {
+		relation = ledger(s.table)
+	}
+	column := fmt.Sprintf("%s: the column %s", s.inserting, batch.Quote(c.Name))
+	alter := func(to string) string {
+		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", relation, batch.Quote(c.Name), to)
+	}
 	e := fault.Error{Cause: message.CauseConfiguration, Code: "42804"}
-	switch first := wrong[0]; first.Of {
-	case "":
+	switch first.Why {
+	case "missing":
 		e.Code = "42704"
-		e.What = fmt.Sprintf("%s: the type %s does not exist", s.inserting, first.Name)
+		e.What = fmt.Sprintf("%s: the type %s does not exist", s.inserting, c.Type)
 		e.Remedy = lacksType
+	case "reads":
+		e.What = fmt.Sprintf("%s: the type %s is made of %s, which Postgres does not read as it is written", s.inserting, c.Type, first.Spelled)
+		e.Remedy = fmt.Sprintf("it would round or cut values, or take words such as now and yes for one; if the type is a domain, write type: %s, without as: text", first.Spelled)
+	case "mask":
+		e.What = fmt.Sprintf("%s is %s, and a mask has %d characters", column, first.Spelled, c.Masked)
+		e.Remedy = alter(fmt.Sprintf("varchar(%d)", c.Masked))
+	case "nulls":
+		e.What = s.inserting + ": the setting array_nulls is off, with which Postgres reads a NULL in an array as the text NULL"
+		e.Remedy = "ALTER ROLE … SET array_nulls = on, or take it out of " + s.names.URL
 	default:
-		e.What = fmt.Sprintf("%s: the type %s is made of %s, which Postgres does not read as it is written", s.inserting, first.Name, first.Of)
-		e.Remedy = fmt.Sprintf("it would round or cut values, or take words such as now for a time; if the type is a domain, write type: %s, without as: text", first.Of)
+		e.What = fmt.Sprintf("%s is %s in the table and %s in the model: Postgres would change values to fit, and say nothing", column, first.Spelled, c.Type)
+		e.Remedy = alter(c.Type)
+		if to := written[first.Type]; to != "" {
+			if c.List {
+				to = strconv.Quote(to + "[]")
+			}
+			e.Remedy += fmt.Sprintf(", or write type: %s in the model", to)
+		}
 	}
 	return databaseError(e)
 }
