@@ -59,10 +59,10 @@ type namedType struct {
 }
 
 // typeSQL finds a type by its name, the innermost type that it is made of, and one within it that is
-// not for as: text: input functions of dates, times and booleans read words such as now and yes, those
-// of numbers read more spellings than JSON has, and some others round, cut or look up what they read.
-// Of numbers and booleans only domains and arrays count: what a range or a composite type has is
-// written within a text of its own. A type of a fixed length that has elements, as point, is no array.
+// not for as: text: input functions of dates, times and booleans read words such as now and yes, and
+// some others round, cut or look up what they read. Exact numbers are written in more ways than JSON
+// has; of these only domains and arrays count, as ranges and composite types have a form of their own.
+// A length within one of those cuts blanks. A type of a fixed length that has elements is no array.
 const typeSQL = `WITH RECURSIVE made AS (
 	SELECT oid, typbasetype, 0 AS depth FROM pg_type WHERE oid = to_regtype($1)
 	UNION ALL SELECT t.oid, t.typbasetype, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.typbasetype
@@ -71,14 +71,14 @@ const typeSQL = `WITH RECURSIVE made AS (
 	UNION
 	SELECT below.oid, below.typmod, p.whole AND below.whole FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
 		SELECT t.typbasetype AS oid, t.typtypmod AS typmod, true AS whole WHERE t.typtype = 'd'
-		UNION ALL SELECT t.typelem, p.typmod, t.typlen = -1 WHERE t.typelem <> 0
+		UNION ALL SELECT t.typelem, p.typmod, true WHERE t.typelem <> 0 AND t.typlen = -1
 		UNION ALL SELECT r.rngsubtype, -1, false FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
 		UNION ALL SELECT a.atttypid, a.atttypmod, false FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 	) AS below
 ) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, (
 		SELECT format_type(p.oid, p.typmod) FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace AND (
-			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid', 'aclitem') OR o.typname LIKE 'reg%'
-			OR o.typname = 'numeric' AND p.typmod >= 0 OR p.whole AND o.typname IN ('bool', 'int2', 'int4', 'int8', 'float4', 'float8', 'numeric')) LIMIT 1)
+			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid', 'aclitem', 'bool', 'float4', 'float8') OR o.typname LIKE 'reg%'
+			OR o.typname = 'numeric' AND p.typmod >= 0 OR p.whole AND o.typname IN ('int2', 'int4', 'int8', 'numeric') OR NOT p.whole AND o.typname IN ('varchar', 'bpchar') AND p.typmod >= 0) LIMIT 1)
 	FROM made m JOIN pg_type t ON t.oid = m.oid ORDER BY m.depth DESC LIMIT 1`
 
 // byName looks the types of columns with as: text up, and the live types that sluice does not know.

@@ -39,7 +39,8 @@ func TestLiveTypes(t *testing.T) {
 		"CREATE DOMAIN code AS char(3) CHECK (value <> 'XXX')", "CREATE DOMAIN day AS date", "CREATE DOMAIN wide AS numeric(30,6)", "CREATE DOMAIN words AS varchar(8)[]",
 		"CREATE TYPE span AS RANGE (subtype = time)", "CREATE TYPE price AS (amount numeric(4,2), currency text)", "CREATE DOMAIN positive AS integer CHECK (value > 0)",
 		"CREATE DOMAIN yes AS boolean; CREATE DOMAIN ratio AS double precision; CREATE DOMAIN amount AS numeric; CREATE DOMAIN flags AS boolean[]",
-		`CREATE DOMAIN initial AS "char"; CREATE DOMAIN word AS text; CREATE TYPE pair AS (a integer, b boolean)`)
+		`CREATE DOMAIN initial AS "char"; CREATE DOMAIN word AS text; CREATE TYPE pair AS (a integer, b text); CREATE TYPE flagged AS (a integer, b boolean)`,
+		"CREATE TYPE floats AS RANGE (subtype = float8); CREATE TYPE cut AS (a varchar(3))")
 	for _, tt := range []struct {
 		field, column, live string
 		want                string // "" for none
@@ -144,6 +145,9 @@ func TestLiveTypes(t *testing.T) {
 		{"type: integer", "type: integer", "word", another, "write {type: word, as: text} in the model"},
 		{"type: text", "type: point, as: text", "point", "", ""},
 		{"type: text", "type: pair, as: text", "pair", "", ""},
+		{"type: text", "type: flagged, as: text", "flagged", another, "is made of boolean"},
+		{"type: text", "type: floats, as: text", "floats", another, "is made of double precision"},
+		{"type: text", "type: cut, as: text", "cut", another, "is made of character varying(3)"},
 		{"type: text", "type: int4range, as: text", "int4range", "", ""},
 		{"type: text", "type: text", "mood[]", another, ""},
 

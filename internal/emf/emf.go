@@ -27,6 +27,7 @@ var units = []metric{
 	{"Duplicate", "Count"},
 	{"Rejected", "Count"},
 	{"Returned", "Count"},
+	{"Waiting", "Count"},
 	{"DatabaseMs", "Milliseconds"},
 	{"RoundTrips", "Count"},
 	{"OldestMessageAgeMs", "Milliseconds"},
@@ -73,6 +74,7 @@ type line struct {
 	Duplicate          int // stored before, or repeated in the batch
 	Rejected           int
 	Returned           int
+	Waiting            int // those returned that no fault holds up: another message or batch comes first
 	DatabaseMs         float64
 	RoundTrips         int
 	OldestMessageAgeMs int64
@@ -88,13 +90,19 @@ type directive struct {
 	Metrics    []metric
 }
 
+// waiting counts the returned messages that wait for another one, or for another batch. If the other
+// one has met a fault, that one counts as returned without waiting.
+func waiting(causes map[message.Cause]int) int {
+	return causes[message.CauseForeignKey] + causes[message.CauseMemory] + causes[message.CauseGroup]
+}
+
 // Write writes the line of one batch.
 func (w *Writer) Write(r *ingest.Report) error {
 	now := w.now()
 	c := r.Counts()
 	l := line{
 		FunctionName: w.function, Received: len(r.Messages),
-		Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned, RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
+		Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned, Waiting: waiting(c.Causes), RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
 		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips, OldestMessageAgeMs: r.Oldest(now).Milliseconds(),
 	}
 	l.AWS.Timestamp = now.UnixMilli()

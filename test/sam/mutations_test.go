@@ -152,7 +152,7 @@ var mutations = []mutation{
 	{"model that does not exist", "configuration", set("users", "MigrateFunction", "Properties", "Environment", "Variables", "SLUICE_MODEL")},
 	{"logs forever", "logs", set(nil, "IngestLogGroup", "Properties", "RetentionInDays")},
 	{"level that drops the metrics", "logs", setAny([]any{"DEBUG", "INFO", "WARN"}, "Parameters", "LogLevel", "AllowedValues")},
-	{"alarm on a metric that does not exist", "alarms", set("Returns", "ReturnedAlarm", "Properties", "MetricName")},
+	{"alarm on a metric that does not exist", "alarms", set("Returns", "ReturnedAlarm", "Properties", "Metrics", 1, "MetricStat", "Metric", "MetricName")},
 	{"alarm that tells nobody", "alarms", set(nil, "ErrorsAlarm", "Properties", "AlarmActions")},
 	{"alarm that hushes the end", "alarms", set(nil, "DeadLettersAlarm", "Properties", "OKActions")},
 	{"alarm's expression of a metric that it has not", "alarms", set("IF(FILL(deletd, 0) > 0, 0, 0)", "ZeroDeletesAlarm", "Properties", "Metrics", 0, "Expression")},

@@ -14,7 +14,6 @@ var forTests = map[string]string{
 	"internal/config.Variables":   "the template declares each of them, and no other",
 	"internal/emf.Metrics":        "the template's dashboard and alarms use no other",
 	"internal/emf.Namespace":      "the same",
-	"internal/model.FieldTypes":   "storetest and check have a column of each",
 	"internal/postgres.WithClock": "the drills turn the clock",
 	"internal/postgres.WithSleep": "the drills turn the clock",
 	"internal/sqs.Delays":         "the drills compare what the queue got",
