@@ -27,22 +27,23 @@ func JSONSchema() []byte {
 	field["allOf"] = fieldRules()
 	column := mapping(c.columnSettings(&columnSpec{}), columnSchemas(), "type")
 	column["allOf"] = columnRules()
-	column["oneOf"] = []schema{required("from"), required("meta"), required("value")}
+	column["anyOf"] = []schema{required("from"), required("meta"), required("value")}
 
 	own := fileSchemas()
 	own["fields"] = schema{
 		"description": "What is read of a message, by name.", "type": "object", "minProperties": 1, "additionalProperties": field,
-		"propertyNames": schema{"pattern": "^[^\"\\\\\x00-\x1f\ufffd]+$"},
+		"propertyNames": schema{"pattern": `^[^"\\\x00-\x1f` + "\ufffd]+$"},
 	}
 	own["columns"] = schema{
-		"description": "Where it goes, in the order of the table.", "type": "object", "minProperties": 1, "additionalProperties": column,
+		"description": "Where it goes, in the order of the table.", "type": "object", "minProperties": 1, "maxProperties": maxColumns, "additionalProperties": column,
 		"propertyNames": schema{"pattern": exactly(identifierPattern)},
 	}
 	root := mapping(c.fileSettings(&file{}), own, "model", "table", "fields", "columns")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "A model of sluice"
-	root["oneOf"] = []schema{required("key"), required("ledger")}
+	root["anyOf"] = []schema{required("key"), required("ledger")}
 	root["allOf"] = []schema{
+		excludes("ledger", "key"),
 		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}}),
 		when(required("foreign_key_receives"), schema{"required": []string{"foreign_key"}, "properties": schema{"foreign_key": schema{"const": "return"}}}),
 		{"properties": schema{"fields": schema{"patternProperties": schema{`[./$\[]`: schema{"anyOf": []schema{required("path"), required("attribute")}}}}}},
@@ -70,6 +71,16 @@ func is(name string, value any) schema {
 
 // when returns a schema that applies one schema where another one holds.
 func when(condition, then schema) schema { return schema{"if": condition, "then": then} }
+
+// excludes returns a schema of objects that have none of the others if they have the first. Unlike
+// oneOf, an editor can say which one is not allowed.
+func excludes(first string, others ...string) schema {
+	not := schema{}
+	for _, name := range others {
+		not[name] = false
+	}
+	return when(required(first), schema{"properties": not})
+}
 
 func exactly(pattern string) string { return "^(?:" + pattern + ")$" }
 
@@ -188,23 +199,31 @@ func asTexts[T ~string](all []T) (texts []string) {
 
 // fieldRules are what depends on a field's type, and settings that exclude each other.
 func fieldRules() (rules []schema) {
+	var personal, lists []string
 	for _, t := range fieldTypes {
-		own := schema{
-			"format": schema{"enum": t.formats},
-			"accept": schema{"items": schema{"enum": t.accepts}},
-			"one_of": schema{"items": schema{"type": kinds(t.reads)}},
+		own := schema{}
+		if len(t.formats) > 0 {
+			own["format"] = schema{"enum": t.formats}
 		}
-		if t.mask == nil {
-			own["personal"] = schema{"const": false}
+		if len(t.accepts) > 0 {
+			own["accept"] = schema{"items": schema{"enum": t.accepts}}
 		}
-		if !t.inLists() {
-			own["list"] = schema{"const": false}
+		if slices.Contains(t.options, "one_of") {
+			own["one_of"] = schema{"items": schema{"type": kinds(t.reads)}}
 		}
-		limit := schema{"type": "number"}
-		if t.bound != nil {
-			limit = schema{"type": "string", "pattern": exactly(boundPatterns[t.name])}
+		if t.mask != nil {
+			personal = append(personal, string(t.name))
 		}
-		own["min"], own["max"] = limit, limit
+		if t.inLists() {
+			lists = append(lists, string(t.name))
+		}
+		if slices.Contains(t.options, "min") {
+			limit := schema{"type": "number"}
+			if t.bound != nil {
+				limit = schema{"type": "string", "pattern": exactly(boundPatterns[t.name])}
+			}
+			own["min"], own["max"] = limit, limit
+		}
 		then := schema{"propertyNames": schema{"enum": slices.Concat(everyType, t.options)}, "properties": own}
 		if t.personal {
 			then["required"] = []string{"personal"}
@@ -224,8 +243,8 @@ func fieldRules() (rules []schema) {
 		when(required("attribute"), schema{"properties": schema{"path": false, "layer": false, "list": schema{"const": false}}}),
 		when(all(is("type", TypeBoolean), required("attribute")), accepts("string")),
 		when(required("domain"), is("personal", true)),
-		when(is("personal", true), schema{"properties": schema{"default": false}}),
-		when(is("list", true), schema{"properties": schema{"personal": schema{"const": false}, "default": false}}),
+		when(is("personal", true), schema{"properties": schema{"type": schema{"enum": personal}, "default": false}}),
+		when(is("list", true), schema{"properties": schema{"type": schema{"enum": lists}, "personal": schema{"const": false}, "default": false}}),
 		when(required("zone"), is("format", formatISO8601)),
 		when(all(is("type", TypeTimestamp), required("accept")), schema{"required": []string{"format"}, "properties": schema{"format": unix}}),
 		when(all(is("type", TypeTimestamp), schema{"required": []string{"format"}, "properties": schema{"format": unix}}, normalizes()), accepts("string")),
@@ -321,6 +340,8 @@ func columnRules() []schema {
 		masks = append(masks, base)
 	}
 	rules := []schema{
+		excludes("from", "meta", "value"),
+		excludes("meta", "value"),
 		{"if": required("as"), "then": asTextType(), "else": typed(every...)},
 		when(schema{"anyOf": []schema{required("meta"), required("value")}}, schema{"properties": schema{"masked": schema{"const": false}, "part": false}}),
 		when(is("masked", true), typed(masks...)),
@@ -362,8 +383,9 @@ func columnRules() []schema {
 func asTextType() schema {
 	var refused []string
 	for _, known := range columnTypes {
-		base, _, _ := strings.Cut(known.form, "(")
-		refused = append(refused, base)
+		if base, _, _ := strings.Cut(known.form, "("); !slices.Contains(writtenBothWays, base) {
+			refused = append(refused, base)
+		}
 	}
 	refused = append(refused, slices.Sorted(maps.Keys(aliases))...)
 	for _, known := range notAsText {

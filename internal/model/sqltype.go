@@ -161,7 +161,11 @@ func (t SQLType) String() string {
 // typeName matches the name of a type: one or two names with a point between them, each with or
 // without quotes.
 var typeName = sync.OnceValue(func() *regexp.Regexp {
-	const name = `([a-zA-Z_\x{80}-\x{10ffff}][a-zA-Z0-9_$\x{80}-\x{10ffff}]*|"(?:[^"\x00]|"")+")`
+	const ( // as a JSON Schema can write it: any letter that is not ASCII, without naming the last one
+		first = `[^\x00-@\[-^\x60\{-\x7f]`
+		other = `[^\x00-#%-/:-@\[-^\x60\{-\x7f]`
+		name  = `(` + first + other + `*|"(?:[^"\x00]|"")+")`
+	)
 	return regexp.MustCompile(`^(?:` + name + `\.)?` + name + `$`)
 })
 
@@ -245,11 +249,14 @@ var notAsText = []struct{ names, why string }{
 		"trigger tsm_handler unknown void", "no column can have it"},
 }
 
+// writtenBothWays are types that sluice writes itself, and takes with as: text too: a network is no ip.
+var writtenBothWays = []string{"inet", "cidr"}
+
 // refuseAsText returns why a type of Postgres cannot be written as text, nil if it can.
 func refuseAsText(s, name string) error {
 	name = cmp.Or(aliases[name], name)
 	for _, known := range columnTypes {
-		if base, _, _ := strings.Cut(known.form, "("); base == name && name != "inet" && name != "cidr" { // a network is no ip
+		if base, _, _ := strings.Cut(known.form, "("); base == name && !slices.Contains(writtenBothWays, name) {
 			return fmt.Errorf("%q is a type that sluice writes itself: use type: %s, without as: text", s, known.form)
 		}
 	}

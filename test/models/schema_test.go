@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -114,6 +115,86 @@ func TestSchema(t *testing.T) {
 	}
 	if bad < 40 {
 		t.Errorf("only %d bad files", bad)
+	}
+}
+
+// portable matches a regular expression that Go, ECMA-262 with and without the flag u, and Python read
+// in the same way: ASCII or U+FFFD, few escapes, no classes with names, and no quantifier that is one
+// to some only.
+var portable = regexp.MustCompile(`^(?:` +
+	`[^\\\[\](){}\x00-\x1f\x7f-\x{fffc}\x{fffe}-\x{10ffff}]` +
+	`|\\(?:[\^$\\.*+?()\[\]{}|/]|x[0-7][0-9a-f])` +
+	`|\[(?:[^\\\[\](){}\x00-\x1f\x7f-\x{fffc}\x{fffe}-\x{10ffff}]|\\(?:[\^$\\.*+?()\[\]{}|/]|x[0-7][0-9a-f]))+\]` +
+	`|[()]` +
+	`|\{[0-9]+(?:,[0-9]*)?\}` +
+	`)*$`)
+
+// isPortable refuses flags and names of groups too.
+func isPortable(pattern string) bool {
+	pattern = strings.ReplaceAll(pattern, "(?:", "(")
+	return portable.MatchString(pattern) && !strings.Contains(pattern, "(?")
+}
+
+// TestPortable: what isPortable allows and refuses.
+func TestPortable(t *testing.T) {
+	t.Parallel()
+	for pattern, want := range map[string]bool{
+		`^(?:[A-Za-z_.-]{1,128})$`: true, `[^"\\\x00-\x1f` + "\ufffd]+": true, `\$([.\[].*)?`: true, `[0-9]{2,}|\(\)`: true,
+		`\x{80}`: false, `\A`: false, `\z`: false, `\pL`: false, `\p{L}`: false, `\Qa\E`: false, `\-`: false, `\d`: false, `[[:alpha:]]`: false,
+		`(?i)a`: false, `(?i:a)`: false, `(?P<a>b)`: false, `a{,3}`: false, `a{`: false, `[]a]`: false, "\x00": false, "é": false, "\U00010000": false,
+	} {
+		if got := isPortable(pattern); got != want {
+			t.Errorf("%q: got %v, want %v", pattern, got, want)
+		}
+	}
+}
+
+// TestSchemaIsPortable: every regular expression of the schema is one to any engine, and no list of
+// schemas or values is empty or has one twice, which some validators refuse.
+func TestSchemaIsPortable(t *testing.T) {
+	t.Parallel()
+	patterns := 0
+	check := func(at, pattern string) {
+		patterns++
+		if _, err := regexp.Compile(pattern); err != nil || !isPortable(pattern) {
+			t.Errorf("%s: %q is not portable (%v)", at, pattern, err)
+		}
+	}
+	var walk func(at string, part any)
+	walk = func(at string, part any) {
+		switch part := part.(type) {
+		case map[string]any:
+			for name, value := range part {
+				if pattern, ok := value.(string); ok && name == "pattern" {
+					check(at, pattern)
+				}
+				if strings.HasSuffix(at, "/patternProperties") {
+					check(at, name)
+				}
+				walk(at+"/"+name, value)
+			}
+		case []any:
+			seen := map[string]bool{}
+			for i, value := range part {
+				if text := fmt.Sprintf("%T %[1]v", value); seen[text] {
+					t.Errorf("%s has %v twice", at, value)
+				} else {
+					seen[text] = true
+				}
+				walk(fmt.Sprintf("%s/%d", at, i), value)
+			}
+			if len(part) == 0 {
+				t.Errorf("%s is empty", at)
+			}
+		}
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(model.JSONSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	walk("", document)
+	if patterns < 30 {
+		t.Errorf("only %d patterns", patterns)
 	}
 }
 
