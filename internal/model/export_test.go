@@ -5,6 +5,7 @@ var (
 	Names            = names
 	MessageUUID      = messageUUID
 	MessageNamespace = messageNamespace
+	ParsePath        = parsePath
 	Metas            = metas
 )
 

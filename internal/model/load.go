@@ -176,7 +176,7 @@ func (c *compiler) unwrap(f file) {
 			l.codecs = append(l.codecs, codecs[i])
 			continue
 		}
-		p, err := ParsePath(s.json.text)
+		p, err := parsePath(s.json.text)
 		if err != nil {
 			c.problem(s.json.line, "unwrap: json: %q is not a path: %v", s.json.text, err)
 			continue
@@ -412,7 +412,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		f.Paths = []Path{{{Name: f.Name}}}
 	}
 	for _, text := range spec.Path {
-		p, err := ParsePath(text.text)
+		p, err := parsePath(text.text)
 		if err != nil {
 			c.problem(text.line, "field %s: %q is not a path: %v", f.Name, text.text, err)
 			continue

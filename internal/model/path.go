@@ -58,8 +58,8 @@ func isShorthand(name string) bool {
 
 var errNotSingular = errors.New("only names and indexes can follow the $, since a field has one value; wildcards, slices, filters and .. find several")
 
-// ParsePath reads a path.
-func ParsePath(text string) (Path, error) {
+// parsePath reads a path.
+func parsePath(text string) (Path, error) {
 	rest, ok := strings.CutPrefix(text, "$")
 	if !ok {
 		return nil, errors.New(`it does not begin with $, the root of the body, as in $.customer.city or "$['odd name'][0]"`)
