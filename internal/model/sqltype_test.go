@@ -129,3 +129,18 @@ func TestTypesOfKeys(t *testing.T) {
 		}
 	}
 }
+
+// TestColumnsOfMasksAndConstants wants the table to say which columns hold no value of a message as
+// it was sent.
+func TestColumnsOfMasksAndConstants(t *testing.T) {
+	t.Parallel()
+	m, err := model.Parse("m.yaml", []byte(`{model: m, table: t, domain: d, key: [v], fields: {v: {type: text, required: true}, p: {type: text, personal: true}}, columns: {v: {type: text, from: v}, p: {type: varchar(64), from: p, masked: true}, c: {type: text, value: web}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []batch.Column{{Masked: 0}, {Masked: 64}, {Constant: true}} {
+		if got := m.Table.Columns[i]; got.Masked != want.Masked || got.Constant != want.Constant {
+			t.Errorf("column %s: %+v", got.Name, got)
+		}
+	}
+}
