@@ -167,20 +167,17 @@ func (b *Batch) String(v string) {
 	b.data = append(b.data, v...)
 }
 
-// AppendTo appends a value that f appends to the buffer it gets. After an error, the row must be
-// cancelled. In a list, the value must be a text without quotes and backslashes, such as a mask.
+// AppendTo appends a value that f appends to the buffer it gets, or nothing if f returns an error. It
+// is not for lists.
 func (b *Batch) AppendTo(f func(dst []byte) ([]byte, error)) (err error) {
-	if b.list.open {
-		b.separate()
-		b.data, err = f(append(b.data, '"'))
-		b.data = append(b.data, '"')
-		return err
-	}
 	b.size(0)
 	at := len(b.data)
-	b.data, err = f(b.data)
+	if b.data, err = f(b.data); err != nil {
+		b.data, b.open = b.data[:at-4], b.open[:len(b.open)-1]
+		return err
+	}
 	binary.BigEndian.PutUint32(b.data[at-4:], uint32(len(b.data)-at))
-	return err
+	return nil
 }
 
 // Int4 appends an Int4 or a Date value.

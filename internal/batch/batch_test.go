@@ -2,7 +2,10 @@ package batch_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,5 +177,24 @@ func TestNoBlanksAreCut(t *testing.T) {
 	}
 	if got := arrays.EncodeKeys(b, rows); string(got[0]) != cut {
 		t.Errorf("of the key: %q", got)
+	}
+}
+
+// TestAppendTo: a value that cannot be made leaves nothing, and another takes its place.
+func TestAppendTo(t *testing.T) {
+	b := batch.New(&batch.Table{Columns: []batch.Column{{Name: "a", Kind: batch.Text}, {Name: "b", Kind: batch.Text}}})
+	b.Begin(0, 0)
+	if err := b.AppendTo(func(dst []byte) ([]byte, error) { return append(dst, "xx"...), io.EOF }); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v, want EOF", err)
+	}
+	b.Null()
+	if err := b.AppendTo(func(dst []byte) ([]byte, error) { return append(dst, "yy"...), nil }); err != nil {
+		t.Error(err)
+	}
+	b.End()
+	var got []string
+	b.Row(0, func(_ int, v []byte) { got = append(got, fmt.Sprintf("%q %v", v, v == nil)) })
+	if want := []string{`"" true`, `"yy" false`}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -23,10 +23,6 @@ func TestListsAreOneText(t *testing.T) {
 		{"empty", batch.Text, func(*batch.Batch) {}, `{}`},
 		{"texts", batch.Text, func(b *batch.Batch) { b.String("a"); b.Bytes([]byte(`b"\`)); b.Null(); b.String(""); b.String("NULL") }, `{"a","b\"\\",NULL,"","NULL"}`},
 		{"a NULL first", batch.Text, func(b *batch.Batch) { b.Null(); b.String("ü😀") }, `{NULL,"ü😀"}`},
-		{"masks", batch.Text, func(b *batch.Batch) {
-			_ = b.AppendTo(func(dst []byte) ([]byte, error) { return append(dst, "aa"...), nil })
-			_ = b.AppendTo(func(dst []byte) ([]byte, error) { return append(dst, "bb"...), nil })
-		}, `{"aa","bb"}`},
 		{"small integers", batch.Int4, func(b *batch.Batch) { b.Int4(math.MinInt32); b.Int4(0) }, `{-2147483648,0}`},
 		{"integers", batch.Int8, func(b *batch.Batch) { b.Int8(math.MinInt64); b.Null(); b.Int8(math.MaxInt64) }, `{-9223372036854775808,NULL,9223372036854775807}`},
 		{"booleans", batch.Bool, func(b *batch.Batch) { b.Bool(true); b.Bool(false) }, `{true,false}`},

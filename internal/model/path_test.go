@@ -110,6 +110,8 @@ func TestReadingPaths(t *testing.T) {
 	}{
 		{"nested", []string{"a: {type: text, path: $.x.y.z}", "b: {type: text, path: $.x.w}"}, `{"q":[{"x":{"y":1}}],"x":{"w":"2","y":{"v":0,"z":"1"}}}`, "1, 2"},
 		{"names that need quotes", []string{`a: {type: text, path: "$['user.id']"}`, `b: {type: text, path: "$['a \"b\"']['']"}`}, `{"user.id":"1","a \"b\"":{"":"2"}}`, "1, 2"},
+		{"names that begin alike", []string{"a: {type: text, path: $.x}", "b: {type: text, path: $.xy}", `c: {type: text, path: "$['x\"']"}`, `d: {type: text, path: "$['x\\\\']"}`}, `{"xyz":"0","x":"1","x\"":"3","xy":"2","x\\":"4","x\\\"":"5"}`, "1, 2, 3, 4"},
+		{"names that another field's name begins", []string{`a: {type: text, path: "$['x\\\\']"}`, `b: {type: text, path: "$['\\n']"}`}, `{"x\\\\":"0","x\\":"1","\u000a":"2"}`, "1, 2"},
 		{"names with escapes", []string{"a: {type: text, path: $.x.y}"}, `{"\u0078":{"\u0079":"1"}}`, "1"},
 		{"elements", []string{`a: {type: text, path: "$.x[0]"}`, `b: {type: text, path: "$.x[2]"}`, `c: {type: text, path: "$.x[-1]"}`, `d: {type: text, path: "$.x[-4]"}`}, `{"x":[ "0" , "1","2" ]}`, "0, 2, 2, NULL"},
 		{"one element from both ends", []string{`a: {type: text, path: "$.x[0].y"}`, `b: {type: text, path: "$.x[-1].z"}`}, `{"x":[{"y":"1","z":"2"}]}`, "1, 2"},

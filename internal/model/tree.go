@@ -16,7 +16,7 @@ type node struct {
 	// slot is where the value goes in Reader.values, -1 if no path ends here.
 	slot     int
 	members  []edge
-	quoted   map[string]int // index of the member, by its name with quotes, as most producers write it
+	quoted   map[string]int // index of the member, by its edge's quoted
 	elements []element
 	field    string // the first field below, for rejections
 	whole    bool   // a path ends here or above, so every member is read
@@ -24,8 +24,9 @@ type node struct {
 
 type edge struct {
 	name   string
-	quoted []byte // as JSON writes the name, if it needs no escapes
+	quoted []byte // as most producers write the name
 	to     *node
+	leaf   int // slot of to if no path goes on there, else -1
 }
 
 type element struct {
@@ -61,9 +62,9 @@ func (n *node) step(s Segment, path Path, field string) *node {
 		}
 	}
 	to := newNode(path, field)
-	quoted := []byte(`"` + s.Name + `"`)
+	quoted, _ := jsontext.AppendQuote(nil, s.Name) // the loader has checked it
 	n.quoted[string(quoted)] = len(n.members)
-	n.members = append(n.members, edge{s.Name, quoted, to})
+	n.members = append(n.members, edge{s.Name, quoted, to, -1})
 	return to
 }
 
@@ -84,11 +85,15 @@ func (n *node) each(do func(slot int)) {
 	}
 }
 
-// settle marks the nodes whose members are all read.
+// settle marks the nodes whose members are all read, and the edges to leaves.
 func (n *node) settle(above bool) {
 	n.whole = above || n.slot >= 0
-	for _, m := range n.members {
+	for i := range n.members {
+		m := &n.members[i]
 		m.to.settle(n.whole)
+		if !m.to.inner() {
+			m.leaf = m.to.slot
+		}
 	}
 	for _, e := range n.elements {
 		e.to.settle(n.whole)
@@ -189,28 +194,33 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 		if text[at] == '}' {
 			return at + 1
 		}
-		nameEnd := stringEnd(text, at)
-		name := text[at:nameEnd]
+		expected := next < len(n.members) && bytes.HasPrefix(text[at:], n.members[next].quoted)
+		var nameEnd int
+		if expected {
+			nameEnd = at + len(n.members[next].quoted)
+		} else {
+			nameEnd = stringEnd(text, at)
+		}
 		start := skipSpace(text, skipSpace(text, nameEnd)+1) // after the colon
 		which := next
-		if next == len(n.members) || !bytes.Equal(name, n.members[next].quoted) {
-			which = r.lookUp(n, name, text[start:])
+		if !expected {
+			which = r.lookUp(n, text[at:nameEnd], text[start:])
 		}
 		if which < 0 {
 			at = valueEnd(text, start)
 			continue
 		}
 		next = which + 1
-		to := n.members[which].to
-		if to.slot >= 0 && !to.inner() {
-			r.seen = true
-			at = valueEnd(text, start)
-			if text[start] != 'n' {
-				r.values[to.slot] = text[start:at]
-			}
+		m := &n.members[which]
+		if m.leaf < 0 {
+			at = r.walk(m.to, text, start)
 			continue
 		}
-		at = r.walk(to, text, start)
+		r.seen = true
+		at = valueEnd(text, start)
+		if text[start] != 'n' {
+			r.values[m.leaf] = text[start:at]
+		}
 	}
 }
 

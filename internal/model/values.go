@@ -152,16 +152,15 @@ func (t *target) value(v []byte) message.Reason {
 		return t.f.how.put(t, text)
 	}
 	t.personal.SetText(text)
-	masked, err := t.f.Mask(t.m, t.scratch[:0], t.personal)
+	err := t.b.AppendTo(func(dst []byte) ([]byte, error) { return t.f.Mask(t.m, dst, t.personal) })
 	switch {
+	case err == nil:
+		return ""
 	case errors.Is(err, mask.ErrNotIP):
 		return message.ReasonNotIP
-	case err != nil:
+	default:
 		return message.ReasonNotEmail
 	}
-	t.scratch = masked
-	t.b.Bytes(masked)
-	return ""
 }
 
 // blank reports whether a text is only white space.
