@@ -570,7 +570,7 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 		c.problem(line, "column %s is masked, but field %s is not personal; add personal: true to the field", col.Name, f.Name)
 	case typed && col.Type.List != f.List:
 		c.problem(line, "column %s of type %s cannot hold field %s; a field with list: true goes to an array, as in text[], and no other does", col.Name, col.Type, f.Name)
-	case typed && types != nil && !slices.Contains(types, col.Type.Base) && !col.AsText:
+	case typed && types != nil && !slices.Contains(types, col.Type.Base) && (!col.AsText || col.Masked && col.Type.isAddress()):
 		c.problem(line, "column %s of type %s cannot hold field %s of type %s; use %s", col.Name, col.Type, f.Name, f.Type, strings.Join(types, " or "))
 	case typed && col.Masked && col.Type.Length > 0 && col.Type.Length < mask.Size:
 		c.problem(line, "column %s is too narrow; a mask has %[2]d characters: use varchar(%[2]d)", col.Name, mask.Size)

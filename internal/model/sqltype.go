@@ -104,6 +104,11 @@ func (t SQLType) batchColumn(name string) batch.Column {
 	return batch.Column{Name: name, Type: t.String(), Kind: t.kind(), List: t.List, AsText: t.AsText}
 }
 
+// isAddress reports whether the type is Postgres's own inet or cidr, which hold no mask.
+func (t SQLType) isAddress() bool {
+	return (t.Base == "inet" || t.Base == "cidr") && (t.Schema == "" || t.Schema == "pg_catalog")
+}
+
 // parseSQLType reads the type of a column, with as: text or without.
 func parseSQLType(s string, asText bool) (SQLType, error) {
 	if asText {

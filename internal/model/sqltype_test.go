@@ -111,6 +111,22 @@ func TestTypesThatAreNone(t *testing.T) {
 	}
 }
 
+// TestAddressesHoldNoMask: inet and cidr read networks as text, and no mask.
+func TestAddressesHoldNoMask(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ column, says string }{
+		{"inet", `column v of type "inet" cannot hold field v of type text; use varchar or text or char or citext`},
+		{"pg_catalog.cidr", `column v of type "pg_catalog"."cidr" cannot hold field v`},
+		{"mine.inet", ""},
+		{"short_code", ""},
+	} {
+		_, err := ofType("type: text, personal: true", "masked: true, as: text, type: "+tt.column)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: got %v, want %q", tt.column, err, tt.says)
+		}
+	}
+}
+
 // TestTypesOfKeys wants neither floats nor intervals nor lists in a key.
 func TestTypesOfKeys(t *testing.T) {
 	t.Parallel()
