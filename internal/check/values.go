@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -90,9 +91,9 @@ func valueRemedy(c wanted, l live) string {
 		return fmt.Sprintf("let the column be varchar(%d) or text, which a mask of %[1]d characters fits into", mask.Size)
 	case l.labels != nil:
 		const shown = 20
-		labels := make([]string, min(len(l.labels), shown))
-		for i := range labels {
-			labels[i] = fmt.Sprintf("%q", l.labels[i])
+		var labels []string
+		for _, label := range l.labels[:min(len(l.labels), shown)] {
+			labels = append(labels, strconv.Quote(label))
 		}
 		if len(l.labels) > shown {
 			labels = append(labels, "…")
