@@ -136,19 +136,18 @@ func blames(code string) bool {
 
 // constraintsSQL lists the CHECK constraints on columns of $2 alone.
 const constraintsSQL = `SELECT format('%I', conname), pg_get_expr(conbin, conrelid),
-	(SELECT string_agg(a.attname, ', ') FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
+	(SELECT json_agg(a.attname) FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey))
 	FROM pg_constraint c WHERE conrelid = $1::oid AND contype = 'c' AND cardinality(conkey) > 0 AND coalesce(to_jsonb(c) ->> 'conenforced', 'true') = 'true'
 	AND NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey) AND a.attname NOT IN (SELECT json_array_elements_text($2::json))) ORDER BY 1`
 
 // constraints evaluates the CHECK constraints of which the model has all values itself.
 func (d *database) constraints(ctx context.Context, r *relation) error {
-	var names, columns []string
-	var params [][]byte
+	var names []string
+	known := map[string]wanted{}
 	for _, c := range r.want {
 		if l, ok := r.have[c.Name]; ok && c.value != nil && !l.generated {
-			params = append(params, c.value)
 			names = append(names, c.Name)
-			columns = append(columns, fmt.Sprintf("$%d::%s::%s AS %s", len(params), withoutLength(c.Type), l.shown, batch.Quote(c.Name)))
+			known[c.Name] = c
 		}
 	}
 	if names == nil {
@@ -163,6 +162,15 @@ func (d *database) constraints(ctx context.Context, r *relation) error {
 		return err
 	}
 	for _, row := range rows {
+		var of, columns []string
+		var params [][]byte
+		if err := json.Unmarshal([]byte(row[2]), &of); err != nil {
+			return err
+		}
+		for _, name := range of {
+			params = append(params, known[name].value)
+			columns = append(columns, fmt.Sprintf("$%d::%s::%s AS %s", len(params), withoutLength(known[name].Type), r.have[name].shown, batch.Quote(name)))
+		}
 		var result *pgconn.Result
 		err := d.bounded(ctx, func() error {
 			// Its name is one that no constraint uses.
@@ -178,7 +186,7 @@ func (d *database) constraints(ctx context.Context, r *relation) error {
 		}
 		if string(result.Rows[0][0]) == "f" {
 			d.Add(Error, "table", ruleValue, "correct them in the model, or change the constraint",
-				"the constraint %s of %s refuses the model's own values of %s: every message that gets them is rejected", row[0], r.name, row[2])
+				"the constraint %s of %s refuses the model's own values of %s: every message that gets them is rejected", row[0], r.name, strings.Join(of, ", "))
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package check_test
 
 import (
-	"fmt"
 	"testing"
 
 	"sluice/internal/model"
@@ -15,72 +14,37 @@ func TestTheModelsOwnValues(t *testing.T) {
 	db := pgtest.NewDatabase(t, "", "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE DOMAIN code AS varchar(3) CHECK (value <> 'bad')",
 		"CREATE DOMAIN short AS varchar(10); CREATE DOMAIN shorter AS short; CREATE DOMAIN wide AS varchar(64); CREATE DOMAIN words AS text; CREATE DOMAIN few AS text CHECK (length(value) <= 10)",
 		"CREATE DOMAIN hex AS varchar(64) CHECK (value ~ '^[0-9a-f]{64}$')")
-	const file = `
-model: t
-table: t
-key: [message_id]
-fields:
-  w: {type: text}%s
-columns:
-  w: {type: text, from: w}
-  v: {%s}
-  mask_key: {type: text, meta: mask_key}
-  message_id: {type: uuid, meta: message_id}
-`
 	const refused, narrower = "error column_value", "error column_narrower"
-	for _, tt := range []struct {
-		field, column, live, sql string
-		want                     string // "" for none
-		says                     string
-	}{
-		{"", "type: mood, as: text, value: happy", "mood", "", "", "take the constants, defaults, listed values and masks"},
+	fits(t, db, []fit{
+		{"", "type: mood, as: text, value: happy", "mood", "", "", ""},
 		{"", "type: mood, as: text, value: glad", "mood", "", refused, `does not take its value, "glad" (SQLSTATE 22P02): every message is rejected`},
-		{"type: text, default: glad", "type: mood, as: text, from: v", "mood", "", refused, `the field's default, "glad" (SQLSTATE 22P02): every message without the field is rejected`},
-		{"type: text, default: sad", "type: mood, as: text, from: v", "mood", "", "", ""},
-		{"type: text, one_of: [sad, glad]", "type: mood, as: text, from: v", "mood", "", refused, `does not take what one_of lists, "glad"`},
-		{"type: text, one_of: [sad, glad]", "type: mood, as: text, from: v", "mood", "", refused, `it has "sad", "happy"`},
-		{"type: text, one_of: [sad]", "type: mood, as: text, from: v", "mood", "", "", ""},
+		{"type: text, default: glad", "type: mood, as: text", "mood", "", refused, `the field's default, "glad" (SQLSTATE 22P02): every message without the field is rejected`},
+		{"type: text, default: sad", "type: mood, as: text", "mood", "", "", ""},
+		{"type: text, one_of: [sad, glad]", "type: mood, as: text", "mood", "", refused, `does not take what one_of lists, "glad"`},
+		{"type: text, one_of: [sad, glad]", "type: mood, as: text", "mood", "", refused, `it has "sad", "happy"`},
+		{"type: text, one_of: [sad]", "type: mood, as: text", "mood", "", "", ""},
 		{"", "type: code, as: text, value: abcd", "code", "", refused, "SQLSTATE 22001"},
 		{"", "type: code, as: text, value: bad", "code", "", refused, "SQLSTATE 23514, constraint code_check"},
 		{"", "type: varchar(3), value: bad", "code", "", refused, "SQLSTATE 23514, constraint code_check"},
-		{"type: text, one_of: [abc, bad]", "type: varchar(3), from: v", "code", "", refused, `what one_of lists, "bad"`},
+		{"type: text, one_of: [abc, bad]", "type: varchar(3)", "code", "", refused, `what one_of lists, "bad"`},
 		{"", `type: bit, as: text, value: "1011"`, "bit(3)", "", refused, "it is too long"},
 		{"", `type: bit, as: text, value: "101"`, "bit(3)", "", "", ""},
-		{"", "type: varchar(9), value: web", "varchar(9)", "ALTER TABLE t ADD CONSTRAINT known CHECK (v IN ('app', 'shop'))", refused, "the constraint known of public.t refuses the model's own values of v"},
-		{"", "type: varchar(9), value: app", "varchar(9)", "ALTER TABLE t ADD CONSTRAINT known CHECK (v IN ('app', 'shop'))", "", ""},
-		{"", "type: varchar(9), value: web", "varchar(9)", "ALTER TABLE t ADD CONSTRAINT known CHECK (v = 'app' OR mask_key = '')", "", ""},
-		{"type: text, default: web", "type: text, from: v", "text", "ALTER TABLE t ADD CONSTRAINT known CHECK (v IN ('app', 'shop'))", refused, "the constraint known of public.t refuses the model's own values of v"},
+		{"", "type: varchar(9), value: web", "varchar(9)", "ALTER TABLE t ADD CHECK (:v IN ('app', 'shop'))", refused, "_check of public.t refuses the model's own values of :v: every message"},
+		{"", "type: varchar(9), value: app", "varchar(9)", "ALTER TABLE t ADD CHECK (:v IN ('app', 'shop'))", "", ""},
+		{"", "type: varchar(9), value: web", "varchar(9)", "ALTER TABLE t ADD CHECK (:v = 'app' OR mask_key = '')", "", ""},
+		{"type: text, default: web", "type: text", "text", "ALTER TABLE t ADD CHECK (:v IN ('app', 'shop'))", refused, "_check of public.t refuses the model's own values of :v: every message"},
 
-		{"type: text, personal: true", "type: short, as: text, from: v, masked: true", "short", "", narrower, "narrower than a mask, which has 64 characters"},
-		{"type: text, personal: true", "type: shorter, as: text, from: v, masked: true", "shorter", "", narrower, "narrower than a mask"},
-		{"type: text, personal: true", "type: varchar(64), from: v, masked: true", "short", "", narrower, "narrower than a mask"},
-		{"type: text, personal: true", "type: varchar(64), from: v, masked: true", "varchar(32)", "", narrower, "narrower than a mask"},
-		{"type: text, personal: true", "type: few, as: text, from: v, masked: true", "few", "", refused, "does not take a mask (SQLSTATE 23514, constraint few_check): every message with the field is rejected"},
-		{"type: text, personal: true", "type: text, from: v, masked: true", "few", "", refused, "does not take a mask"},
-		{"type: text, personal: true", "type: macaddr, as: text, from: v, masked: true", "macaddr", "", refused, "does not take a mask (SQLSTATE 22P02)"},
-		{"type: text, personal: true", "type: wide, as: text, from: v, masked: true", "wide", "", "", "take the constants"},
-		{"type: text, personal: true", "type: words, as: text, from: v, masked: true", "words", "", "", ""},
-		{"type: text, personal: true", "type: hex, as: text, from: v, masked: true", "hex", "", "", ""},
-	} {
-		t.Run(fmt.Sprintf("%s, %s, %s", tt.field, tt.column, tt.live), func(t *testing.T) {
-			field := ""
-			if tt.field != "" {
-				field = "\n  v: {" + tt.field + "}"
-			}
-			m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, field, tt.column))
-			if err != nil {
-				t.Fatal(err)
-			}
-			db.Exec(t, "DROP TABLE IF EXISTS t; CREATE TABLE t (w text, v "+tt.live+", mask_key text, message_id uuid PRIMARY KEY); "+tt.sql)
-			f := look(t, m, db.URL)
-			if tt.want == "" {
-				want(t, f)
-			} else {
-				want(t, f, tt.want)
-			}
-			says(t, f, tt.says)
-		})
-	}
+		{"type: text, personal: true", "type: short, as: text, masked: true", "short", "", narrower, "narrower than a mask, which has 64 characters"},
+		{"type: text, personal: true", "type: shorter, as: text, masked: true", "shorter", "", narrower, "narrower than a mask"},
+		{"type: text, personal: true", "type: varchar(64), masked: true", "short", "", narrower, "narrower than a mask"},
+		{"type: text, personal: true", "type: varchar(64), masked: true", "varchar(32)", "", narrower, "narrower than a mask"},
+		{"type: text, personal: true", "type: few, as: text, masked: true", "few", "", refused, "does not take a mask (SQLSTATE 23514, constraint few_check): every message with the field is rejected"},
+		{"type: text, personal: true", "type: text, masked: true", "few", "", refused, "does not take a mask"},
+		{"type: text, personal: true", "type: macaddr, as: text, masked: true", "macaddr", "", refused, "does not take a mask (SQLSTATE 22P02)"},
+		{"type: text, personal: true", "type: wide, as: text, masked: true", "wide", "", "", ""},
+		{"type: text, personal: true", "type: words, as: text, masked: true", "words", "", "", ""},
+		{"type: text, personal: true", "type: hex, as: text, masked: true", "hex", "", "", ""},
+	})
 }
 
 // TestTrialRowsHaveTheModelsOwnValues: a trigger sees what each row will have.
@@ -110,6 +74,7 @@ columns:
 	f := look(t, m, db.URL)
 	want(t, f)
 	says(t, f, "got the key")
+	says(t, f, "take the constants, defaults, listed values and masks")
 	db.Exec(t, "ALTER TABLE t ADD CONSTRAINT small CHECK (count < 7 AND message_id IS NOT NULL)")
 	f = look(t, m, db.URL)
 	want(t, f, untried)
