@@ -90,7 +90,10 @@ func TestInferTable(t *testing.T) {
 		"  amount: {type: \"numeric(12,2)\", from: amount}\n",
 		"  # cents is left out: the table makes its values\n",
 		"  # booked_at (timestamp with time zone): nothing in the sample fills it\n",
-		"  # $.clientIp: it looks personal: named like an IP address, it holds IP addresses. Column client_ip of type inet does not hold a mask, ",
+		"  # $.clientIp: it looks personal: named like an IP address, it holds IP addresses. Column client_ip of type inet does not hold a mask, which has 64 characters: change its type to varchar(64), or if it may be stored in clear, add the field client_ip: {type: ip, personal: false, path: $.clientIp} and the column client_ip: {type: inet, from: client_ip}\n",
+		"  # client_ip (inet): what would fill it is left out, see above\n",
+		", or if it may be stored in clear, add the field email: {type: email, personal: false} and the column email: {type: varchar(20), from: email}\n",
+		"  # email (character varying(20)): what would fill it is left out, see above\n",
 		"  # $.email: it looks personal: named like an e-mail address, it holds e-mail addresses. Column email of type character varying(20) does not hold a mask, which has 64 characters: change its type to varchar(64), ",
 		"  masked_phone: {type: text, from: masked_phone, masked: true}\n",
 		"  # $.unknown: no column has its name\n",
@@ -135,7 +138,7 @@ func TestInferTable(t *testing.T) {
 	}
 
 	// What was reviewed and may be stored in clear.
-	save(strings.Replace(strings.Replace(text, "\ncolumns:\n", "\n  client_ip: {type: ip, personal: false, path: $.clientIp}\ncolumns:\n", 1), "\n  feeling: {type: mood", "\n  client_ip: {type: inet, from: client_ip}\n  feeling: {type: mood", 1))
+	save(strings.Replace(strings.Replace(text, "\ncolumns:\n", "\n  client_ip: {type: ip, personal: false, required: true, path: $.clientIp}\ncolumns:\n", 1), "\n  feeling: {type: mood", "\n  client_ip: {type: inet, from: client_ip}\n  feeling: {type: mood", 1))
 	db.Exec(t, "TRUNCATE payments")
 	if code, stdout, stderr := run(t, environ, event(t, bodies...), "invoke", "-e", "-"); code != 0 || strings.TrimSpace(stdout) != `{"batchItemFailures":[]}` {
 		t.Errorf("reviewed: got %d, %s%s", code, stdout, stderr)
@@ -168,6 +171,7 @@ func TestInferTableTypes(t *testing.T) {
 		"boolean":           {`true`, "type: boolean", "type: boolean"},
 		"jsonb":             {`[{"x":1}]`, "type: json", "type: jsonb"},
 		"json":              {`{"x":1}`, "type: json", "type: json"},
+		"bytea":             {`"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISI="`, "type: base64", "type: bytea"},
 		"integer[]":         {`[1,2]`, "type: integer, list: true", `type: "integer[]"`},
 		"varchar(3)[]":      {`["a"]`, "type: text, list: true", `type: "varchar(3)[]"`},
 		"timestamptz[]":     {`["2026-01-31T12:00:00Z"]`, "type: timestamp, list: true", `type: "timestamptz[]"`},

@@ -540,7 +540,7 @@ func (n *node) more(found *form, values int) (text string) {
 		var near *tally
 		for i := range n.tried {
 			t := &n.tried[i]
-			plain := t.form.id != formText && t.form.id != formMixed && t.form.id != formVersion && !strings.HasPrefix(t.form.id, "masked")
+			plain := t.form.id != formText && t.form.id != formMixed && t.form.id != formVersion && t.form.id != formClearIP && t.form.id != formClearEmail && !strings.HasPrefix(t.form.id, "masked")
 			if plain && t.passed*2 > values && (near == nil || t.passed > near.passed) {
 				near = t
 			}

@@ -214,7 +214,7 @@ func (n *node) ownShape(within map[string]int) bool {
 // rule as a draft does.
 type Names struct {
 	members
-	kept, used int // bytes of sets
+	used int // bytes of sets
 }
 
 // Add counts an object's members.

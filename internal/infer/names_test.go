@@ -35,9 +35,9 @@ func TestLooksLikeData(t *testing.T) {
 // TestShown: names that are data stay hidden, and those of a program show.
 func TestShown(t *testing.T) {
 	t.Parallel()
-	each := func(n int, make func(i int) string) (all []string) {
+	each := func(n int, body func(i int) string) (all []string) {
 		for i := range n {
-			all = append(all, make(i))
+			all = append(all, body(i))
 		}
 		return all
 	}
@@ -64,7 +64,7 @@ func TestShown(t *testing.T) {
 		"with null":                    {each(100, func(i int) string { return `{"a":1,"` + who[i%5] + `":` + []string{"1", "null"}[i%3/2] + `}` }), 0, "a", 100},
 		"some of twenty": {each(300, func(int) string {
 			i := random.IntN(20)
-			return fmt.Sprintf(`{"%s":1,"%s":1,"%s":2}`, who[i], who[(i+1+random.IntN(6))%20], who[(i+7+random.IntN(6))%20])
+			return fmt.Sprintf(`{%q:1,%q:1,%q:2}`, who[i], who[(i+1+random.IntN(6))%20], who[(i+7+random.IntN(6))%20])
 		}), 0, "", 900},
 		"objects of one shape": {each(100, func(i int) string { return `{"a":1,"` + who[i%5] + `":{"x":1,"y":2}}` }), 0, "a", 100},
 		"objects of one shape with an optional member": {each(100, func(i int) string {

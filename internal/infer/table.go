@@ -102,7 +102,7 @@ func (f *form) rank() int {
 func (c *Column) forms(column string, asText bool) {
 	for _, f := range append(forms(), columnForms()...) {
 		f.column, f.asText = column, asText
-		if f.masked && !holdsMask(spelled(c.Base)) {
+		if f.masked && !holdsMask(spelled(c.Base)) || f.id == formBase64 && c.Base != "bytea" {
 			continue
 		}
 		if f.loads() {
