@@ -254,11 +254,11 @@ func TestInferTableKeys(t *testing.T) {
 		want  []string
 	}{
 		{"a", []string{
-			"\nledger: sluice_ledger # ", "\n  # n (integer): nothing in the sample fills it\n", "\n  # id (integer): nothing in the sample fills it\n", "\n  # Odd Column (text): nothing in the sample fills it\n", "\n  # made is left out: the table makes its values\n",
+			"\nledger: sluice_ledger # ", "\n  # n (integer): what would fill it is left out, see above\n", "\n  # id (integer): nothing in the sample fills it\n", "\n  # Odd Column (text): what would fill it is left out, see above\n", "\n  # made is left out: the table makes its values\n",
 			"\n  # $.oddColumn: a model cannot name its column, since names have letters, digits and _ only\n", "\n  # $.made: column made makes its own values\n", "  order_id: {type: text, path: $.orderId} # 2 of 2 are text; filled in 2 of 3 bodies\n", "  shop: {type: text} # 2 of 2 are text; filled in 2 of 3 bodies, and the column is NOT NULL: the others will be rejected\n",
 		}},
 		{db.Schema + ".b", []string{"\ntable: " + db.Schema + ".b\n", "\nkey: [shop, order_id] # a unique key of the table\n", "\n  message_id: {type: uuid, meta: message_id}\n"}},
-		{"c", []string{"\nkey: [sent_at, message_id] # a unique key", "\n  order: {type: json, required: true} # stored as it was sent\n", "\n  mask_key: {type: varchar(32), meta: mask_key}\n", "\n  # n (bigint): nothing"}},
+		{"c", []string{"\nkey: [sent_at, message_id] # a unique key", "\n  order: {type: json, required: true} # stored as it was sent\n", "\n  mask_key: {type: varchar(32), meta: mask_key}\n", "\n  # n (bigint): what would fill it is left out, see above\n"}},
 	} {
 		bodies := sample
 		if tt.table == "a" {

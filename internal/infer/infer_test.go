@@ -457,12 +457,12 @@ func TestHuge(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString(`{"a":1`)
-	for i := range 10_000 {
+	for i := range 3_000 {
 		fmt.Fprintf(&b, `,"w%s":%d`, strings.Map(func(r rune) rune { return r - '0' + 'a' }, strconv.Itoa(i)), i)
 	}
 	body := b.String() + "}"
 	text, m := draft(t, body, body)
-	if len(m.Fields) != 1000 || !strings.Contains(text, "  # $.*: members after the first 1,000 names of one object: 18,002\n") {
+	if len(m.Fields) != 1000 || !strings.Contains(text, "  # $.*: members after the first 1,000 names of one object: 4,002\n") {
 		t.Errorf("%d fields\n%.3000s", len(m.Fields), text)
 	}
 	accepts(t, text, m, body)
