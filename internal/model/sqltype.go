@@ -167,8 +167,8 @@ func (t SQLType) String() string {
 // without quotes.
 var typeName = sync.OnceValue(func() *regexp.Regexp {
 	const ( // as a JSON Schema can write it: any letter that is not ASCII, without naming the last one
-		first = `[^\x00-@\[-^\x60\{-\x7f]`
-		other = `[^\x00-#%-/:-@\[-^\x60\{-\x7f]`
+		first = `[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f]`
+		other = `[^\x00-\x23\x25-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]`
 		name  = `(` + first + other + `*|"(?:[^"\x00]|"")+")`
 	)
 	return regexp.MustCompile(`^(?:` + name + `\.)?` + name + `$`)
