@@ -81,7 +81,8 @@ func TestColumnsThatOnlyTakeFewerValues(t *testing.T) {
 		column batch.Column
 		live   string
 		value  string
-	}{{batch.Column{Kind: batch.Text, Type: "varchar(64)", Masked: mask.Size}, "varchar(64)", masked},
+	}{
+		{batch.Column{Kind: batch.Text, Type: "varchar(64)", Masked: mask.Size}, "varchar(64)", masked},
 		{batch.Column{Kind: batch.Text, Type: "varchar(64)"}, "varchar(3)", "abc"},
 		{batch.Column{Kind: batch.Text, Type: "numeric(12,2)"}, "numeric(12,1)", "1.5"},
 		{batch.Column{Kind: batch.Text, Type: "text"}, "short", "abc"},
