@@ -13,7 +13,11 @@ type schemaCmd struct {
 
 // Help returns the details.
 func (schemaCmd) Help() string {
-	return `With --json-schema it needs no configuration. A model file names the schema in its first line:
+	return `With --json-schema it needs no configuration. Write the schema beside your model file,
+
+  sluice schema --json-schema > model.schema.json
+
+and name it in the file's first line:
 
   # yaml-language-server: $schema=model.schema.json`
 }
