@@ -208,7 +208,11 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 		where := lines(r.lines, r.bodies)
 		switch {
 		case r.outcome == message.Rejected:
-			f.Add(Error, about, "sample_rejected", "`sluice explain` shows each of them; change the model or the table, or have the sender change them", "%s rejected: %s; %s", who, r.text, where)
+			remedy := "`sluice explain` shows each of them; change the model or the table, or have the sender change them"
+			if strings.HasPrefix(r.text, string(message.ReasonRefused)) {
+				remedy = "look at the column or the constraint of the table; change the model or the table, or have the sender change the values"
+			}
+			f.Add(Error, about, "sample_rejected", remedy, "%s rejected: %s; %s", who, r.text, where)
 		case r.cause == message.CauseForeignKey:
 			f.Add(Warning, about, "sample_waits", "store the rows first that they refer to", "%s returned, until the row that they refer to is stored: %s; %s", who, r.text, where)
 		case r.cause == message.CauseDiscarded:
