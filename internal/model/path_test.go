@@ -181,6 +181,16 @@ func zstandard(text string) string {
 	return string(w.EncodeAll([]byte(text), nil))
 }
 
+// zstandardWindow returns a frame that asks for a window of a size before its first byte.
+func zstandardWindow(text string, window int) string {
+	var b bytes.Buffer
+	w, _ := zstd.NewWriter(&b, zstd.WithWindowSize(window))
+	_, _ = w.Write([]byte(text))
+	_ = w.Flush()
+	_ = w.Close()
+	return b.String()
+}
+
 func encoded(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
 
 func TestUnwrap(t *testing.T) {
@@ -224,6 +234,8 @@ func TestUnwrap(t *testing.T) {
 		{"above the limit", "unwrap: [base64, gzip]\nmax_unwrapped_bytes: 1000", []string{"a: {type: json, path: $}"}, encoded(compressed(strings.Repeat(" ", 1000) + "1")), "too_large: expected at most max_unwrapped_bytes"},
 		{"a bomb of gzip", "unwrap: [base64, gzip]", []string{a}, encoded(strings.Repeat(compressed(strings.Repeat(" ", 1<<20)), 8) + compressed(" ")), "too_large: expected at most max_unwrapped_bytes"},
 		{"a bomb of zstd", "unwrap: [base64, zstd]\nmax_unwrapped_bytes: 65536", []string{a}, encoded(zstandard(strings.Repeat(" ", 1<<20))), "too_large: expected at most max_unwrapped_bytes"},
+		{"a frame of zstd that wants a large window", "unwrap: [base64, zstd]", []string{a}, encoded(zstandardWindow(`{"a":"1"}`, 32<<20)), "too_large: expected at most max_unwrapped_bytes"},
+		{"a large window that the model allows", "unwrap: [base64, zstd]\nmax_unwrapped_bytes: 33554432", []string{a}, encoded(zstandardWindow(`{"a":"1"}`, 32<<20)), "1"},
 		{"unknown members inside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\",\"canary\":1}"}`, "unknown_member"},
 		{"unknown members outside", "unwrap: [{json: $.x}]\nunknown: reject", []string{a}, `{"x":"{\"a\":\"1\"}","y":1}`, "1"},
 		{"unknown members, nested", "unknown: reject", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","canary":1}}`, "unknown_member"},

@@ -39,7 +39,9 @@ type Reader struct {
 
 	// What walking a body finds beside values.
 	document   []byte // of the innermost layer
-	seen       bool   // a member that a field reads
+	envelope   string // what it looks like, once it was asked
+	asked      bool
+	seen       bool // a member that a field reads
 	wrongSteps []wrongStep
 	otherCase  []*node       // names that differ from a path's in case only
 	entered    func(n *node) // an object or an array that paths lead through
@@ -86,6 +88,10 @@ func (r *Reader) Reset(received time.Time) {
 		if cap(r.buffers[i]) > keptBuffer {
 			r.buffers[i] = nil
 		}
+	}
+	if r.zstd != nil { // it keeps the window of the largest frame
+		r.zstd.Close()
+		r.zstd = nil
 	}
 	r.target.shrink()
 }
@@ -169,12 +175,20 @@ func (r *Reader) bodyProblems() {
 				required = append(required, f.Name)
 			}
 		}
-		detail := lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
+		detail := r.lookalike()
 		if required != nil {
 			detail = joined("required and missing: "+strings.Join(required, ", "), detail)
 		}
 		r.problem(message.Rejection{Reason: message.ReasonUnrecognized, Detail: detail})
 	}
+}
+
+// lookalike describes the envelope that the innermost document looks like, and looks once.
+func (r *Reader) lookalike() string {
+	if !r.asked {
+		r.asked, r.envelope = true, lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
+	}
+	return r.envelope
 }
 
 func joined(what, more string) string {
@@ -201,7 +215,7 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 	case reason == message.ReasonMissing && v == nil && f.Attribute != "":
 		why.Detail = "expected the message attribute " + f.Attribute
 	case reason == message.ReasonMissing && v == nil && f.Layer == len(r.m.layers)-1:
-		why.Detail = lookalike(r.m.layers[f.Layer].root, r.document)
+		why.Detail = r.lookalike()
 	default:
 		why.Detail = r.target.detail
 	}
@@ -214,7 +228,7 @@ var bom = []byte("\xef\xbb\xbf")
 func (r *Reader) scan(body []byte) message.Verdict {
 	clear(r.values)
 	r.first = r.budget == r.most
-	r.seen, r.unknown = false, false
+	r.seen, r.unknown, r.asked = false, false, false
 	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
 	text := body
 	at := 0

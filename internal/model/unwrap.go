@@ -66,15 +66,21 @@ func decodeGzip(r *Reader, dst, text []byte, limit int) ([]byte, error) {
 func decodeZstd(r *Reader, dst, text []byte, limit int) ([]byte, error) {
 	if r.zstd == nil {
 		var err error
-		// Without goroutines of its own, and with a window that is no larger than a body may be.
-		if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxUnwrapped), zstd.WithDecoderLowmem(true)); err != nil {
+		// Without goroutines of its own. A frame names the window that it needs, which is allocated
+		// before a byte is read; RFC 8878 has decoders take 8 MiB.
+		window := uint64(max(r.m.MaxUnwrapped, defaultUnwrapped)) //nolint:gosec // it is positive
+		if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderLowmem(true)); err != nil {
 			return dst, err
 		}
 	}
 	if err := r.zstd.Reset(bytes.NewReader(text)); err != nil {
 		return dst, err
 	}
-	return readLimited(r.zstd, dst, limit)
+	out, err := readLimited(r.zstd, dst, limit)
+	if errors.Is(err, zstd.ErrWindowSizeExceeded) {
+		return out, errTooLarge
+	}
+	return out, err
 }
 
 // readLimited appends what in has, up to limit bytes.

@@ -113,7 +113,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		rt.ask(in.rank)
 	}
 	sql := in.statement() // take it now: learning how keys compare replaces it
-	asks := in.conn.typesAskedAt.IsZero() || in.store.now().Sub(in.conn.typesAskedAt) > catalogAge
+	asks := in.typesAreOld()
 	if asks {
 		rt.types(fitSQL)
 	}
@@ -157,15 +157,20 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 
 // askFirst asks what must be known before a connection's first batch. One is how keys compare, if
 // they may compare otherwise than by their bytes: until that is known, batches could lock rows in
-// opposite order. The other is what types read text, and how: a batch is written by that. A
-// rehearsal asks too, because it does not begin with an insert that asks on its way.
+// opposite order. The other is what types read text, and how: a batch is written by that, so it is
+// asked again when the answer is old. A rehearsal asks too, because it does not begin with an insert that asks on its way.
 func (in *insertion) askFirst(ctx context.Context) error {
 	order := in.keys == nil && !in.conn.keysAsked && in.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
-	types := in.conn.typesAskedAt.IsZero() && in.store.asText || in.rehearsal
+	types := in.typesAreOld() && in.store.asText || in.rehearsal
 	if !order && !types {
 		return nil
 	}
 	return in.askNow(ctx, types)
+}
+
+// typesAreOld reports whether what the columns are must be asked again.
+func (in *insertion) typesAreOld() bool {
+	return in.conn.typesAskedAt.IsZero() || in.store.now().Sub(in.conn.typesAskedAt) > catalogAge
 }
 
 // askNow asks how keys compare, if that was never asked, and what the types of the columns are.
@@ -178,6 +183,9 @@ func (in *insertion) askNow(ctx context.Context, types bool) error {
 	}
 	if _, err := in.finish(ctx, in.store.lookingUp, rt); err != nil || !types {
 		return err
+	}
+	if facts.refused != nil {
+		return in.errorOf(in.store.lookingUp, facts.refused)
 	}
 	if err := in.store.misfits(facts.Wrong); err != nil {
 		return err

@@ -121,8 +121,8 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 		return s.judgeColumns(c, []string{err.ColumnName}, ledger)
 	case err.DataTypeName != "":
 		names, ledger := c.withDomain(err)
-		if len(names) == 0 {
-			return open
+		if len(names) == 0 || slices.ContainsFunc(names, s.isConstant) {
+			return open // it is one of them, and a constant is not the message's
 		}
 		return s.judgeColumns(c, names, ledger)
 	}

@@ -306,9 +306,6 @@ func TestWhoseFaultAnErrorIs(t *testing.T) {
 						tt.spoil(&rows[i])
 					}
 				}
-				if !shape.grouped {
-					tt.check(s.rehearseBatch(shape.batch(rows), rows), "", "4-6", tt.all)
-				}
 				tt.check(s.insertShaped(shape, rows), "", "4-6", tt.all)
 			})
 		}

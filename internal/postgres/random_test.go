@@ -54,7 +54,7 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 					do(noBadWord)
 
 					want := m.run(rows)
-					if tt.name != "FIFO" {
+					if tt.name != "FIFO" && seed%5 == 0 { // it takes as long as the insert
 						s.rehearse(rows...).want(want)
 					}
 					o := s.insert(rows...).want(want)

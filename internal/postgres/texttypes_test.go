@@ -144,7 +144,9 @@ func TestTypesThatReadText(t *testing.T) {
 				want := verdicts{}
 				for _, text := range keysOf(tt.refused) {
 					verdict := rejected(tt.refused[text])
-					s.give(table, false, text).want(verdicts{verdict: "1"})
+					if mode == "default" {
+						s.give(table, false, text).want(verdicts{verdict: "1"})
+					}
 					all = append(all, text)
 					want[verdict] = strings.TrimSpace(fmt.Sprint(want[verdict], " ", len(all)))
 				}
@@ -153,6 +155,9 @@ func TestTypesThatReadText(t *testing.T) {
 					want[stored] = strings.TrimSpace(fmt.Sprint(want[stored], " ", len(all)))
 				}
 				for _, groups := range []bool{false, true} {
+					if groups && mode != "default" {
+						continue
+					}
 					s.give(table, groups, all...).want(want)
 					var got []string
 					for _, row := range db.Rows(t, "SELECT v::text FROM "+table.Name+" ORDER BY id") {

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"sluice/internal/batch"
 	"sluice/internal/fault"
 	"sluice/internal/message"
@@ -16,8 +18,9 @@ import (
 // Postgres casts some values to what a column has instead of refusing them, and keeps another value:
 // a timestamptz for a date, 1.5 for an integer. The input functions of some types do the same with a
 // text. Nothing would say so. So the server is asked what the columns are, once for each connection
-// and again when the answer is old. Where a column's type only takes fewer values than the model
-// lets through, it refuses them one by one; package check finds those.
+// and again when the answer is old. A type of the same kind that takes fewer values than the model
+// lets through refuses some one by one and rounds others (a scale, digits of a second): package check
+// finds those.
 
 //go:embed types.sql
 var typesSQL string
@@ -77,6 +80,8 @@ type typeFacts struct {
 	// Room is how many characters each column has room for if it cuts the blanks beyond them, 0 for
 	// others.
 	Room []int `json:"room"`
+
+	refused *pgconn.PgError // there is no answer
 }
 
 // misfit is why a column would change values in silence.
@@ -87,11 +92,14 @@ type misfit struct {
 	Spelled string `json:"spelled"` // in SQL
 }
 
-// askTypes asks what the columns are, and returns an error if one would change values in silence.
-// Without an answer the insert fails for the same reason.
+// askTypes asks what the columns are.
 func (rt *roundTrip) askTypes(facts *typeFacts) {
 	rt.types(typesSQL)
-	rt.ask(func(a *answer) { _ = json.Unmarshal(a.text, facts) })
+	rt.ask(func(a *answer) {
+		if facts.refused = a.refused; facts.refused == nil {
+			_ = json.Unmarshal(a.text, facts) // the server makes valid JSON
+		}
+	})
 }
 
 // written are types as a model writes them, by their names in pg_type.
