@@ -68,7 +68,7 @@ func decodeZstd(r *Reader, dst, text []byte, limit int) ([]byte, error) {
 		var err error
 		// Without goroutines of its own. A frame names the window that it needs, which is allocated
 		// before a byte is read; RFC 8878 has decoders take 8 MiB.
-		window := uint64(max(r.m.MaxUnwrapped, defaultUnwrapped)) //nolint:gosec // it is positive
+		window := uint64(max(r.m.MaxUnwrapped, defaultUnwrapped))
 		if r.zstd, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderLowmem(true)); err != nil {
 			return dst, err
 		}
