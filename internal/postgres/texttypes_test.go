@@ -100,7 +100,7 @@ var textTypes = []struct {
 		printed: map[string]string{"7": "7"}, refused: map[string]string{"1.5": "22P02 column v", "0": "23514 constraint positive column v", "99999999999": "22003 column v"},
 	},
 	{name: "ltree", sqlType: `"ltree"`, printed: map[string]string{"a.b": "a.b"}, refused: map[string]string{"a..b": "42601 column v"}},
-	{name: "hstore", sqlType: `"hstore"`, printed: map[string]string{"a=>1": `"a"=>"1"`}, refused: map[string]string{canary + "=>": "XX000 column v"}},
+	{name: "hstore", sqlType: `"hstore"`, printed: map[string]string{"a=>1": `"a"=>"1"`}, refused: map[string]string{canary + "=>": hstoreError + " column v"}},
 	{
 		name: "range", sqlType: `"int4range"`,
 		printed: map[string]string{"[1,4]": "[1,5)"}, refused: map[string]string{canary: "22P02 column v", "[5,1)": "22000 column v"},
@@ -120,6 +120,9 @@ var textTypes = []struct {
 	},
 	{name: "varbit", sqlType: `"varbit"`, column: "varbit(3)", printed: map[string]string{"10": "10"}, refused: map[string]string{"1011": "22001"}},
 }
+
+// hstoreError is the SQLSTATE of a text that is no hstore. Postgres 16 and newer have 42601.
+const hstoreError = "XX000"
 
 // textModes are the ways of sending statements, and how much the server quotes of a value.
 var textModes = map[string]string{
@@ -144,6 +147,9 @@ func TestTypesThatReadText(t *testing.T) {
 				want := verdicts{}
 				for _, text := range keysOf(tt.refused) {
 					verdict := rejected(tt.refused[text])
+					if db.Rows(t, "SHOW server_version_num")[0][0] >= "160000" {
+						verdict = strings.Replace(verdict, hstoreError, "42601", 1)
+					}
 					if mode == "default" {
 						s.give(table, false, text).want(verdicts{verdict: "1"})
 					}
