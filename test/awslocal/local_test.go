@@ -58,7 +58,7 @@ func TestLocalWork(t *testing.T) {
 
 	file, stored, rejected, hash := filepath.Join(root, "events", "bodies.jsonl"), 6, map[string]int{"not_json": 1, "missing": 1, "not_an_ip_address": 1, "not_a_version": 1}, ""
 	if path := os.Getenv("TEST_SAMPLE"); path != "" {
-		file, stored, rejected, hash = path, 99, map[string]int{"missing": 1}, sampleHash
+		file, stored, rejected, hash = path, 99, map[string]int{"unrecognized": 1}, sampleHash
 	}
 	send := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "sluice"), "send", file)
 	send.Env = s.environ()
