@@ -347,6 +347,27 @@ func TestConnectionsDieWhileNobodyUsesThem(t *testing.T) {
 	}
 }
 
+// TestStoredWhileItIsRefused refuses a row whose key another delivery stores after the look-up of the
+// search and before its commit. It is a duplicate, as it is when it was there before.
+func TestStoredWhileItIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{2, 100} { // one round trip of a search, and two
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			const check = createEvents + "ALTER TABLE events ADD CONSTRAINT no_bad_word CHECK (word <> '" + canary + "bad');"
+			s := newSite(t, setup{sql: check})
+			rows := goods(1, n)
+			rows[0].word = canary + "bad"
+			release := s.hold(2)
+			s.whenItWaits(func() {
+				s.db.Exec(t, "INSERT INTO events (id) VALUES (1)")
+				release()
+			})
+			s.insert(rows...).want(verdicts{stored: fmt.Sprintf("1-%d", n)}).inserts(n - 1)
+		})
+	}
+}
+
 // TestOverlappingBatchesFromMany inserts the same rows by many connections at once, each in the
 // order of the key: nobody deadlocks, and every row is new for one of them.
 func TestOverlappingBatchesFromMany(t *testing.T) {

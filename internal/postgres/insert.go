@@ -158,7 +158,8 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 // askFirst asks what must be known before a connection's first batch. One is how keys compare, if
 // they may compare otherwise than by their bytes: until that is known, batches could lock rows in
 // opposite order. The other is what types read text, and how: a batch is written by that, so it is
-// asked again when the answer is old. A rehearsal asks too, because it does not begin with an insert that asks on its way.
+// asked again when the answer is old. A rehearsal asks too, because it does not begin with an insert
+// that asks on its way.
 func (in *insertion) askFirst(ctx context.Context) error {
 	order := in.keys == nil && !in.conn.keysAsked && in.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
 	types := in.typesAreOld() && in.store.asText || in.rehearsal
