@@ -37,7 +37,7 @@ func (con *console) read(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-// fileName returns an error for a body in place of a file's name, which is not to be quoted.
+// fileName returns an error if a path is the text of a body. The error does not quote it.
 func fileName(path string) error {
 	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
 		return errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")

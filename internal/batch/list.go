@@ -135,7 +135,8 @@ func (k Kind) AppendText(dst, v []byte) []byte {
 	panic("batch: a value of an unknown kind")
 }
 
-// appendTimeOfDay appends the time after so many microseconds of a day. Postgres has 24:00:00 too.
+// appendTimeOfDay appends a time of day, given in microseconds since midnight. Postgres accepts
+// 24:00:00.
 func appendTimeOfDay(dst []byte, micros int64) []byte {
 	if micros == 24*time.Hour.Microseconds() {
 		return append(dst, "24:00:00.000000"...)

@@ -83,7 +83,7 @@ func (m *members) end(left *int) {
 // (of people, places, products) are each in few, or exclude each other.
 const (
 	enoughBodies = 2  // that have a name, unless the sample is one body
-	enoughPart   = 10 // of its parent's objects, one in so many
+	enoughPart   = 10 // at least a tenth of its parent's objects have a name that is shown
 	manyNames    = 20 // of which none is in most objects
 	enoughUnion  = 5  // objects of one of several shapes that exclude each other
 )
@@ -121,8 +121,8 @@ func (m *members) decoded() (sets [][]int) {
 	return sets
 }
 
-// hideExclusive hides names that are in so many quarters of the objects at most, have values of one
-// kind, and exclude each other: no object has two of them, or more than a third.
+// hideExclusive hides names that exclude each other: no object has two of them, or more than a third
+// of them. It looks at names with values of one kind, in at most the given quarters of the objects.
 func (m *members) hideExclusive(shown []bool, sets [][]int, quarters int) {
 	var groups [kinds + 1][]int
 	groupOf := make([]kind, len(m.inOrder))

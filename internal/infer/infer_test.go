@@ -50,7 +50,7 @@ func accepts(t *testing.T, text string, m *model.Model, bodies ...string) {
 	}
 }
 
-// repeat returns n bodies, with the number of each in place of the verb.
+// repeat returns n bodies, with the number of each instead of the verb.
 func repeat(n int, format string) (all []string) {
 	for i := range n {
 		all = append(all, strings.ReplaceAll(format, "%d", strconv.Itoa(i)))

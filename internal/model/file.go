@@ -384,23 +384,16 @@ func (c *compiler) textOrTexts(to *[]scalar, example string) func(value) {
 // lists returns a function that reads a list of lists of names.
 func (c *compiler) lists(to *[][]scalar, example string) func(value) {
 	return func(v value) {
-		list, ok := v.node.(*ast.SequenceNode)
-		if !ok {
-			c.wrong(v, "a list of lists of names", example)
-			return
-		}
-		for _, n := range list.Values {
-			item := v
-			item.node, item.line = n, n.GetToken().Position.Line
+		const kind = "a list of lists of names"
+		c.items(v, kind, example, func(item value) {
 			var names []scalar
-			if _, ok := n.(*ast.SequenceNode); !ok {
-				c.wrong(item, "a list of lists of names", example)
-				continue
+			if _, ok := item.node.(*ast.SequenceNode); !ok {
+				c.wrong(item, kind, example)
+				return
 			}
 			c.texts(&names, "names", example)(item)
 			*to = append(*to, names)
-		}
-		c.notEmpty(v, list, example)
+		})
 	}
 }
 
@@ -408,28 +401,18 @@ func (c *compiler) lists(to *[][]scalar, example string) func(value) {
 func (c *compiler) steps(to *[]step) func(value) {
 	const kind, example = "a list of steps", "[{json: $.Message}, base64, gzip]"
 	return func(v value) {
-		list, ok := v.node.(*ast.SequenceNode)
-		if !ok {
-			c.wrong(v, kind, example)
-			return
-		}
-		for _, n := range list.Values {
-			item := v
-			item.node, item.line = n, n.GetToken().Position.Line
+		c.items(v, kind, example, func(item value) {
 			var s step
-			switch text, ok := plainText(n); {
-			case ok:
+			if text, ok := plainText(item.node); ok {
 				s.codec = scalar{text, item.line}
-			default:
-				if _, ok := members(n); !ok {
-					c.wrong(item, kind, example)
-					continue
-				}
-				c.settings("a step of unwrap", n, []setting{{"json", c.text(&s.json, "$.Message")}})
+			} else if _, ok := members(item.node); ok {
+				c.settings("a step of unwrap", item.node, []setting{{"json", c.text(&s.json, "$.Message")}})
+			} else {
+				c.wrong(item, kind, example)
+				return
 			}
 			*to = append(*to, s)
-		}
-		c.notEmpty(v, list, example)
+		})
 	}
 }
 
@@ -474,19 +457,11 @@ var mistakable = regexp.MustCompile(`^(?i:=|<<|y|n|yes|no|on|off|true|false|null
 func (c *compiler) literals(to *[]literal, example string) func(value) {
 	const kind = "a list of texts or numbers"
 	return func(v value) {
-		list, ok := v.node.(*ast.SequenceNode)
-		if !ok {
-			c.wrong(v, kind, example)
-			return
-		}
-		for _, n := range list.Values {
-			item := v
-			item.node, item.line = n, n.GetToken().Position.Line
+		c.items(v, kind, example, func(item value) {
 			var l literal
 			c.literal(&l, kind, example)(item)
 			*to = append(*to, l)
-		}
-		c.notEmpty(v, list, example)
+		})
 	}
 }
 
@@ -494,29 +469,31 @@ func (c *compiler) literals(to *[]literal, example string) func(value) {
 func (c *compiler) texts(to *[]scalar, what, example string) func(value) {
 	kind := "a list of " + what
 	return func(v value) {
-		list, ok := v.node.(*ast.SequenceNode)
-		if !ok {
-			c.wrong(v, kind, example)
-			return
-		}
-		for _, n := range list.Values {
-			item := v
-			item.node, item.line = n, n.GetToken().Position.Line
-			text, ok := plainText(n)
+		c.items(v, kind, example, func(item value) {
+			text, ok := plainText(item.node)
 			if !ok {
 				c.wrong(item, kind, example)
-				continue
+				return
 			}
 			*to = append(*to, scalar{text, item.line})
-		}
-		c.notEmpty(v, list, example)
+		})
 	}
 }
 
-// notEmpty reports an empty list, which could mean more than one thing.
-func (c *compiler) notEmpty(v value, list *ast.SequenceNode, example string) {
-	if len(list.Values) == 0 {
+// items calls read for each item of a list. An empty list could mean more than one thing.
+func (c *compiler) items(v value, kind, example string, read func(value)) {
+	list, ok := v.node.(*ast.SequenceNode)
+	switch {
+	case !ok:
+		c.wrong(v, kind, example)
+	case len(list.Values) == 0:
 		c.problem(v.line, "%s is an empty list; write it as in %s: %s, or remove it", v.what, v.name, example)
+	default:
+		for _, n := range list.Values {
+			item := v
+			item.node, item.line = n, n.GetToken().Position.Line
+			read(item)
+		}
 	}
 }
 
