@@ -95,8 +95,8 @@ type function struct {
 	Name    string `json:"name"`
 	Quoted  string `json:"quoted"` // as in SQL
 	PLpgSQL bool   `json:"plpgsql"`
-	SQL     bool   `json:"sql"`   // it can call others that the catalog does not name
-	Reads   bool   `json:"reads"` // it seems to look at more than its arguments
+	SQL     bool   `json:"sql"`    // it can call others that the catalog does not name
+	Tables  bool   `json:"tables"` // it seems to use tables, or to call what does
 }
 
 // policy is what row-level policies for new rows look at.
@@ -198,9 +198,14 @@ func (c *catalog) function(context string) string {
 	return ""
 }
 
-// reads reports whether a function of the table looks at more than its arguments.
-func (c *catalog) reads(name string) bool {
-	return c != nil && slices.ContainsFunc(c.Functions, func(f function) bool { return f.Name == name && f.Reads })
+// usesTables reports whether a function of the table uses tables.
+func (c *catalog) usesTables(name string) bool {
+	return c != nil && slices.ContainsFunc(c.Functions, func(f function) bool { return f.Name == name && f.Tables })
+}
+
+// storesOthers reports whether an insert may store more rows than its own.
+func (c *catalog) storesOthers() bool {
+	return c == nil || slices.ContainsFunc(c.Functions, func(f function) bool { return f.Tables })
 }
 
 // signature is how contexts name functions. The queries of foreign keys have operators that look

@@ -93,7 +93,7 @@ SELECT json_build_object(
 		FROM attributes a),
 	'attributes', (SELECT json_agg(DISTINCT a.attname) FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped),
 	'functions', (SELECT json_agg(DISTINCT jsonb_build_object('name', p.proname, 'quoted', quote_ident(p.proname), 'plpgsql', l.lanname = 'plpgsql', 'sql', l.lanname = 'sql',
-			'reads', p.prosrc ~* '\m(select|perform|from|execute)\M'))
+			'tables', l.lanname NOT IN ('plpgsql', 'sql') OR p.prosrc ~* '\m(select|perform|from|execute|insert|merge|call)\M'))
 		FROM parts JOIN pg_depend u USING (classid, objid) LEFT JOIN pg_operator o ON u.refclassid = 'pg_operator'::regclass AND o.oid = u.refobjid
 		JOIN pg_proc p ON p.oid = CASE u.refclassid WHEN 'pg_proc'::regclass THEN u.refobjid ELSE o.oprcode END
 		JOIN pg_language l ON l.oid = p.prolang WHERE l.lanname NOT IN ('internal', 'c')),

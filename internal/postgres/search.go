@@ -389,7 +389,7 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	}
 	var rows []int
 	for _, row := range refused {
-		if r.late[row] && !r.mine[r.class[row]] && r.catalog.reads(r.store.judge(r.refused[row], r.catalog).function) {
+		if r.late[row] && !r.mine[r.class[row]] && r.catalog.usesTables(r.store.judge(r.refused[row], r.catalog).function) {
 			rows = append(rows, row)
 		} else {
 			rest = append(rest, row)
@@ -579,7 +579,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
 			rowsErr = keepVerdicts(r.insertError(r.refused[row]).err)
-		case found[row] && !r.mine[r.class[row]] && !r.perhaps[r.class[row]]:
+		case found[row] && !r.mine[r.class[row]] && !r.perhaps[r.class[row]] && !r.catalog.storesOthers():
 			r.stored(row) // by another delivery, meanwhile
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
