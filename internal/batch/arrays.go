@@ -12,17 +12,33 @@ type Arrays struct {
 	bufs   [][]byte
 	params [][]byte
 	text   []bool // which are in the text form
-	room   []int  // by column
+	types  []TextType
 }
 
-// SetRoom sets, for each column of a batch, how many characters there is room for if its type cuts
-// the blanks beyond them in silence, and 0 for others. A value that would be cut is sent as one that
-// is not blank at its end, which the type refuses.
-func (a *Arrays) SetRoom(room []int) { a.room = room }
+// TextType is how the server reads the text form of a column with AsText.
+type TextType struct {
+	// Room is how many characters there is room for if the type cuts the blanks beyond them in
+	// silence, 0 for other types. A value that would be cut is sent as one that is not blank at its
+	// end, which the type refuses.
+	Room int `json:"room"`
+	// Delimiter is what is between the elements of its arrays: a comma, but for few types.
+	Delimiter string `json:"delimiter"`
+}
 
-// cut reports whether the type of a column would cut blanks off a value.
-func (a *Arrays) cut(column int, value []byte) bool {
-	return column < len(a.room) && a.room[column] > 0 && bytes.HasSuffix(value, []byte(" ")) && utf8.RuneCount(value) > a.room[column]
+// SetTextTypes says how the server reads the columns of a batch: an element for each.
+func (a *Arrays) SetTextTypes(types []TextType) { a.types = types }
+
+// textType returns how the server reads a column.
+func (a *Arrays) textType(column int) TextType {
+	if column < len(a.types) {
+		return a.types[column]
+	}
+	return TextType{Delimiter: ","}
+}
+
+// cuts reports whether the type would cut blanks off a value.
+func (t TextType) cuts(value []byte) bool {
+	return t.Room > 0 && bytes.HasSuffix(value, []byte(" ")) && utf8.RuneCount(value) > t.Room
 }
 
 // header is the size of a one-dimensional array's header: number of dimensions, flag for NULLs,
@@ -116,15 +132,16 @@ func (a *Arrays) value(c, column int, data []byte) int {
 
 // element appends a value with its length in the text form.
 func (a *Arrays) element(c, column int, value []byte) {
-	switch text := value[4:]; {
-	case binary.BigEndian.Uint32(value) == null:
-		a.bufs[c] = append(a.bufs[c], "NULL,"...)
-	case a.cut(column, text):
-		a.bufs[c] = append(appendQuoted(a.bufs[c], text), ',')
-		a.bufs[c][len(a.bufs[c])-3] = '_' // before the quote and the comma
-	default:
-		a.bufs[c] = append(appendQuoted(a.bufs[c], text), ',')
+	t := a.textType(column)
+	if text := value[4:]; binary.BigEndian.Uint32(value) == null {
+		a.bufs[c] = append(a.bufs[c], "NULL"...)
+	} else {
+		a.bufs[c] = appendQuoted(a.bufs[c], text)
+		if t.cuts(text) {
+			a.bufs[c][len(a.bufs[c])-2] = '_' // before the quote
+		}
 	}
+	a.bufs[c] = append(a.bufs[c], t.Delimiter...)
 }
 
 func (a *Arrays) end(length int, column func(int) *Column) [][]byte {
@@ -133,7 +150,7 @@ func (a *Arrays) end(length int, column func(int) *Column) [][]byte {
 		switch {
 		case a.text[c]:
 			if length > 0 {
-				buf = buf[:len(buf)-1] // the last comma
+				buf = buf[:len(buf)-1] // the last delimiter
 			}
 			buf = append(buf, '}')
 			a.bufs[c] = buf

@@ -167,13 +167,13 @@ func TestNoBlanksAreCut(t *testing.T) {
 	}
 	rows := []int{0, 1, 2, 3, 4}
 	var arrays batch.Arrays
-	const as, cut = `{"äöü","ä  ","äöü ","a\"\\ ","abcd"}`, `{"äöü","ä  ","äöü_","a\"\\_","abcd"}`
+	const as, cut = `{"äöü","ä  ","äöü ","a\"\\ ","abcd"}`, `{"äöü";"ä  ";"äöü_";"a\"\\_";"abcd"}`
 	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != as {
 		t.Errorf("without a limit: %q", got)
 	}
-	arrays.SetRoom([]int{0, 3})
+	arrays.SetTextTypes([]batch.TextType{{Delimiter: ","}, {Room: 3, Delimiter: ";"}})
 	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != cut {
-		t.Errorf("with a limit for the second: %q", got)
+		t.Errorf("with a limit and semicolons for the second: %q", got)
 	}
 	if got := arrays.EncodeKeys(b, rows); string(got[0]) != cut {
 		t.Errorf("of the key: %q", got)

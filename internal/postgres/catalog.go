@@ -168,6 +168,11 @@ func (c *catalog) columns(names []string, ledger bool) []string {
 	return all
 }
 
+// hasDomains reports whether a type of the table may be a domain, or be made of one.
+func (c *catalog) hasDomains() bool {
+	return c == nil || slices.ContainsFunc(c.Columns, func(k column) bool { return len(k.Domains) > 0 })
+}
+
 // withDomain returns the columns whose type is the domain that an error names, or is made of it.
 func (c *catalog) withDomain(err *pgconn.PgError) (names []string, ledger bool) {
 	for _, k := range c.Columns {

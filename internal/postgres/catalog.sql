@@ -47,10 +47,14 @@ WITH RECURSIVE roots AS (
 	JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 	WHERE r.oid = r.root
 ), types AS (
-	-- What the type of a column is made of: of a domain its base, of an array its elements.
-	SELECT a.attrelid, a.attnum, t.oid, t.typbasetype, t.typelem, t.typtype FROM attributes a JOIN pg_type t ON t.oid = a.atttypid
+	-- What the type of a column is made of: of a domain its base, of an array its elements, of a composite type its columns.
+	SELECT a.attrelid, a.attnum, t.oid, t.typbasetype, t.typelem, t.typrelid, t.typtype FROM attributes a JOIN pg_type t ON t.oid = a.atttypid
 	UNION
-	SELECT s.attrelid, s.attnum, t.oid, t.typbasetype, t.typelem, t.typtype FROM types s JOIN pg_type t ON t.oid IN (s.typbasetype, s.typelem)
+	SELECT s.attrelid, s.attnum, t.oid, t.typbasetype, t.typelem, t.typrelid, t.typtype FROM types s CROSS JOIN LATERAL (
+		SELECT s.typbasetype AS oid
+		UNION ALL SELECT s.typelem
+		UNION ALL SELECT m.atttypid FROM pg_attribute m WHERE m.attrelid = s.typrelid AND m.attnum > 0 AND NOT m.attisdropped
+	) AS below JOIN pg_type t ON t.oid = below.oid
 ), domains AS (
 	SELECT s.attrelid, s.attnum, t.oid, n.nspname AS schema, t.typname AS name
 	FROM types s JOIN pg_type t ON t.oid = s.oid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE s.typtype = 'd'

@@ -191,7 +191,7 @@ func (in *insertion) askNow(ctx context.Context, types bool) error {
 	if err := in.store.misfits(facts.Wrong); err != nil {
 		return err
 	}
-	in.conn.arrays.SetRoom(facts.Room)
+	in.conn.arrays.SetTextTypes(facts.Text)
 	in.conn.typesAskedAt = in.store.now()
 	return nil
 }

@@ -76,6 +76,9 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		if s.constant(parameterOf(err)) != nil {
 			return judgement{cause: message.CauseConfiguration}
 		}
+		if atRuntime(err) && c.hasDomains() {
+			return open // of the text, or of what a CHECK of the domain calls
+		}
 		return fromMessage
 	case ofConstraint(err), err.Code == tooLarge && err.ConstraintName != "":
 		return s.judgeConstraint(err, c)

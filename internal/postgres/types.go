@@ -77,9 +77,8 @@ const lacksType = "create it, or correct it in the model; without a schema it is
 // typeFacts is the answer to typesSQL.
 type typeFacts struct {
 	Wrong []misfit `json:"wrong"`
-	// Room is how many characters each column has room for if it cuts the blanks beyond them, 0 for
-	// others.
-	Room []int `json:"room"`
+	// Text is how each column reads text.
+	Text []batch.TextType `json:"text"`
 
 	refused *pgconn.PgError // there is no answer
 }

@@ -1,6 +1,7 @@
 -- What would change values in silence, by what the statements send to each column: the types that text is read as and
 -- that Postgres does not read as it is written, casts that keep another value, and columns that no mask fits in. And how
--- many characters there is room for where blanks beyond them are cut. As one JSON document.
+-- columns read text: how many characters there is room for where blanks beyond them are cut, and what is between the
+-- elements of an array. As one JSON document.
 -- $1: tables, $2: columns, $3: the types that are sent, $4: whether they read text, $5: the length of masks, $6: whether
 -- arrays are sent as text.
 WITH RECURSIVE wanted AS (
@@ -47,4 +48,6 @@ WITH RECURSIVE wanted AS (
 )
 SELECT json_build_object(
 	'wrong', (SELECT json_agg(json_build_object('column', n - 1, 'why', why, 'type', type, 'spelled', spelled) ORDER BY n) FROM wrong),
-	'room', (SELECT json_agg((SELECT min(typmod - 4) FROM built_in b WHERE b.n = w.n AND w.reads AND cuts AND NOT inner_part) ORDER BY n) FROM wanted w))
+	'text', (SELECT json_agg(json_build_object(
+			'room', (SELECT min(typmod - 4) FROM built_in b WHERE b.n = w.n AND w.reads AND cuts AND NOT inner_part),
+			'delimiter', coalesce((SELECT typdelim FROM pg_type WHERE oid = to_regtype(sent)), ',')) ORDER BY n) FROM wanted w))
