@@ -61,9 +61,9 @@ test: ## run all tests except the drills, with a real Postgres, the race detecto
 drill: ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
 	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
 
-versions-test: ## test the store and check on the oldest and the newest supported Postgres
-	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
-	TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
+versions-test: ## test the store and check on the oldest and the newest supported Postgres, thoroughly
+	TEST_THOROUGH=1 TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
+	TEST_THOROUGH=1 TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 
 pgbouncer-test: ## test behind PgBouncer in transaction mode (needs pgbouncer)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/testing/drill

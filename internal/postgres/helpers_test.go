@@ -25,6 +25,15 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
+// unlessThorough returns how much of something is enough for every day, or all of it if
+// TEST_THOROUGH is set, as `make versions-test` does.
+func unlessThorough(few, all int) int {
+	if os.Getenv("TEST_THOROUGH") != "" {
+		return all
+	}
+	return few
+}
+
 // events is the table of most tests: a key, and two columns whose values the server can dislike.
 // The table has one more column, which tells the rows of one transaction.
 var events = &batch.Table{

@@ -270,13 +270,16 @@ func (s shape) batch(rows []row) *batch.Batch {
 	return b
 }
 
-// TestWhoseFaultAnErrorIs tries every kind of error in every shape of table: one row of three meets
-// it, and all of them do. A rehearsal before that has the same verdicts.
+// TestWhoseFaultAnErrorIs tries every kind of error in every shape of table (thoroughly): one row of
+// three meets it, and all of them do. A rehearsal before that has the same verdicts.
 func TestWhoseFaultAnErrorIs(t *testing.T) {
 	t.Parallel()
-	for _, tt := range judgements() {
-		for _, shape := range shapes {
+	for i, tt := range judgements() {
+		for k, shape := range shapes {
 			if !strings.Contains(cmp.Or(tt.shapes, shape.name), shape.name) {
+				continue
+			}
+			if k > 0 && (i+k)%unlessThorough(2, 1) != 0 { // each kind in every other shape
 				continue
 			}
 			t.Run(tt.group+"/"+tt.name+"/"+shape.name, func(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 // the other.
 func TestBatchesLikeTheirModel(t *testing.T) {
 	t.Parallel()
-	const rounds = 200
+	rounds := unlessThorough(50, 200)
 	refusedInAnyWay := []string{rejected(byNoBadWord), rejected(byOneWord), rejected("23503 constraint earlier")}
 	for _, tt := range []struct {
 		name   string
