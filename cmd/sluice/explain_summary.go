@@ -26,6 +26,7 @@ const (
 // summary counts what becomes of a sample.
 type summary struct {
 	Bodies   int              `json:"bodies"`
+	Readable int              `json:"readable"` // bodies whose JSON could be read: those in fields
 	Accepted int              `json:"accepted"`
 	Rejected int              `json:"rejected"`
 	Fields   []summaryField   `json:"fields"`
@@ -37,7 +38,8 @@ type summary struct {
 	KeysCompared int `json:"keys_compared"`
 }
 
-// summaryField counts a field's values in the accepted bodies, and the bodies that it rejects.
+// summaryField counts a field's values in the bodies that could be read, accepted or not, and the
+// bodies that it rejects.
 type summaryField struct {
 	Field    string `json:"field"`
 	Present  int    `json:"present"`
@@ -73,10 +75,8 @@ type summarizer struct {
 	sum     summary
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
-	columns [][]int                  // of each field
 	unread  map[string]*unreadSample // by the path of what they are in
 	scratch []byte
-	present []bool
 }
 
 // summary implements --summary.
@@ -100,16 +100,11 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 
 func newSummarizer(e *explainer) *summarizer {
 	m := e.model
-	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}, columns: make([][]int, len(m.Fields)), present: make([]bool, len(m.Table.Columns))}
+	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
 	s.sum.Fields = make([]summaryField, len(m.Fields))
 	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
 	for i, f := range m.Fields {
 		s.sum.Fields[i].Field = f.Name
-	}
-	for i, c := range m.Columns {
-		if c.Field >= 0 {
-			s.columns[c.Field] = append(s.columns[c.Field], i)
-		}
 	}
 	return s
 }
@@ -120,23 +115,31 @@ func (s *summarizer) add(body []byte) {
 	for _, at := range s.model.Unread(body) {
 		s.countUnread(at)
 	}
+	if s.reader.Readable() {
+		s.sum.Readable++
+		for i := range s.sum.Fields {
+			s.countField(i)
+		}
+	}
 	if !verdict.IsZero() {
 		s.reject(verdict.Rejection)
 		return
 	}
 	s.sum.Accepted++
-	s.rows.Row(0, func(i int, v []byte) { s.present[i] = v != nil })
-	for i, columns := range s.columns {
-		if slices.ContainsFunc(columns, func(c int) bool { return s.present[c] }) {
-			s.sum.Fields[i].Present++
-			if s.reader.Changed(i) {
-				s.sum.Fields[i].Changed++
-			}
-		} else {
-			s.sum.Fields[i].Null++
-		}
-	}
 	s.key()
+}
+
+// countField counts what a body has for a field.
+func (s *summarizer) countField(i int) {
+	f := &s.sum.Fields[i]
+	if !s.reader.Present(i) {
+		f.Null++
+		return
+	}
+	f.Present++
+	if s.reader.Changed(i) {
+		f.Changed++
+	}
 }
 
 // reject counts the problems of a body, and a field once however many it has.
@@ -237,6 +240,9 @@ func (s *summarizer) print(con *console) {
 		}
 	}
 	fmt.Fprint(con.stdout, "\n\n")
+	if sum.Readable < sum.Bodies {
+		fmt.Fprintf(con.stdout, "Of the %s bodies that could be read, accepted or not:\n\n", number(sum.Readable))
+	}
 	fields := con.table("field", "present", "changed", "null", "rejected")
 	for _, f := range sum.Fields {
 		fields.row(f.Field, number(f.Present), number(f.Changed), number(f.Null), number(f.Rejected))

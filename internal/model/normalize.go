@@ -163,6 +163,21 @@ func (r *Reader) Changed(field int) bool {
 	return false
 }
 
+// Present reports whether the last body has a value for a field that would be stored: one that is not
+// null, or a default. The blank text of a field that is masked or required is none.
+func (r *Reader) Present(field int) bool {
+	f := &r.m.Fields[field]
+	v := r.value(f)
+	switch {
+	case v == nil:
+		return f.Default != nil
+	case v[0] != '"' || !f.Required && !f.Personal:
+		return true
+	}
+	text, reason := (&target{f: f}).unquote(v)
+	return reason != "" || !blank(f.Normal(text))
+}
+
 // changes reports whether a value is not in the field's normal form.
 func (t *target) changes(v []byte) bool {
 	if v[0] != '"' {

@@ -47,6 +47,7 @@ type Reader struct {
 	entered    func(n *node) // an object or an array that paths lead through
 	unread     func(n *node, to Segment, follows []byte)
 	layer      int
+	scanned    bool // the last body could be read to its end
 	unknown    bool // a member that the model does not read, and it rejects these
 
 	attributeFields []attributeField
@@ -228,7 +229,7 @@ var bom = []byte("\xef\xbb\xbf")
 func (r *Reader) scan(body []byte) message.Verdict {
 	clear(r.values)
 	r.first = r.budget == r.most
-	r.seen, r.unknown, r.asked = false, false, false
+	r.seen, r.unknown, r.asked, r.scanned = false, false, false, false
 	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
 	text := body
 	at := 0
@@ -256,8 +257,13 @@ func (r *Reader) scan(body []byte) message.Verdict {
 		}
 		at++
 	}
+	r.scanned = true
 	return message.Verdict{}
 }
+
+// Readable reports whether the last body could be read, unwrapped, to its end: otherwise no field has
+// a value that counts.
+func (r *Reader) Readable() bool { return r.scanned }
 
 // read checks a document's syntax in one pass of the decoder, and then walks it beside the paths.
 func (r *Reader) read(l *layer, text []byte) message.Rejection {
