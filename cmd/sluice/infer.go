@@ -58,7 +58,9 @@ func (c *inferCmd) Run(ctx context.Context, con *console) error {
 	if sample.Bodies == 1 && sample.NotObject == 1 {
 		fmt.Fprintln(con.stderr, "sluice: if it is an array of bodies, `jq -c '.[]'` writes one per line")
 	}
-	con.note(sample.Unlike(), sample.Bodies, "wrapped in another way than the others: the draft does not read them")
+	for _, line := range sample.Mixed() {
+		fmt.Fprintf(con.stderr, "sluice: %s\n", line)
+	}
 	text, err := sample.Draft(c.name())
 	if err != nil {
 		return err

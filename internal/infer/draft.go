@@ -99,18 +99,6 @@ func (s *Sample) main() (most *document) {
 	return most
 }
 
-// Unlike returns how many bodies are wrapped in another way than those that a draft is made of.
-func (s *Sample) Unlike() int {
-	n := 0
-	for _, d := range s.documents {
-		n += d.count
-	}
-	if most := s.main(); most != nil {
-		n -= most.count
-	}
-	return n
-}
-
 // embedded finds the string that holds a document in every body, and returns the document.
 func (l *layer) embedded() *document {
 	var found *document

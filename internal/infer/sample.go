@@ -44,11 +44,12 @@ type Sample struct {
 	layer     int
 }
 
-// document is what texts were read as, by one list of steps.
+// document is what texts were read as, by one list of steps, in one envelope.
 type document struct {
-	steps []string // base64, gzip
-	root  *node
-	count int
+	steps    []string // base64, gzip
+	envelope string   // of the bodies themselves; "" within them
+	root     *node
+	count    int
 	// shapes are the sets of members that its bodies have; unshaped: there were too many.
 	shapes   map[string]bool
 	unshaped bool
@@ -56,13 +57,13 @@ type document struct {
 
 type documents []*document
 
-func (d *documents) of(s *Sample, steps []string) *document {
+func (d *documents) of(s *Sample, steps []string, envelope string) *document {
 	for _, known := range *d {
-		if slices.Equal(known.steps, steps) {
+		if known.envelope == envelope && slices.Equal(known.steps, steps) {
 			return known
 		}
 	}
-	added := &document{steps: steps, root: s.newNode(""), shapes: map[string]bool{}}
+	added := &document{steps: steps, envelope: envelope, root: s.newNode(""), shapes: map[string]bool{}}
 	*d = append(*d, added)
 	return added
 }
@@ -94,7 +95,7 @@ func (s *Sample) Add(body []byte) {
 		s.NotObject++
 		return
 	}
-	d := s.of(s, steps)
+	d := s.of(s, steps, envelopeOf(object))
 	d.count++
 	s.walk.shape = s.walk.shape[:0]
 	s.walk.object(d.root, object, nil)
@@ -201,7 +202,7 @@ func (w *walker) embed(n *node, text []byte) trait {
 	if !ok || object[0] != '{' {
 		return 0
 	}
-	d := n.embedded.of(w.Sample, steps)
+	d := n.embedded.of(w.Sample, steps, "")
 	d.count++
 	w.layer++
 	w.object(d.root, object, nil)

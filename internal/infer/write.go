@@ -54,6 +54,9 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	if slices.ContainsFunc(d.fields, func(f field) bool { return f.personal != 0 }) {
 		line("# What looks personal is masked. To store such a field in clear, remove personal (an ip or an email: personal: false) and masked, and change the column's type.")
 	}
+	for _, text := range d.Mixed() {
+		line("# Mixed: %s.", text)
+	}
 	if d.rows > 0 {
 		line("# Only the first record of a body is read: %s have more than one.", of(d.rows, d.total))
 	}
