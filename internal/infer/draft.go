@@ -25,6 +25,10 @@ type field struct {
 	filled   bool
 	personal trait
 	evidence string
+	id       idKind // what it tells apart, if it is an id
+	// says is what its name, if it is in the metadata, or that of what it is in says of the messages;
+	// beside it what its own name does.
+	says, beside tells
 }
 
 // step is a name of a path, or the index 0 where the name is empty.
@@ -573,6 +577,10 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 		long = append([]string{"outer"}, path...)
 	}
 	out := field{name: d.names.take(short, long), path: path, layer: at, form: f, node: n, personal: signs, evidence: evidence}
+	out.id, out.says, out.beside = kindOfID(path), nameTells(path[0]), nameTells(path[len(path)-1])
+	if inMeta(path) {
+		out.says |= out.beside
+	}
 	switch {
 	case c != nil:
 		c.field, out.column = out.name, c.Name

@@ -256,6 +256,9 @@ func TestColumnsOnce(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
+	notOrder := func(says string) string {
+		return "# Not the key, though different in all 12 bodies: order_id. " + says + " says that more messages about the same one may follow: they would be taken for duplicates, and not stored. [order_id, " + says + "] tells them apart, unless one comes twice\n"
+	}
 	for name, tt := range map[string]struct {
 		bodies []string
 		want   string
@@ -267,6 +270,21 @@ func TestKeys(t *testing.T) {
 		"repeated":                 {append(repeat(12, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [sent_at, message_id]\n\nfields"},
 		"personal":                 {repeat(12, `{"email_id":"a%d@example.com"}`), "\nkey: [sent_at, message_id]\n\nfields"},
 		"different but not an id":  {repeat(12, `{"amount":%d}`), "\nkey: [sent_at, message_id]\n\nfields"},
+		"an event's id":            {repeat(12, `{"order_id":"o-%d","status":"paid","eventId":"e-%d"}`), "\nkey: [event_id] # different in all 12 bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n" + notOrder("status")},
+		"a message's id":           {repeat(12, `{"type":"track","event":"Paid","order_id":"o-%d","messageId":"m-%d"}`), "\nkey: [message_id] # different in all 12 bodies"},
+		"in the metadata":          {repeat(12, `{"order_id":"o-%d","meta":{"event_id":"e-%d","type":"x"}}`), "\nkey: [meta_event_id] # different"},
+		"events about orders":      {repeat(12, `{"order_id":"o-%d","event":"paid"}`), "\nkey: [sent_at, message_id]\n" + notOrder("event") + "\nfields"},
+		"states of orders":         {repeat(12, `{"order_id":"o-%d","orderStatus":"paid"}`), "\nkey: [sent_at, message_id]\n" + notOrder("order_status")},
+		"states of what has an id": {repeat(12, `{"id":"o-%d","status":"paid"}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. status says "},
+		"events with an id":        {repeat(12, `{"id":"e-%d","type":"order.paid","order_id":"o-%d"}`), "\nkey: [id] # different in all 12 bodies"},
+		"things with an id":        {repeat(12, `{"id":"e-%d","type":"order","customer_id":"c"}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. type says "},
+		"a user's events":          {repeat(12, `{"id":"e-%d","event_type":"click","user_id":"u"}`), "\nkey: [id] # different in all 12 bodies"},
+		"only an id":               {repeat(12, `{"id":"o-%d","amount":1}`), "\nkey: [id] # different in all 12 bodies"},
+		"an id within":             {repeat(12, `{"type":"order.paid","data":{"order_id":"o-%d"}}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: data_order_id. type says "},
+		"several ids":              {repeat(12, `{"payment_id":"p-%d","order_id":"o-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: payment_id, order_id. "},
+		"a message between people": {repeat(12, `{"message_id":"m-%d","status":"read"}`), "\nkey: [sent_at, sqs_message_id]\n# Not the key, though different in all 12 bodies: message_id. "},
+		"versions of a row":        {repeat(12, `{"op":"u","after":{"id":%d}}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. op says "},
+		"what is not unique":       {append(repeat(12, `{"order_id":"o-%d","payment_id":"p-%d"}`), `{"order_id":"o-1","payment_id":"p-x"}`), "\nkey: [payment_id] # different in all 13 bodies"},
 		"the id of what it is for": {repeat(12, `{"customer":{"id":"c-%d"}}`), "\nkey: [sent_at, message_id]\n# Different"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -283,6 +301,36 @@ func TestKeys(t *testing.T) {
 				t.Errorf("it lacks %q:\n%s", tt.want, text)
 			}
 			accepts(t, text, m, tt.bodies...)
+		})
+	}
+}
+
+// TestTableKeys: of the table's own keys, one that messages do not repeat comes first, and the draft
+// says if they do.
+func TestTableKeys(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		bodies []string
+		want   string
+	}{
+		"an event's id":   {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n"},
+		"states":          {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates\n"},
+		"repeated":        {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
+		"nothing is told": {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			table := &infer.Table{Name: "t", Keys: [][]string{{"order_id"}, {"event_id"}}}
+			for _, c := range []string{"order_id", "status", "event_id"} {
+				table.Columns = append(table.Columns, &infer.Column{Name: c, Type: "text", Base: "text"})
+			}
+			s := infer.New(table)
+			for _, b := range tt.bodies {
+				s.Add([]byte(b))
+			}
+			if text, err := s.Draft("sample"); err != nil || !strings.Contains(text, tt.want) {
+				t.Errorf("%v: it lacks %q:\n%s", err, tt.want, text)
+			}
 		})
 	}
 }
