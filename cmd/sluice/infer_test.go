@@ -120,6 +120,17 @@ func TestInferTable(t *testing.T) {
 	long := strings.ReplaceAll(payment(21), `"EUR"`, `"EURO"`)
 	domain := strings.ReplaceAll(payment(22), `"B022"`, `"B0220"`)
 	enum := strings.ReplaceAll(payment(23), `"happy"`, `"canary"`)
+	code, misfits, stderr := run(t, environ, sample+long+"\n"+domain+"\n"+enum+"\n", "infer", "-", "--table", "payments")
+	for _, want := range []string{
+		"; 1 of 23 are not labels of the enum mood (distinct values: 1): ALTER TYPE mood ADD VALUE takes them up, else they are rejected\n",
+		"; 1 of 23 are longer than 4 characters, which code holds (the longest has 5)\n",
+		": the others will be rejected. 1 of 23 do not fit: expected at most 3 characters, which char(3) holds (the longest has 4): ALTER COLUMN currency TYPE text would hold them\n",
+	} {
+		if code != 0 || !strings.Contains(misfits, want) {
+			t.Errorf("got %d, it lacks %q: %s\n%s", code, want, stderr, misfits)
+		}
+	}
+	noCanary(t, strings.ToLower(misfits))
 	batch := event(t, append(bodies, long, domain, enum)...)
 	failures := `{"batchItemFailures":[{"itemIdentifier":"00000000-0000-4000-8000-000000000020"},{"itemIdentifier":"00000000-0000-4000-8000-000000000021"},{"itemIdentifier":"00000000-0000-4000-8000-000000000022"}]}`
 	for delivery := range 2 { // the second one is a redelivery

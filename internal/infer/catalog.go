@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
@@ -22,6 +23,7 @@ const columnsSQL = `WITH RECURSIVE made AS (
 ), base AS (SELECT DISTINCT ON (attnum) * FROM made ORDER BY attnum, depth DESC)
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), format_type(b.type, b.typmod), a.attnotnull OR b.refuses,
 	a.atthasdef OR b.has, a.attgenerated <> '' OR a.attidentity <> '',
+	(SELECT json_agg(enumlabel) FROM pg_enum WHERE enumtypid = b.type),
 	CASE WHEN pg_type_is_visible(t.oid) THEN quote_ident(t.typname) ELSE format('%I.%I', n.nspname, t.typname) END
 	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = $1::oid ORDER BY a.attnum`
 
@@ -53,7 +55,9 @@ func ReadTable(ctx context.Context, conn *pgconn.PgConn, name string) (*Table, e
 		return nil, err
 	}
 	for _, r := range columns {
-		t.Columns = append(t.Columns, &Column{Name: r[0], Type: r[1], Base: r[2], NotNull: r[3] == "t", HasDefault: r[4] == "t", Generated: r[5] == "t", typeName: r[6]})
+		c := &Column{Name: r[0], Type: r[1], Base: r[2], NotNull: r[3] == "t", HasDefault: r[4] == "t", Generated: r[5] == "t", typeName: r[7]}
+		_ = json.Unmarshal([]byte(r[6]), &c.Enum) // "" of other types
+		t.Columns = append(t.Columns, c)
 	}
 	keys, err := query(ctx, conn, keysSQL, found[0][0])
 	if err != nil {

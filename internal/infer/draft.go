@@ -266,6 +266,9 @@ func (d *drafter) member(n *node, path []step, at int, shape envelope) {
 	case n.kinds[kindObject] == values && (n.deep || !slices.Contains(d.shown(n, path), true)):
 		d.wholeJSON(n, path, at, shape, n.mapped())
 	case n.kinds[kindObject] == values:
+		if column != nil {
+			d.leave(path, "%s", column.holdsNone("objects"))
+		}
 		d.members(n, path, at, shape)
 	case n.kinds[kindArray] == values && n.first != nil && n.elements[kindObject] == total(n.elements):
 		d.rows = max(d.rows, n.longArray)
@@ -275,7 +278,7 @@ func (d *drafter) member(n *node, path []step, at int, shape envelope) {
 	case n.kinds[kindArray] == values:
 		d.list(n, path, at, shape)
 	case n.kinds[kindObject]+n.kinds[kindArray] > 0:
-		d.wholeJSON(n, path, at, shape, n.mixture())
+		d.wholeJSON(n, path, at, shape, mixture(n.kinds))
 	default:
 		d.scalar(n, path, at, shape)
 	}
@@ -292,14 +295,18 @@ func total(counts [kinds]int) (n int) {
 // cannot be masked.
 func (d *drafter) wholeJSON(n *node, path []step, at int, shape envelope, why string) {
 	values := n.seen - n.kinds[kindNull]
-	f := d.jsonForm
-	if c := d.column(path); c != nil {
+	f, c := d.jsonForm, d.column(path)
+	if c != nil {
 		f = c.jsonForm
 	}
 	switch {
 	case n.signs != 0:
 		d.leave(path, "%sit looks personal: %s. JSON is stored as it was sent, so read what you need by paths of its own", prefixed(why), n.signs)
-	case f == nil || n.json.passed < values:
+	case f == nil && c.lists != nil && n.kinds[kindArray] == values:
+		d.leave(path, "column %s of type %s does not hold all of the lists: their elements are %s", c.Name, comment(c.Type), mixture(n.elements))
+	case f == nil:
+		d.leave(path, "%s", c.holdsNone(mixture(n.kinds)))
+	case n.json.passed < values:
 		d.leave(path, "%sno type holds all of its values", prefixed(why))
 	default:
 		d.add(n, path, at, shape, f, 0, prefixed(why)+"stored as it was sent")
@@ -325,11 +332,12 @@ func (n *node) mapped() string {
 	}
 }
 
-func (n *node) mixture() string {
+// mixture counts the values of each kind, but null.
+func mixture(counts [kinds]int) string {
 	var all []string
-	for k, name := range []string{"null", "strings", "numbers", "booleans", "arrays", "objects"} {
-		if c := n.kinds[k]; c > 0 && k > 0 {
-			all = append(all, humanize.Comma(int64(c))+" "+name)
+	for k, c := range counts {
+		if c > 0 && kind(k) != kindNull {
+			all = append(all, humanize.Comma(int64(c))+" "+kind(k).String())
 		}
 	}
 	return strings.Join(all, ", ")
@@ -381,15 +389,21 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 	}
 	if c := d.column(path); found == nil && c != nil {
 		if t := n.best(); t != nil {
-			d.add(n, path, at, shape, t.form, 0, fmt.Sprintf("%s are %s that the column's type %s holds: the others will be rejected", of(t.passed, values), t.form.what, c.Type))
+			d.add(n, path, at, shape, t.form, 0, fmt.Sprintf("%s are %s that the column's type %s holds: the others will be rejected. %s", of(t.passed, values), t.form.what, comment(c.Type), n.unfit(t.form, values)))
 			return
 		}
-	}
-	if found == nil {
-		d.wholeJSON(n, path, at, shape, n.mixture())
+		d.leave(path, "column %s of type %s does not hold most of the values: %s", c.Name, comment(c.Type), n.unfit(nil, values))
 		return
 	}
-	d.add(n, path, at, shape, found, 0, evidence(found)+n.more(found, values))
+	if found == nil {
+		d.wholeJSON(n, path, at, shape, mixture(n.kinds))
+		return
+	}
+	text := evidence(found) + n.more(found, values)
+	if unfit := n.unfit(found, values); unfit != "" {
+		text += "; " + unfit
+	}
+	d.add(n, path, at, shape, found, 0, text)
 }
 
 // best returns the form that most values have, nil if few have one.
@@ -408,7 +422,7 @@ func (n *node) best() (most *tally) {
 func (d *drafter) notMaskable(n *node, path []step, at int, found *form, signs trait) {
 	c := d.column(path)
 	if c == nil {
-		d.leave(path, "it looks personal: %s. What is no text cannot be masked (%s): add it if it may be stored in clear", signs, n.mixture())
+		d.leave(path, "it looks personal: %s. What is no text cannot be masked (%s): add it if it may be stored in clear", signs, mixture(n.kinds))
 		return
 	}
 	why := fmt.Sprintf("it looks personal: %s. Column %s of type %s does not hold a mask, which has %d characters: change its type to varchar(%[4]d)", signs, c.Name, c.Type, mask.Size)

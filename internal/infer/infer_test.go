@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -329,6 +330,60 @@ func TestTableKeys(t *testing.T) {
 				s.Add([]byte(b))
 			}
 			if text, err := s.Draft("sample"); err != nil || !strings.Contains(text, tt.want) {
+				t.Errorf("%v: it lacks %q:\n%s", err, tt.want, text)
+			}
+		})
+	}
+}
+
+// TestMisfits: a draft says which values of a sample a live column does not take, and what would take
+// them.
+func TestMisfits(t *testing.T) {
+	t.Parallel()
+	v := func(n int, value string) []string { return repeat(n, `{"a":1,"v":`+value+`}`) }
+	both := func(a, b []string) []string { return slices.Concat(a, b) }
+	for name, tt := range map[string]struct {
+		column, base string
+		enum         []string
+		bodies       []string
+		want         string // the line of v, or of what is left out
+	}{
+		"no zone in some":        {"timestamptz", "", nil, both(v(8, `"2026-01-31T12:00:00Z"`), v(2, `"2026-01-31T12:00:00"`)), "v: {type: timestamp, required: true} # 8 of 10 are RFC 3339 that the column's type timestamptz holds: the others will be rejected. 2 of 10 are ISO 8601 without a zone; format: iso8601 with zone, as in zone: Europe/Berlin, reads all"},
+		"no zone at all":         {"timestamptz", "", nil, v(4, `"2026-01-31T12:00:00"`), "# $.v: column v of type timestamptz does not hold most of the values: 4 of 4 are ISO 8601 without a zone; format: iso8601 with zone, as in zone: Europe/Berlin, reads all"},
+		"two kinds of times":     {"timestamptz", "", nil, both(v(3, `"2026-01-31T12:00:00Z"`), v(2, `1767225600000`)), "v: {type: timestamp, required: true} # 3 of 5 are RFC 3339 that the column's type timestamptz holds: the others will be rejected. 2 of 5 are Unix time in milliseconds by their magnitude: type: timestamp, format: unix_ms reads them, but not the others"},
+		"too long":               {"varchar(3)", "", nil, both(v(3, `"abc"`), v(1, `"abcdef"`)), "v: {type: text, required: true} # 3 of 4 are text that the column's type varchar(3) holds: the others will be rejected. 1 of 4 do not fit: expected at most 3 characters, which varchar(3) holds (the longest has 6): ALTER COLUMN v TYPE text would hold them"},
+		"too long for a domain":  {"code", "character varying(3)", nil, both(v(3, `"abc"`), v(1, `"abcdef"`)), "v: {type: text, required: true} # 4 of 4 are text; 1 of 4 are longer than 3 characters, which code holds (the longest has 6)"},
+		"too large":              {"smallint", "", nil, both(v(3, `1`), v(1, `70000`)), "v: {type: integer, required: true} # 3 of 4 are integers that the column's type smallint holds: the others will be rejected. 1 of 4 do not fit: expected a number that smallint holds: ALTER COLUMN v TYPE bigint would hold them"},
+		"a fraction":             {"integer", "", nil, both(v(3, `1`), v(1, `1.5`)), "v: {type: integer, required: true} # 3 of 4 are integers that the column's type integer holds: the others will be rejected. 1 of 4 do not fit: expected an integer, found a number with a fraction or an exponent: ALTER COLUMN v TYPE numeric would hold them"},
+		"an exponent":            {"integer", "", nil, both(v(3, `1`), v(1, `1e2`)), "v: {type: integer, required: true} # 3 of 4 are integers that the column's type integer holds: the others will be rejected. 1 of 4 do not fit: expected an integer, found a number with a fraction or an exponent; accept: [string, number] reads all"},
+		"leading zeros":          {"integer", "", nil, both(v(3, `"1"`), v(1, `"01"`)), "v: {type: integer, accept: [string], required: true} # 3 of 4 are integers, in strings that the column's type integer holds: the others will be rejected. 1 of 4 do not fit: expected a number, found a string that is not one"},
+		"digits after the point": {"numeric(4,2)", "", nil, both(v(3, `1.5`), v(1, `1.555`)), "v: {type: numeric, required: true} # 3 of 4 are numbers that the column's type numeric(4,2) holds: the others will be rejected. 1 of 4 do not fit: expected a number with as many digits as numeric(4,2) has: ALTER COLUMN v TYPE numeric would hold them"},
+		"white space":            {"uuid", "", nil, both(v(3, `"6f1c0000-0000-4000-8000-000000000001"`), v(1, `" 6f1c0000-0000-4000-8000-000000000001"`)), "v: {type: uuid, required: true} # 3 of 4 are UUIDs that the column's type uuid holds: the others will be rejected. 1 of 4 do not fit: expected 36 characters, with dashes; trim: true reads all"},
+		"blank":                  {"date", "", nil, both(v(3, `"2026-01-31"`), v(1, `""`)), "v: {type: date} # 3 of 4 are dates that the column's type date holds: the others will be rejected. 1 of 4 are blank; filled in 3 of 4 bodies"},
+		"truth in capitals":      {"boolean", "", nil, both(v(3, `"true"`), v(1, `"False"`)), "v: {type: boolean, accept: [string], required: true} # 3 of 4 are booleans in strings that the column's type boolean holds: the others will be rejected. 1 of 4 do not fit: expected true or false, found a string that is neither; accept: [string] with trim: true and case: lower reads all"},
+		"basic dates":            {"date", "", nil, v(3, `"20260131"`), "# $.v: column v of type date does not hold most of the values: 3 of 3 do not fit: the field is not a date such as 2026-01-31; format: iso8601 reads all"},
+		"seconds in strings":     {"timestamptz", "", nil, v(3, `"1767225600"`), "# $.v: column v of type timestamptz does not hold most of the values: 3 of 3 do not fit: the field is not a time in the model's format, in the years 1 to 9999; format: unix (or unix_ms, unix_us, unix_ns) with accept: [string] reads all"},
+		"numbers of 1970":        {"timestamptz", "", nil, v(3, `7`), "# $.v: column v of type timestamptz does not hold most of the values: 3 of 3 do not look like Unix time in seconds by their magnitude; format: unix (or unix_ms, unix_us, unix_ns) with accept: [string] reads all"},
+		"strings and numbers":    {"uuid", "", nil, both(v(3, `"6f1c0000-0000-4000-8000-000000000001"`), v(1, `7`)), "v: {type: uuid, required: true} # 3 of 4 are UUIDs that the column's type uuid holds: the others will be rejected. 1 of 4 are numbers"},
+		"an enum":                {"mood", "", []string{"happy", "sad"}, both(v(3, `"happy"`), v(2, `"canary%d"`)), "v: {type: text, required: true} # 5 of 5 are text; 2 of 5 are not labels of the enum mood (distinct values: 2): ALTER TYPE mood ADD VALUE takes them up, else they are rejected"},
+		"an enum in capitals":    {"mood", "", []string{"happy", "sad"}, both(v(3, `"happy"`), v(2, `"SAD"`)), "v: {type: text, required: true} # 5 of 5 are text; 2 of 5 are not labels of the enum mood (distinct values: 1); case: lower reads all"},
+		"objects":                {"text", "", nil, v(3, `{"x":1}`), "# $.v: column v of type text does not hold what is sent, objects: read a member of it by a path, or use a column of jsonb"},
+		"objects and text":       {"text", "", nil, both(v(3, `{"x":1}`), v(1, `"x"`)), "# $.v: column v of type text does not hold what is sent, 1 strings, 3 objects: read a member of it by a path, or use a column of jsonb"},
+		"lists":                  {"text[]", "", nil, both(v(3, `["x"]`), v(1, `[1]`)), "# $.v: column v of type text[] does not hold all of the lists: their elements are 3 strings, 1 numbers"},
+		"a list":                 {"text", "", nil, v(3, `["x"]`), "# $.v: column v of type text does not hold what is sent, 3 arrays: read a member of it by a path, or use a column of jsonb"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			base := tt.base
+			if base == "" {
+				base = tt.column
+			}
+			s := infer.New(&infer.Table{Name: "t", Columns: []*infer.Column{infer.NewColumn("a", "integer", "integer"), infer.NewColumn("v", tt.column, base, tt.enum...)}})
+			for _, b := range tt.bodies {
+				s.Add([]byte(b))
+			}
+			text, err := s.Draft("sample")
+			if err != nil || !strings.Contains(text, "\n  "+tt.want+"\n") || strings.Contains(text, "canary") || tt.want == "" {
 				t.Errorf("%v: it lacks %q:\n%s", err, tt.want, text)
 			}
 		})

@@ -150,10 +150,15 @@ func (f *form) columnSettings(from string) string {
 
 // accepts reports whether the model accepts a valid JSON value.
 func (p *probe) accepts(v []byte) bool {
+	verdict := p.verdict(v)
+	return verdict.IsZero()
+}
+
+// verdict returns what the model says of a valid JSON value.
+func (p *probe) verdict(v []byte) message.Verdict {
 	p.body = append(append(append(p.body[:0], `{"v":`...), v...), '}')
 	p.rows.Reset()
-	bad := p.reader.Append(p.rows, 0, 0, &message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: p.body, HasBody: true, HasSent: true})
-	return bad.IsZero()
+	return p.reader.Append(p.rows, 0, 0, &message.Message{ID: "00000000-0000-4000-8000-000000000000", Body: p.body, HasBody: true, HasSent: true})
 }
 
 // scalarValue is a string, a number or a literal.

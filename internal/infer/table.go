@@ -22,6 +22,7 @@ type Column struct {
 	Name string
 	// Type is its type as SQL spells it; Base that of a domain's innermost type, otherwise the same.
 	Type, Base string
+	Enum       []string // the labels, if it is an enum, or a domain over one
 	NotNull    bool
 	HasDefault bool
 	// Generated: it takes no value from outside, or makes its own (GENERATED, IDENTITY).

@@ -50,6 +50,11 @@ func kindOf(raw []byte) kind {
 	}
 }
 
+// String names values of a kind.
+func (k kind) String() string {
+	return [...]string{"null", "strings", "numbers", "booleans", "arrays", "objects"}[k]
+}
+
 // node is what is known of one member: of the values that a path has in all bodies.
 type node struct {
 	id    int
@@ -64,6 +69,11 @@ type node struct {
 	tried []tally
 	lists []tally
 	json  tally
+
+	// Of a member that a live column has the name of.
+	column   *Column
+	classes  []class
+	remedies []remedy
 
 	elements  [kinds]int // of arrays
 	longArray int        // arrays of more than one element
@@ -87,10 +97,10 @@ type tally struct {
 	last          int // 1 if the last value that was tried passed
 }
 
-// test counts a value. A form that few values have is not tried for ever.
-func (t *tally) test(raw []byte) {
+// test counts a value. A form that few values have is not tried for ever, unless all values count.
+func (t *tally) test(raw []byte, all bool) {
 	t.last = 0
-	if failed := t.tried - t.passed; failed > 20 && failed > t.passed/8 {
+	if failed := t.tried - t.passed; failed > 20 && failed > t.passed/8 && !all {
 		return
 	}
 	t.tried++
@@ -171,16 +181,16 @@ func (w *walker) value(n *node, raw []byte, path []string) {
 	switch k {
 	case kindNull:
 	case kindObject:
-		n.json.test(raw)
+		n.json.test(raw, false)
 		n.signs |= w.within(raw, n.name)
 		if n.deep = len(path) >= maxDepth; !n.deep {
 			w.object(n, raw, path)
 		}
 	case kindArray:
-		n.json.test(raw)
+		n.json.test(raw, false)
 		n.signs |= w.within(raw, n.name)
 		for i := range n.lists {
-			n.lists[i].test(raw)
+			n.lists[i].test(raw, false)
 		}
 		w.array(n, raw, path)
 	default:
@@ -199,6 +209,9 @@ func (w *walker) prepare(n *node, path []string) {
 		n.lists = append(n.lists, tally{form: f})
 	}
 	n.json = tally{form: w.jsonForm}
+	if n.column = w.column(path); n.column != nil {
+		n.remedies = n.column.remedies()
+	}
 }
 
 func (w *walker) array(n *node, raw []byte, path []string) {
@@ -241,8 +254,12 @@ func (w *walker) scalar(n *node, raw []byte) {
 		}
 	}
 	n.try(&v)
-	n.json.test(raw)
-	w.hash(n, v.text)
+	n.json.test(raw, false)
+	h := maphash.Bytes(w.seed, v.text)
+	if n.column != nil {
+		n.fit(&v, h)
+	}
+	w.hash(n, h)
 }
 
 // try tries the forms on a scalar. A long one is text, or bytes.
@@ -250,16 +267,17 @@ func (n *node) try(v *scalarValue) {
 	var plain, masked *tally // of a string: those that accept numbers too say the same
 	for i := range n.tried {
 		t := &n.tried[i]
+		t.last = 0
 		if len(v.text) > maxTyped && !t.form.isText() || !t.form.triedOn(v) {
 			continue
 		}
 		switch id := t.form.id; {
 		case id == formMixed && plain != nil && v.raw[0] == '"':
-			t.tried, t.passed = t.tried+1, t.passed+plain.last
+			t.tried, t.passed, t.last = t.tried+1, t.passed+plain.last, plain.last
 		case id == formMaskedMixed && masked != nil && v.raw[0] == '"':
-			t.tried, t.passed = t.tried+1, t.passed+masked.last
+			t.tried, t.passed, t.last = t.tried+1, t.passed+masked.last, masked.last
 		default:
-			t.test(v.raw)
+			t.test(v.raw, n.column != nil)
 		}
 		switch t.form.id {
 		case formText:
@@ -270,9 +288,8 @@ func (n *node) try(v *scalarValue) {
 	}
 }
 
-// hash records a scalar, to find whether values repeat and how many there are.
-func (w *walker) hash(n *node, text []byte) {
-	h := maphash.Bytes(w.seed, text)
+// hash records a scalar, by its hash, to find whether values repeat and how many there are.
+func (w *walker) hash(n *node, h uint64) {
 	if !n.many {
 		found := false
 		for _, known := range n.distinct {
