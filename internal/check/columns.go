@@ -14,6 +14,7 @@ import (
 	"sluice/internal/batch"
 	"sluice/internal/mask"
 	"sluice/internal/model"
+	"sluice/internal/postgres"
 )
 
 // live is a column of the live table.
@@ -59,26 +60,23 @@ type namedType struct {
 }
 
 // typeSQL finds a type by its name, the innermost type that it is made of, and one within it that is
-// not for as: text: input functions of dates, times and booleans read words such as now and yes, and
-// some others round, cut or look up what they read. Exact numbers are written in more ways than JSON
-// has; of these only domains and arrays count, as ranges and composite types have a form of their own.
-// A length within one of those cuts blanks. A type of a fixed length that has elements is no array.
+// not for as: text. A type of a fixed length that has elements is no array.
 const typeSQL = `WITH RECURSIVE made AS (
 	SELECT oid, typbasetype, 0 AS depth FROM pg_type WHERE oid = to_regtype($1)
 	UNION ALL SELECT t.oid, t.typbasetype, m.depth + 1 FROM made m JOIN pg_type t ON t.oid = m.typbasetype
 ), parts AS (
-	SELECT to_regtype($1)::oid AS oid, -1 AS typmod, true AS whole
+	SELECT to_regtype($1)::oid AS oid, -1 AS typmod, false AS inner_part
 	UNION
-	SELECT below.oid, below.typmod, p.whole AND below.whole FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
-		SELECT t.typbasetype AS oid, t.typtypmod AS typmod, true AS whole WHERE t.typtype = 'd'
-		UNION ALL SELECT t.typelem, p.typmod, true WHERE t.typelem <> 0 AND t.typlen = -1
-		UNION ALL SELECT r.rngsubtype, -1, false FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
-		UNION ALL SELECT a.atttypid, a.atttypmod, false FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+	SELECT below.oid, below.typmod, p.inner_part OR t.typtype <> 'd' FROM parts p JOIN pg_type t ON t.oid = p.oid CROSS JOIN LATERAL (
+		SELECT t.typbasetype AS oid, t.typtypmod AS typmod WHERE t.typtype = 'd'
+		UNION ALL SELECT t.typelem, p.typmod WHERE t.typelem <> 0 AND t.typlen = -1
+		UNION ALL SELECT r.rngsubtype, -1 FROM pg_range r WHERE t.oid::text IN (r.rngtypid::text, to_jsonb(r)->>'rngmultitypid') -- from PostgreSQL 14 on
+		UNION ALL SELECT a.atttypid, a.atttypmod FROM pg_attribute a WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
 	) AS below
-) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, (
-		SELECT format_type(p.oid, p.typmod) FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace AND (
-			o.typname IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid', 'aclitem', 'bool', 'float4', 'float8') OR o.typname LIKE 'reg%'
-			OR o.typname = 'numeric' AND p.typmod >= 0 OR p.whole AND o.typname IN ('int2', 'int4', 'int8', 'numeric') OR NOT p.whole AND o.typname IN ('varchar', 'bpchar') AND p.typmod >= 0) LIMIT 1)
+), built_in AS (
+	SELECT o.typname AS type, p.typmod, p.inner_part, o.typname IN ('varchar', 'bpchar') AND p.typmod >= 0 AS cuts, format_type(p.oid, p.typmod) AS spelled
+	FROM parts p JOIN pg_type o ON o.oid = p.oid WHERE o.typnamespace = 'pg_catalog'::regnamespace
+) SELECT (SELECT oid FROM made WHERE depth = 0), t.oid, (SELECT spelled FROM built_in WHERE ` + postgres.RewritesText + ` LIMIT 1)
 	FROM made m JOIN pg_type t ON t.oid = m.oid ORDER BY m.depth DESC LIMIT 1`
 
 // byName looks the types of columns with as: text up, and the live types that sluice does not know.
@@ -89,7 +87,7 @@ func (d *database) byName(ctx context.Context, want []wanted, have map[string]li
 				return err
 			}
 		}
-		if l, ok := have[c.Name]; ok && (l.isDomain() || written[l.base] == "") {
+		if l, ok := have[c.Name]; ok && (l.isDomain() || postgres.TypeNames[l.base] == "") {
 			if l.made, err = d.typeOf(ctx, l.own); err != nil {
 				return err
 			}
@@ -113,13 +111,6 @@ func (d *database) typeOf(ctx context.Context, name string) (t namedType, err er
 
 // integers are the widths of the integer types.
 var integers = map[string]int{"int2": 2, "int4": 4, "int8": 8, "smallint": 2, "integer": 4, "bigint": 8}
-
-// written are types as a model writes them, by their names in pg_type. A length follows some.
-var written = map[string]string{
-	"varchar": "varchar", "text": "text", "bpchar": "char", "citext": "citext", "int2": "smallint", "int4": "integer", "int8": "bigint",
-	"numeric": "numeric", "float4": "real", "float8": "double precision", "bool": "boolean", "timestamptz": "timestamptz", "timestamp": "timestamp",
-	"date": "date", "time": "time", "interval": "interval", "uuid": "uuid", "inet": "inet", "cidr": "cidr", "bytea": "bytea", "json": "json", "jsonb": "jsonb",
-}
 
 // The rules of a misfit: a narrower column keeps less of a value or refuses it; another type
 // refuses all values, or stores others.
@@ -182,7 +173,7 @@ func misfit(c wanted, have live) (rule, why string) {
 			return ruleType, otherKind
 		}
 	default:
-		if written[have.base] != want.Base {
+		if postgres.TypeNames[have.base] != want.Base {
 			cast := casts[[2]string{want.Base, have.base}]
 			return cmp.Or(cast.rule, ruleType), cmp.Or(cast.why, otherKind)
 		}
@@ -224,7 +215,7 @@ func misfitNamed(c wanted, have live) (rule, why string) {
 		return ruleType, fmt.Sprintf("is made of %s, whose values sluice must read itself: Postgres reads words such as now and yes in some, and rounds or cuts others", want.reads)
 	case have.list, want.oid != have.oid && want.baseOID != have.baseOID:
 		return ruleType, otherKind
-	case c.Masked && slices.Contains(model.TypeText.Columns(), written[have.base]):
+	case c.Masked && slices.Contains(model.TypeText.Columns(), postgres.TypeNames[have.base]):
 		return misfitMask(have)
 	}
 	return "", ""
@@ -232,7 +223,7 @@ func misfitNamed(c wanted, have live) (rule, why string) {
 
 // instead returns what the model could say instead of its type, "" if nothing helps.
 func (d *database) instead(c wanted, have live) string {
-	base, known := written[have.base]
+	base, known := postgres.TypeNames[have.base]
 	text := base
 	switch {
 	case (base == "varchar" || base == "char") && have.typmod >= 4:
@@ -376,7 +367,7 @@ func (d *database) columns(name string, have map[string]live, want []wanted) {
 		change := remedy
 		instead := d.instead(c, l)
 		switch {
-		case ok && written[l.base] == "" && l.made.reads != "":
+		case ok && postgres.TypeNames[l.base] == "" && l.made.reads != "":
 			to := cmp.Or(replacements[l.base], "text")
 			change = fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s, and write that type in the model: sluice writes no %s", name, batch.Quote(c.Name), to, l.made.reads)
 		case rule == ruleType && instead != "":

@@ -17,6 +17,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/model"
+	"sluice/internal/postgres"
 )
 
 // trial is the outcome of trial rows.
@@ -200,7 +201,7 @@ func (d *database) samplesOf(c wanted, l live, id uuid.UUID, now time.Time) []st
 	number := int(binary.BigEndian.Uint16(id[:]))>>2 + 1 // fits into each type
 	base := c.Type.Base
 	if c.Type.AsText {
-		base = written[l.base]
+		base = postgres.TypeNames[l.base]
 	}
 	switch base {
 	case "": // of a type that only the database knows

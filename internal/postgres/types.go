@@ -23,7 +23,9 @@ import (
 // finds those.
 
 //go:embed types.sql
-var typesSQL string
+var typesFile string
+
+var typesSQL = strings.Replace(typesFile, "rewrites_text", RewritesText, 1)
 
 // fitSQL returns a text, and fails with discardedState if a column would change values in silence.
 // Beside an insert it keeps that from storing them, in the same round trip.
@@ -101,12 +103,6 @@ func (rt *roundTrip) askTypes(facts *typeFacts) {
 	})
 }
 
-// written are types as a model writes them, by their names in pg_type.
-var written = map[string]string{
-	"timestamptz": "timestamptz", "timestamp": "timestamp", "date": "date", "time": "time", "cidr": "cidr",
-	"int2": "smallint", "int4": "integer", "int8": "bigint",
-}
-
 // misfits returns an error if a column would change values in silence.
 func (s *Store) misfits(wrong []misfit) error {
 	if len(wrong) == 0 {
@@ -140,7 +136,7 @@ func (s *Store) misfits(wrong []misfit) error {
 	default:
 		e.What = fmt.Sprintf("%s is %s in the table and %s in the model: Postgres would change values to fit, and say nothing", column, first.Spelled, c.Type)
 		e.Remedy = alter(c.Type)
-		if to := written[first.Type]; to != "" {
+		if to := TypeNames[first.Type]; to != "" && to != strings.TrimSuffix(c.Type, "[]") {
 			if c.List {
 				to = strconv.Quote(to + "[]")
 			}

@@ -28,8 +28,7 @@ WITH RECURSIVE wanted AS (
 	SELECT n, 'missing' AS why, NULL AS type, NULL AS spelled FROM parts WHERE reads AND oid IS NULL
 	UNION ALL
 	SELECT n, 'reads', type, spelled FROM built_in
-	WHERE reads AND (type IN ('date', 'time', 'timetz', 'timestamp', 'timestamptz', 'interval', 'money', 'name', 'char', 'oid', 'xid', 'cid', 'tid', 'bool', 'float4', 'float8')
-		OR type LIKE 'reg%' OR type = 'numeric' AND typmod >= 0 OR cuts AND inner_part)
+	WHERE reads AND rewrites_text -- RewritesText
 	UNION ALL
 	SELECT n, 'casts', live.type, live.spelled FROM built_in sent JOIN built_in live USING (n, inner_part)
 	WHERE live.live AND NOT sent.live AND (

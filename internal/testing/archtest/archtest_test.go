@@ -43,7 +43,7 @@ var may = map[string]struct{ imports, why string }{
 	"internal/credentials":       {"internal/credentials/login internal/mask internal/message internal/fault", "secrets and tokens become logins and keyrings"},
 	"internal/sqs":               {"internal/message internal/credentials internal/fault internal/wait", "the calls of SQS; of credentials it needs the form of a region and what AWS answers"},
 
-	"internal/check":           {"internal/batch internal/fault internal/mask internal/message internal/model internal/sqs", "it looks at databases and queues, and stores nothing"},
+	"internal/check":           {"internal/batch internal/fault internal/mask internal/message internal/model internal/postgres internal/sqs", "it looks at databases and queues, as the store does, and stores nothing"},
 	"internal/deadletters":     {"internal/fault internal/message internal/sqs", "it moves messages between queues, without a model or a store"},
 	"internal/consume":         {"internal/fault internal/ingest internal/mask internal/message internal/sqs internal/wait", "a poller and the pipeline, without a store"},
 	"internal/consume/metrics": {"internal/consume internal/message internal/sqs", "what consume reports, for Prometheus"},
