@@ -78,8 +78,6 @@ func (r *peekedReason) where() string {
 		return "constraint " + r.Constraint
 	case r.Column != "":
 		return "column " + r.Column
-	case r.SQLState != "":
-		return "SQLSTATE " + r.SQLState
 	default:
 		return ""
 	}
@@ -221,7 +219,11 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 	fmt.Fprintln(con.stdout)
 	t := con.table("reason", "where", "model", "messages", "which means")
 	for _, r := range p.Reasons {
-		t.row(r.Reason, r.where(), r.Model, r.Messages, cmp.Or(r.Detail, r.Means))
+		means := cmp.Or(r.Detail, r.Means)
+		if r.SQLState != "" {
+			means += ": " + message.SQLState(r.SQLState)
+		}
+		t.row(r.Reason, r.where(), r.Model, r.Messages, means)
 	}
 	t.print()
 	fmt.Fprintln(con.stdout)

@@ -17,6 +17,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/fault"
+	"sluice/internal/message"
 	"sluice/internal/model"
 )
 
@@ -88,7 +89,7 @@ type relation struct {
 // catalogError describes an error of a query on the catalog, which meets no values of rows.
 func catalogError(err error) string {
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return "SQLSTATE " + refused.Code
+		return message.SQLState(refused.Code)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no time left"

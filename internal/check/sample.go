@@ -172,7 +172,7 @@ func (s *Sample) count(v message.Verdict, line int) {
 	if v.Rejection.Reason != "" {
 		v.Rejection.More = nil
 		text = v.Rejection.String()
-		if v.Rejection.Detail == "" {
+		if v.Rejection.Detail == "" && v.Rejection.SQLState == "" {
 			text += " (" + v.Rejection.Reason.Explain() + ")"
 		}
 	}

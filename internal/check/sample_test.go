@@ -158,7 +158,7 @@ func TestSampleInTheTable(t *testing.T) {
 	bodies[500], bodies[1100] = `{"code":"canary-x","shop":"bad"}`, `{"code":"canary-y","shop":"no"}`
 	want := []string{
 		"ok sample: 1196 of 1200 bodies would be new rows, tried in transactions that were rolled back",
-		"error sample_rejected: 1 of 1200 bodies would be rejected: refused_by_database SQLSTATE 23514 constraint shops (the database refuses the row); line 501",
+		"error sample_rejected: 1 of 1200 bodies would be rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint shops; line 501",
 		"error sample_returned: 1 of 1200 bodies would be returned: the database discards the row; line 1101",
 		"ok sample_present: 2 of 1200 bodies have a key that is in the table already",
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/message"
 	"sluice/internal/model"
 	"sluice/internal/postgres"
 )
@@ -127,7 +128,7 @@ func (d *database) tryRow(ctx context.Context, r *relation, params [][]byte, t *
 	said := verdicts.FindStringSubmatch(refused.Message)
 	switch {
 	case said == nil:
-		t.refused = "the database refuses a trial row with SQLSTATE " + refused.Code + where(refused)
+		t.refused = "the database refuses a trial row with " + message.SQLState(refused.Code) + where(refused)
 		t.over = t.over || refused.Code == "57014" || refused.Code == "55P03"
 		return nil
 	case said[1] == "0":

@@ -13,6 +13,7 @@ import (
 
 	"sluice/internal/batch"
 	"sluice/internal/mask"
+	"sluice/internal/message"
 )
 
 const ruleValue = "column_value"
@@ -72,7 +73,7 @@ func (d *database) values(ctx context.Context, r *relation) error {
 			if !c.Masked {
 				v.is += fmt.Sprintf("%q", v.text)
 			}
-			d.Add(Error, "table", ruleValue, valueRemedy(c, l), "%s.%s is %s, which does not take %s (%s): %s", r.name, c.Name, l.shown, v.is, refused, v.costs)
+			d.Add(Error, "table", ruleValue, valueRemedy(c, l), "%s.%s is %s, which does not take %s: %s; %s", r.name, c.Name, l.shown, v.is, refused, v.costs)
 		}
 	}
 	if err := d.constraints(ctx, r); err != nil {
@@ -118,7 +119,7 @@ func (d *database) refuses(ctx context.Context, l live, text string) (why string
 	refused, ok := errors.AsType[*pgconn.PgError](err)
 	switch {
 	case ok && blames(refused.Code):
-		return "SQLSTATE " + refused.Code + where(refused), nil
+		return message.SQLState(refused.Code) + where(refused), nil
 	case ok: // a right is missing, or there was no time: other findings say so
 		return "", nil
 	case err != nil:

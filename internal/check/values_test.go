@@ -17,15 +17,15 @@ func TestTheModelsOwnValues(t *testing.T) {
 	const refused, narrower = "error column_value", "error column_narrower"
 	fits(t, db, []fit{
 		{"", "type: mood, as: text, value: happy", "mood", "", "", ""},
-		{"", "type: mood, as: text, value: glad", "mood", "", refused, `does not take its value, "glad" (SQLSTATE 22P02): every message is rejected`},
-		{"type: text, default: glad", "type: mood, as: text", "mood", "", refused, `the field's default, "glad" (SQLSTATE 22P02): every message without the field is rejected`},
+		{"", "type: mood, as: text, value: glad", "mood", "", refused, `does not take its value, "glad": SQLSTATE 22P02 (invalid_text_representation); every message is rejected`},
+		{"type: text, default: glad", "type: mood, as: text", "mood", "", refused, `the field's default, "glad": SQLSTATE 22P02 (invalid_text_representation); every message without the field is rejected`},
 		{"type: text, default: sad", "type: mood, as: text", "mood", "", "", ""},
 		{"type: text, one_of: [sad, glad]", "type: mood, as: text", "mood", "", refused, `does not take what one_of lists, "glad"`},
 		{"type: text, one_of: [sad, glad]", "type: mood, as: text", "mood", "", refused, `it has "sad", "happy"`},
 		{"type: text, one_of: [sad]", "type: mood, as: text", "mood", "", "", ""},
 		{"", "type: code, as: text, value: abcd", "code", "", refused, "SQLSTATE 22001"},
-		{"", "type: code, as: text, value: bad", "code", "", refused, "SQLSTATE 23514, constraint code_check"},
-		{"", "type: varchar(3), value: bad", "code", "", refused, "SQLSTATE 23514, constraint code_check"},
+		{"", "type: code, as: text, value: bad", "code", "", refused, "SQLSTATE 23514 (check_violation), constraint code_check"},
+		{"", "type: varchar(3), value: bad", "code", "", refused, "SQLSTATE 23514 (check_violation), constraint code_check"},
 		{"type: text, one_of: [abc, bad]", "type: varchar(3)", "code", "", refused, `what one_of lists, "bad"`},
 		{"", `type: bit, as: text, value: "1011"`, "bit(3)", "", refused, "it is too long"},
 		{"", `type: bit, as: text, value: "101"`, "bit(3)", "", "", ""},
@@ -38,9 +38,9 @@ func TestTheModelsOwnValues(t *testing.T) {
 		{"type: text, personal: true", "type: shorter, as: text, masked: true", "shorter", "", narrower, "narrower than a mask"},
 		{"type: text, personal: true", "type: varchar(64), masked: true", "short", "", narrower, "narrower than a mask"},
 		{"type: text, personal: true", "type: varchar(64), masked: true", "varchar(32)", "", narrower, "narrower than a mask"},
-		{"type: text, personal: true", "type: few, as: text, masked: true", "few", "", refused, "does not take a mask (SQLSTATE 23514, constraint few_check): every message with the field is rejected"},
+		{"type: text, personal: true", "type: few, as: text, masked: true", "few", "", refused, "does not take a mask: SQLSTATE 23514 (check_violation), constraint few_check; every message with the field is rejected"},
 		{"type: text, personal: true", "type: text, masked: true", "few", "", refused, "does not take a mask"},
-		{"type: text, personal: true", "type: macaddr, as: text, masked: true", "macaddr", "", refused, "does not take a mask (SQLSTATE 22P02)"},
+		{"type: text, personal: true", "type: macaddr, as: text, masked: true", "macaddr", "", refused, "does not take a mask: SQLSTATE 22P02"},
 		{"type: text, personal: true", "type: wide, as: text, masked: true", "wide", "", "", ""},
 		{"type: text, personal: true", "type: words, as: text, masked: true", "words", "", "", ""},
 		{"type: text, personal: true", "type: hex, as: text, masked: true", "hex", "", "", ""},
@@ -78,5 +78,5 @@ columns:
 	db.Exec(t, "ALTER TABLE t ADD CONSTRAINT small CHECK (count < 7 AND message_id IS NOT NULL)")
 	f = look(t, m, db.URL)
 	want(t, f, untried)
-	says(t, f, "SQLSTATE 23514, constraint small")
+	says(t, f, "SQLSTATE 23514 (check_violation), constraint small")
 }

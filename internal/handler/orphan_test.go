@@ -29,7 +29,7 @@ func TestOrphans(t *testing.T) {
 		sent             []string
 		stored           []string // users, in all
 	}
-	const rejection = " refused_by_database SQLSTATE 23503 constraint of_user"
+	const rejection = " refused_by_database SQLSTATE 23503 (foreign_key_violation) constraint of_user"
 	for name, steps := range map[string][]step{
 		"nothing is stored":   {{event: event(plain(1, 1, "late")), failed: ids(1), returned: ids(1)}},
 		"the count is absent": {{event: event(record(1, body("user_id", `"late"`), "attributes", attributes("ApproximateReceiveCount", ""))), failed: ids(1), returned: ids(1)}},

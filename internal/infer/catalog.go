@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/message"
 )
 
 const tableSQL = `SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)`
@@ -76,7 +77,7 @@ func ReadTable(ctx context.Context, conn *pgconn.PgConn, name string) (*Table, e
 func query(ctx context.Context, conn *pgconn.PgConn, sql, arg string) (rows [][]string, err error) {
 	result := conn.ExecParams(ctx, sql, [][]byte{[]byte(arg)}, nil, nil, nil).Read()
 	if refused, ok := errors.AsType[*pgconn.PgError](result.Err); ok {
-		return nil, fmt.Errorf("read the catalog: SQLSTATE %s", refused.Code)
+		return nil, fmt.Errorf("read the catalog: %s", message.SQLState(refused.Code))
 	}
 	if result.Err != nil {
 		return nil, errors.New("read the catalog: the connection broke")

@@ -561,7 +561,7 @@ func TestRejectionsInTheLog(t *testing.T) {
 		Reason: message.ReasonRefused, Field: "f", SQLState: "23514", Constraint: "c", Column: "col",
 	}}}}
 	s.pipeline.Log(t.Context(), &report, false)
-	const want = `"message_id":"a","reason":"refused_by_database","field":"f","sqlstate":"23514","constraint":"c","column":"col"}`
+	const want = `"message_id":"a","reason":"refused_by_database","field":"f","sqlstate":"23514","condition":"check_violation","constraint":"c","column":"col"}`
 	if got := s.log.String(); !strings.Contains(got, want) {
 		t.Errorf("the log lacks %s: %s", want, got)
 	}

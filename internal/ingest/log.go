@@ -107,7 +107,7 @@ func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []messag
 
 func attrs(r *message.Rejection) []slog.Attr {
 	all := []slog.Attr{slog.String("reason", string(r.Reason))}
-	for _, a := range [][2]string{{"field", r.Field}, {"detail", shorten(r.Detail)}, {"sqlstate", r.SQLState}, {"constraint", r.Constraint}, {"column", r.Column}} {
+	for _, a := range [][2]string{{"field", r.Field}, {"detail", shorten(r.Detail)}, {"sqlstate", r.SQLState}, {"condition", message.Condition(r.SQLState)}, {"constraint", r.Constraint}, {"column", r.Column}} {
 		if a[1] != "" {
 			all = append(all, slog.String(a[0], a[1]))
 		}

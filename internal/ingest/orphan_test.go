@@ -100,10 +100,10 @@ func TestOrphansInTheLog(t *testing.T) {
 	p.Log(t.Context(), &report, false)
 	text := log.String()
 	for want, times := range map[string]int{
-		`"level":"WARN","msg":"message returned: its row refers to one that is not stored yet"`:                            ingest.MaxLines,
-		`"message_id":"m0","cause":"foreign_key","receives":3,"rejected_at":20,"sqlstate":"23503","constraint":"of_user"}`: 1,
-		fmt.Sprintf(`"msg":"more messages returned","count":%d,"cause":"foreign_key"}`, n-ingest.MaxLines):                 1,
-		fmt.Sprintf(`"stored":0,"duplicate":0,"rejected":0,"returned":%d`, n):                                              1,
+		`"level":"WARN","msg":"message returned: its row refers to one that is not stored yet"`:                                                                ingest.MaxLines,
+		`"message_id":"m0","cause":"foreign_key","receives":3,"rejected_at":20,"sqlstate":"23503","condition":"foreign_key_violation","constraint":"of_user"}`: 1,
+		fmt.Sprintf(`"msg":"more messages returned","count":%d,"cause":"foreign_key"}`, n-ingest.MaxLines):                                                     1,
+		fmt.Sprintf(`"stored":0,"duplicate":0,"rejected":0,"returned":%d`, n):                                                                                  1,
 		`"level":"ERROR"`: 0,
 	} {
 		if got := bytes.Count([]byte(text), []byte(want)); got != times {

@@ -1,6 +1,6 @@
 // Package message has the two nouns that every other package shares: the Message that came in, and
 // the Verdict on it. It is a leaf: it imports no other package of sluice, and knows neither AWS nor
-// SQL.
+// SQL, but for the names of SQLSTATEs.
 package message
 
 import "time"

@@ -153,7 +153,7 @@ func (r Rejection) String() string {
 		s += ": " + r.Detail
 	}
 	if r.SQLState != "" {
-		s += " SQLSTATE " + r.SQLState
+		s += " " + SQLState(r.SQLState)
 	}
 	if r.Constraint != "" {
 		s += " constraint " + r.Constraint

@@ -30,3 +30,19 @@ func TestReasons(t *testing.T) {
 		}
 	}
 }
+
+func TestRejectionInOneLine(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		why  message.Rejection
+		want string
+	}{
+		{message.Rejection{Reason: message.ReasonMissing, Field: "ip"}, "missing ip"},
+		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c"}, "refused_by_database SQLSTATE 23514 (check_violation) constraint c"},
+		{message.Rejection{Reason: message.ReasonRefused, SQLState: "ZZ001", Column: "v"}, "refused_by_database SQLSTATE ZZ001 column v"},
+	} {
+		if got := tt.why.String(); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
+}

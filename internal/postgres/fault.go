@@ -19,39 +19,6 @@ import (
 // Source: the Postgres manual, appendix "PostgreSQL Error Codes". Routines are names in the
 // server's source, the same in every language of its messages.
 
-// conditions names the likeliest codes as the manual does.
-var conditions = map[string]string{
-	"08P01": "protocol_violation",
-	"0A000": "feature_not_supported",
-	"22023": "invalid_parameter_value",
-	"23502": "not_null_violation",
-	"23514": "check_violation",
-	"25006": "read_only_sql_transaction",
-	"28000": "invalid_authorization_specification",
-	"28P01": "invalid_password",
-	"3D000": "invalid_catalog_name",
-	"3F000": "invalid_schema_name",
-	"40001": "serialization_failure",
-	"40P01": "deadlock_detected",
-	"42501": "insufficient_privilege",
-	"42703": "undefined_column",
-	"42704": "undefined_object",
-	"42804": "datatype_mismatch",
-	"42883": "undefined_function",
-	"428C9": "generated_always",
-	"42P01": "undefined_table",
-	"42P10": "invalid_column_reference",
-	"53100": "disk_full",
-	"53200": "out_of_memory",
-	"53300": "too_many_connections",
-	"55000": "object_not_in_prerequisite_state",
-	"55P03": "lock_not_available",
-	"57014": "query_canceled",
-	"57P01": "admin_shutdown",
-	"57P02": "crash_shutdown",
-	"57P03": "cannot_connect_now",
-}
-
 // codes is the table of SQLSTATEs for errors that are no single row's: a code of five characters
 // goes before its class of two. What is not listed is open: a batch that only some rows make fail
 // must not stand still forever.

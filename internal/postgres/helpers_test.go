@@ -379,7 +379,11 @@ const (
 // rejected is the verdict on a row that the server refuses: the SQLSTATE, and then "constraint" or
 // "column" and its name.
 func rejected(by string) string {
-	return "rejected: " + string(message.ReasonRefused) + " SQLSTATE " + by
+	code, where, named := strings.Cut(by, " ")
+	if named {
+		where = " " + where
+	}
+	return "rejected: " + string(message.ReasonRefused) + " " + message.SQLState(code) + where
 }
 
 func spell(v message.Verdict) string {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
+	"sluice/internal/message"
 )
 
 // describe returns the code of a server's error. Store.shown adds names.
@@ -16,22 +17,15 @@ func describe(err *pgconn.PgError) string {
 	if ofPooler(err) && endsSession(err) {
 		return describeSession(err)
 	}
-	return describeCode(err)
+	return message.SQLState(err.Code)
 }
 
 // describeSession returns the code and the text of an error of a server that gives no session.
 func describeSession(err *pgconn.PgError) string {
 	if err.Message == "" {
-		return describeCode(err)
+		return message.SQLState(err.Code)
 	}
-	return describeCode(err) + ": " + oneLine(err.Message)
-}
-
-func describeCode(err *pgconn.PgError) string {
-	if name := conditions[err.Code]; name != "" {
-		return fmt.Sprintf("SQLSTATE %s (%s)", err.Code, name)
-	}
-	return "SQLSTATE " + err.Code
+	return message.SQLState(err.Code) + ": " + oneLine(err.Message)
 }
 
 // hint adds to a remedy which command helps, if the caller has one.

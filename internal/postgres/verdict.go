@@ -131,7 +131,7 @@ func (in *insertion) defaultsError(failed *pgconn.PgError) error {
 	return keepVerdicts(databaseError(fault.Error{
 		Cause:  message.CauseConfiguration,
 		Code:   failed.Code,
-		What:   in.store.inserting + ": SQLSTATE " + failed.Code + " from " + what,
+		What:   in.store.inserting + ": " + message.SQLState(failed.Code) + " from " + what,
 		Remedy: "it fails for every row, whatever the model fills: fix it",
 	}))
 }
