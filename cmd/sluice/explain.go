@@ -53,13 +53,14 @@ type problem struct {
 	Because  string    `json:"because"`
 	Detail   string    `json:"detail,omitzero"`
 	Field    string    `json:"field"`
-	More     []problem `json:"more,omitzero"` // the other problems of the body
+	More     []problem `json:"more,omitzero"`    // the other problems of the body
+	Omitted  int       `json:"omitted,omitzero"` // problems beyond these
 	Rejected string    `json:"rejected"`
 	Unread   []string  `json:"unread,omitzero"`
 }
 
 func problemOf(bad message.Rejection) problem {
-	p := problem{Rejected: string(bad.Reason), Field: bad.Field, Because: bad.Reason.Explain(), Detail: bad.Detail}
+	p := problem{Rejected: string(bad.Reason), Field: bad.Field, Because: bad.Reason.Explain(), Detail: bad.Detail, Omitted: bad.Omitted}
 	for _, more := range bad.More {
 		p.More = append(p.More, problemOf(more))
 	}
@@ -191,6 +192,9 @@ func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []stri
 	lines := []string{fmt.Sprintf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())}
 	for _, more := range bad.More {
 		lines = append(lines, fmt.Sprintf("it also has: %s: %s", more, more.Reason.Explain()))
+	}
+	if bad.Omitted > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more problems", bad.Omitted))
 	}
 	if len(unread) > 0 {
 		lines = append(lines, notRead(unread))

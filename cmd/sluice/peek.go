@@ -90,8 +90,8 @@ type peekedMessage struct {
 	Reason    message.Reason `json:"reason"`
 	Field     string         `json:"field,omitzero"`
 	Detail    string         `json:"detail,omitzero"`
-	// Problems are all of the body, the first one too, if it has several; Omitted is how many the
-	// note has left out.
+	// Problems are all of the body, the first one too, if it has several; Omitted is how many others
+	// the note has left out.
 	Problems []sqs.Problem `json:"problems,omitzero"`
 	Omitted  int           `json:"omitted,omitzero"`
 	// Model rejected the message; "" when that is not known.
@@ -107,7 +107,7 @@ type peekedMessage struct {
 // why returns the reason in short: "wrong_type amount, 2 more".
 func (m *peekedMessage) why() string {
 	why := strings.TrimSpace(string(m.Reason) + " " + m.Field)
-	if more := len(m.Problems) + m.Omitted - 1; more > 0 {
+	if more := max(len(m.Problems)-1, 0) + m.Omitted; more > 0 {
 		why += fmt.Sprintf(", %d more", more)
 	}
 	return why

@@ -119,7 +119,7 @@ func attrs(r *message.Rejection) []slog.Attr {
 	for i := range r.More {
 		problems = append(problems, shorten(r.More[i].String()))
 	}
-	return append(all, slog.Int("more", len(r.More)), slog.Any("problems", problems))
+	return append(all, slog.Int("more", len(r.More)+r.Omitted), slog.Any("problems", problems))
 }
 
 // maxProblem bounds what a line says of one problem, in bytes: details quote the model's own lists

@@ -113,6 +113,8 @@ type Rejection struct {
 	Detail string
 	// More are the other problems of the same body, up to MaxProblems-1.
 	More []Rejection
+	// Omitted is how many problems the body has beyond these.
+	Omitted int
 	// SQLState, Constraint and Column come from Postgres when it refused the row.
 	SQLState   string
 	Constraint string

@@ -163,8 +163,8 @@ func TestReadingPaths(t *testing.T) {
 		body += fmt.Sprintf(`"f%d":%[1]d,`, i)
 	}
 	_, bad := read(t, shape(t, "", many...), strings.TrimSuffix(body, ",")+"}")
-	if len(bad.More)+1 != message.MaxProblems {
-		t.Errorf("%d problems are listed, want %d", len(bad.More)+1, message.MaxProblems)
+	if len(bad.More)+1 != message.MaxProblems || bad.Omitted != len(many)-message.MaxProblems {
+		t.Errorf("%d problems are listed and %d omitted, want %d and %d", len(bad.More)+1, bad.Omitted, message.MaxProblems, len(many)-message.MaxProblems)
 	}
 }
 

@@ -149,7 +149,7 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 // problem adds a problem of the body, once for each field.
 func (r *Reader) problem(p message.Rejection) {
 	known := slices.ContainsFunc(r.problems, func(q message.Rejection) bool { return q.Field == p.Field && q.Reason == p.Reason })
-	if !known && len(r.problems) < message.MaxProblems {
+	if !known {
 		r.problems = append(r.problems, p)
 	}
 }
@@ -157,7 +157,8 @@ func (r *Reader) problem(p message.Rejection) {
 // verdict returns the problems of the body as one rejection.
 func (r *Reader) verdict() message.Verdict {
 	why := r.problems[0]
-	why.More = r.problems[1:]
+	listed := min(len(r.problems), message.MaxProblems)
+	why.More, why.Omitted = r.problems[1:listed], len(r.problems)-listed
 	return rejected(why)
 }
 

@@ -29,7 +29,7 @@ type Note struct {
 	SentTimestamp int64 `json:"sentTimestamp,omitzero"`
 	// Problems are all problems of the body, the first one too, if it has several and there is room.
 	Problems []Problem `json:"problems,omitzero"`
-	// Omitted is how many problems there was no room for.
+	// Omitted is how many other problems there was no room for.
 	Omitted int `json:"omitted,omitzero"`
 }
 
@@ -63,6 +63,7 @@ func newNote(m *message.Message, why *message.Rejection, model string) Note {
 		other := &why.More[i]
 		n.Problems = append(n.Problems, Problem{other.Reason, other.Field, printable(other.Detail, maxNoteText)})
 	}
+	n.Omitted = why.Omitted
 	return n
 }
 
@@ -73,17 +74,20 @@ func (n Note) encode() (*types.MessageAttributeValue, error) {
 		if err != nil {
 			return nil, err
 		}
-		last := len(n.Problems) - 1
-		if len(text) <= maxNoteBytes || last < 0 {
+		if len(text) <= maxNoteBytes || n.Problems == nil {
 			return &types.MessageAttributeValue{DataType: new("String"), StringValue: new(string(text))}, nil
 		}
-		n.Problems, n.Omitted = n.Problems[:last], n.Omitted+1
+		n.Problems, n.Omitted = n.Problems[:len(n.Problems)-1], n.Omitted+1
+		if len(n.Problems) == 1 { // the note has the first already
+			n.Problems = nil
+		}
 	}
 }
 
-// brief returns the note without what was added to say more.
+// brief returns the note without what was added to say more, and with the number of other problems.
 func (n Note) brief() Note {
-	n.Detail, n.Problems, n.Omitted = "", nil, 0
+	n.Omitted += max(len(n.Problems)-1, 0)
+	n.Detail, n.Problems = "", nil
 	return n
 }
 

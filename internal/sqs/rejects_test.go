@@ -109,6 +109,7 @@ func TestRejectedNoteIsBounded(t *testing.T) {
 	t.Parallel()
 	long := message.Rejection{Reason: message.ReasonNotOneOf, Field: "currency", Detail: strings.Repeat("é", 1000)}
 	why := long
+	why.Omitted = 3
 	for range message.MaxProblems - 1 {
 		why.More = append(why.More, long)
 	}
@@ -120,9 +121,9 @@ func TestRejectedNoteIsBounded(t *testing.T) {
 	}{
 		{"problems", 1, &sqs.Note{
 			Reason: "not_one_of", Field: "currency", Detail: detail,
-			Problems: slices.Repeat([]sqs.Problem{{Reason: "not_one_of", Field: "currency", Detail: detail}}, 5), Omitted: 5,
+			Problems: slices.Repeat([]sqs.Problem{{Reason: "not_one_of", Field: "currency", Detail: detail}}, 5), Omitted: 8,
 		}},
-		{"no room for problems", 1<<20 - 1000, &sqs.Note{Reason: "not_one_of", Field: "currency"}},
+		{"no room for problems", 1<<20 - 1000, &sqs.Note{Reason: "not_one_of", Field: "currency", Omitted: 12}},
 		{"no room", 1 << 20, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
