@@ -178,11 +178,11 @@ func (d *drafter) keys(meta metaNames, shape envelope) (all []string) {
 	}
 	others = slices.Concat(own, things, others)
 	if columns := d.envelopeKey(shape); columns != nil {
-		all = append(all, fmt.Sprintf("key: [%s] # what tells %s apart: it holds if a redrive renames a message\n", strings.Join(columns, ", "), shape.name)+d.candidates(others, nil))
+		all = append(all, fmt.Sprintf("key: [%s] # what tells %s apart: it holds if a redrive renames a message\n", strings.Join(columns, ", "), shape.name)+d.candidates(others, columns))
 	}
 	for _, f := range own {
 		text := fmt.Sprintf("key: [%s] # different in all %s bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n", scalarText(f.column), humanize.Comma(int64(d.total)))
-		all = append(all, text+d.candidates(others, f))
+		all = append(all, text+d.candidates(others, []string{scalarText(f.column)}))
 	}
 	return append(all, lastKey(meta)+"\n"+d.candidates(others, nil))
 }
@@ -194,14 +194,14 @@ func (d *drafter) different(f *field) bool {
 	return d.total > 1 && f.filled && f.personal == 0 && typed && (uuid || hasIDWord(f.path[len(f.path)-1])) && !f.node.repeats && !f.node.unproven && f.node.blank == 0
 }
 
-// candidates returns comments about columns that may be a key, but the one that is: those that later
+// candidates returns comments about columns that may be a key, and are not in it: those that later
 // messages may repeat, and others.
-func (d *drafter) candidates(all []*field, key *field) (text string) {
+func (d *drafter) candidates(all []*field, key []string) (text string) {
 	var perhaps []string
 	repeated := map[*field][]string{} // by the field that says so
 	for i := range d.fields {
 		f := &d.fields[i]
-		if f == key || !slices.Contains(all, f) {
+		if slices.Contains(key, scalarText(f.column)) || !slices.Contains(all, f) {
 			continue
 		}
 		if _, by := d.told(f); by != nil && !d.isOwn(f) {
