@@ -314,10 +314,11 @@ func TestTableKeys(t *testing.T) {
 		bodies []string
 		want   string
 	}{
-		"an event's id":   {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n"},
-		"states":          {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates\n"},
-		"repeated":        {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
-		"nothing is told": {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
+		"an event's id":                    {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n"},
+		"states":                           {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates\n"},
+		"repeated":                         {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
+		"a column too narrow for metadata": {repeat(3, `{"order_id":"o-%d"}`), "\n  sent_at: {type: timestamp, meta: sent_at}\n  # mask_key (varchar(3)): nothing in the sample fills it\n"},
+		"nothing is told":                  {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -325,6 +326,7 @@ func TestTableKeys(t *testing.T) {
 			for _, c := range []string{"order_id", "status", "event_id"} {
 				table.Columns = append(table.Columns, &infer.Column{Name: c, Type: "text", Base: "text"})
 			}
+			table.Columns = append(table.Columns, infer.NewColumn("sent_at", "timestamp(3)", "timestamp(3)"), infer.NewColumn("mask_key", "varchar(3)", "varchar(3)"))
 			s := infer.New(table)
 			for _, b := range tt.bodies {
 				s.Add([]byte(b))

@@ -1,12 +1,14 @@
 package infer
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"sluice/internal/mask"
+	"sluice/internal/model"
 )
 
 // Table is a table that exists, for a draft to fill.
@@ -172,27 +174,21 @@ func (s *Sample) forms(path []step) (scalars, lists []*form) {
 	return s.catalog.scalars, s.catalog.lists
 }
 
-// metadata are columns that sluice fills with what it knows of a message, by name, with their types.
-var metadata = []struct{ name, meta, types string }{
-	{"sent_at", "sent_at", "timestamptz"},
-	{"sent_date", "sent_date", "date"},
-	{"message_id", "message_id", "uuid"},
-	{"mask_key", "mask_key", "text varchar"},
-	{"received_at", "received_at", "timestamptz"},
-	{"queue", "queue", "text varchar"},
-	{"message_group", "message_group", "text varchar"},
-	{"sequence_number", "sequence_number", "numeric"},
-	{"receive_count", "receive_count", "integer"},
-}
+// metadata are the names of columns that sluice fills with what it knows of a message.
+var metadata = strings.Fields("sent_at sent_date message_id mask_key received_at queue message_group sequence_number receive_count")
 
 // fillMeta finds the columns that take metadata, among those that no member fills.
 func (t *Table) fillMeta() {
 	for _, c := range t.Columns {
-		for _, m := range metadata {
-			base, _, _ := strings.Cut(spelled(c.Base), "(")
-			if c.field == "" && !c.Generated && c.Name == m.name && slices.Contains(strings.Fields(m.types), base) {
-				c.meta = m.meta
-			}
+		if c.field == "" && !c.Generated && slices.Contains(metadata, c.Name) && c.takesMeta() {
+			c.meta = c.Name
 		}
 	}
+}
+
+// takesMeta reports whether the column's type holds the metadata of its name.
+func (c *Column) takesMeta() bool {
+	text := fmt.Sprintf("model: probe\ntable: probe\nledger: probe_ledger\nfields:\n  v: {type: text}\ncolumns:\n  v: {type: text, from: v}\n  m: {type: %s, meta: %s}\n", scalarText(spelled(c.Base)), c.Name)
+	_, err := model.Parse("probe", []byte(text))
+	return err == nil
 }
