@@ -57,7 +57,8 @@ const (
 )
 
 // DB is a schema of one test, and a user of it. Its helpers fail the test on an error. They may run
-// in several goroutines, since each call has its own connection, and in a test's cleanup.
+// in several goroutines, since each call has a connection to itself, and in a test's cleanup. The
+// connection is like a new one: nothing that one call sets lasts until the next.
 type DB struct {
 	// URL connects as User, with only Schema on the search_path. It works for pgx and for psql.
 	URL string
@@ -275,19 +276,20 @@ func rows(t testing.TB, url, sql string, args ...any) (all [][]string) {
 	return all
 }
 
-// do runs work on its own connection: tests break connections, and might break one that was kept.
+// do runs work on a connection that nothing else uses meanwhile.
 func do(t testing.TB, url, sql string, work func(context.Context, *pgx.Conn) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), helperTimeout) // not t.Context: cleanups come here too
 	defer cancel()
-	conn, err := pgx.Connect(ctx, url)
+	conn, err := helpers.take(ctx, url)
 	if err != nil {
 		t.Fatalf("pgtest: connecting: %v", err)
 	}
-	defer conn.Close(ctx)
 	if err := work(ctx, conn); err != nil {
+		_ = conn.Close(ctx)
 		t.Fatalf("pgtest: %s: %v", sql, err)
 	}
+	helpers.give(ctx, conn)
 }
 
 // with returns the URL with another user (nil: the same), schema and application_name. The
