@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -129,6 +130,10 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 	*f = append(*f, check.Database(ctx, store, cfg.Model, parts.Names())...)
 }
 
+// storeNothing are rules of findings with which every row is returned: a sample would only say so
+// again.
+var storeNothing = []string{"connect", "table_missing", "column_missing", "column_generated"}
+
 // sample tries the bodies of a file. It returns an error if the file cannot be read.
 func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *check.Findings) error {
 	cfg := parts.Config
@@ -141,6 +146,11 @@ func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *
 		return skip("fix the configuration first")
 	case parts.AltDatabase() != nil:
 		return skip("only Postgres can try rows; `sluice explain --summary` needs no database")
+	}
+	if i := slices.IndexFunc(*f, func(found check.Finding) bool {
+		return found.Severity == check.Error && slices.Contains(storeNothing, found.Rule)
+	}); i >= 0 {
+		return skip("no row can be stored (" + (*f)[i].Rule + ")")
 	}
 	keys, err := parts.Keys(ctx)
 	if err != nil {

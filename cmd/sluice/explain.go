@@ -189,9 +189,9 @@ func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []stri
 		p.Unread = unread
 		return con.printJSON(p, errReported)
 	}
-	lines := []string{fmt.Sprintf("the body would be rejected: %s: %s", bad, bad.Reason.Explain())}
+	lines := []string{"the body would be rejected: " + said(bad)}
 	for _, more := range bad.More {
-		lines = append(lines, fmt.Sprintf("it also has: %s: %s", more, more.Reason.Explain()))
+		lines = append(lines, "it also has: "+said(more))
 	}
 	if bad.Omitted > 0 {
 		lines = append(lines, fmt.Sprintf("and %d more problems", bad.Omitted))
@@ -203,6 +203,14 @@ func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []stri
 		fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(line))
 	}
 	return errReported
+}
+
+// said returns a rejection with what its reason means.
+func said(bad message.Rejection) string {
+	if meaning := bad.Meaning(); meaning != "" {
+		return bad.String() + ": " + meaning
+	}
+	return bad.String()
 }
 
 func notRead(unread []string) string {

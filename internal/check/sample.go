@@ -30,6 +30,8 @@ const (
 	maxSampleKeys = 1 << 22
 	// maxSampleFindings bounds how many different reasons are listed.
 	maxSampleFindings = 50
+	// uniqueKey is the SQLSTATE of a unique value that is taken.
+	uniqueKey = "23505"
 	// shownLines is how many numbers of lines a finding has.
 	shownLines = 5
 )
@@ -45,15 +47,16 @@ type Sample struct {
 	attributes []byte
 	timeout    time.Duration
 	rows       *batch.Batch
-	lines      []int // of the rows, by index of their messages
+	lines      []int    // of the rows, by index of their messages
+	hashes     []uint64 // of their keys, the same
 
 	bodies, fresh, present int
 	reasons                []*sampleReason
 	others                 int // bodies with reasons that are not listed
 	seed                   maphash.Seed
-	keys                   map[uint64]int // the line of each key
-	repeated               []int
-	repeats                int // in the transaction
+	keys                   map[uint64]struct{} // of the rows that would be stored
+	repeats                int                 // bodies whose key an earlier one has
+	repeated               []int               // the first of their lines
 	err                    error
 	untried                int
 }
@@ -63,6 +66,7 @@ type sampleReason struct {
 	outcome message.Outcome
 	cause   message.Cause
 	text    string
+	taken   bool // a unique value is in the table or the sample already, and the key does not tell
 	bodies  int
 	lines   []int
 }
@@ -72,7 +76,7 @@ type sampleReason struct {
 func NewSample(store Rehearser, m *model.Model, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
 	s := &Sample{
 		store: store, model: m, reader: m.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(m.Table),
-		seed: maphash.MakeSeed(), keys: map[uint64]int{},
+		seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
 	}
 	s.reader.Reset(time.Now())
 	return s
@@ -100,21 +104,29 @@ func (s *Sample) Add(ctx context.Context, line int, body []byte) {
 	}
 }
 
+// append reads a body. Its row comes after the earlier ones in the order of keys of invented values,
+// as those of messages do.
 func (s *Sample) append(line int, body []byte) message.Verdict {
 	msg := message.Message{
-		ID: uuid.NewString(), Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true, ReceiveCount: 1,
+		ID: uuid.Must(uuid.NewV7()).String(), Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true, ReceiveCount: 1,
 		QueueARN: "arn:aws:sqs:us-east-1:000000000000:sample", Attributes: s.attributes,
 	}
 	v := s.reader.Append(s.rows, len(s.lines), 0, &msg)
-	if v.IsZero() {
-		s.lines = append(s.lines, line)
-		s.key(line)
+	if !v.IsZero() {
+		return v
 	}
+	hash := s.key()
+	if _, known := s.keys[hash]; known { // of an earlier transaction, which stored nothing
+		s.rows.Cancel()
+		s.repeat(line)
+		return v
+	}
+	s.lines, s.hashes = append(s.lines, line), append(s.hashes, hash)
 	return v
 }
 
-// key looks for an earlier body with the key of the last row.
-func (s *Sample) key(line int) {
+// key returns a hash of the key of the last row.
+func (s *Sample) key() uint64 {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
 	s.rows.Key(s.rows.Len()-1, func(_ int, v []byte) {
@@ -123,14 +135,14 @@ func (s *Sample) key(line int) {
 		_, _ = h.Write(size[:])                             // it never fails
 		_, _ = h.Write(v)
 	})
-	switch first, known := s.keys[h.Sum64()]; {
-	case known:
+	return h.Sum64()
+}
+
+// repeat counts a body whose key an earlier one has.
+func (s *Sample) repeat(line int) {
+	s.repeats++
+	if len(s.repeated) < shownLines {
 		s.repeated = append(s.repeated, line)
-		if first >= s.lines[0] {
-			s.repeats++
-		}
-	case len(s.keys) < maxSampleKeys:
-		s.keys[h.Sum64()] = line
 	}
 }
 
@@ -147,20 +159,27 @@ func (s *Sample) try(ctx context.Context) {
 	for row, v := range result.Verdicts {
 		verdicts[s.rows.Message(row)] = v
 	}
-	stored := 0
+	first := 0 // rows that are the first of their key
 	for i, v := range verdicts {
-		if v.Outcome == message.Stored {
-			stored++
-		} else {
+		_, known := s.keys[s.hashes[i]]
+		switch {
+		case v.Outcome != message.Stored:
 			s.count(v, s.lines[i])
+		case known:
+			s.repeat(s.lines[i])
+		default:
+			first++
+			if len(s.keys) < maxSampleKeys {
+				s.keys[s.hashes[i]] = struct{}{}
+			}
 		}
 	}
 	s.fresh += result.Inserted
-	s.present += max(stored-result.Inserted-s.repeats, 0)
+	s.present += max(first-result.Inserted, 0)
 	s.err = err
 	s.rows.Reset()
 	s.reader.Reset(time.Now())
-	s.lines, s.repeats = s.lines[:0], 0
+	s.lines, s.hashes = s.lines[:0], s.hashes[:0]
 }
 
 // count counts a body that would not be stored.
@@ -168,12 +187,15 @@ func (s *Sample) count(v message.Verdict, line int) {
 	if v.Outcome == message.Rejected && v.Rejection.Orphan() && s.model.ForeignKeyReceives > 0 {
 		v.Outcome, v.Cause = message.Returned, message.CauseForeignKey
 	}
+	if v.Outcome == message.Returned && v.Cause != message.CauseForeignKey && v.Cause != message.CauseDiscarded {
+		v.Cause = message.CauseNone // one error says why
+	}
 	text := ""
 	if v.Rejection.Reason != "" {
 		v.Rejection.More = nil
 		text = v.Rejection.String()
-		if v.Rejection.Detail == "" && v.Rejection.SQLState == "" {
-			text += " (" + v.Rejection.Reason.Explain() + ")"
+		if meaning := v.Rejection.Meaning(); meaning != "" {
+			text += " (" + meaning + ")"
 		}
 	}
 	i := slices.IndexFunc(s.reasons, func(r *sampleReason) bool { return r.outcome == v.Outcome && r.cause == v.Cause && r.text == text })
@@ -184,7 +206,8 @@ func (s *Sample) count(v message.Verdict, line int) {
 		return
 	default:
 		i = len(s.reasons)
-		s.reasons = append(s.reasons, &sampleReason{outcome: v.Outcome, cause: v.Cause, text: text})
+		taken := v.Rejection.SQLState == uniqueKey && !s.keyHas(func(c model.Column) bool { return c.Meta == "" })
+		s.reasons = append(s.reasons, &sampleReason{outcome: v.Outcome, cause: v.Cause, text: text, taken: taken})
 	}
 	r := s.reasons[i]
 	r.bodies++
@@ -203,10 +226,14 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	}
 	f.Add(OK, about, "sample", "", "%d of %d bodies would be new rows, tried in transactions that were rolled back", s.fresh, s.bodies)
 	slices.SortStableFunc(s.reasons, func(a, b *sampleReason) int { return b.bodies - a.bodies })
+	told := false // of the error
 	for _, r := range s.reasons {
 		who := fmt.Sprintf("%d of %d bodies would be", r.bodies, s.bodies)
 		where := lines(r.lines, r.bodies)
 		switch {
+		case r.taken:
+			f.Add(Warning, about, "sample_rejected", "if the sample is of messages that are stored already, it is no problem: the sample's messageIds are invented, and those of a redelivery are not; "+
+				"for other messages with the same value, let the columns of the constraint be the model's key, and they are duplicates", "%s rejected: %s; %s", who, r.text, where)
 		case r.outcome == message.Rejected:
 			remedy := "`sluice explain` shows each of them; change the model or the table, or have the sender change them"
 			if strings.HasPrefix(r.text, string(message.ReasonRefused)) {
@@ -217,27 +244,43 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 			f.Add(Warning, about, "sample_waits", "store the rows first that they refer to", "%s returned, until the row that they refer to is stored: %s; %s", who, r.text, where)
 		case r.cause == message.CauseDiscarded:
 			f.Add(Error, about, "sample_returned", "look for a trigger or a rule", "%s returned: the database discards the row; %s", who, where)
-		default: // the error says why
-			f.Add(Error, about, "sample_returned", "the error of this sample says why", "%s returned, and not for what they carry; %s", who, where)
+		case s.err != nil:
+			f.Failure(about, "sample_returned", s.err)
+			f[len(f)-1].What = fmt.Sprintf("%s returned, and not for what they carry: %s; %s", who, f[len(f)-1].What, where)
+			told = true
+		default:
+			f.Add(Error, about, "sample_returned", "try the sample again", "%s returned, and not for what they carry; %s", who, where)
 		}
 	}
 	if s.others > 0 {
 		f.Add(Error, about, "sample_rejected", "fix the others first", "%d more bodies would not be stored, for other reasons", s.others)
 	}
-	if n := len(s.repeated); n > 0 {
+	if n := s.repeats; n > 0 {
 		f.Add(Warning, about, "sample_key", "choose a key that tells them apart, or leave it so if they are the same message",
-			"%d of %d bodies have the key of an earlier one: only the first becomes a row; %s", n, s.bodies, lines(s.repeated[:min(n, shownLines)], n))
+			"%d of %d bodies have the key of an earlier one: only the first becomes a row; %s", n, s.bodies, lines(s.repeated, n))
 	}
 	if s.present > 0 {
-		f.Add(OK, about, "sample_present", "", "%d of %d bodies have a key that is in the table already", s.present, s.bodies)
-	}
-	if s.err != nil {
-		f.Failure(about, "sample_returned", s.err)
-		if s.untried > 0 {
-			f.Add(Skipped, about, "sample", "", "the other %d bodies were not tried", s.untried)
+		where := "in the table already"
+		if s.keyHas(func(c model.Column) bool { return c.Type.AsText || slices.Contains(spellings, c.Type.Base) }) {
+			where += ", or that the database finds equal to an earlier one"
 		}
+		f.Add(OK, about, "sample_present", "", "%d of %d bodies have a key that is %s", s.present, s.bodies, where)
+	}
+	if s.err != nil && !told {
+		f.Failure(about, "sample_returned", s.err)
+	}
+	if s.untried > 0 {
+		f.Add(Skipped, about, "sample", "", "the other %d bodies were not tried", s.untried)
 	}
 	return f
+}
+
+// spellings are types in which different texts are equal.
+var spellings = []string{"citext", "char", "numeric"}
+
+// keyHas reports whether the model's key has such a column.
+func (s *Sample) keyHas(such func(model.Column) bool) bool {
+	return slices.ContainsFunc(s.model.Table.Key, func(i int) bool { return such(s.model.Columns[i]) })
 }
 
 // lines spells the numbers of the first of n lines.

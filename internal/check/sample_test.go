@@ -27,13 +27,16 @@ func (r rehearse) Rehearse(ctx context.Context, b *batch.Batch) (message.Result,
 	return r(ctx, b)
 }
 
-// storesAll counts the rows of each transaction.
+// storesAll stores a row for each key, and counts the rows of each transaction.
 func storesAll(sizes *[]int) rehearse {
 	return func(_ context.Context, b *batch.Batch) (message.Result, error) {
 		*sizes = append(*sizes, b.Len())
-		result := message.Result{Verdicts: make([]message.Verdict, b.Len()), Inserted: b.Len()}
+		result := message.Result{Verdicts: make([]message.Verdict, b.Len())}
 		for i := range result.Verdicts {
 			result.Verdicts[i].Outcome = message.Stored
+			if i == 0 || !b.SameKey(i-1, i) {
+				result.Inserted++
+			}
 		}
 		return result, nil
 	}
@@ -80,7 +83,7 @@ func TestSample(t *testing.T) {
 		{"several transactions", many, nil, []string{"ok sample: 2500 of 2500 " + tried}},
 		{
 			"keys that repeat, in another transaction too", append(many[:1500:1500], many[0], many[1499], many[1499]), nil,
-			[]string{"ok sample: 1503 of 1503 " + tried, "warning sample_key: 3 of 1503 bodies have the key of an earlier one: only the first becomes a row; lines 1501, 1502, 1503"},
+			[]string{"ok sample: 1500 of 1503 " + tried, "warning sample_key: 3 of 1503 bodies have the key of an earlier one: only the first becomes a row; lines 1501, 1502, 1503"},
 		},
 		{
 			"rejected by the model", append(odd, coupon(9), "canary"), nil,
@@ -95,8 +98,8 @@ func TestSample(t *testing.T) {
 				return message.Result{Verdicts: make([]message.Verdict, b.Len())}, down
 			}),
 			[]string{
-				"ok sample: 0 of 2500 " + tried, "error sample_returned: 1000 of 2500 bodies would be returned, and not for what they carry; lines 1, 2, 3, 4, 5 and 995 more",
-				"error sample_returned: the database is away", "skipped sample: the other 1500 bodies were not tried",
+				"ok sample: 0 of 2500 " + tried, "error sample_returned: 1000 of 2500 bodies would be returned, and not for what they carry: the database is away; lines 1, 2, 3, 4, 5 and 995 more",
+				"skipped sample: the other 1500 bodies were not tried",
 			},
 		},
 	} {
@@ -155,11 +158,16 @@ func TestSampleInTheTable(t *testing.T) {
 	for n := range 1200 {
 		bodies = append(bodies, coupon(n+1))
 	}
-	bodies[500], bodies[1100] = `{"code":"canary-x","shop":"bad"}`, `{"code":"canary-y","shop":"no"}`
+	const bad = `{"code":"canary-x","shop":"bad"}`
+	bodies[500], bodies[1100] = bad, `{"code":"canary-y","shop":"no"}`
+	bodies[600], bodies[1150] = coupon(3), coupon(4)                     // repeat the key of a row, in its transaction and in another one
+	bodies[700], bodies[1160] = bad, strings.Replace(bad, "bad", "a", 1) // the key of a row that is refused
+	bodies[0] = `{"code":"canary-1","shop":"bad"}`                       // its key is in the table
 	want := []string{
-		"ok sample: 1196 of 1200 bodies would be new rows, tried in transactions that were rolled back",
-		"error sample_rejected: 1 of 1200 bodies would be rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint shops; line 501",
+		"ok sample: 1193 of 1200 bodies would be new rows, tried in transactions that were rolled back",
+		"error sample_rejected: 2 of 1200 bodies would be rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint shops; lines 501, 701",
 		"error sample_returned: 1 of 1200 bodies would be returned: the database discards the row; line 1101",
+		"warning sample_key: 2 of 1200 bodies have the key of an earlier one: only the first becomes a row; lines 601, 1151",
 		"ok sample_present: 2 of 1200 bodies have a key that is in the table already",
 	}
 	if diff := cmp.Diff(sampled(t, store, m, bodies...), want); diff != "" {
@@ -167,5 +175,41 @@ func TestSampleInTheTable(t *testing.T) {
 	}
 	if n := db.Count(t, "SELECT count(*) FROM coupons"); n != 2 {
 		t.Errorf("%d rows, want the 2 that were there", n)
+	}
+}
+
+// TestSampleOfTakenValues: what is taken shows as that, whether the key or another constraint says so.
+func TestSampleOfTakenValues(t *testing.T) {
+	t.Parallel()
+	const file = `
+model: t
+table: t
+key: [%s]
+fields: {code: {type: text, required: true}}
+columns:
+  code: {type: citext, from: code}
+  message_id: {type: uuid, meta: message_id}
+`
+	const is = "of 3 bodies would be new rows, tried in transactions that were rolled back"
+	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", "CREATE TABLE t (code citext NOT NULL UNIQUE, message_id uuid PRIMARY KEY)", "INSERT INTO t VALUES ('canary-b', gen_random_uuid())")
+	for key, want := range map[string][]string{
+		"code": {"ok sample: 1 " + is, "ok sample_present: 2 of 3 bodies have a key that is in the table already, or that the database finds equal to an earlier one"},
+		"message_id": {
+			"ok sample: 1 " + is,
+			"warning sample_rejected: 2 of 3 bodies would be rejected: refused_by_database SQLSTATE 23505 (unique_violation) constraint t_code_key; lines 2, 3",
+		},
+	} {
+		m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		store, err := postgres.Open(db.URL, m.Table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(store.Close)
+		if diff := cmp.Diff(sampled(t, store, m, `{"code":"canary-a"}`, `{"code":"Canary-A"}`, `{"code":"canary-b"}`), want); diff != "" {
+			t.Errorf("%s: findings got(-) want(+):\n%s", key, diff)
+		}
 	}
 }

@@ -1,5 +1,7 @@
 package message
 
+import "strings"
+
 // Reason is why a message can never be stored: one stable word, fit for a metric's dimension.
 type Reason string
 
@@ -144,6 +146,14 @@ type RejectedMessage struct {
 
 // IsZero reports whether there is no rejection.
 func (r Rejection) IsZero() bool { return r.Reason == "" }
+
+// Meaning returns what the reason means, "" if the rejection says so itself.
+func (r Rejection) Meaning() string {
+	if r.SQLState != "" || strings.Contains(r.Detail, "expected ") && r.Reason != ReasonKeyCase {
+		return ""
+	}
+	return r.Reason.Explain()
+}
 
 // String returns the rejection in one line, for people.
 func (r Rejection) String() string {

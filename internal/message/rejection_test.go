@@ -34,15 +34,18 @@ func TestReasons(t *testing.T) {
 func TestRejectionInOneLine(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		why  message.Rejection
-		want string
+		why        message.Rejection
+		want, also string
 	}{
-		{message.Rejection{Reason: message.ReasonMissing, Field: "ip"}, "missing ip"},
-		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c"}, "refused_by_database SQLSTATE 23514 (check_violation) constraint c"},
-		{message.Rejection{Reason: message.ReasonRefused, SQLState: "ZZ001", Column: "v"}, "refused_by_database SQLSTATE ZZ001 column v"},
+		{message.Rejection{Reason: message.ReasonMissing, Field: "ip"}, "missing ip", message.ReasonMissing.Explain()},
+		{message.Rejection{Reason: message.ReasonWrongType, Field: "ip", Detail: "expected a string, found a number"}, "wrong_type ip: expected a string, found a number", ""},
+		{message.Rejection{Reason: message.ReasonKeyCase, Field: "ip", Detail: "expected exactly $.ip"}, "key_case ip: expected exactly $.ip", message.ReasonKeyCase.Explain()},
+		{message.Rejection{Reason: message.ReasonNotJSON, Detail: "after unwrap"}, "not_json: after unwrap", message.ReasonNotJSON.Explain()},
+		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c"}, "refused_by_database SQLSTATE 23514 (check_violation) constraint c", ""},
+		{message.Rejection{Reason: message.ReasonRefused, SQLState: "ZZ001", Column: "v"}, "refused_by_database SQLSTATE ZZ001 column v", ""},
 	} {
-		if got := tt.why.String(); got != tt.want {
-			t.Errorf("got %q, want %q", got, tt.want)
+		if got, also := tt.why.String(), tt.why.Meaning(); got != tt.want || also != tt.also {
+			t.Errorf("got %q, %q, want %q, %q", got, also, tt.want, tt.also)
 		}
 	}
 }
