@@ -179,6 +179,10 @@ func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings
 		f.Add(check.Skipped, "queue", "queue", "set SQS_URL to the URL of the queue", "the queues were skipped: SQS_URL is not set")
 		return
 	}
+	if slices.ContainsFunc(*f, func(found check.Finding) bool { return strings.HasPrefix(found.What, "SQS_URL ") }) {
+		f.Add(check.Skipped, "queue", "queue", "", "the queues were skipped: fix SQS_URL first")
+		return
+	}
 	client, err := parts.SQS(ctx)
 	if err != nil {
 		f.Failure("queue", "queue", err)

@@ -132,6 +132,14 @@ func TestCheck(t *testing.T) {
 	}{
 		{"nothing is wrong", func(*account) {}, nil},
 		{"no configuration", func(s *account) { s.environ = nil }, []string{"error configuration", "error configuration", "skipped connect", "skipped queue"}},
+		{"a model with two problems", func(s *account) {
+			file := filepath.Join(s.t.TempDir(), "t.yaml")
+			if err := os.WriteFile(file, []byte("model: t\ntable: t\nkey: [a]\nfields: {b: {type: txt}}\ncolumns: {b: {type: text, from: b}}\n"), 0o600); err != nil {
+				s.t.Fatal(err)
+			}
+			s.environ["SLUICE_MODEL"] = file
+		}, []string{"error configuration", "error configuration", "skipped connect"}},
+		{"a queue's URL that is none", func(s *account) { s.environ["SQS_URL"] = "canary" }, []string{"error configuration", "skipped queue"}},
 		{"unknown model", func(s *account) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
 		{"unkeyed masks", func(s *account) {
 			delete(s.environ, "SLUICE_MASK_KEYS")

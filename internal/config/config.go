@@ -113,7 +113,9 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	c.database(v)
 	var err error
 	if c.Model, err = model.Load(v.Model, models.FS); err != nil {
-		v.problem("SLUICE_MODEL: %s", strings.ReplaceAll(err.Error(), "\n", "\n  SLUICE_MODEL: "))
+		for problem := range strings.SplitSeq(err.Error(), "\n") {
+			v.problem("SLUICE_MODEL: %s", problem)
+		}
 	}
 	c.masks(v)
 	for _, need := range needs {

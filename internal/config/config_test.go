@@ -311,8 +311,8 @@ func TestNeeds(t *testing.T) {
 	}
 }
 
-// TestEachProblemOfAModelFileHasItsLine with the variable's name, so that a
-// log of one line for each still shows where.
+// TestEachProblemOfAModelFileHasItsLine: each is a problem of the configuration, with the variable's
+// name, so that a log of one line for each still shows where.
 func TestEachProblemOfAModelFileHasItsLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "bad.yaml")
@@ -320,11 +320,12 @@ func TestEachProblemOfAModelFileHasItsLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := load(with("SLUICE_MODEL", path))
-	if err == nil {
-		t.Fatal("want an error")
+	problems, ok := errors.AsType[*config.ConfigError](err)
+	if !ok {
+		t.Fatalf("got %v, want a ConfigError", err)
 	}
-	for line := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "configuration: "), "\n") {
-		if !strings.HasPrefix(strings.TrimSpace(line), "SLUICE_MODEL: "+path+":") {
+	for _, line := range problems.Problems {
+		if !strings.HasPrefix(line, "SLUICE_MODEL: "+path+":") || strings.Contains(line, "\n") {
 			t.Errorf("the line does not say where: %s", line)
 		}
 	}
