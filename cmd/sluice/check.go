@@ -12,6 +12,7 @@ import (
 	"sluice/internal/check"
 	"sluice/internal/config"
 	"sluice/internal/fault"
+	"sluice/internal/model"
 	"sluice/internal/sqs"
 )
 
@@ -101,6 +102,10 @@ func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings)
 		f.Add(check.OK, "masks", "keys", "", "the model has no personal field: nothing is masked, and its mask_key column holds the key's id")
 	case keys.Keyed():
 		f.Add(check.OK, "masks", "keys", "", "personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs()))
+		if cfg.Model != nil && !slices.ContainsFunc(cfg.Model.Columns, func(c model.Column) bool { return c.Meta == model.MetaMaskKey }) {
+			f.Add(check.Warning, "masks", "mask_key", "add a column to the table and to the model, as in mask_key: {type: varchar(32), meta: mask_key}",
+				"the model masks fields, and no column says with which key: after a rotation, nobody knows which rows have masks of the old one")
+		}
 	}
 	if what, remedy := keys.Warning(); what != "" {
 		name := "published"
@@ -132,7 +137,7 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 
 // storeNothing are rules of findings with which every row is returned: a sample would only say so
 // again.
-var storeNothing = []string{"connect", "table_missing", "column_missing", "column_generated"}
+var storeNothing = []string{"connect", "table_missing", "column_missing", "column_generated", "column_unfilled"}
 
 // sample tries the bodies of a file. It returns an error if the file cannot be read.
 func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *check.Findings) error {

@@ -139,6 +139,9 @@ func TestCheck(t *testing.T) {
 			}
 			s.environ["SLUICE_MODEL"] = file
 		}, []string{"error configuration", "error configuration", "skipped connect"}},
+		{"masks and no mask_key", func(s *account) {
+			s.environ["SLUICE_MODEL"], s.environ["DATABASE_URL"] = "user_logins_plain", "sqlite:canary.db"
+		}, []string{"skipped connect", "warning mask_key"}},
 		{"a queue's URL that is none", func(s *account) { s.environ["SQS_URL"] = "canary" }, []string{"error configuration", "skipped queue"}},
 		{"unknown model", func(s *account) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
 		{"unkeyed masks", func(s *account) {
