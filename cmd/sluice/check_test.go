@@ -199,7 +199,7 @@ func TestCheckTable(t *testing.T) {
 	s := newAccount(t)
 	ends(t, s.environ, 0, "check", "errors: 0, warnings: 0, skipped: 0", "messages survive a database outage of ")
 	s.db.Exec(t, "ALTER TABLE user_logins ALTER locale TYPE varchar(5)")
-	if code, stdout, stderr := run(t, s.environ, "", "check"); code != 1 || stderr != "" || !strings.Contains(stdout, "→ `sluice schema`") {
+	if code, stdout, stderr := run(t, s.environ, "", "check"); code != 1 || stderr != "" || !strings.Contains(stdout, "→ ALTER TABLE ") {
 		t.Errorf("got %d, %s, %s", code, stdout, stderr)
 	}
 	ends(t, s.environ, 2, "check --timeout soon", "--timeout")

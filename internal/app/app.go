@@ -84,7 +84,7 @@ func Load(o Options, needs ...config.Need) (*App, error) {
 
 // Names are what errors call the settings and the commands of this installation.
 func (a *App) Names() fault.Names {
-	return fault.Names{URL: config.DatabaseVariable(a.options.Environ), Migrate: "sluice migrate", Schema: "sluice schema"}
+	return fault.Names{URL: config.DatabaseVariable(a.options.Environ), Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}
 }
 
 // Keys returns the keys that mask. It may fetch them from their secret.

@@ -107,7 +107,8 @@ func TestLiveTypes(t *testing.T) {
 		{"type: timestamp", "type: timestamptz", "timestamp", "", another, `write type: timestamp in the model`},
 		{"type: timestamp", "type: timestamp", "timestamptz", "", another, `write type: timestamptz in the model`},
 		{"type: timestamp", "type: timestamp", "timestamp", "", "", ""},
-		{"type: timestamp", "type: timestamp", "timestamp(3)", "", narrower, "fewer digits of a second"},
+		{"type: timestamp", "type: timestamp", "timestamp(3)", "", narrower, `Remedy:ALTER TABLE public.t ALTER COLUMN ":v" TYPE timestamp}`},
+		{"type: timestamp", "type: timestamptz", "timestamptz(0)", "", narrower, `Remedy:ALTER TABLE public.t ALTER COLUMN ":v" TYPE timestamptz}`},
 		{"type: timestamp", "type: timestamp", "date", "", another, ""},
 		{"type: date", "type: date", "day", "", "", ""},
 		{"type: date", "type: date", "timestamptz", "", another, ""},
@@ -137,7 +138,7 @@ func TestLiveTypes(t *testing.T) {
 		{"type: text", "type: citext", "citext", "", "", ""},
 		{"type: text", "type: citext", "text", "", another, `write type: text`},
 		{"type: text", "type: text", "citext", "", "", ""},
-		{"type: text", "type: varchar(9)", "varchar(8)", "", narrower, `write type: varchar(8)`},
+		{"type: text", "type: varchar(9)", "varchar(8)", "", narrower, `Remedy:ALTER TABLE public.t ALTER COLUMN ":v" TYPE varchar(9), or write type: varchar(8) in the model}`},
 
 		{"type: text, list: true", `type: "text[]"`, "text[]", "", "", ""},
 		{"type: text, list: true", `type: "text[]"`, "varchar[]", "", "", ""},

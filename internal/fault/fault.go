@@ -101,7 +101,7 @@ func Panic(cause any) string {
 type Names struct {
 	// URL is the setting that holds the database's URL, as DATABASE_URL.
 	URL string
-	// Migrate and Schema are the commands that create the tables and print their SQL, as people
-	// type them: sluice migrate, sluice schema.
-	Migrate, Schema string
+	// Migrate, Schema and Check are the commands that create the tables, print their SQL and compare
+	// them with the model, as people type them: sluice migrate, sluice schema, sluice check.
+	Migrate, Schema, Check string
 }

@@ -54,11 +54,11 @@ func TestConfigurationErrors(t *testing.T) {
 		},
 		{
 			name: "column of another type", breaks: "ALTER TABLE events ALTER word TYPE integer USING 1", fixes: "ALTER TABLE events ALTER word TYPE text",
-			says: []string{"SQLSTATE 42804", "another type", "sluice schema"},
+			says: []string{"SQLSTATE 42804", "another type", "`sluice check` lists all such columns"},
 		},
 		{
 			name: "generated column", breaks: "ALTER TABLE events DROP word, ADD word text GENERATED ALWAYS AS ('x') STORED", fixes: "ALTER TABLE events DROP word, ADD word text",
-			says: []string{"SQLSTATE 428C9", "sluice schema"},
+			says: []string{"SQLSTATE 428C9", "take it out of the model: `sluice check` names it"},
 		},
 		{
 			name: "no key", breaks: "ALTER TABLE events DROP CONSTRAINT events_pkey", fixes: "ALTER TABLE events ADD PRIMARY KEY (id)",

@@ -67,6 +67,17 @@ func TestColumnsThatChangeValues(t *testing.T) {
 			t.Errorf("%s to %s: a row is stored", tt.column.Type, tt.live)
 		}
 	}
+	db.Exec(t, `CREATE TABLE events (id bigint PRIMARY KEY, word name, n "char")`)
+	b := batch.New(events)
+	b.Begin(0, 0)
+	b.Int8(1)
+	b.String("x")
+	b.Int4(1)
+	b.End()
+	_, err := openStore(t, db.URL, events, mainNames).Insert(t.Context(), b)
+	if want := `"word" TYPE text; it is not the only column: ` + "`sluice check` lists all"; err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("two columns: got %v, want %q", err, want)
+	}
 }
 
 // TestColumnsThatOnlyTakeFewerValues has columns that keep each value or refuse it, through a view.

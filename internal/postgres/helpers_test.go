@@ -194,7 +194,7 @@ func parsed(t testing.TB, text string) *url.URL {
 }
 
 // mainNames are what the mains call the setting and the commands that errors name.
-var mainNames = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"})
+var mainNames = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"})
 
 func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()

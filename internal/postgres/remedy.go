@@ -119,8 +119,10 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if s.asText {
 			return "the database lacks one of the types " + strings.Join(s.typesAsText(), ", ") + ": " + lacksType
 		}
-	case "42804", "428C9":
-		return hint("a column of the table has another type than the model says", s.names.Schema, " prints the SQL that it means")
+	case "42804":
+		return hint("a column of the table has another type than the model says", s.names.Check, " lists all such columns, and what to do")
+	case "428C9":
+		return hint("the database generates a column that the model fills: take it out of the model", s.names.Check, " names it")
 	case "23502":
 		switch own := s.ownNames(err, c); {
 		case own.column != "":

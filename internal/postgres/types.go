@@ -143,5 +143,8 @@ func (s *Store) misfits(wrong []misfit) error {
 			e.Remedy += fmt.Sprintf(", or write type: %s in the model", to)
 		}
 	}
+	if wrong[len(wrong)-1].Column != first.Column {
+		e.Remedy = hint(e.Remedy+"; it is not the only column", s.names.Check, " lists all")
+	}
 	return databaseError(e)
 }

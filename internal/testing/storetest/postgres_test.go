@@ -21,7 +21,7 @@ func TestPostgres(t *testing.T) {
 		return storetest.Harness{
 			Open: func(t testing.TB, m *model.Model) storetest.Store {
 				t.Helper()
-				s, err := postgres.Open(db.URL, m.Table, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"}))
+				s, err := postgres.Open(db.URL, m.Table, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}))
 				if err != nil {
 					t.Fatal(err)
 				}
