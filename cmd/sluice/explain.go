@@ -102,7 +102,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	if !verdict.IsZero() {
 		return c.rejected(con, verdict.Rejection, unread)
 	}
-	con.warn(e.model)
+	con.warn(check.Model(e.model))
 	return c.print(con, e, unread)
 }
 
@@ -217,9 +217,9 @@ func notRead(unread []string) string {
 	return "the model does not read these members: " + strings.Join(unread, ", ")
 }
 
-// warn prints what is stored as it was sent, and should perhaps not be.
-func (con *console) warn(m *model.Model) {
-	for _, f := range check.Model(m) {
+// warn prints the warnings of what was found.
+func (con *console) warn(found check.Findings) {
+	for _, f := range found {
 		if f.Severity == check.Warning {
 			fmt.Fprintf(con.stderr, "sluice: warning: %s; %s\n", f.What, f.Remedy)
 		}

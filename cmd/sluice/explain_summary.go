@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"sluice/internal/check"
 	"sluice/internal/infer"
 	"sluice/internal/message"
 	"sluice/internal/model"
@@ -73,6 +74,7 @@ type unreadSample struct {
 type summarizer struct {
 	*explainer
 	sum     summary
+	units   *check.Units
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
 	unread  map[string]*unreadSample // by the path of what they are in
@@ -86,7 +88,8 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 		return err
 	}
 	s.end()
-	con.warn(e.model)
+	con.warn(check.Model(e.model))
+	con.warn(s.units.Findings())
 	var failed error
 	if s.sum.Rejected > 0 {
 		failed = errReported
@@ -100,7 +103,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 
 func newSummarizer(e *explainer) *summarizer {
 	m := e.model
-	s := &summarizer{explainer: e, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
+	s := &summarizer{explainer: e, units: check.NewUnits(m), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
 	s.sum.Fields = make([]summaryField, len(m.Fields))
 	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
 	for i, f := range m.Fields {
@@ -126,6 +129,7 @@ func (s *summarizer) add(body []byte) {
 		return
 	}
 	s.sum.Accepted++
+	s.units.Add(s.rows, 0)
 	s.key()
 }
 

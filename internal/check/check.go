@@ -14,6 +14,7 @@
 //	           partitions.go   partitions for the rows of today and next week
 //	Model      model.go        lists what a model stores as it was sent
 //	Sample     sample.go       tries bodies on the live table
+//	Units      units.go        finds times that are likely in another unit than the model says
 //	Queues     queues.go       judges settings that the caller has read
 //	Functions  queues.go       judges event source mappings that the caller has read
 //

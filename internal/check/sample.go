@@ -53,6 +53,7 @@ type Sample struct {
 	bodies, fresh, present int
 	reasons                []*sampleReason
 	others                 int // bodies with reasons that are not listed
+	units                  *Units
 	seed                   maphash.Seed
 	keys                   map[uint64]struct{} // of the rows that would be stored
 	repeats                int                 // bodies whose key an earlier one has
@@ -75,7 +76,7 @@ type sampleReason struct {
 // timeout limits one transaction.
 func NewSample(store Rehearser, m *model.Model, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
 	s := &Sample{
-		store: store, model: m, reader: m.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(m.Table),
+		store: store, model: m, reader: m.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(m.Table), units: NewUnits(m),
 		seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
 	}
 	s.reader.Reset(time.Now())
@@ -115,6 +116,7 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	if !v.IsZero() {
 		return v
 	}
+	s.units.Add(s.rows, s.rows.Len()-1)
 	hash := s.key()
 	if _, known := s.keys[hash]; known { // of an earlier transaction, which stored nothing
 		s.rows.Cancel()
@@ -255,6 +257,7 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	if s.others > 0 {
 		f.Add(Error, about, "sample_rejected", "fix the others first", "%d more bodies would not be stored, for other reasons", s.others)
 	}
+	f = append(f, s.units.Findings()...)
 	if n := s.repeats; n > 0 {
 		f.Add(Warning, about, "sample_key", "choose a key that tells them apart, or leave it so if they are the same message",
 			"%d of %d bodies have the key of an earlier one: only the first becomes a row; %s", n, s.bodies, lines(s.repeated, n))

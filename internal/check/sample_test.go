@@ -122,6 +122,42 @@ func TestSample(t *testing.T) {
 	}
 }
 
+// TestSampleOfUnits: a time that is likely in another unit than the model's is told, and the unit.
+func TestSampleOfUnits(t *testing.T) {
+	t.Parallel()
+	for format, bodies := range map[string]map[string]string{
+		"unix":    {"1769860800": "", "0": "", "1.5": "", "-1": "", "17698608000": ""},
+		"unix_ms": {"1769860800123": "", "1769860800": "unix", "315532800": "unix", "315532799": "", "17698608": ""},
+		"unix_us": {"1769860800123456": "", "1769860800": "unix", "1769860800123": "unix_ms"},
+		"unix_ns": {"1769860800123456789": "", "1769860800": "unix", "1769860800123": "unix_ms", "1769860800123456": "unix_us"},
+		"iso8601": {`"1970-01-21T12:00:00Z"`: ""},
+	} {
+		m, err := model.Parse("t.yaml", fmt.Appendf(nil, `
+model: t
+table: t
+key: [message_id]
+fields: {at: {type: timestamp, format: %s}, other: {type: timestamp, format: unix_ms}}
+columns:
+  at: {type: timestamptz, from: at}
+  local: {type: timestamp, from: at}
+  other: {type: timestamptz, from: other}
+  message_id: {type: uuid, meta: message_id}
+`, format))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at, other := range bodies {
+			want := []string{"ok sample: 1 of 1 bodies would be new rows, tried in transactions that were rolled back"}
+			if other != "" {
+				want = append(want, "warning sample_unit: in 1 bodies the field at has a time before 1980 or after 2099; with format: "+other+" it would not")
+			}
+			if diff := cmp.Diff(sampled(t, storesAll(new([]int)), m, `{"at":`+at+`}`), want); diff != "" {
+				t.Errorf("%s of %s: findings got(-) want(+):\n%s", at, format, diff)
+			}
+		}
+	}
+}
+
 // TestSampleOfManyReasons wants a list that ends.
 func TestSampleOfManyReasons(t *testing.T) {
 	t.Parallel()

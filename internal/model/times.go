@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 	"time"
 	_ "time/tzdata" // Lambda's image and many others have no time zones
@@ -82,6 +83,30 @@ var unixFormats = []unixFormat{
 	{"unix_ms", 3, "expected milliseconds since 1970, in the years 1 to 9999"},
 	{"unix_us", 0, "expected microseconds since 1970, in the years 1 to 9999"},
 	{"unix_ns", -3, "expected nanoseconds since 1970, in the years 1 to 9999"},
+}
+
+// The years in which a time is likely.
+var (
+	likelyFrom = float64(time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
+	likelyTo   = float64(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro())
+)
+
+// LikelierFormat returns the Unix format that a time of the field was more likely sent in: with it
+// the time is in the years 1980 to 2099, and with the field's own it is not. "" is none.
+func (f *Field) LikelierFormat(at time.Time) string {
+	likely := func(shift int) bool {
+		t := float64(at.UnixMicro()) * math.Pow10(shift-f.unix.shift)
+		return likelyFrom <= t && t < likelyTo
+	}
+	if f.unix == nil || likely(f.unix.shift) {
+		return ""
+	}
+	for _, other := range unixFormats {
+		if likely(other.shift) {
+			return other.name
+		}
+	}
+	return ""
 }
 
 const (

@@ -24,9 +24,10 @@ func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
 //
 // It does not send messages without a body, or with attributes that cannot be read. A message without
 // room for the note is sent with a brief one, without details, and if that does not fit (10 attributes
-// already, or 1 MiB, or the sender's own attribute of that name) without any; one that was rejected before gets a new note. To a FIFO queue it sends the messages in
-// order, and after a message that is not sent it sends no more of its group; SQS confirms one that it saw
-// within the last 5 minutes, and does not store it twice.
+// already, or 1 MiB, or the sender's own attribute of that name) without any. One that was rejected
+// before gets a new note. To a FIFO queue it sends the messages in order, and after a message that is
+// not sent it sends no more of its group; SQS confirms one that it saw within the last 5 minutes, and
+// does not store it twice.
 func (d *DeadLetter) Send(ctx context.Context, rejected []message.RejectedMessage) (unsent []int, err error) {
 	if len(rejected) > 0 && d.target.isQueue(rejected[0].Message.QueueARN) {
 		// They would be received, rejected and sent forever, each time as new messages.
