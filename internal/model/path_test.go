@@ -143,10 +143,10 @@ func TestReadingPaths(t *testing.T) {
 		{"paths to members and to elements of one array", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":["1"]}`, "wrong_type a: $.x: expected an object, found an array"},
 		{"paths to members and to elements of one object", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":{"y":"1"}}`, "wrong_type b: $.x: expected an array, found an object"},
 		{"paths to members and to elements of a text", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":"y"}`, "wrong_type a: $.x: expected an object or an array, found a string | wrong_type b: $.x: expected an object or an array, found a string"},
-		{"nothing matches, required with a default", []string{"a: {type: text, required: true, default: x}", "b: {type: text, required: true}"}, `{"z":1}`, "unrecognized: required and missing: b | missing b"},
+		{"nothing matches, required with a default", []string{"a: {type: text, required: true, default: x}", "b: {type: text, required: true}"}, `{"z":1}`, "unrecognized: required and missing: b"},
 		{"several problems", []string{"a: {type: text, required: true}", "b: {type: text}", "c: {type: text}"}, `{"b":1,"c":true}`, "missing a | wrong_type b: expected a string, found a number | wrong_type c: expected a string, found a boolean"},
 		{"nothing matches", []string{"a: {type: text}", "b: {type: text, path: $.x.y}"}, `{"A":1,"z":"canary"}`, "key_case a: expected exactly $.a | unrecognized"},
-		{"nothing matches, required", []string{"a: {type: text, required: true}", "b: {type: text}"}, `{"z":1}`, "unrecognized: required and missing: a | missing a"},
+		{"nothing matches, required", []string{"a: {type: text, required: true}", "b: {type: text}"}, `{"z":1}`, "unrecognized: required and missing: a"},
 		{"nothing but an empty object", []string{"a: {type: text}"}, `{}`, "unrecognized"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -268,14 +268,24 @@ func TestEnvelopes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			required := "required and missing: user_id"
-			want := "unrecognized: " + required + " | missing user_id"
+			want := "unrecognized: " + required
 			if tt.want != "" {
-				want = "unrecognized: " + required + "; " + tt.want + " | missing user_id: " + tt.want
+				want += "; " + tt.want
 			}
 			if got := outcome(t, shape(t, "", "user_id: {type: text, "+tt.path+"required: true}"), tt.body); got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
 			}
 		})
+	}
+}
+
+// TestEnvelopeIsToldOnce, however many fields are missing.
+func TestEnvelopeIsToldOnce(t *testing.T) {
+	t.Parallel()
+	m := shape(t, "", "Type: {type: text, required: true}", "a: {type: text, required: true}", "b: {type: text, required: true}")
+	const want = "missing a: the body looks like an SNS notification: write unwrap: [{json: $.Message}], or turn on raw message delivery for the subscription | missing b"
+	if got := outcome(t, m, `{"Type":"Notification","TopicArn":"arn","Message":"{}"}`); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

@@ -39,9 +39,8 @@ type Reader struct {
 
 	// What walking a body finds beside values.
 	document   []byte // of the innermost layer
-	envelope   string // what it looks like, once it was asked
-	asked      bool
-	seen       bool // a member that a field reads
+	asked      bool   // what it looks like
+	seen       bool   // a member that a field reads
 	wrongSteps []wrongStep
 	otherCase  []*node       // names that differ from a path's in case only
 	entered    func(n *node) // an object or an array that paths lead through
@@ -120,8 +119,9 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 		}
 	}
 	r.problems = nil
-	if len(r.otherCase) > 0 || r.unknown || !r.seen {
-		r.bodyProblems()
+	unrecognized := !r.seen && r.m.reads && !r.m.AllowEmpty
+	if len(r.otherCase) > 0 || r.unknown || unrecognized {
+		r.bodyProblems(unrecognized)
 	}
 	b.Begin(index, group)
 	for i := range r.m.Columns {
@@ -134,9 +134,11 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 			continue
 		}
 		f := &r.m.Fields[c.Field]
-		if reason := r.field(b, i, c, f); reason != "" {
-			r.problem(r.because(f, reason))
+		reason := r.field(b, i, c, f)
+		if reason == "" || unrecognized && reason == message.ReasonMissing && f.Attribute == "" && r.value(f) == nil {
+			continue // the problem of the body says so
 		}
+		r.problem(r.because(f, reason))
 	}
 	if r.problems != nil {
 		b.Cancel()
@@ -163,14 +165,14 @@ func (r *Reader) verdict() message.Verdict {
 }
 
 // bodyProblems adds what is wrong with the body as a whole.
-func (r *Reader) bodyProblems() {
+func (r *Reader) bodyProblems(unrecognized bool) {
 	for _, n := range r.otherCase {
 		r.problem(message.Rejection{Reason: message.ReasonKeyCase, Field: n.field, Detail: "expected exactly " + n.path})
 	}
 	if r.unknown {
 		r.problem(message.Rejection{Reason: message.ReasonUnknown})
 	}
-	if !r.seen && r.m.reads && !r.m.AllowEmpty {
+	if unrecognized {
 		var required []string
 		for i := range r.m.Fields {
 			if f := &r.m.Fields[i]; f.Required && f.Default == nil && f.Attribute == "" {
@@ -185,12 +187,13 @@ func (r *Reader) bodyProblems() {
 	}
 }
 
-// lookalike describes the envelope that the innermost document looks like, and looks once.
+// lookalike describes the envelope that the innermost document looks like, to one problem of a body.
 func (r *Reader) lookalike() string {
-	if !r.asked {
-		r.asked, r.envelope = true, lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
+	if r.asked {
+		return ""
 	}
-	return r.envelope
+	r.asked = true
+	return lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
 }
 
 func joined(what, more string) string {
