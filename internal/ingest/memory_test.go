@@ -2,12 +2,13 @@ package ingest_test
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"sluice/internal/ingest"
 	"sluice/internal/mask"
@@ -20,7 +21,7 @@ const packed = `
 model: m
 table: m
 key: [message_id]
-unwrap: [base64, gzip]
+unwrap: [base64, zstd]
 max_unwrapped_bytes: 67108864
 fields: {user_id: {type: text}}
 columns:
@@ -30,18 +31,11 @@ columns:
 
 func pack(t *testing.T, text []byte) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	w, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write(text); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return []byte(base64.StdEncoding.EncodeToString(out.Bytes()))
+	return []byte(base64.StdEncoding.EncodeToString(w.EncodeAll(text, nil)))
 }
 
 // TestMemory: what a batch has no memory for is returned, with the rest of its FIFO group, and fits
@@ -99,7 +93,7 @@ func TestMemory(t *testing.T) {
 // for ever.
 func TestMemoryOfOneMessage(t *testing.T) {
 	t.Parallel()
-	m, err := model.Parse("m.yaml", []byte(strings.Replace(packed, "[base64, gzip]", "[base64, gzip, base64, gzip]", 1)))
+	m, err := model.Parse("m.yaml", []byte(strings.Replace(packed, "[base64, zstd]", "[base64, zstd, base64, zstd]", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

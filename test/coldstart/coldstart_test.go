@@ -257,7 +257,10 @@ func report(t *testing.T, subjects []*subject) {
 	fmt.Fprintf(&b, "medians of %d starts (90th percentile), turn by turn\n\n", len(subjects[0].polled))
 	fmt.Fprintf(&b, "%-42s %-22s %-22s %-9s %s\n", "", "to the first request", "to the first answer", "binary", "zip")
 	for _, s := range subjects {
-		binary, zipped := sizes(t, s.binary)
+		binary, zipped := 0, 0
+		if testing.Verbose() { // only then somebody reads it
+			binary, zipped = sizes(t, s.binary)
+		}
 		fmt.Fprintf(&b, "%-42s %-22s %-22s %-9s %s\n", s.name, times(s.polled), times(s.answered), megabytes(binary), megabytes(zipped))
 	}
 	b.WriteString("\n")

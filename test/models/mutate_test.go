@@ -12,17 +12,15 @@ import (
 	"sluice/internal/model"
 )
 
-// mutants changes or removes one value of a document at a time, and calls try each time. It tries two
-// of five other values at each place, in turn, since all at each take twice as long.
+// mutants changes or removes one value of a document at a time, and calls try each time. It tries one
+// of five other values at each place, in turn, since all at each take five times as long.
 func mutants(document any, try func()) {
 	values, turn := []any{true, 1, "", "text", []any{"string"}}, 0
 	var mutate func(in any)
 	each := func(value any, set func(any)) {
-		for range 2 {
-			set(values[turn%len(values)])
-			turn++
-			try()
-		}
+		set(values[turn%len(values)])
+		turn++
+		try()
 		set(value)
 		mutate(value)
 	}
@@ -82,7 +80,7 @@ func TestSchemaOfMutants(t *testing.T) {
 					t.Errorf("the schema refuses what the loader accepts: %v\n%s", validating, mutant)
 				}
 			})
-			if tried < 30 {
+			if tried < 15 {
 				t.Errorf("only %d mutants", tried)
 			}
 		})

@@ -18,12 +18,12 @@ func TestDrillQuietTraffic(t *testing.T) {
 	sim := esmsim.New(1)
 	queue := sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: 3 * time.Minute})
 	mapping := sim.Map(queue, acknowledge, esmsim.MappingConfig{ReportBatchItemFailures: true})
-	sim.At(hour, sim.Every(100*time.Millisecond, func() { queue.Send(login) }))
+	sim.At(hour, sim.Every(time.Second, func() { queue.Send(login) }))
 	sim.Run(2 * hour)
 
 	r := mapping.Report()
-	// The first at 100 ms, and at one hour it has stopped.
-	if r.Sent != 36_000-1 || r.Deleted != r.Sent || r.MaxReceives != 1 {
+	// The first at one second, and at one hour it has stopped.
+	if r.Sent != 3_600-1 || r.Deleted != r.Sent || r.MaxReceives != 1 {
 		t.Errorf("report:\n%v", r)
 	}
 }
@@ -64,7 +64,7 @@ func TestDrillOutageOfSixHours(t *testing.T) {
 				return "", errors.New("database is down")
 			}
 			mapping := sim.Map(queue, f.handle, esmsim.MappingConfig{ReportBatchItemFailures: true})
-			sim.At(9*hour, sim.Every(10*time.Second, func() { queue.Send(login) }))
+			sim.At(9*hour, sim.Every(30*time.Second, func() { queue.Send(login) }))
 			sim.At(1*hour, func() { down = true })
 			sim.At(7*hour, func() { down = false })
 			sim.Run(24 * hour)
