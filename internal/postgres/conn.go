@@ -28,6 +28,7 @@ type conn struct {
 	keysAsked bool   // this connection was asked how keys compare
 	// typesAskedAt is when this connection was asked whether the columns' types fit; zero for never.
 	typesAskedAt time.Time
+	oddTypes     bool // some are not plain, so that the short question does not tell
 	reused       bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool

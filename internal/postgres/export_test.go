@@ -26,3 +26,8 @@ func WithoutValue(context string) (string, int) {
 
 // AtBind reports whether a context is of an error that a parameter meets.
 func AtBind(context string) bool { return atBind.MatchString(context) }
+
+var (
+	PlainTypes = plain
+	TypesSQL   = typesSQL
+)

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"sluice/internal/batch"
-	"sluice/internal/fault"
 	"sluice/internal/message"
 )
 
@@ -115,7 +114,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	sql := in.statement() // take it now: learning how keys compare replaces it
 	asks := in.typesAreOld()
 	if asks {
-		rt.types(fitSQL)
+		rt.fit()
 	}
 	rt.insert(in.rows)
 	rt.endSegment()
@@ -128,11 +127,11 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	case asks && fit:
 		in.conn.typesAskedAt = in.store.now()
 	case asks && a.refused.Code == discardedState:
-		in.conn.typesAskedAt = time.Time{}
+		in.conn.typesAskedAt, in.conn.oddTypes = time.Time{}, true
 		if err := in.askNow(ctx, true); err != nil {
 			return nil, err
 		}
-		return nil, databaseError(fault.Error{Cause: message.CauseTransient, What: in.store.inserting + ": a column had another type a moment ago"})
+		return in.insertAll(ctx)
 	}
 	if a.refused != nil {
 		// If the statement could not be prepared, no row is at fault.
@@ -162,7 +161,7 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 // that asks on its way.
 func (in *insertion) askFirst(ctx context.Context) error {
 	order := in.keys == nil && !in.conn.keysAsked && in.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
-	types := in.typesAreOld() && in.store.asText || in.rehearsal
+	types := in.typesAreOld() && (in.store.asText || in.conn.oddTypes) || in.rehearsal
 	if !order && !types {
 		return nil
 	}

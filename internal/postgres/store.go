@@ -24,7 +24,8 @@ type Store struct {
 	// formats are those of the parameters of an insert, keyFormats of statements about keys.
 	formats, keyFormats []int16
 	asText              bool     // a column's type reads text
-	typeParams          [][]byte // of the question whether the columns' types fit
+	fitParams           [][]byte // of the short question whether the columns' types fit
+	typeParams          [][]byte // of the long one
 	log                 *slog.Logger
 	lookup              func(ctx context.Context, host string) ([]string, error) // nil: the resolver
 	sleep               func(context.Context, time.Duration) bool
@@ -84,7 +85,8 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil)}
 	s.formats, s.keyFormats = formats(t.Columns), formats(t.KeyColumns())
 	s.asText = slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText })
-	s.typeParams = typeParams(t)
+	s.fitParams, s.typeParams = fitParams(t), typeParams(t)
+	s.fitParams = fitParams(t)
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)

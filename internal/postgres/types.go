@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the query
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,28 +28,70 @@ var typesFile string
 
 var typesSQL = strings.Replace(typesFile, "rewrites_text", RewritesText, 1)
 
-// fitSQL returns a text, and fails with discardedState if a column would change values in silence.
-// Beside an insert it keeps that from storing them, in the same round trip.
-var fitSQL = "SELECT '" + fits + "' || width_bucket(0, 1, 2, CASE WHEN (" + typesSQL + ")->>'wrong' IS NULL THEN 1 ELSE 0 END)"
+// fitSQL returns a text, and fails with discardedState unless each column is of a plain type: then
+// typesSQL tells more. Beside an insert it keeps that from storing values in columns that would change
+// them, in the same round trip, and at a tenth of the time of typesSQL.
+// $1: tables, $2: columns, $3: their plain types, $4: the least modifier of each, if it has one.
+const fitSQL = `SELECT '` + fits + `' || width_bucket(0, 1, 2, CASE WHEN current_setting('array_nulls') = 'off' OR EXISTS (
+	SELECT FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS w(relation, name, types, modifier)
+	JOIN pg_attribute a ON a.attrelid = to_regclass(w.relation) AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped
+	WHERE a.atttypid <> ALL (w.types::regtype[]) OR a.atttypmod >= 0 AND a.atttypmod < w.modifier) THEN 0 ELSE 1 END)`
 
 // fits begins the answer to fitSQL.
 const fits = "fits"
 
-// types adds a statement about the types of the columns.
-func (rt *roundTrip) types(sql string) {
-	rt.add(uncompiled)
-	rt.p.SendQueryParams(sql, rt.in.store.typeParams, nil, nil, binary)
+const integers = "int2 int4 int8 numeric"
+
+// plain are the types of columns that take the values of a type and change none, whatever their
+// lengths; by the type that is sent, without the brackets of an array.
+var plain = map[string]string{
+	"text": "text varchar bpchar", "bpchar": "bpchar", "smallint": integers, "int4": integers, "integer": integers, "int8": integers, "bigint": integers,
+	"numeric": "numeric", "float4": "float4 float8", "real": "float4 float8", "float8": "float8", "double precision": "float8", "bool": "bool", "boolean": "bool",
+	"timestamptz": "timestamptz", "timestamp": "timestamp", "date": "date", "time": "time", "interval": "interval", "uuid": "uuid",
+	"inet": "inet", "cidr": "cidr inet", "bytea": "bytea", "json": "json jsonb", "jsonb": "json jsonb",
 }
+
+// fitParams returns the parameters of fitSQL.
+func fitParams(t *batch.Table) [][]byte {
+	var relations, names, types, modifiers []string
+	for _, c := range t.Columns {
+		sent, array := strings.CutSuffix(sentType(c), "[]")
+		var all []string
+		for name := range strings.FieldsSeq(plain[sent]) {
+			if array {
+				name = "_" + name
+			}
+			all = append(all, "pg_catalog."+name)
+		}
+		least := 0 // modifier, if there is one
+		switch {
+		case c.Masked > 0:
+			least = c.Masked + 4 // it counts its own four bytes
+		case sent == "interval":
+			least = math.MaxInt32 // it says which units are kept
+		}
+		relations, names = append(relations, relationOf(t, c)), append(names, c.Name)
+		types, modifiers = append(types, "{"+list(all)+"}"), append(modifiers, strconv.Itoa(least))
+	}
+	return [][]byte{textArray(relations), textArray(names), textArray(types), textArray(modifiers)}
+}
+
+// relationOf returns where a column is.
+func relationOf(t *batch.Table, c batch.Column) string {
+	if c.Ledger {
+		return ledger(t)
+	}
+	return table(t)
+}
+
+// fit adds the question whether the types of the columns are plain.
+func (rt *roundTrip) fit() { rt.p.SendQueryParams(fitSQL, rt.in.store.fitParams, nil, nil, binary) }
 
 // typeParams returns the parameters of typesSQL.
 func typeParams(t *batch.Table) [][]byte {
 	var relations, names, sent, reads, masks []string
 	for _, c := range t.Columns {
-		relation := table(t)
-		if c.Ledger {
-			relation = ledger(t)
-		}
-		relations, names, sent = append(relations, relation), append(names, c.Name), append(sent, sentType(c))
+		relations, names, sent = append(relations, relationOf(t, c)), append(names, c.Name), append(sent, sentType(c))
 		reads, masks = append(reads, strconv.FormatBool(c.AsText)), append(masks, strconv.Itoa(c.Masked))
 	}
 	arrays := slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText || c.List })
@@ -95,7 +138,8 @@ type misfit struct {
 
 // askTypes asks what the columns are.
 func (rt *roundTrip) askTypes(facts *typeFacts) {
-	rt.types(typesSQL)
+	rt.add(uncompiled)
+	rt.p.SendQueryParams(typesSQL, rt.in.store.typeParams, nil, nil, binary)
 	rt.ask(func(a *answer) {
 		if facts.refused = a.refused; facts.refused == nil {
 			_ = json.Unmarshal(a.text, facts) // the server makes valid JSON
@@ -110,10 +154,7 @@ func (s *Store) misfits(wrong []misfit) error {
 	}
 	first := wrong[0]
 	c := s.table.Columns[first.Column]
-	relation := table(s.table)
-	if c.Ledger {
-		relation = ledger(s.table)
-	}
+	relation := relationOf(s.table, c)
 	column := fmt.Sprintf("%s: the column %s", s.inserting, batch.Quote(c.Name))
 	alter := func(to string) string {
 		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", relation, batch.Quote(c.Name), to)
