@@ -341,7 +341,7 @@ func TestFaults(t *testing.T) {
 		{"full", func(t *testing.T) *sqlite.Store {
 			t.Helper()
 			f, s := plain(t)
-			f.exec(t, trigger("user_logins", "true", "INSERT INTO big VALUES (randomblob(1000000))"), "CREATE TABLE big (b)")
+			f.exec(t, trigger("user_logins", "true", "INSERT INTO big VALUES (randomblob(100000))"), "CREATE TABLE big (b)")
 			rows(t, s, "PRAGMA max_page_count = 20")
 			return s
 		}, "returned moment returned moment", "(SQLITE_FULL); make room"},
