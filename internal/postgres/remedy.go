@@ -57,7 +57,7 @@ func (s *Store) secured(c *catalog) string {
 // remedy returns what to do about an error of the server.
 func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	table, url := table(s.table), s.names.URL
-	if k := s.constant(parameterOf(err)); k != nil && !j.rejects {
+	if k := s.constant(parameterOf(err)); k != nil && !j.rejects && ofText(err) {
 		return fmt.Sprintf("the type %s does not take the value that the model has for the column %s: correct value in the model", k.Type, batch.Quote(k.Name))
 	}
 	switch {
