@@ -69,7 +69,7 @@ func (s *Sample) Draft(name string) (string, error) {
 	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, consumed: map[*node]bool{}}
 	layers := []layer{{doc: doc}}
 	for last := &layers[0]; ; last = &layers[len(layers)-1] {
-		next := last.embedded()
+		next := d.next(last)
 		if next == nil {
 			break
 		}
@@ -103,8 +103,10 @@ func (s *Sample) main() (most *document) {
 	return most
 }
 
-// embedded finds the string that holds a document in every body, and returns the document.
-func (l *layer) embedded() *document {
+// next finds the string that holds a document in every body, and returns the document. One with fewer
+// members than there are beside it is a value of an ordinary body, as is one that has a column.
+func (d *drafter) next(l *layer) *document {
+	known := envelopeWith(l.doc.root.has) != ""
 	var found *document
 	var search func(n *node, path []step)
 	search = func(n *node, path []step) {
@@ -115,7 +117,8 @@ func (l *layer) embedded() *document {
 			}
 			at := append(slices.Clone(path), child.name)
 			for _, doc := range child.embedded {
-				if doc.count == l.doc.count && (found == nil || len(doc.root.inOrder) > len(found.root.inOrder)) {
+				whole := known || d.column(at) == nil && len(doc.root.inOrder) >= len(l.doc.root.inOrder)-1
+				if doc.count == l.doc.count && whole && (found == nil || len(doc.root.inOrder) > len(found.root.inOrder)) {
 					found, l.path, l.node = doc, at, child
 				}
 			}
@@ -542,6 +545,9 @@ func (n *node) personal(found *form, path []step) trait {
 
 // more returns further evidence about the values of a form.
 func (n *node) more(found *form, values int) (text string) {
+	if n.blank == values {
+		return "; all are blank"
+	}
 	if found.id == formText || found.id == formMixed {
 		var near *tally
 		for i := range n.tried {

@@ -236,7 +236,7 @@ func TestNested(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	for _, want := range []string{"  sent_at: {type: timestamptz, from: sent_at}\n", "  sqs_sent_at: {type: timestamptz, meta: sent_at}\n", "  sqs_message_id: {type: uuid, meta: message_id}\n", "\nkey: [id] #"} {
+	for _, want := range []string{"  sent_at: {type: timestamptz, from: sent_at}\n", "  sqs_sent_at: {type: timestamptz, meta: sent_at}\n", "  sqs_message_id: {type: uuid, meta: message_id}\n", "so perhaps a key: id. "} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it lacks %q:\n%s", want, text)
 		}
@@ -264,7 +264,7 @@ func TestKeys(t *testing.T) {
 		bodies []string
 		want   string
 	}{
-		"a uuid before an id":      {repeat(12, `{"order_id":"o-%d","event_uuid":"6f1c0000-0000-4000-8000-%d"}`), "\nkey: [order_id] # different in all 12 bodies"},
+		"a uuid before an id":      {repeat(12, `{"order_id":"o-%d","event_uuid":"6f1c0000-0000-4000-8000-%d"}`), ""},
 		"a user's id":              {repeat(12, `{"user_id":"u-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: user_id. "},
 		"few bodies":               {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 3 bodies, so perhaps a key: order_id. "},
 		"not in all":               {append(repeat(12, `{"order_id":"o-%d"}`), `{"a":1}`), "\nkey: [sent_at, message_id]\nallow_empty"},
@@ -280,12 +280,13 @@ func TestKeys(t *testing.T) {
 		"events with an id":        {repeat(12, `{"id":"e-%d","type":"order.paid","order_id":"o-%d"}`), "\nkey: [id] # different in all 12 bodies"},
 		"things with an id":        {repeat(12, `{"id":"e-%d","type":"order","customer_id":"c"}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. type says "},
 		"a user's events":          {repeat(12, `{"id":"e-%d","event_type":"click","user_id":"u"}`), "\nkey: [id] # different in all 12 bodies"},
-		"only an id":               {repeat(12, `{"id":"o-%d","amount":1}`), "\nkey: [id] # different in all 12 bodies"},
+		"only an id":               {repeat(12, `{"id":"o-%d","amount":1}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: id. "},
 		"an id within":             {repeat(12, `{"type":"order.paid","data":{"order_id":"o-%d"}}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: data_order_id. type says "},
 		"several ids":              {repeat(12, `{"payment_id":"p-%d","order_id":"o-%d"}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: payment_id, order_id. "},
 		"a message between people": {repeat(12, `{"message_id":"m-%d","status":"read"}`), "\nkey: [sent_at, sqs_message_id]\n# Not the key, though different in all 12 bodies: message_id. "},
 		"versions of a row":        {repeat(12, `{"op":"u","after":{"id":%d}}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. op says "},
-		"what is not unique":       {append(repeat(12, `{"order_id":"o-%d","payment_id":"p-%d"}`), `{"order_id":"o-1","payment_id":"p-x"}`), "\nkey: [payment_id] # different in all 13 bodies"},
+		"what is not unique":       {append(repeat(12, `{"order_id":"o-%d","payment_id":"p-%d"}`), `{"order_id":"o-1","payment_id":"p-x"}`), "\nkey: [sent_at, message_id]\n# Different in all 13 bodies, so perhaps a key: payment_id. "},
+		"a thing's id":            {repeat(12, `{"aggregate_id":"a-%d","payload":{"n":1}}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: aggregate_id. "},
 		"the id of what it is for": {repeat(12, `{"customer":{"id":"c-%d"}}`), "\nkey: [sent_at, message_id]\n# Different"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -319,20 +320,29 @@ func TestTableKeys(t *testing.T) {
 		"repeated":                         {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
 		"a column too narrow for metadata": {repeat(3, `{"order_id":"o-%d"}`), "\n  sent_at: {type: timestamp, meta: sent_at}\n  # mask_key (varchar(3)): nothing in the sample fills it\n"},
 		"nothing is told":                  {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
+		"a fine time":                      {repeat(3, `{"at":"2026-01-31T12:00:00.00000%d001Z"}`), "\nledger: sluice_ledger # no unique key of the table is filled by every body, with times no finer than microseconds\n"},
+		"a time":                           {repeat(3, `{"at":"2026-01-31T12:00:00.00000%dZ"}`), "\nkey: [at] # a unique key of the table\n"},
+		"JSON in text of a column":         {repeat(3, `{"at":"2026-01-31T12:00:00.00000%dZ","status":"{\"a\":1}"}`), "\n  status: {type: text, required: true} # 3 of 3 are text; 3 of 3 hold a JSON document, which unwrap: [{json: $.status}] would read; distinct values: 1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			table := &infer.Table{Name: "t", Keys: [][]string{{"order_id"}, {"event_id"}}}
+			table := &infer.Table{Name: "t", Keys: [][]string{{"order_id"}, {"event_id"}, {"at"}}}
 			for _, c := range []string{"order_id", "status", "event_id"} {
 				table.Columns = append(table.Columns, &infer.Column{Name: c, Type: "text", Base: "text"})
 			}
-			table.Columns = append(table.Columns, infer.NewColumn("sent_at", "timestamp(3)", "timestamp(3)"), infer.NewColumn("mask_key", "varchar(3)", "varchar(3)"))
+			table.Columns = append(table.Columns, infer.NewColumn("sent_at", "timestamp(3)", "timestamp(3)"), infer.NewColumn("mask_key", "varchar(3)", "varchar(3)"), infer.NewColumn("at", "timestamptz", "timestamptz"))
 			s := infer.New(table)
 			for _, b := range tt.bodies {
 				s.Add([]byte(b))
 			}
-			if text, err := s.Draft("sample"); err != nil || !strings.Contains(text, tt.want) {
-				t.Errorf("%v: it lacks %q:\n%s", err, tt.want, text)
+			text, err := s.Draft("sample")
+			if err != nil || !strings.Contains(text, tt.want) {
+				t.Fatalf("%v: it lacks %q:\n%s", err, tt.want, text)
+			}
+			if m, err := model.Parse("m.yaml", []byte(text)); err != nil {
+				t.Error(err)
+			} else {
+				accepts(t, text, m, tt.bodies...)
 			}
 		})
 	}
@@ -534,6 +544,7 @@ func TestUnwrap(t *testing.T) {
 		"in a record":  {func(s string) string { return `{"Records":[{"body":` + strconv.Quote(s) + `}]}` }, "unwrap: [{json: \"$.Records[0].body\"}]\n"},
 		"named oddly":  {func(s string) string { return `{"it's":` + strconv.Quote(s) + `}` }, `unwrap: [{json: "$['it\\'s']"}]` + "\n"},
 		"not wrapped":  {func(s string) string { return s }, ""},
+		"a small one":  {func(s string) string { return strings.TrimSuffix(s, "}") + `,"note":"{\"a\":1}","blank":" "}` }, ""},
 		"with padding": {func(s string) string { return compressed(t, s+" ", false) }, "unwrap: [base64, gzip]\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -543,11 +554,14 @@ func TestUnwrap(t *testing.T) {
 				bodies = append(bodies, tt.wrap(s))
 			}
 			text, m := draft(t, bodies...)
-			if !strings.Contains(text, tt.want) || tt.want == "" && strings.Contains(text, "unwrap") {
+			if !strings.Contains(text, tt.want) || tt.want == "" && strings.Contains(text, "\nunwrap") {
 				t.Errorf("it lacks %q:\n%s", tt.want, text)
 			}
 			if got := line(text, "total"); got != "total: {type: numeric, required: true} # 12 of 12 are numbers" {
 				t.Errorf("got %s\n%s", got, text)
+			}
+			if name == "a small one" && line(text, "blank") != "blank: {type: text} # 12 of 12 are text; all are blank; filled in 0 of 12 bodies" {
+				t.Error(text)
 			}
 			if name == "in a string" && line(text, "kind") != "kind: {type: text, required: true, layer: 0} # 12 of 12 are text; distinct values: 1" {
 				t.Error(text)

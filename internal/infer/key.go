@@ -128,7 +128,8 @@ func (d *drafter) told(id *field) (all tells, by *field) {
 	return all, by
 }
 
-// isOwn reports whether an id is the message's own, so that only the same message has it again.
+// isOwn reports whether an id is the message's own, so that only the same message has it again. The
+// id of a thing never is: later messages about it would be lost.
 func (d *drafter) isOwn(id *field) bool {
 	says, _ := d.told(id)
 	switch id.id {
@@ -140,7 +141,7 @@ func (d *drafter) isOwn(id *field) bool {
 		about := func(k idKind) bool {
 			return slices.ContainsFunc(d.fields, func(f field) bool { return f.id == k && hasIDWord(f.path[len(f.path)-1]) })
 		}
-		return says == 0 || says != tellsState && about(ofThing) || says&tellsState == 0 && says&tellsEvent != 0 && about(ofOwner)
+		return says != 0 && says != tellsState && about(ofThing) || says&tellsState == 0 && says&tellsEvent != 0 && about(ofOwner)
 	default:
 		return false
 	}
@@ -155,28 +156,20 @@ func (d *drafter) keys(meta metaNames, shape envelope) (all []string) {
 	if d.table != nil {
 		return d.tableKeys()
 	}
-	var own, things, others []*field
+	var own, others []*field
 	for i := range d.fields {
 		f := &d.fields[i]
 		if !d.different(f) {
 			continue
 		}
-		switch _, by := d.told(f); {
-		case d.total < enoughForKey || len(f.path) > 1 && !inMeta(f.path) || f.layer >= 0 || shape.name != "":
+		if d.total < enoughForKey || len(f.path) > 1 && !inMeta(f.path) || f.layer >= 0 || shape.name != "" || !d.isOwn(f) {
 			others = append(others, f)
-		case d.isOwn(f):
+		} else {
 			own = append(own, f)
-		case f.id != ofOwner && by == nil:
-			things = append(things, f)
-		default:
-			others = append(others, f)
 		}
 	}
 	slices.SortStableFunc(own, func(a, b *field) int { return int(a.id) - int(b.id) })
-	if own == nil && len(things) == 1 { // of several, one may have several of another
-		own, things = things, nil
-	}
-	others = slices.Concat(own, things, others)
+	others = slices.Concat(own, others)
 	if columns := d.envelopeKey(shape); columns != nil {
 		all = append(all, fmt.Sprintf("key: [%s] # what tells %s apart: it holds if a redrive renames a message\n", strings.Join(columns, ", "), shape.name)+d.candidates(others, columns))
 	}
@@ -255,7 +248,9 @@ func (d *drafter) tableKeys() (all []string) {
 		var columns []string
 		meta := false
 		for _, name := range key {
-			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name && f.filled && f.personal == 0 })
+			f := slices.IndexFunc(d.fields, func(f field) bool {
+				return f.column == name && f.filled && f.personal == 0 && !(f.node.fine && strings.HasPrefix(f.form.field, "type: time"))
+			})
 			c := slices.IndexFunc(d.table.Columns, func(c *Column) bool {
 				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta)
 			})
@@ -276,7 +271,7 @@ func (d *drafter) tableKeys() (all []string) {
 			all = append(all, text)
 		}
 	}
-	return append(slices.Concat(all, repeated, ofMeta), "ledger: sluice_ledger # no unique key of the table is filled by every body\n")
+	return append(slices.Concat(all, repeated, ofMeta), "ledger: sluice_ledger # no unique key of the table is filled by every body, with times no finer than microseconds\n")
 }
 
 // repeats says whether messages may repeat a key of one column, "" if nothing says so.

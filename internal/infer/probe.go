@@ -182,6 +182,7 @@ var (
 	emailText    = regexp.MustCompile(`^\s*[^\s@/:?&=]+@[^\s@/:?&=.]+([.][^\s@/:?&=.]+)+\s*$`) // and nothing else
 	digitText    = regexp.MustCompile(`^[0-9]`)
 	dottedText   = regexp.MustCompile(`^[0-9]+[.][0-9]+[.][0-9]`)
+	fineText     = regexp.MustCompile(`[.,][0-9]{7}|^[0-9]{19}$`) // Unix time in nanoseconds too
 	localText    = regexp.MustCompile(`^[0-9]{4}-?[0-9]{2}-?[0-9]{2}[T ][0-9]{2}:?[0-9]{2}[0-9:.,]*$`)
 	simpleText   = regexp.MustCompile(`(?i)^[0-9a-f]{12}[1-8][0-9a-f]{3}[89ab][0-9a-f]{15}$`)
 	plainText    = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,17})([.][0-9]{1,30})?$`)

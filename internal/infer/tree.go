@@ -63,6 +63,7 @@ type node struct {
 	seen  int // bodies that have it, null included
 	kinds [kinds]int
 	blank int // strings of white space only
+	fine  bool // some have more digits after the point than a time in a key
 
 	signs trait // in its values, and within them
 	cards int   // numbers that look like card numbers
@@ -253,6 +254,7 @@ func (w *walker) scalar(n *node, raw []byte) {
 			n.cards++
 		}
 	}
+	n.fine = n.fine || fineText.Match(v.text)
 	n.try(&v)
 	n.json.test(raw, false)
 	h := maphash.Bytes(w.seed, v.text)

@@ -90,7 +90,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	}
 	switch err.Code {
 	case "42P01", "3F000":
-		create := hint("create the table "+table, s.names.Migrate, "")
+		what := "create the table " + table
+		if s.table.Ledger != "" { // the server's error has no field that says which it is
+			what += " or its ledger " + ledger(s.table) + ", whichever is missing"
+		}
+		create := hint(what, s.names.Migrate, "")
 		if s.names.Migrate != "" && s.names.Schema != "" {
 			create += ", or `" + s.names.Schema + "` prints the SQL"
 		}

@@ -150,10 +150,11 @@ func TestTypesThatReadText(t *testing.T) {
 				var all, printed []string
 				want := verdicts{}
 				for _, text := range keysOf(tt.refused) {
-					verdict := rejected(tt.refused[text])
-					if db.Rows(t, "SHOW server_version_num")[0][0] >= "160000" {
-						verdict = strings.Replace(verdict, hstoreError, "42601", 1)
+					state := tt.refused[text]
+					if db.Version(t) >= 160000 {
+						state = strings.Replace(state, hstoreError, "42601", 1)
 					}
+					verdict := rejected(state)
 					if mode == "default" {
 						s.give(table, false, text).want(verdicts{verdict: "1"})
 					}
