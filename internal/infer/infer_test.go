@@ -286,7 +286,7 @@ func TestKeys(t *testing.T) {
 		"a message between people": {repeat(12, `{"message_id":"m-%d","status":"read"}`), "\nkey: [sent_at, sqs_message_id]\n# Not the key, though different in all 12 bodies: message_id. "},
 		"versions of a row":        {repeat(12, `{"op":"u","after":{"id":%d}}`), "\nkey: [sent_at, message_id]\n# Not the key, though different in all 12 bodies: id. op says "},
 		"what is not unique":       {append(repeat(12, `{"order_id":"o-%d","payment_id":"p-%d"}`), `{"order_id":"o-1","payment_id":"p-x"}`), "\nkey: [sent_at, message_id]\n# Different in all 13 bodies, so perhaps a key: payment_id. "},
-		"a thing's id":            {repeat(12, `{"aggregate_id":"a-%d","payload":{"n":1}}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: aggregate_id. "},
+		"a thing's id":             {repeat(12, `{"aggregate_id":"a-%d","payload":{"n":1}}`), "\nkey: [sent_at, message_id]\n# Different in all 12 bodies, so perhaps a key: aggregate_id. "},
 		"the id of what it is for": {repeat(12, `{"customer":{"id":"c-%d"}}`), "\nkey: [sent_at, message_id]\n# Different"},
 	} {
 		t.Run(name, func(t *testing.T) {

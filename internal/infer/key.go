@@ -249,7 +249,7 @@ func (d *drafter) tableKeys() (all []string) {
 		meta := false
 		for _, name := range key {
 			f := slices.IndexFunc(d.fields, func(f field) bool {
-				return f.column == name && f.filled && f.personal == 0 && !(f.node.fine && strings.HasPrefix(f.form.field, "type: time"))
+				return f.column == name && f.filled && f.personal == 0 && (!f.node.fine || !strings.HasPrefix(f.form.field, "type: time"))
 			})
 			c := slices.IndexFunc(d.table.Columns, func(c *Column) bool {
 				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta)

@@ -62,7 +62,7 @@ type node struct {
 	index int // among its siblings
 	seen  int // bodies that have it, null included
 	kinds [kinds]int
-	blank int // strings of white space only
+	blank int  // strings of white space only
 	fine  bool // some have more digits after the point than a time in a key
 
 	signs trait // in its values, and within them
