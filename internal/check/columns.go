@@ -201,7 +201,7 @@ func misfitTime(c wanted, have live) (rule, why string) {
 		return "", ""
 	}
 	if have.typmod >= 0 && keeps < digits {
-		return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and a rounded key is another key"
+		return ruleNarrower, "keeps fewer digits of a second: times are rounded silently, and in a key different ones become equal"
 	}
 	return "", ""
 }
@@ -213,7 +213,7 @@ func misfitNamed(c wanted, have live) (rule, why string) {
 		return ruleType, "is of a type that the model does not name: there is no such type, or the role cannot see it"
 	case want.reads != "":
 		return ruleType, fmt.Sprintf("is made of %s, whose values sluice must read itself: Postgres reads words such as now and yes in some, and rounds or cuts others", want.reads)
-	case have.list, want.oid != have.oid && want.baseOID != have.baseOID:
+	case want.oid != have.oid && (have.list || want.baseOID != have.baseOID):
 		return ruleType, otherKind
 	case c.Masked && slices.Contains(model.TypeText.Columns(), postgres.TypeNames[have.base]):
 		return misfitMask(have)
@@ -399,7 +399,7 @@ func (d *database) columns(name string, have map[string]live, want []wanted) {
 			if l.domain {
 				allow = fmt.Sprintf("let its domain %s allow NULL", l.shown)
 			}
-			d.Add(Error, "table", "column_not_null", "make the field required in the model, or "+allow,
+			d.Add(Error, "table", "column_not_null", "make the field required in the model, or give it a default, or "+allow,
 				"%s.%s is NOT NULL, and its field is optional in the model: messages without it are refused", name, c.Name)
 		default:
 			continue

@@ -264,7 +264,7 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	}
 	if s.present > 0 {
 		where := "in the table already"
-		if s.keyHas(func(c model.Column) bool { return c.Type.AsText || slices.Contains(spellings, c.Type.Base) }) {
+		if s.keyHas(func(c model.Column) bool { return c.Type.AsText || !slices.Contains(exact, c.Type.Base) }) {
 			where += ", or that the database finds equal to an earlier one"
 		}
 		f.Add(OK, about, "sample_present", "", "%d of %d bodies have a key that is %s", s.present, s.bodies, where)
@@ -278,8 +278,8 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	return f
 }
 
-// spellings are types in which different texts are equal.
-var spellings = []string{"citext", "char", "numeric"}
+// exact are types in which different values are different, whatever a column's collation or precision.
+var exact = []string{"smallint", "integer", "bigint", "boolean", "uuid", "date"}
 
 // keyHas reports whether the model's key has such a column.
 func (s *Sample) keyHas(such func(model.Column) bool) bool {

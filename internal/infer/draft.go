@@ -391,6 +391,10 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 		return
 	}
 	if c := d.column(path); found == nil && c != nil {
+		if c.scalars == nil {
+			d.leave(path, "column %s is of type %s, which sluice does not write for %s", c.Name, comment(c.Type), mixture(n.kinds))
+			return
+		}
 		if t := n.best(); t != nil {
 			d.add(n, path, at, shape, t.form, 0, fmt.Sprintf("%s are %s that the column's type %s holds: the others will be rejected. %s", of(t.passed, values), t.form.what, comment(c.Type), n.unfit(t.form, values)))
 			return

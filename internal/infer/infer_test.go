@@ -315,22 +315,25 @@ func TestTableKeys(t *testing.T) {
 		bodies []string
 		want   string
 	}{
-		"an event's id":                    {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n"},
+		"an event's id":                    {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n# The table has a unique key (order_id) too: a message that repeats that one is rejected\n"},
 		"states":                           {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates\n"},
 		"repeated":                         {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
 		"a column too narrow for metadata": {repeat(3, `{"order_id":"o-%d"}`), "\n  sent_at: {type: timestamp, meta: sent_at}\n  # mask_key (varchar(3)): nothing in the sample fills it\n"},
 		"nothing is told":                  {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
-		"a fine time":                      {repeat(3, `{"at":"2026-01-31T12:00:00.00000%d001Z"}`), "\nledger: sluice_ledger # no unique key of the table is filled by every body, with times no finer than microseconds\n"},
+		"a fine time":                      {repeat(3, `{"at":"2026-01-31T12:00:00.00000%d001Z"}`), "\nledger: sluice_ledger # no unique key of the table is filled by every body, with values that a key takes\n"},
+		"a number in a text":               {repeat(3, `{"order_id":%d.5}`), "\nledger: sluice_ledger # no unique key of the table is filled by every body, with values that a key takes\n"},
+		"a coarse time":                    {repeat(3, `{"second":"2026-01-31T12:00:00.%dZ"}`), "\nkey: [second] # a unique key of the table. second keeps 0 digits of a second: messages that differ in less are taken for duplicates\n"},
+		"another key":                      {repeat(3, `{"order_id":"o-%d","at":"2026-01-31T12:00:00.%dZ"}`), "\nkey: [order_id] # a unique key of the table\n# The table has a unique key (at) too: a message that repeats that one is rejected\n"},
 		"a time":                           {repeat(3, `{"at":"2026-01-31T12:00:00.00000%dZ"}`), "\nkey: [at] # a unique key of the table\n"},
 		"JSON in text of a column":         {repeat(3, `{"at":"2026-01-31T12:00:00.00000%dZ","status":"{\"a\":1}"}`), "\n  status: {type: text, required: true} # 3 of 3 are text; 3 of 3 hold a JSON document, which unwrap: [{json: $.status}] would read; distinct values: 1\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			table := &infer.Table{Name: "t", Keys: [][]string{{"order_id"}, {"event_id"}, {"at"}}}
+			table := &infer.Table{Name: "t", Keys: [][]string{{"order_id"}, {"event_id"}, {"at"}, {"second"}}}
 			for _, c := range []string{"order_id", "status", "event_id"} {
 				table.Columns = append(table.Columns, &infer.Column{Name: c, Type: "text", Base: "text"})
 			}
-			table.Columns = append(table.Columns, infer.NewColumn("sent_at", "timestamp(3)", "timestamp(3)"), infer.NewColumn("mask_key", "varchar(3)", "varchar(3)"), infer.NewColumn("at", "timestamptz", "timestamptz"))
+			table.Columns = append(table.Columns, infer.NewColumn("sent_at", "timestamp(3)", "timestamp(3)"), infer.NewColumn("mask_key", "varchar(3)", "varchar(3)"), infer.NewColumn("at", "timestamptz", "timestamptz"), infer.NewColumn("second", "timestamp(0) with time zone", "timestamp(0) with time zone"))
 			s := infer.New(table)
 			for _, b := range tt.bodies {
 				s.Add([]byte(b))

@@ -2,6 +2,7 @@ package infer
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -248,9 +249,7 @@ func (d *drafter) tableKeys() (all []string) {
 		var columns []string
 		meta := false
 		for _, name := range key {
-			f := slices.IndexFunc(d.fields, func(f field) bool {
-				return f.column == name && f.filled && f.personal == 0 && (!f.node.fine || !strings.HasPrefix(f.form.field, "type: time"))
-			})
+			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name && f.canBeKey() })
 			c := slices.IndexFunc(d.table.Columns, func(c *Column) bool {
 				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta)
 			})
@@ -260,7 +259,7 @@ func (d *drafter) tableKeys() (all []string) {
 			meta = meta || c >= 0
 		}
 		why := d.repeats(key)
-		text := fmt.Sprintf("key: [%s] # a unique key of the table%s\n", strings.Join(columns, ", "), why)
+		text := fmt.Sprintf("key: [%s] # a unique key of the table%s%s\n", strings.Join(columns, ", "), why, d.rounds(key)) + d.otherKeys(key)
 		switch {
 		case len(columns) < len(key):
 		case meta:
@@ -271,7 +270,41 @@ func (d *drafter) tableKeys() (all []string) {
 			all = append(all, text)
 		}
 	}
-	return append(slices.Concat(all, repeated, ofMeta), "ledger: sluice_ledger # no unique key of the table is filled by every body, with times no finer than microseconds\n")
+	return append(slices.Concat(all, repeated, ofMeta), "ledger: sluice_ledger # no unique key of the table is filled by every body, with values that a key takes\n")
+}
+
+// canBeKey reports whether the key of a table may have the field: a model takes no times and no
+// numbers in a text there that have several spellings, or that the column would cut.
+func (f *field) canBeKey() bool {
+	cut := f.node.fine && strings.HasPrefix(f.form.field, "type: time")
+	spelled := f.node.fraction && f.form.id == formMixed
+	return f.filled && f.personal == 0 && !cut && !spelled
+}
+
+// coarse matches types of times that keep fewer digits of a second than microseconds have.
+var coarse = regexp.MustCompile(`^time\S*\(([0-5])\)`)
+
+// rounds says which columns of a key keep fewer digits of a second than messages may have.
+func (d *drafter) rounds(key []string) (text string) {
+	for _, c := range d.table.Columns {
+		if m := coarse.FindStringSubmatch(c.Base); m != nil && slices.Contains(key, c.Name) && c.meta == "" {
+			text += fmt.Sprintf(". %s keeps %s digits of a second: messages that differ in less are taken for duplicates", c.Name, m[1])
+		}
+	}
+	return text
+}
+
+// otherKeys says which other keys of the table the model fills: they are no reason for a duplicate.
+func (d *drafter) otherKeys(key []string) (text string) {
+	for _, other := range d.table.Keys {
+		filled := !slices.ContainsFunc(other, func(name string) bool {
+			return !slices.ContainsFunc(d.fields, func(f field) bool { return f.column == name })
+		})
+		if filled && !slices.Equal(key, other) {
+			text += fmt.Sprintf("# The table has a unique key (%s) too: a message that repeats that one is rejected\n", strings.Join(other, ", "))
+		}
+	}
+	return text
 }
 
 // repeats says whether messages may repeat a key of one column, "" if nothing says so.

@@ -57,13 +57,14 @@ func (k kind) String() string {
 
 // node is what is known of one member: of the values that a path has in all bodies.
 type node struct {
-	id    int
-	name  string
-	index int // among its siblings
-	seen  int // bodies that have it, null included
-	kinds [kinds]int
-	blank int  // strings of white space only
-	fine  bool // some have more digits after the point than a time in a key
+	id       int
+	name     string
+	index    int // among its siblings
+	seen     int // bodies that have it, null included
+	kinds    [kinds]int
+	blank    int  // strings of white space only
+	fine     bool // some have more digits after the point than a time in a key
+	fraction bool // some numbers have a fraction or an exponent
 
 	signs trait // in its values, and within them
 	cards int   // numbers that look like card numbers
@@ -255,6 +256,7 @@ func (w *walker) scalar(n *node, raw []byte) {
 		}
 	}
 	n.fine = n.fine || fineText.Match(v.text)
+	n.fraction = n.fraction || raw[0] != '"' && kindOf(raw) == kindNumber && bytes.ContainsAny(raw, ".eE")
 	n.try(&v)
 	n.json.test(raw, false)
 	h := maphash.Bytes(w.seed, v.text)
