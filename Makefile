@@ -56,8 +56,8 @@ test: ## run all tests except the drills, with a real Postgres, the race detecto
 	@[ -n "$(RACE)" ] || echo "*** WITHOUT THE RACE DETECTOR: it needs cgo and a C compiler (CGO_ENABLED=1, gcc or clang)" >&2
 	@# The slowest package first: at the end it would run alone. With the race detector a process sleeps
 	@# for a second when it ends, and tests of the command line start hundreds. Without tables for a
-	@# debugger (-w), the packages are linked in half the time.
-	GORACE=atexit_sleep_ms=10 go test $(RACE) -ldflags=-w -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | \
+	@# debugger (-w), the packages are linked in half the time. `make lint` vets them.
+	GORACE=atexit_sleep_ms=10 go test $(RACE) -vet=off -ldflags=-w -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | \
 		awk '/\/internal\/testing\/drill$$/ { next } /\/internal\/postgres$$/ { print; next } { rest = rest $$0 "\n" } END { printf "%s", rest }')
 
 drill: ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
