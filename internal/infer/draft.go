@@ -392,7 +392,7 @@ func (d *drafter) scalar(n *node, path []step, at int, shape envelope) {
 	}
 	if c := d.column(path); found == nil && c != nil {
 		if c.scalars == nil {
-			d.leave(path, "column %s is of type %s, which sluice does not write for %s", c.Name, comment(c.Type), mixture(n.kinds))
+			d.leave(path, "column %s is of type %s, which sluice does not write for %s%s", c.Name, comment(c.Type), mixture(n.kinds), n.wrapped(path, values))
 			return
 		}
 		if t := n.best(); t != nil {
