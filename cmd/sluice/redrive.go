@@ -39,8 +39,8 @@ Several queues can share a dead-letter queue. Messages that SQS moved from anoth
 messages that another model than SLUICE_MODEL rejected; --any-source takes both.
 
 Messages that do not match are returned when the command ends. Messages that arrive after its start are left alone.
-Messages in flight cannot be received until their visibility timeout expires: run the command again then. An interrupt ends it after the current ten
-messages.
+Another consumer holds messages in flight until their visibility timeout expires. To move those too, run the command
+again later. An interrupt ends it after the current ten messages.
 
   sluice redrive --dry-run
   sluice redrive --reason refused_by_database --newer-than 48h`
@@ -152,7 +152,7 @@ func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, mode
 		{s.OtherQueue, "came from another queue and stay; --any-source takes them too"},
 		{s.OtherModel, "were rejected by another model than " + model + " and stay; set SLUICE_MODEL to it, or use --any-source"},
 		{s.Newer, "arrived after the start and were left alone"},
-		{inFlight, "are in flight: run it again when their visibility timeout has expired"},
+		{inFlight, "are in flight, held by another consumer: run the command again after their visibility timeout"},
 		{s.There - s.Looked - inFlight, "were not examined: delayed, after others of their group, or beyond --max"},
 		{s.Unreturned, "could not be returned; they reappear when their visibility timeout expires"},
 	} {

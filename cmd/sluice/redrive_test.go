@@ -300,7 +300,7 @@ func TestRedriveWhileOthersHoldMessages(t *testing.T) {
 		held[i] = sqstest.Message{Body: "held", Receives: 1, VisibleAt: time.Now().Add(time.Minute)}
 	}
 	dead.Put(held...)
-	stdout := ends(t, environ, 0, "redrive", "12 messages at the start, 5 examined", "\n7 are in flight: run it again when their visibility timeout has expired.\n")
+	stdout := ends(t, environ, 0, "redrive", "12 messages at the start, 5 examined", "\n7 are in flight, held by another consumer: run the command again after their visibility timeout.\n")
 	if strings.Contains(stdout, "not examined") {
 		t.Errorf("got %s", stdout)
 	}

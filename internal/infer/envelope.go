@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/dustin/go-humanize"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // envelope is a form of bodies that many queues carry.
@@ -53,19 +52,8 @@ func envelopeWith(has func(name string) bool) string {
 // envelopeOf returns the envelope that an object is, "" for none.
 func envelopeOf(object []byte) string {
 	has := map[string]bool{}
-	dec := jsontext.NewDecoder(bytes.NewReader(object))
-	_, _ = dec.ReadToken() // {
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			break
-		}
-		text := name.String()
-		v, err := dec.ReadValue()
-		if err != nil {
-			break
-		}
-		has[text] = text != "Records" || v[0] == '[' && strings.ContainsAny(string(bytes.TrimSpace(v[1:])[:1]), "{]")
+	for name, v := range eachMember(object) {
+		has[name] = name != "Records" || v[0] == '[' && strings.ContainsAny(string(bytes.TrimSpace(v[1:])[:1]), "{]")
 	}
 	has["Records"] = has["Records"] && len(has) == 1 // such messages have nothing else
 	return envelopeWith(func(name string) bool { return has[name] })

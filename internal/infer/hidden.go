@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // Hidden is printed instead of names that may be data.
@@ -228,7 +226,7 @@ func (all *Names) Add(object iter.Seq2[string, []byte]) {
 		k := kindOf(value)
 		n.kinds[k]++
 		if k == kindObject {
-			for inner := range namesOf(value) {
+			for inner := range eachMember(value) {
 				n.count(inner)
 			}
 		}
@@ -279,18 +277,4 @@ func (all *Names) Shown(bodies int) (names map[string]int, others int) {
 		}
 	}
 	return names, others
-}
-
-// namesOf yields the names of an object whose syntax has been checked.
-func namesOf(object []byte) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		dec := jsontext.NewDecoder(strings.NewReader(string(object)))
-		_, _ = dec.ReadToken() // {
-		for dec.PeekKind() == '"' {
-			name, err := dec.ReadToken()
-			if err != nil || !yield(name.String()) || dec.SkipValue() != nil {
-				return
-			}
-		}
-	}
 }

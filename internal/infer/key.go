@@ -307,7 +307,7 @@ func (d *drafter) otherKeys(key []string) (text string) {
 	return text
 }
 
-// repeats says whether messages may repeat a key of one column, "" if nothing says so.
+// repeats returns a warning if messages may repeat a key of one column, "" if nothing shows it.
 func (d *drafter) repeats(key []string) string {
 	i := slices.IndexFunc(d.fields, func(f field) bool { return len(key) == 1 && f.column == key[0] })
 	if i < 0 {

@@ -3,6 +3,7 @@ package infer
 import (
 	"bytes"
 	"hash/maphash"
+	"iter"
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -122,24 +123,33 @@ type walker struct {
 
 // object walks an object whose syntax has been checked.
 func (w *walker) object(n *node, raw []byte, path []string) {
-	dec := jsontext.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.ReadToken() // {
-	for dec.PeekKind() == '"' {
-		name, err := dec.ReadToken()
-		if err != nil {
-			return
-		}
-		text := name.String()
-		v, err := dec.ReadValue()
-		if err != nil {
-			return
-		}
-		if child := w.member(n, text); child != nil {
+	for name, v := range eachMember(raw) {
+		if child := w.member(n, name); child != nil {
 			n.set = append(n.set, child.index)
-			w.value(child, v, append(path, text))
+			w.value(child, v, append(path, name))
 		}
 	}
 	n.end(&w.sets)
+}
+
+// eachMember returns the members of an object whose syntax has been checked. A value is valid until the
+// next one.
+func eachMember(object []byte) iter.Seq2[string, jsontext.Value] {
+	return func(yield func(string, jsontext.Value) bool) {
+		dec := jsontext.NewDecoder(bytes.NewReader(object))
+		_, _ = dec.ReadToken() // {
+		for dec.PeekKind() == '"' {
+			token, err := dec.ReadToken()
+			if err != nil {
+				return
+			}
+			name := token.String()
+			v, err := dec.ReadValue()
+			if err != nil || !yield(name, v) {
+				return
+			}
+		}
+	}
 }
 
 // member returns the node of a member, nil for one that is not followed.

@@ -45,7 +45,7 @@ type rowSearch struct {
 	isNew    map[int]bool
 	there    map[int]bool // their keys were in the table before this transaction
 	unknown  []int        // rows of chunks that stored fewer than they have
-	perhaps  map[int]bool // numbers of the keys of unknown rows, if their chunk stored some
+	maybe    map[int]bool // numbers of the keys of unknown rows whose chunk stored some of them
 	again    []int        // rows of chunks that were refused only the second time
 	before   int          // how many rows were inserted before this search
 	// blocked are rows that may be valid together, except for one of them.
@@ -70,7 +70,7 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	in.mine = map[int]bool{}
 	for range maxSearches {
 		r := &rowSearch{
-			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, perhaps: map[int]bool{}, before: in.result.Inserted,
+			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, maybe: map[int]bool{}, before: in.result.Inserted,
 		}
 		if err := r.planChunks(ctx, rest, refusal); err != nil {
 			return err
@@ -272,7 +272,7 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 		default:
 			r.unknown = append(r.unknown, chunk...)
 			for _, row := range chunk {
-				r.perhaps[r.class[row]] = r.perhaps[r.class[row]] || n > 0
+				r.maybe[r.class[row]] = r.maybe[r.class[row]] || n > 0
 			}
 		}
 		if err := r.recovered(answers[2*k+1]); err != nil {
@@ -579,7 +579,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
 			rowsErr = keepVerdicts(r.insertError(r.refused[row]).err)
-		case found[row] && !r.mine[r.class[row]] && !r.perhaps[r.class[row]] && !r.catalog.storesOthers():
+		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.catalog.storesOthers():
 			r.stored(row) // by another delivery, meanwhile
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)

@@ -86,7 +86,6 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 	s.formats, s.keyFormats = formats(t.Columns), formats(t.KeyColumns())
 	s.asText = slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText })
 	s.fitParams, s.typeParams = fitParams(t), typeParams(t)
-	s.fitParams = fitParams(t)
 	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
 	for _, o := range options {
 		o(s)
