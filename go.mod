@@ -1,4 +1,4 @@
-module sluice
+module example.com/owner/sluice
 
 go 1.26.0
 

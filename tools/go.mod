@@ -1,4 +1,4 @@
-module sluice/tools
+module example.com/owner/sluice/tools
 
 go 1.26.0
 

@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/app"
-	"sluice/internal/check"
-	"sluice/internal/config"
-	"sluice/internal/fault"
-	"sluice/internal/model"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 type checkCmd struct {

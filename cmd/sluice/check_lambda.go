@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
 
-	"sluice/internal/check"
-	"sluice/internal/credentials"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/credentials"
 )
 
 // lambdaTimeout limits one attempt of a call.

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/models"
 )
 
 // fakeLambda answers as the Lambda API does; what else is asked goes to SQS.

@@ -14,13 +14,13 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
-	"sluice/internal/consume"
-	"sluice/internal/consume/metrics"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/consume/metrics"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 type consumeCmd struct {

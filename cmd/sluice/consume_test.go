@@ -19,11 +19,11 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
-	"sluice/internal/testing/testlog"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/testing/testlog"
+	"example.com/owner/sluice/models"
 )
 
 // consumeCanary is in every message, in a field that is masked.

@@ -9,9 +9,9 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
-	"sluice/internal/config"
-	"sluice/internal/consume"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // consumerWatch shows a run to people: a bar on a terminal, elsewhere a line of

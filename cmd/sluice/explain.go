@@ -10,13 +10,13 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/batch"
-	"sluice/internal/check"
-	"sluice/internal/config"
-	"sluice/internal/infer"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/infer"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 type explainCmd struct {

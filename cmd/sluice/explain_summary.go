@@ -11,10 +11,10 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"sluice/internal/check"
-	"sluice/internal/infer"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/infer"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // The limits of what a summary keeps, however long the sample is.

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/config"
-	"sluice/internal/consume/metrics"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/consume/metrics"
 )
 
 type healthCmd struct {

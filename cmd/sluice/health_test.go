@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/consume/metrics"
+	"example.com/owner/sluice/internal/consume/metrics"
 )
 
 func TestHealth(t *testing.T) {

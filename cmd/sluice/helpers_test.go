@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	command "sluice/cmd/sluice"
-	"sluice/internal/testing/sqstest"
+	command "example.com/owner/sluice/cmd/sluice"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // queueCanary is in every body that these tests send.

@@ -14,9 +14,9 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
-	"sluice/internal/infer"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/infer"
 )
 
 type inferCmd struct {

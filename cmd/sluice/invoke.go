@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"sluice/internal/app"
-	"sluice/internal/ingest"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
 )
 
 type invokeCmd struct {

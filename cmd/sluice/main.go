@@ -15,7 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"sluice/internal/config"
+	"example.com/owner/sluice/internal/config"
 )
 
 func main() {

@@ -16,10 +16,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	command "sluice/cmd/sluice"
-	"sluice/internal/config"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
+	command "example.com/owner/sluice/cmd/sluice"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // update rewrites what the scripts compare with: go test ./cmd/sluice -update.

@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"strings"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
-	"sluice/internal/mask"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/model"
 )
 
 type maskCmd struct {

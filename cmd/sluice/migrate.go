@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"sluice/internal/config"
+	"example.com/owner/sluice/internal/config"
 )
 
 type migrateCmd struct{}

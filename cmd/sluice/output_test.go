@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	command "sluice/cmd/sluice"
-	"sluice/internal/testing/sqstest"
+	command "example.com/owner/sluice/cmd/sluice"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // fullDisk takes some bytes, and no more.

@@ -10,13 +10,13 @@ import (
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go/logging"
 
-	"sluice/internal/app"
-	"sluice/internal/batch"
-	"sluice/internal/config"
-	"sluice/internal/credentials"
-	"sluice/internal/fault"
-	"sluice/internal/sqlite"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/sqlite"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // load reads the configuration, and returns the parts that it describes.

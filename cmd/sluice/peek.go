@@ -9,11 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/deadletters"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/deadletters"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 type peekCmd struct {

@@ -8,9 +8,9 @@ import (
 	"sync"
 	"testing"
 
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // permissions are the actions of SQS that a command needs, as a policy names

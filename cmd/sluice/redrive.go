@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/config"
-	"sluice/internal/deadletters"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/deadletters"
+	"example.com/owner/sluice/internal/message"
 )
 
 type redriveCmd struct {

@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 
-	"sluice/internal/batch"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/model"
 )
 
 type schemaCmd struct {

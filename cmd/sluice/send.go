@@ -22,9 +22,9 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 type sendCmd struct {

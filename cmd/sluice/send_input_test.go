@@ -15,7 +15,7 @@ import (
 	"testing/iotest"
 	"time"
 
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // endless repeats a text forever.

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	main "sluice/cmd/sluice"
+	main "example.com/owner/sluice/cmd/sluice"
 )
 
 // TestRepeats: after 5 minutes SQS takes an id again, and it is forgotten.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 func TestSend(t *testing.T) {

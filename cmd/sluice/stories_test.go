@@ -12,9 +12,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/models"
 )
 
 // story is one of testdata/stories.yaml.

@@ -10,9 +10,9 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // table is a table on standard output, for people.

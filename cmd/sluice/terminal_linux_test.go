@@ -10,7 +10,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"sluice/internal/testing/testlog"
+	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 // terminal opens a pseudo-terminal of 120 columns, and collects what is

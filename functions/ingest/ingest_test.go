@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"sluice/events"
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/runtimeapi"
-	"sluice/internal/testing/testlog"
-	"sluice/models"
+	"example.com/owner/sluice/events"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/runtimeapi"
+	"example.com/owner/sluice/internal/testing/testlog"
+	"example.com/owner/sluice/models"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -25,12 +25,12 @@ var foreign = []string{
 	"modernc.org/", "github.com/prometheus/", "github.com/alecthomas/kong", "github.com/olekukonko/", "github.com/schollz/", "github.com/fergusstrange/",
 	"github.com/aws/aws-sdk-go-v2/config", "github.com/aws/aws-sdk-go-v2/service/sso", "github.com/aws/aws-sdk-go-v2/service/sts",
 	"github.com/google/go-cmp", "github.com/rogpeppe/", "testing", "net/rpc",
-	"sluice/cmd/", "sluice/internal/testing/localpg", "sluice/internal/testing/pgtest", "sluice/internal/testing/esmsim", "sluice/internal/testing/runtimeapi", "sluice/internal/sqlite", "sluice/internal/testing/sqstest",
+	"example.com/owner/sluice/cmd/", "example.com/owner/sluice/internal/testing/localpg", "example.com/owner/sluice/internal/testing/pgtest", "example.com/owner/sluice/internal/testing/esmsim", "example.com/owner/sluice/internal/testing/runtimeapi", "example.com/owner/sluice/internal/sqlite", "example.com/owner/sluice/internal/testing/sqstest",
 }
 
 func TestLinksNothingForeign(t *testing.T) {
 	t.Parallel()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "lambda.norpc", "sluice/functions/ingest")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "lambda.norpc", "example.com/owner/sluice/functions/ingest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	list, err := cmd.Output()
 	if err != nil {
@@ -57,7 +57,7 @@ func TestFunction(t *testing.T) {
 		t.Skip("it builds the function: not with -short")
 	}
 	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(binary)

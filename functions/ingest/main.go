@@ -8,9 +8,9 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"sluice/functions/internal/lambdaenv"
-	"sluice/internal/app"
-	"sluice/internal/handler"
+	"example.com/owner/sluice/functions/internal/lambdaenv"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/handler"
 )
 
 func main() {

@@ -14,10 +14,10 @@ import (
 
 	"github.com/aws/aws-lambda-go/lambda"
 
-	"sluice/functions/internal/lambdaenv"
-	"sluice/internal/app"
-	"sluice/internal/batch"
-	"sluice/internal/config"
+	"example.com/owner/sluice/functions/internal/lambdaenv"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/config"
 )
 
 type answer struct {

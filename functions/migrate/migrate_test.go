@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/runtimeapi"
-	"sluice/internal/testing/testlog"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/runtimeapi"
+	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
@@ -21,7 +21,7 @@ func TestMigrate(t *testing.T) {
 		t.Skip("it builds the function: not with -short")
 	}
 	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "sluice/functions/migrate", binary); err != nil {
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/migrate", binary); err != nil {
 		t.Fatal(err)
 	}
 	db := pgtest.NewDatabase(t, "")

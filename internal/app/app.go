@@ -18,14 +18,14 @@ import (
 	"log/slog"
 	"strings"
 
-	"sluice/internal/batch"
-	"sluice/internal/config"
-	"sluice/internal/credentials"
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/postgres"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Options are what a main has.

@@ -12,16 +12,16 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
-	"sluice/internal/fault"
-	"sluice/internal/handler"
-	"sluice/internal/model"
-	"sluice/internal/sqs"
-	"sluice/internal/sqsevent"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqsevent"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/models"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // backoff delays the messages that the handler returns.

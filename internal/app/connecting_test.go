@@ -20,15 +20,15 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"sluice/internal/app"
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/testdoc"
-	"sluice/internal/testing/testlog"
-	"sluice/models"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/testdoc"
+	"example.com/owner/sluice/internal/testing/testlog"
+	"example.com/owner/sluice/models"
 )
 
 // rig is a function whose database cannot be reached; all else is right.

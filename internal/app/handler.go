@@ -7,11 +7,11 @@ import (
 	"reflect"
 	"time"
 
-	"sluice/internal/config"
-	"sluice/internal/emf"
-	"sluice/internal/fault"
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/emf"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/ingest"
 )
 
 // NewHandler makes the Lambda function, and what ends it. Metrics gets a line

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 var table = &batch.Table{

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // TestListsAreOneText fills lists of each kind by the functions that fill columns.

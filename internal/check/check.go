@@ -32,7 +32,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/fault"
+	"example.com/owner/sluice/internal/fault"
 )
 
 // Severity is how bad a finding is.

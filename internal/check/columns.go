@@ -11,10 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/mask"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // live is a column of the live table.

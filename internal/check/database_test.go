@@ -8,13 +8,13 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/check"
-	"sluice/internal/fault"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/storetest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/storetest"
+	"example.com/owner/sluice/models"
 )
 
 var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}

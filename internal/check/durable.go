@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 const commitsSQL = `SELECT setting, source, current_database() FROM pg_settings WHERE name = 'synchronous_commit'`

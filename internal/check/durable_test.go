@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/check"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // finding is the first finding of a rule.

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/check"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // What the role lacks the server says of each row, and the remedies end that.

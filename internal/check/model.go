@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 // Model lists which values of a model are stored as they were sent. JSON can hold anything, and no

@@ -5,8 +5,8 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"sluice/internal/check"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/model"
 )
 
 func TestModel(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/model"
 )
 
 // A plain table is in no tree; one that is itself a partition is the only node of its tree. A

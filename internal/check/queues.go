@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 const (

@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/check"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // queues is a pair of queues in which nothing is wrong, and what changes that.

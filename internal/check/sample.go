@@ -12,10 +12,10 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/internal/batch"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // Rehearser judges the rows of a batch as an insert would, and stores none.

@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/model"
 )
 
 // An index that begins with a column: it has the column's least and greatest value.

@@ -15,10 +15,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // trial is the outcome of trial rows.

@@ -6,9 +6,9 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/check"
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // coupons is a model whose key comes from the body.

@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/check"
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // fit is a column of a model beside a live one. :v is the column's name.

@@ -3,8 +3,8 @@ package check
 import (
 	"slices"
 
-	"sluice/internal/batch"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/model"
 )
 
 // Units counts the times of a sample that are more likely in another unit than the model says. Seconds

@@ -3,8 +3,8 @@ package check_test
 import (
 	"testing"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestTheModelsOwnValues has constants, defaults, listed values and masks in columns that take them

@@ -17,9 +17,9 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
-	"sluice/internal/mask"
-	"sluice/internal/model"
-	"sluice/models"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/models"
 )
 
 // variables are the environment variables as they are set, and what is wrong with them.

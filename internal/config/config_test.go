@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/config"
+	"example.com/owner/sluice/internal/config"
 )
 
 const (

@@ -4,8 +4,8 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/ingest"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Mode is when a run is over.

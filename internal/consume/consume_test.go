@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/consume"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 func TestUntilEmpty(t *testing.T) {

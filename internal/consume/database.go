@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // trust is what the database has shown since it failed last.

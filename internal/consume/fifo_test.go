@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/consume"
-	"sluice/internal/message"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // Twenty groups with bad messages among the good ones, three consumers, and

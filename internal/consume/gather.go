@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // mostBytes bounds the bodies of a batch: what an event of Lambda can have.

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // heartbeat keeps the messages in hand invisible to other consumers. It knows them by receipt

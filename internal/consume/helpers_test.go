@@ -14,16 +14,16 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/consume"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
-	"sluice/internal/testing/testlog"
-	"sluice/models"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/testing/testlog"
+	"example.com/owner/sluice/models"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

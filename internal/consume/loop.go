@@ -5,8 +5,8 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // run is one run of a Consumer. Everything belongs to the goroutine of loop, except what says that

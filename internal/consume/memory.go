@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // memory is what a run remembers of messages that come again, by id.

@@ -6,8 +6,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/message"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // delivered is a model of metadata and of message attributes.

@@ -4,9 +4,9 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/consume"
-	"sluice/internal/message"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // newOrphans makes a fixture whose rows refer to rows of another table, which has one for "known".

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // outage is about one thing that can be out of reach. It is tried again after pauses that double,

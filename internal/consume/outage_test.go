@@ -13,13 +13,13 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"sluice/internal/consume"
-	"sluice/internal/fault"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // quick makes outages short for a test.

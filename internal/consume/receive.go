@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // mostReceived is how many messages SQS gives at once.

@@ -3,7 +3,7 @@ package consume
 import (
 	"context"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // returnEarly returns messages that were in no batch, beside the loop.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // settle does with each message what its verdict says.

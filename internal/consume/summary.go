@@ -3,7 +3,7 @@ package consume
 import (
 	"time"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Summary is what a run did. Messages are counted for each delivery.

@@ -8,9 +8,9 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"sluice/internal/consume"
-	"sluice/internal/message"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // packed is a model whose bodies unwrap to up to 64 MiB each.

@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // work runs a batch and settles each of its messages. A probe tries a database that is not known to

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 const (

@@ -27,8 +27,8 @@ import (
 	"log/slog"
 	"time"
 
-	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/fault"
 )
 
 // Options says where secrets are. The zero value has none: the database's login

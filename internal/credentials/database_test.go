@@ -13,9 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/credentials"
-	"sluice/internal/credentials/login"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestLoginOfTheURL(t *testing.T) {

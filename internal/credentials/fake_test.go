@@ -18,11 +18,11 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 
-	"sluice/internal/credentials"
-	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/testing/testlog"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 const (

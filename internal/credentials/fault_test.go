@@ -14,8 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go"
 
-	"sluice/internal/credentials"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestWhoseFault(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/feature/rds/auth"
 
-	"sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/credentials/login"
 )
 
 // tokenFor is how long a token is used. RDS accepts it for 15 minutes by its own

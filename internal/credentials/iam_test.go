@@ -13,9 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/config"
 
-	"sluice/internal/credentials"
-	"sluice/internal/credentials/login"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/message"
 )
 
 const endpoint = "db.abc123.eu-west-3.rds.amazonaws.com"

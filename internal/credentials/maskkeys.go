@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 
-	"sluice/internal/mask"
+	"example.com/owner/sluice/internal/mask"
 )
 
 // MaskKeys provides the keys for masks, from SLUICE_MASK_SECRET_ARN. It is safe

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/mask"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 )
 
 // ringOf is the secret of a keyring whose first id masks.

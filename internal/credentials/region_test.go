@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/credentials"
+	"example.com/owner/sluice/internal/credentials"
 )
 
 func TestValid(t *testing.T) {

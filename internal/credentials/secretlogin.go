@@ -17,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/credentials/login"
 )
 
 // secretLogin is the login in a secret of the form that RDS uses.

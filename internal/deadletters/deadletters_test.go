@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/deadletters"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/deadletters"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // canary is in every body, attribute and group.

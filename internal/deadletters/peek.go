@@ -3,7 +3,7 @@ package deadletters
 import (
 	"context"
 
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Peeked is what Peek found.

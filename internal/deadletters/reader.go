@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Progress is told how many messages are done, of how many at the start. A nil

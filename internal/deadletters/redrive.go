@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Redrive takes messages from one queue to another.

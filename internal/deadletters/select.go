@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Two reasons that no note has: they are of messages without one.

@@ -13,8 +13,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/ingest"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Namespace is where CloudWatch shows the metrics.

@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/emf"
-	"sluice/internal/ingest"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/emf"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestOneLineForEachInvocation(t *testing.T) {

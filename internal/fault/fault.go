@@ -16,7 +16,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Source is what failed. It is the first part of the errorType that Lambda shows, as in

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestError(t *testing.T) {

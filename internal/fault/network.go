@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Kind is one kind of network error.

@@ -15,9 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestNetwork tells apart the errors of real networks, resolvers and handshakes.

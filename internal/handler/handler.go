@@ -14,10 +14,10 @@ import (
 	"runtime/debug"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
-	"sluice/internal/message"
-	"sluice/internal/sqsevent"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqsevent"
 )
 
 // Handler answers events. Set its fields before the first event; then it is safe for concurrent

@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // TestOrphans wait for the row that they refer to, by their own count of receives. A missing row is

@@ -10,8 +10,8 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 const tableSQL = `SELECT c.oid, c.relkind FROM pg_class c WHERE c.oid = to_regclass($1)`

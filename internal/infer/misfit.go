@@ -11,7 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // class is what some values of a member are, to the column that has its name.

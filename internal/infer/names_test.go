@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/infer"
+	"example.com/owner/sluice/internal/infer"
 )
 
 func TestLooksLikeData(t *testing.T) {

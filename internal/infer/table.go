@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/internal/mask"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/model"
 )
 
 // Table is a table that exists, for a draft to fill.

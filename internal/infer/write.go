@@ -8,7 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 var (

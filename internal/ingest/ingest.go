@@ -14,11 +14,11 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // Store commits the rows of a batch in one transaction. Its errors say by fault.Error why rows are

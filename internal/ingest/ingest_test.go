@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/models"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/models"
 )
 
 // store stands for Postgres. refuses and returns hold the user_ids of rows

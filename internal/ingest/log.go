@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 // maxLines bounds how many lines of one kind a batch logs for single messages.

@@ -10,10 +10,10 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // packed is a model whose bodies unwrap to up to 64 MiB each.

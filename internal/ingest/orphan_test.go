@@ -9,11 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/batch"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/testing/testlog"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 // waiting returns a pipeline whose model waits for missing rows until a message is received so

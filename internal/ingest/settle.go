@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // DeadLetters takes rejected messages away.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/mask"
+	"example.com/owner/sluice/internal/mask"
 )
 
 // TestOneMailboxIsOneText: the spellings of an international address, and what they all become.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/mask"
+	"example.com/owner/sluice/internal/mask"
 )
 
 // randomKey is a key as `openssl rand -hex 24` makes it.

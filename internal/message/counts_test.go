@@ -5,7 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestCounts(t *testing.T) {

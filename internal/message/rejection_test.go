@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // TestReasons: Reasons lists every constant, in order, and each has an explanation.

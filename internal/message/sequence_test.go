@@ -3,7 +3,7 @@ package message_test
 import (
 	"testing"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestQueueName(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // attributeField is a field that is read from a message attribute.

@@ -17,7 +17,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/text/unicode/norm"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Options say how a value is converted, normalised and checked.

@@ -1,6 +1,6 @@
 package model
 
-import "sluice/internal/batch"
+import "example.com/owner/sluice/internal/batch"
 
 // DDL returns the SQL that creates the model's tables in Postgres if they are missing, and alters
 // nothing (batch.Table.DDL). Each column has its rule as a comment.

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // TestDocumentation holds docs/models.md to the code: its example loads, its tables have the settings

@@ -3,8 +3,8 @@ package model
 import (
 	"slices"
 
-	"sluice/internal/mask"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 )
 
 // FieldType determines how a field is read.

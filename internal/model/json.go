@@ -3,7 +3,7 @@ package model
 import (
 	"bytes"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // maxJSONDepth limits the nesting of a json column. Postgres parses it recursively and fails

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
-	"sluice/internal/batch"
-	"sluice/internal/mask"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Load finds the model with the given name among the built-in ones, or reads the file if it is a

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Meta is what a column holds that does not come from the body.

@@ -11,7 +11,7 @@ package model
 import (
 	"slices"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // Model is a checked model file.

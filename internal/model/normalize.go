@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"sluice/internal/mask"
+	"example.com/owner/sluice/internal/mask"
 )
 
 // normalization is what a field's options make of a string before it is checked or masked.

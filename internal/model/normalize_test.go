@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 // normalizers returns a field for each combination of options that normalise a text.

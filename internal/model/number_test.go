@@ -7,7 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 func TestCompareNumbers(t *testing.T) {

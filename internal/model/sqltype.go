@@ -9,7 +9,7 @@ import (
 	"strings"
 	"sync"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // SQLType is a column's type.

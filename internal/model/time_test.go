@@ -3,7 +3,7 @@ package model_test
 import (
 	"testing"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 func TestTimestamps(t *testing.T) {

@@ -7,8 +7,8 @@ import (
 	"time"
 	_ "time/tzdata" // Lambda's image and many others have no time zones
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 // appendTimestamp appends a time in the field's format.

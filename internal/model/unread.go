@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"slices"
 
-	"sluice/internal/mask"
+	"example.com/owner/sluice/internal/mask"
 )
 
 // Visited is an object or an array of a body that paths lead through.

@@ -10,7 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/zstd"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // The limits of what unwrapping makes.

@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // piece is the rows of a batch that one transaction stores: all of them, or a part of a batch that

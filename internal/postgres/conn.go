@@ -12,10 +12,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgconn/ctxwatch"
 
-	"sluice/internal/batch"
-	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // conn is one connection and what is prepared on it.

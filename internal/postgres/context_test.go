@@ -4,10 +4,10 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestParametersInAContext has contexts in the server's languages, with

@@ -10,10 +10,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // kind is a kind of batch. Each has statements of its own, and none may report too early that a row

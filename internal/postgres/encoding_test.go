@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/batch"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestEveryServersText wants the text of the messages in the table, on a server of any encoding and

@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // TestTheCatalogGrowsOldDuringASearch has a sequence that repeats numbers, so that some rows

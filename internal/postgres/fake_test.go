@@ -14,7 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // fake is a server and the network before it, for tests about time. They run in a bubble of

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // blames checks the cause of an error, and parts of its text.

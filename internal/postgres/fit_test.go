@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // valueTable has a column v of a model's type, beside the key.

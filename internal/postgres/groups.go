@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // groupSearch is the search in a batch with message groups: nothing of a group may be stored that

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 const (

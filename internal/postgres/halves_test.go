@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // tooSlow is the verdict on a row that had time of its own, and did not end.

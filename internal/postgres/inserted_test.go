@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // gate is the SQL of a table base and of a view of it, which takes rows and, once base has more

@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/internal/batch"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestIntervals: what the type interval makes of a duration is the same interval in every

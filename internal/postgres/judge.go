@@ -6,8 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 // judgement is whose fault an error is, by the evidence in its fields and in the catalog.

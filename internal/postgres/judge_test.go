@@ -10,10 +10,10 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/testdoc"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/testdoc"
 )
 
 // What becomes of the rows that the server refuses.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 //go:embed keys.sql

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // codes is a table whose key is a text to the model.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // link is a foreign key of the table to itself as positions of columns in the batch: the columns

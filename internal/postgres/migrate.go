@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Migrate executes statements, those of batch.Table.DDL among them, in one transaction, and returns

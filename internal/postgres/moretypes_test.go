@@ -8,7 +8,7 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // moreTypes has a column of each type that travels in a way of its own.

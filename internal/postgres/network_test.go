@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // listen opens a port of this machine. The system accepts connections, and nobody answers.

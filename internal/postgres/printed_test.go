@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // TestWhatPassesCanBeRead wants Postgres to take every number that the model lets pass, in each

@@ -8,8 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 )
 
 // describe returns the code of a server's error. Store.shown adds names.

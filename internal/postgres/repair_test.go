@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // TestAWarmConnectionSeesTheFix has errors whose fix only new sessions see. The connection that met

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestRootsOfAFile has a file with the roots of a server that the bundle does not cover.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // maxSingles is the largest batch that is tried row by row at once. More savepoints than 64

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"sluice/internal/batch"
+	"example.com/owner/sluice/internal/batch"
 )
 
 // arrayTypes are the parameter types of the kinds. Never varchar(n)[]: a cast to it truncates in

@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"sluice/internal/batch"
-	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Store writes the batches of one table. It is safe for concurrent use: every Insert has a

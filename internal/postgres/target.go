@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/credentials/login"
 )
 
 // target is where a connection URL leads. If nothing sets sslmode, TLS is verify-full for each host

@@ -13,9 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	logins "sluice/internal/credentials/login"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/testlog"
+	logins "example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 // fixed is the login of a secret that does not change.

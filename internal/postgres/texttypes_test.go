@@ -8,9 +8,9 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 
-	"sluice/internal/batch"
-	"sluice/internal/message"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // textsTable is a table with a column v whose type reads text. The key is the id, or v.

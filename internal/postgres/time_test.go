@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/internal/message"
-	"sluice/internal/postgres"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/postgres"
 )
 
 // graceFor returns how long after its context an Insert may take.

@@ -11,9 +11,9 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Postgres casts some values to what a column has instead of refusing them, and keeps another value:

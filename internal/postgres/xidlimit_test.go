@@ -33,8 +33,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/message"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 const (

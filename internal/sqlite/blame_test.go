@@ -5,10 +5,10 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqlite"
-	"sluice/internal/testing/storetest"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqlite"
+	"example.com/owner/sluice/internal/testing/storetest"
 )
 
 // TestBlame is the judgement on a refused row, by what SQLite says of it: when

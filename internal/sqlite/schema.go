@@ -10,9 +10,9 @@ import (
 	"regexp"
 	"strings"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // types are SQLite's types for those of a model, with a check where they are wider. A numeric is

@@ -16,15 +16,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/sqlite"
-	"sluice/internal/testing/storetest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/sqlite"
+	"example.com/owner/sluice/internal/testing/storetest"
+	"example.com/owner/sluice/models"
 )
 
 func TestStore(t *testing.T) {
@@ -464,12 +464,12 @@ func TestARolledBackTransactionKeepsGroups(t *testing.T) {
 // TestTheFunctionDoesNotLinkSQLite holds the rule that only the command line does.
 func TestTheFunctionDoesNotLinkSQLite(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "sluice/functions/...").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "example.com/owner/sluice/functions/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name := range strings.FieldsSeq(string(out)) {
-		if strings.HasPrefix(name, "modernc.org/") || name == "sluice/internal/sqlite" {
+		if strings.HasPrefix(name, "modernc.org/") || name == "example.com/owner/sluice/internal/sqlite" {
 			t.Errorf("a function links %s", name)
 		}
 	}

@@ -27,10 +27,10 @@ import (
 
 	"modernc.org/sqlite"
 
-	"sluice/internal/batch"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // Store writes the batches of one table. It is safe for concurrent use: the batches take turns,

@@ -10,7 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // FirstDelay is the longest delay of a message that is returned for the first time, and MaxDelay

@@ -15,10 +15,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"sluice/internal/credentials"
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // maxEntries is how many entries a batch call can have.

@@ -14,8 +14,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
-	"sluice/internal/credentials"
-	"sluice/internal/fault"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/fault"
 )
 
 // defaultTimeout limits one attempt of a call. SQS answers within some tens of milliseconds; if an

@@ -18,9 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	lambda "sluice/internal/credentials"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	lambda "example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // wire stands for the network: it keeps the requests, and answers them all.

@@ -12,9 +12,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/aws/smithy-go"
 
-	"sluice/internal/credentials"
-	"sluice/internal/fault"
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Missing reports whether an error means that there is no such queue, or that

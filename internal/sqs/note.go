@@ -7,7 +7,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/go-json-experiment/json"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // NoteAttribute is the name of the attribute that says why a message was rejected.

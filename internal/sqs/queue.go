@@ -13,7 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Queue is one queue, for the command line. It is safe for concurrent use.

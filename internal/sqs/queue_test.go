@@ -12,11 +12,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"sluice/internal/fault"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
-	"sluice/internal/sqsevent"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/sqsevent"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 func TestOpen(t *testing.T) {

@@ -3,7 +3,7 @@ package sqs
 import (
 	"context"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // DeadLetter is the queue that rejected messages are sent to.

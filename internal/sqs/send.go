@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
 	"github.com/aws/aws-sdk-go-v2/service/sqs/types"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // The limits of SendMessageBatch: "the maximum allowed individual message

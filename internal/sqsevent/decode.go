@@ -18,7 +18,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
-	"sluice/internal/message"
+	"example.com/owner/sluice/internal/message"
 )
 
 // EventError is why an event is not a batch of SQS messages. The invocation must fail with it: an

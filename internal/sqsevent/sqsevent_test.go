@@ -7,8 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/message"
-	"sluice/internal/sqsevent"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqsevent"
 )
 
 const (

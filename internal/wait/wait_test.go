@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sluice/internal/wait"
+	"example.com/owner/sluice/internal/wait"
 )
 
 func TestFor(t *testing.T) {

@@ -19,9 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/testlog"
-	"sluice/test/localstack"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/testlog"
+	"example.com/owner/sluice/test/localstack"
 )
 
 const root = "../.."

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/consume"
-	"sluice/internal/credentials"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 const flood = 20_000

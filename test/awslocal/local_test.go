@@ -23,7 +23,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/test/localstack"
+	"example.com/owner/sluice/test/localstack"
 )
 
 func decodeText(t *testing.T, text string, v any) {

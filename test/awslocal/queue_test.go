@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 type peeked struct {

@@ -30,11 +30,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/localpg"
-	"sluice/internal/testing/runtimeapi"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/runtimeapi"
+	"example.com/owner/sluice/models"
 )
 
 var (

@@ -21,8 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/sqstest"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

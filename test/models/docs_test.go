@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 // example is a model in docs/models.md, SQL that comes before its table or makes it, and messages

@@ -9,7 +9,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 // mutants changes or removes one value of a document at a time, and calls try each time. It tries one

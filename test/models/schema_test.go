@@ -13,7 +13,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"sluice/internal/model"
+	"example.com/owner/sluice/internal/model"
 )
 
 // update rewrites models/model.schema.json: go test ./test/models -run TestSchema -update.

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/config"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 func readFile(t testing.TB, path string) string {

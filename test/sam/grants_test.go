@@ -14,12 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/app"
-	"sluice/internal/batch"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/localpg"
-	"sluice/models"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/localpg"
+	"example.com/owner/sluice/models"
 )
 
 // block returns the SQL after a comment <!-- test: NAME --> in a document.

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/config"
-	"sluice/internal/emf"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/config"
+	"example.com/owner/sluice/internal/emf"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // scenarios are the parameters of stacks that people would deploy.

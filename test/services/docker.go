@@ -11,7 +11,7 @@ import (
 	"os/exec"
 	"time"
 
-	"sluice/test/localstack"
+	"example.com/owner/sluice/test/localstack"
 )
 
 // project names the containers, apart from those of other projects.

@@ -23,7 +23,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sluice/test/localstack"
+	"example.com/owner/sluice/test/localstack"
 )
 
 func main() {

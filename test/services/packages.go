@@ -14,8 +14,8 @@ import (
 	"syscall"
 	"time"
 
-	"sluice/internal/testing/localpg"
-	"sluice/test/localstack"
+	"example.com/owner/sluice/internal/testing/localpg"
+	"example.com/owner/sluice/test/localstack"
 )
 
 // usualPort is the port where people expect LocalStack.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net/url"
 
-	"sluice/test/localstack"
+	"example.com/owner/sluice/test/localstack"
 )
 
 const (

@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/test/localstack"
+	"example.com/owner/sluice/test/localstack"
 )
 
 // Git ignores this folder. The state has the password of a database on loopback.

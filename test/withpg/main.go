@@ -13,7 +13,7 @@ import (
 	"os/signal"
 	"syscall"
 
-	"sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/localpg"
 )
 
 func main() {

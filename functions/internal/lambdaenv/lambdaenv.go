@@ -9,8 +9,8 @@ import (
 	"github.com/aws/aws-lambda-go/lambda/messages"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 
-	"sluice/internal/app"
-	"sluice/internal/config"
+	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/config"
 )
 
 // Options returns the options of the function that this process is.

@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
-	"sluice/functions/internal/lambdaenv"
+	"example.com/owner/sluice/functions/internal/lambdaenv"
 )
 
 func TestLevel(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"sluice/internal/app"
+	"example.com/owner/sluice/internal/app"
 )
 
 // hostName is this machine's name in the container: Docker Desktop knows it, and

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/functions/internal/lambdaenv"
-	"sluice/internal/app"
+	"example.com/owner/sluice/functions/internal/lambdaenv"
+	"example.com/owner/sluice/internal/app"
 )
 
 // thisMachine is the name of this machine in the container.

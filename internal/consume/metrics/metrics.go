@@ -14,9 +14,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"sluice/internal/consume"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 // Metrics observes runs.

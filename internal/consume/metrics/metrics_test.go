@@ -16,11 +16,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/consume"
-	"sluice/internal/consume/metrics"
-	"sluice/internal/ingest"
-	"sluice/internal/message"
-	"sluice/internal/sqs"
+	"example.com/owner/sluice/internal/consume"
+	"example.com/owner/sluice/internal/consume/metrics"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 )
 
 var update = flag.Bool("update", false, "write the page into docs/metrics.md")

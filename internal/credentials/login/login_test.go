@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/credentials/login"
 )
 
 const canary = "canary-Pa55-w0rd"

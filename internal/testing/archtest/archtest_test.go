@@ -88,10 +88,10 @@ var only = []struct{ imports, by, why string }{
 	{"github.com/goccy/go-yaml/...", "internal/model", "model files are the only YAML"},
 	{"github.com/caarlos0/env/...", "internal/config", "one package reads the environment"},
 
-	{"sluice/internal/testing/localpg", "cmd/sluice " + wing, "the demo brings its own server, as the tests do"},
-	{"sluice/internal/app", "functions/... cmd/...", "it assembles what the mains run"},
-	{"sluice/internal/testing/...", wing, "for tests"},
-	{"sluice/test/...", "test/...", "for tests"},
+	{"example.com/owner/sluice/internal/testing/localpg", "cmd/sluice " + wing, "the demo brings its own server, as the tests do"},
+	{"example.com/owner/sluice/internal/app", "functions/... cmd/...", "it assembles what the mains run"},
+	{"example.com/owner/sluice/internal/testing/...", wing, "for tests"},
+	{"example.com/owner/sluice/test/...", "test/...", "for tests"},
 	{"testing", wing, "for tests"},
 	{"github.com/google/go-cmp/...", wing, "for tests; it panics by design"},
 	{"github.com/rogpeppe/go-internal/...", wing, "for tests"},
@@ -100,7 +100,7 @@ var only = []struct{ imports, by, why string }{
 // wing is what only tests use.
 const wing = "internal/testing/... test/..."
 
-const module = "sluice"
+const module = "example.com/owner/sluice"
 
 // pkg is what go list prints about a package.
 type pkg struct {

@@ -19,14 +19,14 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/batch"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/models"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

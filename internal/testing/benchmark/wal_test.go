@@ -6,10 +6,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // BenchmarkWAL prints the bytes of write-ahead log for each row that is inserted into an empty

@@ -10,12 +10,12 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/esmsim"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // blameless is a fault of a database for which no message is to blame. The function connects with

@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // TestTheSameMessagesManyTimes delivers a thousand messages to each of five environments at once.

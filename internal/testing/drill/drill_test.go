@@ -14,17 +14,17 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/check"
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/esmsim"
-	"sluice/internal/testing/pgtest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/models"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

@@ -16,14 +16,14 @@ import (
 
 	"github.com/google/uuid"
 
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/models"
 )
 
 // kinds are the kinds of table that a store supports, as people have them. All refuse the locale

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/runtimeapi"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/runtimeapi"
+	"example.com/owner/sluice/models"
 )
 
 // kills is how often the function is killed: TEST_KILLS, which `make drill` sets.
@@ -43,7 +43,7 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 	}
 	db := pgtest.New(t, m.DDL()...)
 	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
 		t.Fatal(err)
 	}
 	proxy := pgtest.NewProxy(t, db.URL)
@@ -118,7 +118,7 @@ func TestMisconfiguredFunctionSaysSo(t *testing.T) {
 		t.Skip("it builds the function: not with -short")
 	}
 	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "sluice/functions/ingest", binary); err != nil {
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
 		t.Fatal(err)
 	}
 	var output safeBuilder

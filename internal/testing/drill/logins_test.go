@@ -16,11 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/credentials"
-	"sluice/internal/credentials/login"
-	"sluice/internal/fault"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/credentials"
+	"example.com/owner/sluice/internal/credentials/login"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // secret is a source of logins that a test rotates, like a secret of Secrets Manager.

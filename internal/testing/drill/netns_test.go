@@ -21,10 +21,10 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/runtimeapi"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/runtimeapi"
+	"example.com/owner/sluice/models"
 )
 
 // binaryVariable names the command line for a test process that has its own network namespace.
@@ -48,7 +48,7 @@ func inOwnNamespace(t *testing.T) (binary string) {
 		return binary
 	}
 	binary = filepath.Join(t.TempDir(), "sluice")
-	if err := runtimeapi.Build(t.Context(), "sluice/cmd/sluice", binary); err != nil {
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/cmd/sluice", binary); err != nil {
 		t.Fatal(err)
 	}
 	pgtest.New(t) // so that a Postgres is on this machine, which cannot be fetched there

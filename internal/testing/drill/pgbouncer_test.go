@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // bounced starts PgBouncer in transaction mode in front of a database and returns the URL through

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/model"
-	"sluice/internal/testing/pgtest"
-	"sluice/models"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/models"
 )
 
 // replicated is several functions on the same queue, and a primary whose standby is stopped,

@@ -8,15 +8,15 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/handler"
-	"sluice/internal/ingest"
-	"sluice/internal/mask"
-	"sluice/internal/message"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/sqs"
-	"sluice/internal/testing/esmsim"
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/handler"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // typo is a model whose names of fields are in no body: senders write user_id. All fields are

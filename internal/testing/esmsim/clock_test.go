@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 func TestClockRunsWhatIsDueInOrder(t *testing.T) {

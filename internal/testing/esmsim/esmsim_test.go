@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 // record is what a test reads of an event's record.

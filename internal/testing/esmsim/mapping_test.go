@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 // lasting is a duration for every invocation.

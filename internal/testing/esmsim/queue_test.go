@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 const hour, day = time.Hour, 24 * time.Hour

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/localpg"
 )
 
 // execute executes a statement on a connection of its own.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/localpg"
 )
 
 // awaitLimit limits each wait for a server. Whatever takes longer hangs.

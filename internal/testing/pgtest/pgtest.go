@@ -39,7 +39,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/localpg"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // throughProxy returns an empty table `things (name text)`, a proxy before it, and a connection

@@ -13,7 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"sluice/internal/testing/localpg"
+	"example.com/owner/sluice/internal/testing/localpg"
 )
 
 // shared is the server of this test process. A server takes a second to start and every test needs

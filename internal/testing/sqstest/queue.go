@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 // maxEntries is how many messages one receive can ask for.

@@ -25,8 +25,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"sluice/internal/sqs"
-	"sluice/internal/testing/esmsim"
+	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/testing/esmsim"
 )
 
 // Region is where the queues are.

@@ -5,11 +5,11 @@ import (
 	"os"
 	"testing"
 
-	"sluice/internal/fault"
-	"sluice/internal/model"
-	"sluice/internal/postgres"
-	"sluice/internal/testing/pgtest"
-	"sluice/internal/testing/storetest"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/storetest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }

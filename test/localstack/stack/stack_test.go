@@ -25,8 +25,8 @@ import (
 	"testing"
 	"time"
 
-	"sluice/internal/testing/pgtest"
-	"sluice/test/localstack"
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/test/localstack"
 )
 
 // shared is what all tests use: one LocalStack, and the programs as sam would build them.
