@@ -246,35 +246,15 @@ func (c *checkCmd) report(con *console, f check.Findings) (failed error) {
 			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),
 		}, failed)
 	}
-	t := con.table("", "about", "finding")
+	t := con.table("severity", "about", "finding")
 	for i := range f {
-		lines := wrap(f[i].What, 100)
-		for k, line := range wrap(f[i].Remedy, 98) {
-			mark := "  "
-			if k == 0 {
-				mark = "→ "
-			}
-			lines = append(lines, mark+line)
+		finding := f[i].What
+		if f[i].Remedy != "" {
+			finding += "\n" + arrow + f[i].Remedy
 		}
-		severity, about := f[i].Severity, f[i].About
-		for _, line := range lines {
-			t.row(severity, about, line)
-			severity, about = "", ""
-		}
+		t.row(f[i].Severity, f[i].About, prose(finding))
 	}
 	t.print()
 	fmt.Fprintf(con.stdout, "\nerrors: %d, warnings: %d, skipped: %d\n", f.Count(check.Error), f.Count(check.Warning), f.Count(check.Skipped))
 	return failed
-}
-
-// wrap breaks a text into lines.
-func wrap(text string, width int) (lines []string) {
-	for word := range strings.FieldsSeq(text) {
-		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= width {
-			lines[last] += " " + word
-		} else {
-			lines = append(lines, word)
-		}
-	}
-	return lines
 }

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -36,8 +36,10 @@ gives events/batch.json to the handler that Lambda runs, and shows what became o
 // demoKey masks the demo's rows. It is public, so no other command uses it.
 const demoKey = "demo:this-key-is-public-and-for-the-demo-only"
 
-// demoConstraint makes the database refuse one message that passes all checks.
-const demoConstraint = `ALTER TABLE user_logins ADD CONSTRAINT known_locale CHECK (locale <> 'xx')`
+// demoCheck makes the database refuse one message that passes all checks.
+const demoCheck = `CONSTRAINT known_locale CHECK (locale <> 'xx')`
+
+const demoConstraint = `ALTER TABLE user_logins ADD ` + demoCheck
 
 // Run implements the command.
 func (c demoCmd) Run(ctx context.Context, con *console) error {
@@ -54,7 +56,7 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer stop()
-	fmt.Fprintf(con.stdout, "Started %s for this demo, and created the table user_logins in it.\n", origin)
+	fmt.Fprintf(con.stdout, "Started %s for this demo.\nIt has the table user_logins, with a constraint that only the demo adds, so that\nthe database refuses one message: %s\n", origin, demoCheck)
 	d := &demo{con, db, m, keys}
 	return d.run(ctx)
 }
@@ -145,35 +147,41 @@ func (d *demo) run(ctx context.Context) error {
 		Pipeline: ingest.New(d.model, d.db, ingest.Static(d.keys), log), Log: log,
 		Observe: func(_ context.Context, r *ingest.Report) { report = r },
 	}
-	t := d.con.table("delivery", "messages", "new rows", "duplicates", "repeated", "rejected", "returned", "round trips", "milliseconds")
-	invoke := func(delivery string) ([]byte, error) {
+	var took []time.Duration
+	var reports []*ingest.Report
+	invoke := func() ([]byte, error) {
 		start := time.Now()
 		answer, err := h.Invoke(ctx, event)
-		took := time.Since(start)
-		t.row(delivery, len(messages), report.Inserted, report.Count(message.Stored)-report.Inserted, report.Count(message.Repeated),
-			report.Count(message.Rejected), report.Count(message.Returned), report.RoundTrips, fmt.Sprintf("%.1f", float64(took.Microseconds())/1000))
+		took, reports = append(took, time.Since(start)), append(reports, report)
 		return answer, err
 	}
-	answer, err := invoke("first (connects)")
+	answer, err := invoke()
 	if err != nil {
 		return err
 	}
-	d.title("The messages of events/batch.json (personal fields are shown masked)")
-	d.messages(messages, report.Verdicts)
-	d.title("The rejected messages, and why")
-	d.rejected(messages, report.Verdicts)
-	d.title("The rows in user_logins, committed in one transaction")
+	d.title("The messages of events/batch.json, as they are sent (all values are made up)")
+	d.bodies(messages)
+	d.title("What became of them")
+	d.verdicts(messages, report.Verdicts)
+	d.title(fmt.Sprintf("The rows in user_logins, committed in one transaction (%d of %d columns)", len(demoColumns), len(d.model.Columns)))
 	if err := d.rows(ctx); err != nil {
 		return err
 	}
 	d.title("The answer to Lambda: SQS keeps these messages and deletes the others")
-	fmt.Fprintf(d.con.stdout, "%s\n", strings.ReplaceAll(string(answer), `},{`, "},\n                      {"))
-	d.title("The same event again, as SQS may deliver it")
-	if _, err := invoke("second"); err != nil {
+	fmt.Fprintf(d.con.stdout, "%s\n", strings.ReplaceAll(string(answer), `{"itemIdentifier"`, "\n "+`{"itemIdentifier"`))
+	if _, err := invoke(); err != nil {
 		return err
 	}
-	t.print()
-	fmt.Fprint(d.con.stdout, "\nA batch takes one round trip to the database, whatever its size. Here the database refused a row, which costs\none more. Next: set DATABASE_URL and SLUICE_MASK_KEYS, then run `sluice migrate` and\n`sluice invoke -e events/batch.json`.\n")
+	d.title("The same event twice, as SQS may deliver it")
+	d.deliveries(reports, took)
+	fmt.Fprint(d.con.stdout, `
+A batch takes one round trip to the database, whatever its size. Here the
+database refused a row, which costs one more.
+
+Next: set DATABASE_URL and SLUICE_MASK_KEYS, then run
+  sluice migrate
+  sluice invoke -e events/batch.json
+`)
 	return nil
 }
 
@@ -181,43 +189,52 @@ func (d *demo) title(text string) {
 	fmt.Fprintf(d.con.stdout, "\n%s\n\n", d.con.styled(d.con.stdout, bold, text))
 }
 
-// messages shows each message as the model reads it, so nothing raw.
-func (d *demo) messages(messages []message.Message, verdicts []message.Verdict) {
-	t := d.con.table("message", "user_id", "device_type", "ip", "device_id", "locale", "app_version", "verdict")
-	reader := d.model.Reader(d.keys)
+func (d *demo) bodies(messages []message.Message) {
+	t := d.con.table("message", "body")
 	for i := range messages {
-		row, _ := columns(d.model, reader, &messages[i])
-		cells := []any{short(messages[i].ID)}
-		for _, name := range []string{"user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version_full"} {
-			cells = append(cells, short(cmp.Or(row[name], "·")))
-		}
-		t.row(append(cells, verdicts[i].Outcome)...)
+		t.row(short(messages[i].ID), prose(messages[i].Body))
 	}
 	t.print()
 }
 
-func (d *demo) rejected(messages []message.Message, verdicts []message.Verdict) {
-	t := d.con.table("message", "reason", "where", "which means")
+func (d *demo) verdicts(messages []message.Message, verdicts []message.Verdict) {
+	t := d.con.table("message", "verdict", "reason")
 	for i, v := range verdicts {
-		if v.Outcome != message.Rejected {
-			continue
+		why := ""
+		if v.Outcome == message.Rejected {
+			why = said(v.Rejection)
 		}
-		where := v.Rejection.Field
-		if v.Rejection.Constraint != "" {
-			where = "constraint " + v.Rejection.Constraint
-		}
-		t.row(short(messages[i].ID), v.Rejection.Reason, where, cmp.Or(v.Rejection.Detail, v.Rejection.Reason.Explain()))
+		t.row(short(messages[i].ID), v.Outcome, prose(why))
 	}
 	t.print()
 }
+
+func (d *demo) deliveries(reports []*ingest.Report, took []time.Duration) {
+	t := d.con.table("", "first", "second")
+	line := func(what string, count func(i int) string) { t.row(what, count(0), count(1)) }
+	numbers := func(what string, count func(*ingest.Report) int) {
+		line(what, func(i int) string { return strconv.Itoa(count(reports[i])) })
+	}
+	numbers("messages", func(r *ingest.Report) int { return len(r.Verdicts) })
+	numbers("new rows", func(r *ingest.Report) int { return r.Inserted })
+	numbers("duplicates", func(r *ingest.Report) int { return r.Count(message.Stored) - r.Inserted })
+	numbers("repeated in the batch", func(r *ingest.Report) int { return r.Count(message.Repeated) })
+	numbers("rejected", func(r *ingest.Report) int { return r.Count(message.Rejected) })
+	numbers("returned", func(r *ingest.Report) int { return r.Count(message.Returned) })
+	numbers("round trips", func(r *ingest.Report) int { return r.RoundTrips })
+	line("milliseconds (the first connects)", func(i int) string { return fmt.Sprintf("%.1f", float64(took[i].Microseconds())/1000) })
+	t.print()
+}
+
+// demoColumns fit into a narrow terminal.
+var demoColumns = []string{"message_id", "user_id", "masked_ip", "masked_device_id", "locale", "app_version"}
 
 func (d *demo) rows(ctx context.Context) error {
-	columns := []string{"message_id", "user_id", "device_type", "masked_ip", "masked_device_id", "locale", "app_version", "create_date", "mask_key"}
-	rows, err := d.db.Rows(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM user_logins ORDER BY sent_at, message_id")
+	rows, err := d.db.Rows(ctx, "SELECT "+strings.Join(demoColumns, ", ")+" FROM user_logins ORDER BY sent_at, message_id")
 	if err != nil {
 		return err
 	}
-	t := d.con.table(columns...)
+	t := d.con.table(demoColumns...)
 	for _, row := range rows {
 		cells := make([]any, len(row))
 		for i := range row {

@@ -256,7 +256,7 @@ func (s *summarizer) print(con *console) {
 		fmt.Fprintln(con.stdout)
 		problems := con.table("rejected because", "field", "bodies", "which means")
 		for _, p := range sum.Problems {
-			problems.row(p.Reason, p.Field, number(p.Bodies), cmp.Or(p.Detail, p.Reason.Explain()))
+			problems.row(p.Reason, p.Field, number(p.Bodies), prose(cmp.Or(p.Detail, p.Reason.Explain())))
 		}
 		problems.print()
 	}

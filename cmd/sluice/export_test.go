@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"reflect"
 	"strings"
 	"time"
@@ -21,6 +22,16 @@ func Commands() (names []string) {
 		}
 	}
 	return names
+}
+
+// Prose is a cell that wraps.
+type Prose = prose
+
+// PrintTable prints a table of one row.
+func PrintTable(w io.Writer, environ map[string]string, headings []string, cells ...any) {
+	t := (&console{environ: environ, stdout: w}).table(headings...)
+	t.row(cells...)
+	t.print()
 }
 
 // Repeats are what send remembers of deduplication ids.

@@ -223,7 +223,7 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 		if r.SQLState != "" {
 			means += ": " + message.SQLState(r.SQLState)
 		}
-		t.row(r.Reason, r.where(), r.Model, r.Messages, means)
+		t.row(r.Reason, r.where(), r.Model, r.Messages, prose(means))
 	}
 	t.print()
 	fmt.Fprintln(con.stdout)

@@ -133,7 +133,7 @@ func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, mode
 	}
 	t := con.table("reason", "messages", "which means")
 	for _, reason := range slices.Sorted(maps.Keys(s.Reasons)) {
-		t.row(reason, s.Reasons[reason], deadletters.Explain(reason))
+		t.row(reason, s.Reasons[reason], prose(deadletters.Explain(reason)))
 	}
 	if len(s.Reasons) > 0 {
 		t.print()

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -35,6 +36,23 @@ func (p *progress) end() { _ = p.bar.Finish() } // as above
 func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// width returns how many columns standard output has, and 0 if nothing limits it: COLUMNS, else the
+// terminal's.
+func (con *console) width() int {
+	if columns, err := strconv.Atoi(con.environ["COLUMNS"]); err == nil && columns > 0 {
+		return columns
+	}
+	f, ok := con.stdout.(*os.File)
+	if !ok {
+		return 0
+	}
+	columns, _, err := term.GetSize(int(f.Fd()))
+	if err != nil { // it is no terminal
+		return 0
+	}
+	return columns
 }
 
 // animates reports whether a bar can be redrawn: standard error is a terminal
