@@ -34,6 +34,9 @@ func PrintTable(w io.Writer, environ map[string]string, headings []string, cells
 	t.print()
 }
 
+// Span is span.
+type Span = span
+
 // Repeats are what send remembers of deduplication ids.
 type Repeats struct{ repeats }
 

@@ -7,10 +7,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.com/owner/sluice/internal/config"
 	"example.com/owner/sluice/internal/consume/metrics"
+	"example.com/owner/sluice/internal/fault"
 )
 
 type healthCmd struct {
@@ -50,17 +52,43 @@ func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	// This transport asks no proxy.
 	answer, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
 	if err != nil {
-		return err
+		return c.noAnswer(ctx, address, setting, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
 	if err != nil {
-		return err
+		return c.noAnswer(ctx, address, setting, err)
 	}
-	said := strings.TrimSpace(string(text))
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s: %s", answer.Status, said)
+	said := oneLine(strings.TrimSpace(string(text)))
+	switch answer.StatusCode {
+	case http.StatusOK:
+		fmt.Fprintln(con.stdout, said)
+		return nil
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("not healthy: %s", said)
+	default:
+		return fmt.Errorf("%s is not a consumer of sluice: /healthz answers with HTTP %d; check %s", address, answer.StatusCode, setting)
 	}
-	fmt.Fprintln(con.stdout, said)
-	return nil
+}
+
+// noAnswer says in plain words why a consumer did not answer.
+func (c *healthCmd) noAnswer(ctx context.Context, address, setting string, err error) error {
+	remedy := "; start `sluice consume --forever --metrics-addr " + address + "`, or check " + setting
+	trouble := fault.Network(err)
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return errStopped
+	case ctx.Err() != nil || trouble.Kind == fault.Timeout:
+		return fmt.Errorf("no answer from %s within %v; the consumer hangs, or the network lets nothing through", address, c.Timeout)
+	case trouble.Kind == fault.NoSuchHost, trouble.Kind == fault.Unresolved:
+		return fmt.Errorf("the host of %s does not resolve; check %s", address, setting)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody listens at %s%s", address, remedy)
+	case trouble.Kind == fault.Refused:
+		return fmt.Errorf("cannot connect to %s: %v; check %s, and that the network lets this machine through", address, trouble.Detail, setting)
+	case trouble.Kind == fault.Broken:
+		return fmt.Errorf("%s closed the connection without an answer; check %s, and whether the consumer is ending", address, setting)
+	default:
+		return fmt.Errorf("%s does not answer as a consumer of sluice does; check %s", address, setting)
+	}
 }

@@ -35,18 +35,62 @@ func TestHealth(t *testing.T) {
 
 	m.Unreachable(now.Add(-time.Hour), time.Time{})
 	code, stdout, stderr := run(t, nil, "", "health", "--metrics-addr", address)
-	if want := "sluice: not healthy: 503 Service Unavailable: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
+	if want := "sluice: not healthy: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
 		t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
 	}
 }
 
-// A consumer that hangs is not well.
+// TestHealthWithoutAnAnswer has each kind of what is not a consumer that answers: plain words, and
+// nothing of Go's own error.
 func TestHealthWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	defer server.Close()
-	code, _, stderr := run(t, nil, "", "health", "--timeout", "500ms", "--metrics-addr", strings.TrimPrefix(server.URL, "http://"))
-	if code != 1 || !strings.Contains(stderr, "context deadline exceeded") {
-		t.Errorf("exit code %d, %q", code, stderr)
+	served := func(serve http.HandlerFunc) string {
+		server := httptest.NewServer(serve)
+		t.Cleanup(server.Close)
+		return strings.TrimPrefix(server.URL, "http://")
+	}
+	hijacked := func(answer string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = c.Write([]byte(answer))
+			_ = c.Close()
+		}
+	}
+	for name, tt := range map[string]struct {
+		address, want string
+		flags         []string
+	}{
+		"it hangs": {
+			served(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through", []string{"--timeout", "500ms"},
+		},
+		"it hangs in its answer": {
+			served(func(w http.ResponseWriter, r *http.Request) {
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+			}),
+			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through", []string{"--timeout", "500ms"},
+		},
+		"nobody": {
+			"127.0.0.1:1", "nobody listens at ADDRESS; start `sluice consume --forever --metrics-addr ADDRESS`, or check --metrics-addr", nil,
+		},
+		"another server": {served(http.NotFound), "ADDRESS is not a consumer of sluice: /healthz answers with HTTP 404; check --metrics-addr", nil},
+		"no answer": {
+			served(hijacked("")), "ADDRESS closed the connection without an answer; check --metrics-addr, and whether the consumer is ending", nil,
+		},
+		"not HTTP":  {served(hijacked("SSH-2.0\r\n")), "ADDRESS does not answer as a consumer of sluice does; check --metrics-addr", nil},
+		"unhealthy": {served(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "ill\x1b[31m", http.StatusServiceUnavailable) }), "not healthy: ill\uFFFD[31m", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			code, stdout, stderr := run(t, nil, "", append([]string{"health", "--metrics-addr", tt.address}, tt.flags...)...)
+			if want := "sluice: " + strings.ReplaceAll(tt.want, "ADDRESS", tt.address) + "\n"; code != 1 || stdout != "" || stderr != want {
+				t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
+			}
+		})
 	}
 }

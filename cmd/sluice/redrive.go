@@ -18,8 +18,8 @@ type redriveCmd struct {
 	From      string           `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
 	To        string           `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
 	Reason    []message.Reason `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them. Of several problems of a body, the first counts."`
-	OlderThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h."`
-	NewerThan time.Duration    `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
+	OlderThan span             `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h, 2d or 1w."`
+	NewerThan span             `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
 	Max       int              `placeholder:"N" help:"Send at most this many."`
 	AnySource bool             `help:"Also messages that SQS moved from another queue than --to, or that another model than SLUICE_MODEL rejected."`
 	Force     bool             `help:"Also when --from has a redrive policy of its own, of which each look at a message costs one receive."`
@@ -43,7 +43,7 @@ Another consumer holds messages in flight until their visibility timeout expires
 again later. An interrupt ends it after the current ten messages.
 
   sluice redrive --dry-run
-  sluice redrive --reason refused_by_database --newer-than 48h`
+  sluice redrive --reason refused_by_database --newer-than 2d`
 }
 
 // Validate implements kong's check of the arguments.
@@ -55,8 +55,6 @@ func (c *redriveCmd) Validate() error {
 		}
 	}
 	switch {
-	case c.OlderThan < 0 || c.NewerThan < 0:
-		return errors.New("--older-than and --newer-than must be positive, as in 36h")
 	case c.OlderThan > 0 && c.NewerThan > 0 && c.OlderThan >= c.NewerThan:
 		return errors.New("no message is older than --older-than and newer than --newer-than")
 	case c.Max < 0:
@@ -79,7 +77,7 @@ func (c *redriveCmd) Run(ctx context.Context, con *console) error {
 	model := c.model(con, parts.Config)
 	bar := con.progress("receiving")
 	r := deadletters.Redrive{
-		From: from, To: to, Select: deadletters.Selection{Reasons: c.Reason, OlderThan: c.OlderThan, NewerThan: c.NewerThan},
+		From: from, To: to, Select: deadletters.Selection{Reasons: c.Reason, OlderThan: time.Duration(c.OlderThan), NewerThan: time.Duration(c.NewerThan)},
 		Max: c.Max, Model: model, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
 	}
 	if from.Settings.DeadLetterARN != "" && !c.Force && from.Settings.ARN != to.Settings.ARN {

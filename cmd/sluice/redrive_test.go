@@ -316,9 +316,11 @@ func TestRedriveUsage(t *testing.T) {
 		says  string
 	}{
 		{"--reason nosuch", 2, "not_an_ip_address"},
-		{"--older-than 3h --newer-than 2h", 2, "--older-than"},
+		{"--older-than 2d --newer-than 36h", 2, "--older-than"},
 		{"--older-than -3h", 2, "--older-than"},
-		{"--older-than yesterday", 2, "--older-than"},
+		{"--older-than yesterday", 2, "--older-than: \"yesterday\" is not a duration; expected numbers with units, as in 90m, 36h, 2d, 1w or 1d12h"},
+		{"--newer-than 2", 2, "--newer-than: \"2\" is not a duration; expected numbers with units, as in 90m, 36h, 2d, 1w or 1d12h"},
+		{"--newer-than -2d", 2, "--newer-than"},
 		{"--max -1", 2, "--max"},
 		{"extra", 2, "extra"},
 		{"--to " + dead.URL, 1, "the same queue"},
