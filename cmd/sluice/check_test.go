@@ -68,7 +68,12 @@ type account struct {
 
 func newAccount(t *testing.T) *account {
 	t.Helper()
-	s := &account{t: t, db: pgtest.New(t), lambda: &fakeLambda{sqs: sqstest.New(), mappings: goodMapping, timeout: 29}}
+	return newAccountWith(t, pgtest.New(t))
+}
+
+func newAccountWith(t *testing.T, db *pgtest.DB) *account {
+	t.Helper()
+	s := &account{t: t, db: db, lambda: &fakeLambda{sqs: sqstest.New(), mappings: goodMapping, timeout: 29}}
 	t.Cleanup(s.lambda.sqs.Close)
 	front := httptest.NewServer(s.lambda)
 	t.Cleanup(front.Close)

@@ -222,7 +222,7 @@ func (d *demo) deliveries(reports []*ingest.Report, took []time.Duration) {
 	numbers("rejected", func(r *ingest.Report) int { return r.Count(message.Rejected) })
 	numbers("returned", func(r *ingest.Report) int { return r.Count(message.Returned) })
 	numbers("round trips", func(r *ingest.Report) int { return r.RoundTrips })
-	line("milliseconds (the first connects)", func(i int) string { return fmt.Sprintf("%.1f", float64(took[i].Microseconds())/1000) })
+	line("milliseconds (the first connects)", func(i int) string { return strconv.FormatInt(took[i].Milliseconds(), 10) })
 	t.print()
 }
 
