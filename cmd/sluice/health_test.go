@@ -66,14 +66,16 @@ func TestHealthWithoutAnAnswer(t *testing.T) {
 	}{
 		"it hangs": {
 			served(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
-			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through", []string{"--timeout", "500ms"},
+			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through",
+			[]string{"--timeout", "500ms"},
 		},
 		"it hangs in its answer": {
 			served(func(w http.ResponseWriter, r *http.Request) {
 				_ = http.NewResponseController(w).Flush()
 				<-r.Context().Done()
 			}),
-			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through", []string{"--timeout", "500ms"},
+			"no answer from ADDRESS within 500ms; the consumer hangs, or the network lets nothing through",
+			[]string{"--timeout", "500ms"},
 		},
 		"nobody": {
 			"127.0.0.1:1", "nobody listens at ADDRESS; start `sluice consume --forever --metrics-addr ADDRESS`, or check --metrics-addr", nil,
@@ -82,8 +84,10 @@ func TestHealthWithoutAnAnswer(t *testing.T) {
 		"no answer": {
 			served(hijacked("")), "ADDRESS closed the connection without an answer; check --metrics-addr, and whether the consumer is ending", nil,
 		},
-		"not HTTP":  {served(hijacked("SSH-2.0\r\n")), "ADDRESS does not answer as a consumer of sluice does; check --metrics-addr", nil},
-		"unhealthy": {served(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "ill\x1b[31m", http.StatusServiceUnavailable) }), "not healthy: ill\uFFFD[31m", nil},
+		"not HTTP": {served(hijacked("SSH-2.0\r\n")), "ADDRESS does not answer as a consumer of sluice does; check --metrics-addr", nil},
+		"unhealthy": {served(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "ill\x1b[31m", http.StatusServiceUnavailable)
+		}), "not healthy: ill\uFFFD[31m", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -62,9 +62,9 @@ func compareScreen(t *testing.T, name string, columns int, got string) {
 			t.Errorf("a line has %d columns: %s", n, line)
 		}
 	}
-	file := filepath.Join("../../docs/screens", name+"-"+strconv.Itoa(columns)+".txt")
+	file := filepath.Join("..", "..", "docs", "screens", name+"-"+strconv.Itoa(columns)+".txt")
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil { //nolint:gosec // a document
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return

@@ -128,7 +128,7 @@ func (q *Queues) outage(f *Findings) {
 	with, _ := q.Outage(true)
 	remedy, how := "", fmt.Sprintf("with %d receives", q.Source.Settings.MaxReceives)
 	if q.Backoff {
-		how += " and backoff"
+		how += " and back-off"
 	}
 	if !limited {
 		how = "its retention, because receives are not limited"
@@ -142,7 +142,13 @@ func (q *Queues) outage(f *Findings) {
 		case !limited:
 			remedy = "raise the queue's retention"
 		default:
-			remedy = "raise maxReceiveCount and set SLUICE_BACKOFF=true for the function; with DEAD_LETTER_QUEUE_URL, rejected messages do not need a low one"
+			remedy = "raise maxReceiveCount to 200"
+			if !q.Backoff {
+				remedy += " and set SLUICE_BACKOFF=true for the function"
+			}
+			if !q.RejectsSet {
+				remedy += "; set DEAD_LETTER_QUEUE_URL too, so that rejected messages do not wait for it"
+			}
 		}
 	}
 	f.Add(severity, "queue", "outage", remedy, "messages survive a database outage of %s (%s)", spell(survives), how)
