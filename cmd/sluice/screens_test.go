@@ -52,6 +52,28 @@ func TestScreens(t *testing.T) {
 	}
 }
 
+// TestReadmeShowsTheScreen: what the README shows of the demo is a part of the screen.
+func TestReadmeShowsTheScreen(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	screen, err := os.ReadFile("../../docs/screens/demo-80.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := range strings.SplitSeq(string(readme), "\n```\n") {
+		if strings.HasPrefix(block, "What became of them") {
+			if !strings.Contains(string(screen), block) {
+				t.Errorf("docs/screens/demo-80.txt lacks what the README shows of it:\n%s", block)
+			}
+			return
+		}
+	}
+	t.Error("the README shows nothing of the demo")
+}
+
 func compareScreen(t *testing.T, name string, columns int, got string) {
 	t.Helper()
 	for _, d := range differs {
