@@ -85,7 +85,7 @@ func (c *healthCmd) noAnswer(ctx context.Context, address, setting string, err e
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("nobody listens at %s%s", address, remedy)
 	case trouble.Kind == fault.Refused:
-		return fmt.Errorf("cannot connect to %s: %s; check %s, and that the network lets this machine through", address, trouble.Detail.Error(), setting)
+		return fmt.Errorf("cannot connect to %s: %w; check %s, and that the network lets this machine through", address, trouble.Detail, setting)
 	case trouble.Kind == fault.Broken:
 		return fmt.Errorf("%s closed the connection without an answer; check %s, and whether the consumer is ending", address, setting)
 	default:

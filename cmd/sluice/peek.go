@@ -12,7 +12,6 @@ import (
 	"example.com/owner/sluice/internal/deadletters"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqs"
 )
 
@@ -26,10 +25,14 @@ type peekCmd struct {
 
 // Help returns the details.
 func (peekCmd) Help() string {
-	return `Shows how many messages there are, for which reasons, and their bodies as the model would store them: masked. Of a body
-that the model cannot read it shows only the reason and the size, and likewise of a body that another model rejected:
-only that model knows what is personal in it. Of a body with several problems it counts the first; --json lists all.
-Of a FIFO queue it shows at most ten messages per group.
+	return `Shows how many messages there are and for which reasons, and of each message what the model reads, field by field:
+personal fields masked, and which field is the problem and why. Of a body that cannot be read it shows only the reason
+and the size, and likewise of a body that another model rejected: only that model knows what is personal in it. A body
+that SQS moved here from another queue than SQS_URL is shown if the model accepts it. Of a body with several problems
+it counts the first. Of a FIFO queue it shows at most ten messages per group.
+
+A message is shown by the id that the function's logs have. One that sluice has sent here has another id in this
+queue. Long values are shortened, and end in … then; --json has them whole.
 
 SQS cannot show messages without a receive. So they are invisible to others while the command runs. All are returned
 when it ends, also after an interrupt.
@@ -84,7 +87,10 @@ func (r *peekedReason) where() string {
 }
 
 type peekedMessage struct {
+	// ID is the message's id in this queue, MessageID the one that the logs have: what sluice sends to
+	// a dead-letter queue gets another id there.
 	ID        string         `json:"id"`
+	MessageID string         `json:"message_id"`
 	FirstSent *time.Time     `json:"first_sent,omitzero"`
 	Receives  int            `json:"receives"`
 	Reason    message.Reason `json:"reason"`
@@ -97,20 +103,28 @@ type peekedMessage struct {
 	// Model rejected the message; "" when that is not known.
 	Model string `json:"model,omitzero"`
 	Bytes int    `json:"bytes"`
-	// Columns are the row that the body would become; nil when the model cannot read it.
+	// Columns are the row that the body would become; nil when the model rejects it.
 	Columns map[string]string `json:"columns,omitzero"`
-	// Unreadable is why not.
+	// Fields are what the model reads of the body; nil when it cannot be read.
+	Fields []peekedField `json:"fields,omitzero"`
+	// Unreadable is why there are no columns.
 	Unreadable string `json:"unreadable,omitzero"`
 	Body       string `json:"body,omitzero"`
+
+	// For the screen: the reason in short, and why there are no fields.
+	why, unshown string
 }
 
-// why returns the reason in short: "wrong_type amount, 2 more".
-func (m *peekedMessage) why() string {
-	why := strings.TrimSpace(string(m.Reason) + " " + m.Field)
-	if more := max(len(m.Problems)-1, 0) + m.Omitted; more > 0 {
-		why += fmt.Sprintf(", %d more", more)
+// reason returns the reason in short: "wrong_type amount, 2 more".
+func (m *peekedMessage) reason(n *sqs.Note) string {
+	why := message.Rejection{Reason: m.Reason, Field: m.Field}
+	if n != nil {
+		why.SQLState, why.Constraint, why.Column = n.SQLState, n.Constraint, n.Column
 	}
-	return why
+	if more := max(len(m.Problems)-1, 0) + m.Omitted; more > 0 {
+		return fmt.Sprintf("%s, %d more", why, more)
+	}
+	return why.String()
 }
 
 // Run implements the command.
@@ -134,6 +148,10 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	client, err := parts.SQS(ctx)
+	if err != nil {
+		return err
+	}
 	bar := con.progress("receiving")
 	seen, err := deadletters.Peek(ctx, q, c.Max, bar.set)
 	bar.end()
@@ -143,54 +161,54 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	if err != nil && len(seen.Messages) == 0 {
 		return err
 	}
-	p := c.read(q, &seen, cfg.Model, keys)
+	p := &peeked{
+		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
+		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},
+	}
+	read := fieldReader{model: cfg.Model, own: func(queueARN string) bool { return client.IsQueue(con.environ["SQS_URL"], queueARN) }}
+	if keys != nil {
+		read.reader = cfg.Model.Reader(keys)
+	}
+	p.read(&read, &seen, c.Raw)
 	if c.Raw {
 		fmt.Fprintln(con.stderr, con.styled(con.stderr, boldRed, "These are raw bodies, with personal values: keep them out of tickets, chats and files."))
 	}
 	if c.JSON {
 		return con.printJSON(p, err)
 	}
-	c.print(con, p, cfg.Model, keys != nil)
+	c.print(con, p, q.FIFO, keys != nil)
 	return err
 }
 
-// read describes the messages as the model reads them.
-func (c *peekCmd) read(q *sqs.Queue, seen *deadletters.Peeked, m *model.Model, keys *mask.Keyring) *peeked {
-	p := &peeked{
-		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
-		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},
-	}
-	var reader *model.Reader
-	if keys != nil {
-		reader = m.Reader(keys)
-	}
+// read describes the messages, the oldest first.
+func (p *peeked) read(r *fieldReader, seen *deadletters.Peeked, raw bool) {
 	for i := range seen.Messages {
 		in := &seen.Messages[i]
 		p.count(in)
-		out := peekedMessage{ID: in.ID, Receives: in.ReceiveCount, Reason: deadletters.Reason(in), Bytes: len(in.Body)}
+		out := peekedMessage{ID: in.ID, MessageID: in.ID, Receives: in.ReceiveCount, Reason: deadletters.Reason(in), Bytes: len(in.Body)}
 		if at, ok := deadletters.FirstSent(in); ok {
 			out.FirstSent = &at
 		}
-		if in.Note != nil {
-			out.Field, out.Detail, out.Model = in.Note.Field, in.Note.Detail, in.Note.Model
-			out.Problems, out.Omitted = in.Note.Problems, in.Note.Omitted
+		if n := in.Note; n != nil {
+			out.MessageID = cmp.Or(n.MessageID, in.ID)
+			out.Field, out.Detail, out.Model, out.Problems, out.Omitted = n.Field, n.Detail, n.Model, n.Problems, n.Omitted
 		}
-		switch {
-		case out.Model != "" && out.Model != m.Name:
-			out.Unreadable = "rejected by the model " + out.Model + ", and SLUICE_MODEL names another"
-		case reader != nil:
-			var bad message.Rejection
-			if out.Columns, bad = columns(m, reader, &in.Message); !bad.IsZero() {
-				out.Unreadable = bad.String()
-			}
-		}
-		if c.Raw {
+		out.why = out.reason(in.Note)
+		r.read(&out, in)
+		if raw {
 			out.Body = string(in.Body)
 		}
 		p.Messages = append(p.Messages, out)
 	}
-	slices.SortStableFunc(p.Reasons, func(x, y peekedReason) int { return cmp.Compare(y.Messages, x.Messages) })
-	return p
+	slices.SortStableFunc(p.Messages, func(x, y peekedMessage) int {
+		if x.FirstSent == nil || y.FirstSent == nil {
+			return 0
+		}
+		return cmp.Or(x.FirstSent.Compare(*y.FirstSent), cmp.Compare(x.MessageID, y.MessageID))
+	})
+	slices.SortStableFunc(p.Reasons, func(x, y peekedReason) int {
+		return cmp.Or(cmp.Compare(y.Messages, x.Messages), cmp.Compare(x.Reason, y.Reason), cmp.Compare(x.where(), y.where()), cmp.Compare(x.Detail, y.Detail))
+	})
 }
 
 func (p *peeked) count(in *sqs.Received) {
@@ -208,8 +226,9 @@ func (p *peeked) count(in *sqs.Received) {
 	p.Reasons[i].Messages++
 }
 
-func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
-	fmt.Fprintf(con.stdout, "%s: %d messages visible, %d in flight, %d delayed; %d shown.\n", p.Queue, p.Visible, p.InFlight, p.Delayed, p.Looked)
+func (c *peekCmd) print(con *console, p *peeked, fifo, masks bool) {
+	fmt.Fprintf(con.stdout, "%s: %s visible, %s in flight, %s delayed; %s.\n",
+		p.Queue, many(p.Visible, "message"), number(p.InFlight), number(p.Delayed), c.part(p, fifo))
 	if p.Kept > 0 {
 		fmt.Fprintf(con.stderr, "sluice: %d messages could not be returned; they reappear when their visibility timeout expires\n", p.Kept)
 	}
@@ -226,39 +245,120 @@ func (c *peekCmd) print(con *console, p *peeked, m *model.Model, masks bool) {
 		t.row(r.Reason, r.where(), r.Model, r.Messages, prose(means))
 	}
 	t.print()
-	fmt.Fprintln(con.stdout)
-	var names []string
-	for _, column := range m.Columns {
-		if column.Field >= 0 && masks {
-			names = append(names, column.Name)
-		}
+	shortened := false
+	for i := range p.Messages {
+		fmt.Fprintln(con.stdout)
+		shortened = p.Messages[i].describe(con, c.Raw) || shortened
 	}
-	if c.Raw {
-		names = []string{"body"}
+	if shortened {
+		fmt.Fprintln(con.stdout, "\nWhat ends in … is shortened; --json has it whole.")
 	}
-	t = con.table(append([]string{"message", "first sent", "receives", "reason", "bytes"}, names...)...)
-	for _, msg := range p.Messages {
-		sent := ""
-		if msg.FirstSent != nil {
-			sent = msg.FirstSent.Format(time.RFC3339)
-		}
-		cells := []any{msg.ID, sent, msg.Receives, msg.why(), msg.Bytes}
-		for _, name := range names {
-			value, ok := msg.Columns[name]
-			switch {
-			case c.Raw:
-				value = msg.Body
-			case !ok:
-				value = "·"
-			default:
-				value = short(value)
-			}
-			cells = append(cells, value)
-		}
-		t.row(cells...)
-	}
-	t.print()
 	if !masks && !c.Raw {
 		fmt.Fprintln(con.stdout, "\nBodies are not shown, because masks are not configured. Set SLUICE_MASK_KEYS as the function has it.")
 	}
+}
+
+// part says how many of the messages are shown, and how to see the others.
+func (c *peekCmd) part(p *peeked, fifo bool) string {
+	all := max(p.Visible+p.InFlight+p.Delayed, p.Looked)
+	if p.Looked == all {
+		return "all shown"
+	}
+	part := number(p.Looked) + " of " + many(all, "message") + " shown; "
+	switch {
+	case c.Max > 0 && p.Looked == c.Max:
+		return part + "--max 0 shows all"
+	case fifo:
+		return part + "the others are in flight, delayed, or after the first ten of their group"
+	default:
+		return part + "the others are in flight or delayed"
+	}
+}
+
+// describe prints a message, and reports whether a value is shortened.
+func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
+	say := func(format string, args ...any) {
+		fmt.Fprintln(con.stdout, oneLine(fmt.Sprintf(format, args...)))
+	}
+	say("message %s: %s", m.MessageID, m.why)
+	about := []string{"received " + times(m.Receives), many(m.Bytes, "byte")}
+	if m.FirstSent != nil {
+		about = slices.Insert(about, 0, "first sent "+m.FirstSent.Format(time.RFC3339))
+	}
+	if m.MessageID != m.ID {
+		about = append(about, "here its id is "+m.ID)
+	}
+	say("  %s", strings.Join(about, ", "))
+	switch {
+	case raw:
+		say("  body: %s", m.Body)
+		return false
+	case m.Fields == nil:
+		problems := m.Problems
+		if problems == nil && m.Detail != "" {
+			problems = []sqs.Problem{{Reason: m.Reason, Field: m.Field, Detail: m.Detail}}
+		}
+		for _, p := range problems {
+			say("  %s", said(message.Rejection{Reason: p.Reason, Field: p.Field, Detail: p.Detail}))
+		}
+		if m.unshown != "" {
+			say("  the body %s", m.unshown)
+		}
+		return false
+	}
+	headings := []string{"field", "value", "problem"}
+	if !slices.ContainsFunc(m.Fields, func(f peekedField) bool { return f.problem() != "" }) {
+		headings = headings[:2]
+	}
+	t := con.table(headings...)
+	var absent []string
+	for i := range m.Fields {
+		f := &m.Fields[i]
+		if f.text == "" && f.problem() == "" {
+			absent = append(absent, f.Field)
+			continue
+		}
+		value := f.text
+		switch {
+		case f.Masked:
+			value = shorten(f.text, maskShown) + " (masked)"
+			shortened = true
+		case f.Hidden == "":
+			value = shorten(f.text, mostShown)
+			shortened = shortened || value != f.text
+		}
+		t.row([]any{f.Field, value, f.problem()}[:len(headings)]...)
+	}
+	if len(absent) < len(m.Fields) {
+		fmt.Fprintln(con.stdout)
+		t.print()
+	}
+	if absent != nil {
+		say(" absent: %s", strings.Join(absent, ", "))
+	}
+	return shortened
+}
+
+// How many characters the screen has of a value, and of a mask: enough to tell two of them apart.
+const (
+	mostShown = 60
+	maskShown = 12
+)
+
+// times says how often.
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return number(n) + " times"
+}
+
+// shorten returns the first n characters of a text, with … if there are more.
+func shorten(text string, n int) string {
+	for i := range text {
+		if n--; n < 0 {
+			return text[:i] + "…"
+		}
+	}
+	return text
 }

@@ -91,8 +91,6 @@ func TestPeekJSON(t *testing.T) {
 	}
 }
 
-// A body that another model has rejected may have in a field of that name what
-// is personal there.
 // TestPeekProblems: peek shows the first problem and counts the others, --json has all of them, and
 // redrive goes by the first.
 func TestPeekProblems(t *testing.T) {
@@ -108,7 +106,7 @@ func TestPeekProblems(t *testing.T) {
 		rejectedMessage("4", sqs.Note{Reason: message.ReasonMissing, Field: "currency"}),
 		rejectedMessage("5", sqs.Note{Reason: "not_a_colour", Field: "colour"}), // a newer sluice's
 	)
-	ends(t, environ, 0, "peek", "wrong_type amount, 2 more ", detail, "found an object", "missing currency ", "required, and is absent", "not_a_colour ", "a reason of a newer sluice")
+	ends(t, environ, 0, "peek", "message m-1: wrong_type amount, 2 more\n", "\n  wrong_type amount: "+detail+"\n", "found an object", "message m-1: missing currency\n", "required, and is absent", "not_a_colour ", "a reason of a newer sluice", "the body cannot be read: not_an_object: the body is JSON, but not an object")
 	stdout := ends(t, environ, 0, "peek --json")
 	var got struct {
 		Reasons []struct {
@@ -142,6 +140,8 @@ func TestPeekProblems(t *testing.T) {
 	}
 }
 
+// TestPeekAtAnotherModel: a body that another model has rejected may have in a field of that name what
+// is personal there.
 func TestPeekAtAnotherModel(t *testing.T) {
 	_, dead, _, environ := deadLetters(t)
 	dead.Clear()
@@ -153,7 +153,86 @@ func TestPeekAtAnotherModel(t *testing.T) {
 	if strings.Count(stdout, `"columns"`) != 1 || strings.Count(stdout, "rejected by the model orders") != 1 {
 		t.Errorf("got %s", stdout)
 	}
-	ends(t, environ, 0, "peek", " orders ", " user_logins ")
+	ends(t, environ, 0, "peek", " orders ", " user_logins ", "the body is of the model orders; set SLUICE_MODEL to it")
+}
+
+// peekedFields are the parts of peek --json that say what a message holds.
+type peekedFields struct {
+	Messages []struct {
+		ID, Reason, Unreadable string
+		MessageID              string `json:"message_id"`
+		Fields                 []struct {
+			Field, Hidden, Reason, Detail string
+			Was                           string `json:"was_rejected_for"`
+			Value                         any
+			Masked                        bool
+		}
+	}
+}
+
+// TestPeekFields: every reject is shown field by field, with the id that the logs have.
+func TestPeekFields(t *testing.T) {
+	_, dead, source, environ := deadLetters(t)
+	dead.Clear()
+	long := strings.Repeat("é", 100)
+	dead.Put(
+		rejectedMessage(`{"user_id":["`+queueCanary+`"],"app_version":"two","ip":"203.0.113.7","device_type":"`+long+`","device_id":7,"unread":"`+queueCanary+`"}`,
+			sqs.Note{Reason: message.ReasonWrongType, Field: "user_id", Problems: []sqs.Problem{
+				{Reason: message.ReasonWrongType, Field: "user_id"}, {Reason: message.ReasonNotVersion, Field: "app_version"}, {Reason: message.ReasonWrongType, Field: "device_id"},
+			}}),
+		rejectedMessage(`{"user_id":"u-2"}`, sqs.Note{Reason: message.ReasonTooLong, Field: "user_id"}), // the model has changed since
+		rejectedMessage(`{"user_id":"u-3","locale":"en"}`, sqs.Note{Reason: message.ReasonRefused, SQLState: "22001", Column: "locale"}),
+		sqstest.Message{ID: "moved", Body: `{"user_id":"u-4","ip":"` + queueCanary + `"}`, SourceARN: source.ARN, Sent: time.Now()},
+		sqstest.Message{ID: "strange", Body: `{"user_id":"` + queueCanary + `","ip":7}`, SourceARN: dead.ARN, Sent: time.Now()},
+	)
+	stdout := ends(t, environ, 0, "peek",
+		"message m-1: wrong_type user_id, 2 more\n", ", here its id is 0000000", "(an array of 22 bytes, perhaps with personal data)",
+		`"two" `, "not_a_version", strings.Repeat("é", 59)+"… ", " (masked)", "(personal: a number)", "\nWhat ends in … is shortened; --json has it whole.\n",
+		" u-2 ", "it was rejected: too_long: the field has more characters", "; the model accepts it now",
+		"message m-1: refused_by_database SQLSTATE 22001 (string_data_right_truncation) column locale\n", "it was rejected: refused_by_database SQLSTATE 22001",
+		"message moved: too_many_receives\n", " u-4 ", "(personal: a string)", "not_an_ip_address",
+		"message strange: too_many_receives\n", "the body is not shown, because the model does not accept it and it did not come from SQS_URL: wrong_type ip",
+	)
+	for _, hidden := range []string{queueCanary, "203.0.113.7", strings.Repeat("é", 61)} {
+		if strings.Contains(stdout, hidden) {
+			t.Errorf("%s shows: %s", hidden, stdout)
+		}
+	}
+	stdout = ends(t, environ, 0, "peek --json")
+	var got peekedFields
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	if len(got.Messages) != 5 {
+		t.Fatalf("got %+v", got)
+	}
+	whole := false
+	for _, m := range got.Messages {
+		if sent := m.Reason != "too_many_receives"; sent != (m.MessageID == "m-1") || sent == (m.ID == m.MessageID) {
+			t.Errorf("the ids are %s and %s", m.ID, m.MessageID)
+		}
+		if (m.MessageID == "strange") != (m.Fields == nil) {
+			t.Errorf("got %+v", m)
+		}
+		for _, f := range m.Fields {
+			whole = whole || strings.Contains(fmt.Sprint(f.Value), long)
+			if f.Masked && len(fmt.Sprint(f.Value)) != 64 || f.Hidden != "" && f.Value != nil {
+				t.Errorf("got %+v", f)
+			}
+		}
+	}
+	if !whole {
+		t.Errorf("the long value is not whole: %s", stdout)
+	}
+}
+
+// TestPeekAtAPart says that it shows a part, and how to see all.
+func TestPeekAtAPart(t *testing.T) {
+	_, dead, _, environ := deadLetters(t)
+	ends(t, environ, 0, "peek --max 2", "5 messages visible, 0 in flight, 0 delayed; 2 of 5 messages shown; --max 0 shows all.\n")
+	ends(t, environ, 0, "peek --max 5", "0 delayed; all shown.\n")
+	dead.Put(sqstest.Message{Body: "held", Receives: 1, VisibleAt: time.Now().Add(time.Minute)})
+	ends(t, environ, 0, "peek", "5 messages visible, 1 in flight, 0 delayed; 5 of 6 messages shown; the others are in flight or delayed.\n")
 }
 
 func TestPeekRaw(t *testing.T) {

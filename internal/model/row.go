@@ -104,6 +104,21 @@ func rejected(why message.Rejection) message.Verdict {
 // the message is rejected, or returned because the batch has no room for it. index and group are the
 // message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Verdict {
+	if v := r.fill(b, index, group, msg); !v.IsZero() {
+		return v
+	}
+	if r.problems != nil {
+		b.Cancel()
+		return r.verdict()
+	}
+	b.End()
+	return message.Verdict{}
+}
+
+// fill begins a row and appends a value for each column, a NULL where a problem is why there is none.
+// A message that cannot be read to its end has a verdict, and no row.
+func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message) message.Verdict {
+	r.problems = nil
 	if !msg.HasBody {
 		return rejected(message.Rejection{Reason: message.ReasonNoBody})
 	}
@@ -118,7 +133,6 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 			return rejected(why)
 		}
 	}
-	r.problems = nil
 	unrecognized := !r.seen && r.m.reads && !r.m.AllowEmpty
 	if len(r.otherCase) > 0 || r.unknown || unrecognized {
 		r.bodyProblems(unrecognized)
@@ -140,11 +154,6 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 		}
 		r.problem(r.because(f, reason))
 	}
-	if r.problems != nil {
-		b.Cancel()
-		return r.verdict()
-	}
-	b.End()
 	return message.Verdict{}
 }
 

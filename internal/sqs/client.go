@@ -159,6 +159,11 @@ func (c *Client) target(queueURL, setting string) *target {
 	return t
 }
 
+// IsQueue reports whether an ARN is that of the queue with a URL. It makes no call.
+func (c *Client) IsQueue(queueURL, queueARN string) bool {
+	return c.target(queueURL, "").isQueue(queueARN)
+}
+
 // isQueue reports whether an ARN is the queue's. Every form of its URL has a path that ends in
 // account and name.
 func (t *target) isQueue(queueARN string) bool {

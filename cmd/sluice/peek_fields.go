@@ -1,0 +1,107 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/sqs"
+)
+
+// peekedField is one field of a body as the model reads it.
+type peekedField struct {
+	Field string `json:"field"`
+	// Value is what would be stored, or what the body has if the field is rejected; absent where Hidden
+	// says why it is not shown.
+	Value  jsontext.Value `json:"value,omitzero"`
+	Masked bool           `json:"masked,omitzero"`
+	Hidden string         `json:"hidden,omitzero"`
+	// Reason and Detail are why the model rejects the field.
+	Reason message.Reason `json:"reason,omitzero"`
+	Detail string         `json:"detail,omitzero"`
+	// Was is why it was rejected, if the model accepts it now or the database refused it.
+	Was string `json:"was_rejected_for,omitzero"`
+
+	text string // for the screen, "" for NULL
+}
+
+// problem says what is wrong with the field, "" if nothing is.
+func (f *peekedField) problem() string {
+	switch {
+	case f.Reason != "":
+		return said(message.Rejection{Reason: f.Reason, Detail: f.Detail})
+	case f.Was != "":
+		return "it was rejected: " + f.Was
+	default:
+		return ""
+	}
+}
+
+// fieldReader reads the bodies of dead letters as a model does.
+type fieldReader struct {
+	model  *model.Model
+	reader *model.Reader // nil without masks
+	// own reports whether a queue is the one whose messages the model reads.
+	own func(queueARN string) bool
+}
+
+// read adds to a message what the model reads of its body.
+func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
+	if out.Model != "" && out.Model != r.model.Name {
+		out.Unreadable = "rejected by the model " + out.Model + ", and SLUICE_MODEL names another"
+		out.unshown = "is of the model " + out.Model + "; set SLUICE_MODEL to it to see the fields"
+		return
+	}
+	if r.reader == nil {
+		return
+	}
+	row, bad := columns(r.model, r.reader, &in.Message)
+	out.Columns = row
+	if !bad.IsZero() {
+		out.Unreadable = bad.String()
+	}
+	fields, _ := r.reader.Fields(&in.Message) // columns has the verdict
+	switch {
+	case fields == nil && !bad.IsZero():
+		out.unshown = "cannot be read: " + said(bad)
+	case !bad.IsZero() && out.Model == "" && !r.own(in.SourceARN):
+		// It is perhaps of another model, for which other fields are personal.
+		out.unshown = "is not shown, because the model does not accept it and it did not come from SQS_URL: " + said(bad)
+		return
+	}
+	for i := range fields {
+		out.Fields = append(out.Fields, r.field(&fields[i], in.Note))
+	}
+}
+
+// field describes a field, with what a note says of it.
+func (r *fieldReader) field(f *model.FieldValue, n *sqs.Note) peekedField {
+	out := peekedField{Field: f.Name, Masked: f.Masked && f.Value != nil, Hidden: f.Hidden, Reason: f.Rejection.Reason, Detail: f.Rejection.Detail}
+	switch {
+	case f.Hidden != "":
+		out.text = "(" + f.Hidden + ")"
+	case f.Found != nil:
+		out.Value, out.text = f.Found, string(f.Found)
+	case f.Column == nil:
+	case f.Value == nil:
+		out.Value = jsontext.Value("null")
+	default:
+		out.text = show(f.Column, f.Value)
+		out.Value, _ = jsontext.AppendQuote(nil, strings.ToValidUTF8(out.text, "\uFFFD")) // so it is valid
+	}
+	if n == nil || out.Reason != "" {
+		return out
+	}
+	for _, p := range append([]sqs.Problem{{Reason: n.Reason, Field: n.Field, Detail: n.Detail}}, n.Problems...) {
+		if p.Field == f.Name {
+			out.Was = said(message.Rejection{Reason: p.Reason, Detail: p.Detail}) + "; the model accepts it now"
+			break
+		}
+	}
+	if n.Column != "" && f.Column != nil && n.Column == f.Column.Name {
+		out.Was = said(message.Rejection{Reason: n.Reason, SQLState: n.SQLState, Constraint: n.Constraint, Column: n.Column})
+	}
+	return out
+}
