@@ -227,7 +227,7 @@ func (p *peeked) count(in *sqs.Received) {
 }
 
 func (c *peekCmd) print(con *console, p *peeked, fifo, masks bool) {
-	fmt.Fprintf(con.stdout, "%s: %s visible, %s in flight, %s delayed; %s.\n",
+	con.say("%s: %s visible, %s in flight, %s delayed; %s.",
 		p.Queue, many(p.Visible, "message"), number(p.InFlight), number(p.Delayed), c.part(p, fifo))
 	if p.Kept > 0 {
 		fmt.Fprintf(con.stderr, "sluice: %d messages could not be returned; they reappear when their visibility timeout expires\n", p.Kept)
@@ -251,10 +251,12 @@ func (c *peekCmd) print(con *console, p *peeked, fifo, masks bool) {
 		shortened = p.Messages[i].describe(con, c.Raw) || shortened
 	}
 	if shortened {
-		fmt.Fprintln(con.stdout, "\nWhat ends in … is shortened; --json has it whole.")
+		fmt.Fprintln(con.stdout)
+		con.say("What ends in … is shortened; --json has it whole.")
 	}
 	if !masks && !c.Raw {
-		fmt.Fprintln(con.stdout, "\nBodies are not shown, because masks are not configured. Set SLUICE_MASK_KEYS as the function has it.")
+		fmt.Fprintln(con.stdout)
+		con.say("Bodies are not shown, because masks are not configured. Set SLUICE_MASK_KEYS as the function has it.")
 	}
 }
 
@@ -277,10 +279,7 @@ func (c *peekCmd) part(p *peeked, fifo bool) string {
 
 // describe prints a message, and reports whether a value is shortened.
 func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
-	say := func(format string, args ...any) {
-		fmt.Fprintln(con.stdout, oneLine(fmt.Sprintf(format, args...)))
-	}
-	say("message %s: %s", m.MessageID, m.why)
+	con.say("message %s: %s", m.MessageID, m.why)
 	about := []string{"received " + times(m.Receives), many(m.Bytes, "byte")}
 	if m.FirstSent != nil {
 		about = slices.Insert(about, 0, "first sent "+m.FirstSent.Format(time.RFC3339))
@@ -288,10 +287,10 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 	if m.MessageID != m.ID {
 		about = append(about, "here its id is "+m.ID)
 	}
-	say("  %s", strings.Join(about, ", "))
+	con.say("  %s", strings.Join(about, ", "))
 	switch {
 	case raw:
-		say("  body: %s", m.Body)
+		fmt.Fprintf(con.stdout, "  body: %s\n", oneLine(m.Body)) // no word of it is moved
 		return false
 	case m.Fields == nil:
 		problems := m.Problems
@@ -299,10 +298,10 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 			problems = []sqs.Problem{{Reason: m.Reason, Field: m.Field, Detail: m.Detail}}
 		}
 		for _, p := range problems {
-			say("  %s", said(message.Rejection{Reason: p.Reason, Field: p.Field, Detail: p.Detail}))
+			con.say("  %s", said(message.Rejection{Reason: p.Reason, Field: p.Field, Detail: p.Detail}))
 		}
 		if m.unshown != "" {
-			say("  the body %s", m.unshown)
+			con.say("  the body %s", m.unshown)
 		}
 		return false
 	}
@@ -327,21 +326,21 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 			value = shorten(f.text, mostShown)
 			shortened = shortened || value != f.text
 		}
-		t.row([]any{f.Field, value, f.problem()}[:len(headings)]...)
+		t.row([]any{f.Field, value, prose(f.problem())}[:len(headings)]...)
 	}
 	if len(absent) < len(m.Fields) {
 		fmt.Fprintln(con.stdout)
 		t.print()
 	}
 	if absent != nil {
-		say(" absent: %s", strings.Join(absent, ", "))
+		con.say(" absent: %s", strings.Join(absent, ", "))
 	}
 	return shortened
 }
 
 // How many characters the screen has of a value, and of a mask: enough to tell two of them apart.
 const (
-	mostShown = 60
+	mostShown = 32
 	maskShown = 12
 )
 

@@ -187,8 +187,8 @@ func TestPeekFields(t *testing.T) {
 	)
 	stdout := ends(t, environ, 0, "peek",
 		"message m-1: wrong_type user_id, 2 more\n", ", here its id is 0000000", "(an array of 22 bytes, perhaps with personal data)",
-		`"two" `, "not_a_version", strings.Repeat("é", 59)+"… ", " (masked)", "(personal: a number)", "\nWhat ends in … is shortened; --json has it whole.\n",
-		" u-2 ", "it was rejected: too_long: the field has more characters", "; the model accepts it now",
+		`"two" `, "not_a_version", strings.Repeat("é", 31)+"… ", " (masked)", "(personal: a number)", "\nWhat ends in … is shortened; --json has it whole.\n",
+		" u-2 ", "it was rejected: too_long: the field has more characters", "the model accepts it now",
 		"message m-1: refused_by_database SQLSTATE 22001 (string_data_right_truncation) column locale\n", "it was rejected: refused_by_database SQLSTATE 22001",
 		"message moved: too_many_receives\n", " u-4\n", "(personal: a string)", "not_an_ip_address",
 		"message strange: too_many_receives\n", "the body is not shown, because the model does not accept it and it did not come from SQS_URL: wrong_type ip",

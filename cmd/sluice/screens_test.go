@@ -10,8 +10,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqs"
 	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 )
 
 // differs matches what no two machines print alike, and what the screens have instead.
@@ -19,6 +23,7 @@ var differs = []struct {
 	found *regexp.Regexp
 	shown string
 }{
+	{regexp.MustCompile(`http://127\.0\.0\.1:\d+/`), "http://127.0.0.1:45678/"},
 	{regexp.MustCompile(`Started .* for this demo`), "Started PostgreSQL 15.18 of this machine for this demo"},
 	{regexp.MustCompile(`(the first connects\)) +\d+ +\d+`), "$1  52     2"},
 	{regexp.MustCompile(`connected as \S+ to PostgreSQL [^)]*\)?`), "connected as postgres to PostgreSQL 15.18"},
@@ -29,6 +34,20 @@ var differs = []struct {
 func TestScreens(t *testing.T) {
 	for name, screen := range map[string]func(*testing.T) (map[string]string, []string){
 		"demo": func(*testing.T) (map[string]string, []string) { return nil, []string{"demo"} },
+		"peek": func(t *testing.T) (map[string]string, []string) {
+			fakeSQS := useSQS(t)
+			dead := fakeSQS.Queue("logins-dead", nil)
+			dead.Put(
+				screenMessage("this is not JSON", sqs.Note{Reason: message.ReasonNotJSON, Detail: "byte 0: not the start of a JSON value"}),
+				screenMessage(`{"user_id":"u-1005","app_version":"three","device_type":"ios","ip":"203.0.113.300","locale":"fr","device_id":"dev-7001"}`,
+					sqs.Note{Reason: message.ReasonNotVersion, Field: "app_version", Problems: []sqs.Problem{
+						{Reason: message.ReasonNotVersion, Field: "app_version"}, {Reason: message.ReasonNotIP, Field: "ip"},
+					}}),
+				screenMessage(`{"user_id":"u-1007","app_version":"1.2.3","device_type":"web","ip":"203.0.113.14","locale":"xx","device_id":"dev-7003"}`,
+					sqs.Note{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "known_locale"}),
+			)
+			return map[string]string{"DEAD_LETTER_QUEUE_URL": dead.URL, "SLUICE_MASK_KEYS": "k1:0123456789abcdef0123456789abcdef"}, []string{"peek"}
+		},
 		"check": func(t *testing.T) (map[string]string, []string) {
 			s := newAccountWith(t, pgtest.NewDatabase(t, ""))
 			s.db.Exec(t, "ALTER TABLE user_logins ALTER COLUMN device_type TYPE varchar(4)")
@@ -50,6 +69,16 @@ func TestScreens(t *testing.T) {
 			}
 		})
 	}
+}
+
+// screenMessage is a rejected message with fixed times and ids.
+func screenMessage(body string, note sqs.Note) sqstest.Message {
+	m := rejectedMessage(body, note)
+	sent := regexp.MustCompile(`"sentTimestamp":\d+`)
+	id := regexp.MustCompile(`"messageId":"m-1"`)
+	text := sent.ReplaceAllString(m.Attributes["sluice"].StringValue, `"sentTimestamp":1767225601000`)
+	m.Attributes["sluice"] = sqstest.Attribute{DataType: "String", StringValue: id.ReplaceAllString(text, `"messageId":"`+uuid.NewSHA1(uuid.NameSpaceOID, []byte(body)).String()+`"`)}
+	return m
 }
 
 // TestReadmeShowsTheScreen: what the README shows of the demo is a part of the screen.

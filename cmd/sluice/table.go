@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 	"unicode"
@@ -127,6 +128,19 @@ func (t *table) list(limit int) {
 				heading = ""
 			}
 		}
+	}
+}
+
+// say prints a line on standard output. Where the terminal is narrower, it wraps, and keeps its indent.
+func (con *console) say(format string, args ...any) {
+	text := oneLine(fmt.Sprintf(format, args...))
+	indent := text[:len(text)-len(strings.TrimLeft(text, " "))]
+	columns := con.width()
+	if columns == 0 {
+		columns = math.MaxInt
+	}
+	for _, line := range wrap(text, columns-len(indent)) {
+		fmt.Fprintln(con.stdout, indent+line)
 	}
 }
 
