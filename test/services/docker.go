@@ -22,7 +22,7 @@ func dockerMissing(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if _, err := exec.LookPath("docker"); err != nil {
-		return errors.New("there is no docker on the PATH")
+		return errors.New("there is no docker on the PATH (https://docs.docker.com/get-docker)")
 	}
 	if exec.CommandContext(ctx, "docker", "info").Run() != nil {
 		return errors.New("no Docker engine answers")

@@ -4,7 +4,7 @@
 // a Postgres.
 //
 //	eval "$(go run ./test/services start)"   # prints export lines; all else goes to standard error
-//	go run ./test/services stop
+//	eval "$(go run ./test/services stop)"    # prints what to unset
 //
 // With a Docker engine it starts compose.yaml. Without one, or if it cannot pull the images, it runs
 // servers from packages on loopback (packages localpg and localstack), which a background process holds
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, mode string, stdout, stderr io.Writ
 	case args[0] == "start":
 		err = start(ctx, mode, stdout, stderr)
 	case args[0] == "stop":
-		err = end(ctx, stderr)
+		err = stop(ctx, stdout, stderr)
 	case args[0] == "serve": // start runs this in the background
 		err = serve(ctx, stderr)
 	default:
@@ -122,6 +122,17 @@ func begin(ctx context.Context, mode string, stderr io.Writer) (*state, error) {
 	}
 	fmt.Fprintf(stderr, "without containers: %v\n", reason) //nolint:errcheck // as above
 	return startPackages(ctx, stderr)
+}
+
+// stop ends the services, and prints what to unset: also when nothing runs, because a shell may still have
+// the settings of services that ended by themselves.
+func stop(ctx context.Context, stdout, stderr io.Writer) error {
+	if err := end(ctx, stderr); err != nil {
+		return err
+	}
+	fmt.Fprintln(stderr, "A shell that has their settings forgets them with this line, or with eval \"$(make -s stop)\":") //nolint:errcheck // as above
+	_, err := io.WriteString(stdout, unsets())
+	return err
 }
 
 func end(ctx context.Context, stderr io.Writer) error {

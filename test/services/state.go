@@ -98,10 +98,9 @@ func (s *state) check(ctx context.Context) error {
 	return localstack.NewClient(s.Endpoint).Healthy(ctx)
 }
 
-// exports returns the settings for a shell.
-func (s *state) exports() string {
-	var b strings.Builder
-	for _, setting := range [][2]string{
+// settings are what a shell exports, in the order in which it prints them.
+func (s *state) settings() [][2]string {
+	return [][2]string{
 		{"SQS_URL", s.QueueURL},
 		{"DEAD_LETTER_QUEUE_URL", s.DeadURL},
 		{"PG_URL", s.DatabaseURL},
@@ -110,8 +109,23 @@ func (s *state) exports() string {
 		{"AWS_DEFAULT_REGION", localstack.Region},
 		{"AWS_ACCESS_KEY_ID", localstack.AccessKey},
 		{"AWS_SECRET_ACCESS_KEY", localstack.SecretKey},
-	} {
+	}
+}
+
+// exports returns the settings for a shell.
+func (s *state) exports() string {
+	var b strings.Builder
+	for _, setting := range s.settings() {
 		fmt.Fprintf(&b, "export %s='%s'\n", setting[0], strings.ReplaceAll(setting[1], "'", `'\''`))
 	}
 	return b.String()
+}
+
+// unsets returns the line for a shell that takes exports back.
+func unsets() string {
+	names := []string{"unset"}
+	for _, setting := range (&state{}).settings() {
+		names = append(names, setting[0])
+	}
+	return strings.Join(names, " ") + "\n"
 }
