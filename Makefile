@@ -39,78 +39,121 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench benchstat vuln tidy-check cover clean
 
-all: lint unit ## lint and run the unit tests: what `make` alone does
+# ---------------------------------------------------------------- what a target needs
+
+# A target that needs a tool has the order-only prerequisite need-TOOL, which says where to get it.
+where-bash       = bash: https://www.gnu.org/software/bash
+where-cc         = a C compiler, for RACE=-race (Debian: apt-get install gcc; macOS: xcode-select --install)
+where-git        = Git: https://git-scm.com/downloads
+where-ip         = iproute2 (Debian: apt-get install iproute2)
+where-pgbouncer  = PgBouncer: https://www.pgbouncer.org/install.html
+where-psql       = the client of PostgreSQL: https://www.postgresql.org/download
+where-python3    = Python 3.11 or newer: https://www.python.org/downloads
+where-zip        = zip (Debian: apt-get install zip)
+where-sam        = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html
+
+need-go:
+	@# Only what the shell has itself: the builder of the image has little else. Go 1.21 and newer may fetch
+	@# what go.mod asks for, and say so.
+	@while read -r word want; do [ "$$word" != go ] || break; done <go.mod; want=$${want#1.}; want=$${want%%.*}; \
+	have='there is none on the PATH'; if command -v go >/dev/null; then have=$$(go version) || have='go version fails'; fi; \
+	minor=$${have##*go1.}; minor=$${minor%%[!0-9]*}; [ "$${minor:-0}" -ge "$$want" ] || \
+	{ echo "This needs Go 1.$$want or newer ($$have): https://go.dev/dl" >&2; exit 1; }
+
+need-python3:
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || { echo 'This needs $(where-python3)' >&2; exit 1; }
+
+need-docker: # or what SAM takes for it
+	@[ -n "$$DOCKER_HOST" ] || [ -S /var/run/docker.sock ] || command -v docker >/dev/null || command -v finch >/dev/null || \
+	{ echo 'This needs Docker: https://docs.docker.com/get-docker. Without it, `bin/sluice invoke` runs the same code' >&2; exit 1; }
+
+need-buildx:
+	@docker buildx version >/dev/null 2>&1 || { echo 'This needs Docker with buildx: https://docs.docker.com/get-docker' >&2; exit 1; }
+
+need-sam:
+	@command -v '$(SAM)' >/dev/null || { echo 'This needs $(where-sam), or SAM=path' >&2; exit 1; }
+
+need-%:
+	@command -v $* >/dev/null || { echo 'This needs $(where-$*)' >&2; exit 1; }
+
+# $(call slow,WHAT) before commands says on standard error what takes long, if they take 5 seconds.
+slow = (sleep 5 3>&-; ! kill -0 $$$$ || echo '$(1)' >&3) 3>&2 >/dev/null 2>&1 </dev/null & trap "{ set +x; kill $$!; } 2>/dev/null" EXIT;
+
+# ----------------------------------------------------------------
+
+all: unit lint ## run the unit tests and the linters: what `make` alone does
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lint: ## run the linters of .golangci.yml (the first run builds them, for a minute or two)
+lint: | need-go ## run the linters of .golangci.yml (the first run builds them, for minutes)
+	@$(call slow,building the linters: minutes the first time) set -x; $(TOOL) -n golangci-lint >/dev/null
 	$(TOOL) golangci-lint run $(PACKAGES)
 
-fmt: ## format the code as lint expects it
+fmt: | need-go ## format the code as lint expects it
 	$(TOOL) golangci-lint fmt
 
-unit: ## run the tests that need no server and little time
-	go test -short $(PACKAGES)
+unit: | need-go ## run the tests that need no server and little time
+	@$(call slow,compiling and running the tests: minutes the first time) set -x; go test -short $(PACKAGES)
 
-test: ## run all tests except the drills, with a real Postgres and in a random order (RACE=-race: as CI does)
+test: | need-go $(if $(RACE),need-cc) ## run all tests except the drills, with a real Postgres and in a random order (RACE=-race: as CI does)
 	@# The slowest package first: at the end it would run alone. With the race detector a process sleeps
 	@# for a second when it ends, and tests of the command line start hundreds. Without tables for a
 	@# debugger (-w), the packages are linked in half the time. `make lint` vets them.
 	GORACE=atexit_sleep_ms=10 go test $(RACE) -vet=off -ldflags=-w -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | \
 		awk '/\/internal\/testing\/drill$$/ { next } /\/internal\/postgres$$/ { print; next } { rest = rest $$0 "\n" } END { printf "%s", rest }')
 
-drill: ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
+drill: | need-go $(if $(RACE),need-cc) ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
 	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
 
-versions-test: ## test the store and check on the oldest and, thoroughly, on the newest supported Postgres
+versions-test: | need-go $(if $(RACE),need-cc) ## test the store and check on the oldest and, thoroughly, on the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 	TEST_THOROUGH=1 TEST_POSTGRES_VERSION=18 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
 
-pgbouncer-test: ## test behind PgBouncer in transaction mode (needs pgbouncer)
+pgbouncer-test: | need-go need-pgbouncer ## test behind PgBouncer in transaction mode (needs pgbouncer)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/testing/drill
 
-netns-test: ## test a network that goes silent while rows are isolated (needs Linux, root and iproute2)
+netns-test: | need-go need-ip ## test a network that goes silent while rows are isolated (needs Linux, root and iproute2)
 	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/testing/drill
 
-xidlimit-test: ## test a Postgres without transaction ids (needs pg_resetwal, which packaged servers have)
+xidlimit-test: | need-go $(if $(RACE),need-cc) ## test a Postgres without transaction ids (needs pg_resetwal, which packaged servers have)
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres
 
-demo: build-bin ## show the whole job on an example batch, with nothing to set up
+demo: build-bin ## show the whole job on an example batch, with nothing to set up: build-bin, and `sluice demo`
 	bin/sluice demo
 
-build-bin: ## build the command line, as bin/sluice
-	$(BUILD) -o bin/sluice ./cmd/sluice
+build-bin: | need-go ## build the command line, as bin/sluice: needs Go only
+	@$(call slow,compiling: about 90 s the first time) set -x; $(BUILD) -o bin/sluice ./cmd/sluice
 
-function: ## build the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
-	GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
+function: | need-go ## build the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
+	@$(call slow,compiling: a minute the first time) set -x; GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
 
-cases: build-bin ## run the events of test/cases through the command line (needs psql and python3)
+cases: build-bin | need-psql need-python3 ## run the events of test/cases through the command line (needs psql and python3)
 	go run ./test/withpg python3 test/cases/run.py bin/sluice
 
-scenarios: build-bin ## run test/scenarios: tables as people have them (needs psql and Python 3.11; FILES='one.toml …')
+scenarios: build-bin | need-psql need-python3 ## run test/scenarios: tables as people have them (needs psql and Python 3.11; FILES='one.toml …')
 	go run ./test/withpg python3 test/scenarios/run.py bin/sluice $(FILES)
 
-fuzz: ## run every fuzz target for FUZZTIME
+fuzz: | need-go need-bash ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
+bench: | need-go need-bash ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
 	@listed=$$(.ci/list-tests '^Benchmark') || exit 1; \
 	[ -n "$$listed" ] || { echo "no benchmark found" >&2; exit 1; }; \
 	packages=$$(echo "$$listed" | cut -d ' ' -f 1 | sort -u); \
 	set -x; go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(BENCHRUNS) -timeout 30m $$packages
 
-benchstat: ## compare two outputs of `make bench BENCHRUNS=10`: OLD=file NEW=file
+benchstat: | need-go ## compare two outputs of `make bench BENCHRUNS=10`: OLD=file NEW=file
 	$(TOOL) benchstat $(OLD) $(NEW)
 
-vuln: ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
+vuln: | need-go ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
 	$(TOOL) govulncheck $(PACKAGES)
 
-tidy-check: ## check that go.mod and go.sum of both modules are tidy
+tidy-check: | need-go ## check that go.mod and go.sum of both modules are tidy
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 
-cover: ## write the coverage of all tests, as coverage/index.html
+cover: | need-go ## write the coverage of all tests, as coverage/index.html
 	@mkdir -p coverage
 	go test -timeout 10m -coverpkg=./... -coverprofile=coverage/cover.out $(PACKAGES)
 	go tool cover -html=coverage/cover.out -o coverage/index.html
@@ -131,21 +174,21 @@ IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION
 
 .PHONY: build container-test publish dist
 
-build: ## build the container image, as IMAGE:VERSION and IMAGE:latest, with docker or podman
+build: | need-go need-bash ## build the container image, as IMAGE:VERSION and IMAGE:latest, with docker or podman
 	@# Podman's own image format has no health check.
 	@set -e; engine='$(ENGINE)'; format=; \
-	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers: install or start one of them" >&2; exit 1; }; \
+	[ -n "$$engine" ] || { test/container/run.sh content; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers. Install or start one (https://docs.docker.com/get-docker), or make build-bin builds the command line without one: bin/sluice" >&2; exit 1; }; \
 	case $$engine in *podman) format='--format docker' ;; esac; \
 	set -x; DOCKER_BUILDKIT=1 $$engine build $$format $(IMAGE_LABELS) --tag "$(IMAGE):$(VERSION)" --tag "$(IMAGE):latest" .
 
-container-test: ## build the image, check it and run it against a real Postgres (without an engine: only its content)
+container-test: | need-go need-bash ## build the image, check it and run it against a real Postgres (without an engine: only its content)
 	test/container/run.sh
 
-publish: ## build for PLATFORMS and push IMAGE:VERSION, and :latest unless VERSION has a dash (needs docker buildx and a login)
+publish: | need-buildx ## build for PLATFORMS and push IMAGE:VERSION, and :latest unless VERSION has a dash (needs docker buildx and a login)
 	docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push $(IMAGE_LABELS) \
 		--tag "$(IMAGE):$(VERSION)" $(if $(findstring -,$(VERSION)),,--tag "$(IMAGE):latest") .
 
-dist: ## build a release in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
+dist: | need-go need-zip ## build a release in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
 	rm -rf dist && mkdir -p dist
 	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \
 		echo "sluice for $$os/$$arch"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/sluice_$(VERSION)_$${os}_$$arch" ./cmd/sluice; \
@@ -160,31 +203,41 @@ dist: ## build a release in dist/: the command line for Linux and macOS, the fun
 
 .PHONY: start stop run awslocal_test localstack-test
 
-start: ## start an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
-	@go run ./test/services start
+start: bin/services ## start an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
+	@bin/services start
 
-stop: ## stop what start started, and delete its data
-	@go run ./test/services stop
+stop: bin/services ## stop what start started, and delete its data; prints what to unset
+	@bin/services stop
 
-run: build-bin ## create the table if it is missing, and consume SQS_URL into PG_URL until it is empty
+.PHONY: bin/services
+bin/services: | need-go
+	@$(call slow,compiling: about a minute the first time) go build -o $@ ./test/services
+
+run: build-bin ## build-bin, `sluice migrate` and `sluice consume --until-empty`: SQS_URL into PG_URL
 	@[ -n "$$SLUICE_MASK$$SLUICE_MASK_KEYS$$SLUICE_MASK_KEYS_FILE$$SLUICE_MASK_SECRET_ARN" ] || { export SLUICE_MASK=sha256; echo "no mask is configured: SLUICE_MASK=sha256, which anyone can brute-force (docs/configuration.md)" >&2; }; \
 	bin/sluice migrate >&2 && bin/sluice consume --until-empty
 
-awslocal_test: ## test the command line on queues of LocalStack, with a real Postgres
+awslocal_test: | need-go $(if $(RACE),need-cc) ## test the command line on queues of LocalStack, with a real Postgres
 	go test -tags awslocal -count=1 -timeout 20m -v ./test/awslocal
 
-localstack-test: ## deploy template.yaml to LocalStack and send messages while things fail (the first run installs it)
+localstack-test: | need-go $(if $(RACE),need-cc) ## deploy template.yaml to LocalStack and send messages while things fail (the first run installs it)
 	go test -tags localstack -count=1 -parallel 6 -timeout 15m -v ./test/localstack/stack
 
 # ---------------------------------------------------------------- AWS: docs/deploy.md
 
 STAGE      ?= default# section of samconfig.toml: default, dev, staging, prod
-STACK      ?= sluice# name of the stack that migrate and logs look at
+STACK      ?= $(STAGE_STACK)# name of the stack. Default: stack_name of the section
 EVENT      ?= events/batch.json
 SAM        ?= sam# make sam-test installs its own under .local
 SAM_ARCH   ?=# of the functions: arm64 or x86_64. Default: this machine's for sam build, arm64 for make deploy
 MODEL_FILES ?=# model files to deploy with the function, for SLUICE_MODEL=/var/task/NAME.yaml
 PARAMETERS ?=# more parameters of the template, for deploy: PARAMETERS='MaximumConcurrency=20'
+
+# What names the stack, for every command of SAM, so that all of them mean the same one.
+STAGES      = $(sort $(shell sed -n 's/^\[\([^].]*\)\..*/\1/p' samconfig.toml))
+STAGE_STACK = $(shell awk -F '"' '/^\[/ { on = index($$0, "[$(STAGE).") == 1 } on && /^stack_name *=/ { name = $$2 } END { print name }' samconfig.toml)
+SECTION     = --config-env $(if $(filter $(STAGES),$(STAGE)),$(STAGE),$(error STAGE=$(STAGE): samconfig.toml has no such section. It has: $(STAGES)))
+TO_STACK    = $(SECTION) --stack-name $(or $(STACK),$(error no STACK=name is given, and samconfig.toml has no stack_name for $(STAGE)))
 
 # sam build runs these two targets and does not tell them the architecture. They write it to a file of
 # parameters that samconfig.toml names, so the template always has the architecture of the binaries.
@@ -196,34 +249,34 @@ PARAMETERS_FILE = .aws-sam/build/parameters.yaml
 
 build-IngestFunction: MAIN = ./functions/ingest
 build-MigrateFunction: MAIN = ./functions/migrate
-build-IngestFunction build-MigrateFunction:
+build-IngestFunction build-MigrateFunction: | need-go
 	GOARCH=$(subst x86_64,amd64,$(FUNCTION_ARCH)) $(LAMBDA) -o "$(ARTIFACTS_DIR)/bootstrap" $(MAIN)
 	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
 	@echo "- Architecture=$(FUNCTION_ARCH)" >"$(ARTIFACTS_DIR)/../$(notdir $(PARAMETERS_FILE))"
 
-sam-test: build-bin ## test the template: its rules, the linters, sam build, sam local invoke with a real Postgres
+sam-test: build-bin | need-bash need-git ## test the template: its rules, the linters, sam build, sam local invoke with a real Postgres
 	test/sam/run.sh
 
 deploy: SAM_ARCH := $(or $(SAM_ARCH),arm64)
-deploy: ## run sam build and sam deploy (STAGE=section of samconfig.toml SAM_ARCH=… PARAMETERS='Name=value …')
+deploy: | need-go need-sam ## run sam build and sam deploy (STAGE=section of samconfig.toml, STACK=another name, SAM_ARCH=…, PARAMETERS='Name=value …')
 	@awk -v section='[$(STAGE).deploy.parameters]' -v file='file://$(PARAMETERS_FILE)' \
 		'/^\[/ { on = $$0 == section } on && index($$0, file) { found = 1 } END { exit !found }' samconfig.toml || \
 		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
-	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE)
+	SAM_ARCH=$(SAM_ARCH) $(SAM) build $(SECTION)
 	@# On the command line of sam deploy they would replace those of samconfig.toml.
 	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(FUNCTION_ARCH) | \
 		sed "s/'/''/g; s/.*/- '&'/" >>$(PARAMETERS_FILE)
-	$(SAM) deploy --config-env $(STAGE)
+	$(SAM) deploy $(TO_STACK) --s3-prefix $(STACK)
 
-migrate: ## create missing tables by the stack's migrate function (STACK=name)
-	$(SAM) remote invoke MigrateFunction --stack-name $(STACK)
+migrate: | need-sam ## create missing tables on AWS, by the stack's migrate function (STAGE=, STACK=); from here: `sluice migrate`
+	$(SAM) remote invoke MigrateFunction $(TO_STACK)
 
-logs: ## follow the function's logs (STACK=name)
-	$(SAM) logs --stack-name $(STACK) --name IngestFunction --tail
+logs: | need-sam ## follow the function's logs (STAGE=, STACK=)
+	$(SAM) logs $(TO_STACK) --name IngestFunction --tail
 
-invoke: ## run sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK)
-	SAM_ARCH=$(SAM_ARCH) $(SAM) build --config-env $(STAGE) >&2
-	$(SAM) local invoke --config-env $(STAGE) --event $(EVENT)
+invoke: | need-go need-sam need-docker ## run sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK); without Docker: `sluice invoke`
+	SAM_ARCH=$(SAM_ARCH) $(SAM) build $(SECTION) >&2
+	$(SAM) local invoke $(SECTION) --event $(EVENT)
 
-coldstart: ## measure cold starts beside those of a hello-world function, and warm batches by size
+coldstart: | need-go ## measure cold starts beside those of a hello-world function, and warm batches by size
 	go test -count=1 -v -run '^TestColdStart$$' ./test/coldstart -args -runs 41 -warm 41

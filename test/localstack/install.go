@@ -137,7 +137,7 @@ print("%d.%d" % sys.version_info[:2])`
 		}
 	}
 	return "", "", errors.New("LocalStack needs Python 3.11, 3.12 or 3.13 with venv, and this machine has none on its PATH: " +
-		"install one (Debian: apt-get install python3 python3-venv)")
+		"install one from https://www.python.org/downloads (Debian: apt-get install python3 python3-venv)")
 }
 
 func sourcesHash() ([]byte, error) {

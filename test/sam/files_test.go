@@ -3,8 +3,6 @@ package sam_test
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -198,93 +196,6 @@ func TestSamconfig(t *testing.T) {
 			if problems := references(s); len(problems) > 0 {
 				t.Errorf("%s.%s: %v", stage, command, problems)
 			}
-		}
-	}
-}
-
-// runMake runs make in a folder that has only the Makefile and samconfig.toml, with a stand-in for SAM
-// that prints its arguments.
-func runMake(t *testing.T, arguments ...string) (dir, output string) {
-	t.Helper()
-	if _, err := exec.LookPath("make"); err != nil {
-		t.Skip("SKIPPED: there is no make")
-	}
-	dir = t.TempDir()
-	sam := "#!/bin/sh\nprintf '<%s>' \"$@\"; echo \" SAM_ARCH=$SAM_ARCH\"\n" +
-		"if [ \"$1\" = build ]; then mkdir -p .aws-sam/build && echo \"- Architecture=$SAM_ARCH\" >.aws-sam/build/parameters.yaml; fi\n"
-	for name, text := range map[string]string{"Makefile": readFile(t, "Makefile"), "samconfig.toml": readFile(t, "samconfig.toml"), "sam": sam} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), "make", append([]string{"--silent", "--directory", dir, "SAM=./sam", "VERSION=v1.2.3"}, arguments...)...)
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(pair string) bool { return strings.HasPrefix(pair, "MAKE") || strings.HasPrefix(pair, "SAM_ARCH=") })
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("make %q: %v: %s", arguments, err, out)
-	}
-	return dir, string(out)
-}
-
-// TestMakeDeploy checks that make deploy passes parameters to SAM in the file that samconfig.toml
-// names: on the command line they would replace those of samconfig.toml.
-func TestMakeDeploy(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		name                string
-		arguments           []string
-		stage, architecture string
-		want                []string
-	}{
-		{"as it is", nil, "default", "arm64", nil},
-		{
-			"told",
-			[]string{"STAGE=dev", "SAM_ARCH=x86_64", "PARAMETERS=BatchSize=500 DatabaseUrl='postgres://it'\\''s?a=b&c=d' MaskSecretArn='\"\"'"},
-			"dev", "x86_64",
-			[]string{"- 'BatchSize=500'", "- 'DatabaseUrl=postgres://it''s?a=b&c=d'", `- 'MaskSecretArn=""'`},
-		},
-		{"another architecture than built", []string{"PARAMETERS=Architecture=x86_64"}, "default", "arm64", []string{"- 'Architecture=x86_64'"}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			dir, out := runMake(t, append([]string{"deploy"}, tt.arguments...)...)
-			want := fmt.Sprintf("<build><--config-env><%[1]s> SAM_ARCH=%[2]s\n<deploy><--config-env><%[1]s>", tt.stage, tt.architecture)
-			if !strings.HasPrefix(out, want) {
-				t.Errorf("got\n%s\nwant\n%s", out, want)
-			}
-			file, err := os.ReadFile(filepath.Join(dir, ".aws-sam", "build", "parameters.yaml"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			lines := strings.Split(strings.TrimSpace(string(file)), "\n")
-			if first, last := lines[0], lines[len(lines)-1]; first != "- Architecture="+tt.architecture || last != "- 'Architecture="+tt.architecture+"'" || !strings.HasPrefix(lines[1], "- 'Revision=v1.2.3-2") {
-				t.Errorf("the parameters are\n%s", file)
-			}
-			if got := lines[2 : len(lines)-1]; !slices.Equal(got, tt.want) {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
-// TestMakeDeployNeedsTheFile checks that make refuses a samconfig.toml that does not name the file, as
-// `sam deploy --guided` writes it: it would deploy without the parameters.
-func TestMakeDeployNeedsTheFile(t *testing.T) {
-	t.Parallel()
-	dir, _ := runMake(t, "help")
-	config := filepath.Join(dir, "samconfig.toml")
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	guided := strings.Replace(string(text), `MaximumConcurrency=2", "file://.aws-sam/build/parameters.yaml"]`, `MaximumConcurrency=2"]`, 1)
-	if err := os.WriteFile(config, []byte(guided), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for stage, fails := range map[string]bool{"dev": true, "prod": false} {
-		out, err := exec.CommandContext(t.Context(), "make", "--silent", "--directory", dir, "deploy", "SAM=./sam", "STAGE="+stage).CombinedOutput()
-		if (err != nil) != fails || strings.Contains(string(out), "<build>") == fails {
-			t.Errorf("%s: %v: %s", stage, err, out)
 		}
 	}
 }
