@@ -123,7 +123,7 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: fix the configuration first")
 		return
 	case parts.AltDatabase() != nil:
-		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: SQLite has neither roles nor a network")
+		c.altDatabase(ctx, parts, f)
 		return
 	}
 	store, err := parts.Postgres()
@@ -133,6 +133,21 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 	}
 	defer store.Close()
 	*f = append(*f, check.Database(ctx, store, cfg.Model, parts.Names())...)
+}
+
+// altDatabase tries the table of a database without roles and a network, by the statements that
+// store rows.
+func (c *checkCmd) altDatabase(ctx context.Context, parts *app.App, f *check.Findings) {
+	store, err := parts.Open()
+	if err == nil {
+		defer store.Close()
+		err = store.Ping(ctx)
+	}
+	if err != nil {
+		f.Failure("database", "connect", err)
+		return
+	}
+	f.Add(check.OK, "database", "connect", "", "the SQLite database has the table %s; it has neither roles nor a network, which were skipped", parts.Config.Model.Table.Name)
 }
 
 // storeNothing are rules of findings with which every row is returned: a sample would only say so

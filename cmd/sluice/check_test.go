@@ -145,8 +145,8 @@ func TestCheck(t *testing.T) {
 			s.environ["SLUICE_MODEL"] = file
 		}, []string{"error configuration", "error configuration", "skipped connect"}},
 		{"masks and no mask_key", func(s *account) {
-			s.environ["SLUICE_MODEL"], s.environ["DATABASE_URL"] = "user_logins_plain", "sqlite:canary.db"
-		}, []string{"skipped connect", "warning mask_key"}},
+			s.environ["SLUICE_MODEL"], s.environ["DATABASE_URL"] = "user_logins_plain", "sqlite::memory:"
+		}, []string{"error connect", "warning mask_key"}},
 		{"a queue's URL that is none", func(s *account) { s.environ["SQS_URL"] = "canary" }, []string{"error configuration", "skipped queue"}},
 		{"unknown model", func(s *account) { s.environ["SLUICE_MODEL"] = "nosuch" }, []string{"error configuration", "skipped connect"}},
 		{"unkeyed masks", func(s *account) {
@@ -156,7 +156,12 @@ func TestCheck(t *testing.T) {
 		{"no table", func(s *account) { s.db.Exec(s.t, "DROP TABLE user_logins") }, []string{"error table_missing"}},
 		{"no database", func(s *account) { s.environ["DATABASE_URL"] = "postgres://me:canary@127.0.0.1:1/x" }, []string{"error connect"}},
 		{"a URL that is none", func(s *account) { s.environ["DATABASE_URL"] = "mysql://me:canary@db/x" }, []string{"error configuration"}},
-		{"SQLite", func(s *account) { s.environ["DATABASE_URL"] = "sqlite:canary.db" }, []string{"skipped connect"}},
+		{"SQLite", func(s *account) {
+			s.environ["DATABASE_URL"] = "sqlite:" + filepath.Join(s.t.TempDir(), "logins.db")
+			ends(s.t, s.environ, 0, "migrate")
+		}, nil},
+		{"SQLite, without the table", func(s *account) { s.environ["DATABASE_URL"] = "sqlite::memory:" }, []string{"error connect"}},
+		{"SQLite, without the file", func(s *account) { s.environ["DATABASE_URL"] = "sqlite:no-such-file.db" }, []string{"error connect"}},
 		{"no queue", func(s *account) { s.environ["SQS_URL"] += "x" }, []string{"error queue"}},
 		{"no dead-letter queue", func(s *account) { s.environ["DEAD_LETTER_QUEUE_URL"] += "x" }, []string{"error dead_letter_queue"}},
 		{"the policy's queue is gone", func(s *account) {

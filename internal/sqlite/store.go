@@ -21,7 +21,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -38,6 +41,7 @@ import (
 type Store struct {
 	table   *batch.Table
 	names   fault.Names
+	file    string
 	db      *sql.DB
 	inserts []string // for the ledger, if there is one, and for the table
 }
@@ -67,14 +71,20 @@ func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error)
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
-	return &Store{table: t, names: names, db: db, inserts: insertSQL(t)}, nil
+	return &Store{table: t, names: names, file: file, db: db, inserts: insertSQL(t)}, nil
 }
 
 // Close closes the database. One in memory is lost then.
 func (s *Store) Close() { _ = s.db.Close() } // everything is committed
 
-// Ping inserts no rows, by the same statements as Insert.
+// Ping inserts no rows, by the same statements as Insert. It does not create the file.
 func (s *Store) Ping(ctx context.Context) error {
+	if _, err := os.Stat(s.file); s.file != ":memory:" && errors.Is(err, fs.ErrNotExist) {
+		return &fault.Error{
+			Source: fault.Database, Cause: message.CauseConfiguration,
+			What: "there is no file " + s.file, Remedy: fmt.Sprintf("check %s, or create the file and its table: %#q", s.names.URL, s.names.Migrate),
+		}
+	}
 	_, err := s.attempt(ctx, batch.New(s.table))
 	return err
 }
