@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -36,7 +37,26 @@ func readTemplateFile(t testing.TB, path string) template {
 	if len(file.Docs) != 1 {
 		t.Fatalf("%s has %d documents", path, len(file.Docs))
 	}
-	return plain(t, file.Docs[0].Body).(template)
+	return included(t, plain(t, file.Docs[0].Body), filepath.Dir(path)).(template)
+}
+
+// included replaces AWS::Include, whose file is relative to the template's folder, by what is in the
+// file.
+func included(t testing.TB, v any, dir string) any {
+	switch v := v.(type) {
+	case map[string]any:
+		if include := object(v["Fn::Transform"]); include["Name"] == "AWS::Include" {
+			return readTemplateFile(t, filepath.Join(dir, text(at(include, "Parameters", "Location"))))
+		}
+		for key, value := range v {
+			v[key] = included(t, value, dir)
+		}
+	case []any:
+		for i, value := range v {
+			v[i] = included(t, value, dir)
+		}
+	}
+	return v
 }
 
 // plain turns YAML into data, and short forms of functions into long ones.
@@ -97,7 +117,7 @@ func keyOf(t testing.TB, key ast.MapKeyNode) string {
 // stack holds what CloudFormation would make of a template and parameters.
 type stack struct {
 	source     template
-	parameters map[string]any // string, or []any of a list
+	parameters map[string]string
 	resources  map[string]resource
 	outputs    map[string]any
 
@@ -126,7 +146,7 @@ type noValue struct{}
 
 // resolve makes a stack. Parameters that are not given get their defaults.
 func resolve(source template, given map[string]string) *stack {
-	s := &stack{source: source, parameters: map[string]any{}, resources: map[string]resource{}, conditions: map[string]bool{}}
+	s := &stack{source: source, parameters: map[string]string{}, resources: map[string]resource{}, conditions: map[string]bool{}}
 	declared := object(source["Parameters"])
 	for name, p := range declared {
 		value, ok := given[name]
@@ -137,21 +157,10 @@ func resolve(source template, given map[string]string) *stack {
 			}
 			value = fmt.Sprint(preset)
 		}
-		if pattern, ok := object(p)["AllowedPattern"].(string); ok {
-			for part := range strings.SplitSeq(value, ",") {
-				if !regexp.MustCompile(pattern).MatchString(part) {
-					s.problems = append(s.problems, fmt.Sprintf("parameter %s refuses %q", name, part))
-				}
-			}
+		if !allowed(object(p), value) {
+			s.problems = append(s.problems, fmt.Sprintf("parameter %s refuses %q", name, value))
 		}
 		s.parameters[name] = value
-		if object(p)["Type"] == "CommaDelimitedList" {
-			parts := []any{}
-			for part := range strings.SplitSeq(value, ",") {
-				parts = append(parts, part)
-			}
-			s.parameters[name] = parts
-		}
 	}
 	for name := range given {
 		if declared[name] == nil {
@@ -189,6 +198,21 @@ func resolve(source template, given map[string]string) *stack {
 		s.outputs[name] = s.eval(object(o)["Value"])
 	}
 	return s
+}
+
+// allowed reports whether a parameter takes a value.
+func allowed(parameter map[string]any, value string) bool {
+	if values := texts(parameter["AllowedValues"]); values != nil && !slices.Contains(values, value) {
+		return false
+	}
+	if least, ok := parameter["MinValue"]; ok && number(value) < number(least) {
+		return false
+	}
+	if most, ok := parameter["MaxValue"]; ok && number(value) > number(most) {
+		return false
+	}
+	pattern, _ := parameter["AllowedPattern"].(string)
+	return regexp.MustCompile(pattern).MatchString(value)
 }
 
 // refusals returns the names of the template's Rules that the parameters break.
@@ -287,8 +311,6 @@ func (s *stack) function(name string, argument any) any {
 	}
 	args := elements(s.eval(argument))
 	switch name {
-	case "Fn::Contains":
-		return slices.ContainsFunc(elements(args[0]), func(e any) bool { return fmt.Sprint(e) == fmt.Sprint(args[1]) })
 	case "Fn::Equals":
 		return fmt.Sprint(args[0]) == fmt.Sprint(args[1])
 	case "Fn::Not":

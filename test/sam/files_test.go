@@ -92,15 +92,29 @@ func TestEveryAlarmIsExplained(t *testing.T) {
 	}
 }
 
-// TestDocsNameTheParameters checks that docs/deploy.md names every parameter, and that no document
-// names one that does not exist.
+// TestDocsNameTheParameters checks that the table of docs/deploy.md has every parameter once, with the
+// template's default, and that no document names one that does not exist.
 func TestDocsNameTheParameters(t *testing.T) {
 	t.Parallel()
 	source := readTemplate(t)
-	deploy := readFile(t, "docs/deploy.md")
-	for name := range object(source["Parameters"]) {
-		if !strings.Contains(deploy, "`"+name+"`") && !strings.Contains(deploy, name+"=") {
-			t.Errorf("docs/deploy.md does not name the parameter %s", name)
+	table := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z].*?) \\| (.*?) ?\\|").FindAllStringSubmatch(readFile(t, "docs/deploy.md"), -1) {
+		for name := range strings.SplitSeq(row[1], ", ") {
+			name = strings.Trim(name, "`")
+			if _, twice := table[name]; twice || at(source, "Parameters", name) == nil {
+				t.Errorf("docs/deploy.md: the table has %s twice, or the template has no such parameter", name)
+			}
+			table[name] = row[2]
+		}
+	}
+	for name, p := range object(source["Parameters"]) {
+		said, ok := table[name]
+		if !ok {
+			t.Errorf("docs/deploy.md: the table has no line for %s", name)
+		}
+		// An empty default is nothing, or in words.
+		if preset, ok := object(p)["Default"]; ok && preset != "" && strings.Trim(said, "`") != fmt.Sprint(preset) {
+			t.Errorf("docs/deploy.md: the default of %s is %v, not %s", name, preset, said)
 		}
 	}
 	given := regexp.MustCompile(`\b([A-Z][a-z]+[A-Za-z]*)=`)
@@ -190,8 +204,15 @@ func TestSamconfig(t *testing.T) {
 				}
 			}
 			s := resolve(source, given)
-			if command == "deploy" && stage != "default" && s.parameters["Stage"] != stage {
-				t.Errorf("%s.deploy: Stage is %v", stage, s.parameters["Stage"])
+			if command == "deploy" {
+				if stage != "default" && s.parameters["Stage"] != stage {
+					t.Errorf("%s.deploy: Stage is %s", stage, s.parameters["Stage"])
+				}
+				// Those of the functions are in the template, so that they agree.
+				tags := strings.Join(settings[stage+".deploy.parameters"]["tags"], " ")
+				if want := "application=sluice stage=" + s.parameters["Stage"]; tags != want {
+					t.Errorf("%s.deploy: the tags are %q, want %q", stage, tags, want)
+				}
 			}
 			if problems := references(s); len(problems) > 0 {
 				t.Errorf("%s.%s: %v", stage, command, problems)

@@ -51,33 +51,42 @@ func replaced(before, after string, path ...any) func(template) {
 
 func ref(name string) any { return map[string]any{"Ref": name} }
 
-// policy returns the first statement of a role's policy, by the policy's name.
-func policy(t template, role, name string) map[string]any {
-	for _, p := range elements(at(t, "Resources", role, "Properties", "Policies")) {
-		if choice := at(p, "Fn::If"); choice != nil {
-			p = elements(choice)[1]
+// statement returns a statement of a role by its Sid.
+func statement(t template, role, sid string) map[string]any {
+	for _, s := range elements(at(t, append([]any{"Resources", role}, statements...)...)) {
+		if choice := at(s, "Fn::If"); choice != nil {
+			s = elements(choice)[1]
 		}
-		if object(p)["PolicyName"] == name {
-			return object(at(p, "PolicyDocument", "Statement", 0))
+		if object(s)["Sid"] == sid {
+			return object(s)
 		}
 	}
-	panic("no policy " + name)
+	panic("no statement " + sid)
 }
 
-func widen(role, name, key string, value any) func(template) {
-	return func(t template) { policy(t, role, name)[key] = value }
+// statements is the path of a role's statements.
+var statements = []any{"Properties", "Policies", 0, "PolicyDocument", "Statement"}
+
+func widen(role, sid, key string, value any) func(template) {
+	return func(t template) { change(statement(t, role, sid), value, key) }
 }
 
-// dropPolicy removes a policy.
-func dropPolicy(role, name string) func(template) {
+// forbid takes what a statement allows.
+func forbid(role, sid string) func(template) { return widen(role, sid, "Effect", "Deny") }
+
+// ofPolicy changes the statement with a Sid in a queue's policy, or with nil removes a key of it.
+func ofPolicy(policy, sid, key string, value any) func(template) {
 	return func(t template) {
-		properties := object(at(t, "Resources", role, "Properties"))
-		properties["Policies"] = slices.DeleteFunc(elements(properties["Policies"]), func(p any) bool {
-			if choice := at(p, "Fn::If"); choice != nil {
-				p = elements(choice)[1]
+		for _, s := range elements(at(t, "Resources", policy, "Properties", "PolicyDocument", "Statement")) {
+			if choice := at(s, "Fn::If"); choice != nil {
+				s = elements(choice)[1]
 			}
-			return object(p)["PolicyName"] == name
-		})
+			if object(s)["Sid"] == sid {
+				change(s, value, key)
+				return
+			}
+		}
+		panic("no statement " + sid)
 	}
 }
 
@@ -92,9 +101,14 @@ var mutations = []mutation{
 	{"1000 on FIFO", "mapping", set(ref("BatchSize"), "IngestMapping", "Properties", "BatchSize")},
 	{"batch size that is a word", "mapping", set("many", "IngestMapping", "Properties", "BatchSize")},
 	{"no window", "mapping", set(nil, "IngestMapping", "Properties", "MaximumBatchingWindowInSeconds")},
-	{"reserved concurrency", "mapping", set(5, "IngestFunction", "Properties", "ReservedConcurrentExecutions")},
-	{"no MaximumConcurrency", "nothing unused", set(nil, "IngestMapping", "Properties", "ScalingConfig")},
+	{"a reserved concurrency of its own", "mapping", set(5, "IngestFunction", "Properties", "ReservedConcurrentExecutions")},
+	{"nothing reserved", "mapping", set(nil, "IngestFunction", "Properties", "ReservedConcurrentExecutions")},
+	{"reserved for migrate", "mapping", set(1, "MigrateFunction", "Properties", "ReservedConcurrentExecutions")},
+	{"no MaximumConcurrency", "mapping", set(nil, "IngestMapping", "Properties", "ScalingConfig")},
+	{"MaximumConcurrency beside pollers", "mapping", set(map[string]any{"MaximumConcurrency": ref("MaximumConcurrency")}, "IngestMapping", "Properties", "ScalingConfig")},
+	{"pollers ignored", "mapping", set(nil, "IngestMapping", "Properties", "ProvisionedPollerConfig")},
 	{"visibility lowered", "timeouts", set(199, queueOf, "Properties", "VisibilityTimeout")},
+	{"lower visibility allowed", "timeouts", setAny(199, "Parameters", "VisibilityTimeoutSeconds", "MinValue")},
 	{"function's timeout raised", "timeouts", setAny(31, "Globals", "Function", "Timeout")},
 	{"function's timeout of 5000", "timeouts", setAny(5000, "Globals", "Function", "Timeout")},
 	{"longer windows allowed", "timeouts", setAny(21, "Parameters", "BatchWindowSeconds", "MaxValue")},
@@ -105,44 +119,67 @@ var mutations = []mutation{
 	{"standard dead-letter queue on FIFO", "redrive", set(nil, "DeadLetterQueue", "Properties", "FifoQueue")},
 	{"rejects not sent", "redrive", set("", "IngestFunction", "Properties", "Environment", "Variables", "DEAD_LETTER_QUEUE_URL")},
 	{"retention as long as the source's", "redrive", set(604800, "DeadLetterQueue", "Properties", "MessageRetentionPeriod")},
+	{"retention as long as the dead-letter queue's allowed", "redrive", setAny(1209600, "Parameters", "RetentionSeconds", "MaxValue")},
+	{"messages kept for a minute", "redrive", set(60, queueOf, "Properties", "MessageRetentionPeriod")},
 	{"deduplication by content", "redrive", set(true, queueOf, "Properties", "ContentBasedDeduplication")},
 	{"no room for the reject's attribute", "redrive", set(1048576, queueOf, "Properties", "MaximumMessageSize")},
+	{"no room for the reject's attribute allowed", "redrive", setAny(1048576, "Parameters", "MaximumMessageBytes", "MaxValue")},
 	{"not encrypted", "queues", set(nil, "DeadLetterQueue", "Properties", "SqsManagedSseEnabled")},
 	{"key ignored", "queues", set(nil, queueOf, "Properties", "KmsMasterKeyId")},
 	{"requests without TLS", "queues", set(nil, "QueuePolicy")},
 	{"queue deleted with the stack", "data outlives", set("Delete", queueOf, "DeletionPolicy")},
 	{"mask key deleted with the stack", "data outlives", set(nil, "MaskSecret", "DeletionPolicy")},
+	{"queue left by a failed first deploy", "data outlives", set("Retain", "DeadLetterQueue", "DeletionPolicy")},
 	{"mask key replaced away", "data outlives", set("Delete", "MaskSecret", "UpdateReplacePolicy")},
 	{"another length draws another key", "mask key", set(65, "MaskSecret", "Properties", "GenerateSecretString", "PasswordLength")},
 	{"quotes in the key", "mask key", set(nil, "MaskSecret", "Properties", "GenerateSecretString", "ExcludePunctuation")},
-	{"dead letters for everybody", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 0, "Action")},
-	{"readers ignored", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 0, "Condition")},
-	{"readers by wildcard", "dead-letter readers", setAny("^.*$", "Parameters", "DeadLetterReaderArns", "AllowedPattern")},
+	{"dead letters for everybody", "readers", ofPolicy("DeadLetterQueuePolicy", "OnlyReadersReceive", "Action", nil)},
+	{"readers ignored", "readers", ofPolicy("DeadLetterQueuePolicy", "OnlyReadersReceive", "Condition", nil)},
+	{"readers who may not", "readers", ofPolicy("DeadLetterQueuePolicy", "ReadersLookAndSendBack", "Effect", "Deny")},
+	{"readers by wildcard", "readers", setAny("^.*$", "Parameters", "DeadLetterReaderArns", "AllowedPattern")},
+	{"queue for everybody", "readers", ofPolicy("QueuePolicy", "OnlyTheFunctionAndReadersReceive", "Action", "sqs:DeleteMessage")},
+	{"queue for everybody on a condition", "readers", ofPolicy("QueuePolicy", "OnlyTheFunctionAndReadersReceive", "Condition", map[string]any{"Bool": map[string]any{"aws:SecureTransport": "false"}})},
+	{"function that may not read", "readers", ofPolicy("QueuePolicy", "OnlyTheFunctionAndReadersReceive", "Condition", nil)},
+	{"readers of the queue who may not", "readers", ofPolicy("QueuePolicy", "ReadersReceive", "Effect", "Deny")},
+	{"readers of the queue by wildcard", "readers", setAny("^.*$", "Parameters", "QueueReaderArns", "AllowedPattern")},
+	{"everybody reads", "readers", ofPolicy("QueuePolicy", "OthersSend", "Action", "sqs:*")},
+	{"every topic sends", "senders", ofPolicy("QueuePolicy", "TopicsAndRulesSend", "Condition", nil)},
+	{"every service sends", "senders", ofPolicy("QueuePolicy", "TopicsAndRulesSend", "Principal", map[string]any{"Service": "*"})},
+	{"topics who may not send", "senders", ofPolicy("QueuePolicy", "TopicsAndRulesSend", "Action", "sqs:GetQueueUrl")},
+	{"everybody sends", "senders", ofPolicy("QueuePolicy", "OthersSend", "Principal", map[string]any{"AWS": "*"})},
+	{"accounts who may not send", "senders", ofPolicy("QueuePolicy", "OthersSend", "Effect", "Deny")},
+	{"topics by wildcard", "senders", setAny("^arn:aws:sns:.*$", "Parameters", "SenderArns", "AllowedPattern")},
+	{"anybody by wildcard", "senders", setAny("^.*$", "Parameters", "SenderPrincipals", "AllowedPattern")},
+	{"logs without the key", "keys", set(nil, "MigrateLogGroup", "Properties", "KmsKeyId")},
+	{"mask secret without the key", "keys", set(nil, "MaskSecret", "Properties", "KmsKeyId")},
+	{"variables without the key", "keys", setAny(nil, "Globals", "Function", "KmsKeyArn")},
+	{"role without the boundary", "roles", set(nil, "DeploymentRole", "Properties", "PermissionsBoundary")},
+	{"role at the root", "roles", set("/", "MigrateRole", "Properties", "Path")},
+	{"not traced", "tracing", setAny(nil, "Globals", "Function", "Tracing")},
+	{"traces for migrate alone", "least privilege", forbid("IngestRole", "Traces")},
+	{"Fn::Contains on a parameter", "documented rules", setAny(map[string]any{"Fn::Contains": []any{ref("SubnetIds"), ""}}, "Rules", "NetworkIsWhole", "Assertions", 0, "Assert")},
+	{"rule on a parameter that is a list", "documented rules", setAny("CommaDelimitedList", "Parameters", "SubnetIds", "Type")},
 	{"role left to SAM", "least privilege", set(nil, "IngestFunction", "Properties", "Role")},
 	{"one role for both", "least privilege", set(map[string]any{"Fn::GetAtt": []any{"IngestRole", "Arn"}}, "MigrateFunction", "Properties", "Role")},
 	{"managed policy", "least privilege", set([]any{"arn:aws:iam::aws:policy/service-role/AWSLambdaSQSQueueExecutionRole"}, "IngestRole", "Properties", "ManagedPolicyArns")},
-	{"every queue", "least privilege", widen("IngestRole", "queue", "Resource", "*")},
-	{"every action on the queue", "least privilege", widen("IngestRole", "queue", "Action", "sqs:*")},
-	{"every log", "least privilege", widen("IngestRole", "logs", "Resource", "*")},
-	{"every secret", "least privilege", widen("IngestRole", "database-secret", "Resource", "arn:aws:secretsmanager:*:*:secret:*")},
-	{"every key", "least privilege", widen("IngestRole", "queue-key", "Resource", "*")},
-	{"key for any service", "least privilege", widen("IngestRole", "secrets-keys", "Condition", nil)},
-	{"every database user", "least privilege", widen("IngestRole", "database", "Resource", "arn:aws:rds-db:eu-central-1:123456789012:dbuser:*/*")},
-	{"every secret for migrate", "least privilege", widen("MigrateRole", "own-database-secret", "Resource", "*")},
-	{"mask key for migrate", "least privilege", widen("MigrateRole", "database-secret", "Resource", maskSecret)},
-	{"all of EC2", "least privilege", widen("IngestRole", "network", "Action", "ec2:*")},
-	{"network for the function's code", "least privilege", func(t template) {
-		for _, p := range elements(at(t, "Resources", "IngestRole", "Properties", "Policies")) {
-			if document := at(p, "Fn::If", 1, "PolicyDocument"); at(p, "Fn::If", 0) == "InVpc" {
-				object(document)["Statement"] = elements(at(document, "Statement"))[:1]
-			}
-		}
-	}},
+	{"every queue", "least privilege", widen("IngestRole", "Queue", "Resource", "*")},
+	{"every action on the queue", "least privilege", widen("IngestRole", "Queue", "Action", "sqs:*")},
+	{"every log", "least privilege", widen("IngestRole", "Logs", "Resource", "*")},
+	{"every secret", "least privilege", widen("IngestRole", "Login", "Resource", "arn:aws:secretsmanager:*:*:secret:*")},
+	{"every key", "least privilege", widen("IngestRole", "QueueKey", "Resource", "*")},
+	{"key for any service", "least privilege", widen("IngestRole", "SecretKeys", "Condition", nil)},
+	{"every database user", "least privilege", widen("IngestRole", "Database", "Resource", "arn:aws:rds-db:eu-central-1:123456789012:dbuser:*/*")},
+	{"every secret for migrate", "least privilege", widen("MigrateRole", "OwnLogin", "Resource", "*")},
+	{"mask key for migrate", "least privilege", widen("MigrateRole", "Login", "Resource", maskSecret)},
+	{"all of EC2", "least privilege", widen("IngestRole", "Network", "Action", "ec2:*")},
+	{"network for the function's code", "least privilege", widen("MigrateRole", "NoNetworkForTheCode", "Action", "ec2:DescribeSubnets")},
+	{"no key of the mask secret allowed", "least privilege", forbid("IngestRole", "MaskKey")},
+	{"mask key for any service", "least privilege", widen("IngestRole", "MaskKey", "Condition", nil)},
 	{"role for anybody", "least privilege", set("*", "IngestRole", "Properties", "AssumeRolePolicyDocument", "Statement", 0, "Principal")},
-	{"no back-off allowed", "least privilege", widen("IngestRole", "queue", "Action", []any{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"})},
-	{"no mask keys allowed", "least privilege", dropPolicy("IngestRole", "own-mask-keys")},
-	{"no network allowed", "least privilege", dropPolicy("MigrateRole", "network")},
-	{"outside of the network", "nothing unused", setAny(nil, "Globals", "Function", "VpcConfig")},
+	{"no back-off allowed", "least privilege", widen("IngestRole", "Queue", "Action", []any{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"})},
+	{"no mask keys allowed", "least privilege", forbid("IngestRole", "NewMaskKeys")},
+	{"no network allowed", "least privilege", forbid("MigrateRole", "Network")},
+	{"outside of the network", "network", setAny(nil, "Globals", "Function", "VpcConfig")},
 	{"variable undeclared", "variables", set(nil, "IngestFunction", "Properties", "Environment", "Variables", "SLUICE_MASK_KEYS")},
 	{"variable that nothing reads", "variables", set("x", "IngestFunction", "Properties", "Environment", "Variables", "DATABASE_URI")},
 	{"reserved variable", "variables", set("eu-central-1", "IngestFunction", "Properties", "Environment", "Variables", "AWS_REGION")},
@@ -157,7 +194,6 @@ var mutations = []mutation{
 	{"alarm that hushes the end", "alarms", set(nil, "DeadLettersAlarm", "Properties", "OKActions")},
 	{"alarm's expression of a metric that it has not", "alarms", set("IF(FILL(deletd, 0) > 0, 0, 0)", "ZeroDeletesAlarm", "Properties", "Metrics", 0, "Expression")},
 	{"version of what has not changed", "gradual deployment", set("Stores the batches of the queue in Postgres.", "IngestFunction", "Properties", "Description")},
-	{"readers who may not", "dead-letter readers", set(nil, "DeadLetterQueuePolicy", "Properties", "PolicyDocument", "Statement", 1)},
 	{"expression of a metric that does not exist", "dashboard", replaced("(deleted, 0) -", "(deletd, 0) -", "Dashboard", "Properties", "DashboardBody", "Fn::Sub", 0)},
 	{"dashboard that is no JSON", "dashboard", set("{", "Dashboard", "Properties", "DashboardBody")},
 	{"mapping past the alias", "gradual deployment", set(ref("IngestFunction"), "IngestMapping", "Properties", "FunctionName")},

@@ -34,10 +34,19 @@ var scenarios = withArchitecture(map[string]map[string]string{
 	"two roles":       {"DatabaseSecretArn": writerSecret, "MigrateSecretArn": ownerSecret},
 	"no migrate":      {"DatabaseSecretArn": writerSecret, "WithMigrateFunction": "false"},
 	"private network": {"DatabaseSecretArn": writerSecret, "SubnetIds": "subnet-1a,subnet-2b", "SecurityGroupIds": "sg-1a"},
-	"own keys":        {"DatabaseSecretArn": writerSecret, "QueueKmsKeyArn": queueKey, "SecretsKmsKeyArns": secretsKey},
-	"readers":         {"DatabaseSecretArn": writerSecret, "DeadLetterReaderArns": "arn:aws:iam::123456789012:role/support,arn:aws:iam::123456789012:user/jo"},
-	"topic":           {"DatabaseSecretArn": writerSecret, "AlarmTopicArn": topic},
-	"gradual":         {"DatabaseSecretArn": writerSecret, "GradualDeployment": "Linear10PercentEvery1Minute", "Revision": "v1-20260101"},
+	"own keys": {
+		"DatabaseSecretArn": writerSecret, "QueueKmsKeyArn": queueKey, "SecretsKmsKeyArns": secretsKey + "," + secretsKey + "2",
+		"MaskSecretKmsKeyArn": maskKeyKey, "EnvironmentKmsKeyArn": environmentKey, "LogsKmsKeyArn": logsKey,
+	},
+	"senders":      {"DatabaseSecretArn": writerSecret, "SenderArns": topic + ",arn:aws:events:eu-central-1:123456789012:rule/bus/logins", "SenderPrincipals": "210987654321,arn:aws:iam::210987654321:role/shop"},
+	"organization": {"DatabaseSecretArn": writerSecret, "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary", "RolePath": "/teams/data/", "GradualDeployment": "AllAtOnce", "Revision": "v1"},
+	"reserved":     {"DatabaseSecretArn": writerSecret, "ReservedConcurrency": "MaximumConcurrency", "MaximumConcurrency": "7"},
+	"pollers":      {"DatabaseSecretArn": writerSecret, "MinimumPollers": "2", "MaximumPollers": "20"},
+	"traced":       {"DatabaseSecretArn": writerSecret, "Tracing": "Active"},
+	"other limits": {"DatabaseSecretArn": writerSecret, "VisibilityTimeoutSeconds": "900", "RetentionSeconds": "1123200", "MaximumMessageBytes": "1044480"},
+	"readers":      {"DatabaseSecretArn": writerSecret, "DeadLetterReaderArns": readers, "QueueReaderArns": readers},
+	"topic":        {"DatabaseSecretArn": writerSecret, "AlarmTopicArn": topic},
+	"gradual":      {"DatabaseSecretArn": writerSecret, "GradualDeployment": "Linear10PercentEvery1Minute", "Revision": "v1-20260101"},
 	"the largest there is": {
 		"DatabaseSecretArn": writerSecret, "BatchSize": "10000", "BatchWindowSeconds": "20", "MaximumConcurrency": "1000", "Architecture": "x86_64", "LogLevel": "DEBUG",
 	},
@@ -50,7 +59,12 @@ const (
 	maskSecret   = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:masks-AbCdEf"
 	queueKey     = "arn:aws:kms:eu-central-1:123456789012:key/queue"
 	secretsKey   = "arn:aws:kms:eu-central-1:123456789012:key/secrets"
+	maskKeyKey   = "arn:aws:kms:eu-central-1:123456789012:key/masks"
 	topic        = "arn:aws:sns:eu-central-1:123456789012:wake-me"
+	readers      = "arn:aws:iam::123456789012:role/support,arn:aws:iam::123456789012:user/jo"
+
+	environmentKey = "arn:aws:kms:eu-central-1:123456789012:key/environment"
+	logsKey        = "arn:aws:kms:eu-central-1:123456789012:key/logs"
 )
 
 // withArchitecture adds the parameter that `sam build` writes.
@@ -65,22 +79,28 @@ func withArchitecture(scenarios map[string]map[string]string) map[string]map[str
 
 // rules are what must hold in every scenario. Each returns what breaks it.
 var rules = map[string]func(s *stack) []string{
-	"references":          references,
-	"mapping":             mapping,
-	"timeouts":            timeouts,
-	"redrive":             redrive,
-	"queues":              queues,
-	"data outlives":       dataOutlives,
-	"mask key":            maskKey,
-	"dead-letter readers": deadLetterReaders,
-	"least privilege":     leastPrivilege,
-	"variables":           variables,
-	"configuration":       configuration,
-	"logs":                logs,
-	"alarms":              alarms,
-	"dashboard":           dashboard,
-	"gradual deployment":  gradualDeployment,
-	"nothing unused":      nothingUnused,
+	"references":         references,
+	"mapping":            mapping,
+	"timeouts":           timeouts,
+	"redrive":            redrive,
+	"queues":             queues,
+	"data outlives":      dataOutlives,
+	"mask key":           maskKey,
+	"readers":            readersOnly,
+	"senders":            senders,
+	"keys":               keys,
+	"roles":              roles,
+	"network":            inNetwork,
+	"tracing":            tracing,
+	"documented rules":   documentedRules,
+	"least privilege":    leastPrivilege,
+	"variables":          variables,
+	"configuration":      configuration,
+	"logs":               logs,
+	"alarms":             alarms,
+	"dashboard":          dashboard,
+	"gradual deployment": gradualDeployment,
+	"nothing unused":     nothingUnused,
 }
 
 func TestRules(t *testing.T) {
@@ -118,6 +138,14 @@ func TestRefusals(t *testing.T) {
 		{"GradualNeedsRevision", map[string]string{"DatabaseSecretArn": writerSecret, "GradualDeployment": "AllAtOnce"}},
 		{"NetworkIsWhole", map[string]string{"DatabaseSecretArn": writerSecret, "SubnetIds": "subnet-1a"}},
 		{"NetworkIsWhole", map[string]string{"DatabaseSecretArn": writerSecret, "SecurityGroupIds": "sg-1a"}},
+		{"PollersAreLimited", map[string]string{"DatabaseSecretArn": writerSecret, "MinimumPollers": "2"}},
+		{"PollersAreLimited", map[string]string{"DatabaseSecretArn": writerSecret, "MaximumPollers": "2"}},
+		{"PollersAreLimited", map[string]string{"DatabaseSecretArn": writerSecret, "MinimumPollers": "2", "MaximumPollers": "2", "ReservedConcurrency": "MaximumConcurrency"}},
+		{"PolicyIsOurs", map[string]string{"DatabaseSecretArn": writerSecret, "ExistingQueueArn": existing, "SenderArns": topic}},
+		{"PolicyIsOurs", map[string]string{"DatabaseSecretArn": writerSecret, "ExistingQueueArn": existing, "SenderPrincipals": "210987654321"}},
+		{"PolicyIsOurs", map[string]string{"DatabaseSecretArn": writerSecret, "ExistingQueueArn": existing, "QueueReaderArns": readers}},
+		{"MaskSecretIsOurs", map[string]string{"DatabaseSecretArn": writerSecret, "MaskSecretArn": maskSecret, "MaskSecretKmsKeyArn": maskKeyKey}},
+		{"MaskSecretIsOurs", map[string]string{"DatabaseSecretArn": writerSecret, "UnkeyedMasks": "true", "MaskSecretKmsKeyArn": maskKeyKey}},
 	} {
 		if refused := resolve(source, tt.given).refusals(); !slices.Contains(refused, tt.rule) {
 			t.Errorf("%v is refused by %q, not by %s", tt.given, refused, tt.rule)
@@ -140,13 +168,21 @@ func (f *faults) equal(what string, got, want any) {
 func (s *stack) get(id string, path ...any) any { return at(s.resources[id].properties, path...) }
 
 func (s *stack) fifo() bool {
-	if arn := text(s.parameters["ExistingQueueArn"]); arn != "" {
+	if arn := s.parameters["ExistingQueueArn"]; arn != "" {
 		return strings.HasSuffix(arn, ".fifo")
 	}
 	return s.parameters["QueueType"] == "fifo"
 }
 
-func (s *stack) private() bool { return strings.Join(texts(s.parameters["SubnetIds"]), "") != "" }
+func (s *stack) private() bool { return s.parameters["SubnetIds"] != "" }
+
+// list returns the members of a parameter that is a list.
+func (s *stack) list(parameter string) []string {
+	if s.parameters[parameter] == "" {
+		return nil
+	}
+	return strings.Split(s.parameters[parameter], ",")
+}
 
 func (s *stack) ownQueue() bool { return s.parameters["ExistingQueueArn"] == "" }
 
@@ -154,7 +190,7 @@ func (s *stack) sourceArn() string {
 	if s.ownQueue() {
 		return arn("sqs", "Queue")
 	}
-	return text(s.parameters["ExistingQueueArn"])
+	return s.parameters["ExistingQueueArn"]
 }
 
 func (s *stack) ofKind(kind string) []resource {
@@ -175,18 +211,30 @@ func references(s *stack) []string { return s.problems }
 
 // mapping checks the event source mapping. Without ReportBatchItemFailures Lambda ignores the answer
 // and deletes what failed, and the linters accept any word there. A filter deletes what does not
-// match. Pollers that meet a reserved concurrency are throttled, which costs receives. SQS gives 10
-// messages on FIFO, without a window; more than 10 need a window.
+// match. Pollers that meet a reserved concurrency are throttled, which costs receives, so it is
+// MaximumConcurrency or none. Lambda takes that or provisioned pollers. SQS gives 10 messages on FIFO,
+// without a window; more than 10 need a window.
 func mapping(s *stack) (f []string) {
 	p := (*faults)(&f)
 	p.equal("FunctionResponseTypes", s.get("IngestMapping", "FunctionResponseTypes"), "[ReportBatchItemFailures]")
 	for _, absent := range [][2]string{
-		{"IngestMapping", "FilterCriteria"}, {"IngestFunction", "ReservedConcurrentExecutions"}, {"IngestFunction", "Events"},
+		{"IngestMapping", "FilterCriteria"}, {"IngestFunction", "Events"}, {"MigrateFunction", "ReservedConcurrentExecutions"},
 	} {
 		if s.get(absent[0], absent[1]) != nil {
 			p.add("%s has %s", absent[0], absent[1])
 		}
 	}
+	concurrency, reserved := any(s.parameters["MaximumConcurrency"]), any(nil)
+	if s.parameters["ReservedConcurrency"] != "none" {
+		reserved = concurrency
+	}
+	p.equal("ReservedConcurrentExecutions", s.get("IngestFunction", "ReservedConcurrentExecutions"), reserved)
+	pollers := any(nil)
+	if least := s.parameters["MinimumPollers"]; least != "" {
+		pollers, concurrency = map[string]any{"MinimumPollers": least, "MaximumPollers": s.parameters["MaximumPollers"]}, nil
+	}
+	p.equal("MaximumConcurrency", s.get("IngestMapping", "ScalingConfig", "MaximumConcurrency"), concurrency)
+	p.equal("ProvisionedPollerConfig", s.get("IngestMapping", "ProvisionedPollerConfig"), pollers)
 	size, window := number(s.get("IngestMapping", "BatchSize")), s.get("IngestMapping", "MaximumBatchingWindowInSeconds")
 	switch {
 	case s.fifo() && (size < 1 || size > 10 || window != nil):
@@ -206,8 +254,9 @@ func timeouts(s *stack) (f []string) {
 		p.add("the function's Timeout is %d", timeout)
 	}
 	window := max(0, number(at(s.source, "Parameters", "BatchWindowSeconds", "MaxValue")))
-	if visibility := number(s.get("Queue", "VisibilityTimeout")); s.ownQueue() && visibility < 6*timeout+window {
-		p.add("VisibilityTimeout %d is less than 6 x %d + %d", visibility, timeout, window)
+	least := number(at(s.source, "Parameters", "VisibilityTimeoutSeconds", "MinValue"))
+	if visibility := number(s.get("Queue", "VisibilityTimeout")); s.ownQueue() && min(least, visibility) < 6*timeout+window {
+		p.add("VisibilityTimeout is %d, and may be %d: less than 6 x %d + %d", visibility, least, timeout, window)
 	}
 	return f
 }
@@ -232,14 +281,16 @@ func redrive(s *stack) (f []string) {
 	if s.get("Queue", "ContentBasedDeduplication") != nil {
 		p.add("content-based deduplication loses the second of two equal events")
 	}
+	most = number(at(s.source, "Parameters", "RetentionSeconds", "MaxValue"))
 	dead, source := number(s.get("DeadLetterQueue", "MessageRetentionPeriod")), number(s.get("Queue", "MessageRetentionPeriod"))
-	if source < 2*24*3600 || dead <= source {
-		p.add("the queue keeps messages for %d s and the dead-letter queue for %d", source, dead)
+	if source < 24*3600 || most < source || dead <= most {
+		p.add("the queue keeps messages for %d s, and for %d at most, and the dead-letter queue for %d", source, most, dead)
 	}
 	// Both are set, since SQS has changed its default once.
+	most = number(at(s.source, "Parameters", "MaximumMessageBytes", "MaxValue"))
 	dead, source = number(s.get("DeadLetterQueue", "MaximumMessageSize")), number(s.get("Queue", "MaximumMessageSize"))
-	if source < 1024 || source > dead-4096 {
-		p.add("MaximumMessageSize is %d, and %d of the dead-letter queue", source, dead)
+	if source < 1024 || most < source || most > dead-4096 {
+		p.add("MaximumMessageSize is %d, and %d at most, and %d of the dead-letter queue", source, most, dead)
 	}
 	return f
 }
@@ -262,7 +313,7 @@ func queues(s *stack) (f []string) {
 	p := (*faults)(&f)
 	for _, q := range s.ofKind("AWS::SQS::Queue") {
 		managed, key := q.properties["SqsManagedSseEnabled"] == true, text(q.properties["KmsMasterKeyId"])
-		if managed == (key != "") || key != text(s.parameters["QueueKmsKeyArn"]) {
+		if managed == (key != "") || key != s.parameters["QueueKmsKeyArn"] {
 			p.add("%s: managed by SQS %v, key %q", q.id, managed, key)
 		}
 		if !slices.ContainsFunc(s.queuePolicy(q.id), func(statement map[string]any) bool {
@@ -288,11 +339,14 @@ func (s *stack) queuePolicy(id string) []map[string]any {
 }
 
 // dataOutlives checks that neither deleting the stack nor replacing a resource deletes messages, the
-// mask key or a version to go back to.
+// mask key or a version to go back to, and that a first deploy that fails leaves no queue and no key.
+// (A version goes with its function.)
 func dataOutlives(s *stack) (f []string) {
-	for _, kind := range []string{"AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::Lambda::Version"} {
+	for kind, deletion := range map[string]string{
+		"AWS::SQS::Queue": "RetainExceptOnCreate", "AWS::SecretsManager::Secret": "RetainExceptOnCreate", "AWS::Lambda::Version": "Retain",
+	} {
 		for _, r := range s.ofKind(kind) {
-			(*faults)(&f).equal(r.id+": DeletionPolicy", r.attributes["DeletionPolicy"], "Retain")
+			(*faults)(&f).equal(r.id+": DeletionPolicy", r.attributes["DeletionPolicy"], deletion)
 			(*faults)(&f).equal(r.id+": UpdateReplacePolicy", r.attributes["UpdateReplacePolicy"], "Retain")
 		}
 	}
@@ -312,33 +366,152 @@ func maskKey(s *stack) (f []string) {
 	return f
 }
 
-// deadLetterReaders checks that only those who are named receive from the dead-letter queue, whose
-// messages are not masked.
-func deadLetterReaders(s *stack) (f []string) {
+// readersOnly checks that only those who are named receive from the queues, whose messages are not
+// masked: readers, and from the queue the function, whose role the mapping uses.
+func readersOnly(s *stack) (f []string) {
 	p := (*faults)(&f)
-	want := "map[]" // of the condition: nobody is excepted
-	readers := texts(s.parameters["DeadLetterReaderArns"])
-	named := strings.Join(readers, "") != ""
-	if named {
-		want = fmt.Sprintf("map[ArnNotEquals:map[aws:PrincipalArn:%v]]", readers)
-	}
-	denied, allowed := false, false
-	for _, statement := range s.queuePolicy("DeadLetterQueue") {
-		if statement["Effect"] == "Allow" {
-			allowed = true
-			p.equal("allowed on the dead-letter queue are", statement["Principal"], map[string]any{"AWS": s.parameters["DeadLetterReaderArns"]})
+	for _, q := range []struct {
+		id, parameter string
+		always        []string
+	}{
+		{"Queue", "QueueReaderArns", []string{"arn:aws:iam::" + account + ":role/IngestRole"}},
+		{"DeadLetterQueue", "DeadLetterReaderArns", nil},
+	} {
+		if q.id == "Queue" && !s.ownQueue() {
+			continue
 		}
-		denied = denied || statement["Effect"] == "Deny" && statement["Principal"] == "*" && statement["Action"] == "sqs:ReceiveMessage" &&
-			statement["Resource"] == arn("sqs", "DeadLetterQueue") && fmt.Sprint(object(statement["Condition"])) == want
+		named := s.list(q.parameter)
+		excepted := slices.Concat(q.always, named)
+		denied, allowed := false, false
+		for _, statement := range s.queuePolicy(q.id) {
+			may, condition := texts(statement["Action"]), object(statement["Condition"])
+			receives := slices.Contains(may, "sqs:ReceiveMessage") || slices.Contains(may, "sqs:*")
+			if statement["Effect"] == "Allow" && receives {
+				allowed = true
+				p.equal(q.id+": allowed to read are", texts(at(statement, "Principal", "AWS")), named)
+			}
+			denied = denied || statement["Effect"] == "Deny" && receives && statement["Principal"] == "*" && statement["Resource"] == arn("sqs", q.id) &&
+				len(condition) == min(1, len(excepted)) && slices.Equal(texts(at(condition, "ArnNotEquals", "aws:PrincipalArn")), excepted)
+		}
+		if !denied {
+			p.add("%s: no statement denies sqs:ReceiveMessage to all but %v", q.id, excepted)
+		}
+		p.equal(q.id+": readers are allowed", allowed, len(named) > 0)
+		refuses(p, s, q.parameter, "*", "arn:aws:iam::123456789012:role/*", "arn:aws:iam::*:role/x", "arn:aws:iam::123456789012:root", "123456789012", readers+",", readers+",*")
 	}
-	if !denied {
-		p.add("no statement denies sqs:ReceiveMessage under %s", want)
+	return f
+}
+
+// refuses checks that a parameter takes none of the values.
+func refuses(p *faults, s *stack, parameter string, values ...string) {
+	for _, value := range values {
+		if allowed(object(at(s.source, "Parameters", parameter)), value) {
+			p.add("%s takes %s", parameter, value)
+		}
 	}
-	p.equal("readers are allowed", allowed, named)
-	pattern := regexp.MustCompile(text(at(s.source, "Parameters", "DeadLetterReaderArns", "AllowedPattern")))
-	for _, wide := range []string{"*", "arn:aws:iam::123456789012:role/*", "arn:aws:iam::*:role/x", "arn:aws:iam::123456789012:root"} {
-		if pattern.MatchString(wide) {
-			p.add("DeadLetterReaderArns takes %s", wide)
+}
+
+// senders checks that the queue takes messages from others only if they are named, and from services
+// only on behalf of a topic or rule that is named.
+func senders(s *stack) (f []string) {
+	p := (*faults)(&f)
+	if !s.ownQueue() {
+		return f
+	}
+	var services, principals []string
+	for _, statement := range s.queuePolicy("Queue") {
+		if statement["Effect"] != "Allow" || !slices.Contains(texts(statement["Action"]), "sqs:SendMessage") {
+			continue
+		}
+		p.equal("senders may do it on", statement["Resource"], arn("sqs", "Queue"))
+		if others := object(statement["Principal"]); others["Service"] != nil {
+			p.equal("services send for", fmt.Sprint(others["Service"], " ", statement["Condition"]),
+				fmt.Sprint([]any{"sns.amazonaws.com", "events.amazonaws.com"}, " map[ArnEquals:map[aws:SourceArn:", s.list("SenderArns"), "]]"))
+			services = s.list("SenderArns")
+		} else {
+			principals = append(principals, texts(others["AWS"])...)
+		}
+	}
+	p.equal("services send for", services, s.list("SenderArns"))
+	p.equal("principals who send", principals, s.list("SenderPrincipals"))
+	refuses(p, s, "SenderArns", "*", "arn:aws:sns:eu-central-1:123456789012:*", "arn:aws:s3:::bucket", topic+",", topic+",*")
+	refuses(p, s, "SenderPrincipals", "*", "arn:aws:iam::210987654321:role/*", "arn:aws:iam::*:root", "210987654321,*", "210987654321,")
+	return f
+}
+
+// keys checks that what the stack makes is encrypted with the keys that were given. (The rule "queues"
+// looks at the queues.)
+func keys(s *stack) (f []string) {
+	p := (*faults)(&f)
+	for kind, by := range map[string][2]string{
+		"AWS::Logs::LogGroup":         {"KmsKeyId", "LogsKmsKeyArn"},
+		"AWS::SecretsManager::Secret": {"KmsKeyId", "MaskSecretKmsKeyArn"},
+		"AWS::Serverless::Function":   {"KmsKeyArn", "EnvironmentKmsKeyArn"},
+	} {
+		for _, r := range s.ofKind(kind) {
+			p.equal(r.id+": "+by[0], text(r.properties[by[0]]), s.parameters[by[1]])
+		}
+	}
+	return f
+}
+
+// roles checks that each has the boundary and the path that an organization demands.
+func roles(s *stack) (f []string) {
+	p := (*faults)(&f)
+	for _, r := range s.ofKind("AWS::IAM::Role") {
+		p.equal(r.id+": PermissionsBoundary", text(r.properties["PermissionsBoundary"]), s.parameters["PermissionsBoundaryArn"])
+		p.equal(r.id+": Path", r.properties["Path"], s.parameters["RolePath"])
+	}
+	return f
+}
+
+// inNetwork checks that each function is in the subnets that were given, and else in none.
+func inNetwork(s *stack) (f []string) {
+	for _, fn := range s.ofKind("AWS::Serverless::Function") {
+		got := object(fn.properties["VpcConfig"])
+		(*faults)(&f).equal(fn.id+": subnets and groups", fmt.Sprint(texts(got["SubnetIds"]), texts(got["SecurityGroupIds"])), fmt.Sprint(s.list("SubnetIds"), s.list("SecurityGroupIds")))
+	}
+	return f
+}
+
+// tracing checks that each function is traced if that is asked for. (The rule "least privilege" looks
+// at the rights that it takes.)
+func tracing(s *stack) (f []string) {
+	for _, fn := range s.ofKind("AWS::Serverless::Function") {
+		(*faults)(&f).equal(fn.id+": Tracing", fn.properties["Tracing"], s.parameters["Tracing"])
+	}
+	return f
+}
+
+// documentedRules checks that the Rules use functions as AWS documents them: Fn::Contains and the
+// other functions of lists take lists that are written out, and a Ref is to a string or a number.
+func documentedRules(s *stack) (f []string) {
+	p := (*faults)(&f)
+	var walk func(rule string, v any)
+	walk = func(rule string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, argument := range v {
+				switch name {
+				case "Fn::And", "Fn::Or", "Fn::Not", "Fn::Equals":
+					walk(rule, argument)
+				case "Ref":
+					if kind := at(s.source, "Parameters", text(argument), "Type"); kind != "String" && kind != "Number" {
+						p.add("%s: Ref of %s, whose type is %v", rule, argument, kind)
+					}
+				default:
+					p.add("%s: %s", rule, name)
+				}
+			}
+		case []any:
+			for _, value := range v {
+				walk(rule, value)
+			}
+		}
+	}
+	for name, rule := range object(s.source["Rules"]) {
+		for _, a := range elements(object(rule)["Assertions"]) {
+			walk(name, object(a)["Assert"])
 		}
 	}
 	return f
@@ -374,10 +547,13 @@ func (s *stack) permitted(role string) map[string]bool {
 	case "IngestRole":
 		allow(s.sourceArn(), "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility")
 		allow(arn("sqs", "DeadLetterQueue"), "sqs:SendMessage")
-		if key := text(s.parameters["QueueKmsKeyArn"]); key != "" {
+		if key := s.parameters["QueueKmsKeyArn"]; key != "" {
 			allow(key, "kms:Decrypt", "kms:GenerateDataKey")
 		}
 		secrets = append(secrets, text(variables["SLUICE_MASK_SECRET_ARN"]))
+		if key := s.parameters["MaskSecretKmsKeyArn"]; key != "" {
+			allow(key, "kms:Decrypt")
+		}
 	case "MigrateRole":
 		if own := s.parameters["MigrateUser"]; own != "" {
 			user = own
@@ -388,16 +564,17 @@ func (s *stack) permitted(role string) map[string]bool {
 			allow(secret, "secretsmanager:GetSecretValue")
 		}
 	}
-	for _, key := range texts(s.parameters["SecretsKmsKeyArns"]) {
-		if key != "" {
-			allow(key, "kms:Decrypt")
-		}
+	for _, key := range s.list("SecretsKmsKeyArns") {
+		allow(key, "kms:Decrypt")
 	}
 	if variables["DATABASE_IAM_AUTH"] == "true" {
 		allow(arn("rds-db", fmt.Sprintf("dbuser:%s/%s", s.parameters["DatabaseResourceId"], user)), "rds-db:connect")
 	}
 	if s.private() {
 		allow("*", network...)
+	}
+	if s.parameters["Tracing"] == "Active" {
+		allow("*", "xray:PutTraceSegments", "xray:PutTelemetryRecords")
 	}
 	return may
 }
@@ -426,8 +603,9 @@ func granted(s *stack, role string) map[string]bool {
 }
 
 // leastPrivilege checks that each function has a role of its own, which may do exactly what is
-// permitted. (SAM would give it managed policies over every queue and log of the account.) The one
-// "*" is what EC2 demands for a function in a private network; the function's own code is denied it.
+// permitted. (SAM would give it managed policies over every queue and log of the account.) The only
+// "*" are what EC2 demands for a function in a private network, which the function's own code is
+// denied, and what X-Ray demands.
 func leastPrivilege(s *stack) (f []string) {
 	p := (*faults)(&f)
 	for _, fn := range s.ofKind("AWS::Serverless::Function") {
@@ -474,7 +652,7 @@ func leastPrivilege(s *stack) (f []string) {
 				}
 			}
 		}
-		if slices.Sort(denied); s.private() && !slices.Equal(denied, network) {
+		if !slices.Contains(denied, "ec2:*") {
 			p.add("%s: the function's own code may use the network permissions: denied are only %v", role, denied)
 		}
 	}
@@ -599,7 +777,7 @@ func alarms(s *stack) (f []string) {
 			p.add("the description of %s does not say %s", a.id, section)
 		}
 		want := "[]"
-		if topic := text(s.parameters["AlarmTopicArn"]); topic != "" {
+		if topic := s.parameters["AlarmTopicArn"]; topic != "" {
 			want = "[" + topic + "]"
 		}
 		p.equal(a.id+": AlarmActions", elements(a.properties["AlarmActions"]), want)
@@ -699,7 +877,7 @@ func gradualDeployment(s *stack) (f []string) {
 		return f
 	}
 	p.equal("the mapping calls", s.get("IngestMapping", "FunctionName"), arn("lambda", "function:LiveAlias"))
-	revision := text(s.parameters["Revision"])
+	revision := s.parameters["Revision"]
 	p.equal("the version is new with", s.get("LiveVersion", "Description"), revision)
 	if description := text(s.get("IngestFunction", "Description")); !strings.HasSuffix(description, " "+revision) {
 		p.add("the function is the same after a deploy of the same code: %q", description)

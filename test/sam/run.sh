@@ -15,6 +15,7 @@ root=$PWD
 . test/engine.sh
 
 venv=$root/.local/sam
+checkov=$root/.local/checkov
 case $(uname -m) in
 x86_64 | amd64) host=x86_64 other=arm64 ;;
 aarch64 | arm64) host=arm64 other=x86_64 ;;
@@ -40,16 +41,21 @@ python() {
     return 1
 }
 
-# requirements.lock has the versions and hashes; requirements.in says how to make it.
-tools() {
+# The locks have the versions and hashes; requirements.in says how to make them.
+environment() { # FOLDER LOCK
     local want
-    want=$(sha256sum <test/sam/requirements.lock)
-    if [ "$(cat "$venv/installed" 2>/dev/null)" != "$want" ]; then
-        rm -rf "$venv"
-        "$(python)" -m venv "$venv"
-        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r test/sam/requirements.lock
-        echo "$want" >"$venv/installed"
+    want=$(sha256sum <"$2")
+    if [ "$(cat "$1/installed" 2>/dev/null)" != "$want" ]; then
+        rm -rf "$1"
+        "$(python)" -m venv "$1"
+        "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2"
+        echo "$want" >"$1/installed"
     fi
+}
+
+tools() {
+    environment "$venv" test/sam/requirements.lock
+    environment "$checkov" test/sam/checkov.lock
     "$venv/bin/sam" --version
     "$venv/bin/cfn-lint" --version
 }
@@ -67,6 +73,20 @@ negative() {
     sed 's/^    Timeout: 30$/    Timeout: never/' template.yaml >"$broken"
     if "$venv/bin/cfn-lint" "$broken" >"$work/negative.log" 2>&1; then
         echo "cfn-lint accepts a time-out that is not a number"
+        return 1
+    fi
+}
+
+# checkov asks nobody (--skip-download). What it finds and we do not fix has its reason in the template's
+# Metadata, and it must find that without the reason.
+findings() {
+    local look=("$checkov/bin/checkov" --framework cloudformation --compact --quiet --skip-download --file)
+    "${look[@]}" template.yaml
+    sed '/{id: CKV_/d; /^      checkov:$/d; /^        skip:$/d' template.yaml >"$work/unsuppressed.yaml"
+    "${look[@]}" "$work/unsuppressed.yaml" >"$work/findings.log" 2>&1 || true
+    if [ "$(grep -c '^Check: CKV_' "$work/findings.log")" != "$(grep -c '{id: CKV_' template.yaml)" ]; then
+        cat "$work/findings.log"
+        echo "template.yaml suppresses other findings than there are"
         return 1
     fi
 }
@@ -176,6 +196,7 @@ step "tools" tools
 step "rules of the template, and their mutations" go test -count=1 ./test/sam
 step "sam validate --lint, cfn-lint" lint
 step "cfn-lint rejects a broken template" negative
+step "checkov" findings
 step "SAM's transform" transformed
 step "a fresh clone" fresh_clone
 step "sam build" sam_build "$host"

@@ -83,8 +83,28 @@ func prepare(dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	shared.template, err = withCode(ctx, string(text), dir)
+	if shared.template, err = withCode(ctx, string(text), dir); err != nil {
+		return err
+	}
+	shared.template, err = withDashboard(ctx, shared.template)
 	return err
+}
+
+// withDashboard does what `sam package` does: it uploads the file that the template includes, and
+// names that.
+func withDashboard(ctx context.Context, template string) (string, error) {
+	const name, location = "dashboard.yaml", "{Location: "
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		return "", err
+	}
+	if _, err := shared.aws.REST(ctx, "s3", http.MethodPut, "/"+bucket+"/"+name, text); err != nil {
+		return "", err
+	}
+	if !strings.Contains(template, location+name) {
+		return "", fmt.Errorf("template.yaml does not include %s", name)
+	}
+	return strings.Replace(template, location+name, location+"s3://"+bucket+"/"+name, 1), nil
 }
 
 // architecture returns the machine's architecture by its name in Lambda.
