@@ -50,9 +50,10 @@ type explanation struct {
 
 // problem is a reason why a body would be rejected.
 type problem struct {
-	Because  string    `json:"because"`
+	Byte     int       `json:"byte,omitzero"` // see message.Rejection
 	Detail   string    `json:"detail,omitzero"`
 	Field    string    `json:"field"`
+	Means    string    `json:"means"`
 	More     []problem `json:"more,omitzero"`    // the other problems of the body
 	Omitted  int       `json:"omitted,omitzero"` // problems beyond these
 	Rejected string    `json:"rejected"`
@@ -60,7 +61,7 @@ type problem struct {
 }
 
 func problemOf(bad message.Rejection) problem {
-	p := problem{Rejected: string(bad.Reason), Field: bad.Field, Because: bad.Reason.Explain(), Detail: bad.Detail, Omitted: bad.Omitted}
+	p := problem{Rejected: string(bad.Reason), Field: bad.Field, Means: bad.Reason.Explain(), Detail: bad.Detail, Byte: bad.Byte, Omitted: bad.Omitted}
 	for _, more := range bad.More {
 		p.More = append(p.More, problemOf(more))
 	}
@@ -100,6 +101,9 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	verdict := e.append(body)
 	unread := e.unread(body)
 	if !verdict.IsZero() {
+		if n := eventMessages(body); n > 0 {
+			defer fmt.Fprintf(con.stderr, "sluice: this is %s\n", isEvent(n, c.File))
+		}
 		return c.rejected(con, verdict.Rejection, unread)
 	}
 	con.warn(check.Model(e.model))

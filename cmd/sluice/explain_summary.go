@@ -79,6 +79,7 @@ type summarizer struct {
 	keys    map[uint64]struct{}
 	unread  map[string]*unreadSample // by the path of what they are in
 	scratch []byte
+	events  int // bodies that are events of a Lambda function
 }
 
 // summary implements --summary.
@@ -88,6 +89,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 		return err
 	}
 	s.end()
+	con.noteEvents(s.events, s.sum.Bodies, c.File)
 	con.warn(check.Model(e.model))
 	con.warn(s.units.Findings())
 	var failed error
@@ -126,6 +128,9 @@ func (s *summarizer) add(body []byte) {
 	}
 	if !verdict.IsZero() {
 		s.reject(verdict.Rejection)
+		if eventMessages(body) > 0 {
+			s.events++
+		}
 		return
 	}
 	s.sum.Accepted++

@@ -17,6 +17,7 @@ import (
 	"example.com/owner/sluice/internal/app"
 	"example.com/owner/sluice/internal/config"
 	"example.com/owner/sluice/internal/infer"
+	"example.com/owner/sluice/internal/model"
 )
 
 type inferCmd struct {
@@ -48,11 +49,17 @@ func (c *inferCmd) Run(ctx context.Context, con *console) error {
 			return fmt.Errorf("--table: %w", err)
 		}
 	}
-	sample := infer.New(table)
-	err := con.eachBody(ctx, c.File, func(body []byte) { sample.Add(body) })
+	sample, events := infer.New(table), 0
+	err := con.eachBody(ctx, c.File, func(body []byte) {
+		sample.Add(body)
+		if eventMessages(body) > 0 {
+			events++
+		}
+	})
 	if err != nil {
 		return err
 	}
+	con.noteEvents(events, sample.Bodies, c.File)
 	con.note(sample.NotJSON, sample.Bodies, "not JSON, or have a name twice in one object: a model rejects them")
 	con.note(sample.NotObject, sample.Bodies, "JSON, but not an object: a model rejects them")
 	if sample.Bodies == 1 && sample.NotObject == 1 {
@@ -74,6 +81,11 @@ func (con *console) note(n, bodies int, what string) {
 	if n > 0 {
 		fmt.Fprintf(con.stderr, "sluice: %s of %s bodies are %s\n", humanize.Comma(int64(n)), humanize.Comma(int64(bodies)), what)
 	}
+}
+
+// noteEvents says how many bodies of a sample are no bodies.
+func (con *console) noteEvents(n, bodies int, file string) {
+	con.note(n, bodies, "events of a Lambda function, and their messages have the bodies; `jq -r '(.Records? // .)[].body' "+fileArgument(file)+"` prints those, and `sluice invoke -e FILE` runs one event")
 }
 
 // name returns what the model is called.
@@ -135,6 +147,7 @@ type document struct {
 	numbers []int
 	lines   [][]byte
 	size    int
+	tried   int // the size when they were last looked at
 }
 
 func (d *document) line(n int, text []byte) {
@@ -146,11 +159,21 @@ func (d *document) line(n int, text []byte) {
 		d.do(n, text)
 	default:
 		d.numbers, d.lines, d.size = append(d.numbers, n), append(d.lines, text), d.size+len(text)+1
-		if d.size > maxDocument {
+		if d.size > maxDocument || d.size >= 2*d.tried && !d.open() {
 			d.end()
 		}
 	}
 }
+
+// open reports whether the lines so far are a document, or the beginning of one. An input that is
+// followed, as by tail -f, must not wait for its end.
+func (d *document) open() bool {
+	d.tried = d.size
+	whole := bytes.Join(d.lines, []byte("\n"))
+	return isJSON(whole) || unfinished(whole)
+}
+
+func isJSON(text []byte) bool { why := model.CheckJSON(text); return why.IsZero() }
 
 // end decides what the lines so far are.
 func (d *document) end() {
@@ -158,7 +181,7 @@ func (d *document) end() {
 		return
 	}
 	d.decided = true
-	if whole := bytes.Join(d.lines, []byte("\n")); len(d.lines) > 1 && jsontext.Value(bytes.TrimPrefix(whole, utf8BOM)).IsValid(jsontext.AllowDuplicateNames(true)) {
+	if whole := bytes.Join(d.lines, []byte("\n")); len(d.lines) > 1 && isJSON(whole) {
 		d.do(d.numbers[0], whole)
 		return
 	}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"example.com/owner/sluice/internal/app"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/sqsevent"
 )
 
 type invokeCmd struct {
@@ -35,6 +37,11 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 	h.Observe = func(_ context.Context, r *ingest.Report) { report = r }
 	answer, err := h.Invoke(ctx, event)
 	if err != nil {
+		if _, ours := errors.AsType[*sqsevent.EventError](err); ours {
+			if bodies := areBodies(event, c.Event); bodies != "" {
+				defer fmt.Fprintf(con.stderr, "sluice: %s\n", bodies)
+			}
+		}
 		return con.printJSON(map[string]string{"errorMessage": err.Error(), "errorType": app.ErrorType(err)}, err)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", answer)

@@ -79,7 +79,7 @@ func TestPermissions(t *testing.T) {
 	}
 	does("", "check")
 	s.queue(map[string]string{"VisibilityTimeout": "2"})
-	does("{\"user_id\":\"u-1\"}\nmalformed\n", "send", "-")
+	does("{\"user_id\":\"u-1\"}\nmalformed\n", "send", "--raw", "-")
 	// The dead-letter queue is slow enough for the visibility of what is in hand to be extended.
 	extended := make(chan struct{})
 	once := sync.OnceFunc(func() { close(extended) })

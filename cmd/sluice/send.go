@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -24,6 +25,7 @@ import (
 
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqs"
 )
 
@@ -33,6 +35,7 @@ type sendCmd struct {
 	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
 	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
 	Dedup      string `enum:"line,content,unique" default:"line" help:"Deduplication id on a FIFO queue, which keeps one message per id in 5 minutes: a hash of the body and its line number (line), so that equal lines all arrive, and a file that is sent again does not; of the body (content), so that equal lines arrive once; or a new one each time (unique)."`
+	Raw        bool   `help:"Send lines that are not JSON, and events, too."`
 	JSON       bool   `help:"Print the summary as JSON."`
 }
 
@@ -41,9 +44,12 @@ func (sendCmd) Help() string {
 	return `Lines are sent as they are; empty lines are skipped. When a line is not sent, the exit code is 1, and standard error has
 its number, not its text.
 
+A line that is not JSON is not sent, nor is the event of a Lambda function, which is no body. --raw sends both. If the
+first step of the model's unwrap is not json (as base64 or gzip), bodies are not JSON, and lines are not checked.
+
 A FIFO queue keeps every line, equal ones too. A file that is sent again within 5 minutes adds nothing: its lines have
-the same numbers. --dedup changes that. The summary counts lines that the queue confirmed but did not keep, because an
-earlier line was equal.
+the same numbers. --dedup changes that. SQS confirms the lines that it drops as it does others, so
+the summary tells only of those that repeat a line of the same run.
 
 Group ids are not encrypted, even in an encrypted queue: choose a field that is not personal.
 
@@ -92,6 +98,7 @@ func (c *sendCmd) Run(ctx context.Context, con *console) error {
 		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
 	}
 	s := &sender{sendCmd: c, queue: q, bar: con.progress("sending"), stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
+	s.checks = !c.Raw && (parts.Config.Model == nil || parts.Config.Model.ReadsJSON())
 	err = s.send(ctx, con)
 	s.bar.end()
 	return s.report(con, err)
@@ -109,8 +116,11 @@ type sender struct {
 	// FIFO queue forbids to send more of them.
 	stopped map[string]bool
 	repeats repeats
-	sum     sendSummary
-	reasons []string // why lines were not sent, each once
+	// checks: lines must be JSON and no events. odd is that some were not sent for that.
+	checks, odd bool
+	whole       string // why a file is refused as a whole
+	sum         sendSummary
+	reasons     []string // why lines were not sent, each once
 }
 
 // send sends the lines of the input until its end, or until sending more is of no use.
@@ -118,6 +128,8 @@ func (s *sender) send(ctx context.Context, con *console) error {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := con.lines(reading, s.File)
+	first := document{do: s.line, stderr: con.stderr, decided: !s.checks}
+	number := 0
 	var linger <-chan time.Time
 	for {
 		select {
@@ -125,13 +137,22 @@ func (s *sender) send(ctx context.Context, con *console) error {
 			return errors.Join(s.flush(ctx), ctx.Err())
 		case next := <-lines:
 			if next.end != nil {
+				first.end()
+				s.sum.Lines = number
 				s.sum.Complete = errors.Is(next.end, io.EOF)
 				if err := s.flush(ctx); err != nil || s.sum.Complete {
 					return err
 				}
 				return next.end
 			}
-			s.add(next.text)
+			if number++; len(bytes.TrimSpace(next.text)) == 0 {
+				s.sum.Empty++
+			} else {
+				first.line(number, next.text)
+			}
+			if first.decided {
+				s.sum.Lines = number
+			}
 			if len(s.chunk) > 0 && linger == nil {
 				linger = time.After(sendLinger)
 			}
@@ -147,32 +168,57 @@ func (s *sender) send(ctx context.Context, con *console) error {
 	}
 }
 
-// add puts a line into the chunk, or counts it as not sent.
-func (s *sender) add(text []byte) {
-	s.sum.Lines++
-	if len(bytes.TrimSpace(text)) == 0 {
-		s.sum.Empty++
+// line adds a line to the chunk, and refuses a file that is one document of several lines.
+func (s *sender) line(number int, text []byte) {
+	if !bytes.ContainsRune(text, '\n') {
+		s.add(number, text)
 		return
 	}
+	s.whole = "the file is one JSON document of several lines; `jq -c . " + s.File + " | sluice send -` sends it as one body"
+	if n := eventMessages(text); n > 0 {
+		s.whole = fmt.Sprintf("the file is %s, and `jq -r '(.Records? // .)[].body' %s | sluice send -` sends its bodies; `jq -c . %[2]s | sluice send --raw -` sends it as one body", isEvent(n, s.File), s.File)
+	}
+}
+
+// add puts a line into the chunk, or counts it as not sent.
+func (s *sender) add(number int, text []byte) {
 	m := sqs.Outgoing{Body: text, Group: s.Group}
 	if s.GroupField != "" {
 		m.Group = textField(text, s.GroupField)
 	}
+	odd := s.refuses(text)
 	switch {
 	case s.stopped[m.Group]:
-		s.unsent(s.sum.Lines, m.Group, "an earlier message of the group was not sent")
+		s.unsent(number, m.Group, "an earlier message of the group was not sent")
 	case len(text) > maxLineBytes:
-		s.unsent(s.sum.Lines, m.Group, fmt.Sprintf("a line is longer than the %d bytes that SQS takes", maxLineBytes))
+		s.unsent(number, m.Group, fmt.Sprintf("a line is longer than the %d bytes that SQS takes", maxLineBytes))
 	case !sendable(text):
-		s.unsent(s.sum.Lines, m.Group, "a line is not valid UTF-8, or has characters that SQS does not take")
+		s.unsent(number, m.Group, "a line is not valid UTF-8, or has characters that SQS does not take")
+	case odd != "":
+		s.odd = true
+		s.unsent(number, m.Group, fmt.Sprintf("line %d is %s", number, odd))
 	case s.GroupField != "" && m.Group == "":
-		s.unsent(s.sum.Lines, "", "the body has no text in the field of --group-field")
+		s.unsent(number, "", "the body has no text in the field of --group-field")
 	default:
 		if s.queue.FIFO {
-			m.DeduplicationID = s.deduplicationID(text)
+			m.DeduplicationID = s.deduplicationID(number, text)
 		}
-		s.chunk, s.numbers, s.bytes = append(s.chunk, m), append(s.numbers, s.sum.Lines), s.bytes+len(text)
+		s.chunk, s.numbers, s.bytes = append(s.chunk, m), append(s.numbers, number), s.bytes+len(text)
 	}
+}
+
+// refuses returns what a line is that is no body, "" if it is one or is not checked.
+func (s *sender) refuses(text []byte) string {
+	if !s.checks {
+		return ""
+	}
+	if why := model.CheckJSON(text); why.Byte > 0 {
+		return fmt.Sprintf("not JSON: at byte %d, %s", why.Byte, cmp.Or(why.Detail, "it stops being JSON"))
+	}
+	if n := eventMessages(text); n > 0 {
+		return fmt.Sprintf("%s, and `jq -r '(.Records? // .)[].body' %s | sluice send -` sends its bodies", isEvent(n, s.File), s.File)
+	}
+	return ""
 }
 
 // unsent counts a line that was not sent, and ends its group.
@@ -217,12 +263,12 @@ func (s *sender) flush(ctx context.Context) error {
 	return err
 }
 
-func (s *sender) deduplicationID(text []byte) string {
+func (s *sender) deduplicationID(number int, text []byte) string {
 	switch s.Dedup {
 	case "unique":
 		return rand.Text()
 	case "line":
-		text = append([]byte(strconv.Itoa(s.sum.Lines)+"\n"), text...)
+		text = append([]byte(strconv.Itoa(number)+"\n"), text...)
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
@@ -252,15 +298,24 @@ func (s *sender) report(con *console, err error) error {
 		err = fmt.Errorf("%w; what follows was not sent", errStopped)
 	}
 	s.sum.Complete = s.sum.Complete && err == nil
+	if s.whole != "" {
+		s.sum.Unsent = s.sum.Lines - s.sum.Empty
+	}
 	if s.JSON {
 		if jsonErr := con.printJSON(s.sum, nil); jsonErr != nil {
 			return jsonErr
 		}
 	} else {
 		fmt.Fprintf(con.stdout, "%d of %d lines sent to %s; %d were empty\n", s.sum.Sent, s.sum.Lines, s.sum.Queue, s.sum.Empty)
+		if s.queue.FIFO && s.Dedup != "unique" && s.sum.Sent > 0 {
+			fmt.Fprintln(con.stdout, "Sent means confirmed: SQS also confirms, and drops, a message whose deduplication id it had in the last 5 minutes, as when a file is sent again")
+		}
 		if s.sum.Repeated > 0 {
 			fmt.Fprintf(con.stdout, "%d of those sent repeat an earlier line: a FIFO queue keeps one of each in 5 minutes; --dedup line keeps them all\n", s.sum.Repeated)
 		}
+	}
+	if s.whole != "" {
+		return errors.New(s.whole)
 	}
 	if s.sum.Unsent > 0 {
 		list := strings.ReplaceAll(strings.Trim(fmt.Sprint(s.sum.Numbers), "[]"), " ", ", ")
@@ -270,6 +325,9 @@ func (s *sender) report(con *console, err error) error {
 		fmt.Fprintf(con.stderr, "sluice: not sent: line %s\n", list)
 		for _, reason := range s.reasons {
 			fmt.Fprintf(con.stderr, "sluice: %s\n", reason)
+		}
+		if s.odd {
+			fmt.Fprintln(con.stderr, "sluice: --raw sends lines that are not JSON, and events, too")
 		}
 	}
 	switch {

@@ -129,7 +129,11 @@ func TestSendNamesLines(t *testing.T) {
 		{"UTF-16", "{\"n\":1}\n\xff\xfe{\x00c\x00a\x00n\x00a\x00r\x00y\x00\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "not valid UTF-8"}, 2},
 		{"a character, and no group", "{\"u\":\"n\"}\n{\"canary\":\"\x01\"}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2\n", "not valid UTF-8"}, 1},
 		{"its group ends", "{\"u\":\"a\"}\n{\"u\":\"a\",\"canary\":\"\uFFFE\"}\n{\"u\":\"b\"}\n{\"u\":\"a\",\"n\":4}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 4\n"}, 2},
-		{"no group", "{\"u\":\"c\"}\n{\"canary\":1}\n{\"u\":5}\ncanary\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 3, 4\n", "--group-field"}, 1},
+		{"no group", "{\"u\":\"c\"}\n{\"canary\":1}\n{\"u\":5}\n7\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 3, 4\n", "--group-field"}, 1},
+		{"not JSON", "{\"n\":1}\n{\"canary\" 1}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "line 2 is not JSON: at byte 11, a colon is missing\n", "--raw sends lines"}, 2},
+		{"not JSON, and a group", "{\"u\":\"j\"}\n{\"u\":\"j\",}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"line 2 is not JSON: at byte 10, a name"}, 1},
+		{"two bodies in a line", "{\"n\":1} {\"n\":2}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"line 1 is not JSON: at byte 9, more text"}, 1},
+		{"events", "{\"n\":1}\n{\"Records\":[{\"messageId\":\"1\",\"eventSource\":\"aws:sqs\",\"body\":\"canary\"}]}\n", []string{"--to", standard.URL}, []string{"line 2 is an event of a Lambda function, with 1 message; `sluice invoke -e -` runs it"}, 1},
 		{"many", strings.Repeat("\x01\n", 30), []string{"--to", standard.URL}, []string{"and 10 more"}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -194,7 +194,7 @@ func (s *Sample) count(v message.Verdict, line int) {
 	}
 	text := ""
 	if v.Rejection.Reason != "" {
-		v.Rejection.More = nil
+		v.Rejection.More, v.Rejection.Byte = nil, 0
 		text = v.Rejection.String()
 		if meaning := v.Rejection.Meaning(); meaning != "" {
 			text += " (" + meaning + ")"

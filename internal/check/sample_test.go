@@ -89,8 +89,8 @@ func TestSample(t *testing.T) {
 			"rejected by the model", append(odd, coupon(9), "canary"), nil,
 			[]string{
 				"ok sample: 1 of 9 " + tried,
-				"error sample_rejected: 7 of 9 bodies would be rejected: missing shop (the field is required, and is absent, null or blank); lines 1, 2, 3, 4, 5 and 2 more",
-				"error sample_rejected: 1 of 9 bodies would be rejected: not_json (the body is not one valid JSON value in UTF-8); line 9",
+				"error sample_rejected: 7 of 9 bodies would be rejected: missing shop: expected a value, found nothing at $.shop; lines 1, 2, 3, 4, 5 and 2 more",
+				"error sample_rejected: 1 of 9 bodies would be rejected: not_json: a word without double quotes; line 9",
 			},
 		},
 		{

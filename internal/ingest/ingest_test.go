@@ -523,7 +523,7 @@ func TestLog(t *testing.T) {
 		t.Errorf("got %d lines of rejected messages, want %d", got, ingest.MaxLines)
 	}
 	for _, want := range []string{
-		`"message_id":"m0","reason":"not_json"}`,
+		`"message_id":"m0","reason":"not_json","detail":"a word without double quotes","byte":1}`,
 		fmt.Sprintf(`"msg":"more messages rejected","count":%d}`, bad-ingest.MaxLines),
 		`"msg":"messages returned","fault":"moment","error":"what went wrong"}`,
 		fmt.Sprintf(`"msg":"batch","received":%d,"stored":1,"duplicate":0,"rejected":%d,"returned":0,"round_trips":1,`, bad+1, bad),

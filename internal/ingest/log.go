@@ -112,6 +112,9 @@ func attrs(r *message.Rejection) []slog.Attr {
 			all = append(all, slog.String(a[0], a[1]))
 		}
 	}
+	if r.Byte > 0 {
+		all = append(all, slog.Int("byte", r.Byte))
+	}
 	if len(r.More) == 0 {
 		return all
 	}

@@ -1,6 +1,9 @@
 package message
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Reason is why a message can never be stored: one stable word, fit for a metric's dimension.
 type Reason string
@@ -113,6 +116,9 @@ type Rejection struct {
 	// Detail is what was expected, and what kind of value was found, as in "expected a number, found a
 	// string"; "" if the reason says it all. It has words of the model only.
 	Detail string
+	// Byte is where the text stops being JSON, or where a name comes again, counted from 1; 0 if that is
+	// not known. Of a body that is unwrapped, it counts in the text that Detail names.
+	Byte int
 	// More are the other problems of the same body, up to MaxProblems-1.
 	More []Rejection
 	// Omitted is how many problems the body has beyond these.
@@ -149,7 +155,7 @@ func (r Rejection) IsZero() bool { return r.Reason == "" }
 
 // Meaning returns what the reason means, "" if the rejection says so itself.
 func (r Rejection) Meaning() string {
-	if r.SQLState != "" || strings.Contains(r.Detail, "expected ") && r.Reason != ReasonKeyCase {
+	if r.SQLState != "" || r.Reason == ReasonNotJSON && r.Detail != "" || strings.Contains(r.Detail, "expected ") && r.Reason != ReasonKeyCase {
 		return ""
 	}
 	return r.Reason.Explain()
@@ -160,6 +166,9 @@ func (r Rejection) String() string {
 	s := string(r.Reason)
 	if r.Field != "" {
 		s += " " + r.Field
+	}
+	if r.Byte > 0 {
+		s += " at byte " + strconv.Itoa(r.Byte)
 	}
 	if r.Detail != "" {
 		s += ": " + r.Detail

@@ -40,7 +40,9 @@ func TestRejectionInOneLine(t *testing.T) {
 		{message.Rejection{Reason: message.ReasonMissing, Field: "ip"}, "missing ip", message.ReasonMissing.Explain()},
 		{message.Rejection{Reason: message.ReasonWrongType, Field: "ip", Detail: "expected a string, found a number"}, "wrong_type ip: expected a string, found a number", ""},
 		{message.Rejection{Reason: message.ReasonKeyCase, Field: "ip", Detail: "expected exactly $.ip"}, "key_case ip: expected exactly $.ip", message.ReasonKeyCase.Explain()},
-		{message.Rejection{Reason: message.ReasonNotJSON, Detail: "after unwrap"}, "not_json: after unwrap", message.ReasonNotJSON.Explain()},
+		{message.Rejection{Reason: message.ReasonNotJSON, Byte: 17, Detail: "a colon is missing"}, "not_json at byte 17: a colon is missing", ""},
+		{message.Rejection{Reason: message.ReasonNotJSON, Byte: 17}, "not_json at byte 17", message.ReasonNotJSON.Explain()},
+		{message.Rejection{Reason: message.ReasonDuplicateKey, Byte: 9, Detail: "in the message attributes"}, "duplicate_key at byte 9: in the message attributes", message.ReasonDuplicateKey.Explain()},
 		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c"}, "refused_by_database SQLSTATE 23514 (check_violation) constraint c", ""},
 		{message.Rejection{Reason: message.ReasonRefused, SQLState: "ZZ001", Column: "v"}, "refused_by_database SQLSTATE ZZ001 column v", ""},
 	} {

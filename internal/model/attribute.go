@@ -2,7 +2,6 @@ package model
 
 import (
 	"bytes"
-	"errors"
 	"slices"
 	"strings"
 
@@ -23,8 +22,6 @@ type badAttribute struct {
 	reason message.Reason
 	detail string
 }
-
-var errNotObject = errors.New("not an object")
 
 // attributeFields lists the fields of a model that are read from message attributes.
 func (m *Model) attributeFields() (all []attributeField) {
@@ -68,11 +65,11 @@ func (r *Reader) readAttributes(attributes []byte) message.Rejection {
 	r.dec.Reset(&r.in)
 	value, err := r.dec.ReadValue()
 	if err == nil && value[0] != '{' {
-		err = errNotObject
+		return message.Rejection{Reason: message.ReasonNotJSON, Detail: "in the message attributes; expected an object, found " + kindOf(value)}
 	}
 	if err != nil {
-		why := rejectSyntax(err)
-		why.Detail = "in the message attributes"
+		why := rejectSyntax(attributes, err)
+		why.Detail = joined("in the message attributes", why.Detail)
 		return why
 	}
 	eachMember(attributes, func(name, value []byte) {
@@ -119,12 +116,16 @@ func (r *Reader) readAttribute(f *Field, attribute []byte) {
 		bad(message.ReasonWrongType, "expected an attribute of the type String or Number, found Binary")
 		return
 	default:
-		bad(message.ReasonWrongType, "expected an attribute with a dataType of String or Number")
+		found := "none"
+		if dataType != nil {
+			found = "another"
+		}
+		bad(message.ReasonWrongType, "expected an attribute with a dataType of String or Number, found "+found)
 		return
 	}
 	switch {
 	case value == nil:
-		bad(message.ReasonWrongType, "expected an attribute with a stringValue")
+		bad(message.ReasonWrongType, "expected an attribute with a stringValue, found none")
 	case value[0] == 'n':
 	case value[0] != '"':
 		bad(message.ReasonWrongType, "expected a stringValue that is a string, found "+kindOf(value))

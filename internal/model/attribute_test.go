@@ -80,12 +80,12 @@ func TestAttributesThatReject(t *testing.T) {
 		{"a String for a number", amount(`{"stringValue":"7","dataType":"String"}`), "wrong_type amount: expected a number, found a string"},
 		{"out of range", number("1234.5"), "out_of_range amount: expected a number with as many digits as numeric(5,2) has"},
 		{"Binary", amount(`{"binaryValue":"AA==","dataType":"Binary.png"}`), "wrong_type amount: expected an attribute of the type String or Number, found Binary"},
-		{"another type", amount(`{"stringValue":"7","dataType":"` + attributeCanary + `"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
-		{"a type in another case", amount(`{"stringValue":"7","dataType":"number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
-		{"no type", amount(`{"stringValue":"7"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
-		{"a type that is no string", amount(`{"stringValue":"7","dataType":7}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
-		{"the form of the API", amount(`{"StringValue":"7","DataType":"Number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number"},
-		{"no value", amount(`{"dataType":"Number"}`), "wrong_type amount: expected an attribute with a stringValue"},
+		{"another type", amount(`{"stringValue":"7","dataType":"` + attributeCanary + `"}`), "wrong_type amount: expected an attribute with a dataType of String or Number, found another"},
+		{"a type in another case", amount(`{"stringValue":"7","dataType":"number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number, found another"},
+		{"no type", amount(`{"stringValue":"7"}`), "wrong_type amount: expected an attribute with a dataType of String or Number, found none"},
+		{"a type that is no string", amount(`{"stringValue":"7","dataType":7}`), "wrong_type amount: expected an attribute with a dataType of String or Number, found another"},
+		{"the form of the API", amount(`{"StringValue":"7","DataType":"Number"}`), "wrong_type amount: expected an attribute with a dataType of String or Number, found none"},
+		{"no value", amount(`{"dataType":"Number"}`), "wrong_type amount: expected an attribute with a stringValue, found none"},
 		{"a value that is no string", amount(`{"stringValue":7,"dataType":"Number"}`), "wrong_type amount: expected a stringValue that is a string, found a number"},
 		{"not an attribute", amount(`"7"`), "wrong_type amount: expected a message attribute, found a string"},
 		{"a list", amount(`[7]`), "wrong_type amount: expected a message attribute, found an array"},
@@ -93,13 +93,13 @@ func TestAttributesThatReject(t *testing.T) {
 		{"another case", `{` + traceAttribute + `,"Amount":{"stringValue":"7","dataType":"Number"}}`, "key_case amount: expected exactly the message attribute amount"},
 		{"another case beside the right one", `{` + traceAttribute + `,"TRACE_ID":{"stringValue":"7","dataType":"Number"}}`, "key_case trace: expected exactly the message attribute trace_id"},
 		{"another case by Unicode's folding", `{` + traceAttribute + `,"\u017fize":{}}`, "key_case size: expected exactly the message attribute size"},
-		{"twice", `{` + traceAttribute + `,` + traceAttribute + `}`, "duplicate_key: in the message attributes"},
-		{"twice, escaped and unread", `{` + traceAttribute + `,"x":{},"\u0078":{}}`, "duplicate_key: in the message attributes"},
-		{"a type twice", amount(`{"stringValue":"7","dataType":"Number","dataType":"Number"}`), "duplicate_key: in the message attributes"},
-		{"a lone surrogate", `{` + traceAttribute + `,"x":"\ud800"}`, "not_json: in the message attributes"},
-		{"invalid UTF-8", `{` + traceAttribute + `,"x":"` + "\xff" + `"}`, "not_json: in the message attributes"},
-		{"an array", "[]", "not_json: in the message attributes"},
-		{"not JSON", "!", "not_json: in the message attributes"},
+		{"twice", `{` + traceAttribute + `,` + traceAttribute + `}`, "duplicate_key at byte 99: in the message attributes"},
+		{"twice, escaped and unread", `{` + traceAttribute + `,"x":{},"\u0078":{}}`, "duplicate_key at byte 106: in the message attributes"},
+		{"a type twice", amount(`{"stringValue":"7","dataType":"Number","dataType":"Number"}`), "duplicate_key at byte 147: in the message attributes"},
+		{"a lone surrogate", `{` + traceAttribute + `,"x":"\ud800"}`, "not_json at byte 104: in the message attributes; an escape that JSON does not have"},
+		{"invalid UTF-8", `{` + traceAttribute + `,"x":"` + "\xff" + `"}`, "not_json at byte 104: in the message attributes; it is not UTF-8"},
+		{"an array", "[]", "not_json: in the message attributes; expected an object, found an array"},
+		{"not JSON", "!", "not_json at byte 1: in the message attributes; no JSON value begins here"},
 		{"an empty number", number(""), notNumber},
 		{"a word", number("NaN"), notNumber},
 		{"a number with a space", number(" 7"), notNumber},
@@ -115,6 +115,7 @@ func TestAttributesThatReject(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			_, why := readMessage(t, m, time.Now(), message.Message{Attributes: []byte(tt.attributes)})
+			saysEnough(t, why)
 			if diff := cmp.Diff(problems(why), []string{tt.want}); diff != "" {
 				t.Errorf("got(-) want(+):\n%s", diff)
 			}

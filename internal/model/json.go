@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"strconv"
 
 	"example.com/owner/sluice/internal/message"
 )
@@ -45,6 +46,7 @@ func appendJSON(t *target, v []byte) message.Reason {
 			}
 			n := parseDecimal(text)
 			if !n.bounded() {
+				t.detail = "expected numbers with at most " + strconv.Itoa(maxNumericDigits) + " digits before and after the point"
 				return message.ReasonOutOfRange
 			}
 			if exponent {
@@ -52,6 +54,7 @@ func appendJSON(t *target, v []byte) message.Reason {
 			}
 		case c == '{' || c == '[':
 			if depth++; depth > maxJSONDepth {
+				t.detail = "expected at most " + strconv.Itoa(maxJSONDepth) + " objects and arrays in each other"
 				return message.ReasonTooDeep
 			}
 		case c == '}' || c == ']':
@@ -59,6 +62,7 @@ func appendJSON(t *target, v []byte) message.Reason {
 		}
 	}
 	if expanded > maxExpanded+maxExpandedTimes*len(v) {
+		t.detail = "expected numbers that are not much longer without their exponents"
 		return message.ReasonOutOfRange
 	}
 	t.b.Bytes(v)

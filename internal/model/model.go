@@ -93,6 +93,9 @@ func (m *Model) Personal() []Field {
 	return fields
 }
 
+// ReadsJSON reports whether a body as it is sent must be JSON: no step of unwrap makes it readable.
+func (m *Model) ReadsJSON() bool { return len(m.layers[0].codecs) == 0 }
+
 // Masks reports whether rows depend on the mask keys: a model without personal fields needs none,
 // unless a column holds the key's id.
 func (m *Model) Masks() bool {

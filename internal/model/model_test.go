@@ -44,6 +44,7 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 		if b.Len() != 0 {
 			t.Errorf("a rejected body left a row")
 		}
+		saysEnough(t, bad)
 		return nil, bad
 	}
 	return text(b, 0), bad
@@ -100,28 +101,28 @@ func TestUserLogin(t *testing.T) {
 func TestBodiesThatReject(t *testing.T) {
 	const rest = `,"ip":"203.0.113.7","device_id":"d"}`
 	for _, tt := range []struct{ name, body, want string }{
-		{"empty", "", "not_json"},
-		{"no JSON", "not json", "not_json"},
-		{"null", "null", "not_an_object"},
-		{"an array", "[]", "not_an_object"},
-		{"a broken array", "[", "not_json"},
+		{"empty", "", "not_json: it is empty"},
+		{"no JSON", "not json", "not_json at byte 2: a word without double quotes"},
+		{"null", "null", "not_an_object: expected an object, found null"},
+		{"an array", "[]", "not_an_object: expected an object, found an array"},
+		{"a broken array", "[", "not_json at byte 1: it ends too early"},
 		{"empty object", "{}", "unrecognized: required and missing: user_id"},
 		{"blank", `{"user_id":" \u3000"` + rest, "missing user_id: expected a value, found a blank string"},
-		{"null field", `{"user_id":null` + rest, "missing user_id"},
-		{"two objects", `{"user_id":"u"}{}`, "not_json"},
-		{"rubbish behind", `{"user_id":"u"} x`, "not_json"},
-		{"a NUL behind", "{\"user_id\":\"u\"}\x00", "not_json"},
-		{"a second BOM", "\xef\xbb\xbf\xef\xbb\xbf{}", "not_json"},
-		{"duplicate", `{"user_id":"u","user_id":"u"}`, "duplicate_key"},
-		{"duplicate, escaped", `{"user_id":"u","user_\u0069d":"u"}`, "duplicate_key"},
-		{"duplicate, nested and unread", `{"user_id":"u","x":[{"a":1,"a":2}]}`, "duplicate_key"},
-		{"lone surrogate, unread", `{"user_id":"u","x":"\ud800"}`, "not_json"},
-		{"invalid UTF-8, unread", "{\"user_id\":\"u\",\"x\":\"\xff\"}", "not_json"},
+		{"null field", `{"user_id":null` + rest, "missing user_id: expected a value, found null at $.user_id"},
+		{"two objects", `{"user_id":"u"}{}`, "not_json at byte 16: more text follows the JSON value"},
+		{"rubbish behind", `{"user_id":"u"} x`, "not_json at byte 17: more text follows the JSON value"},
+		{"a NUL behind", "{\"user_id\":\"u\"}\x00", "not_json at byte 16: more text follows the JSON value"},
+		{"a second BOM", "\xef\xbb\xbf\xef\xbb\xbf{}", "not_json at byte 4: no JSON value begins here"},
+		{"duplicate", `{"user_id":"u","user_id":"u"}`, "duplicate_key at byte 16"},
+		{"duplicate, escaped", `{"user_id":"u","user_\u0069d":"u"}`, "duplicate_key at byte 16"},
+		{"duplicate, nested and unread", `{"user_id":"u","x":[{"a":1,"a":2}]}`, "duplicate_key at byte 28"},
+		{"lone surrogate, unread", `{"user_id":"u","x":"\ud800"}`, "not_json at byte 21: an escape that JSON does not have"},
+		{"invalid UTF-8, unread", "{\"user_id\":\"u\",\"x\":\"\xff\"}", "not_json at byte 21: it is not UTF-8"},
 		{"key in other case", `{"user_id":"u","IP":"x"}`, "key_case ip: expected exactly $.ip"},
 		{"key in other case, escaped", `{"user_id":"u","\u0049p":"x"}`, "key_case ip: expected exactly $.ip"},
 		{"key in other case beside the right one", `{"user_id":"u","ip":"1.1.1.1","Ip":"x"}`, "key_case ip: expected exactly $.ip"},
 		{"key in other case by Unicode's folding", `{"u\u017fer_id":"u"}`, "key_case user_id: expected exactly $.user_id"},
-		{"syntax comes before case", `{"IP":"x",`, "not_json"},
+		{"syntax comes before case", `{"IP":"x",`, "not_json at byte 10: it ends too early"},
 		{"a number for a text", `{"user_id":7` + rest, "wrong_type user_id: expected a string, found a number"},
 		{"true for a masked text", `{"user_id":"u","device_id":true}`, "wrong_type device_id: expected a string, found a boolean"},
 		{"an object for an address", `{"user_id":"u","ip":{}}`, "wrong_type ip: expected a string, found an object"},
@@ -133,8 +134,8 @@ func TestBodiesThatReject(t *testing.T) {
 		{"a version's blank", `{"user_id":"u","app_version":""}`, "not_a_version app_version"},
 		{"a version too big", `{"user_id":"u","app_version":"2147483648"}`, "out_of_range app_version: expected a number that integer holds"},
 		{"a full version too long", `{"user_id":"u","app_version":"1-` + strings.Repeat("a", 63) + `"}`, "too_long app_version: expected at most 64 characters, which varchar(64) holds"},
-		{"nested too deep", `{"user_id":"u","x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "not_json"},
-		{"a megabyte of brackets", strings.Repeat("[", 1<<20), "not_json"},
+		{"nested too deep", `{"user_id":"u","x":` + strings.Repeat("[", 10001) + strings.Repeat("]", 10001) + `}`, "not_json at byte 10019: it is nested too deep"},
+		{"a megabyte of brackets", strings.Repeat("[", 1<<20), "not_json at byte 10001: it is nested too deep"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			row, bad := read(t, load(t, "user_logins"), tt.body)

@@ -172,3 +172,39 @@ func index(text string) (s Segment, rest string, err error) {
 	}
 	return s, text[n:], nil
 }
+
+// null reports whether a path ends early in a valid document, at a null after n of its steps.
+func (p Path) null(document []byte) (n int, null bool) {
+	v := document
+	for ; n < len(p) && len(v) > 0 && v[0] != 'n'; n++ {
+		v = p[n].of(v)
+	}
+	return n, len(v) > 0 && v[0] == 'n'
+}
+
+// of returns the value that a step leads to, nil if there is none.
+func (s Segment) of(v []byte) []byte {
+	switch {
+	case s.Element && v[0] == '[':
+		i := s.Index
+		if i < 0 {
+			i += arrayLength(v, 0)
+		}
+		for at := skipSpace(v, 1); v[at] != ']'; i-- {
+			end := valueEnd(v, at)
+			if i == 0 {
+				return v[at:end]
+			}
+			if at = skipSpace(v, end); v[at] == ',' {
+				at = skipSpace(v, at+1)
+			}
+		}
+	case !s.Element && v[0] == '{':
+		for m := firstMember(v); m.name != nil; m = m.next(v) {
+			if name, _ := jsontext.AppendUnquote(nil, m.name); string(name) == s.Name {
+				return m.value
+			}
+		}
+	}
+	return nil
+}

@@ -132,19 +132,19 @@ func TestReadingPaths(t *testing.T) {
 		{"a json value beside a step of another kind", []string{"a: {type: json, path: $.x}", "b: {type: text, path: $.x.y}"}, `{"x":[1]}`, "wrong_type b: $.x: expected an object, found an array"},
 		{"candidates: the first", []string{"a: {type: text, path: [$.userId, $.user_id]}"}, `{"user_id":"2","userId":"1"}`, "1"},
 		{"candidates: the second, for a null", []string{"a: {type: text, path: [$.userId, $.user_id]}"}, `{"user_id":"2","userId":null}`, "2"},
-		{"candidates: none", []string{"a: {type: text, required: true, path: [$.userId, $.user_id]}", "b: {type: text}"}, `{"b":"2"}`, "missing a"},
+		{"candidates: none", []string{"a: {type: text, required: true, path: [$.userId, $.user_id]}", "b: {type: text}"}, `{"b":"2"}`, "missing a: expected a value, found nothing at $.userId or $.user_id"},
 		{"candidates: a step of another kind before the value", []string{"a: {type: text, path: [$.user.id, $.user]}"}, `{"user":"1"}`, "1"},
 		{"candidates: only steps of another kind", []string{"a: {type: text, path: [$.user.id, $.user.name]}"}, `{"user":"1"}`, "wrong_type a: $.user: expected an object, found a string"},
 		{"candidates that differ in case", []string{"a: {type: text, path: [$.userId, $.userid]}"}, `{"userid":"1"}`, "1"},
 		{"another case, nested", []string{"a: {type: text, path: $.x.y}", "b: {type: text}"}, `{"x":{"Y":"1"},"b":"2"}`, "key_case a: expected exactly $.x.y"},
 		{"another case on the way", []string{"a: {type: text, path: $.x.y}", "b: {type: text}"}, `{"X":{"y":"1"},"b":"2"}`, "key_case a: expected exactly $.x"},
 		{"another case where nothing is read", []string{"a: {type: text}"}, `{"a":"1","x":{"A":1}}`, "1"},
-		{"a duplicate name, nested", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","y":"1"}}`, "duplicate_key"},
+		{"a duplicate name, nested", []string{"a: {type: text, path: $.x.y}"}, `{"x":{"y":"1","y":"1"}}`, "duplicate_key at byte 15"},
 		{"paths to members and to elements of one array", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":["1"]}`, "wrong_type a: $.x: expected an object, found an array"},
 		{"paths to members and to elements of one object", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":{"y":"1"}}`, "wrong_type b: $.x: expected an array, found an object"},
 		{"paths to members and to elements of a text", []string{"a: {type: text, path: $.x.y}", `b: {type: text, path: "$.x[0]"}`}, `{"x":"y"}`, "wrong_type a: $.x: expected an object or an array, found a string | wrong_type b: $.x: expected an object or an array, found a string"},
 		{"nothing matches, required with a default", []string{"a: {type: text, required: true, default: x}", "b: {type: text, required: true}"}, `{"z":1}`, "unrecognized: required and missing: b"},
-		{"several problems", []string{"a: {type: text, required: true}", "b: {type: text}", "c: {type: text}"}, `{"b":1,"c":true}`, "missing a | wrong_type b: expected a string, found a number | wrong_type c: expected a string, found a boolean"},
+		{"several problems", []string{"a: {type: text, required: true}", "b: {type: text}", "c: {type: text}"}, `{"b":1,"c":true}`, "missing a: expected a value, found nothing at $.a | wrong_type b: expected a string, found a number | wrong_type c: expected a string, found a boolean"},
 		{"nothing matches", []string{"a: {type: text}", "b: {type: text, path: $.x.y}"}, `{"A":1,"z":"canary"}`, "key_case a: expected exactly $.a | unrecognized"},
 		{"nothing matches, required", []string{"a: {type: text, required: true}", "b: {type: text}"}, `{"z":1}`, "unrecognized: required and missing: a"},
 		{"nothing but an empty object", []string{"a: {type: text}"}, `{}`, "unrecognized"},
@@ -210,18 +210,21 @@ func TestUnwrap(t *testing.T) {
 		{"gzip in base64", "unwrap: [base64, gzip]", []string{a}, encoded(compressed(`{"a":"1"}`)), "1"},
 		{"zstd in base64", "unwrap: [base64, zstd]", []string{a}, encoded(zstandard(`{"a":"1"}`)), "1"},
 		{"gzip in base64 in a member", "unwrap: [{json: $.data}, base64, gzip]", []string{a, "b: {type: text, layer: 0}"}, `{"b":"2","data":"` + encoded(compressed(`{"a":"1"}`)) + `"}`, "1, 2"},
-		{"nothing to unwrap", "unwrap: [{json: $.Message}]", []string{a}, `{"a":"1"}`, "not_wrapped: $.Message is absent or null"},
-		{"null to unwrap", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":null}`, "not_wrapped: $.Message is absent or null"},
+		{"nothing to unwrap", "unwrap: [{json: $.Message}]", []string{a}, `{"a":"1"}`, "not_wrapped: $.Message is absent"},
+		{"null to unwrap", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":null}`, "not_wrapped: $.Message is null"},
 		{"an object to unwrap", "unwrap: [{json: $.detail}]", []string{a}, `{"detail":{"a":"1"}}`, "not_wrapped: $.detail: expected a string that holds JSON, found an object; paths reach into it without unwrap"},
-		{"a step of another kind", "unwrap: [{json: $.x.y}]", []string{a}, `{"x":1}`, "not_wrapped: $.x.y is absent or null"},
-		{"no JSON inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"canary"}`, "not_json: after unwrap"},
-		{"no object inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"[1]"}`, "not_an_object: after unwrap"},
-		{"no JSON outside", "unwrap: [{json: $.Message}]", []string{a}, `canary`, "not_json"},
-		{"duplicate inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"{\"a\":1,\"a\":1}"}`, "duplicate_key: after unwrap"},
+		{"a step of another kind", "unwrap: [{json: $.x.y}]", []string{a}, `{"x":1}`, "not_wrapped: $.x.y is absent"},
+		{"no JSON inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"canary"}`, "not_json at byte 1: after unwrap in the text of $.Message; a word without double quotes"},
+		{"no object inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"[1]"}`, "not_an_object: after unwrap in the text of $.Message; expected an object, found an array"},
+		{"no JSON outside", "unwrap: [{json: $.Message}]", []string{a}, `canary`, "not_json at byte 1: a word without double quotes"},
+		{"duplicate inside", "unwrap: [{json: $.Message}]", []string{a}, `{"Message":"{\"a\":1,\"a\":1}"}`, "duplicate_key at byte 8: after unwrap in the text of $.Message"},
 		{"another case inside", "unwrap: [{json: $.Message}]", []string{a, "b: {type: text}"}, `{"Message":"{\"A\":\"1\",\"b\":\"1\"}"}`, "key_case a: expected exactly $.a"},
 		{"another case outside", "unwrap: [{json: $.Message}]", []string{a, "b: {type: text, layer: 0}"}, `{"B":"1","Message":"{\"a\":\"1\"}"}`, "key_case b: expected exactly $.b"},
-		{"the string in another case", "unwrap: [{json: $.Message}]", []string{a}, `{"message":"{\"a\":\"1\"}"}`, "not_wrapped: $.Message is absent or null"},
+		{"the string in another case", "unwrap: [{json: $.Message}]", []string{a}, `{"message":"{\"a\":\"1\"}"}`, "not_wrapped: $.Message is absent"},
 		{"nothing matches inside", "unwrap: [{json: $.Message}]", []string{a, "topic: {type: text, path: $.TopicArn, layer: 0}"}, `{"TopicArn":"arn","Message":"{}"}`, "unrecognized"},
+		{"null on the way", "unwrap: [{json: $.x.y}]", []string{a}, `{"x":null}`, "not_wrapped: $.x is null"},
+		{"cut off inside", "unwrap: [{json: $.data}, base64, gzip]", []string{a}, `{"data":"` + encoded(compressed("\xef\xbb\xbf"+`{"a":"1"`)) + `"}`, "not_json at byte 11: after unwrap of base64 and gzip in the text of $.data; it ends too early"},
+		{"not JSON in base64", "unwrap: [base64]", []string{a}, encoded(`{"a" "1"}`), "not_json at byte 6: after unwrap of base64; a colon is missing"},
 		{"not base64", "unwrap: [base64]", []string{a}, `{"a":"1"}`, "not_base64"},
 		{"base64 of URLs", "unwrap: [base64]", []string{a}, "_-8=", "not_base64"},
 		{"base64 without padding", "unwrap: [base64]", []string{a}, "eyJhIjoiMSJ9IA", "not_base64"},
@@ -243,7 +246,7 @@ func TestUnwrap(t *testing.T) {
 		{"elements that are all read", "unknown: reject", []string{`a: {type: text, path: "$.x[0]"}`, `b: {type: text, path: "$.x[-1]"}`}, `{"x":["1","2"]}`, "1, 2"},
 		{"unknown members of what is read whole", "unknown: reject", []string{"a: {type: json, path: $.x}", `b: {type: text, path: "$.x[0].y.z"}`}, `{"x":[{"y":{"z":"1","w":2},"v":1},{}]}`, `[{"y":{"z":"1","w":2},"v":1},{}], 1`},
 		{"empty, and that is allowed", "allow_empty: true", []string{a, "b: {type: text}"}, `{"canary":1}`, "NULL, NULL"},
-		{"empty and allowed, but required", "allow_empty: true", []string{"a: {type: text, required: true}"}, `{"canary":1}`, "missing a"},
+		{"empty and allowed, but required", "allow_empty: true", []string{"a: {type: text, required: true}"}, `{"canary":1}`, "missing a: expected a value, found nothing at $.a"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -283,7 +286,7 @@ func TestEnvelopes(t *testing.T) {
 func TestEnvelopeIsToldOnce(t *testing.T) {
 	t.Parallel()
 	m := shape(t, "", "Type: {type: text, required: true}", "a: {type: text, required: true}", "b: {type: text, required: true}")
-	const want = "missing a: the body looks like an SNS notification: write unwrap: [{json: $.Message}], or turn on raw message delivery for the subscription | missing b"
+	const want = "missing a: expected a value, found nothing at $.a; the body looks like an SNS notification: write unwrap: [{json: $.Message}], or turn on raw message delivery for the subscription | missing b: expected a value, found nothing at $.b"
 	if got := outcome(t, m, `{"Type":"Notification","TopicArn":"arn","Message":"{}"}`); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

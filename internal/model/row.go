@@ -38,9 +38,9 @@ type Reader struct {
 	target  target
 
 	// What walking a body finds beside values.
-	document   []byte // of the innermost layer
-	asked      bool   // what it looks like
-	seen       bool   // a member that a field reads
+	documents  [maxLayers][]byte // of the layers
+	asked      bool              // what it looks like
+	seen       bool              // a member that a field reads
 	wrongSteps []wrongStep
 	otherCase  []*node       // names that differ from a path's in case only
 	entered    func(n *node) // an object or an array that paths lead through
@@ -202,7 +202,7 @@ func (r *Reader) lookalike() string {
 		return ""
 	}
 	r.asked = true
-	return lookalike(r.m.layers[len(r.m.layers)-1].root, r.document)
+	return lookalike(r.m.layers[len(r.m.layers)-1].root, r.documents[len(r.m.layers)-1])
 }
 
 func joined(what, more string) string {
@@ -228,12 +228,34 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 		}
 	case reason == message.ReasonMissing && v == nil && f.Attribute != "":
 		why.Detail = "expected the message attribute " + f.Attribute
-	case reason == message.ReasonMissing && v == nil && f.Layer == len(r.m.layers)-1:
-		why.Detail = r.lookalike()
+	case reason == message.ReasonMissing && v == nil:
+		why.Detail = r.absence(f)
+		if f.Layer == len(r.m.layers)-1 {
+			why.Detail = joined(why.Detail, r.lookalike())
+		}
 	default:
 		why.Detail = r.target.detail
 	}
 	return why
+}
+
+// absence says where a field is missing, and whether it is absent or null.
+func (r *Reader) absence(f *Field) string {
+	for _, p := range f.Paths {
+		if n, null := p.null(r.documents[f.Layer]); null {
+			return "expected a value, found null at " + p[:n].String()
+		}
+	}
+	return "expected a value, found nothing at " + paths(f.Paths)
+}
+
+// paths joins paths that are alternatives.
+func paths(all []Path) string {
+	var texts []string
+	for _, p := range all {
+		texts = append(texts, p.String())
+	}
+	return enumerate(texts, "or")
 }
 
 var bom = []byte("\xef\xbb\xbf")
@@ -258,7 +280,7 @@ func (r *Reader) scan(body []byte) message.Verdict {
 		r.layer = i
 		if why := r.read(l, text); why.Reason != "" {
 			if i > 0 || at > 0 {
-				why.Detail = joined("after unwrap", why.Detail)
+				why.Detail = joined(r.m.layerName(i), why.Detail)
 			}
 			return rejected(why)
 		}
@@ -280,23 +302,24 @@ func (r *Reader) Readable() bool { return r.scanned }
 
 // read checks a document's syntax in one pass of the decoder, and then walks it beside the paths.
 func (r *Reader) read(l *layer, text []byte) message.Rejection {
+	sent := len(text)
 	text = bytes.TrimPrefix(text, bom)
 	r.in = *bytes.NewBuffer(text)
 	r.dec.Reset(&r.in)
 	document, err := r.dec.ReadValue()
 	if err != nil {
-		return rejectSyntax(err)
+		return moved(rejectSyntax(text, err), sent-len(text))
 	}
 	// The decoder's value is valid only until its next read; this is the same text in the body.
 	end := r.dec.InputOffset()
 	document = text[end-int64(len(document)) : end]
 	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return message.Rejection{Reason: message.ReasonNotJSON}
+		return moved(goesOn(text, int(end)), sent-len(text))
 	}
 	if document[0] != '{' && l.root.slot < 0 && len(l.root.elements) == 0 {
-		return message.Rejection{Reason: message.ReasonNotObject}
+		return message.Rejection{Reason: message.ReasonNotObject, Detail: "expected an object, found " + kindOf(document)}
 	}
-	r.document = document
+	r.documents[r.layer] = document
 	seen := r.seen
 	r.seen = false
 	if document[0] == '{' || document[0] == '[' {
@@ -308,14 +331,6 @@ func (r *Reader) read(l *layer, text []byte) message.Rejection {
 		r.seen = seen
 	}
 	return message.Rejection{}
-}
-
-// rejectSyntax turns a decoder's error into a rejection. The error itself quotes the body.
-func rejectSyntax(err error) message.Rejection {
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return message.Rejection{Reason: message.ReasonDuplicateKey}
-	}
-	return message.Rejection{Reason: message.ReasonNotJSON}
 }
 
 // days returns the number of whole days, rounded down before the epoch too.

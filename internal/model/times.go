@@ -2,6 +2,7 @@ package model
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"strconv"
 	"time"
@@ -25,11 +26,13 @@ func appendTimestamp(t *target, text []byte) message.Reason {
 		micros, ok = at.UnixMicro(), t.detail == ""
 		whole = !finer(text)
 	default:
+		t.detail = "expected a time with a zone, such as 2026-01-31T12:00:00Z, in the years 1 to 9999"
 		at, ok = timestamp(text)
 		micros = at.UnixMicro() // Postgres keeps microseconds
 		whole = !finer(text)
 	}
 	if !ok || micros < firstMicros || micros > lastMicros {
+		t.detail = cmp.Or(t.detail, notISO8601)
 		return message.ReasonNotTimestamp
 	}
 	if t.f.exact && !whole {

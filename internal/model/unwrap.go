@@ -137,13 +137,38 @@ func (r *Reader) inner(l *layer, at int) ([]byte, message.Verdict) {
 	v := r.values[l.next]
 	switch {
 	case v == nil:
-		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: l.unwraps + " is absent or null"})
+		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: r.notThere(l)})
 	case v[0] != '"':
 		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: l.unwraps + ": expected a string that holds JSON, found " + kindOf(v) + notWrappedRemedy(v)})
 	}
 	out, _ := jsontext.AppendUnquote(r.buffer(at)[:0], v) // the decoder has checked it
 	r.buffers[at] = out
 	return out, message.Verdict{}
+}
+
+// notThere says whether the string with the next layer is absent or null.
+func (r *Reader) notThere(l *layer) string {
+	p, _ := parsePath(l.unwraps) // it is one
+	if n, null := p.null(r.documents[r.layer]); null {
+		return p[:n].String() + " is null"
+	}
+	return l.unwraps + " is absent"
+}
+
+// layerName says which text of a body a layer is.
+func (m *Model) layerName(i int) string {
+	var steps []string
+	for _, c := range m.layers[i].codecs {
+		steps = append(steps, c.name)
+	}
+	name := "after unwrap"
+	if len(steps) > 0 {
+		name += " of " + enumerate(steps, "and")
+	}
+	if i > 0 {
+		name += " in the text of " + m.layers[i-1].unwraps
+	}
+	return name
 }
 
 func notWrappedRemedy(v []byte) string {

@@ -351,6 +351,7 @@ func appendInteger(t *target, v []byte) message.Reason {
 	case !ok:
 		return t.outOfColumn()
 	case !exact:
+		t.detail = "expected an integer, found a number with a fraction"
 		return message.ReasonNotInteger
 	}
 	kind, size := batch.Int8, 64

@@ -18,6 +18,7 @@ type Note struct {
 	Reason     message.Reason `json:"reason"`
 	Field      string         `json:"field,omitzero"`
 	Detail     string         `json:"detail,omitzero"`
+	Byte       int            `json:"byte,omitzero"` // see message.Rejection
 	SQLState   string         `json:"sqlstate,omitzero"`
 	Constraint string         `json:"constraint,omitzero"`
 	Column     string         `json:"column,omitzero"`
@@ -50,7 +51,7 @@ const maxNoteText = 256
 // newNote describes a rejection.
 func newNote(m *message.Message, why *message.Rejection, model string) Note {
 	n := Note{
-		Reason: why.Reason, Field: why.Field, Detail: printable(why.Detail, maxNoteText),
+		Reason: why.Reason, Field: why.Field, Detail: printable(why.Detail, maxNoteText), Byte: why.Byte,
 		SQLState: why.SQLState, Constraint: why.Constraint, Column: why.Column, Model: model, MessageID: m.ID,
 	}
 	if m.HasSent {
@@ -87,7 +88,7 @@ func (n Note) encode() (*types.MessageAttributeValue, error) {
 // brief returns the note without what was added to say more, and with the number of other problems.
 func (n Note) brief() Note {
 	n.Omitted += max(len(n.Problems)-1, 0)
-	n.Detail, n.Problems = "", nil
+	n.Detail, n.Byte, n.Problems = "", 0, nil
 	return n
 }
 

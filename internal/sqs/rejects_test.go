@@ -73,6 +73,7 @@ func TestRejectedNote(t *testing.T) {
 		want string
 	}{
 		{"a field", body("x"), tooLong, `{"reason":"too_long","field":"locale","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
+		{"where it stops being JSON", body("x"), message.Rejection{Reason: message.ReasonNotJSON, Byte: 17, Detail: "a colon is missing"}, `{"reason":"not_json","detail":"a colon is missing","byte":17,"model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
 		{"the whole body", body("x"), message.Rejection{Reason: message.ReasonNotJSON}, `{"reason":"not_json","model":"m","messageId":"id-x","sentTimestamp":1767225600000}`},
 		{
 			"a detail", body("x"),

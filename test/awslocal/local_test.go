@@ -60,7 +60,7 @@ func TestLocalWork(t *testing.T) {
 	if path := os.Getenv("TEST_SAMPLE"); path != "" {
 		file, stored, rejected, hash = path, 99, map[string]int{"unrecognized": 1}, sampleHash
 	}
-	send := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "sluice"), "send", file)
+	send := exec.CommandContext(t.Context(), filepath.Join(root, "bin", "sluice"), "send", "--raw", file)
 	send.Env = s.environ()
 	if out, err := send.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("%[1]d of %[1]d lines sent", stored+len(rejected))) {
 		t.Fatalf("send: %v: %s", err, out)

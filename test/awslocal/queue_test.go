@@ -41,7 +41,7 @@ type redriven struct{ Sent, Deleted, Meant int }
 func TestRejectedAndRedriven(t *testing.T) {
 	t.Parallel()
 	for _, fifo := range []bool{false, true} {
-		name, attributes, send := "standard", map[string]string{}, []string{"send", "-"}
+		name, attributes, send := "standard", map[string]string{}, []string{"send", "--raw", "-"}
 		if fifo {
 			name, attributes = "FIFO", map[string]string{"FifoQueue": "true"}
 			send = append(send, "--group", canary) // a group is no less personal than a body
