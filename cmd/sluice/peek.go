@@ -113,6 +113,7 @@ type peekedMessage struct {
 
 	// For the screen: the reason in short, and why there are no fields.
 	why, unshown string
+	again        bool // unshown says what the note says
 }
 
 // reason returns the reason in short: "wrong_type amount, 2 more".
@@ -294,7 +295,7 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 		return false
 	case m.Fields == nil:
 		problems := m.Problems
-		if problems == nil && m.Detail != "" {
+		if problems == nil && m.Detail != "" && !m.again {
 			problems = []sqs.Problem{{Reason: m.Reason, Field: m.Field, Detail: m.Detail}}
 		}
 		for _, p := range problems {

@@ -66,6 +66,7 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 	switch {
 	case fields == nil && !bad.IsZero():
 		out.unshown = "cannot be read: " + said(bad)
+		out.again = out.Reason == bad.Reason
 	case !bad.IsZero() && out.Model == "" && !r.own(in.SourceARN):
 		// It is perhaps of another model, for which other fields are personal.
 		out.unshown = "is not shown, because the model does not accept it and it did not come from SQS_URL: " + said(bad)

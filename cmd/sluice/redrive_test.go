@@ -106,7 +106,7 @@ func TestPeekProblems(t *testing.T) {
 		rejectedMessage("4", sqs.Note{Reason: message.ReasonMissing, Field: "currency"}),
 		rejectedMessage("5", sqs.Note{Reason: "not_a_colour", Field: "colour"}), // a newer sluice's
 	)
-	ends(t, environ, 0, "peek", "message m-1: wrong_type amount, 2 more\n", "\n  wrong_type amount: "+detail+"\n", "found an object", "message m-1: missing currency\n", "required, and is absent", "not_a_colour ", "a reason of a newer sluice", "the body cannot be read: not_an_object: the body is JSON, but not an object")
+	ends(t, environ, 0, "peek", "message m-1: wrong_type amount, 2 more\n", "\n  wrong_type amount: "+detail+"\n", "found an object", "message m-1: missing currency\n", "required, and is absent", "not_a_colour ", "a reason of a newer sluice", "the body cannot be read: not_an_object: expected an object, found a number")
 	stdout := ends(t, environ, 0, "peek --json")
 	var got struct {
 		Reasons []struct {

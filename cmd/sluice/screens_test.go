@@ -38,7 +38,7 @@ func TestScreens(t *testing.T) {
 			fakeSQS := useSQS(t)
 			dead := fakeSQS.Queue("logins-dead", nil)
 			dead.Put(
-				screenMessage("this is not JSON", sqs.Note{Reason: message.ReasonNotJSON, Detail: "byte 0: not the start of a JSON value"}),
+				screenMessage("this is not JSON", sqs.Note{Reason: message.ReasonNotJSON, Detail: "a word without double quotes", Byte: 2}),
 				screenMessage(`{"user_id":"u-1005","app_version":"three","device_type":"ios","ip":"203.0.113.300","locale":"fr","device_id":"dev-7001"}`,
 					sqs.Note{Reason: message.ReasonNotVersion, Field: "app_version", Problems: []sqs.Problem{
 						{Reason: message.ReasonNotVersion, Field: "app_version"}, {Reason: message.ReasonNotIP, Field: "ip"},

@@ -125,7 +125,7 @@ func TestFields(t *testing.T) {
 		{name: "not an object", body: `["canary"]`, verdict: "not_an_object"},
 		{name: "a name twice", body: `{"user_id":"canary","user_id":"canary"}`, verdict: "duplicate_key"},
 		{name: "another kind of message", body: `{"canary":1}`, verdict: "unrecognized: required and missing: user_id"},
-		{name: "attributes that are not JSON", body: `{"user_id":"canary"}`, attributes: "canary", verdict: "not_json: in the message attributes"},
+		{name: "attributes that are not JSON", body: `{"user_id":"canary"}`, attributes: "canary", verdict: "not_json at byte 1: in the message attributes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -209,7 +209,7 @@ func TestSamconfig(t *testing.T) {
 					t.Errorf("%s.deploy: Stage is %s", stage, s.parameters["Stage"])
 				}
 				// Those of the functions are in the template, so that they agree.
-				tags := strings.Join(settings[stage+".deploy.parameters"]["tags"], " ")
+				tags := strings.Join(settings[stage+".global.parameters"]["tags"], " ")
 				if want := "application=sluice stage=" + s.parameters["Stage"]; tags != want {
 					t.Errorf("%s.deploy: the tags are %q, want %q", stage, tags, want)
 				}
