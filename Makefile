@@ -49,7 +49,6 @@ where-ip         = iproute2 (Debian: apt-get install iproute2)
 where-pgbouncer  = PgBouncer: https://www.pgbouncer.org/install.html
 where-psql       = the client of PostgreSQL: https://www.postgresql.org/download
 where-python3    = Python 3.11 or newer: https://www.python.org/downloads
-where-zip        = zip (Debian: apt-get install zip)
 where-sam        = the SAM CLI: https://docs.aws.amazon.com/serverless-application-model/latest/developerguide/install-sam-cli.html
 
 need-go:
@@ -77,7 +76,7 @@ need-%:
 	@command -v $* >/dev/null || { echo 'This needs $(where-$*)' >&2; exit 1; }
 
 # $(call slow,WHAT) before commands says on standard error what takes long, if they take 5 seconds.
-slow = (sleep 5 3>&-; ! kill -0 $$$$ || echo '$(1)' >&3) 3>&2 >/dev/null 2>&1 </dev/null & trap "{ set +x; kill $$!; } 2>/dev/null" EXIT;
+slow = (sleep 5 3>&-; ! kill -0 $$$$ || echo '$(1)' >&3) 3>&2 >/dev/null 2>&1 </dev/null & trap "{ set +x; kill $$! || :; } 2>/dev/null" EXIT;
 
 # ----------------------------------------------------------------
 
@@ -86,8 +85,8 @@ all: unit lint ## run the unit tests and the linters: what `make` alone does
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-lint: | need-go ## run the linters of .golangci.yml (the first run builds them, for minutes)
-	@$(call slow,building the linters: minutes the first time) set -x; $(TOOL) -n golangci-lint >/dev/null
+lint: | need-go ## run the linters of .golangci.yml (the first run builds them, in about 4 minutes)
+	@$(call slow,building the linters: about 4 minutes the first time) set -x; $(TOOL) -n golangci-lint >/dev/null
 	$(TOOL) golangci-lint run $(PACKAGES)
 
 fmt: | need-go ## format the code as lint expects it
@@ -172,7 +171,7 @@ SOURCE    ?=# the repository's URL, for a label of the image
 
 IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION)" --build-arg SOURCE="$(SOURCE)"
 
-.PHONY: build container-test publish dist
+.PHONY: build container-test publish dist dist-test
 
 build: | need-go need-bash ## build the container image, as IMAGE:VERSION and IMAGE:latest, with docker or podman
 	@# Podman's own image format has no health check.
@@ -188,16 +187,25 @@ publish: | need-buildx ## build for PLATFORMS and push IMAGE:VERSION, and :lates
 	docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push $(IMAGE_LABELS) \
 		--tag "$(IMAGE):$(VERSION)" $(if $(findstring -,$(VERSION)),,--tag "$(IMAGE):latest") .
 
-dist: | need-go need-zip ## build a release in dist/: the command line for Linux and macOS, the functions' zips, checksums (needs zip)
+PLATFORMS_CLI    ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64# of dist
+PLATFORMS_LAMBDA ?= arm64 x86_64
+# The time of all files in archives, so that the same commit makes the same bytes.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+
+dist: | need-go need-git ## build a release in dist/: archives of the command line, the functions' zips, packages that deploy them without Go, SBOMs, licences, checksums
 	rm -rf dist && mkdir -p dist
-	@set -e; for os in linux darwin; do for arch in amd64 arm64; do \
-		echo "sluice for $$os/$$arch"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/sluice_$(VERSION)_$${os}_$$arch" ./cmd/sluice; \
+	@$(call slow,compiling: a minute or two for each platform the first time) set -e; \
+	for platform in $(PLATFORMS_CLI); do os=$${platform%/*} arch=$${platform#*/}; \
+		echo "sluice for $$platform"; GOOS=$$os GOARCH=$$arch $(BUILD) -o "dist/built/sluice_$${os}_$$arch/sluice" ./cmd/sluice; \
+	done; \
+	for arch in $(PLATFORMS_LAMBDA); do for function in ingest migrate; do \
+		echo "$$function for $$arch"; GOARCH=$$(echo $$arch | sed s/x86_64/amd64/) $(LAMBDA) -o "dist/built/$${function}_$$arch/bootstrap" "./functions/$$function"; \
 	done; done
-	@set -e; for function in ingest migrate; do for arch in arm64 x86_64; do \
-		echo "$$function for $$arch"; GOARCH=$$(echo $$arch | sed s/x86_64/amd64/) $(LAMBDA) -o dist/bootstrap "./functions/$$function"; \
-		zip -qjXm "dist/sluice_$(VERSION)_lambda_$${function}_$$arch.zip" dist/bootstrap; \
-	done; done
-	cd dist && sha256sum sluice_* >SHA256SUMS
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) go run ./test/dist "$(VERSION)" dist/built dist
+	rm -rf dist/built
+
+dist-test: | need-go need-bash need-git ## make a release twice, check it, and install the module with `go install` (needs Python for the linters)
+	test/dist/run.sh
 
 # ---------------------------------------------------------------- AWS without AWS
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# usage: run.sh      what `make sam-test` runs
+# usage: run.sh [tools]      what `make sam-test` runs; with the argument tools it installs the SAM CLI and cfn-lint only
 #
 # It checks the template's rules, the linters and SAM's transform. In a clone it runs `sam build`, `sam
 # local invoke` and `sam local start-lambda`, as users type them, with a real Postgres. It needs Go, make,
@@ -37,7 +37,7 @@ python() {
             return
         fi
     done
-    echo "the SAM CLI needs Python 3.10 or newer, with venv" >&2
+    echo "the SAM CLI needs Python 3.10 or newer, with venv: https://www.python.org/downloads" >&2
     return 1
 }
 
@@ -59,6 +59,11 @@ tools() {
     "$venv/bin/sam" --version
     "$venv/bin/cfn-lint" --version
 }
+
+if [ "${1:-}" = tools ]; then
+    tools
+    exit
+fi
 
 # ---------------------------------------------------------------- without a function
 
