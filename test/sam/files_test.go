@@ -211,7 +211,7 @@ func TestSamconfig(t *testing.T) {
 				// Those of the functions are in the template, so that they agree.
 				tags := strings.Join(settings[stage+".global.parameters"]["tags"], " ")
 				if want := "application=sluice stage=" + s.parameters["Stage"]; tags != want {
-					t.Errorf("%s.deploy: the tags are %q, want %q", stage, tags, want)
+					t.Errorf("%s.global: the tags are %q, want %q", stage, tags, want)
 				}
 			}
 			if problems := references(s); len(problems) > 0 {
