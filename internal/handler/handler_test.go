@@ -119,7 +119,7 @@ func TestRejectedGoToTheDeadLetterQueue(t *testing.T) {
 		d := &deadLetters{}
 		h.DeadLetters = d
 		failed := invoke(t, h, event(record(1, "bad"), record(2, body()), record(3, body("ip", `"x"`)), record(1, "bad")))
-		if diff := cmp.Diff(d.sent, []string{id(1) + " not_json", id(3) + " not_an_ip_address ip"}); diff != "" {
+		if diff := cmp.Diff(d.sent, []string{id(1) + " not_json at byte 1: a word without double quotes", id(3) + " not_an_ip_address ip"}); diff != "" {
 			t.Errorf("sent got(-) want(+):\n%s", diff)
 		}
 		if len(failed) > 0 {
