@@ -241,6 +241,11 @@ SAM_ARCH   ?=# of the functions: arm64 or x86_64. Default: this machine's for sa
 MODEL_FILES ?=# model files to deploy with the function, for SLUICE_MODEL=/var/task/NAME.yaml
 PARAMETERS ?=# more parameters of the template, for deploy: PARAMETERS='MaximumConcurrency=20'
 
+# The SAM CLI looks at AWS_DEFAULT_REGION only, all else at AWS_REGION first.
+ifdef AWS_REGION
+export AWS_DEFAULT_REGION := $(AWS_REGION)
+endif
+
 # What names the stack, for every command of SAM, so that all of them mean the same one.
 STAGES      = $(sort $(shell sed -n 's/^\[\([^].]*\)\..*/\1/p' samconfig.toml))
 STAGE_STACK = $(shell awk -F '"' '/^\[/ { on = index($$0, "[$(STAGE).") == 1 } on && /^stack_name *=/ { name = $$2 } END { print name }' samconfig.toml)

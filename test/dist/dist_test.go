@@ -51,7 +51,7 @@ func TestPackagedTemplate(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLost := []string{
-		"      CodeUri: .", "      CodeUri: .", "      BuildMethod: makefile", "      BuildMethod: makefile", "    Metadata:", "    Metadata:",
+		"      CodeUri: .", "      CodeUri: .", "      BuildMethod: makefile", "      BuildMethod: makefile",
 		"    AllowedValues: [arm64, x86_64]", "    # No default: it might not match the binaries. sam build sets it.",
 		"    Description: The functions' processor, for which the binaries are built (sam build writes it to .aws-sam/build/parameters.yaml).",
 	}
@@ -64,6 +64,8 @@ func TestPackagedTemplate(t *testing.T) {
 		{strings.Split(packaged, "\n"), strings.Split(template, "\n"), wantNew},
 	} {
 		got := difference(tt.from, tt.less)
+		// That of a function goes if nothing else is in it; the linters of dist-test look at the whole.
+		got = slices.DeleteFunc(got, func(line string) bool { return line == "    Metadata:" })
 		slices.Sort(tt.want)
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("what the package changes of template.yaml (-want +got):\n%s", diff)

@@ -160,7 +160,7 @@ func (r *release) sam(architecture string, zips map[string][]byte) (err error) {
 var (
 	function = regexp.MustCompile(`(?s)\n  (\w+)Function:\n    Type: AWS::Serverless::Function\n.*?\n      CodeUri: \.\n`)
 	machine  = regexp.MustCompile(`\n  Architecture:\n    Type: String\n    #.*\n    AllowedValues: \[arm64, x86_64\]\n    Description: .*\n`)
-	build    = regexp.MustCompile(`\n    Metadata:\n      BuildMethod: makefile\n`)
+	build    = regexp.MustCompile(`\n(    Metadata:\n)      BuildMethod: makefile\n( {6})?`)
 	include  = regexp.MustCompile(`\bLocation: ([\w-][\w./-]*)`)
 )
 
@@ -168,7 +168,13 @@ var (
 func packageTemplate(template, architecture string) (packaged string, included []string, err error) {
 	packaged = function.ReplaceAllStringFunc(template, func(text string) string {
 		name := strings.ToLower(function.FindStringSubmatch(text)[1])
-		return build.ReplaceAllString(strings.TrimSuffix(text, "CodeUri: .\n")+"CodeUri: "+name+".zip\n", "\n")
+		code := strings.TrimSuffix(text, "CodeUri: .\n") + "CodeUri: " + name + ".zip\n"
+		return build.ReplaceAllStringFunc(code, func(metadata string) string {
+			if found := build.FindStringSubmatch(metadata); found[2] != "" {
+				return "\n" + found[1] + found[2] // there is more
+			}
+			return "\n"
+		})
 	})
 	packaged = machine.ReplaceAllString(packaged, "\n  Architecture:\n    Type: String\n    Default: "+architecture+
 		"\n    AllowedValues: ["+architecture+"]\n    Description: The processor for which the zips are compiled.\n")

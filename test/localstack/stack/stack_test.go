@@ -196,7 +196,22 @@ func deploy(t *testing.T, k kind, parameters map[string]string) *stack {
 // deployFor is deploy for an existing schema.
 func deployFor(t *testing.T, db *pgtest.DB, k kind, parameters map[string]string) *stack {
 	t.Helper()
-	s := &stack{name: "sluice-" + strings.ToLower(rand.Text()[:8]), db: db}
+	s, all := newStack(t, "sluice-"+strings.ToLower(rand.Text()[:8]), db, k)
+	maps.Copy(all, parameters)
+	s.create(t, all)
+	answer, err := s.invoke(t, s.outputs["MigrateFunctionName"], nil)
+	if err != nil {
+		t.Fatalf("migrate: %v: %s", err, answer)
+	}
+	s.open(t, k)
+	return s
+}
+
+// newStack makes the roles of a stack and their secrets, and returns the stack's parameters. It is
+// deployed after that, so that the function is gone before the database's cleanups run.
+func newStack(t *testing.T, name string, db *pgtest.DB, k kind) (s *stack, parameters map[string]string) {
+	t.Helper()
+	s = &stack{name: name, db: db}
 	searchPath := func(role string) string { return "ALTER ROLE " + role + " SET search_path = " + s.db.Schema }
 	owner := s.db.Role(t, func(role string) []string {
 		return []string{searchPath(role), "GRANT CREATE ON SCHEMA " + s.db.Schema + " TO " + role}
@@ -204,27 +219,23 @@ func deployFor(t *testing.T, db *pgtest.DB, k kind, parameters map[string]string
 	s.writer = s.db.Role(t, func(role string) []string { return []string{searchPath(role)} })
 	s.proxy = pgtest.NewProxy(t, s.writer.URL)
 	s.secret = createSecret(t, s.name+"/writer", login(t, s.proxy.URL))
-
-	// Deployed after the database's cleanups were registered, so that the function is gone before they run.
-	all := map[string]string{
+	return s, map[string]string{
 		"Architecture":      architecture(),
 		"Model":             k.model,
 		"DatabaseSecretArn": s.secret,
 		"MigrateSecretArn":  createSecret(t, s.name+"/owner", login(t, owner.URL)),
 		"BatchSize":         "25", // so that 500 messages are many batches
 	}
-	maps.Copy(all, parameters)
-	s.create(t, all)
-	answer, err := s.invoke(t, s.outputs["MigrateFunctionName"], nil)
-	if err != nil {
-		t.Fatalf("migrate: %v: %s", err, answer)
-	}
+}
+
+// open lets the function write into its table, which exists, and sets the queue for tests.
+func (s *stack) open(t *testing.T, k kind) {
+	t.Helper()
 	s.db.Exec(t, fmt.Sprintf("ALTER TABLE %s ADD CONSTRAINT %s CHECK (%s)", k.model, checkName, k.check))
 	s.db.Exec(t, fmt.Sprintf("GRANT INSERT ON %s TO %s", k.model, s.writer.User))
 	s.db.Exec(t, fmt.Sprintf("GRANT SELECT (%s) ON %s TO %s", k.selects, k.model, s.writer.User))
 	s.set(t, "VisibilityTimeout", strconv.Itoa(int(visibility.Seconds())))
 	s.setReceives(t, receives)
-	return s
 }
 
 // setReceives sets how often a message may be received.
@@ -259,13 +270,18 @@ func (s *stack) create(t *testing.T, parameters map[string]string) {
 	if err := shared.aws.CloudFormation(t.Context(), "CreateStack", in, nil); err != nil {
 		t.Fatal(err)
 	}
+	s.created(t)
+	t.Logf("deployed template.yaml as %s in %.1f s", s.name, time.Since(began).Seconds())
+}
+
+// created waits until the stack is complete, and reads its outputs.
+func (s *stack) created(t *testing.T) {
+	t.Helper()
 	t.Cleanup(func() { s.remove(t) })
-	described := s.await(t)
 	s.outputs = map[string]string{}
-	for _, output := range described.Outputs {
+	for _, output := range s.await(t).Outputs {
 		s.outputs[output.OutputKey] = output.OutputValue
 	}
-	t.Logf("deployed template.yaml as %s in %.1f s", s.name, time.Since(began).Seconds())
 }
 
 // remove ends the mapping and the functions, so that they do not disturb the next test. LocalStack
