@@ -118,7 +118,7 @@ netns-test: | need-go need-ip ## test a network that goes silent while rows are 
 xidlimit-test: | need-go $(if $(RACE),need-cc) ## test a Postgres without transaction ids (needs pg_resetwal, which packaged servers have)
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres
 
-demo: build-bin ## show the whole job on an example batch, with nothing to set up: build-bin, and `sluice demo`
+demo: build-bin ## build-bin, and `sluice demo`: the whole job on an example batch, with nothing to set up
 	bin/sluice demo
 
 build-bin: | need-go ## build the command line, as bin/sluice: needs Go only
@@ -192,7 +192,7 @@ PLATFORMS_LAMBDA ?= arm64 x86_64
 # The time of all files in archives, so that the same commit makes the same bytes.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 
-dist: | need-go ## build a release in dist/: archives of the command line, the functions' zips, packages that deploy them without Go, SBOMs, licences, checksums
+dist: | need-go ## build a release in dist/: archives, function zips, packages for sam deploy without Go, SBOMs, licences, checksums
 	rm -rf dist && mkdir -p dist
 	@$(call slow,compiling: a minute or two for each platform the first time) set -e; \
 	for platform in $(PLATFORMS_CLI); do os=$${platform%/*} arch=$${platform#*/}; \
@@ -204,7 +204,7 @@ dist: | need-go ## build a release in dist/: archives of the command line, the f
 	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) go run ./test/dist "$(VERSION)" dist/built dist
 	rm -rf dist/built
 
-dist-test: | need-go need-bash need-git ## make a release twice, check it, and install the module with `go install` (needs Python for the linters)
+dist-test: | need-go need-bash need-git ## make a release twice, compare and check it, and install the module by go install
 	test/dist/run.sh
 
 # ---------------------------------------------------------------- AWS without AWS
@@ -271,7 +271,7 @@ sam-test: build-bin | need-bash need-git ## test the template: its rules, the li
 	test/sam/run.sh
 
 deploy: SAM_ARCH := $(or $(SAM_ARCH),arm64)
-deploy: | need-go need-sam ## run sam build and sam deploy (STAGE=section of samconfig.toml, STACK=another name, SAM_ARCH=…, PARAMETERS='Name=value …')
+deploy: | need-go need-sam ## run sam build and sam deploy (STAGE=, STACK=, SAM_ARCH=, PARAMETERS='Name=value …')
 	@awk -v section='[$(STAGE).deploy.parameters]' -v file='file://$(PARAMETERS_FILE)' \
 		'/^\[/ { on = $$0 == section } on && index($$0, file) { found = 1 } END { exit !found }' samconfig.toml || \
 		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
@@ -281,13 +281,13 @@ deploy: | need-go need-sam ## run sam build and sam deploy (STAGE=section of sam
 		sed "s/'/''/g; s/.*/- '&'/" >>$(PARAMETERS_FILE)
 	$(SAM) deploy $(TO_STACK) --s3-prefix $(STACK)
 
-migrate: | need-sam ## create missing tables on AWS, by the stack's migrate function (STAGE=, STACK=); from here: `sluice migrate`
+migrate: | need-sam ## create missing tables by the stack's migrate function (STAGE=, STACK=); from here: `sluice migrate`
 	$(SAM) remote invoke MigrateFunction $(TO_STACK)
 
 logs: | need-sam ## follow the function's logs (STAGE=, STACK=)
 	$(SAM) logs $(TO_STACK) --name IngestFunction --tail
 
-invoke: | need-go need-sam need-docker ## run sam build and sam local invoke (EVENT=file; set DATABASE_URL, and SLUICE_MASK_KEYS or SLUICE_MASK); without Docker: `sluice invoke`
+invoke: | need-go need-sam need-docker ## run sam build and sam local invoke (EVENT=file; DATABASE_URL, SLUICE_MASK_KEYS); without Docker: `sluice invoke`
 	SAM_ARCH=$(SAM_ARCH) $(SAM) build $(SECTION) >&2
 	$(SAM) local invoke $(SECTION) --event $(EVENT)
 
