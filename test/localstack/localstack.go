@@ -16,7 +16,8 @@
 // JSON reaches the function as Python writes it again (12.50 becomes 12.5, and the last of two equal
 // names stays); policies are stored and not enforced, not even a Deny; a message that nobody deletes
 // reappears up to a second late; stacks must be created one after the other, and a stack whose
-// conditions leave resources out cannot be deleted; dashboards are accepted and not created.
+// conditions leave resources out cannot be deleted; a stack that fails is not rolled back, and a
+// DeletionPolicy is ignored; dashboards are accepted and not created.
 //
 // Only tests and test/services import it.
 package localstack

@@ -6,11 +6,14 @@
 package stack_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
@@ -209,6 +212,58 @@ func TestFIFO(t *testing.T) {
 	s, tr := deploy(t, k, map[string]string{"QueueType": "fifo"}), &traffic{kind: k, groups: 7}
 	tr.send(t, s, 0, 100)
 	tr.wantAllSettled(t, s)
+}
+
+// TestPolicies deploys with most parameters, and checks the policies that the queues get of them.
+// (LocalStack does not enforce them.)
+func TestPolicies(t *testing.T) {
+	t.Parallel()
+	const (
+		topic  = "arn:aws:sns:us-east-1:000000000000:logins"
+		rule   = "arn:aws:events:us-east-1:000000000000:rule/logins"
+		reader = "arn:aws:iam::000000000000:role/support"
+		key    = "arn:aws:kms:us-east-1:000000000000:key/1"
+	)
+	s := deploy(t, logins(), map[string]string{
+		"SenderArns": topic + "," + rule, "SenderPrincipals": "111111111111,222222222222", "QueueReaderArns": reader, "DeadLetterReaderArns": reader,
+		"SecretsKmsKeyArns": key, "PermissionsBoundaryArn": "arn:aws:iam::000000000000:policy/boundary", "RolePath": "/teams/data/", "Tracing": "Active",
+		"ReservedConcurrency": "MaximumConcurrency", "MaximumConcurrency": "3", "VisibilityTimeoutSeconds": "300", "RetentionSeconds": "86400", "MaximumMessageBytes": "1044480",
+	})
+	role := s.outputs["IngestRoleArn"]
+	if want := ":role/teams/data/" + s.name; !strings.Contains(role, want) {
+		t.Errorf("the function's role is %s, want it to contain %s", role, want)
+	}
+	for _, q := range []struct{ url, want string }{
+		{s.outputs["QueueUrl"], fmt.Sprint(
+			"Deny * [sqs:ReceiveMessage sqs:DeleteMessage sqs:PurgeQueue] map[ArnNotEquals:map[aws:PrincipalArn:["+role+" "+reader+"]]]\n",
+			"Allow map[AWS:["+reader+"]] [sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl] <nil>\n",
+			"Allow map[Service:[sns.amazonaws.com events.amazonaws.com]] sqs:SendMessage map[ArnEquals:map[aws:SourceArn:["+topic+" "+rule+"]]]\n",
+			"Allow map[AWS:[111111111111 222222222222]] [sqs:SendMessage sqs:GetQueueAttributes sqs:GetQueueUrl] <nil>\n",
+			"Deny * sqs:* map[Bool:map[aws:SecureTransport:false]]\n")},
+		{s.outputs["DeadLetterQueueUrl"], fmt.Sprint(
+			"Deny * sqs:ReceiveMessage map[ArnNotEquals:map[aws:PrincipalArn:["+reader+"]]]\n",
+			"Allow map[AWS:["+reader+"]] [sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl] <nil>\n",
+			"Deny * sqs:* map[Bool:map[aws:SecureTransport:false]]\n")},
+	} {
+		var answer struct{ Attributes map[string]string }
+		call(t, "sqs", "GetQueueAttributes", map[string]any{"QueueUrl": q.url, "AttributeNames": []string{"Policy"}}, &answer)
+		var policy struct {
+			Statement []struct {
+				Effect                       string
+				Principal, Action, Condition any
+			}
+		}
+		if err := json.Unmarshal([]byte(answer.Attributes["Policy"]), &policy); err != nil {
+			t.Fatalf("the policy of %s: %v: %s", q.url, err, answer.Attributes["Policy"])
+		}
+		got := ""
+		for _, s := range policy.Statement {
+			got += fmt.Sprintln(s.Effect, s.Principal, s.Action, s.Condition)
+		}
+		if diff := cmp.Diff(q.want, got); diff != "" {
+			t.Errorf("the policy of %s (-want +got):\n%s", q.url, diff)
+		}
+	}
 }
 
 // awaitRows waits until the function has stored rows.
