@@ -19,7 +19,7 @@ import (
 type checkCmd struct {
 	JSON      bool              `help:"Print JSON instead of a table."`
 	Timeout   time.Duration     `default:"30s" placeholder:"DURATION" help:"Limit of the whole check, and of each transaction of a sample (${default})."`
-	Sample    string            `placeholder:"FILE" help:"Try bodies too, one per line; - for standard input. The file may be compressed with gzip."`
+	Sample    string            `placeholder:"FILE" completion-predictor:"file" help:"Try bodies too, one per line; - for standard input. The file may be compressed with gzip."`
 	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages of the sample this attribute. It may be repeated."`
 }
 

@@ -363,11 +363,11 @@ func TestConsumeServesMetrics(t *testing.T) {
 	c.signal(os.Interrupt)
 	c.exits(0)
 	s.environ = append(s.environ, "LOG_LEVEL=error")
-	if _, stderr := s.consume(t, "--metrics-addr", "nowhere").exits(1); !strings.Contains(stderr, `sluice: --metrics-addr: "nowhere" is not an address`) {
+	if _, stderr := s.consume(t, "--metrics-addr", "nowhere").exits(1); !strings.Contains(stderr, `sluice: --metrics-addr: the value is not an address`) {
 		t.Errorf("got %s", stderr)
 	}
 	s.environ = append(s.environ, "SLUICE_METRICS_ADDR=http://127.0.0.1:9464")
-	if _, stderr := s.consume(t).exits(1); !strings.Contains(stderr, `sluice: SLUICE_METRICS_ADDR: "http://127.0.0.1:9464" is not an address`) {
+	if _, stderr := s.consume(t).exits(1); !strings.Contains(stderr, `sluice: SLUICE_METRICS_ADDR: the value is not an address`) {
 		t.Errorf("got %s", stderr)
 	}
 }

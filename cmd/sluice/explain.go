@@ -20,7 +20,7 @@ import (
 )
 
 type explainCmd struct {
-	File      string            `arg:"" optional:"" help:"File with one body, or with --summary one body per line; default, and -: standard input."`
+	File      string            `arg:"" optional:"" completion-predictor:"file" help:"File with one body, or with --summary one body per line; default, and -: standard input."`
 	Summary   bool              `help:"Count what becomes of a whole sample. The file may be compressed with gzip."`
 	Attribute map[string]string `placeholder:"NAME=VALUE" mapsep:"none" help:"Give the messages this attribute: a Number if a field of numbers reads it, else a String. It may be repeated."`
 	JSON      bool              `help:"Print JSON instead of a table."`

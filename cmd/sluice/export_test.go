@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"io"
 	"reflect"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -15,14 +17,7 @@ var (
 )
 
 // Commands lists the names of all commands.
-func Commands() (names []string) {
-	for f := range reflect.TypeFor[cli]().Fields() {
-		if _, ok := f.Tag.Lookup("cmd"); ok {
-			names = append(names, strings.ToLower(f.Name))
-		}
-	}
-	return names
-}
+var Commands = commands
 
 // Prose is a cell that wraps.
 type Prose = prose
@@ -45,3 +40,42 @@ func (r *Repeats) Take(id string, now time.Time) bool { return r.take(id, now) }
 
 // Known is how many ids are kept in memory.
 func (r *Repeats) Known() int { return len(r.taken) }
+
+// CommandGrammar is what a command takes.
+type CommandGrammar struct {
+	Name       string
+	Positional int
+	File       bool // the last positional argument is a file
+	Flags      []FlagGrammar
+}
+
+// FlagGrammar is a flag of a command.
+type FlagGrammar struct {
+	Name string
+	File bool
+}
+
+// Grammar lists the commands with their arguments.
+func Grammar() (all []CommandGrammar) {
+	for f := range reflect.TypeFor[cli]().Fields() {
+		if _, ok := f.Tag.Lookup("cmd"); !ok {
+			continue
+		}
+		c := CommandGrammar{Name: strings.ToLower(f.Name)}
+		for a := range f.Type.Fields() {
+			file := a.Tag.Get("completion-predictor") == "file"
+			if _, ok := a.Tag.Lookup("arg"); ok {
+				c.Positional, c.File = c.Positional+1, file
+			} else if a.IsExported() {
+				c.Flags = append(c.Flags, FlagGrammar{cmp.Or(a.Tag.Get("name"), flagName(a.Name)), file})
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// flagName is how kong names the flag of a field.
+func flagName(field string) string {
+	return strings.Trim(strings.ToLower(regexp.MustCompile(`[A-Z]+`).ReplaceAllStringFunc(field, func(s string) string { return "-" + s })), "-")
+}

@@ -21,7 +21,7 @@ import (
 )
 
 type inferCmd struct {
-	File  string `arg:"" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
+	File  string `arg:"" completion-predictor:"file" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
 	Table string `placeholder:"NAME" help:"An existing table of DATABASE_URL that the rows go to, as in billing.payments."`
 	Name  string `placeholder:"NAME" help:"The model's name; default: the table's, or the file's."`
 }
@@ -110,9 +110,6 @@ func (con *console) eachBody(ctx context.Context, path string, do func(body []by
 // eachLine is eachBody with the line's number. A file that is one JSON document of several lines is
 // one body.
 func (con *console) eachLine(ctx context.Context, path string, do func(n int, body []byte)) error {
-	if err := fileName(path); err != nil {
-		return err
-	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	lines := con.lines(reading, path)

@@ -12,7 +12,7 @@ import (
 )
 
 type invokeCmd struct {
-	Event string `short:"e" required:"true" placeholder:"FILE" help:"File with the event, as in events/batch.json; - for standard input."`
+	Event string `short:"e" required:"true" completion-predictor:"file" placeholder:"FILE" help:"File with the event, as in events/batch.json; - for standard input."`
 }
 
 // Help returns the details.

@@ -10,10 +10,10 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 
 	"example.com/owner/sluice/internal/config"
 )
@@ -42,6 +42,11 @@ type cli struct {
 	Redrive redriveCmd `cmd:"" help:"Send messages from the dead-letter queue back to the queue that they came from."`
 	Mask    maskCmd    `cmd:"" help:"Print the mask of the value on standard input, under every key: to find a person's rows."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Help    helpCmd    `cmd:"" help:"Print the help of a command."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Print what makes bash, zsh or fish complete the commands and flags of sluice."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 //nolint:gosec // an example of a URL, no password
@@ -78,7 +83,8 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	}
 	exited := -1
 	parser, err := kong.New(&cli{},
-		kong.Name("sluice"), kong.Description(description), kong.UsageOnError(),
+		kong.Name("sluice"), kong.Description(description),
+		kong.Vars{"version": thisVersion().String()},
 		kong.Writers(con.stdout, stderr), kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 		kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(con),
@@ -90,16 +96,15 @@ func run(ctx context.Context, args []string, environ map[string]string, stdin io
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if completes(parser, environ) {
+		return con.end(nil, out)
+	}
 	command, err := parser.Parse(args)
 	switch {
-	case exited >= 0, out.err != nil: // --help; nothing else prints before a command runs
+	case exited >= 0, out.err != nil: // --help and --version; nothing else prints before a command runs
 		return con.end(nil, out)
-	case err != nil && args[0] == "mask" && strings.HasPrefix(err.Error(), "unexpected argument"):
-		// Not kong's text, which quotes the argument: it may be personal.
-		fmt.Fprintln(stderr, "sluice: mask takes the value from standard input, not as an argument; `sluice mask --help` shows how")
-		return exitUsage
 	case err != nil:
-		fmt.Fprintf(stderr, "sluice: %v; `sluice --help` shows how to use it\n", err)
+		fmt.Fprintf(stderr, "sluice: %s\n", usageProblem(err, args))
 		return exitUsage
 	}
 	return con.end(command.Run(), out)
@@ -116,6 +121,9 @@ func (con *console) end(err error, out *output) int {
 		return exitDone
 	case !errors.Is(err, errReported):
 		fmt.Fprintf(con.stderr, "sluice: %v\n", err)
+	}
+	if _, wrongly := errors.AsType[usageError](err); wrongly {
+		return exitUsage
 	}
 	return exitFailed
 }

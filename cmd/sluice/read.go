@@ -37,8 +37,12 @@ func (con *console) read(ctx context.Context, path string) ([]byte, error) {
 	}
 }
 
-// fileName returns an error if a path is the text of a body. The error does not quote it.
+// fileName returns an error if a path is the text of a body, or a URL, which may have a password. The
+// error does not quote it.
 func fileName(path string) error {
+	if strings.Contains(path, "://") {
+		return errors.New("the argument is the name of a file, and looks like a URL; the URL of a queue goes into SQS_URL, or after --to")
+	}
 	if content := strings.TrimLeft(path, "\ufeff \t\r\n"); content != "" && strings.ContainsRune(`{["`, rune(content[0])) {
 		return errors.New("the argument is the name of a file, and looks like JSON; give that on standard input")
 	}

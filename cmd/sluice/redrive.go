@@ -17,7 +17,7 @@ import (
 type redriveCmd struct {
 	From      string           `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
 	To        string           `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
-	Reason    []message.Reason `placeholder:"WORD" help:"Only messages with one of these reasons; peek shows them. Of several problems of a body, the first counts."`
+	Reason    []message.Reason `placeholder:"WORD" completion-predictor:"reason" help:"Only messages with one of these reasons; peek shows them. Of several problems of a body, the first counts."`
 	OlderThan span             `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h, 2d or 1w."`
 	NewerThan span             `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
 	Max       int              `placeholder:"N" help:"Send at most this many."`
@@ -51,7 +51,7 @@ func (c *redriveCmd) Validate() error {
 	known := deadletters.Reasons()
 	for _, r := range c.Reason {
 		if !slices.Contains(known, r) {
-			return fmt.Errorf("--reason: there is no %q; there are %v", r, known)
+			return fmt.Errorf("--reason: a word is not a reason; there are %s", strings.Join(reasonWords(), ", "))
 		}
 	}
 	switch {
@@ -61,6 +61,14 @@ func (c *redriveCmd) Validate() error {
 		return errors.New("--max must be 0 (all) or more")
 	}
 	return nil
+}
+
+// reasonWords lists the reasons that --reason takes.
+func reasonWords() (words []string) {
+	for _, r := range deadletters.Reasons() {
+		words = append(words, string(r))
+	}
+	return words
 }
 
 // Run implements the command.

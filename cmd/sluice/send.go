@@ -30,7 +30,7 @@ import (
 )
 
 type sendCmd struct {
-	File       string `arg:"" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
+	File       string `arg:"" completion-predictor:"file" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
 	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; default: SQS_URL."`
 	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
 	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
@@ -360,6 +360,10 @@ func (con *console) lines(ctx context.Context, path string) <-chan line {
 	}
 	go func() {
 		in, name := con.stdin, "standard input"
+		if err := fileName(path); err != nil {
+			put(line{end: err})
+			return
+		}
 		if path != "-" {
 			f, err := os.Open(path)
 			if err != nil {

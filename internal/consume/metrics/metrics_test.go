@@ -295,12 +295,12 @@ func TestServe(t *testing.T) {
 	}
 	for address, want := range map[string]string{
 		at:                      "cannot serve metrics on " + at + ": another process listens there; use another port",
-		"nonsense":              `"nonsense" is not an address to serve metrics on; expected host:port`,
-		":99999":                `":99999" is not an address`,
-		"127.0.0.1:":            `"127.0.0.1:" is not an address`,
-		"127.0.0.1:http":        `"127.0.0.1:http" is not an address`,
-		"http://127.0.0.1:9464": `"http://127.0.0.1:9464" is not an address`,
-		"http://localhost":      `"http://localhost" is not an address`,
+		"nonsense":              `the value is not an address to serve metrics on; expected host:port`,
+		":99999":                `the value is not an address`,
+		"127.0.0.1:":            `the value is not an address`,
+		"127.0.0.1:http":        `the value is not an address`,
+		"http://127.0.0.1:9464": `the value is not an address`,
+		"http://localhost":      `the value is not an address`,
 		"203.0.113.7:9464":      "cannot serve metrics on 203.0.113.7:9464: the host is not an address of this machine",
 	} {
 		if _, stop, err := m.Serve(t.Context(), address); err == nil {

@@ -74,7 +74,7 @@ func (m *Metrics) Serve(ctx context.Context, address string) (at string, stop fu
 func CheckAddress(address string) error {
 	_, port, err := net.SplitHostPort(address)
 	if _, numeric := strconv.ParseUint(port, 10, 16); err != nil || numeric != nil {
-		return fmt.Errorf("%q is not an address to serve metrics on; expected host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine", address)
+		return errors.New("the value is not an address to serve metrics on; expected host:port, as in 127.0.0.1:9464, or :9464 for every address of this machine")
 	}
 	return nil
 }
