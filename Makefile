@@ -82,7 +82,7 @@ slow = (sleep 5 3>&-; ! kill -0 $$$$ || echo '$(1)' >&3) 3>&2 >/dev/null 2>&1 </
 
 all: unit lint ## run the unit tests and the linters: what `make` alone does
 
-help: ## print this list
+help: ## print this list; `sluice help` has the commands
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lint: | need-go ## run the linters of .golangci.yml (the first run builds them, in about 4 minutes)

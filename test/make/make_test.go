@@ -304,7 +304,7 @@ func TestHelpTellsTargetsFromSubcommands(t *testing.T) {
 			t.Errorf("make help says of %s:%s", name, text)
 		}
 	}
-	if want := []string{"demo", "run", "migrate", "invoke"}; !slices.Equal(shared, want) {
+	if want := []string{"help", "demo", "run", "migrate", "invoke"}; !slices.Equal(shared, want) {
 		t.Errorf("sub-commands that are targets: %q, want %q", shared, want)
 	}
 }
