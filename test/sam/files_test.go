@@ -2,11 +2,14 @@ package sam_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"example.com/owner/sluice/internal/config"
 	"example.com/owner/sluice/internal/sqs"
@@ -125,6 +128,20 @@ func TestDocsNameTheParameters(t *testing.T) {
 				t.Errorf("%s: the template has no parameter %s", doc, name)
 			}
 		}
+	}
+}
+
+// TestParameterGroups checks that the console shows every parameter in one group.
+func TestParameterGroups(t *testing.T) {
+	t.Parallel()
+	source := readTemplate(t)
+	var grouped []string
+	for _, group := range elements(at(source, "Metadata", "AWS::CloudFormation::Interface", "ParameterGroups")) {
+		grouped = append(grouped, texts(at(group, "Parameters"))...)
+	}
+	slices.Sort(grouped)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(object(source["Parameters"]))), grouped); diff != "" {
+		t.Errorf("the groups' parameters (-want +got):\n%s", diff)
 	}
 }
 
