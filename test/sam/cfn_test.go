@@ -40,13 +40,19 @@ func readTemplateFile(t testing.TB, path string) template {
 	return included(t, plain(t, file.Docs[0].Body), filepath.Dir(path)).(template)
 }
 
+var shortForm = regexp.MustCompile(`(?m)(^|[\s\[{,])![A-Z]`)
+
 // included replaces AWS::Include, whose file is relative to the template's folder, by what is in the
 // file.
 func included(t testing.TB, v any, dir string) any {
 	switch v := v.(type) {
 	case map[string]any:
 		if include := object(v["Fn::Transform"]); include["Name"] == "AWS::Include" {
-			return readTemplateFile(t, filepath.Join(dir, text(at(include, "Parameters", "Location"))))
+			path := filepath.Join(dir, text(at(include, "Parameters", "Location")))
+			if source, err := os.ReadFile(path); err != nil || shortForm.Match(source) {
+				t.Fatalf("%s: %v, or a short form of a function, which AWS::Include does not take", path, err)
+			}
+			return readTemplateFile(t, path)
 		}
 		for key, value := range v {
 			v[key] = included(t, value, dir)
