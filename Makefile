@@ -86,10 +86,11 @@ help: ## print this list; `sluice help` has the commands
 	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "%-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 lint: | need-go ## run the linters of .golangci.yml (the first run builds them, in about 4 minutes)
-	@$(call slow,building the linters: about 4 minutes the first time) set -x; $(TOOL) -n golangci-lint >/dev/null
+	@$(call slow,building the linters: about 4 minutes the first time) $(TOOL) -n golangci-lint >/dev/null
 	$(TOOL) golangci-lint run $(PACKAGES)
 
 fmt: | need-go ## format the code as lint expects it
+	@$(call slow,building the linters: about 4 minutes the first time) $(TOOL) -n golangci-lint >/dev/null
 	$(TOOL) golangci-lint fmt
 
 unit: | need-go ## run the tests that need no server and little time
@@ -99,11 +100,11 @@ test: | need-go $(if $(RACE),need-cc) ## run all tests except the drills, with a
 	@# The slowest package first: at the end it would run alone. With the race detector a process sleeps
 	@# for a second when it ends, and tests of the command line start hundreds. Without tables for a
 	@# debugger (-w), the packages are linked in half the time. `make lint` vets them.
-	GORACE=atexit_sleep_ms=10 go test $(RACE) -vet=off -ldflags=-w -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | \
+	@$(call slow,compiling and running the tests: minutes) set -x; GORACE=atexit_sleep_ms=10 go test $(RACE) -vet=off -ldflags=-w -shuffle=on -timeout 25m -p $(PARALLEL) -parallel $(PARALLEL) $$(go list $(PACKAGES) | \
 		awk '/\/internal\/testing\/drill$$/ { next } /\/internal\/postgres$$/ { print; next } { rest = rest $$0 "\n" } END { printf "%s", rest }')
 
 drill: | need-go $(if $(RACE),need-cc) ## run the drills: days of faults, cut networks, kill -9, a fail-over (KILLS below 1000 shortens all)
-	TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
+	@$(call slow,compiling and running the drills: minutes) set -x; TEST_KILLS=$(KILLS) go test $(RACE) -shuffle=on -count=1 -timeout 60m -v ./internal/testing/drill
 
 versions-test: | need-go $(if $(RACE),need-cc) ## test the store and check on the oldest and, thoroughly, on the newest supported Postgres
 	TEST_POSTGRES_VERSION=14 go test -count=1 -parallel $(PARALLEL) ./internal/postgres ./internal/handler ./internal/check
@@ -146,6 +147,7 @@ benchstat: | need-go ## compare two outputs of `make bench BENCHRUNS=10`: OLD=fi
 	$(TOOL) benchstat $(OLD) $(NEW)
 
 vuln: | need-go ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
+	@$(call slow,building govulncheck: a minute the first time) $(TOOL) -n govulncheck >/dev/null
 	$(TOOL) govulncheck $(PACKAGES)
 
 tidy-check: | need-go ## check that go.mod and go.sum of both modules are tidy

@@ -231,6 +231,12 @@ func TestWhatTakesLongIsSaid(t *testing.T) {
 		{"demo", "compiling: about 90 s the first time"},
 		{"lint", "building the linters: "},
 		{"unit", "compiling "},
+		{"test", "compiling "},
+		{"drill", "compiling "},
+		{"fmt", "building "},
+		{"vuln", "building "},
+		{"function", "compiling: "},
+		{"dist", "compiling: "},
 		{"start", "compiling: "},
 	} {
 		for _, slow := range []bool{false, true} {
@@ -297,7 +303,7 @@ func TestHelpTellsTargetsFromSubcommands(t *testing.T) {
 	var shared []string
 	for line := range strings.Lines(out) {
 		name, text, _ := strings.Cut(line, " ")
-		if !strings.Contains(commands, " "+name+" ") {
+		if !strings.Contains(commands, " "+name+" ") || name == "help" {
 			continue
 		}
 		if shared = append(shared, name); !strings.Contains(text, "`sluice ") {
@@ -444,5 +450,39 @@ func TestMakeDeployNeedsTheFile(t *testing.T) {
 		if (err != nil) != fails || strings.Contains(out, "<build>") == fails {
 			t.Errorf("%s: %v: %s%s", stage, err, out, said)
 		}
+	}
+}
+
+// TestDocsNameTargets checks that what the documents tell people to make can be made.
+func TestDocsNameTargets(t *testing.T) {
+	t.Parallel()
+	docs, err := filepath.Glob(root + "/docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := targets(t)
+	named := 0
+	for _, doc := range append(docs, root+"/README.md", root+"/ARCHITECTURE.md", root+"/CHANGELOG.md") {
+		text, err := os.ReadFile(doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code := false
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(strings.TrimSpace(line), "```") {
+				code = !code
+			}
+			if code {
+				line = "`" + line
+			}
+			for _, found := range regexp.MustCompile("(?:`|\\$\\()make (?:-s )?([a-z][a-z_-]*)").FindAllStringSubmatch(line, -1) {
+				if named++; !slices.Contains(known, found[1]) {
+					t.Errorf("%s: there is no make %s", doc, found[1])
+				}
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("the documents name %d targets", named)
 	}
 }
