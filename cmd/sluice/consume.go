@@ -25,7 +25,7 @@ import (
 
 type consumeCmd struct {
 	UntilEmpty  bool          `xor:"mode" help:"End when the queue is empty, or holds only messages that this run could not store. This is the default."`
-	Forever     bool          `xor:"mode" help:"Run until SIGTERM or SIGINT."`
+	Forever     bool          `xor:"mode" help:"Run until SIGTERM, SIGINT or SIGHUP."`
 	Batches     *int          `xor:"mode" placeholder:"N" help:"End after N transactions, or when the queue is empty."`
 	BatchSize   int           `default:"500" help:"Messages per transaction, at most; they come from many receives (${default})."`
 	Linger      time.Duration `default:"200ms" help:"How long a message waits for its transaction to fill (${default})."`
@@ -43,7 +43,7 @@ func (consumeCmd) Help() string {
 without it, they stay in the queue. The summary goes to standard output. Standard error has a progress bar on a
 terminal, and logs as JSON elsewhere.
 
-The first SIGTERM or SIGINT stops receiving, finishes or returns the messages in hand, and exits with 0. A second one
+The first SIGTERM, SIGINT or SIGHUP stops receiving, finishes or returns the messages in hand, and exits with 0. A second one
 ends the process at once.
 
   sluice consume
@@ -85,7 +85,7 @@ func (c *consumeCmd) options() consume.Options {
 
 // Run implements the command.
 func (c *consumeCmd) Run(ctx context.Context, con *console) error {
-	show := con.watchConsumer()
+	show := con.watchConsumer(c.Forever)
 	defer show.end()
 	parts, err := app.Load(con.options(show.log), config.Database, config.Masks, config.Queue)
 	if err != nil {

@@ -98,8 +98,18 @@ type consuming struct {
 func (s *installation) consume(t *testing.T, args ...string) *consuming {
 	t.Helper()
 	c := &consuming{t: t, done: make(chan struct{})}
-	c.cmd = exec.CommandContext(context.WithoutCancel(t.Context()), "sluice", append([]string{"consume"}, args...)...)
-	c.cmd.Env, c.cmd.Stdout, c.cmd.Stderr = s.environ, &c.stdout, &c.stderr
+	c.start(s, exec.CommandContext(context.WithoutCancel(t.Context()), "sluice", append([]string{"consume"}, args...)...))
+	return c
+}
+
+func (c *consuming) start(s *installation, cmd *exec.Cmd) {
+	t := c.t
+	t.Helper()
+	c.cmd = cmd
+	c.cmd.Env, c.cmd.Stdout = s.environ, &c.stdout
+	if cmd.Stderr == nil {
+		c.cmd.Stderr = &c.stderr
+	}
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +126,6 @@ func (s *installation) consume(t *testing.T, args ...string) *consuming {
 			}
 		}
 	})
-	return c
 }
 
 func (c *consuming) signal(sig os.Signal) {
@@ -250,6 +259,36 @@ func TestConsumeStops(t *testing.T) {
 	}
 	if rows, left := s.rows(t), len(s.queue.Messages()); rows+left != n {
 		t.Errorf("%d rows and %d messages, want %d together", rows, left, n)
+	}
+}
+
+// TestConsumeHangsUp: SIGHUP stops it as SIGTERM does, except where it is ignored, as under nohup.
+func TestConsumeHangsUp(t *testing.T) {
+	t.Parallel()
+	for name, ignored := range map[string]bool{"hung up": false, "nohup": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := install(t, nil)
+			c := &consuming{t: t, done: make(chan struct{})}
+			shell := "exec sluice consume --forever"
+			if ignored {
+				shell = "trap '' HUP; " + shell
+			}
+			c.start(s, exec.CommandContext(context.WithoutCancel(t.Context()), "sh", "-c", shell))
+			s.put(1)
+			c.until("one is stored", func() bool { return s.rows(t) == 1 })
+			c.signal(syscall.SIGHUP)
+			if ignored {
+				s.put(2) // of which one has the user of the first
+				c.until("it goes on", func() bool {
+					return len(s.queue.Messages()) == 0 && s.db.Count(t, "SELECT count(*) FROM user_logins") == 3
+				})
+				c.signal(syscall.SIGTERM)
+			}
+			if stdout, _ := c.exits(0); !strings.HasPrefix(stdout, "Stopped.\n") {
+				t.Errorf("got %s", stdout)
+			}
+		})
 	}
 }
 

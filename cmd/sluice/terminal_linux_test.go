@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,14 +9,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
+	"example.com/owner/sluice/internal/testing/pgtest"
+	"example.com/owner/sluice/internal/testing/sqstest"
 	"example.com/owner/sluice/internal/testing/testlog"
 )
 
 // terminal opens a pseudo-terminal of 120 columns, and collects what is
-// written to it until the last who has it open closes it.
-func terminal(t *testing.T) (tty *os.File, shown func() string) {
+// written to it until the last who has it open closes it; sofar does not wait for that.
+func terminal(t *testing.T) (tty *os.File, shown, sofar func() string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
@@ -53,7 +57,7 @@ func terminal(t *testing.T) (tty *os.File, shown func() string) {
 		_ = tty.Close() // ours; the command has ended
 		<-ended
 		return log.String()
-	}
+	}, log.String
 }
 
 // TestProgressOnATerminal: the bar counts what there is, and is drawn only
@@ -65,7 +69,7 @@ func TestProgressOnATerminal(t *testing.T) {
 			t.Parallel()
 			s := install(t, nil)
 			s.put(5)
-			tty, shown := terminal(t)
+			tty, shown, _ := terminal(t)
 			cmd := exec.CommandContext(t.Context(), "sluice", "consume")
 			cmd.Env, cmd.Stderr = slices.Concat(s.environ, []string{"TERM=" + kind}), tty
 			if err := cmd.Run(); err != nil {
@@ -90,10 +94,38 @@ func TestProgressOnATerminal(t *testing.T) {
 	}
 }
 
+// TestOutageOnATerminal: the bar says that there is one, and a line above it when it is over.
+func TestOutageOnATerminal(t *testing.T) {
+	t.Parallel()
+	s := install(t, nil)
+	s.put(5)
+	proxy := pgtest.NewProxy(t, s.db.URL)
+	proxy.Refuse(true)
+	s.environ = append(s.environ, "TERM=xterm", "PG_URL="+proxy.URL)
+	tty, shown, sofar := terminal(t)
+	c := s.consumeOn(t, tty)
+	c.until("it shows the outage", func() bool { return strings.Contains(sofar(), "the database is out of reach since ") })
+	proxy.Refuse(false)
+	c.exits(0)
+	if text := shown(); s.rows(t) != 5 || !strings.Contains(text, "\rthe database is back after ") {
+		t.Errorf("%d rows: %q", s.rows(t), text)
+	}
+}
+
+// consumeOn starts the command with its standard error on a terminal.
+func (s *installation) consumeOn(t *testing.T, tty *os.File, args ...string) *consuming {
+	t.Helper()
+	c := &consuming{t: t, done: make(chan struct{})}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "sluice", append([]string{"consume"}, args...)...)
+	cmd.Stderr = tty
+	c.start(s, cmd)
+	return c
+}
+
 // TestOutputToATerminal is printed as to a terminal: the help is as wide.
 func TestOutputToATerminal(t *testing.T) {
 	t.Parallel()
-	tty, shown := terminal(t)
+	tty, shown, _ := terminal(t)
 	cmd := exec.CommandContext(t.Context(), "sluice", "--help")
 	cmd.Stdout = tty
 	if err := cmd.Run(); err != nil {
@@ -122,5 +154,59 @@ func TestOutputThatNobodyReads(t *testing.T) {
 	_ = w.Close() // as above
 	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGPIPE {
 		t.Errorf("it ended with %v, want SIGPIPE", cmd.ProcessState)
+	}
+}
+
+// TestConsumeOnATerminal: what the bar says beside how much is done.
+func TestConsumeOnATerminal(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		args        []string
+		put         func(*installation)
+		want, never []string
+	}{
+		"rejected": {
+			put: func(s *installation) {
+				s.put(5)
+				s.queue.Put(sqstest.Message{Body: consumeCanary}, sqstest.Message{Body: consumeCanary}, sqstest.Message{Body: `{"ip":"203.0.113.7"}`})
+			},
+			want: []string{"5 stored, 3 rejected, ", "/s; rejected: 2 not_json, 1 missing"}, never: []string{"message rejected"},
+		},
+		"held elsewhere": {
+			put: func(s *installation) {
+				s.put(1)
+				held := s.queue.Messages()[0]
+				s.queue.Clear()
+				held.VisibleAt, held.Receives = time.Now().Add(4*time.Second), 1
+				s.queue.Put(held)
+			},
+			want: []string{"waiting: 1 in flight elsewhere, up to 30 s; 0 of 1: 0 stored", "1 of 1: 1 stored"},
+		},
+		"forever": {args: []string{"--forever"}, put: func(s *installation) { s.put(5) }, want: []string{"0 in the queue: 5 stored, 0 rejected, "}, never: []string{"%", "5 of "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := install(t, nil)
+			s.environ = append(s.environ, "TERM=xterm", "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
+			tt.put(s)
+			tty, shown, sofar := terminal(t)
+			c := s.consumeOn(t, tty, tt.args...)
+			if tt.args != nil {
+				c.until("it shows "+tt.want[0], func() bool { return strings.Contains(sofar(), tt.want[0]) })
+				c.signal(syscall.SIGHUP)
+			}
+			c.exits(0)
+			text := shown()
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q: %q", want, text)
+				}
+			}
+			for _, never := range tt.never {
+				if strings.Contains(text, never) {
+					t.Errorf("it has %q: %q", never, text)
+				}
+			}
+		})
 	}
 }

@@ -2,10 +2,13 @@ package consume
 
 import (
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/sqs"
+	"example.com/owner/sluice/internal/wait"
 )
 
 // Mode is when a run is over.
@@ -88,6 +91,41 @@ type Observer interface {
 	Counted(sqs.Counts)
 	// Unreachable: since when the database and the queue are out of reach, zero when they are not.
 	Unreachable(database, queue time.Time)
+	// Waits: what the run waits for when it can receive nothing, zero when it does not wait.
+	Waits(Waits)
+}
+
+// Waits are messages that the queue has and does not give out: what a run waits for that ends when the
+// queue is empty.
+type Waits struct {
+	// Elsewhere are in flight: others hold them, or a run that was killed held them.
+	Elsewhere int
+	// Returned are those that this run has returned with a back-off, or could not delete.
+	Returned int
+	Delayed  int
+	// Unseen are visible, and were not received all the same, where there are no others.
+	Unseen int
+	// AtMost is when the last of them is visible, unless somebody hides it again; 0 if it is not known.
+	AtMost time.Duration
+}
+
+// String says it for people: "6 in flight elsewhere, up to 30s".
+func (w Waits) String() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		text string
+	}{
+		{w.Elsewhere, "in flight elsewhere"}, {w.Returned, "that come again after an error"}, {w.Delayed, "delayed"}, {w.Unseen, "not given out yet"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, strconv.Itoa(part.n)+" "+part.text)
+		}
+	}
+	if w.AtMost > 0 {
+		parts = append(parts, "up to "+wait.Text(w.AtMost))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Transaction is what became of the messages of one transaction.
@@ -100,4 +138,6 @@ type Transaction struct {
 	Began, Ended time.Time
 	// Undeleted is how many are done but not deleted; they come again.
 	Undeleted int
+	// Busy is for how long the run has had messages to do, so far.
+	Busy time.Duration
 }

@@ -21,8 +21,11 @@ const (
 // database is what the run knows of the database.
 type database struct {
 	outage
-	trust  trust
-	worked bool // it has done what was asked of it at least once
+	// receives is from when on something is received: the first ping is given some time before, so that
+	// an error of the configuration, which is answered at once, costs no message a receive.
+	receives time.Time
+	trust    trust
+	worked   bool // it has done what was asked of it at least once
 }
 
 // noteDatabase notes what a pass has shown of the database, for other batches, before the messages
@@ -49,6 +52,7 @@ func (r *run) databaseFailed(ctx context.Context, began time.Time, why message.C
 		r.end(ctx, EndedFailed, err)
 	default:
 		r.database.trust = unknown
+		r.busy.pause()
 		r.database.failed(ctx, r.Log, began, err)
 		r.returnEarly(ctx, r.gathering.takeAll(), true)
 	}
@@ -62,7 +66,7 @@ func (r *run) ping(ctx context.Context) {
 	defer cancel()
 	err := r.Pipeline.Ping(ctx)
 	r.events <- func(ctx context.Context) {
-		r.underway.pinging = false
+		r.underway.pinging, r.database.receives = false, time.Time{}
 		if err != nil {
 			r.databaseFailed(ctx, began, fault.Cause(err), err)
 			return
@@ -72,4 +76,8 @@ func (r *run) ping(ctx context.Context) {
 	}
 }
 
-const pingTime = 10 * time.Second
+// pingTime limits a ping, and firstPing is how long the first one holds up the receives.
+const (
+	pingTime  = 10 * time.Second
+	firstPing = time.Second
+)

@@ -24,6 +24,7 @@ type ending struct {
 func (r *run) end(ctx context.Context, why Ended, err error) {
 	if e := &r.ending; !e.begun {
 		e.begun, e.err, r.summary.Ended = true, err, why
+		r.emptiness.waits = Waits{}
 		e.stopping.Store(true)
 		e.cancelPings()
 		r.returnEarly(ctx, r.gathering.takeAll(), r.useless())
@@ -34,19 +35,20 @@ func (r *run) end(ctx context.Context, why Ended, err error) {
 	}
 }
 
-// useless reports whether the run ended with an error before it did anything. What starts it again
-// and again must not spend the receives of the queue.
-func (r *run) useless() bool { return r.ending.err != nil && !r.database.worked }
+// useless reports whether a run forever ended with an error before it did anything. What starts it
+// again and again must not spend the receives of the queue.
+func (r *run) useless() bool { return r.Mode == Forever && r.ending.err != nil && !r.database.worked }
 
 // emptiness is what the run knows of whether the queue is empty.
 type emptiness struct {
 	idle      bool // the last receive brought nothing new
 	confirmed int  // how often in a row the queue was found empty
 	elsewhere bool // it has messages that others hold, or that are delayed
+	waits     Waits
 	counted   time.Time
 }
 
-func (e *emptiness) notEmpty() { e.idle, e.confirmed, e.elsewhere = false, 0, false }
+func (e *emptiness) notEmpty() { e.idle, e.confirmed, e.elsewhere, e.waits = false, 0, false, Waits{} }
 
 // checking reports whether nothing is in hand and nothing new comes: no receive begins until the
 // queue was asked whether it is empty.
@@ -69,7 +71,7 @@ func (r *run) confirm(ctx context.Context, counts sqs.Counts) {
 	e.idle = false
 	empty, stuck := r.memory.explains(counts)
 	if !empty && !stuck {
-		e.confirmed, e.elsewhere = 0, true
+		e.confirmed, e.elsewhere, e.waits = 0, true, r.memory.waits(counts)
 		return
 	}
 	if e.confirmed++; e.confirmed < confirmations {

@@ -253,6 +253,7 @@ type recorder struct {
 	counts       []sqs.Counts
 	database     time.Time
 	queue        time.Time
+	waits        []consume.Waits
 }
 
 func (r *recorder) Received(int, error) {
@@ -283,6 +284,12 @@ func (r *recorder) Unreachable(database, queue time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.database, r.queue = database, queue
+}
+
+func (r *recorder) Waits(w consume.Waits) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waits = append(r.waits, w)
 }
 
 func (r *recorder) sizes() []int {

@@ -28,8 +28,8 @@ type run struct {
 	told      told
 
 	summary     Summary
-	since       time.Time // when the first message was asked for
-	batchesDone int       // those that ended without an error
+	busy        busy
+	batchesDone int // those that ended without an error
 }
 
 // underway is what runs beside the loop.
@@ -49,8 +49,9 @@ func (u *underway) none() bool {
 
 // told is what the observers know.
 type told struct {
-	held int
-	down [2]time.Time
+	held  int
+	down  [2]time.Time
+	waits Waits
 }
 
 // Run consumes until the mode, the context or an error ends it. The context's end is not an error.
@@ -62,7 +63,7 @@ func (c *Consumer) Run(ctx context.Context) (Summary, error) {
 		gathering: gathering{busy: map[string]bool{}},
 		database:  database{outage: outage{what: "the database", first: c.FirstPause, longest: c.LongestPause}},
 		queue:     outage{what: "the queue", first: c.FirstPause, longest: c.LongestPause},
-		memory:    memory{undeleted: map[string]bool{}, left: map[string]leftover{}, queue: c.Queue},
+		memory:    memory{undeleted: map[string]bool{}, left: map[string]leftover{}, hidden: map[string]hiddenMessage{}, queue: c.Queue},
 	}
 	if c.Delay != nil {
 		r.backoff.Delay = c.Delay
@@ -96,11 +97,14 @@ func (r *run) loop(ctx context.Context, stop <-chan struct{}) {
 	pings, cancelPings := context.WithCancel(all)
 	defer cancelPings()
 	r.ending.cancelPings = cancelPings
-	// So that a wrong password is noticed without a message.
-	r.underway.pinging = true
+	// So that a wrong password or a missing table is noticed without a message.
+	r.underway.pinging, r.database.receives = true, time.Now().Add(firstPing)
 	go r.ping(pings)
 	for {
 		r.giveUp(all)
+		if r.ending.begun && r.underway.none() {
+			r.showHidden(all)
+		}
 		if r.ending.begun && r.underway.none() {
 			return
 		}
@@ -188,6 +192,7 @@ func (r *run) next() time.Time {
 	for _, o := range r.outages() {
 		at(o.next, time.Now().Before(o.next))
 	}
+	at(r.database.receives, time.Now().Before(r.database.receives))
 	return next
 }
 
@@ -197,13 +202,20 @@ func (r *run) outages() [2]*outage { return [2]*outage{&r.database.outage, &r.qu
 // tell tells the observers what has changed.
 func (r *run) tell() {
 	waiting, _ := r.gathering.size()
-	now := told{held: r.underway.messages + waiting}
+	now := told{held: r.underway.messages + waiting, waits: r.emptiness.waits}
 	for i, o := range r.outages() {
 		if o.down() {
 			now.down[i] = o.since
 		}
 	}
+	if now.waits != (Waits{}) && r.told.waits == (Waits{}) {
+		r.Log.Info("waiting for messages that cannot be received yet", "messages", now.waits.String(), "in_flight_elsewhere", now.waits.Elsewhere,
+			"returned", now.waits.Returned, "delayed", now.waits.Delayed, "at_most", now.waits.AtMost.Round(time.Second).String())
+	}
 	for _, o := range r.Observers {
+		if now.waits != r.told.waits {
+			o.Waits(now.waits)
+		}
 		if now.held != r.told.held {
 			o.Holds(now.held)
 		}

@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -20,6 +21,8 @@ type memory struct {
 	undeleted map[string]bool
 	// left are the messages that this run leaves alone.
 	left map[string]leftover
+	// hidden are those that come again and are invisible until then.
+	hidden map[string]hiddenMessage
 }
 
 // leftover is a message that this run leaves alone.
@@ -53,6 +56,51 @@ func (m *memory) learn(p *pass) {
 		}
 	}
 	maps.Copy(m.left, p.left)
+	m.hide(p.hidden)
+}
+
+// hide remembers messages that are invisible.
+func (m *memory) hide(messages []hiddenMessage) {
+	for _, h := range messages {
+		if len(m.hidden) < mostRemembered {
+			m.hidden[h.id] = h
+		}
+	}
+}
+
+// takeHidden returns the receipt handles of what is hidden still, once.
+func (m *memory) takeHidden() (handles []string) {
+	for _, h := range m.hidden {
+		if time.Now().Before(h.until) {
+			handles = append(handles, h.handle)
+		}
+	}
+	clear(m.hidden)
+	return handles
+}
+
+// waits returns what the run waits for when it receives nothing, though the queue counts messages.
+func (m *memory) waits(counts sqs.Counts) Waits {
+	now := time.Now()
+	w := Waits{Delayed: counts.Delayed}
+	maps.DeleteFunc(m.hidden, func(_ string, h hiddenMessage) bool { return !now.Before(h.until) })
+	w.Elsewhere = max(0, counts.InFlight-len(m.hidden))
+	if w.Elsewhere > 0 {
+		w.AtMost = m.queue.Settings.Visibility
+	}
+	for id, h := range m.hidden {
+		if _, left := m.left[id]; !left {
+			w.Returned++
+			w.AtMost = max(w.AtMost, h.until.Sub(now))
+		}
+	}
+	if w.Delayed > 0 {
+		w.AtMost = max(w.AtMost, cmp.Or(m.queue.Settings.Delay, sqs.MaxDelay)) // a sender can ask for as much
+	}
+	if w.Returned+w.Elsewhere+w.Delayed == 0 {
+		w.Unseen = counts.Visible
+	}
+	return w
 }
 
 // recall splits what was received into what is to be done and what the run leaves alone: the
@@ -63,6 +111,7 @@ func (m *memory) recall(received []sqs.Received) (items []item, skipped int) {
 	stopped := map[string]bool{}
 	for i := range received {
 		one := &received[i].Message
+		delete(m.hidden, one.ID)
 		old, known := m.left[one.ID]
 		leaves := known && !old.waits()
 		if !leaves && !stopped[one.Group] {
@@ -75,6 +124,7 @@ func (m *memory) recall(received []sqs.Received) (items []item, skipped int) {
 			cause = message.CauseGroup
 		}
 		m.left[one.ID] = leave(one, cause, m.queue.Settings.Visibility)
+		m.hide(hiddenFor([]*message.Message{one}, m.queue.Settings.Visibility))
 		stopped[one.Group] = m.queue.FIFO
 		skipped++
 	}

@@ -28,7 +28,7 @@ func (r *run) wait() time.Duration {
 // room is how many messages the next receive may bring, 0 for no receive now.
 func (r *run) room() int {
 	now := time.Now()
-	if r.ending.begun || now.Before(r.queue.next) || now.Before(r.database.next) {
+	if r.ending.begun || now.Before(r.database.receives) || now.Before(r.queue.next) || now.Before(r.database.next) {
 		return 0
 	}
 	waiting, bytes := r.gathering.size()
@@ -81,9 +81,6 @@ func (r *run) received(ctx context.Context, began time.Time, limit int, messages
 	}
 	r.queue.recovered(ctx, r.Log)
 	r.summary.Received += len(messages)
-	if len(messages) > 0 && r.since.IsZero() {
-		r.since = began
-	}
 	full := len(messages) >= limit
 	switch { // as many receives as the queue has messages for
 	case full:
@@ -95,8 +92,12 @@ func (r *run) received(ctx context.Context, began time.Time, limit int, messages
 	r.summary.Skipped += skipped
 	if len(items) == 0 {
 		r.emptiness.idle = true
+		if r.underway.batches+len(r.gathering.waiting) == 0 {
+			r.busy.pause()
+		}
 		return
 	}
+	r.busy.begin(began)
 	r.emptiness.notEmpty()
 	switch {
 	case r.ending.begun:

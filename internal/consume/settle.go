@@ -43,8 +43,9 @@ func (r *run) settle(ctx context.Context, p *pass) {
 	}
 	r.remove(ctx, p, done)
 	r.heartbeat.remove(handles(left))
-	r.putBack(ctx, atOnce, false)
-	r.putBack(ctx, later, true)
+	p.hidden = append(p.hidden, hiddenFor(left, visibility)...)
+	r.putBack(ctx, atOnce)
+	p.hidden = append(p.hidden, r.backOff(ctx, later)...)
 }
 
 // staysLeft reports whether a run leaves alone what it has returned for this cause: the next try
@@ -116,6 +117,7 @@ func (r *run) remove(ctx context.Context, p *pass, done []*message.Message) {
 	for _, m := range pick(done, left) {
 		p.undeleted[m.ID] = true
 	}
+	p.hidden = append(p.hidden, hiddenFor(pick(done, left), r.Queue.Settings.Visibility)...)
 	r.heartbeat.remove(handles(done))
 }
 
@@ -126,7 +128,9 @@ func (r *run) settled(ctx context.Context, p *pass) {
 	}
 	r.memory.learn(p)
 	r.summary.Add(&p.Transaction)
-	r.summary.Busy = time.Since(r.since)
+	r.busy.work()
+	r.summary.Busy = r.busy.total()
+	p.Busy = r.summary.Busy
 	for _, o := range r.Observers {
 		o.Transacted(&p.Transaction)
 	}

@@ -25,7 +25,7 @@ type Summary struct {
 	// those that wait for them in their FIFO group.
 	Left   int `json:"left"`
 	Behind int `json:"behind"`
-	// Took is the whole run, Busy from its first message until the last one was settled.
+	// Took is the whole run, Busy the time in which it had messages to do.
 	Took time.Duration `json:"-"`
 	Busy time.Duration `json:"-"`
 	// Ended is why the run was over.
@@ -53,3 +53,40 @@ func (s *Summary) Add(t *Transaction) {
 
 // Settled is how many messages do not come again.
 func (s *Summary) Settled() int { return s.Stored + s.Duplicate + s.DeadLettered }
+
+// busy measures the time in which a run has messages to do, from when they were asked for until the
+// last one of them was settled. It leaves out the time in which the queue has none.
+type busy struct {
+	done        time.Duration
+	since, last time.Time
+}
+
+// mostWait is how long a receive may take that is part of the work: a longer one has waited for a
+// message to be sent.
+const mostWait = 500 * time.Millisecond
+
+// begin notes that a receive has brought messages, which began then.
+func (b *busy) begin(receive time.Time) {
+	if !b.since.IsZero() {
+		return
+	}
+	if now := time.Now(); now.Sub(receive) > mostWait {
+		receive = now
+	}
+	b.since, b.last = receive, receive
+}
+
+// work notes that messages were settled.
+func (b *busy) work() {
+	if !b.since.IsZero() {
+		b.last = time.Now()
+	}
+}
+
+// pause notes that there is nothing to do.
+func (b *busy) pause() {
+	b.done += b.last.Sub(b.since)
+	b.since, b.last = time.Time{}, time.Time{}
+}
+
+func (b *busy) total() time.Duration { return b.done + b.last.Sub(b.since) }

@@ -47,6 +47,7 @@ type pass struct {
 	// deletion failed.
 	left      map[string]leftover
 	undeleted map[string]bool
+	hidden    []hiddenMessage
 	// fatal is an error that ends the run.
 	fatal error
 }

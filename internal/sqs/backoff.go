@@ -81,9 +81,14 @@ func (c *Client) backoff(queueURL string) *Backoff {
 // gravest error, for the log. Failing is harmless: such a message reappears when its visibility
 // timeout expires. Return makes one call for ten messages, up to 64 at once.
 func (b *Backoff) Return(ctx context.Context, messages []*message.Message) (failed int, err error) {
+	return b.ReturnAfter(ctx, messages, Delays(messages, b.Delay))
+}
+
+// ReturnAfter is Return with the delay of each message.
+func (b *Backoff) ReturnAfter(ctx context.Context, messages []*message.Message, after []time.Duration) (failed int, err error) {
 	var handles []string
 	var delays []time.Duration
-	for i, d := range Delays(messages, b.Delay) {
+	for i, d := range after {
 		if handle := messages[i].ReceiptHandle; handle != "" {
 			handles, delays = append(handles, handle), append(delays, d)
 		}

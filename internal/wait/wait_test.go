@@ -43,3 +43,15 @@ func TestJitter(t *testing.T) {
 		}
 	}
 }
+
+func TestText(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "less than a second", 400 * time.Millisecond: "less than a second", 15400 * time.Millisecond: "15 s", 90 * time.Second: "90 s",
+		2 * time.Minute: "2 min", 200 * time.Second: "3 min 20 s", 12 * time.Hour: "12 h", 12*time.Hour + 5*time.Minute + time.Second: "12 h 5 min",
+	} {
+		if got := wait.Text(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}

@@ -224,6 +224,9 @@ func (m *Metrics) Counted(c sqs.Counts) {
 	}
 }
 
+// Waits implements consume.Observer. The queue's counts have it.
+func (m *Metrics) Waits(consume.Waits) {}
+
 // Unreachable implements consume.Observer.
 func (m *Metrics) Unreachable(database, queue time.Time) {
 	m.mu.Lock()

@@ -16,7 +16,6 @@ var forTests = map[string]string{
 	"internal/emf.Namespace":      "the same",
 	"internal/postgres.WithClock": "the drills turn the clock",
 	"internal/postgres.WithSleep": "the drills turn the clock",
-	"internal/sqs.Delays":         "the drills compare what the queue got",
 	"internal/sqs.FirstDelay":     "the docs say it",
 	"internal/sqs.FromConfig":     "sqstest gives out clients of its server",
 	"internal/sqs.NoteAttribute":  "the drills read it from the dead-letter queue",
