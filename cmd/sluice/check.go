@@ -251,15 +251,21 @@ func (c *checkCmd) unopened(err error, f *check.Findings) {
 	*f = append(*f, failure...)
 }
 
+// checked is what was found, for scripts.
+type checked struct {
+	Errors   int            `json:"errors"`
+	Findings check.Findings `json:"findings"`
+	Skipped  int            `json:"skipped"`
+	Warnings int            `json:"warnings"`
+}
+
 // report prints the findings, and returns an error if one of them is.
 func (c *checkCmd) report(con *console, f check.Findings) (failed error) {
 	if f.Count(check.Error) > 0 {
 		failed = errReported
 	}
 	if c.JSON {
-		return con.printJSON(map[string]any{
-			"findings": f, "errors": f.Count(check.Error), "warnings": f.Count(check.Warning), "skipped": f.Count(check.Skipped),
-		}, failed)
+		return con.printJSON(checked{f.Count(check.Error), f, f.Count(check.Skipped), f.Count(check.Warning)}, failed)
 	}
 	t := con.table("severity", "about", "finding")
 	for i := range f {

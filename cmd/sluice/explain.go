@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
@@ -43,9 +44,12 @@ type explanation struct {
 	Column string `json:"column"`
 	Type   string `json:"type"`
 	Rule   string `json:"rule"`
-	Value  string `json:"value"`
+	// Value is what is stored.
+	Value jsontext.Value `json:"value"`
 	// Changed: an option of the field changes the value (a default, trim, case, …).
 	Changed bool `json:"changed,omitzero"`
+
+	text string // the value, for the table
 }
 
 // problem is a reason why a body would be rejected.
@@ -235,7 +239,8 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 	changed := false
 	e.rows.Row(0, func(i int, v []byte) {
 		col := e.model.Columns[i]
-		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), show(&e.rows.Columns()[i], v), col.Field >= 0 && e.reader.Changed(col.Field)}
+		stored := &e.rows.Columns()[i]
+		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), jsonOf(stored, v), col.Field >= 0 && e.reader.Changed(col.Field), show(stored, v)}
 		all = append(all, x)
 		changed = changed || x.Changed
 	})
@@ -251,7 +256,7 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 	}
 	t := con.table(headings...)
 	for _, x := range all {
-		cells := []any{x.Column, x.Type, x.Rule, x.Value}
+		cells := []any{x.Column, x.Type, x.Rule, x.text}
 		switch {
 		case x.Changed:
 			cells = append(cells, "yes")

@@ -5,6 +5,7 @@ import (
 	"io"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -78,4 +79,51 @@ func Grammar() (all []CommandGrammar) {
 // flagName is how kong names the flag of a field.
 func flagName(field string) string {
 	return strings.Trim(strings.ToLower(regexp.MustCompile(`[A-Z]+`).ReplaceAllStringFunc(field, func(s string) string { return "-" + s })), "-")
+}
+
+// results are what commands print as JSON.
+var results = map[string][]reflect.Type{
+	"check":             {reflect.TypeFor[checked]()},
+	"consume":           {reflect.TypeFor[consumed]()},
+	"explain":           {reflect.TypeFor[explanation](), reflect.TypeFor[problem]()},
+	"explain --summary": {reflect.TypeFor[summary]()},
+	"health":            {reflect.TypeFor[healthState]()},
+	"invoke":            {reflect.TypeFor[invokeError]()},
+	"mask":              {reflect.TypeFor[masksOf]()},
+	"migrate":           {reflect.TypeFor[migratedTables]()},
+	"peek":              {reflect.TypeFor[peeked]()},
+	"redrive":           {reflect.TypeFor[redriven]()},
+	"schema":            {reflect.TypeFor[schemaTables]()},
+	"send":              {reflect.TypeFor[sendSummary]()},
+	"version":           {reflect.TypeFor[versionInfo]()},
+}
+
+// JSONMembers lists the names of the members of a command's JSON, at any depth.
+func JSONMembers(command string) (names []string) {
+	seen := map[reflect.Type]bool{}
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct || seen[t] || t == reflect.TypeFor[time.Time]() {
+			return
+		}
+		seen[t] = true
+		for f := range t.Fields() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "-" || !f.IsExported() {
+				continue
+			}
+			if name != "" {
+				names = append(names, name)
+			}
+			add(f.Type)
+		}
+	}
+	for _, t := range results[command] {
+		add(t)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

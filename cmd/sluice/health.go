@@ -18,6 +18,14 @@ import (
 type healthCmd struct {
 	MetricsAddr string        `placeholder:"HOST:PORT" help:"Where the consumer serves its metrics; default: SLUICE_METRICS_ADDR."`
 	Timeout     time.Duration `default:"3s" help:"Limit of the wait for an answer (${default})."`
+	JSON        bool          `help:"Print JSON, also if it is not healthy or does not answer."`
+}
+
+// healthState is what the command found out.
+type healthState struct {
+	Healthy bool `json:"healthy"`
+	// Says is what the consumer says of itself, or why it could not be asked.
+	Says string `json:"says"`
 }
 
 // Help returns the details.
@@ -42,32 +50,47 @@ func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	if err := metrics.CheckAddress(address); err != nil {
 		return fmt.Errorf("%s: %w", setting, err)
 	}
+	said, err := c.ask(ctx, address, setting)
+	if c.JSON && !errors.Is(err, errStopped) {
+		state := healthState{err == nil, said}
+		if err != nil {
+			state.Says, err = err.Error(), errReported
+		}
+		return con.printJSON(state, err)
+	}
+	if err == nil {
+		fmt.Fprintln(con.stdout, said)
+	}
+	return err
+}
+
+// ask asks a consumer, and returns what it says if it is healthy.
+func (c *healthCmd) ask(ctx context.Context, address, setting string) (said string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	// Go takes the address that a server listens on: no host, and 0.0.0.0, are this machine.
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// This transport asks no proxy.
 	answer, err := (&http.Client{Transport: &http.Transport{}}).Do(request)
 	if err != nil {
-		return c.noAnswer(ctx, address, setting, err)
+		return "", c.noAnswer(ctx, address, setting, err)
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
 	if err != nil {
-		return c.noAnswer(ctx, address, setting, err)
+		return "", c.noAnswer(ctx, address, setting, err)
 	}
-	said := oneLine(strings.TrimSpace(string(text)))
+	said = oneLine(strings.TrimSpace(string(text)))
 	switch answer.StatusCode {
 	case http.StatusOK:
-		fmt.Fprintln(con.stdout, said)
-		return nil
+		return said, nil
 	case http.StatusServiceUnavailable:
-		return fmt.Errorf("not healthy: %s", said)
+		return "", fmt.Errorf("not healthy: %s", said)
 	default:
-		return fmt.Errorf("%s is not a consumer of sluice: /healthz answers with HTTP %d; check %s", address, answer.StatusCode, setting)
+		return "", fmt.Errorf("%s is not a consumer of sluice: /healthz answers with HTTP %d; check %s", address, answer.StatusCode, setting)
 	}
 }
 

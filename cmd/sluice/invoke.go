@@ -42,13 +42,19 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 				defer fmt.Fprintf(con.stderr, "sluice: %s\n", bodies)
 			}
 		}
-		return con.printJSON(map[string]string{"errorMessage": err.Error(), "errorType": app.ErrorType(err)}, err)
+		return con.printJSON(invokeError{err.Error(), app.ErrorType(err)}, err)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", answer)
 	if outage(report) {
 		return fmt.Errorf("nothing was stored (%s returned); the log has the reason", many(report.Count(message.Returned), "message"))
 	}
 	return nil
+}
+
+// invokeError is an error as Lambda answers it.
+type invokeError struct {
+	Message string `json:"errorMessage"`
+	Type    string `json:"errorType"`
 }
 
 // outage reports whether nothing was stored, and not for what the messages carry.

@@ -14,6 +14,20 @@ import (
 
 type maskCmd struct {
 	Field string `arg:"" help:"Name of a personal field of the model, as in ip."`
+	JSON  bool   `help:"Print JSON."`
+}
+
+// masksOf are the masks of a value.
+type masksOf struct {
+	Field string    `json:"field"`
+	Masks []maskRow `json:"masks"`
+}
+
+type maskRow struct {
+	Key  string `json:"key"` // its id
+	Mask string `json:"mask"`
+	// As says which form of the value was masked, "" for the one that the model makes of it.
+	As string `json:"as,omitzero"`
 }
 
 // Help returns the details.
@@ -63,18 +77,25 @@ func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f mod
 	if mask.PersonalText(f.Normal(typed)).Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
+	found := masksOf{Field: f.Name}
 	for i, m := range keys.Maskers(f.Domain) {
 		all, err := f.LookUp(m, typed)
 		if err != nil {
 			return fmt.Errorf("the value on standard input is %w", err)
 		}
-		for _, found := range all {
-			line := keys.IDs()[i] + "\t" + string(found.Mask)
-			if found.As != "" {
-				line += "\t" + found.As
-			}
-			fmt.Fprintln(con.stdout, line)
+		for _, one := range all {
+			found.Masks = append(found.Masks, maskRow{keys.IDs()[i], string(one.Mask), one.As})
 		}
+	}
+	if c.JSON {
+		return con.printJSON(found, nil)
+	}
+	for _, m := range found.Masks {
+		line := m.Key + "\t" + m.Mask
+		if m.As != "" {
+			line += "\t" + m.As
+		}
+		fmt.Fprintln(con.stdout, line)
 	}
 	return nil
 }

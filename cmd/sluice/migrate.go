@@ -4,18 +4,29 @@ import (
 	"context"
 	"fmt"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/config"
 )
 
-type migrateCmd struct{}
+type migrateCmd struct {
+	JSON bool `help:"Print JSON."`
+}
+
+// migratedTables are the tables of a model, and which of them a migration has created.
+type migratedTables struct {
+	Tables []batch.Migrated `json:"tables"`
+}
 
 // Run implements the command.
-func (migrateCmd) Run(ctx context.Context, con *console) error {
+func (c *migrateCmd) Run(ctx context.Context, con *console) error {
 	parts, err := con.load(config.Database)
 	if err != nil {
 		return err
 	}
 	tables, err := parts.Migrate(ctx)
+	if c.JSON && err == nil {
+		return con.printJSON(migratedTables{tables}, nil)
+	}
 	for _, t := range tables {
 		what := "exists, and was not changed"
 		if t.Created {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"example.com/owner/sluice/internal/deadletters"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
@@ -96,6 +98,7 @@ type peekedMessage struct {
 	Reason    message.Reason `json:"reason"`
 	Field     string         `json:"field,omitzero"`
 	Detail    string         `json:"detail,omitzero"`
+	Byte      int            `json:"byte,omitzero"` // see message.Rejection
 	// Problems are all of the body, the first one too, if it has several; Omitted is how many others
 	// the note has left out.
 	Problems []sqs.Problem `json:"problems,omitzero"`
@@ -104,7 +107,7 @@ type peekedMessage struct {
 	Model string `json:"model,omitzero"`
 	Bytes int    `json:"bytes"`
 	// Columns are the row that the body would become; nil when the model rejects it.
-	Columns map[string]string `json:"columns,omitzero"`
+	Columns map[string]jsontext.Value `json:"columns,omitzero"`
 	// Fields are what the model reads of the body; nil when it cannot be read.
 	Fields []peekedField `json:"fields,omitzero"`
 	// Unreadable is why there are no columns.
@@ -192,7 +195,7 @@ func (p *peeked) read(r *fieldReader, seen *deadletters.Peeked, raw bool) {
 		}
 		if n := in.Note; n != nil {
 			out.MessageID = cmp.Or(n.MessageID, in.ID)
-			out.Field, out.Detail, out.Model, out.Problems, out.Omitted = n.Field, n.Detail, n.Model, n.Problems, n.Omitted
+			out.Field, out.Detail, out.Byte, out.Model, out.Problems, out.Omitted = n.Field, n.Detail, n.Byte, n.Model, n.Problems, n.Omitted
 		}
 		out.why = out.reason(in.Note)
 		r.read(&out, in)
@@ -295,11 +298,15 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 		return false
 	case m.Fields == nil:
 		problems := m.Problems
-		if problems == nil && m.Detail != "" && !m.again {
+		if problems == nil && (m.Detail != "" || m.Byte > 0) && !m.again {
 			problems = []sqs.Problem{{Reason: m.Reason, Field: m.Field, Detail: m.Detail}}
 		}
 		for _, p := range problems {
-			con.say("  %s", said(message.Rejection{Reason: p.Reason, Field: p.Field, Detail: p.Detail}))
+			why := message.Rejection{Reason: p.Reason, Field: p.Field, Detail: p.Detail}
+			if p.Reason == m.Reason && p.Field == "" {
+				why.Byte = m.Byte
+			}
+			con.say("  %s", said(why))
 		}
 		if m.unshown != "" {
 			con.say("  the body %s", m.unshown)

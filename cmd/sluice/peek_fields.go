@@ -1,8 +1,6 @@
 package main
 
 import (
-	"strings"
-
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/message"
@@ -90,7 +88,7 @@ func (r *fieldReader) field(f *model.FieldValue, n *sqs.Note) peekedField {
 		out.Value = jsontext.Value("null")
 	default:
 		out.text = show(f.Column, f.Value)
-		out.Value, _ = jsontext.AppendQuote(nil, strings.ToValidUTF8(out.text, "\uFFFD")) // so it is valid
+		out.Value = jsonOf(f.Column, f.Value)
 	}
 	if n == nil || out.Reason != "" {
 		return out

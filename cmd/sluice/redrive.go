@@ -127,15 +127,18 @@ func errForce(queueURL string) error {
 	return fmt.Errorf("%s has a redrive policy: each look at a message costs one of the receives that the policy allows, and may move the message away; give --force to do it all the same", shownURL(queueURL))
 }
 
+// redriven is the summary for scripts.
+type redriven struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	DryRun bool   `json:"dry_run"`
+	*deadletters.Summary
+}
+
 // report prints the summary, and returns the error.
 func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, model string, err error) error {
 	if c.JSON {
-		return con.printJSON(struct {
-			From   string `json:"from"`
-			To     string `json:"to"`
-			DryRun bool   `json:"dry_run"`
-			*deadletters.Summary
-		}{from, to, c.DryRun, s}, err)
+		return con.printJSON(redriven{from, to, c.DryRun, s}, err)
 	}
 	t := con.table("reason", "messages", "which means")
 	for _, reason := range slices.Sorted(maps.Keys(s.Reasons)) {

@@ -8,7 +8,8 @@ import (
 )
 
 type schemaCmd struct {
-	JSONSchema bool `name:"json-schema" help:"Print a JSON Schema of model files instead, for editors."`
+	JSONSchema bool `name:"json-schema" xor:"json" help:"Print a JSON Schema of model files instead, for editors."`
+	JSON       bool `xor:"json" help:"Print the tables as JSON, each with its columns, its key and its SQL."`
 }
 
 // Help returns the details.
@@ -32,6 +33,62 @@ func (c *schemaCmd) Run(con *console) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return con.printJSON(schemaTables{tablesOf(parts.Config.Model, parts.DDL())}, nil)
+	}
 	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
 	return nil
+}
+
+// schemaTables are the tables of a model: the one that rows go to, and perhaps its ledger.
+type schemaTables struct {
+	Tables []schemaTable `json:"tables"`
+}
+
+type schemaTable struct {
+	Name    string         `json:"name"`
+	Columns []schemaColumn `json:"columns"`
+	Key     []string       `json:"key"` // empty for a table whose ledger has the key
+	// SQL are the statements that create it.
+	SQL []string `json:"sql"`
+}
+
+type schemaColumn struct {
+	Name    string `json:"name"`
+	Type    string `json:"type"`
+	NotNull bool   `json:"not_null"`
+	Rule    string `json:"rule"`
+}
+
+func tablesOf(m *model.Model, statements []string) (tables []schemaTable) {
+	t := m.Table
+	for _, name := range []string{t.Name, t.Ledger} {
+		if name == "" {
+			continue
+		}
+		ledger := name == t.Ledger
+		table := schemaTable{Name: name}
+		if t.Schema != "" {
+			table.Name = t.Schema + "." + name
+		}
+		if ledger || t.Ledger == "" {
+			for _, c := range t.KeyColumns() {
+				table.Key = append(table.Key, c.Name)
+			}
+		}
+		for i, c := range t.Columns {
+			if c.Ledger == ledger {
+				table.Columns = append(table.Columns, schemaColumn{c.Name, m.Columns[i].Type.String(), c.NotNull, m.Rule(i)})
+			}
+		}
+		for i, s := range statements {
+			if i > 0 && !batch.OfNewTable(s) { // the next table's
+				break
+			}
+			table.SQL = append(table.SQL, s)
+		}
+		statements = statements[len(table.SQL):]
+		tables = append(tables, table)
+	}
+	return tables
 }

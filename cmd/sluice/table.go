@@ -4,17 +4,12 @@ import (
 	"fmt"
 	"math"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/olekukonko/tablewriter"
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
-
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/model"
 )
 
 // table is a table on standard output, for people. It is at most as wide as the terminal: prose in
@@ -182,36 +177,6 @@ func wrap(text string, columns int) []string {
 		}
 	}
 	return wrapped
-}
-
-// columns returns the row that a message becomes: the text of each column that
-// comes from a field. It returns why instead, if the body is rejected.
-func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[string]string, message.Rejection) {
-	rows, row := batch.New(m.Table), map[string]string{}
-	reader.Reset(time.Now()) // each message alone
-	if v := reader.Append(rows, 0, 0, in); !v.IsZero() {
-		return nil, v.Rejection
-	}
-	rows.Row(0, func(i int, v []byte) {
-		if c := m.Columns[i]; c.Field >= 0 {
-			row[c.Name] = show(&rows.Columns()[i], v)
-		}
-	})
-	return row, message.Rejection{}
-}
-
-// show returns a value of a batch as text.
-func show(c *batch.Column, v []byte) string {
-	if v == nil {
-		return "NULL"
-	}
-	switch {
-	case c.List:
-		return string(v)
-	case c.Kind == batch.Timestamp:
-		return batch.Time(c.Kind, v).Format(time.RFC3339Nano)
-	}
-	return string(c.Kind.AppendText(nil, v))
 }
 
 // oneLine replaces the characters that a terminal would obey.

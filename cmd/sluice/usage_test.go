@@ -1,7 +1,9 @@
 package main_test
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +44,42 @@ func TestArgumentsAreNotQuoted(t *testing.T) {
 			if code == 2 && !strings.Contains(stderr, " --help` shows how\n") {
 				t.Errorf("sluice %q: it names no help: %s", line, stderr)
 			}
+		}
+	}
+}
+
+// TestJSONIsDocumented: docs/commands.md has the members of the JSON of every command, and no others,
+// and which commands have no --json.
+func TestJSONIsDocumented(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## JSON\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	word := regexp.MustCompile("`([a-zA-Z_]+)`")
+	names := func(text string) (all []string) {
+		for _, found := range word.FindAllStringSubmatch(text, -1) {
+			all = append(all, found[1])
+		}
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	documented := map[string]bool{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.*) \\|$").FindAllStringSubmatch(section, -1) {
+		documented[row[1]] = true
+		want := command.JSONMembers(row[1])
+		if got := names(row[2]); !slices.Equal(got, want) {
+			t.Errorf("docs/commands.md has of %s\n%q, the code\n%q", row[1], got, want)
+		}
+	}
+	_, none, _ := strings.Cut(section, "\n\n`demo`")
+	without := append(names(none), "demo")
+	for _, c := range command.Grammar() {
+		takes := slices.ContainsFunc(c.Flags, func(f command.FlagGrammar) bool { return f.Name == "json" })
+		if takes != documented[c.Name] && c.Name != "invoke" || !takes && c.Name != "invoke" && !slices.Contains(without, c.Name) {
+			t.Errorf("%s: it takes --json: %v; documented: %v, and without: %q", c.Name, takes, documented[c.Name], without)
 		}
 	}
 }

@@ -1,8 +1,10 @@
 package batch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"iter"
 	"strconv"
 	"time"
 )
@@ -77,6 +79,37 @@ func (b *Batch) number(v int64) {
 	default:
 		b.separate()
 		b.data = strconv.AppendInt(b.data, v, 10)
+	}
+}
+
+// Elements returns the texts of the elements of a list, nil for NULL.
+func Elements(literal []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest := literal[1:]; rest[0] != '}'; {
+			var text []byte
+			switch rest[0] {
+			case ',':
+				rest = rest[1:]
+				continue
+			case '"':
+				text = []byte{}
+				for rest = rest[1:]; rest[0] != '"'; rest = rest[1:] {
+					if rest[0] == '\\' {
+						rest = rest[1:]
+					}
+					text = append(text, rest[0])
+				}
+				rest = rest[1:]
+			default: // a number, a boolean or NULL
+				n := bytes.IndexAny(rest, ",}")
+				if text, rest = rest[:n], rest[n:]; string(text) == "NULL" {
+					text = nil
+				}
+			}
+			if !yield(text) {
+				return
+			}
+		}
 	}
 }
 

@@ -56,6 +56,26 @@ func TestListsAreOneText(t *testing.T) {
 	}
 }
 
+// TestElements reads what the functions that fill a list have written.
+func TestElements(t *testing.T) {
+	t.Parallel()
+	for literal, want := range map[string][]string{
+		`{}`: nil, `{NULL}`: {"(none)"}, `{"NULL",NULL,""}`: {"NULL", "(none)", ""}, `{"a,}","b\"\\"}`: {"a,}", `b"\`},
+		`{-1,NULL,2}`: {"-1", "(none)", "2"}, `{true,false}`: {"true", "false"}, `{0.1,-1e+300}`: {"0.1", "-1e+300"}, `{"\\x00ff"}`: {`\x00ff`},
+	} {
+		var got []string
+		for text := range batch.Elements([]byte(literal)) {
+			if text == nil {
+				text = []byte("(none)")
+			}
+			got = append(got, string(text))
+		}
+		if diff := cmp.Diff(got, want); diff != "" {
+			t.Errorf("%s (-got +want):\n%s", literal, diff)
+		}
+	}
+}
+
 func TestListsAllocateNothing(t *testing.T) {
 	b := batch.New(&batch.Table{Columns: []batch.Column{{Kind: batch.Text, List: true}, {Kind: batch.TimestampNoZone, List: true}, {Kind: batch.UUID, List: true}}})
 	text, id := []byte(`some "text"`), []byte("0123456789abcdef")

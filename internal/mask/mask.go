@@ -60,11 +60,22 @@ func ParseKeys(list string) (*Keyring, error) {
 		if !found {
 			return nil, fmt.Errorf("entry %d of the list has no colon; each is id:key, and a key in a list cannot contain a comma", i+1)
 		}
-		if err := k.add(strings.TrimSpace(id), text); err != nil {
+		id = strings.TrimSpace(id)
+		if validID(id) && twoKeys(text) {
+			return nil, fmt.Errorf("key %s has what looks like another key after a semicolon; separate keys with a comma", id)
+		}
+		if err := k.add(id, text); err != nil {
 			return nil, err
 		}
 	}
 	return &k, nil
+}
+
+// twoKeys reports whether a key has a semicolon where a comma was meant: both parts could be keys.
+func twoKeys(text string) bool {
+	first, second, _ := strings.Cut(text, ";")
+	id, rest, _ := strings.Cut(second, ":")
+	return validID(strings.TrimSpace(id)) && problem(first) == "" && problem(rest) == ""
 }
 
 // ParseSecret reads the JSON of a secret, {"primary":"k2","k2":"text","k1":"text"}.

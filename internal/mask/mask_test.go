@@ -187,6 +187,8 @@ func TestBadKeys(t *testing.T) {
 		{"reserved", "sha256:" + testKey, "invalid id"},
 		{"twice", "k1:" + testKey + ",k1:" + testKey, "twice"},
 		{"a comma in a key", "k1:" + testKey + ",tail", "a comma"},
+		{"a semicolon for a comma", "k1:" + testKey + ";k2:" + testKey[1:] + "x", "key k1 has what looks like another key after a semicolon; separate keys with a comma"},
+		{"a semicolon and a space", "k1:" + testKey + "; k2:" + testKey[1:] + "x", "separate keys with a comma"},
 		{"a long id", strings.Repeat("k", 33) + ":" + testKey, "invalid id"},
 		{"a quote before an id", `"k1:` + testKey + `"`, "key 1 has an invalid id"},
 		{"a byte order mark before an id", "\ufeffk1:" + testKey, "key 1 has an invalid id"},

@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -15,7 +14,7 @@ func value(c *batch.Column, v []byte) any {
 	case v == nil:
 		return nil
 	case c.List:
-		return string(jsonOf(v))
+		return string(jsonOf(c, v))
 	}
 	switch c.Kind {
 	case batch.Int4, batch.Int8:
@@ -36,27 +35,20 @@ func value(c *batch.Column, v []byte) any {
 	panic("sqlite: a value of an unknown kind")
 }
 
-// jsonOf returns the literal of a Postgres array, as package batch writes it, as an array in JSON,
-// which SQLite has functions for.
-func jsonOf(literal []byte) []byte {
+// jsonOf returns a list as an array in JSON, which SQLite has functions for.
+func jsonOf(c *batch.Column, list []byte) []byte {
 	out := []byte{'['}
-	for rest := literal[1:]; rest[0] != '}'; {
-		switch rest[0] {
-		case ',':
-			out, rest = append(out, ','), rest[1:]
-		case '"':
-			var text []byte
-			for rest = rest[1:]; rest[0] != '"'; rest = rest[1:] {
-				if rest[0] == '\\' {
-					rest = rest[1:]
-				}
-				text = append(text, rest[0])
-			}
-			out, _ = jsontext.AppendQuote(out, text) // texts are UTF-8
-			rest = rest[1:]
-		default: // a number, a boolean or NULL
-			n := bytes.IndexAny(rest, ",}")
-			out, rest = append(out, bytes.ToLower(rest[:n])...), rest[n:]
+	for element := range batch.Elements(list) {
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		switch {
+		case element == nil:
+			out = append(out, "null"...)
+		case c.Kind == batch.Int4, c.Kind == batch.Int8, c.Kind == batch.Float4, c.Kind == batch.Float8, c.Kind == batch.Bool:
+			out = append(out, element...)
+		default:
+			out, _ = jsontext.AppendQuote(out, element) // texts are UTF-8
 		}
 	}
 	return append(out, ']')

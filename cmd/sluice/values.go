@@ -1,0 +1,82 @@
+package main
+
+import (
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+)
+
+// columns returns the row that a message becomes: each column that comes from a field, as JSON. It
+// returns why instead, if the body is rejected.
+func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[string]jsontext.Value, message.Rejection) {
+	rows, row := batch.New(m.Table), map[string]jsontext.Value{}
+	reader.Reset(time.Now()) // each message alone
+	if v := reader.Append(rows, 0, 0, in); !v.IsZero() {
+		return nil, v.Rejection
+	}
+	rows.Row(0, func(i int, v []byte) {
+		if c := m.Columns[i]; c.Field >= 0 {
+			row[c.Name] = jsonOf(&rows.Columns()[i], v)
+		}
+	})
+	return row, message.Rejection{}
+}
+
+// show returns a value of a batch as text.
+func show(c *batch.Column, v []byte) string {
+	if v == nil {
+		return "NULL"
+	}
+	switch {
+	case c.List:
+		return string(v)
+	case c.Kind == batch.Timestamp:
+		return batch.Time(c.Kind, v).Format(time.RFC3339Nano)
+	}
+	return string(c.Kind.AppendText(nil, v))
+}
+
+// jsonOf returns a value of a batch as JSON: null, a number, a boolean, an array, JSON as it is, and
+// everything else as a string.
+func jsonOf(c *batch.Column, v []byte) jsontext.Value {
+	switch {
+	case v == nil:
+		return jsontext.Value("null")
+	case !c.List:
+		return scalar(c, show(c, v))
+	}
+	list := jsontext.Value("[")
+	for element := range batch.Elements(v) {
+		if len(list) > 1 {
+			list = append(list, ',')
+		}
+		if element == nil {
+			list = append(list, "null"...)
+		} else {
+			list = append(list, scalar(c, string(element))...)
+		}
+	}
+	return append(list, ']')
+}
+
+// scalar returns the text of a value that is no list as JSON.
+func scalar(c *batch.Column, text string) jsontext.Value {
+	switch c.Kind {
+	case batch.Int4, batch.Int8, batch.Float4, batch.Float8, batch.Bool:
+		return jsontext.Value(text)
+	case batch.Text:
+		isJSON := strings.HasPrefix(c.Type, "json") && !c.AsText
+		isNumber := strings.HasPrefix(c.Type, "numeric") && !c.AsText
+		if raw := jsontext.Value(text); isJSON || isNumber && raw.IsValid() { // a sequence number may begin with 0
+			return raw
+		}
+	case batch.Timestamp, batch.TimestampNoZone, batch.Date, batch.TimeOfDay, batch.UUID, batch.Binary:
+	}
+	quoted, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(text, "\uFFFD")) // so it is valid
+	return quoted
+}
