@@ -303,7 +303,7 @@ func TestHelpTellsTargetsFromSubcommands(t *testing.T) {
 	var shared []string
 	for line := range strings.Lines(out) {
 		name, text, _ := strings.Cut(line, " ")
-		if !strings.Contains(commands, " "+name+" ") || name == "help" {
+		if !strings.Contains(commands, " "+name+" ") {
 			continue
 		}
 		if shared = append(shared, name); !strings.Contains(text, "`sluice ") {
