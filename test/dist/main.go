@@ -6,7 +6,8 @@
 //
 // BUILT has a program for each platform: sluice_OS_ARCH/sluice, ingest_ARCH/bootstrap, migrate_ARCH/bootstrap.
 // Run it in the repository's folder. The same sources, version and Go make the same bytes: names are
-// sorted, times are SOURCE_DATE_EPOCH, and owners are nobody.
+// sorted, times are SOURCE_DATE_EPOCH, and owners are nobody. Only an SBOM has something of the machine:
+// the hash of the tool that wrote it.
 package main
 
 import (
