@@ -186,9 +186,16 @@ func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *
 	}
 	defer store.Close()
 	sample := check.NewSample(store, cfg.Model, keys, e.attributes, c.Timeout)
-	if err := con.eachLine(ctx, c.Sample, func(n int, body []byte) { sample.Add(ctx, n, body) }); err != nil {
+	bodies, events := 0, 0
+	if err := con.eachLine(ctx, c.Sample, func(n int, body []byte) {
+		sample.Add(ctx, n, body)
+		if bodies++; eventMessages(body) > 0 {
+			events++
+		}
+	}); err != nil {
 		return fmt.Errorf("read the sample: %w", err)
 	}
+	con.noteEvents(events, bodies, c.Sample)
 	*f = append(*f, sample.End(ctx)...)
 	return nil
 }

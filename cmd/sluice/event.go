@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqsevent"
 )
 
@@ -40,20 +39,7 @@ const jqEvent = `jq -nR '{Records: [inputs | {messageId: "line-\(input_line_numb
 // areBodies says what a file is that is no event: a body, or one body per line. It returns "" for
 // anything else.
 func areBodies(text []byte, file string) string {
-	bodies := 0
-	if why := model.CheckJSON(text); why.IsZero() {
-		bodies = 1
-	} else {
-		for line := range bytes.Lines(text) {
-			switch why := model.CheckJSON(bytes.TrimSpace(line)); {
-			case len(bytes.TrimSpace(line)) == 0:
-			case why.IsZero():
-				bodies++
-			default:
-				return ""
-			}
-		}
-	}
+	bodies := countBodies(text)
 	file = fileArgument(file)
 	switch bodies {
 	case 0:
@@ -63,4 +49,22 @@ func areBodies(text []byte, file string) string {
 	default:
 		return fmt.Sprintf("%[1]s has one body per line, %[2]d in all; `sluice explain --summary %[1]s` tries them, and this makes an event of them:\n  %[3]s%[1]s > event.json", file, bodies, jqEvent)
 	}
+}
+
+// countBodies counts the bodies of a text: 1 if it is JSON, otherwise its lines if each of them is, and
+// 0 for anything else.
+func countBodies(text []byte) (n int) {
+	if isJSON(text) {
+		return 1
+	}
+	for line := range bytes.Lines(text) {
+		switch line = bytes.TrimSpace(line); {
+		case len(line) == 0:
+		case isJSON(line):
+			n++
+		default:
+			return 0
+		}
+	}
+	return n
 }

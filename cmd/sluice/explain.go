@@ -107,6 +107,8 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	if !verdict.IsZero() {
 		if n := eventMessages(body); n > 0 {
 			defer fmt.Fprintf(con.stderr, "sluice: this is %s\n", isEvent(n, c.File))
+		} else if n := countBodies(body); n > 1 {
+			defer fmt.Fprintf(con.stderr, "sluice: this is one body per line, %d in all; `sluice explain --summary %s` tries them\n", n, fileArgument(c.File))
 		}
 		return c.rejected(con, verdict.Rejection, unread)
 	}

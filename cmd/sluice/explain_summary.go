@@ -55,6 +55,7 @@ type summaryProblem struct {
 	Field  string         `json:"field,omitzero"`
 	Detail string         `json:"detail,omitzero"`
 	Bodies int            `json:"bodies"`
+	Means  string         `json:"means"`
 }
 
 // summaryMember counts a member that the model does not read.
@@ -163,7 +164,7 @@ func (s *summarizer) reject(first message.Rejection) {
 		case i >= 0:
 			s.sum.Problems[i].Bodies++
 		case len(s.sum.Problems) < maxSummaryProblems:
-			s.sum.Problems = append(s.sum.Problems, summaryProblem{bad.Reason, bad.Field, bad.Detail, 1})
+			s.sum.Problems = append(s.sum.Problems, summaryProblem{bad.Reason, bad.Field, bad.Detail, 1, bad.Reason.Explain()})
 		}
 		if bad.Field == "" || slices.Contains(fields, bad.Field) {
 			continue
@@ -261,7 +262,7 @@ func (s *summarizer) print(con *console) {
 		fmt.Fprintln(con.stdout)
 		problems := con.table("rejected because", "field", "bodies", "which means")
 		for _, p := range sum.Problems {
-			problems.row(p.Reason, p.Field, number(p.Bodies), prose(cmp.Or(p.Detail, p.Reason.Explain())))
+			problems.row(p.Reason, p.Field, number(p.Bodies), prose(cmp.Or(p.Detail, p.Means)))
 		}
 		problems.print()
 	}

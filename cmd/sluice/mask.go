@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"example.com/owner/sluice/internal/app"
 	"example.com/owner/sluice/internal/config"
@@ -74,6 +76,12 @@ func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f mod
 		return err
 	}
 	typed := bytes.TrimSuffix(bytes.TrimSuffix(text, []byte("\n")), []byte("\r"))
+	switch {
+	case !utf8.Valid(typed) || bytes.ContainsRune(typed, 0):
+		return errors.New("the value on standard input is not UTF-8, or has a NUL character; no message with it is stored")
+	case bytes.ContainsRune(typed, '\n'):
+		fmt.Fprintln(con.stderr, "sluice: standard input has several lines; they are taken as one value, so give one line")
+	}
 	if mask.PersonalText(f.Normal(typed)).Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}

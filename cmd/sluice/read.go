@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -23,6 +24,7 @@ func (con *console) read(ctx context.Context, path string) ([]byte, error) {
 	go func() {
 		var err error
 		if path == "-" || path == "" {
+			con.awaitInput()
 			text, err = io.ReadAll(con.stdin)
 		} else {
 			text, err = os.ReadFile(path)
@@ -34,6 +36,13 @@ func (con *console) read(ctx context.Context, path string) ([]byte, error) {
 		return text, err
 	case <-ctx.Done():
 		return nil, errStopped
+	}
+}
+
+// awaitInput says that standard input is read, to somebody who would wait for the command.
+func (con *console) awaitInput() {
+	if terminal(con.stdin) {
+		fmt.Fprintln(con.stderr, "sluice: reading standard input; Ctrl-D ends it")
 	}
 }
 

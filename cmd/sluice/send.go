@@ -364,7 +364,9 @@ func (con *console) lines(ctx context.Context, path string) <-chan line {
 			put(line{end: err})
 			return
 		}
-		if path != "-" {
+		if path == "-" {
+			con.awaitInput()
+		} else {
 			f, err := os.Open(path)
 			if err != nil {
 				put(line{end: err})

@@ -63,6 +63,23 @@ func TestSendFollows(t *testing.T) {
 	}
 }
 
+// TestSendDecidesEarly: a first line that is cut off may begin a document of several lines, and an
+// input that is followed is sent as soon as it is none.
+func TestSendDecidesEarly(t *testing.T) {
+	q := useSQS(t).Queue("logins", nil)
+	in, feed := io.Pipe()
+	r := start(t, map[string]string{"SQS_URL": q.URL}, in, "send", "-")
+	if _, err := io.WriteString(feed, "{\"canary\n{\"n\":1}\n{\"n\":2}\n\n"); err != nil {
+		t.Fatal(err)
+	}
+	arrive(t, q, 2)
+	feed.Close()
+	if code := <-r.code; code != 1 || !strings.Contains(r.stderr.String(), "line 1 is not JSON: at byte 8, it ends too early\n") || !strings.HasPrefix(r.stdout.String(), "2 of 4 lines sent") {
+		t.Errorf("got %d, %s%s", code, r.stdout.String(), r.stderr.String())
+	}
+	noCanary(t, r.stderr.String())
+}
+
 // settle returns when send is done with the lines so far: a pipe's write ends
 // when the reader has read it, and the reader goes on when send has taken a line.
 func settle(t *testing.T, feed io.Writer) {

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"os"
@@ -137,6 +138,30 @@ func TestOutputToATerminal(t *testing.T) {
 	}
 	if widest <= 80 || widest > 120 {
 		t.Errorf("the widest line has %d columns, of 120", widest)
+	}
+}
+
+// TestInputOfATerminal: a command that waits for somebody to type says so.
+func TestInputOfATerminal(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"explain"}, {"mask", "ip"}, {"infer", "-"}, {"invoke", "-e", "-"}} {
+		tty, _, _ := terminal(t)
+		cmd := exec.CommandContext(t.Context(), "sluice", args...)
+		cmd.Env, cmd.Stdin = []string{"PATH=" + os.Getenv("PATH"), "SLUICE_MASK=sha256"}, tty
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(stderr).ReadString('\n')
+		if line != "sluice: reading standard input; Ctrl-D ends it\n" || err != nil {
+			t.Errorf("%v: got %q, %v", args, line, err)
+		}
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = tty.Close()
 	}
 }
 
