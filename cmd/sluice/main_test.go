@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -47,6 +48,8 @@ func (w withPostgres) Run() int {
 //	                    WRONG_PASSWORD is that URL with another password
 //	queues [.fifo]      starts an SQS with the queue SQS_URL and its dead-letter
 //	                    queue DEAD_LETTER_QUEUE_URL, as the template has them
+//	denies [CALL]       has SQS deny a call from now on, as in ReceiveMessage, or
+//	                    none without one
 //	sql QUERY           prints the rows of a query, with | between the values
 //	exits CODE COMMAND  runs a command and checks its exit code
 //	once TEXT COMMAND   runs a command of sluice that fails, and holds that what
@@ -73,7 +76,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"database": database, "queues": queues, "sql": sql, "exits": exits, "once": once, "secret": secret,
+			"database": database, "queues": queues, "denies": denies, "sql": sql, "exits": exits, "once": once, "secret": secret,
 		},
 	})
 }
@@ -82,6 +85,7 @@ func TestScripts(t *testing.T) {
 type state struct {
 	t      testscript.T
 	db     *pgtest.DB
+	sqs    *sqstest.Server
 	dead   *sqstest.Queue
 	output bytes.Buffer
 }
@@ -121,6 +125,7 @@ func queues(ts *testscript.TestScript, neg bool, args []string) {
 	if s.dead != nil {
 		ts.Fatalf("there are queues already")
 	}
+	s.sqs = fakeSQS
 	s.dead = fakeSQS.Queue("logins-dead"+suffix, map[string]string{"MessageRetentionPeriod": "1209600"})
 	source := fakeSQS.Queue("logins"+suffix, map[string]string{
 		"VisibilityTimeout": "180", "RedrivePolicy": `{"deadLetterTargetArn":"` + s.dead.ARN + `","maxReceiveCount":200}`,
@@ -130,6 +135,19 @@ func queues(ts *testscript.TestScript, neg bool, args []string) {
 	for name, value := range awsEnviron(fakeSQS.URL) {
 		ts.Setenv(name, value)
 	}
+}
+
+func denies(ts *testscript.TestScript, neg bool, args []string) {
+	s := stateOf(ts, neg, args, 0, "denies [CALL]")
+	s.sqs.Inject(func(c sqstest.Call) *sqstest.Fault {
+		if !slices.Contains(args, c.Operation) {
+			return nil
+		}
+		return &sqstest.Fault{
+			Code: "AccessDenied", Status: 403,
+			Message: "User: arn:aws:sts::123456789012:assumed-role/reader/me is not authorized to perform: sqs:" + strings.ToLower(c.Operation) + " on resource: " + s.dead.ARN,
+		}
+	})
 }
 
 func sql(ts *testscript.TestScript, neg bool, args []string) {

@@ -342,6 +342,17 @@ func TestRedriveFails(t *testing.T) {
 	}
 }
 
+// TestRedriveToAFIFOQueue: a message without a group cannot go there, and the error says so.
+func TestRedriveToAFIFOQueue(t *testing.T) {
+	fakeSQS, dead, _, environ := deadLetters(t)
+	dead.Put(sqstest.Message{Body: queueCanary})
+	fifo := fakeSQS.Queue("logins.fifo", nil)
+	ends(t, environ, 1, "redrive --any-source --to "+fifo.URL, "not sent: message ", "2 messages were not sent, and are still in the dead-letter queue (send to the queue "+fifo.URL+" (--to): a message cannot be sent: it has no message group, which a FIFO queue needs)")
+	if sent, left := len(fifo.Messages()), len(dead.Messages()); sent != 4 || left != 2 {
+		t.Errorf("%d were sent, %d are left", sent, left)
+	}
+}
+
 // TestRedriveWithoutAnswers: what may have been sent is not called unsent, and every
 // line of an error begins with sluice.
 func TestRedriveWithoutAnswers(t *testing.T) {

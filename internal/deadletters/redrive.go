@@ -64,6 +64,9 @@ type Summary struct {
 	Undeleted []string `json:"undeleted_ids,omitzero"`
 	NotSent   []string `json:"unsent_ids,omitzero"`
 	MaybeSent []string `json:"unknown_ids,omitzero"`
+
+	// Why is of the first message that was not sent for what it is, or may have been sent.
+	Why error `json:"-"`
 }
 
 // ErrSameQueue refuses to send a queue's messages to itself.
@@ -204,6 +207,9 @@ func (d *redriving) moveTen(ctx context.Context, chosen []*sqs.Received) error {
 		d.lost = 0
 	}
 	if e := fault.Of(err); e != nil && (e.Cause == message.CauseUnsent || len(unknown) > 0 && d.lost < maxLost) {
+		if d.sum.Why == nil && len(unsent) > 0 {
+			d.sum.Why = err
+		}
 		err = nil // these messages' own fault, or transient
 	}
 	return errors.Join(err, deleteErr)
@@ -261,7 +267,11 @@ func (d *redriving) finish(ctx context.Context) {
 func (s *Summary) Err() error {
 	var left []string
 	if s.Unsent > 0 {
-		left = append(left, fmt.Sprintf("%d messages were not sent, and are still in the dead-letter queue", s.Unsent))
+		text := fmt.Sprintf("%d messages were not sent, and are still in the dead-letter queue", s.Unsent)
+		if s.Why != nil {
+			text += " (" + s.Why.Error() + ")"
+		}
+		left = append(left, text)
 	}
 	if s.Unknown > 0 {
 		left = append(left, fmt.Sprintf("it is not known whether %d messages were sent, because there was no answer: they may be in both queues, and the next redrive would send them again", s.Unknown))

@@ -184,7 +184,7 @@ func TestUnreachable(t *testing.T) {
 		{"no such host", "http://nowhere.invalid/0/q", "the host nowhere.invalid does not resolve; check SQS_URL", message.CauseTransient},
 		{"no TLS", "https://" + plain.Addr().String() + "/0/q", "does not speak TLS; write http:// in SQS_URL", message.CauseConfiguration},
 		{"not SQS", "http://" + plain.Addr().String() + "/0/q", "(HTTP 404) is not a response from SQS; check SQS_URL", message.CauseTransient},
-		{"a password in the URL", "http://user:" + canary + "@" + nobody + "/0/q?" + canary, "GetQueueAttributes on http://" + nobody + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
+		{"a password in the URL", "http://user:" + canary + "@" + nobody + "/0/q?" + canary, "read the settings of the queue http://" + nobody + "/0/q (SQS_URL): cannot connect", message.CauseTransient},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -125,7 +125,25 @@ func misconfigured(what, remedy string) *fault.Error {
 
 // failure is an error of a call that SQS says nothing more about.
 func (t *target) failure(cause message.Cause, action, what string) *fault.Error {
-	return &fault.Error{Source: fault.Queue, Cause: cause, What: action + " on " + t.where() + ": " + what}
+	return &fault.Error{Source: fault.Queue, Cause: cause, What: doing(action) + " " + t.where() + ": " + what}
+}
+
+// doing says in plain words what a call does with a queue.
+func doing(action string) string {
+	switch action {
+	case "GetQueueAttributes":
+		return "read the settings of the queue"
+	case "ReceiveMessage":
+		return "receive from the queue"
+	case sendMessage:
+		return "send to the queue"
+	case deleteMessage:
+		return "delete from the queue"
+	case changeVisibility:
+		return "hide or return messages of the queue"
+	default:
+		return action + " on"
+	}
 }
 
 // fault describes why a whole call failed. The action is the call's name in
@@ -145,7 +163,7 @@ func (t *target) fault(ctx context.Context, action string, err error) *fault.Err
 	} else {
 		e.Cause, what, e.Remedy = t.unanswered(err)
 	}
-	e.What = action + " on " + t.where() + ": " + what
+	e.What = doing(action) + " " + t.where() + ": " + what
 	return e
 }
 
@@ -157,7 +175,7 @@ func (t *target) refused(r refusal, action string, err error) (cause message.Cau
 	checkHost := "check that " + t.host + " is SQS" + t.endpointHint()
 	switch r {
 	case noAccess:
-		what = code
+		what = "access is denied, " + code
 		if answer, ok := errors.AsType[smithy.APIError](err); ok && strings.Contains(answer.ErrorMessage(), "not authorized") {
 			what += ": " + printable(answer.ErrorMessage(), 400)
 		}

@@ -58,7 +58,7 @@ func TestOpen(t *testing.T) {
 func TestOpenErrors(t *testing.T) {
 	s, c := server(t)
 	_, err := sqs.Open(t.Context(), c, s.URL+"/000000000000/none", "SQS_URL")
-	want := "GetQueueAttributes on " + s.URL + "/000000000000/none (SQS_URL): there is no such queue at " + strings.TrimPrefix(s.URL, "http://") +
+	want := "read the settings of the queue " + s.URL + "/000000000000/none (SQS_URL): there is no such queue at " + strings.TrimPrefix(s.URL, "http://") +
 		"; check account, region and name in SQS_URL (AWS_ENDPOINT_URL is set)"
 	if causeOf(err) != message.CauseConfiguration || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
@@ -359,7 +359,7 @@ func TestChangeVisibility(t *testing.T) {
 		t.Errorf("got %d receives", again[0].ReceiveCount)
 	}
 	unset, err := q.ChangeVisibility(t.Context(), handles[:1], 24*time.Hour) // of the first receive
-	if !slices.Equal(unset, []int{0}) || !strings.Contains(silent(t, err), "ChangeMessageVisibility on "+q.URL) {
+	if !slices.Equal(unset, []int{0}) || !strings.Contains(silent(t, err), "hide or return messages of the queue "+q.URL) {
 		t.Errorf("got %v, %v", unset, err)
 	}
 	failed, err := q.Backoff().Return(t.Context(), []*message.Message{{ReceiptHandle: fmt.Sprintf("handle-%d-2", 1)}})

@@ -52,8 +52,9 @@ type prepared struct {
 }
 
 var (
-	errBody = errors.New("its body is empty, or not valid UTF-8")
-	errRoom = errors.New("it is too large, or has too many attributes")
+	errBody  = errors.New("its body is empty, or not valid UTF-8")
+	errRoom  = errors.New("it is too large, or has too many attributes")
+	errGroup = errors.New("it has no message group, which a FIFO queue needs")
 )
 
 // prepare checks a message, and adds its note. Without room for it (10 attributes already, 1 MiB,
@@ -68,6 +69,10 @@ func prepare(m *Outgoing, fifo bool) prepared {
 	}
 	if len(m.Body) == 0 || !utf8.Valid(m.Body) {
 		p.err = errBody
+		return p
+	}
+	if fifo && m.Group == "" {
+		p.err = errGroup
 		return p
 	}
 	if len(m.notes) > 0 {
