@@ -182,6 +182,9 @@ func (w *consumerWatch) text(done, total int) (text string) {
 		text += number(done) + " of " + number(total) + ": "
 	}
 	text += number(w.sum.Stored) + " stored, " + number(w.sum.Rejected) + " rejected"
+	if len(w.sum.Reasons) > 0 {
+		text += " (" + counted(w.sum.Reasons, func(r message.Reason) string { return string(r) }) + ")"
+	}
 	if w.sum.Returned > 0 {
 		text += ", " + number(w.sum.Returned) + " returned"
 	}
@@ -194,9 +197,6 @@ func (w *consumerWatch) text(done, total int) (text string) {
 		w.rate = perSecond(&w.sum)
 	}
 	text += ", " + number(int(math.Round(w.rate))) + "/s"
-	if len(w.sum.Reasons) > 0 {
-		text += "; rejected: " + counted(w.sum.Reasons, func(r message.Reason) string { return string(r) })
-	}
 	return text
 }
 

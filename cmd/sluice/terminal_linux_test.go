@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -22,13 +23,19 @@ import (
 // written to it until the last who has it open closes it; sofar does not wait for that.
 func terminal(t *testing.T) (tty *os.File, shown, sofar func() string) {
 	t.Helper()
+	return terminalOf(t, 120)
+}
+
+// terminalOf is terminal with other columns.
+func terminalOf(t *testing.T, columns uint16) (tty *os.File, shown, sofar func() string) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
 	if err != nil {
 		t.Skip(err)
 	}
 	t.Cleanup(func() { _ = master.Close() })
 	var unlock, number int32
-	size := [4]uint16{24, 120}
+	size := [4]uint16{24, columns}
 	ioctl := func(f *os.File, request uintptr, argument unsafe.Pointer) {
 		t.Helper()
 		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, f.Fd(), request, uintptr(argument)); errno != 0 {
@@ -92,6 +99,38 @@ func TestProgressOnATerminal(t *testing.T) {
 				t.Errorf("one too many: %q", text)
 			}
 		})
+	}
+}
+
+// TestScreenOfConsume compares the last picture of the bar, and the summary, with docs/screens. How
+// fast it was is a fixed number there, and so is the bar's length.
+func TestScreenOfConsume(t *testing.T) {
+	t.Parallel()
+	rate, took, bar := regexp.MustCompile(`[\d,]+(/s| a second)`), regexp.MustCompile(` in \S+,`), regexp.MustCompile(`\|█* *\|`)
+	for _, columns := range []int{80, 140} {
+		s := install(t, nil)
+		s.put(5)
+		s.queue.Put(sqstest.Message{Body: "this is not JSON"}, sqstest.Message{Body: "neither is this"})
+		tty, shown, _ := terminalOf(t, uint16(columns))
+		cmd := exec.CommandContext(t.Context(), "sluice", "consume")
+		cmd.Env, cmd.Stderr = slices.Concat(s.environ, []string{
+			"TERM=xterm", "DEAD_LETTER_QUEUE_URL=" + s.dead.URL, "SLUICE_MASK=", "SLUICE_MASK_KEYS=k1:0123456789abcdef0123456789abcdef",
+		}), tty
+		stdout, err := cmd.Output()
+		if err != nil {
+			t.Errorf("%v: %s", err, shown())
+		}
+		var last string
+		for picture := range strings.SplitSeq(shown(), "\r") {
+			if strings.TrimSpace(picture) != "" {
+				last = strings.TrimRight(picture, " ")
+			}
+		}
+		last = rate.ReplaceAllString(last, "1,202$1")
+		free := columns - 2 - len([]rune(bar.ReplaceAllString(last, "||")))
+		last = bar.ReplaceAllString(last, "|"+strings.Repeat("█", free-1)+" |")
+		text := took.ReplaceAllString(rate.ReplaceAllString(string(stdout), "1,202$1"), " in 2s,")
+		compareScreen(t, "consume", columns, "$ sluice consume\n"+last+"\n"+text)
 	}
 }
 
@@ -195,7 +234,7 @@ func TestConsumeOnATerminal(t *testing.T) {
 				s.put(5)
 				s.queue.Put(sqstest.Message{Body: consumeCanary}, sqstest.Message{Body: consumeCanary}, sqstest.Message{Body: `{"ip":"203.0.113.7"}`})
 			},
-			want: []string{"5 stored, 3 rejected, ", "/s; rejected: 2 not_json, 1 missing"}, never: []string{"message rejected"},
+			want: []string{"5 stored, 3 rejected (2 not_json, 1 missing), "}, never: []string{"message rejected"},
 		},
 		"held elsewhere": {
 			put: func(s *installation) {
