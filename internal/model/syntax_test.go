@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
 )
@@ -101,4 +103,18 @@ func TestCheckJSON(t *testing.T) {
 	if len(words) < 10 {
 		t.Errorf("syntax.go has only %d words", len(words))
 	}
+}
+
+// FuzzCheckJSON: a text is refused if it is not JSON, at a byte that it has, and without its words.
+func FuzzCheckJSON(f *testing.F) {
+	for _, seed := range []string{"", `{"a":[1,-2.5e3,true,null,"\u00e9\ud83d\ude00"]}`, "\xef\xbb\xbf{}", `{"a" 1}`, "[1,", "tru", "\"\xff\"", `"\ud800"`, "{} {}", "-", "1e", "[[[", "\x00", "{\"a\":1}x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		why := model.CheckJSON([]byte(text))
+		valid := jsontext.Value(strings.TrimPrefix(text, "\xef\xbb\xbf")).IsValid(jsontext.AllowDuplicateNames(true))
+		if why.IsZero() != valid || why.Byte < 0 || why.Byte > len(text) || !valid && why.Detail == "" {
+			t.Errorf("%q: got %s at %d; valid: %v", text, why, why.Byte, valid)
+		}
+	})
 }

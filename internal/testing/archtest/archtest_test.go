@@ -83,6 +83,8 @@ var only = []struct{ imports, by, why string }{
 
 	{"github.com/prometheus/...", "internal/consume/metrics cmd/...", "Lambda has internal/emf"},
 	{"github.com/alecthomas/kong", "cmd/...", "a library of the command line"},
+	{"github.com/jotaen/kong-completion", "cmd/...", "a library of the command line"},
+	{"github.com/posener/complete", "cmd/...", "a library of the command line"},
 	{"github.com/olekukonko/...", "cmd/...", "a library of the command line"},
 	{"github.com/schollz/progressbar/...", "cmd/...", "a library of the command line"},
 	{"github.com/goccy/go-yaml/...", "internal/model", "model files are the only YAML"},
