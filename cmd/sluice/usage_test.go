@@ -15,7 +15,7 @@ import (
 // a URL with a password, a body, and an address. The name of a file does show.
 func TestArgumentsAreNotQuoted(t *testing.T) {
 	t.Parallel()
-	environ := map[string]string{"SLUICE_MASK": "sha256", "DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "x.db"), "AWS_EC2_METADATA_DISABLED": "true"}
+	environ := map[string]string{"SLUICE_MASK": "sha256", "DATABASE_URL": "sqlite:" + filepath.Join(t.TempDir(), "x.db")}
 	for _, secret := range []string{"https://user:canary-password@127.0.0.1:1/000000000000/logins", `{"ip":"canary"}`, "ann.canary@example.com", "canary, did you mean \"canary\"?", "canary but got canary"} {
 		lines := [][]string{{secret}, {"--" + secret}, {"-" + secret}, {"--help=" + secret}, {"--" + secret + "=1"}, {"help", secret}, {"help", "send", secret}, {"completion", secret}}
 		for _, c := range command.Grammar() {
