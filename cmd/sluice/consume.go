@@ -212,7 +212,17 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 	}
 	fmt.Fprintf(con.stdout, "%s\n", endings[s.Ended])
 	line := func(label, format string, args ...any) {
-		fmt.Fprintf(con.stdout, "  %-10s"+format+"\n", append([]any{label}, args...)...)
+		const indent = 12
+		columns := con.width() - indent
+		if columns <= 0 {
+			columns = math.MaxInt
+		}
+		for i, text := range wrap(fmt.Sprintf(format, args...), columns) {
+			if i > 0 {
+				label = ""
+			}
+			fmt.Fprintf(con.stdout, "  %-10s%s\n", label, text)
+		}
 	}
 	rate := ""
 	if r := perSecond(s); r > 0 {

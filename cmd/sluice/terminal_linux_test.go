@@ -251,7 +251,7 @@ func TestConsumeOnATerminal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := install(t, nil)
-			s.environ = append(s.environ, "TERM=xterm", "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
+			s.environ = append(s.environ, "TERM=xterm", "COLUMNS=60", "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
 			tt.put(s)
 			tty, shown, sofar := terminal(t)
 			c := s.consumeOn(t, tty, tt.args...)
@@ -259,7 +259,12 @@ func TestConsumeOnATerminal(t *testing.T) {
 				c.until("it shows "+tt.want[0], func() bool { return strings.Contains(sofar(), tt.want[0]) })
 				c.signal(syscall.SIGHUP)
 			}
-			c.exits(0)
+			stdout, _ := c.exits(0)
+			for line := range strings.Lines(stdout) {
+				if len(line) > 61 {
+					t.Errorf("a line of the summary is wider than 60 columns: %s", line)
+				}
+			}
 			text := shown()
 			for _, want := range tt.want {
 				if !strings.Contains(text, want) {
