@@ -45,6 +45,9 @@ var errAgain = errors.New("the transaction begins again")
 
 // attempt tries the batch once.
 func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, error) {
+	if err := s.exists(); err != nil {
+		return message.Result{Verdicts: make([]message.Verdict, b.Len())}, err
+	}
 	in := &insertion{store: s, batch: b, refusals: map[int]*refusal{}}
 	for {
 		in.result = message.Result{Verdicts: make([]message.Verdict, b.Len())}

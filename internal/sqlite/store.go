@@ -25,6 +25,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ type Store struct {
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
 // Open checks the URL and makes the store of a table. It does not open the
-// file, which is created when it is missing. A schema in the table's name is
+// file, which only Migrate creates. A schema in the table's name is
 // left out: SQLite has none. Each store of sqlite::memory: has its own database.
 // The names are what errors call the setting of the URL and the commands.
 func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error) {
@@ -77,16 +78,24 @@ func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error)
 // Close closes the database. One in memory is lost then.
 func (s *Store) Close() { _ = s.db.Close() } // everything is committed
 
-// Ping inserts no rows, by the same statements as Insert. It does not create the file.
+// Ping inserts no rows, by the same statements as Insert.
 func (s *Store) Ping(ctx context.Context) error {
-	if _, err := os.Stat(s.file); s.file != ":memory:" && errors.Is(err, fs.ErrNotExist) {
-		return &fault.Error{
-			Source: fault.Database, Cause: message.CauseConfiguration,
-			What: "there is no file " + s.file, Remedy: fmt.Sprintf("check %s, or create the file and its table: %#q", s.names.URL, s.names.Migrate),
-		}
-	}
 	_, err := s.attempt(ctx, batch.New(s.table))
 	return err
+}
+
+// exists returns an error if the database's file is missing. SQLite would create it, and a slip in
+// the URL would leave an empty file.
+func (s *Store) exists() error {
+	_, file := os.Stat(s.file)
+	_, folder := os.Stat(filepath.Dir(s.file)) // of a folder SQLite says what is wrong
+	if s.file == ":memory:" || folder != nil || !errors.Is(file, fs.ErrNotExist) {
+		return nil
+	}
+	return &fault.Error{
+		Source: fault.Database, Cause: message.CauseConfiguration,
+		What: "there is no file " + s.file, Remedy: fmt.Sprintf("check %s, or create the file and its table: %#q", s.names.URL, s.names.Migrate),
+	}
 }
 
 // A batch is tried maxAttempts times, and no try begins later than retryBudget
