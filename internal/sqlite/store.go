@@ -87,9 +87,11 @@ func (s *Store) Ping(ctx context.Context) error {
 // exists returns an error if the database's file is missing. SQLite would create it, and a slip in
 // the URL would leave an empty file.
 func (s *Store) exists() error {
-	_, file := os.Stat(s.file)
-	_, folder := os.Stat(filepath.Dir(s.file)) // of a folder SQLite says what is wrong
-	if s.file == ":memory:" || folder != nil || !errors.Is(file, fs.ErrNotExist) {
+	missing := func(path string) bool {
+		_, err := os.Stat(path)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if s.file == ":memory:" || !missing(s.file) || missing(filepath.Dir(s.file)) { // of a folder SQLite says what is wrong
 		return nil
 	}
 	return &fault.Error{
