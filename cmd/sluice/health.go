@@ -54,7 +54,7 @@ func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	if c.JSON && !errors.Is(err, errStopped) {
 		state := healthState{err == nil, said}
 		if err != nil {
-			state.Says, err = err.Error(), errReported
+			state.Says, err = strings.TrimPrefix(err.Error(), unhealthy), errReported
 		}
 		return con.printJSON(state, err)
 	}
@@ -63,6 +63,9 @@ func (c *healthCmd) Run(ctx context.Context, con *console) error {
 	}
 	return err
 }
+
+// unhealthy begins what a consumer says that is not healthy.
+const unhealthy = "not healthy: "
 
 // ask asks a consumer, and returns what it says if it is healthy.
 func (c *healthCmd) ask(ctx context.Context, address, setting string) (said string, err error) {
@@ -88,7 +91,7 @@ func (c *healthCmd) ask(ctx context.Context, address, setting string) (said stri
 	case http.StatusOK:
 		return said, nil
 	case http.StatusServiceUnavailable:
-		return "", fmt.Errorf("not healthy: %s", said)
+		return "", errors.New(unhealthy + said)
 	default:
 		return "", fmt.Errorf("%s is not a consumer of sluice: /healthz answers with HTTP %d; check %s", address, answer.StatusCode, setting)
 	}

@@ -33,10 +33,17 @@ func TestHealth(t *testing.T) {
 		t.Errorf("the flag does not win: exit code %d, %q, %q", code, stdout, stderr)
 	}
 
+	if code, stdout, stderr := run(t, nil, "", "health", "--json", "--metrics-addr", address); code != 0 || stdout != `{"healthy":true,"says":"ok"}`+"\n" || stderr != "" {
+		t.Errorf("--json: exit code %d, %q, %q", code, stdout, stderr)
+	}
+
 	m.Unreachable(now.Add(-time.Hour), time.Time{})
 	code, stdout, stderr := run(t, nil, "", "health", "--metrics-addr", address)
 	if want := "sluice: not healthy: the database is out of reach for 1h0m0s\n"; code != 1 || stdout != "" || stderr != want {
 		t.Errorf("exit code %d, %q, %q; want %q", code, stdout, stderr, want)
+	}
+	if code, stdout, stderr := run(t, nil, "", "health", "--json", "--metrics-addr", address); code != 1 || stdout != `{"healthy":false,"says":"the database is out of reach for 1h0m0s"}`+"\n" || stderr != "" {
+		t.Errorf("--json: exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
 
