@@ -89,6 +89,9 @@ func usageProblem(err error, args []string) string {
 		}
 	}
 	text := err.Error()
+	if command != nil {
+		text = strings.TrimPrefix(text, command.Name+": ")
+	}
 	var what string
 	if rest, ok := strings.CutPrefix(text, "unexpected argument "); ok {
 		n := argument(args, rest)
@@ -146,6 +149,9 @@ func meant(text string, names []string) string {
 	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
+// missingArgument matches kong's error for an argument that is not there.
+var missingArgument = regexp.MustCompile(`^expected "(<[a-z-]+>)"$`)
+
 // plainer has words of kong, and what people say.
 var plainer = strings.NewReplacer(
 	"expected a valid 64 bit int", "expected a whole number",
@@ -160,6 +166,9 @@ var plainer = strings.NewReplacer(
 func unquoted(text string, args []string) string {
 	if strings.HasPrefix(text, "unexpected flag argument ") || strings.HasPrefix(text, "unexpected token ") {
 		return "a flag that takes no value has one"
+	}
+	if missing := missingArgument.FindStringSubmatch(text); missing != nil {
+		return missing[1] + " is missing"
 	}
 	if strings.Contains(text, " must be one of ") { // what is before the value is our own
 		text, _, _ = strings.Cut(text, " but got ")
