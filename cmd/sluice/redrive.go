@@ -152,7 +152,7 @@ func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, mode
 	if c.DryRun {
 		done = fmt.Sprintf("they would be sent to %s (dry run)", to)
 	}
-	fmt.Fprintf(con.stdout, "%s: %d messages at the start, %d examined, %d matched; %s.\n", from, s.There, s.Looked, s.Matched, done)
+	con.say("%s: %s at the start, %s examined, %s matched; %s.", from, many(s.There, "message"), number(s.Looked), number(s.Matched), done)
 	inFlight := min(s.InFlight, max(0, s.There-s.Looked))
 	for _, left := range []struct {
 		n    int
@@ -166,7 +166,7 @@ func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, mode
 		{s.Unreturned, "could not be returned; they reappear when their visibility timeout expires"},
 	} {
 		if left.n > 0 {
-			fmt.Fprintf(con.stdout, "%d %s.\n", left.n, left.text)
+			con.say("%s %s.", number(left.n), left.text)
 		}
 	}
 	for _, list := range []struct {

@@ -347,7 +347,7 @@ func TestRedriveToAFIFOQueue(t *testing.T) {
 	fakeSQS, dead, _, environ := deadLetters(t)
 	dead.Put(sqstest.Message{Body: queueCanary})
 	fifo := fakeSQS.Queue("logins.fifo", nil)
-	ends(t, environ, 1, "redrive --any-source --to "+fifo.URL, "not sent: message ", "2 messages were not sent, and are still in the dead-letter queue (send to the queue "+fifo.URL+" (--to): a message cannot be sent: it has no message group, which a FIFO queue needs)")
+	ends(t, environ, 1, "redrive --any-source --to "+fifo.URL, "not sent: message ", "2 messages were not sent, and left in the dead-letter queue (send to the queue "+fifo.URL+" (--to): a message cannot be sent: it has no message group, which a FIFO queue needs)")
 	if sent, left := len(fifo.Messages()), len(dead.Messages()); sent != 4 || left != 2 {
 		t.Errorf("%d were sent, %d are left", sent, left)
 	}
@@ -377,7 +377,7 @@ func TestRedriveWithoutAnswers(t *testing.T) {
 	if len(dead.Messages()) != 65 || len(source.Messages()) != 20 || inFlight(dead) != 0 {
 		t.Errorf("%d are left, %d of them invisible; %d arrived", len(dead.Messages()), inFlight(dead), len(source.Messages()))
 	}
-	stdout = ends(t, environ, 1, "redrive --json --max 1", "it is not known whether 1 messages were sent")
+	stdout = ends(t, environ, 1, "redrive --json --max 1", "it is not known whether 1 message was sent")
 	if !strings.Contains(stdout, `"unknown":1,`) || !strings.Contains(stdout, `"unknown_ids"`) {
 		t.Errorf("got %s", stdout)
 	}

@@ -267,20 +267,28 @@ func (d *redriving) finish(ctx context.Context) {
 func (s *Summary) Err() error {
 	var left []string
 	if s.Unsent > 0 {
-		text := fmt.Sprintf("%d messages were not sent, and are still in the dead-letter queue", s.Unsent)
+		text := messages(s.Unsent) + " not sent, and left in the dead-letter queue"
 		if s.Why != nil {
 			text += " (" + s.Why.Error() + ")"
 		}
 		left = append(left, text)
 	}
 	if s.Unknown > 0 {
-		left = append(left, fmt.Sprintf("it is not known whether %d messages were sent, because there was no answer: they may be in both queues, and the next redrive would send them again", s.Unknown))
+		left = append(left, "it is not known whether "+messages(s.Unknown)+" sent, because there was no answer: the next redrive would send again what is in both queues")
 	}
 	if n := len(s.Undeleted); n > 0 {
-		left = append(left, fmt.Sprintf("%d messages were sent and could not be deleted, and the next redrive would send them again: delete them first", n))
+		left = append(left, messages(n)+" sent and not deleted, and the next redrive would send the same again: delete what is in both queues first")
 	}
 	if left == nil {
 		return nil
 	}
 	return errors.New(strings.Join(left, "; "))
+}
+
+// messages begins a sentence about them.
+func messages(n int) string {
+	if n == 1 {
+		return "1 message was"
+	}
+	return fmt.Sprintf("%d messages were", n)
 }
