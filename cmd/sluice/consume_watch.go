@@ -196,8 +196,7 @@ func (w *consumerWatch) text(done, total int) (text string) {
 	} else if w.rated == 0 {
 		w.rate = perSecond(&w.sum)
 	}
-	text += ", " + number(int(math.Round(w.rate))) + "/s"
-	return text
+	return text + ", " + number(int(math.Round(w.rate))) + "/s"
 }
 
 // besideText is how many columns the bar, its percentage and its time take at least.

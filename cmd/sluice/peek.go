@@ -146,8 +146,11 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	}
 	cfg := parts.Config
 	var keys *mask.Keyring // nil when masks are not configured
-	if cfg.Keys != nil || cfg.MaskSecretARN != "" {
+	switch {
+	case cfg.Keys != nil, cfg.MaskSecretARN != "":
 		keys, err = parts.Keys(ctx)
+	case !cfg.Model.Masks():
+		keys = mask.Unkeyed() // for nothing
 	}
 	if err != nil {
 		return err

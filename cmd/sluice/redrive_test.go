@@ -252,6 +252,13 @@ func TestPeekWithoutKeys(t *testing.T) {
 	if stdout := ends(t, environ, 0, "peek", "SLUICE_MASK_KEYS"); strings.Contains(stdout, "u-4") {
 		t.Errorf("a body shows: %s", stdout)
 	}
+	// A model without personal fields needs none.
+	_, dead, _, environ := deadLetters(t)
+	delete(environ, "SLUICE_MASK_KEYS")
+	environ["SLUICE_MODEL"] = "../../test/shapes/iot/model.yaml"
+	dead.Clear()
+	dead.Put(rejectedMessage(`{"device":"sensor-17","ts":1769860800123,"temperature":1000}`, sqs.Note{Reason: message.ReasonOutOfRange, Field: "temperature", Model: "readings"}))
+	ends(t, environ, 0, "peek", "sensor-17", " 1000 ", "out_of_range")
 }
 
 func TestPeekFails(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"example.com/owner/sluice/internal/testing/pgtest"
@@ -253,7 +254,8 @@ func TestConsumeOnATerminal(t *testing.T) {
 			s := install(t, nil)
 			s.environ = append(s.environ, "TERM=xterm", "COLUMNS=60", "DEAD_LETTER_QUEUE_URL="+s.dead.URL)
 			tt.put(s)
-			tty, shown, sofar := terminal(t)
+			const columns = 90 // some of the texts are longer
+			tty, shown, sofar := terminalOf(t, columns)
 			c := s.consumeOn(t, tty, tt.args...)
 			if tt.args != nil {
 				c.until("it shows "+tt.want[0], func() bool { return strings.Contains(sofar(), tt.want[0]) })
@@ -269,6 +271,11 @@ func TestConsumeOnATerminal(t *testing.T) {
 			for _, want := range tt.want {
 				if !strings.Contains(text, want) {
 					t.Errorf("it lacks %q: %q", want, text)
+				}
+			}
+			for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\r' || r == '\n' }) {
+				if n := utf8.RuneCountInString(line); n > columns && !strings.HasPrefix(line, "time=") {
+					t.Errorf("the bar takes %d of %d columns: %q", n, columns, line)
 				}
 			}
 			for _, never := range tt.never {
