@@ -151,8 +151,8 @@ func TestUntilEmptyLeavesWhatItHasRejected(t *testing.T) {
 	if got.Rejected != 2 || got.Left != 2 || got.Stored != 20 || got.DeadLettered != 0 || got.Ended != consume.EndedEmpty {
 		t.Errorf("got %+v", got)
 	}
-	if left := s2.queue.Messages(); len(left) != 2 || left[0].Receives != 1 || left[1].Receives != 1 || s2.inFlight() != 0 {
-		t.Errorf("left, %d of them in flight: %+v", s2.inFlight(), left)
+	if left := s2.queue.Messages(); len(left) != 2 || left[0].Receives != 1 || left[1].Receives != 1 {
+		t.Errorf("left: %+v", left)
 	}
 }
 

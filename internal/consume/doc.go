@@ -30,9 +30,9 @@
 //   - An outage of the database costs a few messages one receive each, at growing intervals, and
 //     not the whole queue: SQS moves messages that it delivered too often to the dead-letter queue.
 //   - When the context ends, nothing that was received and not settled stays in flight for longer
-//     than the grace period.
-//   - When a run is over, for any reason, what it had returned with a back-off or left to the queue is
-//     visible too: except of a run forever, which a supervisor starts again and again.
+//     than the grace period. Also what the run had returned with a back-off, or left to the queue,
+//     is visible then, as it is after an error: except of a run forever, which a supervisor starts
+//     again and again.
 //
 // It knows no SQL, and SQS by internal/sqs only; the command line assembles it. Its metrics are a
 // package of their own, so that only the command line links Prometheus.

@@ -79,12 +79,13 @@ func (r *run) show(ctx context.Context, all []string) {
 	}
 }
 
-// showHidden makes visible what the run has received and not done, when it is over: nobody else has
-// the receipt handles, and the next run would wait for it. A run forever leaves it hidden: a supervisor
-// starts it again and again, and that must not spend the receives of the queue.
+// showHidden makes visible what the run has received and not done, when it is over because of an error
+// or a signal: nobody else has the receipt handles, and the next run would wait for it. A run forever
+// leaves it hidden: a supervisor starts it again and again, and that must not spend the receives of
+// the queue.
 func (r *run) showHidden(ctx context.Context) {
 	hidden := r.memory.takeHidden()
-	if r.Mode == Forever || len(hidden) == 0 {
+	if r.Mode == Forever || r.summary.Ended != EndedFailed && r.summary.Ended != EndedStopped || len(hidden) == 0 {
 		return
 	}
 	r.underway.returns++
