@@ -302,8 +302,8 @@ func TestConsumeStopsNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := s.consume(t, "--forever", "--grace", "1h")
-	c.until("it waits for the lock", func() bool {
-		return s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema) > 0
+	c.until("a batch waits for the lock, and not only the first ping", func() bool {
+		return s.inFlight() > 0 && s.db.Count(t, "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock'", s.db.Schema) > 0
 	})
 	c.signal(syscall.SIGINT)
 	c.until("it has seen the first", func() bool { return strings.Contains(c.stderr.String(), `"msg":"stopping"`) })

@@ -17,10 +17,13 @@ func (con *console) progress(doing string) *progress {
 	return &progress{con.bar(doing, -1, progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetVisibility(con.animates()))}
 }
 
+// bar draws when it is told to only: the library's own goroutine for bars without an end races with
+// that.
 func (con *console) bar(doing string, of int64, more ...progressbar.Option) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(of, append(more,
 		progressbar.OptionSetWriter(con.stderr), progressbar.OptionSetDescription(doing),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth())...)
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+		progressbar.OptionSetSpinnerChangeInterval(0))...)
 }
 
 // set shows how many are done, of how many; 0 when the total is unknown.

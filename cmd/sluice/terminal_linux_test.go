@@ -228,6 +228,7 @@ func TestConsumeOnATerminal(t *testing.T) {
 	for name, tt := range map[string]struct {
 		args        []string
 		put         func(*installation)
+		then        func(*installation) // when it shows the first that it should
 		want, never []string
 	}{
 		"rejected": {
@@ -242,8 +243,12 @@ func TestConsumeOnATerminal(t *testing.T) {
 				s.put(1)
 				held := s.queue.Messages()[0]
 				s.queue.Clear()
-				held.VisibleAt, held.Receives = time.Now().Add(4*time.Second), 1
+				held.VisibleAt, held.Receives = time.Now().Add(time.Hour), 1
 				s.queue.Put(held)
+			},
+			then: func(s *installation) {
+				s.queue.Clear()
+				s.put(1)
 			},
 			want: []string{"waiting: 1 in flight elsewhere, up to 30 s; 0 of 1: 0 stored", "1 of 1: 1 stored"},
 		},
@@ -257,8 +262,11 @@ func TestConsumeOnATerminal(t *testing.T) {
 			const columns = 90 // some of the texts are longer
 			tty, shown, sofar := terminalOf(t, columns)
 			c := s.consumeOn(t, tty, tt.args...)
+			c.until("it shows "+tt.want[0], func() bool { return strings.Contains(sofar(), tt.want[0]) })
+			if tt.then != nil {
+				tt.then(s)
+			}
 			if tt.args != nil {
-				c.until("it shows "+tt.want[0], func() bool { return strings.Contains(sofar(), tt.want[0]) })
 				c.signal(syscall.SIGHUP)
 			}
 			stdout, _ := c.exits(0)
