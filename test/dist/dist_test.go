@@ -89,6 +89,21 @@ func TestPackagedTemplate(t *testing.T) {
 	}
 }
 
+// TestPackagedParameters checks that a gradual deployment of the package has a Revision, which the
+// template demands, and that the parameters of a user can be between it and the architecture.
+func TestPackagedParameters(t *testing.T) {
+	t.Parallel()
+	var given []string
+	for line := range strings.Lines(main.PackageParameters("v1.2.3", "x86_64")) {
+		if !strings.HasPrefix(line, "#") {
+			given = append(given, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	if want := []string{"- Revision=v1.2.3", "- Architecture=x86_64"}; !slices.Equal(given, want) {
+		t.Errorf("parameters.yaml has %q, not %q", given, want)
+	}
+}
+
 // difference returns the lines of one text that the other has less often, sorted.
 func difference(one, other []string) (lines []string) {
 	count := map[string]int{}

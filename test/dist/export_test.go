@@ -2,8 +2,9 @@ package main
 
 // What tests look at.
 var (
-	PackageTemplate = packageTemplate
-	PackageConfig   = packageConfig
+	PackageTemplate   = packageTemplate
+	PackageConfig     = packageConfig
+	PackageParameters = packageParameters
 )
 
 // NoticesFile has the licences.

@@ -142,7 +142,7 @@ func (r *release) sam(architecture string, zips map[string][]byte) (err error) {
 	files := append([]entry{
 		{name: "template.yaml", data: []byte(packaged)},
 		{name: "samconfig.toml", data: []byte(packageConfig(string(config)))},
-		{name: "parameters.yaml", data: []byte("# Yours, before the last line:\n# - DatabaseSecretArn=arn:aws:secretsmanager:…\n- Architecture=" + architecture + "\n")},
+		{name: "parameters.yaml", data: []byte(packageParameters(r.version, architecture))},
 		{name: "README.md", data: []byte(strings.NewReplacer("VERSION", r.version, "ARCHITECTURE", architecture).Replace(packageReadme))},
 	}, r.common...)
 	for name, data := range zips {
@@ -156,6 +156,14 @@ func (r *release) sam(architecture string, zips map[string][]byte) (err error) {
 		files = append(files, entry{name: name, data: data})
 	}
 	return r.tar("sluice_"+r.version+"_sam_"+architecture, files)
+}
+
+// packageParameters returns parameters.yaml. A gradual deployment, as in the stage prod, moves messages to
+// the new code only if Revision is new.
+func packageParameters(version, architecture string) string {
+	return "- Revision=" + version + "\n" +
+		"# Yours, before the last line, also another Revision:\n# - DatabaseSecretArn=arn:aws:secretsmanager:…\n" +
+		"- Architecture=" + architecture + "\n"
 }
 
 var (
