@@ -149,6 +149,7 @@ var mutations = []mutation{
 	{"everybody sends", "senders", ofPolicy("QueuePolicy", "OthersSend", "Principal", map[string]any{"AWS": "*"})},
 	{"accounts who may not send", "senders", ofPolicy("QueuePolicy", "OthersSend", "Effect", "Deny")},
 	{"topics by wildcard", "senders", setAny("^arn:aws:sns:.*$", "Parameters", "SenderArns", "AllowedPattern")},
+	{"a pattern without words", "refusals say what", setAny(nil, "Parameters", "QueueKmsKeyArn", "ConstraintDescription")},
 	{"anybody by wildcard", "senders", setAny("^.*$", "Parameters", "SenderPrincipals", "AllowedPattern")},
 	{"logs without the key", "keys", set(nil, "MigrateLogGroup", "Properties", "KmsKeyId")},
 	{"mask secret without the key", "keys", set(nil, "MaskSecret", "Properties", "KmsKeyId")},

@@ -101,6 +101,7 @@ var rules = map[string]func(s *stack) []string{
 	"dashboard":          dashboard,
 	"gradual deployment": gradualDeployment,
 	"nothing unused":     nothingUnused,
+	"refusals say what":  refusalsSayWhat,
 }
 
 func TestRules(t *testing.T) {
@@ -134,6 +135,9 @@ func TestRefusals(t *testing.T) {
 		{"OnePassword", map[string]string{"DatabaseSecretArn": writerSecret, "DatabaseResourceId": "db-ABC", "DatabaseUser": "writer", "DatabaseUrl": "postgres://writer@db/app"}},
 		{"IamSaysWho", map[string]string{"DatabaseUrl": "postgres://writer@db/app", "DatabaseResourceId": "db-ABC"}},
 		{"IamSaysWho", map[string]string{"DatabaseResourceId": "db-ABC", "DatabaseUser": "writer", "DatabaseSecretArn": ""}},
+		{"IamSaysWho", map[string]string{"DatabaseSecretArn": writerSecret, "DatabaseUser": "writer"}},
+		{"IamSaysWho", map[string]string{"DatabaseSecretArn": writerSecret, "MigrateUser": "owner", "MigrateDatabaseUrl": "postgres://owner@db/app"}},
+		{"IamSaysWho", map[string]string{"DatabaseUrl": "postgres://writer@db/app", "DatabaseResourceId": "db-ABC", "DatabaseUser": "writer", "MigrateUser": "owner"}},
 		{"OneWayToMask", map[string]string{"DatabaseSecretArn": writerSecret, "UnkeyedMasks": "true", "MaskSecretArn": maskSecret}},
 		{"GradualNeedsRevision", map[string]string{"DatabaseSecretArn": writerSecret, "GradualDeployment": "AllAtOnce"}},
 		{"NetworkIsWhole", map[string]string{"DatabaseSecretArn": writerSecret, "SubnetIds": "subnet-1a"}},
@@ -920,6 +924,18 @@ func nothingUnused(s *stack) (f []string) {
 	for _, name := range slices.Sorted(maps.Keys(object(s.source["Parameters"]))) {
 		if !used[name] {
 			(*faults)(&f).add("nothing uses %s", name)
+		}
+	}
+	return f
+}
+
+// A pattern refuses a value without saying what to write instead: CloudFormation shows the expression,
+// unless there is a description.
+func refusalsSayWhat(s *stack) (f []string) {
+	p := (*faults)(&f)
+	for name, parameter := range object(s.source["Parameters"]) {
+		if object(parameter)["AllowedPattern"] != nil && object(parameter)["ConstraintDescription"] == nil {
+			p.add("parameter %s has an AllowedPattern and no ConstraintDescription", name)
 		}
 	}
 	return f
