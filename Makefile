@@ -128,10 +128,10 @@ build-bin: | need-go ## build the command line, as bin/sluice: needs Go only
 function: | need-go ## build the Lambda function for provided.al2023, as bin/bootstrap (ARCH=arm64 or amd64)
 	@$(call slow,compiling: a minute the first time) set -x; GOARCH=$(ARCH) $(LAMBDA) -o bin/bootstrap ./functions/ingest
 
-cases: build-bin | need-psql need-python3 ## run the events of test/cases through the command line (needs psql and python3)
+cases: | need-psql need-python3 build-bin ## run the events of test/cases through the command line (needs psql and python3)
 	go run ./test/withpg python3 test/cases/run.py bin/sluice
 
-scenarios: build-bin | need-psql need-python3 ## run test/scenarios: tables as people have them (needs psql and Python 3.11; FILES='one.toml …')
+scenarios: | need-psql need-python3 build-bin ## run test/scenarios: tables as people have them (needs psql and Python 3.11; FILES='one.toml …')
 	go run ./test/withpg python3 test/scenarios/run.py bin/sluice $(FILES)
 
 fuzz: | need-go need-bash ## run every fuzz target for FUZZTIME
@@ -269,7 +269,7 @@ build-IngestFunction build-MigrateFunction: | need-go
 	$(if $(MODEL_FILES),cp $(MODEL_FILES) "$(ARTIFACTS_DIR)/")
 	@echo "- Architecture=$(FUNCTION_ARCH)" >"$(ARTIFACTS_DIR)/../$(notdir $(PARAMETERS_FILE))"
 
-sam-test: build-bin | need-bash need-git ## test the template: its rules, the linters, sam build, sam local invoke with a real Postgres
+sam-test: | need-bash need-git build-bin ## test the template: its rules, the linters, sam build, sam local invoke with a real Postgres
 	test/sam/run.sh
 
 deploy: SAM_ARCH := $(or $(SAM_ARCH),arm64)

@@ -169,6 +169,9 @@ func TestATargetNamesTheToolThatIsMissing(t *testing.T) {
 				if asked == "" || !place.MatchString(said) || slices.Contains(needed, stands[asked].tool) {
 					t.Fatalf("with %q: %v\n%s%s", needed, err, out, said)
 				}
+				if strings.Contains(said, "go build") {
+					t.Errorf("it compiles, which takes minutes, before it asks for %s: %s", stands[asked].tool, said)
+				}
 				needed = append(needed, stands[asked].tool)
 				c.tool(t, stands[asked].tool, stands[asked].script)
 			}
