@@ -257,7 +257,8 @@ TO_STACK    = $(SECTION) --stack-name $(or $(STACK),$(error no STACK=name is giv
 # sam build runs these two targets and does not tell them the architecture. They write it to a file of
 # parameters that samconfig.toml names, so the template always has the architecture of the binaries.
 MACHINE         = $(shell uname -m)
-FUNCTION_ARCH   = $(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(or $(SAM_ARCH),$(MACHINE))))
+GIVEN_ARCH      = $(or $(SAM_ARCH),$(MACHINE))
+FUNCTION_ARCH   = $(or $(filter arm64 x86_64,$(patsubst aarch64,arm64,$(patsubst amd64,x86_64,$(GIVEN_ARCH)))),$(error Lambda has no functions for $(GIVEN_ARCH): give SAM_ARCH=arm64 or SAM_ARCH=x86_64))
 PARAMETERS_FILE = .aws-sam/build/parameters.yaml
 
 .PHONY: build-IngestFunction build-MigrateFunction sam-test deploy migrate logs invoke coldstart
@@ -277,6 +278,10 @@ deploy: | need-go need-sam ## run sam build and sam deploy (STAGE=, STACK=, SAM_
 	@awk -v section='[$(STAGE).deploy.parameters]' -v file='file://$(PARAMETERS_FILE)' \
 		'/^\[/ { on = $$0 == section } on && index($$0, file) { found = 1 } END { exit !found }' samconfig.toml || \
 		{ echo 'samconfig.toml: parameter_overrides of $(STAGE).deploy must end with "file://$(PARAMETERS_FILE)"' >&2; exit 1; }
+	@# SAM would leave out one that the template does not have, and deploy without it.
+	@printf '%s\n' $(PARAMETERS) | awk 'FNR == NR { if (/^[A-Za-z]/) on = /^Parameters:/; if (on && /^  [A-Za-z]+:$$/) known[substr($$0, 3)]; next } \
+		NF { at = index($$0, "="); name = substr($$0, 1, at - 1); if (at < 2) { print "PARAMETERS: write Name=value, without blanks: " $$0; wrong = 1 } \
+		else if (!((name ":") in known)) { print "PARAMETERS: template.yaml has no parameter " name ": docs/deploy.md lists them"; wrong = 1 } } END { exit wrong }' template.yaml - >&2
 	SAM_ARCH=$(SAM_ARCH) $(SAM) build $(SECTION)
 	@# On the command line of sam deploy they would replace those of samconfig.toml.
 	@printf '%s\n' Revision=$(VERSION)-$$(date -u +%Y%m%dT%H%M%SZ) $(PARAMETERS) Architecture=$(FUNCTION_ARCH) | \

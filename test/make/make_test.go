@@ -35,7 +35,7 @@ var basics = []string{"sh", "env", "awk", "sed", "cat", "cut", "date", "dirname"
 func newCheckout(t *testing.T) checkout {
 	t.Helper()
 	c := checkout{dir: t.TempDir(), tools: t.TempDir()}
-	for _, name := range []string{"Makefile", "samconfig.toml", "go.mod"} {
+	for _, name := range []string{"Makefile", "samconfig.toml", "go.mod", "template.yaml"} {
 		c.write(t, name, readFile(t, name))
 	}
 	for _, name := range basics {
@@ -452,6 +452,26 @@ func TestMakeDeployNeedsTheFile(t *testing.T) {
 		out, said, err := c.make(t, "--silent", "deploy", "STAGE="+stage)
 		if (err != nil) != fails || strings.Contains(out, "<build>") == fails {
 			t.Errorf("%s: %v: %s%s", stage, err, out, said)
+		}
+	}
+}
+
+// TestMakeDeployRefuses checks that make says what is wrong before it builds: SAM would leave a parameter
+// out that the template does not have, and deploy without it.
+func TestMakeDeployRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ argument, said string }{
+		{"PARAMETERS=BatchSize=500 PermissionBoundaryArn=arn:aws:iam::123456789012:policy/b", "no parameter PermissionBoundaryArn:"},
+		{"PARAMETERS=BatchSize = 500", "write Name=value, without blanks: BatchSize\n"},
+		{"PARAMETERS=Type=1", "no parameter Type:"},
+		{"SAM_ARCH=riscv64", "Lambda has no functions for riscv64: give SAM_ARCH=arm64"},
+	} {
+		c := newCheckout(t)
+		c.tool(t, "go", goVersion)
+		c.tool(t, "sam", sam)
+		out, said, err := c.make(t, "--silent", "deploy", tt.argument)
+		if err == nil || !strings.Contains(said, tt.said) || strings.Contains(out, "<build>") {
+			t.Errorf("%s: %v: %s%s", tt.argument, err, out, said)
 		}
 	}
 }
