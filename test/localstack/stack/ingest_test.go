@@ -241,7 +241,7 @@ func TestPolicies(t *testing.T) {
 			"Allow map[AWS:[111111111111 222222222222]] [sqs:SendMessage sqs:GetQueueAttributes sqs:GetQueueUrl] <nil>\n",
 			"Deny * sqs:* map[Bool:map[aws:SecureTransport:false]]\n")},
 		{s.outputs["DeadLetterQueueUrl"], fmt.Sprint(
-			"Deny * sqs:ReceiveMessage map[ArnNotEquals:map[aws:PrincipalArn:["+reader+"]]]\n",
+			"Deny * [sqs:ReceiveMessage sqs:DeleteMessage sqs:PurgeQueue] map[ArnNotEquals:map[aws:PrincipalArn:["+reader+"]]]\n",
 			"Allow map[AWS:["+reader+"]] [sqs:ReceiveMessage sqs:ChangeMessageVisibility sqs:DeleteMessage sqs:GetQueueAttributes sqs:GetQueueUrl] <nil>\n",
 			"Deny * sqs:* map[Bool:map[aws:SecureTransport:false]]\n")},
 	} {
