@@ -51,20 +51,25 @@ func areBodies(text []byte, file string) string {
 	}
 }
 
-// countBodies counts the bodies of a text: 1 if it is JSON, otherwise its lines if each of them is, and
-// 0 for anything else.
+// countBodies counts the bodies of a text: 1 if it is JSON, otherwise its lines if most of them are (a
+// sample may have a bad one), and 0 for anything else.
 func countBodies(text []byte) (n int) {
 	if isJSON(text) {
 		return 1
 	}
+	valid := 0
 	for line := range bytes.Lines(text) {
-		switch line = bytes.TrimSpace(line); {
-		case len(line) == 0:
-		case isJSON(line):
-			n++
-		default:
-			return 0
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 {
+			continue
 		}
+		n++
+		if isJSON(line) {
+			valid++
+		}
+	}
+	if 2*valid <= n {
+		return 0
 	}
 	return n
 }
