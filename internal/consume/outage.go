@@ -114,7 +114,10 @@ func Open(ctx context.Context, client *sqs.Client, url, setting string, o Option
 			return nil, err // SQS was not even asked: the configuration is at fault
 		}
 		queue.failed(ctx, log, began, err)
-		if queue.hopeless() || o.givesUp(&queue) || wait.For(ctx, time.Until(queue.next)) != nil {
+		if o.givesUp(&queue) {
+			return nil, queue.tooLong()
+		}
+		if queue.hopeless() || wait.For(ctx, time.Until(queue.next)) != nil {
 			return nil, err
 		}
 	}
@@ -125,11 +128,16 @@ func (o Options) givesUp(out *outage) bool {
 	return o.Mode != Forever && o.GiveUpAfter > 0 && out.down() && out.exceeds(o.GiveUpAfter)
 }
 
+// tooLong is the error of a run that gives up.
+func (o *outage) tooLong() error {
+	return fmt.Errorf("%s was out of reach for %v (--give-up-after): %w", o.what, time.Since(o.since).Round(time.Second), o.err)
+}
+
 // giveUp ends a run that has waited for an outage for too long.
 func (r *run) giveUp(ctx context.Context) {
 	for _, o := range r.outages() {
 		if !r.ending.begun && r.givesUp(o) {
-			r.end(ctx, EndedFailed, fmt.Errorf("%s was out of reach for %v: %w", o.what, time.Since(o.since).Round(time.Second), o.err))
+			r.end(ctx, EndedFailed, o.tooLong())
 		}
 	}
 }
