@@ -86,8 +86,21 @@ func start(ctx context.Context, mode string, stdout, stderr io.Writer) error {
 		}
 	}
 	fmt.Fprintf(stderr, "%s (%s); queue %s, dead-letter queue %s. `make stop` ends them.\n", s.What, s.Where, queueName, deadName) //nolint:errcheck // as above
+	if terminal(stdout) {
+		fmt.Fprintln(stderr, "This shell has their settings after these lines, or after eval \"$(make -s start)\":") //nolint:errcheck // as above
+	}
 	_, err = io.WriteString(stdout, s.exports())
 	return err
+}
+
+// terminal reports whether a person reads w, rather than eval.
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // running returns the services of an earlier start, nil if there are none that answer.
@@ -130,7 +143,9 @@ func stop(ctx context.Context, stdout, stderr io.Writer) error {
 	if err := end(ctx, stderr); err != nil {
 		return err
 	}
-	fmt.Fprintln(stderr, "A shell that has their settings forgets them with this line, or with eval \"$(make -s stop)\":") //nolint:errcheck // as above
+	if terminal(stdout) {
+		fmt.Fprintln(stderr, "A shell that has their settings forgets them with this line, or with eval \"$(make -s stop)\":") //nolint:errcheck // as above
+	}
 	_, err := io.WriteString(stdout, unsets())
 	return err
 }

@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"bytes"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -18,8 +19,17 @@ func TestStopUnsetsWhatStartExports(t *testing.T) {
 	if code := main.Run(t.Context(), []string{"stop"}, "", &unset, &said); code != 0 {
 		t.Fatalf("stop ends with %d: %s", code, said.String())
 	}
-	if !strings.Contains(said.String(), "nothing runs") || !strings.Contains(said.String(), `eval "$(make -s stop)"`) {
-		t.Errorf("stop says\n%s", said.String())
+	if got := said.String(); !strings.Contains(got, "nothing runs") || strings.Contains(got, "this line") { // eval takes the line, so nobody sees it
+		t.Errorf("stop says\n%s", got)
+	}
+	seen, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a device, as a terminal is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close() //nolint:errcheck // it was only written to
+	said.Reset()
+	if main.Run(t.Context(), []string{"stop"}, "", seen, &said); !strings.Contains(said.String(), `eval "$(make -s stop)"`) {
+		t.Errorf("stop says on a terminal\n%s", said.String())
 	}
 	exports := main.Exports("http://127.0.0.1:4566/it's", "postgres://u:p'w@h/d")
 	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", exports+`[ "$PG_URL" = "postgres://u:p'w@h/d" ] || exit 3`+"\n"+unset.String()+"export -p")
