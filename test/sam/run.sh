@@ -43,11 +43,12 @@ python() {
 
 # The locks have the versions and hashes; requirements.in says how to make them.
 environment() { # FOLDER LOCK
-    local want
+    local want with
     want=$(sha256sum <"$2")
     if [ "$(cat "$1/installed" 2>/dev/null)" != "$want" ]; then
         rm -rf "$1"
-        "$(python)" -m venv "$1"
+        with=$(python) || exit 1
+        "$with" -m venv "$1"
         "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r "$2"
         echo "$want" >"$1/installed"
     fi
