@@ -52,13 +52,20 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	db, origin, stop, err := c.database(ctx, con, m)
+	if err != nil && ctx.Err() != nil {
+		return errStopped // and not what the server says of it
+	}
 	if err != nil {
 		return err
 	}
 	defer stop()
 	fmt.Fprintf(con.stdout, "Started %s for this demo.\nIt has the table user_logins, with a constraint that only the demo adds, so that\nthe database refuses one message: %s\n", origin, demoCheck)
 	d := &demo{con, db, m, keys}
-	return d.run(ctx)
+	err = d.run(ctx)
+	if err != nil && ctx.Err() != nil {
+		return errStopped
+	}
+	return err
 }
 
 // demoDatabase is a store whose rows can be read.
