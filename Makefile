@@ -75,8 +75,9 @@ need-sam:
 need-%:
 	@command -v $* >/dev/null || { echo 'This needs $(where-$*)' >&2; exit 1; }
 
-# $(call slow,WHAT) before commands says on standard error what takes long, if they take 5 seconds.
-slow = (sleep 5 3>&-; ! kill -0 $$$$ || echo '$(1)' >&3) 3>&2 >/dev/null 2>&1 </dev/null & trap "{ set +x; kill $$! || :; } 2>/dev/null" EXIT;
+# $(call slow,WHAT) before commands says on standard error what takes long, if they take 5 seconds, and
+# then now and then that they go on.
+slow = (sleep 5 3>&-; what='$(1)'; while kill -0 $$$$; do echo "$$what" >&3; what='still at it'; sleep 30 3>&-; done) 3>&2 >/dev/null 2>&1 </dev/null & trap "{ set +x; kill $$! || :; } 2>/dev/null" EXIT;
 
 # ----------------------------------------------------------------
 
@@ -120,7 +121,7 @@ xidlimit-test: | need-go $(if $(RACE),need-cc) ## test a Postgres without transa
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres
 
 demo: build-bin ## build-bin, and `sluice demo`: the whole job on an example batch, with nothing to set up
-	bin/sluice demo
+	@bin/sluice demo && echo "Here, sluice is bin/sluice."
 
 build-bin: | need-go ## build the command line, as bin/sluice: needs Go only
 	@$(call slow,compiling: about 90 s the first time) set -x; $(BUILD) -o bin/sluice ./cmd/sluice
@@ -178,7 +179,7 @@ IMAGE_LABELS = --build-arg VERSION="$(VERSION)" --build-arg REVISION="$(REVISION
 build: ## build the container image, as IMAGE:VERSION and IMAGE:latest, with docker or podman
 	@# Podman's own image format has no health check.
 	@set -e; engine='$(ENGINE)'; format=; \
-	[ -n "$$engine" ] || { ! command -v go >/dev/null || test/container/run.sh content || :; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers. Install or start one (https://docs.docker.com/get-docker), or make build-bin builds the command line without one: bin/sluice" >&2; exit 1; }; \
+	[ -n "$$engine" ] || { ! $(MAKE) -s need-go 2>/dev/null || test/container/run.sh content || :; echo "*** NO IMAGE WAS BUILT: neither docker nor podman answers. Install or start one (https://docs.docker.com/get-docker), or make build-bin builds the command line without one: bin/sluice" >&2; exit 1; }; \
 	case $$engine in *podman) format='--format docker' ;; esac; \
 	set -x; DOCKER_BUILDKIT=1 $$engine build $$format $(IMAGE_LABELS) --tag "$(IMAGE):$(VERSION)" --tag "$(IMAGE):latest" .
 
@@ -216,7 +217,7 @@ dist-test: | need-go need-bash need-git ## make a release twice, compare and che
 start: bin/services ## start an SQS queue and a Postgres for local work; prints what to export (SERVICES=docker or packages)
 	@bin/services start
 
-stop: bin/services ## stop what start started, and delete its data; prints what to unset
+stop: $(if $(wildcard bin/services),,bin/services) ## stop what start started, and delete its data; prints what to unset
 	@bin/services stop
 
 .PHONY: bin/services

@@ -85,7 +85,7 @@ func (c *consumeCmd) options() consume.Options {
 
 // Run implements the command.
 func (c *consumeCmd) Run(ctx context.Context, con *console) error {
-	show := con.watchConsumer(c.Forever)
+	began, show := time.Now(), con.watchConsumer(c.Forever)
 	defer show.end()
 	parts, err := app.Load(con.options(show.log), config.Database, config.Masks, config.Queue)
 	if err != nil {
@@ -100,7 +100,7 @@ func (c *consumeCmd) Run(ctx context.Context, con *console) error {
 	case summary != nil:
 		return c.report(con, summary, err)
 	case ctx.Err() != nil: // stopped before it began
-		return c.report(con, &consume.Summary{Ended: consume.EndedStopped}, nil)
+		return c.report(con, &consume.Summary{Ended: consume.EndedStopped, Took: time.Since(began)}, nil)
 	default:
 		return err
 	}
@@ -264,6 +264,13 @@ var endings = map[consume.Ended]string{
 }
 
 func number(n int) string { return humanize.Comma(int64(n)) }
+
+func manyBodies(n int) string {
+	if n == 1 {
+		return "1 body"
+	}
+	return number(n) + " bodies"
+}
 
 func many(n int, noun string) string {
 	if n != 1 {

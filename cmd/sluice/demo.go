@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.com/owner/sluice/events"
@@ -51,6 +54,10 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
+	// A pipe that closes, as in `sluice demo | head`, ends the output and not the process, which has a
+	// server to end.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	defer signal.Reset(syscall.SIGPIPE)
 	db, origin, stop, err := c.database(ctx, con, m)
 	if err != nil && ctx.Err() != nil {
 		return errStopped // and not what the server says of it
@@ -59,7 +66,9 @@ func (c demoCmd) Run(ctx context.Context, con *console) error {
 		return err
 	}
 	defer stop()
-	fmt.Fprintf(con.stdout, "Started %s for this demo.\nIt has the table user_logins, with a constraint that only the demo adds, so that\nthe database refuses one message: %s\n", origin, demoCheck)
+	con.say("Started %s for this demo.", origin)
+	con.say("It has the table user_logins, with a constraint that only the demo adds, so that")
+	con.say("the database refuses one message: %s", demoCheck)
 	d := &demo{con, db, m, keys}
 	err = d.run(ctx)
 	if err != nil && ctx.Err() != nil {

@@ -242,16 +242,18 @@ func (s *summarizer) end() {
 
 func (s *summarizer) print(con *console) {
 	sum, number := &s.sum, func(n int) string { return humanize.Comma(int64(n)) }
-	fmt.Fprintf(con.stdout, "%s of %s bodies accepted, %s rejected", number(sum.Accepted), number(sum.Bodies), number(sum.Rejected))
+	repeated := ""
 	if sum.Accepted > 0 {
-		fmt.Fprintf(con.stdout, "; rows with the key of an earlier one: %s", number(sum.RepeatedKeys))
+		repeated = "; rows with the key of an earlier one: " + number(sum.RepeatedKeys)
 		if sum.KeysCompared < sum.Accepted {
-			fmt.Fprintf(con.stdout, " of the first %s", number(sum.KeysCompared))
+			repeated += " of the first " + number(sum.KeysCompared)
 		}
 	}
-	fmt.Fprint(con.stdout, "\n\n")
+	con.say("%s of %s accepted, %s rejected%s", number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), repeated)
+	fmt.Fprintln(con.stdout)
 	if sum.Readable < sum.Bodies {
-		fmt.Fprintf(con.stdout, "Of the %s bodies that could be read, accepted or not:\n\n", number(sum.Readable))
+		con.say("Of the %s that could be read, accepted or not:", manyBodies(sum.Readable))
+		fmt.Fprintln(con.stdout)
 	}
 	fields := con.table("field", "present", "changed", "null", "rejected")
 	for _, f := range sum.Fields {

@@ -66,6 +66,10 @@ func (t *table) print() {
 	if limit > 0 {
 		room = min(max(free, narrowestProse), widestProse)
 	}
+	if limit > 0 && twwidth.Width(t.headings[last]) > free {
+		t.list(limit)
+		return
+	}
 	var printed [][]string
 	for _, row := range t.rows {
 		for i, line := range row.lines(last, room) {

@@ -176,7 +176,11 @@ func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
 		f.Add(Warning, about, "redrive_policy", "remove its redrive policy", "%s has a redrive policy itself: peeking into it moves messages on", what)
 	}
 	if n := d.Counts.All(); n > 0 {
-		f.Add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d messages", what, n)
+		messages := "messages"
+		if n == 1 {
+			messages = "message"
+		}
+		f.Add(Warning, about, "messages", "`sluice peek` shows why, `sluice redrive` takes them back", "%s holds %d %s", what, n, messages)
 	}
 	if len(*f) == before {
 		f.Add(OK, about, "settings", "", "%s is %s and empty, retention %s", what, kind(d), retention(dead))

@@ -42,7 +42,7 @@ func (o *outage) exceeds(d time.Duration) bool { return !o.since.IsZero() && tim
 const mostDoubt = 2 * sqs.MaxDelay
 
 // longestSilence is how long an outage goes on without a line in the log.
-const longestSilence = 10 * time.Minute
+const longestSilence = time.Minute
 
 // failed notes a failure of something that began at that time. What had begun when the last failure
 // was noted says nothing new.

@@ -50,7 +50,11 @@ func jsonPath(path []step) string {
 func (d *drafter) write(name string, layers []layer, shape envelope) (string, error) {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Drafted by sluice infer from %s bodies%s. Review it: a sample shows only what it has.", humanize.Comma(int64(d.total)), shape.said())
+	bodies := humanize.Comma(int64(d.total)) + " bodies"
+	if d.total == 1 {
+		bodies = "1 body"
+	}
+	line("# Drafted by sluice infer from %s%s. Review it: a sample shows only what it has.", bodies, shape.said())
 	if slices.ContainsFunc(d.fields, func(f field) bool { return f.personal != 0 }) {
 		line("# What looks personal is masked. To store such a field in clear, remove personal (an ip or an email: personal: false) and masked, and change the column's type.")
 	}

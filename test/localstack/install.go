@@ -75,8 +75,8 @@ func install(ctx context.Context, dir string, progress io.Writer) (environment, 
 		return venv, nil
 	}
 	began := time.Now()
-	fmt.Fprintf(progress, "installing LocalStack %s into %s, once (a minute)\n", Version, dir) //nolint:errcheck // progress only
-	if err := os.RemoveAll(string(venv)); err != nil {                                         // an incomplete one
+	fmt.Fprintf(progress, "installing LocalStack %s into %s, once (one to three minutes)\n", Version, dir) //nolint:errcheck // progress only
+	if err := os.RemoveAll(string(venv)); err != nil {                                                     // an incomplete one
 		return "", err
 	}
 	if err := fill(ctx, base, venv); err != nil {

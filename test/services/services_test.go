@@ -26,7 +26,7 @@ func TestStopUnsetsWhatStartExports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer seen.Close() //nolint:errcheck // it was only written to
+	defer seen.Close()
 	said.Reset()
 	if main.Run(t.Context(), []string{"stop"}, "", seen, &said); !strings.Contains(said.String(), `eval "$(make -s stop)"`) {
 		t.Errorf("stop says on a terminal\n%s", said.String())
