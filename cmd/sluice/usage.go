@@ -102,6 +102,9 @@ func usageProblem(err error, args []string) string {
 			what = "mask takes the value from standard input, not as an argument"
 		default:
 			what = fmt.Sprintf("argument %d is one too many: %s takes %s", n, command.Name, []string{"none", "one"}[min(len(command.Positional), 1)])
+			if command.Name == "invoke" {
+				what += "; -e names the file with the event"
+			}
 		}
 	} else if rest, ok := strings.CutPrefix(text, "unknown flag "); ok {
 		n := argument(args, rest)

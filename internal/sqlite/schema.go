@@ -51,6 +51,9 @@ func DDL(t *batch.Table) []string {
 	return t.DDL(batch.Dialect{Table: batch.Quote, Column: typeOf, Options: " STRICT"})
 }
 
+// plainName matches a name that SQL takes without quotes.
+var plainName = regexp.MustCompile(`^[a-z_][a-z0-9_]*$`)
+
 var createdName = regexp.MustCompile(`^CREATE (?:TABLE|INDEX) IF NOT EXISTS ("(?:[^"]|"")+")`)
 
 // Migrate executes statements, those of DDL among them, in one transaction, and returns which of
@@ -77,7 +80,11 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			switch {
 			case !index:
 				created = missing
-				tables = append(tables, batch.Migrated{Name: name[1], Created: missing})
+				shown := unquote(name[1])
+				if !plainName.MatchString(shown) {
+					shown = name[1]
+				}
+				tables = append(tables, batch.Migrated{Name: shown, Created: missing})
 			case !missing:
 				return nil, &fault.Error{
 					Source: fault.Database, Cause: message.CauseConfiguration,

@@ -189,7 +189,7 @@ func TestDDL(t *testing.T) {
 	f := newFile(t)
 	for _, created := range []bool{true, false} {
 		got, err := f.other.Migrate(t.Context(), sqlite.DDL(m.Table))
-		if diff := cmp.Diff(got, []batch.Migrated{{Name: `"user_logins"`, Created: created}, {Name: `"sluice_ledger"`, Created: created}}); diff != "" || err != nil {
+		if diff := cmp.Diff(got, []batch.Migrated{{Name: "user_logins", Created: created}, {Name: "sluice_ledger", Created: created}}); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
 	}
@@ -207,7 +207,7 @@ func TestMigrateAltersNothing(t *testing.T) {
 	const indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL"
 	for _, created := range []bool{true, false} {
 		got, err := f.other.Migrate(t.Context(), slices.Concat(table("old"), table("new")))
-		if diff := cmp.Diff(got, []batch.Migrated{{Name: `"old"`}, {Name: `"new"`, Created: created}}); diff != "" || err != nil {
+		if diff := cmp.Diff(got, []batch.Migrated{{Name: "old"}, {Name: "new", Created: created}}); diff != "" || err != nil {
 			t.Error(diff, err)
 		}
 		if diff := cmp.Diff(f.rows(t, indexes), [][]string{{"new_b_a_idx"}}); diff != "" {
