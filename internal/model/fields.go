@@ -33,11 +33,11 @@ type FieldValue struct {
 // the model reads.
 func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	b := batch.New(r.m.Table)
-	if v := r.fill(b, 0, 0, msg); !v.IsZero() {
+	var v message.Verdict
+	if !r.fill(b, 0, 0, msg, &v) {
 		return nil, v
 	}
 	b.End()
-	var v message.Verdict
 	if r.problems != nil {
 		v = r.verdict()
 	}

@@ -103,9 +103,9 @@ func rejected(why message.Rejection) message.Verdict {
 // Append checks one message and appends its row to the batch. Without a row it returns the verdict:
 // the message is rejected, or returned because the batch has no room for it. index and group are the
 // message's, for the batch.
-func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) message.Verdict {
-	if v := r.fill(b, index, group, msg); !v.IsZero() {
-		return v
+func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
+	if !r.fill(b, index, group, msg, &verdict) {
+		return verdict
 	}
 	if r.problems != nil {
 		b.Cancel()
@@ -116,21 +116,25 @@ func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) 
 }
 
 // fill begins a row and appends a value for each column, a NULL where a problem is why there is none.
-// A message that cannot be read to its end has a verdict, and no row.
-func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message) message.Verdict {
+// For a message that cannot be read to its end it begins no row, sets the verdict and returns false. (A
+// Verdict is large: to return it for every message would cost some percent.)
+func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message, verdict *message.Verdict) bool {
 	r.problems = nil
 	if !msg.HasBody {
-		return rejected(message.Rejection{Reason: message.ReasonNoBody})
+		*verdict = rejected(message.Rejection{Reason: message.ReasonNoBody})
+		return false
 	}
 	if !msg.HasSent {
-		return rejected(message.Rejection{Reason: message.ReasonNoSentTime})
+		*verdict = rejected(message.Rejection{Reason: message.ReasonNoSentTime})
+		return false
 	}
-	if v := r.scan(msg.Body); !v.IsZero() {
-		return v
+	if *verdict = r.scan(msg.Body); !verdict.IsZero() {
+		return false
 	}
 	if len(r.attributeFields) > 0 {
 		if why := r.readAttributes(msg.Attributes); !why.IsZero() {
-			return rejected(why)
+			*verdict = rejected(why)
+			return false
 		}
 	}
 	unrecognized := !r.seen && r.m.reads && !r.m.AllowEmpty
@@ -154,7 +158,7 @@ func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message) me
 		}
 		r.problem(r.because(f, reason))
 	}
-	return message.Verdict{}
+	return true
 }
 
 // problem adds a problem of the body, once for each field.
