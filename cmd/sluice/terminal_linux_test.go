@@ -294,3 +294,34 @@ func TestConsumeOnATerminal(t *testing.T) {
 		})
 	}
 }
+
+// TestDemoThatNobodyReads leaves nothing behind: `sluice demo | head -3`.
+func TestDemoThatNobodyReads(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("it starts a server")
+	}
+	dir, err := os.MkdirTemp("", "sluice-demo-*") //nolint:usetesting // t.TempDir is closed to others, and the server's account is one
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // it is empty, or the test has failed
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = r.Close() // nobody reads
+	cmd := exec.CommandContext(t.Context(), "sluice", "demo")
+	cmd.Env, cmd.Stdout = append(os.Environ(), "TMPDIR="+dir), w
+	err = cmd.Run()
+	_ = w.Close() // the command has ended
+	if cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ended with %v", err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
