@@ -74,7 +74,7 @@ func TestLostOutput(t *testing.T) {
 		tried[strings.Join(c.args[:min(1, len(c.args))], "")] = true
 		t.Run(strings.Join(append([]string{"sluice"}, c.args...), " "), func(t *testing.T) {
 			var stderr bytes.Buffer
-			disk := &fullDisk{room: i % 2 * 20}
+			disk := &fullDisk{room: i % 2 * 10}
 			code := command.Run(context.WithoutCancel(t.Context()), c.args, environ, strings.NewReader(c.stdin), disk, &stderr)
 			if code != 1 || strings.Count(stderr.String(), "sluice: write the output: no space left on device\n") != 1 {
 				t.Errorf("got the exit code %d, and %s", code, stderr.String())

@@ -241,7 +241,7 @@ func TestAMissingTableIsNoticedWithoutAMessage(t *testing.T) {
 // A configuration error ends the run, and everything is returned.
 func TestConfigurationErrorsEndTheRun(t *testing.T) {
 	t.Parallel()
-	for name, mode := range map[string]consume.Mode{"at the start": consume.UntilEmpty, "at the start, forever": consume.Forever} {
+	for name, mode := range map[string]consume.Mode{"at the start": consume.Defaults().Mode, "at the start, forever": consume.Forever} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newFixture(t, fixtureOptions{})
