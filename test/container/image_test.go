@@ -196,7 +196,7 @@ func (im image) commands(t *testing.T) {
 	if code, _, stderr := sluice("nosuch"); code != 2 {
 		t.Errorf("nosuch: exit code %d, %q", code, stderr)
 	}
-	if code, stdout, stderr := sluice("health", "--metrics-addr", "127.0.0.1:1"); code != 1 || !strings.Contains(stderr, "refused") {
+	if code, stdout, stderr := sluice("health", "--metrics-addr", "127.0.0.1:1"); code != 1 || !strings.Contains(stderr, "nobody listens at 127.0.0.1:1") {
 		t.Errorf("health: exit code %d, %q, %q", code, stdout, stderr)
 	}
 }
