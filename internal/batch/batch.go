@@ -91,11 +91,11 @@ func (b *Batch) Group(i int) int { return b.rows[i].group }
 // row may be stored that follows a refused row of its group.
 func (b *Batch) HasGroups() bool { return b.hasGroups }
 
-// SetRedelivered records whether some of the messages were received before.
+// SetRedelivered records whether some of the messages were, or may have been, received before.
 func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
 
-// Redelivered reports whether some of the messages were received before: then an earlier delivery
-// may have had too little time for their rows.
+// Redelivered reports whether some of the messages were, or may have been, received before: then an
+// earlier delivery may have stored their rows, or have had too little time for them.
 func (b *Batch) Redelivered() bool { return b.redelivered }
 
 // Begin starts a row for the message with the given index and message group. Exactly one value per

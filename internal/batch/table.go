@@ -10,6 +10,9 @@ type Table struct {
 	// Key lists, as indexes into Columns, what identifies a row on every delivery. Its values are
 	// never NULL.
 	Key []int
+	// KeyOfMessage: the id of a message is in the key, so that only another delivery of the same
+	// message can have it.
+	KeyOfMessage bool
 	// Indexes are further indexes of the table, as indexes into Columns.
 	Indexes [][]int
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says

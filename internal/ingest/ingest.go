@@ -150,7 +150,7 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}
-	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount > 1 }))
+	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount != 1 }))
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
 	s.stopGroups(&report)

@@ -150,12 +150,12 @@ func words(r ingest.Report) string {
 	return strings.Join(out, " ")
 }
 
-// TestTheStoreIsToldOfRedeliveries, one batch after the other.
+// TestTheStoreIsToldOfRedeliveries, one batch after the other. What has no count may be one.
 func TestTheStoreIsToldOfRedeliveries(t *testing.T) {
 	t.Parallel()
 	st := &store{}
 	s := newFixture(t, st)
-	for i, counts := range [][]int{{1, 1}, {1, 2}, {1, 1}, {3, 1}, {0, 0}} {
+	for i, counts := range [][]int{{1, 1}, {1, 2}, {1, 1}, {3, 1}, {1, 1}, {0, 1}, {1, 1}, {0, 0}} {
 		all := messages("a b")
 		for k := range all {
 			all[k].ReceiveCount = counts[k]

@@ -139,6 +139,7 @@ func (c *compiler) compile(f file) {
 			m.Fields[field].exact = true
 		}
 	}
+	m.Table.KeyOfMessage = slices.ContainsFunc(m.Table.Key, func(i int) bool { return m.Columns[i].Meta == MetaMessageID })
 	c.indexes(f.Index)
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)

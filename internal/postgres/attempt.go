@@ -128,7 +128,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 		defer timer.Stop()
 	}
 
-	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, last: p.last, rehearsal: p.rehearsal}
+	in := &insertion{store: s, conn: c, batch: p.batch, rows: p.rows, result: &p.result, first: p.attempts == 1, last: p.last, rehearsal: p.rehearsal}
 	err = in.run(limited)
 	ended := limited.Err()
 	a := attempted{reused: c.reused}

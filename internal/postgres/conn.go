@@ -24,8 +24,10 @@ type conn struct {
 	// named: statements may be prepared under a name, which a pooler in transaction mode may not
 	// allow.
 	named     bool
-	prepared  string // the text of the insert
-	keysAsked bool   // this connection was asked how keys compare
+	prepared  map[string]string // the inserts, by name
+	keysAsked bool              // this connection was asked how keys compare
+	// skippedAt is when the skipping insert last passed here; zero for never.
+	skippedAt time.Time
 	// typesAskedAt is when this connection was asked whether the columns' types fit; zero for never.
 	typesAskedAt time.Time
 	oddTypes     bool // some are not plain, so that the short question does not tell
@@ -43,9 +45,6 @@ type conn struct {
 // committed there, and perhaps nowhere else. The client sees a warning and success. The warning's
 // words depend on the server's language, its routine does not.
 const standbyRoutine = "SyncRepWaitForLSN"
-
-// statementName is the insert's name on a connection.
-const statementName = "sluice_insert"
 
 // acquire takes an idle connection or makes one; if another is true, it always makes one. There is
 // no ping: a connection that died meanwhile costs one clean retry.
@@ -160,7 +159,7 @@ func (s *Store) dial(ctx context.Context, l login.Login) (c *conn, err error) {
 }
 
 func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig) (*conn, error) {
-	c := &conn{named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	c := &conn{prepared: map[string]string{}, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == standbyRoutine {
 			c.unconfirmed.Store(true)

@@ -121,7 +121,7 @@ func TestConfigurationErrors(t *testing.T) {
 					}
 					s.db.Exec(t, names.Replace(tt.breaks))
 					for i, rows := range [][]row{goods(1, 10), goods(1, 11), goods(1, 100), inGroups("aabbcc", goods(1, 6))} {
-						o := s.insert(rows...).blames(message.CauseConfiguration, tt.says...)
+						o := s.redeliver(rows...).blames(message.CauseConfiguration, tt.says...)
 						if i == 1 && o.trips != o.RoundTrips {
 							t.Errorf("%d round trips cost %d on the wire: the connection was good, and was dropped", o.RoundTrips, o.trips)
 						}

@@ -43,7 +43,7 @@ var events = &batch.Table{
 		{Name: "word", Kind: batch.Text, Type: "text"},
 		{Name: "n", Kind: batch.Int4, Type: "integer"},
 	},
-	Key: []int{0},
+	Key: []int{0}, KeyOfMessage: true,
 }
 
 const createEvents = "CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer, tx xid8 DEFAULT pg_current_xact_id());"
@@ -220,14 +220,27 @@ func (s *site) insert(rows ...row) *outcome {
 	return s.insertBy(s.Context(), rows...)
 }
 
+// redeliver is insert for rows that an earlier delivery may have stored.
+func (s *site) redeliver(rows ...row) *outcome {
+	s.Helper()
+	b := batchOf(rows)
+	b.SetRedelivered(true)
+	return s.insertBatch(s.Context(), b, idsIn(b, rows))
+}
+
 func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 	s.Helper()
 	b := batchOf(rows)
+	return s.insertBatch(ctx, b, idsIn(b, rows))
+}
+
+// idsIn are the ids of rows in the order of their batch.
+func idsIn(b *batch.Batch, rows []row) []int64 {
 	ids := make([]int64, len(rows))
 	for i := range ids {
 		ids[i] = rows[b.Message(i)].id
 	}
-	return s.insertBatch(ctx, b, ids)
+	return ids
 }
 
 // rehearse is insert for a rehearsal, which must leave the table as it is.

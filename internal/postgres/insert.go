@@ -20,6 +20,7 @@ type insertion struct {
 	batch  *batch.Batch
 	rows   []int // their indexes in the batch: by key, or with message groups in order of arrival
 	result *Result
+	first  bool // the first attempt, so that no earlier one can have stored the rows
 	last   bool // there is no time for another attempt
 	// rehearsal: what the transaction does is rolled back, and only the verdicts count.
 	rehearsal bool
@@ -101,9 +102,21 @@ func (in *insertion) insertError(err *pgconn.PgError) *failure {
 	return in.errorOf(in.store.inserting, err)
 }
 
-// insertAll sends the rows as one statement, which is one implicit transaction. It returns the
-// server's error if rows have to be tried one by one.
+// mayBeFirst reports whether the rows can be stored without a look for those that are stored: no
+// delivery, and no attempt before this one, can have stored them. SQS may still deliver a message
+// twice at once, which the key then refuses. The skipping insert has more to say than which rows are
+// stored: without the key's index, without the right to see rows, or with a rule on the table, it
+// fails, and the first insert would store rows all the same. So it goes first on each connection, and
+// again when what it has proved is old.
+func (in *insertion) mayBeFirst() bool {
+	proved := !in.conn.skippedAt.IsZero() && in.store.now().Sub(in.conn.skippedAt) <= catalogAge
+	return in.first && len(in.rows) > 0 && in.store.table.KeyOfMessage && !in.batch.Redelivered() && proved
+}
+
+// insertAll sends the rows in one implicit transaction. It returns the server's error if rows have to
+// be tried one by one.
 func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, err error) {
+	first := in.mayBeFirst()
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
 	if !in.keys.byBytes() && !in.batch.HasGroups() {
@@ -111,18 +124,24 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		rt.keys(in.sql.rank, in.rows)
 		rt.ask(in.rank)
 	}
-	sql := in.statement() // take it now: learning how keys compare replaces it
+	insert := in.inserts().skipping // take it now: learning how keys compare replaces it
+	if first {
+		insert = in.inserts().first
+	}
 	asks := in.typesAreOld()
 	if asks {
 		rt.fit()
 	}
-	rt.insert(in.rows)
+	rt.insertBy(insert, in.rows)
 	rt.endSegment()
 	answers, err := in.finish(ctx, in.store.inserting, rt)
 	if err != nil {
 		return nil, err
 	}
 	a := answers[0]
+	// If the statement could not be prepared, no row is at fault.
+	prepared := !in.conn.named || in.conn.prepared[insert.name] == insert.sql
+	storedBefore := first && prepared && a.refused != nil && a.refused.Code == uniqueKey
 	switch fit := a.refused == nil || bytes.HasPrefix(a.text, []byte(fits)); {
 	case asks && fit:
 		in.conn.typesAskedAt = in.store.now()
@@ -133,12 +152,17 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		}
 		return in.insertAll(ctx)
 	}
-	if a.refused != nil {
-		// If the statement could not be prepared, no row is at fault.
-		if (!in.conn.named || in.conn.prepared == sql) && in.store.needsSearch(a.refused, in.catalog, in.last) {
-			return a.refused, nil
-		}
+	switch {
+	case storedBefore && (len(in.rows) > maxSingles || in.batch.HasGroups()): // most likely SQS has delivered a message twice
+		in.first = false
+		return in.insertAll(ctx)
+	case storedBefore, a.refused != nil && prepared && in.store.needsSearch(a.refused, in.catalog, in.last):
+		return a.refused, nil
+	case a.refused != nil:
 		return nil, in.insertError(a.refused)
+	}
+	if !first {
+		in.conn.skippedAt = in.store.now()
 	}
 	return nil, in.accept(ctx, in.rows, a)
 }

@@ -217,7 +217,7 @@ var shapes = []shape{
 
 // withLedger is events with a ledger.
 var withLedger = &batch.Table{
-	Name: "events", Ledger: "keys", Key: []int{0},
+	Name: "events", Ledger: "keys", Key: []int{0}, KeyOfMessage: true,
 	Columns: append([]batch.Column{{Name: "key", Kind: batch.Int8, Type: "bigint", NotNull: true, Ledger: true}}, events.Columns...),
 }
 

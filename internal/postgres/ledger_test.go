@@ -70,7 +70,21 @@ func (l ledgered) deliver(records ...record) *outcome {
 
 func (l ledgered) deliverBy(ctx context.Context, records ...record) *outcome {
 	l.Helper()
-	b := batch.New(l.m.Table)
+	b, ids := l.batchOf(records)
+	return l.insertBatch(ctx, b, ids)
+}
+
+// redeliver is deliver for messages that were received before.
+func (l ledgered) redeliver(records ...record) *outcome {
+	l.Helper()
+	b, ids := l.batchOf(records)
+	b.SetRedelivered(true)
+	return l.insertBatch(l.Context(), b, ids)
+}
+
+func (l ledgered) batchOf(records []record) (b *batch.Batch, ids []int64) {
+	l.Helper()
+	b = batch.New(l.m.Table)
 	reader := l.m.Reader(maskKeys(l))
 	for i, one := range records {
 		bad := reader.Append(b, i, one.group, &message.Message{
@@ -82,11 +96,11 @@ func (l ledgered) deliverBy(ctx context.Context, records ...record) *outcome {
 		}
 	}
 	b.Sort()
-	ids := make([]int64, b.Len())
+	ids = make([]int64, b.Len())
 	for i := range ids {
 		ids[i] = records[b.Message(i)].number
 	}
-	return l.insertBatch(ctx, b, ids)
+	return b, ids
 }
 
 // holds checks that the table has these numbers, each once, and the ledger as many.
@@ -120,9 +134,9 @@ func TestLedgerStoresEachMessageOnce(t *testing.T) {
 		l.deliver(records(1, 100)...).must().inserts(100)
 		l.proxy.SetDelay(delay)
 		l.deliver(records(101, 1000)...).must().inserts(1000).costs(1)
-		l.deliver(records(1, 100)...).must().inserts(0).costs(2)
-		l.deliver(records(51, 1200)...).must().inserts(150).costs(2)
-		l.deliver(records(1, 1300)...).must().inserts(50).costs(2)
+		l.redeliver(records(1, 100)...).must().inserts(0).costs(2)
+		l.redeliver(records(51, 1200)...).must().inserts(150).costs(2)
+		l.redeliver(records(1, 1300)...).must().inserts(50).costs(2)
 		l.holds("1-1300")
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -23,7 +24,8 @@ type roundTrip struct {
 	cancel   context.CancelFunc
 	segments int
 	sized    int    // bytes of parameters since the last flush
-	prepares string // the insert that this round trip prepares
+	prepares insert // that this round trip prepares
+	deadline time.Time
 	asks     map[int]func(*answer)
 	required map[int]bool // segments that must not fail
 	// stopOn returns an error if the rest of the round trip is pointless after an answer.
@@ -41,45 +43,60 @@ type answer struct {
 }
 
 func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
+	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithCancel(ctx)
-	return &roundTrip{in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, asks: map[int]func(*answer){}, required: map[int]bool{}}
+	return &roundTrip{deadline: deadline, in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, asks: map[int]func(*answer){}, required: map[int]bool{}}
 }
 
 // add adds a statement without parameters.
 func (rt *roundTrip) add(sql string) { rt.p.SendQueryParams(sql, nil, nil, nil, nil) }
 
-// statement returns the insert of the batch.
-func (in *insertion) statement() string {
+// inserts returns the forms of the insert of the batch.
+func (in *insertion) inserts() inserts {
 	if in.batch.HasGroups() {
 		return in.sql.unsorted
 	}
 	return in.sql.insert
 }
 
-// insert adds the insert of the given rows. Where rows have message groups it fails if one is
+// insert adds the insert of the given rows that skips those that are stored.
+func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, rows) }
+
+// partRows is how many rows a statement inserts at most. The server is slower for each row of longer
+// arrays, and it works on one part while the next one is encoded.
+const partRows = 1000
+
+// insertBy adds an insert of the given rows. Where rows have message groups it fails if one is
 // discarded: then those that follow it must not be committed.
-func (rt *roundTrip) insert(rows []int) {
-	rt.insertRows(rows)
+func (rt *roundTrip) insertBy(insert insert, rows []int) {
+	if len(rows) > partRows && (rt.in.keys.byBytes() || rt.in.batch.HasGroups()) { // otherwise the statement sorts them
+		rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
+		for part := range slices.Chunk(rows, partRows) {
+			rt.insertRows(insert, part)
+			rt.flush()
+		}
+	} else {
+		rt.insertRows(insert, rows)
+	}
 	if rt.in.batch.HasGroups() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
 		rt.keys(rt.in.sql.allPresent, rows)
 	}
 }
 
-func (rt *roundTrip) insertRows(rows []int) {
+func (rt *roundTrip) insertRows(insert insert, rows []int) {
 	in := rt.in
-	sql := in.statement()
 	if !in.conn.named {
-		rt.query(sql, rows)
+		rt.query(insert.sql, rows)
 		return
 	}
-	if in.conn.prepared != sql && rt.prepares != sql {
-		if in.conn.prepared != "" || rt.prepares != "" {
-			rt.add("DEALLOCATE " + statementName)
+	if before := in.conn.prepared[insert.name]; before != insert.sql && rt.prepares != insert {
+		if before != "" || rt.prepares.name == insert.name {
+			rt.add("DEALLOCATE " + insert.name)
 		}
-		rt.p.SendPrepare(statementName, sql, nil)
-		rt.prepares = sql
+		rt.p.SendPrepare(insert.name, insert.sql, nil)
+		rt.prepares = insert
 	}
-	rt.p.SendQueryPrepared(statementName, rt.size(in.conn.arrays.Encode(in.batch, rows)), in.store.formats, binary)
+	rt.p.SendQueryPrepared(insert.name, rt.size(in.conn.arrays.Encode(in.batch, rows)), in.store.formats, binary)
 }
 
 // query adds a statement about all columns of rows.
@@ -176,6 +193,11 @@ func (rt *roundTrip) size(params [][]byte) [][]byte {
 func (rt *roundTrip) endSegment() {
 	rt.p.SendPipelineSync()
 	rt.segments++
+	rt.flush()
+}
+
+// flush sends what has been added, if it is much.
+func (rt *roundTrip) flush() {
 	if rt.sized >= flushSize {
 		rt.sized = 0
 		_ = rt.p.Flush() // an error stays, and finish finds it
@@ -221,7 +243,7 @@ func (rt *roundTrip) read() ([]answer, error) {
 				a = answer{}
 				segment++
 			case *pgconn.StatementDescription:
-				rt.in.conn.prepared = rt.prepares
+				rt.in.conn.prepared[rt.prepares.name] = rt.prepares.sql
 			case *pgconn.ResultReader:
 				err = a.take(r)
 			case nil:

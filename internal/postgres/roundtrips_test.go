@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,8 +83,8 @@ func TestABatchThatIsThereCostsTwoRoundTrips(t *testing.T) {
 		s.warm()
 		s.proxy.SetDelay(delay)
 		s.insert(goods(1, 500)...).must().inserts(500).costs(1)
-		s.insert(goods(1, 500)...).must().inserts(0).costs(2)
-		s.insert(goods(251, 500)...).must().inserts(250).costs(2) // half are new
+		s.redeliver(goods(1, 500)...).must().inserts(0).costs(2)
+		s.redeliver(goods(251, 500)...).must().inserts(250).costs(2) // half are new
 		if got := s.stored(); got != "1-750" {
 			t.Errorf("stored %s, want 1-750", got)
 		}
@@ -147,7 +148,8 @@ var refusals = []refusal{
 }
 
 // TestRefusedRowsCostOneOrTwoRoundTripsMore wants, for every kind of refusal, the right rows blamed
-// and all others committed by one transaction: in 2 round trips for up to 64 rows, and in 3 above.
+// and all others committed by one transaction: in 2 round trips for up to 64 rows, and in 3 above, or
+// 4 if what refuses them may have been a second delivery.
 func TestRefusedRowsCostOneOrTwoRoundTripsMore(t *testing.T) {
 	t.Parallel()
 	sizes := []struct{ n, trips int }{{10, 2}, {64, 2}, {65, 3}, {300, 3}, {5000, 3}}
@@ -174,7 +176,11 @@ func TestRefusedRowsCostOneOrTwoRoundTripsMore(t *testing.T) {
 					goodOnes, badOnes := split(rows, bad)
 					o := s.insert(rows...)
 					o.want(verdicts{stored: goodOnes, rejected(kind.blame): badOnes})
-					o.inserts(size.n - refused).costs(size.trips)
+					trips := size.trips
+					if size.n > 64 && strings.HasPrefix(kind.blame, "23505") {
+						trips++
+					}
+					o.inserts(size.n - refused).costs(trips)
 					s.storedAtOnce(rows, size.n-refused)
 					if t.Failed() {
 						t.Fatalf("that was with %d of %d rows refused", refused, size.n)

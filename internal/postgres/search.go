@@ -353,7 +353,7 @@ func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgcon
 		rt.askCatalog()
 	}
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
-	rt.add(limits(ctx))
+	rt.add(limits(rt.deadline))
 	rt.add("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
 	rt.add("SAVEPOINT s")
 	rt.endSegment()
@@ -367,15 +367,15 @@ const silence = 10 * time.Second
 // or the network is silent, these timeouts end it; until then its locks block redeliveries. The
 // idle timeout does not see a session that waits in the middle of a pipeline; keepalives do, and
 // from Postgres 17 on the transaction's own timeout. All of it ends with the transaction.
-func limits(ctx context.Context) string {
+func limits(deadline time.Time) string {
 	transaction := 15 * time.Minute // a function's longest life
-	if deadline, ok := ctx.Deadline(); ok {
+	if !deadline.IsZero() {
 		transaction = max(time.Until(deadline), 0) + silence
 	}
-	return fmt.Sprintf(`SELECT set_config('idle_in_transaction_session_timeout', '%[1]d', true), set_config('tcp_user_timeout', '%[1]d', true),
+	return fmt.Sprintf(`SELECT WHERE num_nulls(set_config('idle_in_transaction_session_timeout', '%[1]d', true), set_config('tcp_user_timeout', '%[1]d', true),
 		set_config('tcp_keepalives_idle', '4', true), set_config('tcp_keepalives_interval', '2', true), set_config('tcp_keepalives_count', '3', true),
 		CASE WHEN current_setting('server_version_num')::int >= 170000 THEN set_config('transaction_timeout', '%[2]d', true) END,
-		CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END`,
+		CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END) < 0`,
 		silence.Milliseconds(), transaction.Milliseconds())
 }
 

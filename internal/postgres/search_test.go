@@ -26,9 +26,9 @@ func TestRowsThatCollideWithEachOther(t *testing.T) {
 		}{
 			{n: 10, trips: 2, same: []int64{3, 7}},
 			{n: 64, trips: 2, same: []int64{1, 2, 30, 64}},
-			{n: 65, trips: 3, same: []int64{1, 65}},     // in different chunks
-			{n: 1000, trips: 3, same: []int64{40, 41}},  // in one chunk
-			{n: 1000, trips: 3, same: []int64{1, 1000}}, // in the first and the last
+			{n: 65, trips: 4, same: []int64{1, 65}},     // in different chunks
+			{n: 1000, trips: 4, same: []int64{40, 41}},  // in one chunk
+			{n: 1000, trips: 4, same: []int64{1, 1000}}, // in the first and the last
 		} {
 			t.Run(fmt.Sprint(tt.n, " rows, the same word in ", tt.same), func(t *testing.T) {
 				t.Parallel()
@@ -98,7 +98,7 @@ func TestRedeliveredRowsAreStored(t *testing.T) {
 			s.insert(goods(1, tt.n/2)...).must()
 			rows := goods(1, tt.n)
 			badWord(&rows[tt.n-2])
-			s.insert(rows...).want(verdicts{
+			s.redeliver(rows...).want(verdicts{
 				stored: fmt.Sprintf("1-%d %d", tt.n-2, tt.n), rejected(byNoBadWord): fmt.Sprint(tt.n - 1),
 			}).inserts(tt.n/2 - 1).costs(tt.expected)
 			if got, want := s.stored(), fmt.Sprintf("1-%d %d", tt.n-2, tt.n); got != want {

@@ -53,23 +53,41 @@ func cast(c batch.Column) string {
 
 // statements are the SQL of one table, as far as its key is known.
 type statements struct {
-	insert     string // of all columns, one array each
-	unsorted   string // the same in the order of the arrays
-	plain      string // the same without ON CONFLICT and RETURNING, for one row
-	present    string // which keys are in the table
-	allPresent string // fails unless all keys are in the table
-	rank       string // sorts keys in the order of the key's index
-	read       string // does no more than read keys
-	returning  string // inserts one row, and returns whether it has its key
-	defaults   string // evaluates what the database computes for every row
+	insert     inserts
+	unsorted   inserts // the same in the order of the arrays
+	plain      string  // the same without ON CONFLICT and RETURNING, for one row
+	present    string  // which keys are in the table
+	allPresent string  // fails unless all keys are in the table
+	rank       string  // sorts keys in the order of the key's index
+	read       string  // does no more than read keys
+	returning  string  // inserts one row, and returns whether it has its key
+	defaults   string  // evaluates what the database computes for every row
 }
+
+// inserts are the two forms of the statement that stores rows, given as one array for each column.
+type inserts struct {
+	skipping insert // skips rows that are stored already
+	// first is for rows that nobody has stored yet, and fails if somebody has. Looking for those that
+	// are stored is a third of what the skipping form costs the server.
+	first insert
+}
+
+// insert is a statement, and its name on a connection that has prepared it.
+type insert struct{ name, sql string }
 
 func makeStatements(t *batch.Table, k *keyFacts) statements {
 	input, _ := keysInput(t)
 	return statements{
-		insert: insertSQL(t, k, !k.byBytes()), unsorted: insertSQL(t, k, false), plain: plainSQL(t),
+		insert: makeInserts(t, k, !k.byBytes()), unsorted: makeInserts(t, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
+	}
+}
+
+func makeInserts(t *batch.Table, k *keyFacts, sorted bool) inserts {
+	return inserts{
+		skipping: insert{"sluice_insert", insertSQL(t, k, sorted, false)},
+		first:    insert{"sluice_insert_first", insertSQL(t, k, sorted, true)},
 	}
 }
 
@@ -104,29 +122,32 @@ func insertInto(table, names, values string) string {
 
 func list(all []string) string { return strings.Join(all, ", ") }
 
-// insertSQL returns the statement that stores rows given as one array for each column. It names the
-// conflict target: without that, the violation of another unique constraint would count as a
-// duplicate, and the row would be lost. Sorted is for keys that the server does not order by their
-// bytes: all batches must lock them in one order.
-func insertSQL(t *batch.Table, k *keyFacts, sorted bool) string {
+// insertSQL returns the statement that stores rows given as one array for each column. The skipping
+// form names the conflict target: without that, the violation of another unique constraint would
+// count as a duplicate, and the row would be lost. Sorted is for keys that the server does not order
+// by their bytes: all batches must lock them in one order.
+func insertSQL(t *batch.Table, k *keyFacts, sorted, first bool) string {
 	arrays, names, values := input(t)
 	key, sent := list(t.KeyNames()), keyValues(t)
-	order := ""
+	order, skip, isNew := "", " ON CONFLICT ("+key+") DO NOTHING", " JOIN fresh ON ("+k.equal(t, "fresh.", sent)+")"
+	if first {
+		skip, isNew = "", ""
+	}
 	if sorted {
 		arrays += ", generate_series(1, cardinality($1)) AS n"
 		order = " ORDER BY " + list(k.typed(t, sent)) + ", n"
 	}
 	from := fmt.Sprintf("(SELECT %s) AS input WHERE %s", arrays, durable)
 	if t.Ledger == "" {
-		return insertInto(table(t), names, values) + fmt.Sprintf("%s%s ON CONFLICT (%s) DO NOTHING", from, order, key)
+		return insertInto(table(t), names, values) + from + order + skip
 	}
 	// The ledger and the table in one statement, so that neither is ever without the other. A
 	// trigger that discards a row would leave its message in the ledger and out of the table, and a
 	// batch with one key twice would store two rows for it: then width_bucket fails, with an
 	// SQLSTATE that hardly any table has (discardedState), and nothing is stored. Otherwise it is
 	// 0.
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (%sinput%s ON CONFLICT (%[4]s) DO NOTHING RETURNING %[4]s), stored AS (%sinput JOIN fresh ON (%s) RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
-		from, insertInto(ledger(t), key, list(sent)), order, key, insertInto(table(t), names, values), k.equal(t, "fresh.", sent))
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM %s), fresh AS (%sinput%s%s RETURNING %s), stored AS (%sinput%s RETURNING 1) SELECT count(*) + width_bucket(0, 1, 2, 1 - least(abs(count(*) - (SELECT count(*) FROM fresh)), 1)::int) FROM stored`,
+		from, insertInto(ledger(t), key, list(sent)), order, skip, key, insertInto(table(t), names, values), isNew)
 }
 
 // plainSQL returns an insert without ON CONFLICT and RETURNING, which need the policies and grants

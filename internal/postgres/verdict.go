@@ -150,7 +150,7 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	}
 	rt := in.roundTrip(ctx)
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
-	rt.add(limits(ctx))
+	rt.add(limits(rt.deadline))
 	rt.add("SAVEPOINT s")
 	rt.endSegment()
 	for k := range rows {
@@ -203,7 +203,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	rt := in.roundTrip(ctx)
 	rt.askCatalog()
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
-	rt.add(limits(ctx))
+	rt.add(limits(rt.deadline))
 	rt.query(in.sql.returning, []int{row})
 	rt.endSegment()
 	rt.add("ROLLBACK")
