@@ -5,8 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-json-experiment/json/jsontext"
-
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -160,24 +159,14 @@ func (r *Reader) plain(v []byte) []byte {
 		return v[1 : len(v)-1]
 	}
 	at := len(r.attributeText)
-	r.attributeText, _ = jsontext.AppendUnquote(r.attributeText, v) // the decoder has checked it
+	r.attributeText, _, _ = jsonscan.AppendString(r.attributeText, v, 0)
 	return r.attributeText[at:]
 }
 
 // eachMember calls do for each member of a valid JSON object; the name has its quotes.
 func eachMember(object []byte, do func(name, value []byte)) {
-	for at := skipSpace(object, 0) + 1; ; {
-		at = skipSpace(object, at)
-		if object[at] == ',' {
-			at = skipSpace(object, at+1)
-		}
-		if object[at] == '}' {
-			return
-		}
-		nameEnd := stringEnd(object, at)
-		start := skipSpace(object, skipSpace(object, nameEnd)+1) // after the colon
-		end := valueEnd(object, start)
-		do(object[at:nameEnd], object[start:end])
-		at = end
+	object = object[jsonscan.Space(object, 0):]
+	for m := jsonscan.FirstMember(object); m.Name != nil; m = m.Next(object) {
+		do(m.Name, m.Value)
 	}
 }

@@ -3,6 +3,8 @@ package model
 import (
 	"bytes"
 	"slices"
+
+	"example.com/owner/sluice/internal/jsonscan"
 )
 
 // envelope is a form in which services wrap what producers send.
@@ -28,17 +30,17 @@ func lookalike(root *node, document []byte) string {
 		return ""
 	}
 	has := map[string]bool{}
-	for m := firstMember(document); m.name != nil; m = m.next(document) {
-		name := string(m.name[1 : len(m.name)-1])
+	for m := jsonscan.FirstMember(document); m.Name != nil; m = m.Next(document) {
+		name := string(m.Name[1 : len(m.Name)-1])
 		has[name] = true
-		if name == "Records" && bytes.HasPrefix(m.value, []byte("[")) { // S3's own records have a member s3
-			at := skipSpace(m.value, 1)
-			if m.value[at] != '{' {
+		if name == "Records" && bytes.HasPrefix(m.Value, []byte("[")) { // S3's own records have a member s3
+			at := jsonscan.Space(m.Value, 1)
+			if m.Value[at] != '{' {
 				continue
 			}
-			first := m.value[at:valueEnd(m.value, at)]
-			for inner := firstMember(first); inner.name != nil; inner = inner.next(first) {
-				has["s3"] = has["s3"] || string(inner.name) == `"s3"`
+			first := m.Value[at:jsonscan.ValueEnd(m.Value, at)]
+			for inner := jsonscan.FirstMember(first); inner.Name != nil; inner = inner.Next(first) {
+				has["s3"] = has["s3"] || string(inner.Name) == `"s3"`
 			}
 		}
 	}

@@ -9,15 +9,6 @@ var (
 	Metas            = metas
 )
 
-// Members walks an object as Reader does.
-func Members(object []byte) (names, values [][]byte) {
-	for m := firstMember(object); m.name != nil; m = m.next(object) {
-		names = append(names, m.name)
-		values = append(values, m.value)
-	}
-	return names, values
-}
-
 // TypeOptions lists the settings of fields that depend on the type, and apply to this one.
 func TypeOptions(t FieldType) []string { return t.find().options }
 

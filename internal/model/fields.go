@@ -8,6 +8,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -130,13 +131,13 @@ func holdsJSON(v []byte) bool {
 		text = bytes.TrimSpace(bytes.TrimPrefix(text, bom))
 		return len(text) > 0 && (text[0] == '{' || text[0] == '[')
 	case '[':
-		for at := skipSpace(v, 1); v[at] != ']'; {
-			end := valueEnd(v, at)
+		for at := jsonscan.Space(v, 1); v[at] != ']'; {
+			end := jsonscan.ValueEnd(v, at)
 			if holdsJSON(v[at:end]) {
 				return true
 			}
-			if at = skipSpace(v, end); v[at] == ',' {
-				at = skipSpace(v, at+1)
+			if at = jsonscan.Space(v, end); v[at] == ',' {
+				at = jsonscan.Space(v, at+1)
 			}
 		}
 	}

@@ -548,39 +548,6 @@ func FuzzBody(f *testing.F) {
 	})
 }
 
-// FuzzMembers compares the walk over a valid object with the decoder's.
-func FuzzMembers(f *testing.F) {
-	for _, s := range []string{`{}`, ` { "a" : 1 , "b":[{"x":"]}"}],"c":"\\\"","d":{},"e":-1.5e3 } `, `{"\\":"\\","":"","a":null}`, `{"a":[],"b":{"c":{"d":"}"}}}`} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		object := jsontext.Value(bytes.TrimSpace(text))
-		if !object.IsValid() || object.Kind() != '{' {
-			return
-		}
-		dec := jsontext.NewDecoder(bytes.NewReader(object))
-		if _, err := dec.ReadToken(); err != nil {
-			t.Fatal(err)
-		}
-		var want []string
-		for dec.PeekKind() != '}' {
-			v, err := dec.ReadValue()
-			if err != nil {
-				t.Fatal(err)
-			}
-			want = append(want, string(v))
-		}
-		var got []string
-		names, values := model.Members(object)
-		for i := range names {
-			got = append(got, string(names[i]), string(values[i]))
-		}
-		if diff := cmp.Diff(got, want); diff != "" {
-			t.Errorf("%q: got(-) want(+):\n%s", object, diff)
-		}
-	})
-}
-
 func FuzzVersion(f *testing.F) {
 	for _, s := range []string{"2.3.0", "1-", "1..", " 1", "99999999999"} {
 		f.Add(s)

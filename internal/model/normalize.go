@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/mask"
 )
 
@@ -151,13 +152,13 @@ func (r *Reader) Changed(field int) bool {
 	if !f.List || v[0] != '[' {
 		return t.changes(v)
 	}
-	for at := skipSpace(v, 1); v[at] != ']'; {
-		end := valueEnd(v, at)
+	for at := jsonscan.Space(v, 1); v[at] != ']'; {
+		end := jsonscan.ValueEnd(v, at)
 		if t.changes(v[at:end]) {
 			return true
 		}
-		if at = skipSpace(v, end); v[at] == ',' {
-			at = skipSpace(v, at+1)
+		if at = jsonscan.Space(v, end); v[at] == ',' {
+			at = jsonscan.Space(v, at+1)
 		}
 	}
 	return false

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/owner/sluice/internal/jsonscan"
 )
 
 // Path is a singular query of JSONPath (RFC 9535): it finds at most one value of a document.
@@ -190,19 +192,19 @@ func (s Segment) of(v []byte) []byte {
 		if i < 0 {
 			i += arrayLength(v, 0)
 		}
-		for at := skipSpace(v, 1); v[at] != ']'; i-- {
-			end := valueEnd(v, at)
+		for at := jsonscan.Space(v, 1); v[at] != ']'; i-- {
+			end := jsonscan.ValueEnd(v, at)
 			if i == 0 {
 				return v[at:end]
 			}
-			if at = skipSpace(v, end); v[at] == ',' {
-				at = skipSpace(v, at+1)
+			if at = jsonscan.Space(v, end); v[at] == ',' {
+				at = jsonscan.Space(v, at+1)
 			}
 		}
 	case !s.Element && v[0] == '{':
-		for m := firstMember(v); m.name != nil; m = m.next(v) {
-			if name, _ := jsontext.AppendUnquote(nil, m.name); string(name) == s.Name {
-				return m.value
+		for m := jsonscan.FirstMember(v); m.Name != nil; m = m.Next(v) {
+			if name, _ := jsontext.AppendUnquote(nil, m.Name); string(name) == s.Name {
+				return m.Value
 			}
 		}
 	}

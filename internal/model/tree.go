@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/owner/sluice/internal/jsonscan"
 )
 
 // node is a place in a document that paths lead to or through. The paths of all fields of a layer
@@ -120,7 +122,7 @@ func (r *Reader) walk(n *node, text []byte, at int) (end int) {
 	case text[at] == '[' && len(n.elements) > 0:
 		end = r.walkArray(n, text, at)
 	default:
-		end = valueEnd(text, at)
+		end = jsonscan.ValueEnd(text, at)
 	}
 	r.arrive(n, text[at:end])
 	return end
@@ -187,9 +189,9 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 	}
 	next := 0 // most producers write the members in one order
 	for at++; ; {
-		at = skipSpace(text, at)
+		at = jsonscan.Space(text, at)
 		if text[at] == ',' {
-			at = skipSpace(text, at+1)
+			at = jsonscan.Space(text, at+1)
 		}
 		if text[at] == '}' {
 			return at + 1
@@ -199,15 +201,15 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 		if expected {
 			nameEnd = at + len(n.members[next].quoted)
 		} else {
-			nameEnd = stringEnd(text, at)
+			nameEnd = jsonscan.StringEnd(text, at)
 		}
-		start := skipSpace(text, skipSpace(text, nameEnd)+1) // after the colon
+		start := jsonscan.Space(text, jsonscan.Space(text, nameEnd)+1) // after the colon
 		which := next
 		if !expected {
 			which = r.lookUp(n, text[at:nameEnd], text[start:])
 		}
 		if which < 0 {
-			at = valueEnd(text, start)
+			at = jsonscan.ValueEnd(text, start)
 			continue
 		}
 		next = which + 1
@@ -217,7 +219,7 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 			continue
 		}
 		r.seen = true
-		at = valueEnd(text, start)
+		at = jsonscan.ValueEnd(text, start)
 		if text[start] != 'n' {
 			r.values[m.leaf] = text[start:at]
 		}
@@ -233,7 +235,7 @@ func (r *Reader) lookUp(n *node, name, follows []byte) int {
 	}
 	text := name[1 : len(name)-1]
 	if bytes.IndexByte(text, '\\') >= 0 {
-		r.scratch, _ = jsontext.AppendUnquote(r.scratch[:0], name) // the decoder has checked it
+		r.scratch, _, _ = jsonscan.AppendString(r.scratch[:0], name, 0)
 		text = r.scratch
 	}
 	for i := range n.members {
@@ -267,7 +269,7 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 	}
 	told := n.whole || r.unread == nil
 	for i := 0; ; i++ {
-		at = skipSpace(text, at+1)
+		at = jsonscan.Space(text, at+1)
 		if text[at] == ']' {
 			return at + 1
 		}
@@ -278,13 +280,13 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 			}
 		}
 		if at == start {
-			at = valueEnd(text, start)
+			at = jsonscan.ValueEnd(text, start)
 			if !told { // the first of them stands for all
 				r.unread(n, Segment{Element: true, Index: i}, text[start:])
 				told = true
 			}
 		}
-		if at = skipSpace(text, at); text[at] == ']' {
+		if at = jsonscan.Space(text, at); text[at] == ']' {
 			return at + 1
 		}
 	}
@@ -293,12 +295,12 @@ func (r *Reader) walkArray(n *node, text []byte, at int) (end int) {
 // arrayLength counts the elements of an array.
 func arrayLength(text []byte, at int) (n int) {
 	for {
-		at = skipSpace(text, at+1)
+		at = jsonscan.Space(text, at+1)
 		if text[at] == ']' {
 			return n
 		}
 		n++
-		if at = skipSpace(text, valueEnd(text, at)); text[at] == ']' {
+		if at = jsonscan.Space(text, jsonscan.ValueEnd(text, at)); text[at] == ']' {
 			return n
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/mask"
 )
 
@@ -37,7 +38,7 @@ func (m *Model) Unread(body []byte) (all []Visited) {
 		for all[i].Layer != r.layer || !slices.Equal(all[i].Path, n.at) { // the last one is perhaps within it
 			i--
 		}
-		all[i].Unread = append(all[i].Unread, Member{to, bytes.Clone(follows[:valueEnd(follows, 0)])})
+		all[i].Unread = append(all[i].Unread, Member{to, bytes.Clone(follows[:jsonscan.ValueEnd(follows, 0)])})
 	}
 	r.scan(body)
 	return all

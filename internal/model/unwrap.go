@@ -7,9 +7,9 @@ import (
 	"errors"
 	"io"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/klauspost/compress/zstd"
 
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -141,7 +141,7 @@ func (r *Reader) inner(l *layer, at int) ([]byte, message.Verdict) {
 	case v[0] != '"':
 		return nil, rejected(message.Rejection{Reason: message.ReasonNotWrapped, Detail: l.unwraps + ": expected a string that holds JSON, found " + kindOf(v) + notWrappedRemedy(v)})
 	}
-	out, _ := jsontext.AppendUnquote(r.buffer(at)[:0], v) // the decoder has checked it
+	out, _, _ := jsonscan.AppendString(r.buffer(at)[:0], v, 0)
 	r.buffers[at] = out
 	return out, message.Verdict{}
 }

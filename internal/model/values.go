@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 )
@@ -111,9 +111,9 @@ func (t *target) list(v []byte) (reason message.Reason) {
 	}
 	t.element = true
 	t.b.BeginList()
-	at := skipSpace(v, 1)
+	at := jsonscan.Space(v, 1)
 	for n := 0; reason == "" && v[at] != ']'; n++ {
-		end := valueEnd(v, at)
+		end := jsonscan.ValueEnd(v, at)
 		switch element := v[at:end]; {
 		case n == maxElements:
 			t.detail = "expected at most 10,000 elements"
@@ -123,8 +123,8 @@ func (t *target) list(v []byte) (reason message.Reason) {
 		default:
 			reason = t.value(element)
 		}
-		if at = skipSpace(v, end); v[at] == ',' {
-			at = skipSpace(v, at+1)
+		if at = jsonscan.Space(v, end); v[at] == ',' {
+			at = jsonscan.Space(v, at+1)
 		}
 	}
 	t.b.EndList()
@@ -226,7 +226,7 @@ func (t *target) unquote(v []byte) ([]byte, message.Reason) {
 	if bytes.IndexByte(v, '\\') < 0 {
 		return v[1 : len(v)-1], "" // JSON has no bare NUL
 	}
-	t.unquoted, _ = jsontext.AppendUnquote(t.unquoted[:0], v)
+	t.unquoted, _, _ = jsonscan.AppendString(t.unquoted[:0], v, 0)
 	if bytes.IndexByte(t.unquoted, 0) >= 0 {
 		return nil, message.ReasonNUL
 	}

@@ -22,14 +22,15 @@ import (
 // may lists which of our packages a package may import: imports point downwards only. Every package of
 // the product is in it, except the mains.
 var may = map[string]struct{ imports, why string }{
-	"internal/message": {"", "the leaf: the two nouns that all others share"},
-	"internal/mask":    {"", "the only code that can read a personal value: to be read, and checked, alone"},
-	"internal/fault":   {"internal/message", "the one error for what sluice depends on"},
-	"internal/wait":    {"", "pauses between tries"},
-	"internal/batch":   {"", "what model fills and a store reads, so it knows neither"},
+	"internal/message":  {"", "the leaf: the two nouns that all others share"},
+	"internal/mask":     {"", "the only code that can read a personal value: to be read, and checked, alone"},
+	"internal/fault":    {"internal/message", "the one error for what sluice depends on"},
+	"internal/wait":     {"", "pauses between tries"},
+	"internal/batch":    {"", "what model fills and a store reads, so it knows neither"},
+	"internal/jsonscan": {"", "the one way through JSON that is checked: sqsevent and model share it"},
 
-	"internal/sqsevent": {"internal/message", "the contract with the event source mapping, and nothing else"},
-	"internal/model":    {"internal/batch internal/mask internal/message", "the policy knows no store and no queue"},
+	"internal/sqsevent": {"internal/jsonscan internal/message", "the contract with the event source mapping, and nothing else"},
+	"internal/model":    {"internal/batch internal/jsonscan internal/mask internal/message", "the policy knows no store and no queue"},
 	"internal/infer":    {"internal/batch internal/mask internal/message internal/model", "it tries values on models, and reads a table's columns"},
 	"internal/ingest":   {"internal/batch internal/fault internal/mask internal/message internal/model", "the pipeline declares what a store must do"},
 	"internal/handler":  {"internal/fault internal/ingest internal/mask internal/message internal/sqsevent", "the function without Lambda, SQL and AWS"},
