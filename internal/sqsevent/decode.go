@@ -15,9 +15,12 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -31,269 +34,378 @@ func (e *EventError) Error() string {
 
 func failf(format string, args ...any) *EventError { return &EventError{fmt.Sprintf(format, args...)} }
 
-// Decode reads an event. The bodies share one buffer, which is no larger than the event. The
-// attributes point into the event, so the caller must not use its memory again while it has the
-// messages.
-func Decode(event []byte) ([]message.Message, error) {
-	d := decoder{
-		// Members that nobody needs may be odd, or come twice. Of those that decide over messages,
-		// envelope and record allow no repeat.
-		dec: jsontext.NewDecoder(bytes.NewBuffer(event), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)),
-		in:  event,
-		// Allocated once: unquoted strings are never longer than the event.
-		text: make([]byte, 0, len(event)),
+// Decode reads one event, as Decoder.Decode does. Its attributes point into the event, so the caller
+// must not use the event's memory again while it has the messages.
+func Decode(event []byte) ([]message.Message, error) { return new(Decoder).Decode(event) }
+
+// Decoder reads one event after another, in memory that it keeps. It is for one goroutine.
+type Decoder struct {
+	in       bytes.Buffer
+	dec      jsontext.Decoder
+	event    []byte
+	messages []message.Message
+	bodies   []byte          // one after another
+	texts    strings.Builder // the other texts; the messages have parts of its string
+	scratch  []byte          // a text that had an escape
+	last     struct{ messages, texts int }
+
+	recordNames, attributeNames names
+
+	arn      []byte // the last eventSourceARN, with its quotes
+	queueARN string // the same without
+	fifo     bool
+}
+
+// maxKept bounds each buffer that is kept for the next event, in bytes.
+const maxKept = 1 << 20
+
+// Release ends the use of the messages. The decoder then holds nothing of the event, and no memory that
+// only a large event needs.
+func (d *Decoder) Release() {
+	d.last.messages, d.last.texts = len(d.messages), d.texts.Len()
+	clear(d.messages)
+	d.messages, d.bodies, d.scratch = reuse(d.messages), reuse(d.bodies), reuse(d.scratch)
+	d.texts.Reset()
+	d.event, d.arn, d.queueARN, d.fifo = nil, nil, "", false
+	d.recordNames, d.attributeNames = names{}, names{}
+	d.in = bytes.Buffer{}
+	d.dec.Reset(&d.in)
+}
+
+// reuse returns the memory of a slice, nil if that is too much to be kept.
+func reuse[E any](s []E) []E {
+	if uintptr(cap(s))*unsafe.Sizeof(*new(E)) > maxKept {
+		return nil
 	}
-	if len(bytes.TrimSpace(event)) == 0 {
-		return nil, failf("the event is empty")
-	}
-	var err error
-	switch d.dec.PeekKind() {
-	case '[':
-		err = d.records()
-	case '{':
-		err = d.envelope()
-	default:
-		if _, err = d.dec.ReadValue(); err == nil {
-			return nil, failf("the event is neither an object nor an array")
-		}
-	}
-	if err == nil {
-		if _, end := d.dec.ReadToken(); end == nil {
-			err = failf("the event has a second JSON value after the first")
-		} else if !errors.Is(end, io.EOF) {
-			err = end
-		}
-	}
-	var ours *EventError
-	if err != nil && !errors.As(err, &ours) {
-		// Not err itself: it can quote the event, which holds personal values.
-		err = failf("the event is not valid JSON at byte %d of %d", d.dec.InputOffset(), len(event))
-	}
+	return s[:0]
+}
+
+// Decode reads an event. The messages are valid until Release, which must come before the next event:
+// their bodies are in the decoder's memory, and their attributes in the event's. Their strings are
+// their own.
+func (d *Decoder) Decode(event []byte) ([]message.Message, error) {
+	err := d.read(event)
 	if err != nil {
+		d.Release()
 		return nil, err
+	}
+	if len(d.messages) == 0 {
+		return nil, nil
 	}
 	return d.messages, nil
 }
 
-type decoder struct {
-	dec      *jsontext.Decoder
-	in       []byte
-	text     []byte // unquoted strings, one after another
-	messages []message.Message
-	arn      []byte // the last eventSourceARN, with its quotes
-	queueARN string // the same without
-}
-
-// value reads the next value. It stays valid, unlike the decoder's own result.
-func (d *decoder) value() ([]byte, error) {
-	v, err := d.dec.ReadValue()
-	if err != nil {
-		return nil, err
+func (d *Decoder) read(event []byte) error {
+	if len(bytes.TrimSpace(event)) == 0 {
+		return failf("the event is empty")
 	}
-	end := d.dec.InputOffset()
-	return d.in[end-int64(len(v)) : end], nil
+	at, err := d.check(event)
+	if err != nil {
+		return err
+	}
+	d.event = event
+	d.texts.Grow(d.last.texts)
+	if cap(d.messages) == 0 {
+		d.messages = make([]message.Message, 0, d.last.messages)
+	}
+	switch event[at] {
+	case '[':
+		_, err = d.records(at)
+	case '{':
+		err = d.envelope(at)
+	default:
+		err = failf("the event is neither an object nor an array")
+	}
+	return err
 }
 
-// unquote returns the text of a JSON string. ok is false for any other value, and for a string that
-// is not valid Unicode.
-func (d *decoder) unquote(v []byte) (text []byte, ok bool) {
+// check checks that an event is one JSON value, and returns where it begins. Only check is about syntax:
+// all else finds its way in a text that is known to be JSON.
+func (d *Decoder) check(event []byte) (at int, err error) {
+	d.in = *bytes.NewBuffer(event)
+	// Members that nobody needs may be odd, or come twice. Of those that decide over messages, envelope
+	// and record allow no repeat.
+	d.dec.Reset(&d.in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	value, err := d.dec.ReadValue()
+	if err == nil {
+		at = int(d.dec.InputOffset()) - len(value)
+		if _, err = d.dec.ReadToken(); err == nil {
+			return 0, failf("the event has a second JSON value after the first")
+		}
+		if errors.Is(err, io.EOF) {
+			return at, nil
+		}
+	}
+	wrong := d.dec.InputOffset()
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		wrong = syntax.ByteOffset
+	}
+	// Not err itself: it can quote the event, which holds personal values.
+	return 0, failf("the event is not valid JSON at byte %d of %d", wrong, len(event))
+}
+
+// plain returns the text of a JSON string, until the next call. ok is false for any other value, and for
+// a string that is not valid Unicode.
+func (d *Decoder) plain(v []byte) (text []byte, ok bool) {
 	if len(v) == 0 || v[0] != '"' {
 		return nil, false
 	}
-	at := len(d.text)
-	out, err := jsontext.AppendUnquote(d.text, v)
-	if err != nil {
-		return nil, false
-	}
-	d.text = out
-	return out[at:len(out):len(out)], true
-}
-
-// name reads the name of the next member.
-func (d *decoder) name() ([]byte, error) {
-	v, err := d.value()
-	if err != nil {
-		return nil, err
-	}
-	if bytes.IndexByte(v, '\\') >= 0 {
-		text, _ := d.unquote(v)
-		return text, nil
-	}
-	return v[1 : len(v)-1], nil
-}
-
-// object reads an object, and has member read the value of each of its members.
-func (d *decoder) object(member func(name []byte) error) error {
-	if _, err := d.dec.ReadToken(); err != nil {
-		return err
-	}
-	for d.dec.PeekKind() != '}' {
-		name, err := d.name()
-		if err == nil {
-			err = member(name)
+	if text = v[1 : len(v)-1]; bytes.IndexByte(text, '\\') < 0 {
+		if !utf8.Valid(text) {
+			return nil, false
 		}
-		if err != nil {
-			return err
-		}
+		return text, true
 	}
-	_, err := d.dec.ReadToken()
-	return err
+	d.scratch, _, ok = jsonscan.AppendString(d.scratch[:0], v, 0)
+	return d.scratch, ok // empty if it is not valid
 }
 
-func (d *decoder) envelope() error {
+// keep returns the text of a JSON string as a string, "" if there is none.
+func (d *Decoder) keep(v []byte) string {
+	text, _ := d.plain(v)
+	return d.add(text)
+}
+
+func (d *Decoder) add(text []byte) string {
+	at := d.texts.Len()
+	d.texts.Write(text)
+	return d.texts.String()[at:]
+}
+
+// member reads the name of the member that follows an offset, the nth of its object. It returns which
+// one it is, and where its value begins; after the last member, ok is false and value is the offset after
+// the object.
+func (d *Decoder) member(names *names, n, at int) (which field, value int, ok bool) {
+	at = jsonscan.Space(d.event, at)
+	if d.event[at] == ',' {
+		at = jsonscan.Space(d.event, at+1)
+	}
+	if d.event[at] == '}' {
+		return other, at + 1, false
+	}
+	if n < len(names) && len(names[n].text) > 0 && bytes.HasPrefix(d.event[at:], names[n].text) {
+		return names[n].which, jsonscan.Space(d.event, at+len(names[n].text)), true
+	}
+	end := jsonscan.StringEnd(d.event, at)
+	name, _ := d.plain(d.event[at:end])
+	which = fieldOf(name)
+	end = jsonscan.Space(d.event, end) + 1 // after the colon
+	if n < len(names) {
+		names[n].text, names[n].which = d.event[at:end], which
+	}
+	return which, jsonscan.Space(d.event, end), true
+}
+
+// names are the names of an object's first members, up to their colons, as the last such object had
+// them: all records of an event are written alike.
+type names [16]struct {
+	text  []byte
+	which field
+}
+
+func (d *Decoder) envelope(at int) error {
 	found := false
-	err := d.object(func(name []byte) error {
-		switch {
-		case string(name) != "Records":
-			return d.dec.SkipValue()
-		case found:
+	which, at, ok := d.member(new(names), 0, at+1)
+	for ; ok; which, at, ok = d.member(new(names), 0, at) {
+		if which != records {
+			at = jsonscan.ValueEnd(d.event, at)
+			continue
+		}
+		if found {
 			return failf("the event has Records twice")
-		case d.dec.PeekKind() != '[':
-			return d.odd("the event's Records is not an array")
+		}
+		if d.event[at] != '[' {
+			return failf("the event's Records is not an array")
 		}
 		found = true
-		return d.records()
-	})
-	if err == nil && !found {
+		var err error
+		if at, err = d.records(at); err != nil {
+			return err
+		}
+	}
+	if !found {
 		return failf("the event has no Records")
 	}
-	return err
-}
-
-// odd is about the next value, if that is JSON at all.
-func (d *decoder) odd(format string, args ...any) error {
-	if _, err := d.value(); err != nil {
-		return err
-	}
-	return failf(format, args...)
-}
-
-func (d *decoder) records() error {
-	if _, err := d.dec.ReadToken(); err != nil {
-		return err
-	}
-	for d.dec.PeekKind() != ']' {
-		if d.dec.PeekKind() != '{' {
-			return d.odd("record %d of the event is not an object", len(d.messages))
-		}
-		if err := d.record(); err != nil {
-			return err
-		}
-	}
-	_, err := d.dec.ReadToken()
-	return err
-}
-
-// record reads one record. It keeps the raw values of members until the record has ended. Of
-// messageId, body, attributes, eventSource and eventSourceARN, a value that is there already makes
-// the next one a repeat. Of all others, the last one counts.
-func (d *decoder) record() error {
-	n := len(d.messages)
-	var m message.Message
-	var id, body, attributes, source, arn, handle []byte
-	err := d.object(func(name []byte) (err error) {
-		var v []byte
-		if string(name) == "attributes" && d.dec.PeekKind() == '{' {
-			v, err = name, d.attributes(&m) // any value: it only says that there were attributes
-		} else {
-			v, err = d.value()
-		}
-		if err != nil {
-			return err
-		}
-		var before []byte // of the names that must not come twice
-		switch string(name) {
-		case "messageId":
-			before, id = id, v
-		case "body":
-			before, body = body, v
-		case "attributes":
-			before, attributes = attributes, v
-		case "eventSource":
-			before, source = source, v
-		case "eventSourceARN":
-			before, arn = arn, v
-		case "receiptHandle":
-			handle = v
-		case "messageAttributes":
-			if v[0] == '{' {
-				m.Attributes = v
-			}
-		}
-		if before != nil {
-			return failf("record %d of the event has a name twice", n)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if id == nil {
-		return failf("record %d of the event has no messageId", n)
-	}
-	text, ok := d.unquote(id)
-	if !ok || len(text) == 0 {
-		return failf("record %d of the event has a messageId that is empty or not a string", n)
-	}
-	m.ID = string(text)
-	if text, ok := d.unquote(source); !ok || string(text) != "aws:sqs" {
-		return failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", n)
-	}
-	m.Body, m.HasBody = d.unquote(body)
-	text, _ = d.unquote(handle)
-	m.ReceiptHandle = string(text)
-	if !bytes.Equal(arn, d.arn) { // most often all records are of one queue
-		text, _ := d.unquote(arn)
-		d.arn, d.queueARN = arn, string(text)
-	}
-	m.QueueARN, m.FIFO = d.queueARN, strings.HasSuffix(d.queueARN, ".fifo")
-	d.messages = append(d.messages, m)
 	return nil
 }
 
-// attributes reads the system attributes that sluice needs, each on its own: an odd one costs at
-// most its own message, never the batch.
-func (d *decoder) attributes(m *message.Message) error {
-	return d.object(func(name []byte) error {
-		v, err := d.value()
-		if err != nil {
-			return err
+// records reads the array of records, and returns the offset after it.
+func (d *Decoder) records(at int) (end int, err error) {
+	for at++; ; {
+		at = jsonscan.Space(d.event, at)
+		if d.event[at] == ',' {
+			at = jsonscan.Space(d.event, at+1)
 		}
-		switch string(name) {
-		case "SentTimestamp":
-			m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
-		case "ApproximateReceiveCount":
-			n, _ := d.integer(v, math.MaxInt32)
-			m.ReceiveCount = int(n)
-		case "MessageGroupId":
-			if group, ok := d.unquote(v); ok {
-				m.Group = string(group)
+		switch d.event[at] {
+		case ']':
+			return at + 1, nil
+		case '{':
+			if at, err = d.record(at); err != nil {
+				return 0, err
 			}
-		case "SequenceNumber":
-			if text, ok := d.unquote(v); ok {
+		default:
+			return 0, failf("record %d of the event is not an object", len(d.messages))
+		}
+	}
+}
+
+// field is a member that sluice reads.
+type field int
+
+const (
+	// Members of a record. Two of the first ones make the event invalid; of the others, the last one
+	// counts.
+	messageID field = iota
+	body
+	attributes
+	source
+	arn
+	handle
+	messageAttributes
+	other
+
+	// Members of its attributes, and of the event.
+	sentTimestamp
+	receiveCount
+	messageGroup
+	sequenceNumber
+	records
+)
+
+func (f field) once() bool { return f <= arn }
+
+func fieldOf(name []byte) field {
+	switch string(name) {
+	case "messageId":
+		return messageID
+	case "body":
+		return body
+	case "attributes":
+		return attributes
+	case "eventSource":
+		return source
+	case "eventSourceARN":
+		return arn
+	case "receiptHandle":
+		return handle
+	case "messageAttributes":
+		return messageAttributes
+	case "SentTimestamp":
+		return sentTimestamp
+	case "ApproximateReceiveCount":
+		return receiveCount
+	case "MessageGroupId":
+		return messageGroup
+	case "SequenceNumber":
+		return sequenceNumber
+	case "Records":
+		return records
+	default:
+		return other
+	}
+}
+
+// record reads one record, and returns the offset after it.
+func (d *Decoder) record(at int) (end int, err error) {
+	i := len(d.messages)
+	d.messages = append(d.messages, message.Message{})
+	m := &d.messages[i]
+	var values [other + 1][]byte
+	which, at, ok := d.member(&d.recordNames, 0, at+1)
+	for n := 1; ok; n++ {
+		if which.once() && values[which] != nil {
+			return 0, failf("record %d of the event has a name twice", i)
+		}
+		start := at
+		switch c := d.event[at]; {
+		case which == body && c == '"':
+			from := len(d.bodies)
+			if d.bodies, at, m.HasBody = jsonscan.AppendString(d.bodies, d.event, at); m.HasBody {
+				m.Body = d.bodies[from:len(d.bodies):len(d.bodies)]
+			}
+		case which == attributes && c == '{':
+			at = d.attributes(m, at)
+		default:
+			at = jsonscan.ValueEnd(d.event, at)
+		}
+		if which < other && (which != messageAttributes || d.event[start] == '{') {
+			values[which] = d.event[start:at]
+		}
+		which, at, ok = d.member(&d.recordNames, n, at)
+	}
+	if values[messageID] == nil {
+		return 0, failf("record %d of the event has no messageId", i)
+	}
+	if m.ID = d.keep(values[messageID]); m.ID == "" {
+		return 0, failf("record %d of the event has a messageId that is empty or not a string", i)
+	}
+	if text, _ := d.plain(values[source]); string(text) != "aws:sqs" {
+		return 0, failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", i)
+	}
+	m.ReceiptHandle = d.keep(values[handle])
+	if !bytes.Equal(values[arn], d.arn) { // most often all records are of one queue
+		d.arn, d.queueARN = values[arn], d.keep(values[arn])
+		d.fifo = strings.HasSuffix(d.queueARN, ".fifo")
+	}
+	m.QueueARN, m.FIFO, m.Attributes = d.queueARN, d.fifo, values[messageAttributes]
+	return at, nil
+}
+
+// attributes reads the system attributes that sluice needs, each on its own: an odd one costs at most its
+// own message, never the batch. It returns the offset after them.
+func (d *Decoder) attributes(m *message.Message, at int) (end int) {
+	which, at, ok := d.member(&d.attributeNames, 0, at+1)
+	for n := 1; ok; n++ {
+		start := at
+		at = jsonscan.ValueEnd(d.event, at)
+		v := d.event[start:at]
+		switch which { //nolint:exhaustive // the others are not needed
+		case sentTimestamp:
+			m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
+		case receiveCount:
+			count, _ := d.integer(v, math.MaxInt32)
+			m.ReceiveCount = int(count)
+		case messageGroup:
+			if text, ok := d.plain(v); ok {
+				m.Group = d.add(text)
+			}
+		case sequenceNumber:
+			if text, ok := d.plain(v); ok {
 				v = text
 			}
-			m.SequenceNumber = message.ParseSequence(string(v))
+			m.SequenceNumber = message.ParseSequence(d.add(v))
 		}
-		return nil
-	})
+		which, at, ok = d.member(&d.attributeNames, n, at)
+	}
+	return at
 }
 
 // integer reads an integer from 0 to limit, written as a string of digits or as a JSON number.
-func (d *decoder) integer(v []byte, limit int64) (int64, bool) {
-	if text, ok := d.unquote(v); ok {
-		if len(text) == 0 || len(text) > 20 || strings.Trim(string(text), "0123456789") != "" {
-			return 0, false
-		}
-		v = text
+func (d *Decoder) integer(v []byte, limit int64) (int64, bool) {
+	text, quoted := d.plain(v)
+	if !quoted {
+		text = v
 	}
-	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil { // 1.7672256e12 is an integer too
-		f, ferr := strconv.ParseFloat(string(v), 64)
-		if ferr != nil || f != math.Trunc(f) || f < 0 || f > float64(limit) {
+	n, digits := int64(0), 0
+	for _, c := range text {
+		if c < '0' || '9' < c {
+			break
+		}
+		n = min(10*n+int64(c-'0'), limit+1)
+		digits++
+	}
+	if quoted && (digits == 0 || digits < len(text) || digits > 20) {
+		return 0, false
+	}
+	if digits < len(text) { // 1.7672256e12 is an integer too
+		f, err := strconv.ParseFloat(string(text), 64)
+		if err != nil || f != math.Trunc(f) || f < 0 || f > float64(limit) {
 			return 0, false
 		}
 		n = int64(f)
 	}
-	return n, n >= 0 && n <= limit
+	if n > limit {
+		return 0, false
+	}
+	return n, true
 }

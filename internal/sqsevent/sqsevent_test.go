@@ -1,10 +1,13 @@
 package sqsevent_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	"example.com/owner/sluice/internal/message"
@@ -19,6 +22,7 @@ const (
 )
 
 func TestDecode(t *testing.T) {
+	var d sqsevent.Decoder // one for all, as the function has it
 	for _, tt := range []struct {
 		name, event string
 		want        []message.Message
@@ -73,13 +77,22 @@ func TestDecode(t *testing.T) {
 			[]message.Message{{ID: "1"}, {ID: "2"}, {ID: "3"}, {ID: "4"}, {ID: "5"}},
 		},
 		{
+			"times with many digits", `[{"messageId":"1","body":"b","attributes":{"SentTimestamp":"00000000000000000012","ApproximateReceiveCount":"2147483648"},` + queue + `},{"messageId":"2","body":"b","attributes":{"SentTimestamp":"000000000000000000012"},` + queue + `},{"messageId":"3","body":"b","attributes":{"SentTimestamp":"253402300799999","ApproximateReceiveCount":1e2},` + queue + `},{"messageId":"4","body":"b","attributes":{"SentTimestamp":"253402300800000"},` + queue + `},{"messageId":"5","body":"b","attributes":{"SentTimestamp":-0,"ApproximateReceiveCount":-1},` + queue + `},{"messageId":"6","body":"b","attributes":{"SentTimestamp":"1e3"},` + queue + `}]`,
+			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 12, HasSent: true}, {ID: "2", Body: []byte("b"), HasBody: true}, {ID: "3", Body: []byte("b"), HasBody: true, SentMillis: 253402300799999, HasSent: true, ReceiveCount: 100}, {ID: "4", Body: []byte("b"), HasBody: true}, {ID: "5", Body: []byte("b"), HasBody: true, HasSent: true}, {ID: "6", Body: []byte("b"), HasBody: true}},
+		},
+		{
+			"other names, in another order, and white space", "\t{ \"Records\" : [ { \"messageId\" : \"1\" , \"body\":\"b\"," + queue + ` } ,{` + queue + `,"body":"b","attributes":{},"messageId":"2"}, {"messageId":"3",` + queue + `,"bod\u0079":"b"}  ,{"messageId":"4","body2":"x","body":"b",` + queue + `},{"messageId":"5","body":"b",` + queue + `}] , "more":{"Records":[]} }` + "\n",
+			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true}, {ID: "2", Body: []byte("b"), HasBody: true}, {ID: "3", Body: []byte("b"), HasBody: true}, {ID: "4", Body: []byte("b"), HasBody: true}, {ID: "5", Body: []byte("b"), HasBody: true}},
+		},
+		{
 			"odd attributes cost nothing", `[{"messageId":"1","body":"b","md5OfBody":7,"messageAttributes":{"k":{"binaryValue":"not base64!"},"k":"` + "\xff" + `"},"attributes":{"SenderId":{},"SentTimestamp":"5","SentTimestamp2":[1,[2]]},"odd":{"odd":1,"odd":2},` + queue + `}]`,
 			[]message.Message{{ID: "1", Body: []byte("b"), HasBody: true, SentMillis: 5, HasSent: true, Attributes: []byte(`{"k":{"binaryValue":"not base64!"},"k":"` + "\xff" + `"}`)}},
 		},
 		{"escaped names", `{"Record\u0073":[{"message\u0049d":"1","b\u006fdy":"b",` + queue + `}]}`, []message.Message{{ID: "1", Body: []byte("b"), HasBody: true}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := sqsevent.Decode([]byte(tt.event))
+			defer d.Release()
+			got, err := d.Decode([]byte(tt.event))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,20 +180,63 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
-// FuzzDecode holds what must be true of any event: no panic, every message
-// has an id that an answer has unchanged, and what encoding/json takes
-// for a batch with an id in every record has as many messages.
+// read reads an event in a slow and plain way. It is for events that Decode takes.
+func read(t *testing.T, event []byte) (want []message.Message) {
+	t.Helper()
+	var records []map[string]json.RawMessage
+	if event = bytes.TrimSpace(event); event[0] == '[' {
+		if err := json.Unmarshal(event, &records); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		var envelope map[string]json.RawMessage
+		if err := json.Unmarshal(event, &envelope); err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(envelope["Records"], &records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := func(raw json.RawMessage) (text []byte, ok bool) {
+		text, err := jsontext.AppendUnquote(nil, []byte(raw))
+		return text, err == nil
+	}
+	for _, r := range records {
+		var m message.Message
+		id, _ := text(r["messageId"])
+		m.ID = string(id)
+		if m.Body, m.HasBody = text(r["body"]); !m.HasBody {
+			m.Body = nil
+		}
+		if handle, ok := text(r["receiptHandle"]); ok {
+			m.ReceiptHandle = string(handle)
+		}
+		if arn, ok := text(r["eventSourceARN"]); ok {
+			m.QueueARN = string(arn)
+		}
+		m.FIFO = strings.HasSuffix(m.QueueARN, ".fifo")
+		want = append(want, m)
+	}
+	return want
+}
+
+// FuzzDecode holds what must be true of any event: no panic, what is no JSON is an error, the messages
+// are those that a plain way of reading finds, and every message has an id that an answer has
+// unchanged.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{
 		`{"Records":[]}`, `[]`, `{"Records":null}`, `{}`, ``, `null`,
 		`{"Records":[{"messageId":"1","body":"{}","attributes":{"SentTimestamp":"1"},` + queue + `}]}`,
 		`[{"messageId":"1","body":"{}","attributes":{"SentTimestamp":1e3,"MessageGroupId":"g"},` + fifo + `}]`,
 		`{"Records":[{"messageId":"\u00e9","body":"\ud83d\ude00",` + queue + `}],"x":[[[[]]]]}`,
+		`[{"messageId":"1","receiptHandle":"a\"b","body":"{\"a\": \"b\", \"c\": \"\\n\"}",` + queue + `},{"messageId":"2","body":"\ud800","body2":"` + "\xff" + `",` + queue + `}]`,
 	} {
 		f.Add([]byte(s))
 	}
+	var d sqsevent.Decoder
 	f.Fuzz(func(t *testing.T, event []byte) {
-		messages, err := sqsevent.Decode(event)
+		defer d.Release()
+		messages, err := d.Decode(event)
 		if err != nil {
 			if messages != nil {
 				t.Error("messages beside an error")
@@ -189,6 +245,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if !json.Valid(event) {
 			t.Fatalf("decoded what is not JSON: %q", event)
+		}
+		got := slices.Clone(messages)
+		for i := range got { // read does not read these
+			got[i].SentMillis, got[i].HasSent, got[i].ReceiveCount = 0, false, 0
+			got[i].Group, got[i].SequenceNumber, got[i].Attributes = "", "", nil
+		}
+		if diff := cmp.Diff(got, read(t, event)); diff != "" {
+			t.Errorf("got(-) want(+):\n%s", diff)
 		}
 		var ids []string
 		for _, m := range messages {
@@ -220,11 +284,13 @@ func BenchmarkDecode(b *testing.B) {
 	event := []byte(`{"Records":[` + strings.Repeat(record+",", 999) + record + `]}`)
 	b.SetBytes(int64(len(event)))
 	b.ReportAllocs()
+	var d sqsevent.Decoder
 	for b.Loop() {
-		messages, err := sqsevent.Decode(event)
+		messages, err := d.Decode(event)
 		if err != nil || len(messages) != 1000 {
 			b.Fatal(err)
 		}
+		d.Release()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/record")
 }
