@@ -89,6 +89,7 @@ help: ## print this list; `sluice help` has the commands
 lint: | need-go ## run the linters of .golangci.yml (the first run builds them, in about 4 minutes)
 	@$(call slow,building the linters: about 4 minutes the first time) $(TOOL) -n golangci-lint >/dev/null
 	$(TOOL) golangci-lint run $(PACKAGES)
+	go -C tools tool golangci-lint run --config ../.golangci.yml ./...
 
 fmt: | need-go ## format the code as lint expects it
 	@$(call slow,building the linters: about 4 minutes the first time) $(TOOL) -n golangci-lint >/dev/null
