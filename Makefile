@@ -3,7 +3,11 @@
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 ARCH      ?= $(shell go env GOARCH)# of the Lambda function: arm64 or amd64
 FUZZTIME  ?= 20s# per target
-BENCH     ?= .# which benchmarks, a regular expression
+QUICK     ?=# 1: `make bench` measures so little that it only shows that it works
+DOCS      ?=# 1: `make bench` writes docs/performance.md and its chart
+ROWS      ?=# `make bench` measures a table of so many rows instead
+PYTHON    ?= python3# with psycopg, for `make bench`
+BENCH     ?= .# of `make microbench`: which benchmarks, a regular expression
 BENCHTIME ?= 1s
 BENCHRUNS ?= 1# 10 for a comparison by `make benchstat`
 PACKAGES  ?= ./...
@@ -37,7 +41,7 @@ LAMBDA  = GOOS=linux $(BUILD) -tags lambda.norpc
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench microbench benchstat vuln tidy-check cover clean
 
 # ---------------------------------------------------------------- what a target needs
 
@@ -139,13 +143,18 @@ scenarios: | need-psql need-python3 build-bin ## run test/scenarios: tables as p
 fuzz: | need-go need-bash ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
 
-bench: | need-go need-bash ## run the benchmarks (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
+bench: | need-go ## measure sluice beside COPY and the usual ways, in 4 minutes (DOCS=1 writes docs/performance.md; ROWS=10000000; PYTHON=with psycopg; QUICK=1)
+	@mkdir -p bin
+	@$(call slow,compiling and measuring: minutes) set -x; go test -count=1 -timeout 60m -v -run '$(if $(ROWS),^TestLargeTable$$,^TestWays$$)' ./internal/testing/benchmark \
+		-args $(if $(ROWS),-rows $(ROWS),-measure) -out '$(CURDIR)/bin' $(if $(QUICK),-quick) $(if $(DOCS),-docs) -python '$(PYTHON)'
+
+microbench: | need-go need-bash ## run the benchmarks of the packages (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
 	@listed=$$(.ci/list-tests '^Benchmark') || exit 1; \
 	[ -n "$$listed" ] || { echo "no benchmark found" >&2; exit 1; }; \
 	packages=$$(echo "$$listed" | cut -d ' ' -f 1 | sort -u); \
 	set -x; go test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(BENCHRUNS) -timeout 30m $$packages
 
-benchstat: | need-go ## compare two outputs of `make bench BENCHRUNS=10`: OLD=file NEW=file
+benchstat: | need-go ## compare two outputs of `make microbench BENCHRUNS=10`: OLD=file NEW=file
 	$(TOOL) benchstat $(OLD) $(NEW)
 
 vuln: | need-go ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)

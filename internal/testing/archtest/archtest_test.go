@@ -77,6 +77,7 @@ var only = []struct{ imports, by, why string }{
 	{"modernc.org/...", "internal/sqlite", "one package links SQLite"},
 	{"github.com/fergusstrange/embedded-postgres", "internal/testing/localpg", "one package fetches Postgres"},
 
+	{"github.com/aws/aws-lambda-go/events", "internal/testing/benchmark/usual", "the function that one writes without sluice"},
 	{"github.com/aws/aws-lambda-go/...", "functions/...", "only the mains know Lambda's runtime"},
 	{"github.com/aws/aws-sdk-go-v2/config/...", "cmd/...", "profiles, SSO and the like: a function has none, and its cold starts would pay for them"},
 	{"github.com/aws/aws-sdk-go-v2/...", "internal/sqs internal/credentials internal/testing/sqstest cmd/... functions/...", "AWS stays in the packages that are about it"},

@@ -4,8 +4,6 @@ import (
 	"log/slog"
 	"testing"
 
-	"github.com/jackc/pgx/v5"
-
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/postgres"
@@ -49,14 +47,4 @@ func BenchmarkWAL(b *testing.B) {
 		b.ReportMetric(full, "WAL-B/row-3M")
 		b.ReportMetric(full/empty, "ratio")
 	}
-}
-
-// walBytes returns how much log the server has written.
-func walBytes(b *testing.B, conn *pgx.Conn) int64 {
-	b.Helper()
-	var n int64
-	if err := conn.QueryRow(b.Context(), "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint").Scan(&n); err != nil {
-		b.Fatal(err)
-	}
-	return n
 }

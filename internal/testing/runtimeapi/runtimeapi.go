@@ -144,6 +144,9 @@ func (f *Function) Invoke(event []byte) (Answer, error) {
 	}
 }
 
+// PID returns the number of the process.
+func (f *Function) PID() int { return f.cmd.Process.Pid }
+
 // Terminate asks the process to end, as Lambda does before a shutdown.
 func (f *Function) Terminate() error { return f.cmd.Process.Signal(syscall.SIGTERM) }
 

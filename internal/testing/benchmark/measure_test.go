@@ -1,0 +1,313 @@
+package benchmark_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
+)
+
+var (
+	measure = flag.Bool("measure", false, "measure all ways: make bench")
+	quick   = flag.Bool("quick", false, "measure so little that it only shows that all ways work")
+	rows    = flag.Int("rows", 0, "measure a table of so many rows: make bench ROWS=10000000")
+	docs    = flag.Bool("docs", false, "write the tables and the chart into docs/")
+	out     = flag.String("out", "", "write bench.json and bench.svg into this folder")
+	python3 = flag.String("python", "python3", "a Python, for the ways that use psycopg")
+)
+
+// sizes are the batches of the tables, and how many of them a turn has: about a tenth of a second.
+var sizes = []struct{ n, batches int }{{1, 200}, {10, 100}, {100, 40}, {1000, 10}, {6000, 3}}
+
+// rounds is how often each way has its turn, for each size.
+func rounds() int {
+	if *quick {
+		return 1
+	}
+	return 9
+}
+
+// turn is what one way did in one turn. What cannot be measured is 0.
+type turn struct {
+	Rate      float64 // rows per second
+	ClientCPU float64 // seconds for a million rows
+	ServerCPU float64
+	WAL       float64 // bytes of write-ahead log for a row
+}
+
+// runner runs a way.
+type runner struct {
+	way
+
+	name string
+	db   *pgtest.DB
+	sent int // messages so far
+}
+
+func newRunner(t testing.TB, p *programs, kind int) *runner {
+	t.Helper()
+	w, db := p.make(t, kind)
+	return &runner{way: w, name: kinds[kind].name, db: db}
+}
+
+// messages returns n that are new.
+func (r *runner) messages(n int) []message.Message {
+	r.sent += n
+	return logins(n, r.sent-n)
+}
+
+// backend returns the number of the one server process that the way uses, 0 if it is not here.
+func (r *runner) backend(t testing.TB, server *pgx.Conn) (process int) {
+	t.Helper()
+	found, err := server.Query(t.Context(), "SELECT pid FROM pg_stat_activity WHERE application_name = $1 AND backend_type = 'client backend'", r.db.Schema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := pgx.CollectRows(found, pgx.RowTo[int])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 1 || !isPostgres(all[0]) {
+		return 0
+	}
+	return all[0]
+}
+
+// turn stores batches of n messages. server looks at the server.
+func (r *runner) turn(t testing.TB, server *pgx.Conn, n, batches int) turn {
+	t.Helper()
+	work := make([]func() error, batches)
+	for i := range work {
+		work[i] = r.prepare(r.messages(n))
+	}
+	runtime.GC() // what others left must not be this way's work
+	backend := r.backend(t, server)
+	log, clientCPU, serverCPU, began := walBytes(t, server), cpu(r.process), cpu(backend), time.Now()
+	for i := range work {
+		if err := work[i](); err != nil {
+			t.Fatalf("%s: %v", r.name, err)
+		}
+	}
+	took := time.Since(began)
+	clientCPU, serverCPU = cpu(r.process)-clientCPU, cpu(backend)-serverCPU
+	stored := float64(n * batches)
+	return turn{
+		Rate: stored / took.Seconds(), WAL: float64(walBytes(t, server)-log) / stored,
+		ClientCPU: clientCPU.Seconds() * 1e6 / stored, ServerCPU: serverCPU.Seconds() * 1e6 / stored,
+	}
+}
+
+// counted fails the test unless every message that a way was given is a row.
+func (r *runner) counted(t testing.TB) {
+	t.Helper()
+	if got := r.db.Count(t, "SELECT count(*) FROM user_logins"); got != int64(r.sent) {
+		t.Errorf("%s: %d rows, want %d", r.name, got, r.sent)
+	}
+}
+
+// walBytes returns how much log the server has written.
+func walBytes(t testing.TB, conn *pgx.Conn) (n int64) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func median[T cmp.Ordered](all []T) (middle T) {
+	if len(all) == 0 {
+		return middle
+	}
+	return slices.Sorted(slices.Values(all))[(len(all)-1)/2]
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+
+// TestWays measures all ways, turn by turn, and prints the tables of docs/performance.md.
+func TestWays(t *testing.T) {
+	if !*measure {
+		t.Skip("make bench")
+	}
+	p := findPrograms(t, *python3)
+	r := newReport(t, p)
+	r.measure(t, p)
+	r.delay(t, p)
+	r.judge()
+	r.publish(t)
+}
+
+// measure fills the tables of rates, CPU and log.
+func (r *report) measure(t *testing.T, p *programs) {
+	t.Helper()
+	server := pgtest.New(t).Conn(t)
+	var runners []*runner
+	for kind := range kinds {
+		if !r.Ways[kind].NotRun {
+			runners = append(runners, newRunner(t, p, kind))
+		} else {
+			runners = append(runners, nil)
+		}
+	}
+	for at, size := range sizes {
+		progress("batches of %d", size.n)
+		batches := size.batches
+		if *quick {
+			batches = 1
+		}
+		all := make([][]turn, len(kinds))
+		for round := -1; round < rounds(); round++ { // the first one warms
+			for k := range kinds {
+				kind := (k + round + len(kinds)) % len(kinds)
+				if runners[kind] == nil || size.n > kinds[kind].most {
+					continue
+				}
+				n := batches
+				if kinds[kind].most < sizes[len(sizes)-1].n || round < 0 {
+					n = max(1, batches/10) // the slow ones
+				}
+				got := runners[kind].turn(t, server, size.n, n)
+				if round >= 0 {
+					all[kind] = append(all[kind], got)
+				}
+			}
+		}
+		for kind := range kinds {
+			r.Ways[kind].Points[at] = summary(all[kind])
+		}
+		for i, pair := range pairs {
+			r.Ratios[i].Values[at] = ratio(all[kindOf(pair.of)], all[kindOf(pair.to)])
+		}
+	}
+	for _, runner := range runners {
+		if runner != nil {
+			runner.counted(t)
+		}
+	}
+}
+
+// summary returns the medians of turns.
+func summary(turns []turn) turn {
+	of := func(value func(turn) float64) float64 {
+		var all []float64
+		for _, t := range turns {
+			all = append(all, value(t))
+		}
+		return median(all)
+	}
+	return turn{
+		of(func(t turn) float64 { return t.Rate }), of(func(t turn) float64 { return t.ClientCPU }),
+		of(func(t turn) float64 { return t.ServerCPU }), of(func(t turn) float64 { return t.WAL }),
+	}
+}
+
+// ratio returns the median of the rates' ratios, round by round; 0 if one was not measured.
+func ratio(of, to []turn) float64 {
+	var all []float64
+	for i := range min(len(of), len(to)) {
+		all = append(all, of[i].Rate/to[i].Rate)
+	}
+	return median(all)
+}
+
+// delays are the times that a round trip takes longer, in the second table.
+var delays = []time.Duration{0, time.Millisecond, 5 * time.Millisecond}
+
+// delay fills the table of round trips: batches through a proxy that delays.
+func (r *report) delay(t *testing.T, p *programs) {
+	t.Helper()
+	progress("batches with a delay")
+	times, batches := 3, 10
+	if *quick {
+		times, batches = 1, 1
+	}
+	ping := newPing(t)
+	type through struct {
+		*runner
+		proxy *pgtest.Proxy
+	}
+	ways := make([]*through, len(kinds))
+	for kind := range kinds {
+		if r.Ways[kind].NotRun {
+			continue
+		}
+		db := pgtest.New(t, p.model.DDL()...)
+		proxy := pgtest.NewProxy(t, db.URL)
+		throughProxy := *db
+		throughProxy.URL = proxy.URL
+		ways[kind] = &through{&runner{way: kinds[kind].open(t, p, &throughProxy), name: kinds[kind].name, db: db}, proxy}
+	}
+	for at, n := range delayed {
+		took := make([][][]time.Duration, len(kinds))
+		pings := make([][]time.Duration, len(delays))
+		for kind := range kinds {
+			took[kind] = make([][]time.Duration, len(delays))
+		}
+		for range times {
+			for i, d := range delays {
+				pings[i] = append(pings[i], ping(t, d)...)
+				for kind, w := range ways {
+					if w == nil || n > kinds[kind].most || n == 1000 && kinds[kind].most == 1000 {
+						continue // a batch would take seconds
+					}
+					w.proxy.SetDelay(d / 2) // of each direction
+					for b := range batches + 1 {
+						work := w.prepare(w.messages(n))
+						w.proxy.Reset()
+						began := time.Now()
+						if err := work(); err != nil {
+							t.Fatalf("%s: %v", w.name, err)
+						}
+						if b > 0 { // the first one warms
+							took[kind][i] = append(took[kind][i], time.Since(began))
+							r.Delays[at].Ways[kind].RoundTrips = w.proxy.RoundTrips()
+						}
+					}
+				}
+			}
+		}
+		for kind := range kinds {
+			for i := range delays {
+				spent, none := median(took[kind][i]), median(took[kind][0])
+				r.Delays[at].Ways[kind].Millis[i] = spent.Seconds() * 1000
+				if i > 0 && spent > 0 {
+					r.Delays[at].Ways[kind].Delays[i] = float64(spent-none) / float64(median(pings[i])-median(pings[0]))
+				}
+			}
+		}
+	}
+	for _, w := range ways {
+		if w != nil {
+			w.counted(t)
+		}
+	}
+}
+
+// newPing returns what measures one round trip with a delay, ten times.
+func newPing(t testing.TB) func(testing.TB, time.Duration) []time.Duration {
+	t.Helper()
+	db := *pgtest.New(t)
+	proxy := pgtest.NewProxy(t, db.URL)
+	db.URL = proxy.URL
+	conn := db.Conn(t)
+	return func(t testing.TB, d time.Duration) (took []time.Duration) {
+		t.Helper()
+		proxy.SetDelay(d / 2)
+		for range 10 {
+			began := time.Now()
+			if err := conn.PgConn().Exec(t.Context(), "SELECT 1").Close(); err != nil {
+				t.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		return took
+	}
+}
