@@ -1,6 +1,8 @@
 package main_test
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"example.com/owner/sluice/events"
 	"example.com/owner/sluice/internal/model"
@@ -111,6 +115,30 @@ func TestFunction(t *testing.T) {
 		out.check(t, `"message":"message rejected"`, `"reason":"not_an_ip_address"`, `"requestId":"00000000-0000-4000-8000-000000000001"`, `"Stored":`, `"ColdStart":1`, `"ColdStart":0`)
 	})
 
+	t.Run("one line for a batch", func(t *testing.T) {
+		t.Parallel()
+		// Nobody knows this key, so no line warns of it.
+		f, out := start(t, time.Minute, "DATABASE_URL="+tables(t).URL, "SLUICE_MASK_KEYS=k1:"+rand.Text()+rand.Text())
+		invocations := 0
+		for _, n := range []int{1, 10, 100, 1000} {
+			for _, warm := range []bool{false, true} { // of the size
+				invocations++
+				if a := invoke(t, f, newEvent(t, n)); a.Failed || string(a.Body) != `{"batchItemFailures":[]}` {
+					t.Fatalf("got %s", a.Body)
+				}
+				id := fmt.Sprintf(`"requestId":"00000000-0000-4000-8000-%012d"`, invocations)
+				out.check(t, id, fmt.Sprintf(`"Received":%d,"Stored":%d,`, n, n))
+				text := out.Take()
+				if strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, `{"_aws":`) || !strings.HasSuffix(text, "}\n") || !strings.Contains(text, id) {
+					t.Errorf("%d messages: the output is not one line of metrics: %s", n, text)
+				}
+				if warm {
+					t.Logf("an invocation with %d messages writes %d bytes", n, len(text))
+				}
+			}
+		}
+	})
+
 	t.Run("misconfigured", func(t *testing.T) {
 		t.Parallel()
 		for _, tt := range []struct {
@@ -201,6 +229,30 @@ func TestFunction(t *testing.T) {
 			}
 		}
 	})
+}
+
+// newEvent returns an event of n messages that no other event has.
+func newEvent(t *testing.T, n int) []byte {
+	t.Helper()
+	type record struct {
+		MessageID   string            `json:"messageId"`
+		Body        string            `json:"body"`
+		Attributes  map[string]string `json:"attributes"`
+		EventSource string            `json:"eventSource"`
+	}
+	var all struct{ Records []record }
+	for range n {
+		all.Records = append(all.Records, record{
+			MessageID: uuid.NewString(), EventSource: "aws:sqs",
+			Body:       `{"user_id":"u-1","device_type":"web","ip":"203.0.113.7","device_id":"d-1","locale":"en","app_version":"1.2.3"}`,
+			Attributes: map[string]string{"ApproximateReceiveCount": "1", "SentTimestamp": fmt.Sprint(time.Now().Add(-time.Second).UnixMilli())},
+		})
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // tables makes the model's tables.

@@ -38,6 +38,9 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]string, error)
 	// AltDatabase is a kind of database that may stand in for Postgres; nil for none.
 	AltDatabase *Database
+	// RequestID returns the id of an invocation's request, for its line of metrics; nil outside of
+	// Lambda.
+	RequestID func(context.Context) string
 }
 
 // Database is a kind of database.

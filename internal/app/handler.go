@@ -15,16 +15,17 @@ import (
 )
 
 // NewHandler makes the Lambda function, and what ends it. Metrics gets a line
-// of the embedded metric format for each event; it may be nil.
+// of the embedded metric format for each event. If it is nil, the log has a
+// line for each batch.
 //
 // A configuration that is wrong makes a handler that fails every event with the
 // reason, which is not logged here: whoever runs the handler shows its errors.
 func NewHandler(ctx context.Context, o Options, metrics io.Writer) (h *handler.Handler, stop func()) {
 	h = &handler.Handler{Log: o.Log}
 	if metrics != nil {
-		w := emf.NewWriter(metrics, o.Environ["AWS_LAMBDA_FUNCTION_NAME"], time.Now)
-		h.Observe = func(ctx context.Context, r *ingest.Report) {
-			if err := w.Write(r); err != nil {
+		w := emf.NewWriter(metrics, emf.Options{Function: o.Environ["AWS_LAMBDA_FUNCTION_NAME"], RequestID: o.RequestID, Now: time.Now})
+		h.Metrics = func(ctx context.Context, r *ingest.Report) {
+			if err := w.Write(ctx, r); err != nil {
 				o.Log.WarnContext(ctx, "no metrics", "error", err.Error())
 			}
 		}

@@ -69,6 +69,7 @@ func (r *run) transact(ctx context.Context, p *pass, items []item) {
 		// An outage is logged by outage, and only there.
 		if c := p.Counts(); c.Rejected+c.Causes[message.CauseDiscarded]+c.Causes[message.CauseMemory]+c.Causes[message.CauseForeignKey] > 0 || p.Err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
 			r.Pipeline.Log(ctx, &p.Report, !p.works)
+			r.Pipeline.LogBatch(ctx, &p.Report)
 		}
 	}
 	for i := range items {

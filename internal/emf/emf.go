@@ -1,17 +1,22 @@
 // Package emf writes one line of CloudWatch's embedded metric format for each invocation:
 // CloudWatch makes metrics of it without an API call. The only dimension is the function's name.
 // Reasons and causes are properties of the line, for CloudWatch Logs Insights, so that they cost no
-// metric each.
+// metric each; so is the request's id, by which the other lines of the invocation are found. It is
+// the only line of a batch without a fault.
 //
 // Source of the format: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 package emf
 
 import (
+	"context"
 	"io"
+	"maps"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
-	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/message"
@@ -21,7 +26,7 @@ import (
 const Namespace = "sluice"
 
 // units are the metrics' names and units, in the order of the line.
-var units = []metric{
+var units = []struct{ name, unit string }{
 	{"Received", "Count"},
 	{"Stored", "Count"},
 	{"Duplicate", "Count"},
@@ -34,60 +39,47 @@ var units = []metric{
 	{"ColdStart", "Count"},
 }
 
-type metric struct {
-	Name string `json:"Name"`
-	Unit string `json:"Unit"`
-}
-
 // Metrics lists the names of the metrics.
 func Metrics() []string {
 	names := make([]string, len(units))
 	for i, u := range units {
-		names[i] = u.Name
+		names[i] = u.name
 	}
 	return names
 }
 
+// Options are what a Writer needs besides a place to write to.
+type Options struct {
+	// Function is the name of the function.
+	Function string
+	// RequestID returns the id of the invocation's request, "" if it is unknown. It may be nil.
+	RequestID func(context.Context) string
+	// Now is the clock.
+	Now func() time.Time
+}
+
 // Writer writes the lines. It is safe for concurrent use.
 type Writer struct {
-	mu       sync.Mutex
-	w        io.Writer
-	function string
-	now      func() time.Time
-	warm     bool
+	w       io.Writer
+	options Options
+	fixed   []byte // what follows the time, the same in each line
+
+	mu   sync.Mutex
+	line []byte // the memory of the last one
+	warm bool
 }
 
-// NewWriter returns a writer for the function with the given name. now is the clock.
-func NewWriter(w io.Writer, function string, now func() time.Time) *Writer {
-	return &Writer{w: w, function: function, now: now}
-}
-
-// line is one line; its fields named as metrics are their values.
-type line struct {
-	AWS struct {
-		Timestamp         int64
-		CloudWatchMetrics []directive
-	} `json:"_aws"`
-	FunctionName       string
-	Received           int
-	Stored             int // new rows
-	Duplicate          int // stored before, or repeated in the batch
-	Rejected           int
-	Returned           int
-	Waiting            int // those returned that no fault holds up: another message or batch comes first
-	DatabaseMs         float64
-	RoundTrips         int
-	OldestMessageAgeMs int64
-	ColdStart          int
-	// Properties: how many, by reason and by cause.
-	RejectedByReason map[message.Reason]int `json:",omitempty"`
-	ReturnedByCause  map[message.Cause]int  `json:",omitempty"`
-}
-
-type directive struct {
-	Namespace  string
-	Dimensions [][]string
-	Metrics    []metric
+// NewWriter returns a writer of lines to w.
+func NewWriter(w io.Writer, o Options) *Writer {
+	fixed := []byte(`,"CloudWatchMetrics":[{"Namespace":"` + Namespace + `","Dimensions":[["FunctionName"]],"Metrics":[`)
+	for i, u := range units {
+		if i > 0 {
+			fixed = append(fixed, ',')
+		}
+		fixed = append(fixed, `{"Name":"`+u.name+`","Unit":"`+u.unit+`"}`...)
+	}
+	fixed = quote(append(fixed, `]}]},"FunctionName":`...), o.Function)
+	return &Writer{w: w, options: o, fixed: fixed}
 }
 
 // waiting counts the returned messages that wait for another one, or for another batch. If the other
@@ -96,26 +88,64 @@ func waiting(causes map[message.Cause]int) int {
 	return causes[message.CauseForeignKey] + causes[message.CauseMemory] + causes[message.CauseGroup]
 }
 
-// Write writes the line of one batch.
-func (w *Writer) Write(r *ingest.Report) error {
-	now := w.now()
-	c := r.Counts()
-	l := line{
-		FunctionName: w.function, Received: len(r.Messages),
-		Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned, Waiting: waiting(c.Causes), RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
-		DatabaseMs: float64(r.StoreTime.Microseconds()) / 1000, RoundTrips: r.RoundTrips, OldestMessageAgeMs: r.Oldest(now).Milliseconds(),
-	}
-	l.AWS.Timestamp = now.UnixMilli()
-	l.AWS.CloudWatchMetrics = []directive{{Namespace, [][]string{{"FunctionName"}}, units}}
+// Write writes the line of one batch. It appends the text itself: a marshaller allocates and takes
+// several times as long, for each invocation, however few its messages are.
+func (w *Writer) Write(ctx context.Context, r *ingest.Report) error {
+	now, c := w.options.Now(), r.Counts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	cold := 0
 	if !w.warm {
-		l.ColdStart, w.warm = 1, true
+		cold, w.warm = 1, true
 	}
-	text, err := json.Marshal(l, json.Deterministic(true))
-	if err != nil {
-		return err
+	b := strconv.AppendInt(append(w.line[:0], `{"_aws":{"Timestamp":`...), now.UnixMilli(), 10)
+	b = append(b, w.fixed...)
+	if w.options.RequestID != nil {
+		if id := w.options.RequestID(ctx); id != "" {
+			b = quote(append(b, `,"requestId":`...), id)
+		}
 	}
-	_, err = w.w.Write(append(text, '\n'))
+	b = number(b, "Received", len(r.Messages))
+	b = number(b, "Stored", c.Stored)       // new rows
+	b = number(b, "Duplicate", c.Duplicate) // stored before, or repeated in the batch
+	b = number(b, "Rejected", c.Rejected)
+	b = number(b, "Returned", c.Returned)
+	b = number(b, "Waiting", waiting(c.Causes)) // those of Returned that no fault holds up: another message or batch comes first
+	b = strconv.AppendFloat(append(b, `,"DatabaseMs":`...), float64(r.StoreTime.Microseconds())/1000, 'f', -1, 64)
+	b = number(b, "RoundTrips", r.RoundTrips)
+	b = number(b, "OldestMessageAgeMs", int(r.Oldest(now).Milliseconds()))
+	b = number(b, "ColdStart", cold)
+	b = counts(b, "RejectedByReason", c.Reasons)
+	b = counts(b, "ReturnedByCause", c.Causes)
+	b = append(b, "}\n"...)
+	w.line = b
+	_, err := w.w.Write(w.line)
 	return err
+}
+
+// number appends a member with a number.
+func number(b []byte, name string, n int) []byte {
+	b = append(append(append(b, `,"`...), name...), `":`...)
+	return strconv.AppendInt(b, int64(n), 10)
+}
+
+// counts appends a member with an object of numbers, if there are any.
+func counts[K ~string](b []byte, name string, all map[K]int) []byte {
+	if len(all) == 0 {
+		return b
+	}
+	b = append(append(append(b, `,"`...), name...), `":{`...)
+	for i, key := range slices.Sorted(maps.Keys(all)) {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(append(quote(b, string(key)), ':'), int64(all[key]), 10)
+	}
+	return append(b, '}')
+}
+
+// quote appends a string. Invalid UTF-8, of which the error tells, is replaced in what it appends.
+func quote(b []byte, s string) []byte {
+	b, _ = jsontext.AppendQuote(b, s)
+	return b
 }

@@ -1,7 +1,9 @@
 package emf_test
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +16,7 @@ import (
 
 func TestOneLineForEachInvocation(t *testing.T) {
 	var out strings.Builder
-	w := emf.NewWriter(&out, "logins-ingest", func() time.Time { return time.UnixMilli(1767225700000) })
+	w := emf.NewWriter(&out, emf.Options{Function: "logins-ingest", RequestID: requestID, Now: func() time.Time { return time.UnixMilli(1767225700000) }})
 	messages := []message.Message{
 		{ID: "1", HasSent: true, SentMillis: 1767225690000}, {ID: "2", HasSent: true, SentMillis: 1767225600000}, {ID: "3"}, {ID: "1"}, {ID: "5"}, {ID: "6"},
 	}
@@ -31,7 +33,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 		Inserted: 1, RoundTrips: 2, StoreTime: 1500 * time.Microsecond,
 	}
 	for range 2 {
-		if err := w.Write(report); err != nil {
+		if err := w.Write(t.Context(), report); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -39,7 +41,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 	if len(lines) != 2 {
 		t.Fatalf("got %d lines, want 2", len(lines))
 	}
-	const want = `{"_aws":{"Timestamp":1767225700000,"CloudWatchMetrics":[{"Namespace":"sluice","Dimensions":[["FunctionName"]],"Metrics":[{"Name":"Received","Unit":"Count"},{"Name":"Stored","Unit":"Count"},{"Name":"Duplicate","Unit":"Count"},{"Name":"Rejected","Unit":"Count"},{"Name":"Returned","Unit":"Count"},{"Name":"Waiting","Unit":"Count"},{"Name":"DatabaseMs","Unit":"Milliseconds"},{"Name":"RoundTrips","Unit":"Count"},{"Name":"OldestMessageAgeMs","Unit":"Milliseconds"},{"Name":"ColdStart","Unit":"Count"}]}]},"FunctionName":"logins-ingest","Received":6,"Stored":1,"Duplicate":2,"Rejected":2,"Returned":1,"Waiting":0,"DatabaseMs":1.5,"RoundTrips":2,"OldestMessageAgeMs":100000,"ColdStart":1,"RejectedByReason":{"not_json":2},"ReturnedByCause":{"moment":1}}`
+	const want = `{"_aws":{"Timestamp":1767225700000,"CloudWatchMetrics":[{"Namespace":"sluice","Dimensions":[["FunctionName"]],"Metrics":[{"Name":"Received","Unit":"Count"},{"Name":"Stored","Unit":"Count"},{"Name":"Duplicate","Unit":"Count"},{"Name":"Rejected","Unit":"Count"},{"Name":"Returned","Unit":"Count"},{"Name":"Waiting","Unit":"Count"},{"Name":"DatabaseMs","Unit":"Milliseconds"},{"Name":"RoundTrips","Unit":"Count"},{"Name":"OldestMessageAgeMs","Unit":"Milliseconds"},{"Name":"ColdStart","Unit":"Count"}]}]},"FunctionName":"logins-ingest","requestId":"00000000-0000-4000-8000-000000000001","Received":6,"Stored":1,"Duplicate":2,"Rejected":2,"Returned":1,"Waiting":0,"DatabaseMs":1.5,"RoundTrips":2,"OldestMessageAgeMs":100000,"ColdStart":1,"RejectedByReason":{"not_json":2},"ReturnedByCause":{"moment":1}}`
 	if lines[0] != want {
 		t.Errorf("got  %s\nwant %s", lines[0], want)
 	}
@@ -57,7 +59,7 @@ func TestWaiting(t *testing.T) {
 	for i, c := range causes {
 		report.Verdicts[i].Cause = c
 	}
-	if err := emf.NewWriter(&out, "f", time.Now).Write(report); err != nil {
+	if err := emf.NewWriter(&out, emf.Options{Function: "f", Now: time.Now}).Write(t.Context(), report); err != nil {
 		t.Fatal(err)
 	}
 	if want := `"Returned":7,"Waiting":4,`; !strings.Contains(out.String(), want) {
@@ -65,10 +67,134 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
+// line is the line as a struct; its fields named as metrics are their values.
+type line struct {
+	AWS struct {
+		Timestamp         int64
+		CloudWatchMetrics []directive
+	} `json:"_aws"`
+	FunctionName       string
+	RequestID          string `json:"requestId,omitempty"`
+	Received           int
+	Stored             int
+	Duplicate          int
+	Rejected           int
+	Returned           int
+	Waiting            int
+	DatabaseMs         float64
+	RoundTrips         int
+	OldestMessageAgeMs int64
+	ColdStart          int
+	RejectedByReason   map[message.Reason]int `json:",omitempty"`
+	ReturnedByCause    map[message.Cause]int  `json:",omitempty"`
+}
+
+type directive struct {
+	Namespace  string
+	Dimensions [][]string
+	Metrics    []metric
+}
+
+type metric struct{ Name, Unit string }
+
+// TestTheLineIsWhatEncodingJSONMakes of the same values: the writer has no marshaller.
+func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
+	t.Parallel()
+	now := time.UnixMilli(1767225700000)
+	var metrics []metric
+	for _, name := range emf.Metrics() {
+		unit := "Count"
+		if strings.HasSuffix(name, "Ms") {
+			unit = "Milliseconds"
+		}
+		metrics = append(metrics, metric{name, unit})
+	}
+	for _, tt := range []struct {
+		name, function, request string
+		verdicts                []message.Verdict
+		inserted, trips         int
+		took                    time.Duration
+		age                     int64
+	}{
+		{name: "nothing"},
+		{name: "a happy batch", function: "sluice-ingest", request: "00000000-0000-4000-8000-000000000001", verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, 10), inserted: 7, trips: 1, took: 1234567, age: 1234},
+		{name: "each outcome", function: "f", request: "r", verdicts: []message.Verdict{
+			{Outcome: message.Stored},
+			{Outcome: message.Repeated},
+			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused}},
+			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonMissing}},
+			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonMissing}},
+			{Cause: message.CauseTransient},
+			{Cause: message.CauseGroup},
+			{Cause: message.CauseForeignKey},
+			{Cause: message.CauseForeignKey},
+		}, inserted: 1, trips: 3, took: 5 * time.Second, age: 86_400_000},
+		{name: "a microsecond", took: time.Microsecond},
+		{name: "less", took: time.Nanosecond},
+		{name: "a day", took: 24*time.Hour - time.Microsecond},
+		{name: "text that JSON escapes", function: "a \"name\" with \\ and é, \u2028, \x01", request: "\n"},
+		{name: "text that is not UTF-8", function: "a\xffb", request: "\xff"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			report := &ingest.Report{Verdicts: tt.verdicts, Messages: make([]message.Message, len(tt.verdicts)), Inserted: tt.inserted, RoundTrips: tt.trips, StoreTime: tt.took}
+			for i := range report.Messages {
+				report.Messages[i].HasSent, report.Messages[i].SentMillis = true, now.UnixMilli()-tt.age
+			}
+			c := report.Counts()
+			want := line{
+				FunctionName: tt.function, RequestID: tt.request, Received: len(tt.verdicts), Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned,
+				Waiting:    c.Causes[message.CauseForeignKey] + c.Causes[message.CauseMemory] + c.Causes[message.CauseGroup],
+				DatabaseMs: float64(tt.took.Microseconds()) / 1000, RoundTrips: tt.trips, OldestMessageAgeMs: tt.age, RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
+			}
+			want.AWS.Timestamp = now.UnixMilli()
+			want.AWS.CloudWatchMetrics = []directive{{emf.Namespace, [][]string{{"FunctionName"}}, metrics}}
+
+			var got strings.Builder
+			w := emf.NewWriter(&got, emf.Options{Function: tt.function, RequestID: func(context.Context) string { return tt.request }, Now: func() time.Time { return now }})
+			for _, want.ColdStart = range []int{1, 0} {
+				got.Reset()
+				if err := w.Write(t.Context(), report); err != nil {
+					t.Fatal(err)
+				}
+				if same := marshal(t, want); got.String() != same {
+					t.Errorf("got  %swant %s", got.String(), same)
+				}
+			}
+		})
+	}
+}
+
+// marshal returns a value as a line of JSON, as the writer spells it: encoding/json alone escapes
+// U+2028 and what replaces invalid UTF-8.
+func marshal(t *testing.T, v any) string {
+	t.Helper()
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer(`\u2028`, "\u2028", `\ufffd`, "\ufffd").Replace(b.String())
+}
+
+// TestAHappyBatchAllocatesNothing, once the line's memory is there.
+func TestAHappyBatchAllocatesNothing(t *testing.T) {
+	w := emf.NewWriter(io.Discard, emf.Options{Function: "f", RequestID: requestID, Now: time.Now})
+	report := &ingest.Report{Messages: make([]message.Message, 10), Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, 10), Inserted: 10, RoundTrips: 1}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := w.Write(t.Context(), report); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("a line takes %v allocations", n)
+	}
+}
+
 // TestEveryMetricHasAValue reads the line as CloudWatch does.
 func TestEveryMetricHasAValue(t *testing.T) {
 	var out strings.Builder
-	if err := emf.NewWriter(&out, "f", time.Now).Write(&ingest.Report{}); err != nil {
+	if err := emf.NewWriter(&out, emf.Options{Function: "f", Now: time.Now}).Write(t.Context(), &ingest.Report{}); err != nil {
 		t.Fatal(err)
 	}
 	var line map[string]any

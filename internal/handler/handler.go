@@ -30,8 +30,10 @@ type Handler struct {
 	DeadLetters ingest.DeadLetters
 	// Backoff is nil when the queue's visibility timeout is all the delay.
 	Backoff ingest.Backoff
-	// Observe, when set, gets the report of each batch, and an empty one of an event that is
-	// invalid.
+	// Metrics, when set, writes the line of metrics of each batch, and an empty one of an event that
+	// is invalid. It replaces the log's line "batch", which says no more.
+	Metrics func(context.Context, *ingest.Report)
+	// Observe, when set, gets the same reports.
 	Observe func(context.Context, *ingest.Report)
 	// Invalid, when set, is why the configuration is invalid. Every event fails with it, after its
 	// messages are backed off: a function that failed to start would say little, and move the whole
@@ -75,6 +77,9 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 	// Only now is it certain what became of each message.
 	if h.Pipeline != nil {
 		h.Pipeline.Log(ctx, &report, invocationErr != nil)
+		if h.Metrics == nil {
+			h.Pipeline.LogBatch(ctx, &report)
+		}
 	}
 	h.observe(ctx, &report)
 	if invocationErr != nil {
@@ -84,8 +89,10 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 }
 
 func (h *Handler) observe(ctx context.Context, r *ingest.Report) {
-	if h.Observe != nil {
-		h.Observe(ctx, r)
+	for _, f := range []func(context.Context, *ingest.Report){h.Metrics, h.Observe} {
+		if f != nil {
+			f(ctx, r)
+		}
 	}
 }
 

@@ -305,7 +305,7 @@ func TestPanicsFailTheInvocation(t *testing.T) {
 			h.Pipeline.Keys = func(context.Context) (*mask.Keyring, error) { panic(canary) }
 		},
 		"metrics": func(h *handler.Handler) {
-			h.Observe = func(context.Context, *ingest.Report) { panic(canary) }
+			h.Metrics = func(context.Context, *ingest.Report) { panic(canary) }
 		},
 		"queue": func(h *handler.Handler) { h.DeadLetters = panicking{canary} },
 		"backoff": func(h *handler.Handler) {

@@ -518,6 +518,10 @@ func TestLog(t *testing.T) {
 	report := s.pipeline.Run(t.Context(), all)
 	report.Err, report.Cause = errors.New("what went wrong"), message.CauseTransient
 	s.pipeline.Log(t.Context(), &report, false)
+	if strings.Contains(s.log.String(), `"msg":"batch"`) {
+		t.Error("the batch's line is among those of its problems")
+	}
+	s.pipeline.LogBatch(t.Context(), &report)
 	log := s.log.String()
 	if got := strings.Count(log, `"msg":"message rejected"`); got != ingest.MaxLines {
 		t.Errorf("got %d lines of rejected messages, want %d", got, ingest.MaxLines)

@@ -14,13 +14,16 @@ import (
 // maxLines bounds how many lines of one kind a batch logs for single messages.
 const maxLines = 20
 
-// Log writes one line for the batch, one for each of the first messages that were rejected or
-// returned for a row, and one for all that exceeded the batch's memory. shown says that the caller
-// shows the report's error elsewhere. No line has a value or a key of a body.
+// Log writes what is wrong with a batch: one line for each of the first messages that were rejected
+// or returned for a row, one for all that exceeded the batch's memory, and one for the fault. shown
+// says that the caller shows the report's error elsewhere. No line has a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	rejected, discarded, orphans, exceeded := 0, 0, 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
+		if v.Outcome != message.Rejected && v.Cause == message.CauseNone {
+			continue
+		}
 		id := slog.String("message_id", r.Messages[i].ID)
 		switch {
 		case v.Outcome == message.Rejected:
@@ -61,6 +64,11 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 		}
 		p.log.LogAttrs(ctx, slog.LevelError, "messages returned", fault...)
 	}
+}
+
+// LogBatch writes the line "batch", with what became of the batch's messages. Who writes a line of
+// metrics for each batch does not need it.
+func (p *Pipeline) LogBatch(ctx context.Context, r *Report) {
 	c := r.Counts()
 	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(r.Messages)),
 		slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate), slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),

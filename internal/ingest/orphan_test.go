@@ -98,6 +98,7 @@ func TestOrphansInTheLog(t *testing.T) {
 	all[0].ReceiveCount = 3
 	report := p.Run(t.Context(), all)
 	p.Log(t.Context(), &report, false)
+	p.LogBatch(t.Context(), &report)
 	text := log.String()
 	for want, times := range map[string]int{
 		`"level":"WARN","msg":"message returned: its row refers to one that is not stored yet"`:                                                                ingest.MaxLines,

@@ -1,7 +1,8 @@
 package lambdaenv
 
-// Local and NewLog are what Options is made of.
+// These are what Options is made of.
 var (
-	Local  = local
-	NewLog = newLog
+	Local     = local
+	NewLog    = newLog
+	RequestID = requestID
 )

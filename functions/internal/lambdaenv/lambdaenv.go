@@ -16,7 +16,15 @@ import (
 // Options returns the options of the function that this process is.
 func Options() app.Options {
 	environ := config.Environ()
-	return local(app.Options{Environ: environ, Log: newLog(config.LogLevel(environ))})
+	return local(app.Options{Environ: environ, Log: newLog(config.LogLevel(environ)), RequestID: requestID})
+}
+
+// requestID returns the id that Lambda's own log handler adds to each line.
+func requestID(ctx context.Context) string {
+	if lc, ok := lambdacontext.FromContext(ctx); ok {
+		return lc.AwsRequestID
+	}
+	return ""
 }
 
 // Error returns err with its errorType, which operators search for, in the form

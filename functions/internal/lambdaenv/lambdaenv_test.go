@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
 	"example.com/owner/sluice/functions/internal/lambdaenv"
 )
 
@@ -22,5 +24,16 @@ func TestLevel(t *testing.T) {
 		if got := lambdaenv.NewLog(tt.level).Enabled(t.Context(), tt.line); got != tt.want {
 			t.Errorf("at %v a line of %v is written: %v", tt.level, tt.line, got)
 		}
+	}
+}
+
+func TestRequestID(t *testing.T) {
+	t.Parallel()
+	if got := lambdaenv.RequestID(t.Context()); got != "" {
+		t.Errorf("outside of Lambda a request has the id %q", got)
+	}
+	ctx := lambdacontext.NewContext(t.Context(), &lambdacontext.LambdaContext{AwsRequestID: "r-1"})
+	if got := lambdaenv.RequestID(ctx); got != "r-1" {
+		t.Errorf("got %q, want r-1", got)
 	}
 }
