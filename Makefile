@@ -119,8 +119,8 @@ versions-test: | need-go $(if $(RACE),need-cc) ## test the store and check on th
 pgbouncer-test: | need-go need-pgbouncer ## test behind PgBouncer in transaction mode (needs pgbouncer)
 	go test -count=1 -tags pgbouncer -run PgBouncer ./internal/testing/drill
 
-netns-test: | need-go need-ip ## test a network that goes silent while rows are isolated (needs Linux, root and iproute2)
-	go test -count=1 -tags netns -run ANetworkThatGoesSilent ./internal/testing/drill
+netns-test: | need-go need-ip ## test a function that vanishes from the network in the middle of a round trip (needs Linux, root and iproute2)
+	go test -count=1 -tags netns -run AFunctionThatVanishes ./internal/testing/drill
 
 xidlimit-test: | need-go $(if $(RACE),need-cc) ## test a Postgres without transaction ids (needs pg_resetwal, which packaged servers have)
 	go test -count=1 -tags xidlimit -run TransactionIDLimit ./internal/postgres

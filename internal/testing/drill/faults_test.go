@@ -86,7 +86,7 @@ func records(n int) []record {
 		id := uuid.NewString()
 		all[i] = record{
 			"messageId": id, "body": fmt.Sprintf(`{"user_id":%q,"ip":"203.0.113.7"}`, id),
-			"attributes": record{"SentTimestamp": fmt.Sprint(1767225600000 + i)}, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:logins",
+			"attributes": record{"SentTimestamp": fmt.Sprint(1767225600000 + i), "ApproximateReceiveCount": "1"}, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:logins",
 		}
 	}
 	return all

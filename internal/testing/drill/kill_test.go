@@ -41,7 +41,7 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db := pgtest.New(t, m.DDL()...)
+	db := pgtest.New(t, append(m.DDL(), "ALTER TABLE user_logins ADD looked boolean DEFAULT (current_query() LIKE '%ON CONFLICT%')")...)
 	binary := filepath.Join(t.TempDir(), "bootstrap")
 	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
 		t.Fatal(err)
@@ -55,24 +55,31 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 		}
 		return f
 	}
-	const size = 10
+	warmUp := func(f *runtimeapi.Function) {
+		if a, err := f.Invoke(event(1)); err != nil || a.Failed {
+			t.Fatalf("%s, %v", a.Body, err)
+		}
+	}
 	warm, answered, want := 0, 0, int64(0)
 	for i := range kills {
+		size := 10
+		if i%16 == 0 {
+			size = 1500 // in two statements
+		}
 		f := start()
-		e := event(size)
-		// Every other function has a connection when its batch comes. The others open one, which
-		// gets no answers after its set-up.
+		messages := records(size)
+		e := eventOf(messages)
+		// Every other function has a connection when its batch comes: it inserts without a look for
+		// rows that are there. The others open one, which gets no answers after its set-up.
 		if i%2 == 0 {
-			if a, err := f.Invoke(event(1)); err != nil || a.Failed {
-				t.Fatalf("%s, %v", a.Body, err)
-			}
+			warmUp(f)
 			want++
 			warm++
 			proxy.DropServerBytes()
 		} else {
 			proxy.DropAnswers(true)
 		}
-		want += size
+		want += int64(size)
 		if err := f.Send(e); err != nil {
 			t.Fatal(err)
 		}
@@ -92,6 +99,15 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 		default:
 		}
 		again := start()
+		if i%4 < 2 {
+			for _, m := range messages {
+				m["attributes"].(record)["ApproximateReceiveCount"] = "2"
+			}
+			e = eventOf(messages)
+		} else { // SQS may deliver a message twice at once, and then nothing says so
+			warmUp(again)
+			want++
+		}
 		if a, err := again.Invoke(e); err != nil || a.Failed || string(a.Body) != `{"batchItemFailures":[]}` {
 			t.Fatalf("delivered again: %s, %v", a.Body, err)
 		}
@@ -101,8 +117,12 @@ func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 		}
 	}
 	twice := db.Count(t, "SELECT count(*) FROM (SELECT user_id FROM user_logins GROUP BY user_id HAVING count(*) > 1) AS t")
-	t.Logf("killed %d times behind the COMMIT, %d of them on the first batch of a connection, %d behind the answer: %d messages, %d rows, %d twice",
-		kills, kills-warm, answered, want, db.Count(t, "SELECT count(*) FROM user_logins"), twice)
+	without := db.Count(t, "SELECT count(*) FROM user_logins WHERE NOT looked")
+	t.Logf("killed %d times behind the COMMIT, %d of them on the first batch of a connection, %d behind the answer: %d messages, %d rows (%d inserted without ON CONFLICT), %d twice",
+		kills, kills-warm, answered, want, db.Count(t, "SELECT count(*) FROM user_logins"), without, twice)
+	if without < int64(10*warm) {
+		t.Errorf("%d rows were inserted without ON CONFLICT, want at least %d", without, 10*warm)
+	}
 	if twice != 0 {
 		t.Errorf("%d messages have two rows", twice)
 	}

@@ -115,27 +115,28 @@ const (
 )
 
 // orders returns an event of n orders that are large enough to be seen on the network. The database
-// refuses the first one and stops at the middle one.
-func orders(n int) []byte {
+// refuses the first one, if they have one to refuse, and stops at the one with the given index.
+func orders(n, gate int, refused bool) []byte {
 	all := records(n)
 	for i, message := range all {
 		currency, count := "EUR", 0
-		switch i {
-		case 0:
+		if i == 0 && refused {
 			currency = "XXX"
-		case n / 2:
+		}
+		if i == gate {
 			count = 1
 		}
 		message["body"] = fmt.Sprintf(`{"order_id":"00000000-0000-4000-8000-%012d","total":1,"currency":%q,"item_count":%d,"placed_at":"2026-01-31T12:00:00Z","lines":%q}`,
-			i, currency, count, strings.Repeat("x", 60_000))
+			i, currency, count, strings.Repeat("x", 2_400_000/n))
 	}
 	return eventOf(all)
 }
 
-// TestANetworkThatGoesSilentWhileRowsAreIsolated has a function disappear for the server while it
-// sends the batch that finds the refused rows. Its locks must not block those who deliver the rows
+// TestAFunctionThatVanishesInARoundTrip has a function disappear for the server while it sends the
+// round trip that finds the refused rows, or between two statements of a large batch: because the
+// network goes silent, or because it is killed. Its locks must not block those who deliver the rows
 // again by another network.
-func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
+func TestAFunctionThatVanishesInARoundTrip(t *testing.T) {
 	t.Parallel()
 	binary := inOwnNamespace(t)
 	if binary == "" {
@@ -146,20 +147,25 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, tt := range []struct {
-		name  string
-		quiet bool // nothing of the server's is on its way when the link goes down
+		name   string
+		quiet  bool // nothing of the server's is on its way when the link goes down
+		killed bool // the link stays
 		// If the insert is prepared, a group begins with its data. Until they are all there the
 		// server has seen nothing of the group: it is idle in a transaction, which has its own
 		// limit. With exec it is active.
 		mode string
-		n    int // above 64 messages, there are two round trips
+		n    int // above 64 messages, a search has two round trips; above 1,000, nothing is refused
 	}{
-		{"while the server answers", false, "", 40},
-		{"while the server answers", false, "exec", 40},
-		{"while the server answers", false, "exec", 70},
-		{"while the server waits for more", true, "", 40},
-		{"while the server waits for more", true, "exec", 40},
-		{"while the server waits for more", true, "exec", 70},
+		{"while the server answers", false, false, "", 40},
+		{"while the server answers", false, false, "exec", 40},
+		{"while the server answers", false, false, "exec", 70},
+		{"while the server waits for more", true, false, "", 40},
+		{"while the server waits for more", true, false, "exec", 40},
+		{"while the server waits for more", true, false, "exec", 70},
+		{"while the server answers between two statements", false, false, "", 2500},
+		{"while the server waits for the next statement", true, false, "", 2500},
+		{"while the server waits for the next statement", true, false, "exec", 2500},
+		{"killed while the server waits for the next statement", true, true, "", 2500},
 	} {
 		t.Run(fmt.Sprintf("%s, %d messages, mode=%s", tt.name, tt.n, tt.mode), func(t *testing.T) {
 			t.Parallel()
@@ -167,7 +173,11 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			server := pgtest.NewServer(t, pgtest.ServerConfig{Network: l.here})
 			db := server.New(t, append(m.DDL(), fmt.Sprintf(gated, gateLock))...)
 			event := filepath.Join(t.TempDir(), "event.json")
-			if err := os.WriteFile(event, orders(tt.n), 0o600); err != nil {
+			gate, refused := tt.n/2, 1
+			if tt.n > 1000 {
+				gate, refused = 10, 0 // in the first statement
+			}
+			if err := os.WriteFile(event, orders(tt.n, gate, refused > 0), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			keeper := db.Conn(t)
@@ -201,7 +211,13 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 				}
 				open()
 				eventually(t, "the server waits for more of the round trip", backends("wait_event = 'ClientRead' AND state IN ('active', 'idle in transaction')"))
-				l.down()
+				if tt.killed {
+					if err := far.Process.Kill(); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					l.down()
+				}
 			} else {
 				l.down()
 				open()
@@ -223,11 +239,11 @@ func TestANetworkThatGoesSilentWhileRowsAreIsolated(t *testing.T) {
 			if err := json.Unmarshal(answer, &a); err != nil {
 				t.Fatal(err)
 			}
-			if len(a.BatchItemFailures) != 1 {
-				t.Errorf("delivered by another network, %d messages came back, want the one that the database refuses", len(a.BatchItemFailures))
+			if len(a.BatchItemFailures) != refused {
+				t.Errorf("delivered by another network, %d messages came back, want %d, which the database refuses", len(a.BatchItemFailures), refused)
 			}
-			if got := db.Count(t, "SELECT count(*) FROM orders"); got != int64(tt.n-1) {
-				t.Errorf("got %d rows, want %d", got, tt.n-1)
+			if got := db.Count(t, "SELECT count(*) FROM orders"); got != int64(tt.n-refused) {
+				t.Errorf("got %d rows, want %d", got, tt.n-refused)
 			}
 		})
 	}
