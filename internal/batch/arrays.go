@@ -97,6 +97,9 @@ func (a *Arrays) start(columns int, column func(int) *Column) {
 		a.text = append(a.text, false)
 	}
 	for c := range columns {
+		if cap(a.bufs[c]) > maxKept {
+			a.bufs[c] = nil
+		}
 		if a.text[c] = column(c).AsText; a.text[c] {
 			a.bufs[c] = append(a.bufs[c][:0], '{')
 		} else {
