@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -161,7 +162,9 @@ func (d *demo) run(ctx context.Context) error {
 	log, report := slog.New(slog.DiscardHandler), &ingest.Report{}
 	h := &handler.Handler{
 		Pipeline: ingest.New(d.model, d.db, ingest.Static(d.keys), log), Log: log,
-		Observe: func(_ context.Context, r *ingest.Report) { report = r },
+		Observe: func(_ context.Context, r *ingest.Report) {
+			report = &ingest.Report{Verdicts: slices.Clone(r.Verdicts), Inserted: r.Inserted, RoundTrips: r.RoundTrips}
+		},
 	}
 	var took []time.Duration
 	var reports []*ingest.Report

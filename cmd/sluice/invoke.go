@@ -33,8 +33,8 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 	}
 	h, stop := app.NewHandler(ctx, con.options(con.log()), nil)
 	defer stop()
-	report := &ingest.Report{}
-	h.Observe = func(_ context.Context, r *ingest.Report) { report = r }
+	failed, returned := false, 0
+	h.Observe = func(_ context.Context, r *ingest.Report) { failed, returned = outage(r), r.Count(message.Returned) }
 	answer, err := h.Invoke(ctx, event)
 	if err != nil {
 		if _, ours := errors.AsType[*sqsevent.EventError](err); ours {
@@ -45,8 +45,8 @@ func (c *invokeCmd) Run(ctx context.Context, con *console) error {
 		return con.printJSON(invokeError{err.Error(), app.ErrorType(err)}, err)
 	}
 	fmt.Fprintf(con.stdout, "%s\n", answer)
-	if outage(report) {
-		return fmt.Errorf("nothing was stored (%s returned); the log has the reason", many(report.Count(message.Returned), "message"))
+	if failed {
+		return fmt.Errorf("nothing was stored (%s returned); the log has the reason", many(returned, "message"))
 	}
 	return nil
 }

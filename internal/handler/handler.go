@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"example.com/owner/sluice/internal/fault"
@@ -33,12 +34,33 @@ type Handler struct {
 	// Metrics, when set, writes the line of metrics of each batch, and an empty one of an event that
 	// is invalid. It replaces the log's line "batch", which says no more.
 	Metrics func(context.Context, *ingest.Report)
-	// Observe, when set, gets the same reports.
+	// Observe, when set, gets the same reports. Their memory is the next event's: they end with the
+	// call.
 	Observe func(context.Context, *ingest.Report)
 	// Invalid, when set, is why the configuration is invalid. Every event fails with it, after its
 	// messages are backed off: a function that failed to start would say little, and move the whole
 	// queue to the dead-letter queue.
 	Invalid error
+
+	idle atomic.Pointer[scratch]
+}
+
+// scratch is the memory of one event, kept for the next one. There is at most one: Lambda sends one event
+// after another.
+type scratch struct {
+	events   sqsevent.Decoder
+	verdicts []message.Verdict
+}
+
+// maxVerdicts bounds what is kept of them: some 1 MiB.
+const maxVerdicts = 6000
+
+func (h *Handler) release(s *scratch) {
+	s.events.Release()
+	if cap(s.verdicts) > maxVerdicts {
+		s.verdicts = nil
+	}
+	h.idle.Store(s)
 }
 
 // How long before its deadline an invocation stops working: margin to have the server's work
@@ -58,14 +80,25 @@ func (h *Handler) Invoke(ctx context.Context, event []byte) (answer []byte, err 
 			h.Log.ErrorContext(ctx, "panic", "panic", fault.Panic(cause), "stack", string(debug.Stack()))
 		}
 	}()
-	messages, err := sqsevent.Decode(event)
+	s := h.idle.Swap(nil)
+	if s == nil {
+		s = new(scratch)
+	}
+	answer, err = h.answer(ctx, s, event)
+	h.release(s) // not after a panic: somebody may still use the memory
+	return answer, err
+}
+
+func (h *Handler) answer(ctx context.Context, s *scratch, event []byte) (answer []byte, err error) {
+	messages, err := s.events.Decode(event)
 	if err != nil {
 		h.observe(ctx, &ingest.Report{})
 		return nil, err
 	}
 	ctx, cancel := withEarlierDeadline(ctx, margin)
 	defer cancel()
-	report := h.run(ctx, messages)
+	report := h.run(ctx, messages, s.verdicts)
+	s.verdicts = report.Verdicts
 	invocationErr := failure(&report)
 	switch {
 	case invocationErr != nil:
@@ -106,7 +139,7 @@ func withEarlierDeadline(ctx context.Context, d time.Duration) (context.Context,
 	return context.WithDeadline(ctx, deadline.Add(-min(d, time.Until(deadline)/3)))
 }
 
-func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Report {
+func (h *Handler) run(ctx context.Context, messages []message.Message, verdicts []message.Verdict) ingest.Report {
 	if h.DeadLetters != nil || h.Backoff != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = withEarlierDeadline(ctx, reserve)
@@ -118,7 +151,7 @@ func (h *Handler) run(ctx context.Context, messages []message.Message) ingest.Re
 	if len(messages) == 0 {
 		return ingest.Report{}
 	}
-	return h.Pipeline.Run(ctx, messages)
+	return h.Pipeline.RunIn(ctx, messages, verdicts)
 }
 
 // failure returns the configuration error of a batch of which no message was stored: the invocation

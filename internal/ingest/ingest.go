@@ -11,7 +11,6 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"example.com/owner/sluice/internal/batch"
@@ -103,6 +102,9 @@ func (r *Report) Oldest(now time.Time) (age time.Duration) {
 // somebody has set a high concurrency.
 const maxIdle = 4
 
+// maxMessages is the size of a batch up to which its memory is kept for the next ones.
+const maxMessages = 10_000
+
 // scratch is the memory that one batch needs, kept for the next one.
 type scratch struct {
 	keys     *mask.Keyring
@@ -110,6 +112,7 @@ type scratch struct {
 	received time.Time
 	batch    *batch.Batch
 	first    map[string]int // index of the first message with an id
+	repeated []bool         // whether an earlier message has the same id
 	groups   map[string]int // numbers of the FIFO groups, from 1
 	stopped  map[int]bool   // groups with a message that was not stored
 }
@@ -126,11 +129,25 @@ func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
 			first: map[string]int{}, groups: map[string]int{}, stopped: map[int]bool{},
 		}
 	}
+	return s
+}
+
+// release keeps the memory of a batch for the next one. Nothing in it refers to the messages any more:
+// they may be in memory that their owner uses again.
+func (p *Pipeline) release(s *scratch) {
+	if len(s.repeated) > maxMessages {
+		return
+	}
+	s.reader.Release()
 	s.batch.Reset()
+	s.repeated = s.repeated[:0]
 	clear(s.first)
 	clear(s.groups)
 	clear(s.stopped)
-	return s
+	select {
+	case p.idle <- s:
+	default:
+	}
 }
 
 // leastTime is how much time must be left to begin with the store.
@@ -139,35 +156,53 @@ const leastTime = 250 * time.Millisecond
 // Run checks, masks and stores the messages of one batch. It gives up when the context ends, so the
 // caller's own deadline should be later.
 func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
+	return p.RunIn(ctx, messages, nil)
+}
+
+// RunIn does the same, and has the verdicts in the memory of a slice if they fit there.
+func (p *Pipeline) RunIn(ctx context.Context, messages []message.Message, verdicts []message.Verdict) Report {
 	keys, err := p.Keys(ctx)
 	if err != nil {
 		return Unable(messages, err, fault.Cause(err))
 	}
-	report := Report{Messages: messages, Verdicts: make([]message.Verdict, len(messages))}
+	if cap(verdicts) < len(messages) {
+		verdicts = make([]message.Verdict, len(messages))
+	}
+	verdicts = verdicts[:len(messages)]
+	clear(verdicts)
+	report := Report{Messages: messages, Verdicts: verdicts}
 	s := p.scratch(keys)
 	s.received = time.Now()
 	s.reader.Reset(s.received)
 	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}
-	s.batch.SetRedelivered(slices.ContainsFunc(messages, func(m message.Message) bool { return m.ReceiveCount != 1 }))
+	s.batch.SetRedelivered(redelivered(messages))
 	s.batch.Sort()
 	p.insert(ctx, s, &report)
 	s.stopGroups(&report)
 	p.warnOfSent(ctx, s, messages)
-	for i := range messages {
-		if first := s.first[messages[i].ID]; first != i {
-			report.Verdicts[i] = report.Verdicts[first]
-			if report.Verdicts[i].Outcome == message.Stored {
-				report.Verdicts[i].Outcome = message.Repeated
-			}
+	for i, repeated := range s.repeated {
+		if !repeated {
+			continue
+		}
+		verdicts[i] = verdicts[s.first[messages[i].ID]]
+		if verdicts[i].Outcome == message.Stored {
+			verdicts[i].Outcome = message.Repeated
 		}
 	}
-	select {
-	case p.idle <- s:
-	default:
-	}
+	p.release(s)
 	return report
+}
+
+// redelivered reports whether some of the messages were received before.
+func redelivered(messages []message.Message) bool {
+	for i := range messages {
+		if messages[i].ReceiveCount != 1 {
+			return true
+		}
+	}
+	return false
 }
 
 // check reads messages from index i on, until the end or a panic. It returns the index of
@@ -191,7 +226,9 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (nex
 	for ; i < len(messages); i++ {
 		m := &messages[i]
 		began = s.batch.Len()
-		if _, ok := s.first[m.ID]; ok {
+		_, repeated := s.first[m.ID]
+		s.repeated = append(s.repeated, repeated)
+		if repeated {
 			continue
 		}
 		s.first[m.ID] = i
@@ -228,7 +265,7 @@ func (s *scratch) stopGroups(r *Report) {
 	for i := range r.Messages {
 		m, v := &r.Messages[i], &r.Verdicts[i]
 		group := s.group(m)
-		if group == 0 || s.first[m.ID] != i {
+		if group == 0 || s.repeated[i] {
 			continue
 		}
 		if s.stopped[group] {

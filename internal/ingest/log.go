@@ -86,7 +86,7 @@ func (p *Pipeline) warnOfSent(ctx context.Context, s *scratch, messages []messag
 	for i := range messages {
 		m := &messages[i]
 		switch {
-		case !m.HasSent || s.first[m.ID] != i:
+		case !m.HasSent || s.repeated[i]:
 			continue
 		case m.SentMillis < batch.EpochMillis:
 			seconds++

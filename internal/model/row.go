@@ -30,6 +30,7 @@ type Reader struct {
 
 	in      bytes.Buffer
 	dec     *jsontext.Decoder
+	packed  bytes.Reader // what gzip or zstd reads
 	gzip    *gzip.Reader
 	zstd    *zstd.Decoder
 	buffers [][]byte // the texts that unwrapping makes of one body, one for each step
@@ -84,10 +85,28 @@ const keptBuffer = 1 << 20
 // Reset begins a batch that was received at a time.
 func (r *Reader) Reset(received time.Time) {
 	r.now, r.budget = received, r.most
+	r.Release()
+}
+
+// Release ends a batch: the reader then refers to none of its messages, and has no memory that only a
+// large one needs.
+func (r *Reader) Release() {
+	clear(r.values)
+	clear(r.documents[:])
+	r.problems = nil
+	r.in = bytes.Buffer{}
+	r.dec.Reset(&r.in)
+	r.packed.Reset(nil)
 	for i := range r.buffers {
 		if cap(r.buffers[i]) > keptBuffer {
 			r.buffers[i] = nil
 		}
+	}
+	if cap(r.attributeText) > keptBuffer {
+		r.attributeText = nil
+	}
+	if cap(r.scratch) > keptBuffer {
+		r.scratch = nil
 	}
 	if r.zstd != nil { // it keeps the window of the largest frame
 		r.zstd.Close()

@@ -53,11 +53,11 @@ func decodeBase64(_ *Reader, dst, text []byte, limit int) ([]byte, error) {
 }
 
 func decodeGzip(r *Reader, dst, text []byte, limit int) ([]byte, error) {
-	in := bytes.NewReader(text)
 	if r.gzip == nil {
 		r.gzip = new(gzip.Reader)
 	}
-	if err := r.gzip.Reset(in); err != nil {
+	r.packed.Reset(text)
+	if err := r.gzip.Reset(&r.packed); err != nil {
 		return dst, err
 	}
 	return readLimited(r.gzip, dst, limit)
@@ -73,7 +73,8 @@ func decodeZstd(r *Reader, dst, text []byte, limit int) ([]byte, error) {
 			return dst, err
 		}
 	}
-	if err := r.zstd.Reset(bytes.NewReader(text)); err != nil {
+	r.packed.Reset(text)
+	if err := r.zstd.Reset(&r.packed); err != nil {
 		return dst, err
 	}
 	out, err := readLimited(r.zstd, dst, limit)

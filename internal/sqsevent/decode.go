@@ -62,7 +62,9 @@ const maxKept = 1 << 20
 // Release ends the use of the messages. The decoder then holds nothing of the event, and no memory that
 // only a large event needs.
 func (d *Decoder) Release() {
-	d.last.messages, d.last.texts = len(d.messages), d.texts.Len()
+	if len(d.messages) > 0 {
+		d.last.messages, d.last.texts = len(d.messages), d.texts.Len()
+	}
 	clear(d.messages)
 	d.messages, d.bodies, d.scratch = reuse(d.messages), reuse(d.bodies), reuse(d.scratch)
 	d.texts.Reset()
