@@ -15,7 +15,7 @@ import (
 // spellings. It ignores ASCII white space around it, and treats an IPv4-mapped IPv6 address as its
 // IPv4 address. Zones, ports, prefixes, lists and leading zeros are errors.
 func CanonicalIP(dst, text []byte) ([]byte, error) {
-	text = bytes.TrimFunc(text, asciiSpace)
+	text = trim(text)
 	if len(text) == 0 || len(text) > 45 { // the longest: an IPv4-mapped IPv6 address in full
 		return dst, ErrNotIP
 	}
@@ -35,7 +35,7 @@ const maxEmail = 254
 // one mailbox is one text however people spell it. It ignores ASCII white space around it. (RFC 5321
 // lets the part before the @ be case-sensitive; no major provider uses that.)
 func CanonicalEmail(dst, text []byte) ([]byte, error) {
-	text = bytes.TrimFunc(text, asciiSpace)
+	text = trim(text)
 	if len(text) > maxEmail || splitEmail(text) < 0 {
 		return dst, errNotEmail
 	}
@@ -51,7 +51,7 @@ func CanonicalEmail(dst, text []byte) ([]byte, error) {
 // takes the form NFC, which RFC 6532 recommends; the same section advises against NFKC, which is for
 // domains, and two mailboxes may differ in what NFKC makes equal.
 func CanonicalEmailIDNA(dst, text []byte) ([]byte, error) {
-	text = bytes.TrimFunc(text, asciiSpace)
+	text = trim(text)
 	at := splitEmail(text)
 	if at < 0 || len(text) > utf8.UTFMax*maxEmail || !utf8.Valid(text) { // full-width letters take more bytes
 		return dst, errNotEmail
@@ -146,4 +146,15 @@ func isASCII(text []byte) bool {
 	return true
 }
 
-func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
+// trim returns a text without the ASCII white space around it.
+func trim(text []byte) []byte {
+	for len(text) > 0 && asciiSpace(text[0]) {
+		text = text[1:]
+	}
+	for len(text) > 0 && asciiSpace(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+func asciiSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }

@@ -279,6 +279,20 @@ func TestMessageUUID(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", id, got, want)
 		}
 	}
+	// Every character at every place, as uuid.Parse has it.
+	const canonical = "059f36b4-87a3-44ab-83d2-661975830a7d"
+	for at := range canonical {
+		for c := range 256 {
+			id := canonical[:at] + string([]byte{byte(c)}) + canonical[at+1:]
+			want, err := uuid.Parse(id)
+			if err != nil || strings.ToLower(id) != id {
+				want = uuid.NewSHA1(model.MessageNamespace, []byte(id))
+			}
+			if got := model.MessageUUID(id); got != want {
+				t.Errorf("%q: got %s, want %s", id, got, want)
+			}
+		}
+	}
 }
 
 const valid = `model: m

@@ -88,13 +88,13 @@ func CheckJSON(text []byte) message.Rejection {
 	} else if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
 		why = goesOn(value, end)
 	}
-	return moved(why, len(text)-len(value))
+	return *moved(why, len(text)-len(value))
 }
 
 // moved returns a rejection of a text with as many bytes before it.
-func moved(why message.Rejection, before int) message.Rejection {
+func moved(why message.Rejection, before int) *message.Rejection {
 	if why.Byte > 0 {
 		why.Byte += before
 	}
-	return why
+	return &why
 }

@@ -6,6 +6,7 @@ import (
 
 	"example.com/owner/sluice/internal/jsonscan"
 	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 )
 
 // Visited is an object or an array of a body that paths lead through.
@@ -40,6 +41,6 @@ func (m *Model) Unread(body []byte) (all []Visited) {
 		}
 		all[i].Unread = append(all[i].Unread, Member{to, bytes.Clone(follows[:jsonscan.ValueEnd(follows, 0)])})
 	}
-	r.scan(body)
+	r.scan(body, new(message.Verdict))
 	return all
 }

@@ -270,7 +270,7 @@ func appendEmail(t *target, text []byte) message.Reason {
 	}
 	address, err := canonical(t.scratch[:0], text)
 	t.scratch = address
-	if err != nil || asciiSpace(rune(text[0])) || asciiSpace(rune(text[len(text)-1])) {
+	if err != nil || asciiSpace(text[0]) || asciiSpace(text[len(text)-1]) {
 		return message.ReasonNotEmail
 	}
 	return appendText(t, text)
@@ -289,13 +289,18 @@ func appendVersion(t *target, text []byte) message.Reason {
 	}
 }
 
-func asciiSpace(r rune) bool { return r == ' ' || '\t' <= r && r <= '\r' }
+func asciiSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
 
 // version checks a version and returns the digits of its major number. A version is ASCII digits,
 // any number of .digits, and optionally a suffix that begins with - or +. ASCII white space around
 // it is ignored.
 func version(text []byte) (major []byte, ok bool) {
-	text = bytes.TrimFunc(text, asciiSpace)
+	for len(text) > 0 && asciiSpace(text[0]) {
+		text = text[1:]
+	}
+	for len(text) > 0 && asciiSpace(text[len(text)-1]) {
+		text = text[:len(text)-1]
+	}
 	n := digits(text)
 	major, text = text[:n], text[n:]
 	for n > 0 && len(text) > 0 && text[0] == '.' {
