@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/google/uuid"
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/handler"
@@ -40,7 +39,7 @@ func loginEvent(tb testing.TB, n int) []byte {
 	event := []byte(`{"Records":[`)
 	for k := range n {
 		body := fmt.Sprintf(`{"user_id": %q, "app_version": "%d.3.%d", "device_type": "android", "ip": "%d.%d.%d.%d", "locale": "RU", "device_id": "593-%02d-%04d"}`,
-			uuid.NewString(), k%7, k%10, 1+k%200, k>>8&255, k>>4&255, k&255, k%100, k%10000)
+			fmt.Sprintf("%08x-063a-43a7-b91b-7ca1a833afae", k), k%7, k%10, 1+k%200, k>>8&255, k>>4&255, k&255, k%100, k%10000)
 		quoted, err := jsontext.AppendQuote(nil, body)
 		if err != nil {
 			tb.Fatal(err)
@@ -49,7 +48,7 @@ func loginEvent(tb testing.TB, n int) []byte {
 			event = append(event, ',')
 		}
 		event = fmt.Appendf(event, `{"messageId":"%s","receiptHandle":"%s","body":%s,"attributes":{"ApproximateReceiveCount":"1","AWSTraceHeader":"Root=1-67891233-abcdef012345678912345678","SentTimestamp":"%d","SenderId":"AIDACKCEVSQ6C2EXAMPLE","ApproximateFirstReceiveTimestamp":"1767225600001"},"messageAttributes":{},"md5OfBody":"e4e68fb7bd0e697a0ae8f1bb342846b3","eventSource":"aws:sqs","eventSourceARN":"arn:aws:sqs:eu-central-1:123456789012:logins","awsRegion":"eu-central-1"}`,
-			uuid.NewString(), strings.Repeat("AQEBzWwaftRI0KuVm4tP", 15), quoted, 1767225600000+k)
+			fmt.Sprintf("%08x-87a3-44ab-83d2-661975830a7d", 0x9e3779b1*k&0xffff_ffff), strings.Repeat("AQEBzWwaftRI0KuVm4tP", 15), quoted, 1767225600000+k)
 	}
 	return append(event, "]}"...)
 }

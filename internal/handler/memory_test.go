@@ -1,11 +1,11 @@
 package handler_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,7 +34,7 @@ func TestInvokeAllocatesNothingPerMessage(t *testing.T) {
 		}
 		one()
 		one() // by now all of it has its size
-		allocated[n] = testing.AllocsPerRun(20, one)
+		allocated[n] = testing.AllocsPerRun(5, one)
 	}
 	if allocated[100] != allocated[1000] || allocated[1000] > 30 {
 		t.Errorf("got %v allocations for events of 100 and of 1,000 messages, want equally many, at most 30", allocated)
@@ -50,16 +50,9 @@ func TestALargeEventDoesNotStay(t *testing.T) {
 		make func() []byte
 	}{
 		{"one large message", func() []byte {
-			return event(record(1, body("locale", `"x"`, "more", `"`+strings.Repeat("é\\n", 1_900_000)+`"`)), record(2, body()))
+			return bytes.Replace(event(record(1, body("more", `"HERE"`)), record(2, body())), []byte("HERE"), bytes.Repeat([]byte("é"), 2_900_000), 1)
 		}},
 		{"many messages", func() []byte { return loginEvent(t, 6000) }},
-		{"all rejected", func() []byte {
-			var records []string
-			for i := range 6000 {
-				records = append(records, record(i, `{"a":"`+strings.Repeat("x", 600)+`"}`))
-			}
-			return event(records...)
-		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := &handler.Handler{Pipeline: loginPipeline(t), Log: slog.New(slog.DiscardHandler)}
