@@ -293,7 +293,7 @@ func (p *Proxy) relay(s *session, from io.Reader, to net.Conn, came, send func(*
 	var writer sync.WaitGroup
 	writer.Go(func() {
 		for next := range parcels {
-			time.Sleep(time.Until(next.due))
+			sleepUntil(next.due)
 			if p.awaitSound(s) {
 				send(s, next.bytes)
 			}
