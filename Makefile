@@ -6,6 +6,7 @@ FUZZTIME  ?= 20s# per target
 QUICK     ?=# 1: `make bench` measures so little that it only shows that it works
 DOCS      ?=# 1: `make bench` writes docs/performance.md and its chart
 ROWS      ?=# `make bench` measures a table of so many rows instead
+UPDATE    ?=# 1: `make bench-check` checks in what it measures
 PYTHON    ?= python3# with psycopg, for `make bench`
 BENCH     ?= .# of `make microbench`: which benchmarks, a regular expression
 BENCHTIME ?= 1s
@@ -41,7 +42,7 @@ LAMBDA  = GOOS=linux $(BUILD) -tags lambda.norpc
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
-.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench microbench benchstat vuln tidy-check cover clean
+.PHONY: all help lint fmt unit test drill versions-test pgbouncer-test netns-test xidlimit-test demo build-bin function cases scenarios fuzz bench microbench benchstat bench-check vuln tidy-check cover clean
 
 # ---------------------------------------------------------------- what a target needs
 
@@ -156,6 +157,9 @@ microbench: | need-go need-bash ## run the benchmarks of the packages (BENCH=reg
 
 benchstat: | need-go ## compare two outputs of `make microbench BENCHRUNS=10`: OLD=file NEW=file
 	$(TOOL) benchstat $(OLD) $(NEW)
+
+bench-check: | need-go ## compare round trips, bytes, write-ahead log, allocations and instructions of a batch with checked-in values (UPDATE=1 accepts what is measured)
+	@$(call slow,compiling and measuring: about 15 s) set -x; go test -count=1 -v -run '^TestValues$$' ./internal/testing/benchcheck -args -check $(if $(UPDATE),-update)
 
 vuln: | need-go ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
 	@$(call slow,building govulncheck: a minute the first time) $(TOOL) -n govulncheck >/dev/null

@@ -29,6 +29,8 @@ type Proxy struct {
 	closed     bool
 	roundTrips int
 	cancels    int
+	sent       int // bytes of the clients
+	received   int // bytes that they got
 	delay      time.Duration
 	silent     bool
 	refusing   bool
@@ -96,11 +98,18 @@ func (p *Proxy) Cancels() int {
 	return p.cancels
 }
 
-// Reset sets RoundTrips and Cancels to 0.
+// Bytes returns how many bytes the clients have sent and received since the last Reset.
+func (p *Proxy) Bytes() (sent, received int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent, p.received
+}
+
+// Reset sets what is counted to 0.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.roundTrips, p.cancels = 0, 0
+	p.roundTrips, p.cancels, p.sent, p.received = 0, 0, 0, 0
 }
 
 // SetDelay delays everything that is sent from now on by d, in each direction: a round trip takes 2
@@ -349,6 +358,7 @@ func (p *Proxy) awaitCut(s *session) {
 func (p *Proxy) clientSent(s *session, b []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.sent += len(b)
 	switch {
 	case s.isCancel:
 		p.cancels++
@@ -405,6 +415,7 @@ func (p *Proxy) deliver(s *session, b []byte) {
 		s.turn = true
 	}
 	rest, struck := p.strikes(s, false, b, messages)
+	p.received += len(rest)
 	p.mu.Unlock()
 	_, _ = s.client.Write(rest) // as in forward
 	p.breakBy(struck)
