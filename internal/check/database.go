@@ -48,7 +48,7 @@ func Database(ctx context.Context, c Connector, m *model.Model, names fault.Name
 	}
 	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
-	for _, look := range []func(context.Context) error{d.server, d.commits, d.serverLog, d.tables} {
+	for _, look := range []func(context.Context) error{d.server, d.commits, d.statementTime, d.serverLog, d.tables} {
 		if err := look(ctx); err != nil {
 			d.Add(Skipped, "database", "catalog", "", "skipped the rest of the database: %s", catalogError(err))
 			break

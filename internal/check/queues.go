@@ -277,6 +277,8 @@ func spell(d time.Duration) string {
 		return fmt.Sprintf("%.3g hours", d.Hours())
 	case d >= 2*time.Minute:
 		return fmt.Sprintf("%.3g minutes", d.Minutes())
+	case d == time.Second:
+		return "1 second"
 	default:
 		return fmt.Sprintf("%g seconds", d.Seconds())
 	}

@@ -195,7 +195,7 @@ func (p *Pipeline) RunIn(ctx context.Context, messages []message.Message, verdic
 	return report
 }
 
-// redelivered reports whether some of the messages were received before.
+// redelivered reports whether some of the messages were received before, or may have been.
 func redelivered(messages []message.Message) bool {
 	for i := range messages {
 		if messages[i].ReceiveCount != 1 {

@@ -62,16 +62,16 @@ func (in *insertion) inserts() inserts {
 // insert adds the insert of the given rows that skips those that are stored.
 func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, rows) }
 
-// partRows is how many rows a statement inserts at most. The server is slower for each row of longer
-// arrays, and it works on one part while the next one is encoded.
-const partRows = 1000
+// StatementRows is how many rows one statement inserts at most. The server is slower for each row of
+// longer arrays, and it works on one statement while the next one is encoded.
+const StatementRows = 1000
 
 // insertBy adds an insert of the given rows. Where rows have message groups it fails if one is
 // discarded: then those that follow it must not be committed.
 func (rt *roundTrip) insertBy(insert insert, rows []int) {
-	if len(rows) > partRows && (rt.in.keys.byBytes() || rt.in.batch.HasGroups()) { // otherwise the statement sorts them
+	if len(rows) > StatementRows && (rt.in.keys.byBytes() || rt.in.batch.HasGroups()) { // otherwise the statement sorts them
 		rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
-		for part := range slices.Chunk(rows, partRows) {
+		for part := range slices.Chunk(rows, StatementRows) {
 			rt.insertRows(insert, part)
 			rt.flush()
 		}
