@@ -21,6 +21,7 @@ type insertion struct {
 	rows   []int // their indexes in the batch: by key, or with message groups in order of arrival
 	result *Result
 	first  bool // the first attempt, so that no earlier one can have stored the rows
+	some   bool // most likely some of the rows are stored
 	last   bool // there is no time for another attempt
 	// rehearsal: what the transaction does is rolled back, and only the verdicts count.
 	rehearsal bool
@@ -134,6 +135,10 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	}
 	rt.insertBy(insert, in.rows)
 	rt.endSegment()
+	if in.some {
+		rt.present(in.rows)
+		rt.endSegment()
+	}
 	answers, err := in.finish(ctx, in.store.inserting, rt)
 	if err != nil {
 		return nil, err
@@ -154,7 +159,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	}
 	switch {
 	case storedBefore && (len(in.rows) > maxSingles || in.batch.HasGroups()): // most likely SQS has delivered a message twice
-		in.first = false
+		in.first, in.some = false, true
 		return in.insertAll(ctx)
 	case storedBefore, a.refused != nil && prepared && in.store.needsSearch(a.refused, in.catalog, in.last):
 		return a.refused, nil
@@ -163,6 +168,10 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	}
 	if !first {
 		in.conn.skippedAt = in.store.now()
+	}
+	if in.some {
+		in.result.Inserted += in.inserted(a)
+		return nil, in.readPresent(in.rows, answers[1])
 	}
 	return nil, in.accept(ctx, in.rows, a)
 }
@@ -247,11 +256,17 @@ func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 	if err != nil {
 		return err
 	}
-	if refused := answers[0].refused; refused != nil {
-		return in.errorOf(in.store.lookingUp, refused)
+	return in.readPresent(rows, answers[0])
+}
+
+// readPresent sets the verdicts on rows by the answer to the question which of their keys are in the
+// table.
+func (in *insertion) readPresent(rows []int, present answer) error {
+	if present.refused != nil {
+		return in.errorOf(in.store.lookingUp, present.refused)
 	}
 	in.returned(message.CauseDiscarded, rows...)
-	for _, n := range answers[0].values {
+	for _, n := range present.values {
 		in.stored(rows[n-1])
 	}
 	return nil
