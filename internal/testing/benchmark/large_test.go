@@ -57,7 +57,7 @@ func TestLargeTable(t *testing.T) {
 				{"ratio, median of " + fmt.Sprint(turns) + " pairs (goal: at least 0.9)", known(ratio(ofFull, ofEmpty), 2), "", ""},
 			}, markdown)
 	}
-	about := machine(t, p)
+	about := machine(t, "")
 	fmt.Fprintf(os.Stdout, "\n%s\n\n%s", about, text(false))
 	if *docs {
 		testdoc.Write(t, page, "large", "\n"+about+"\n\n"+text(true)+"\n")

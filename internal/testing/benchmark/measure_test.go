@@ -2,11 +2,14 @@ package benchmark_test
 
 import (
 	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -82,21 +85,24 @@ func (r *runner) backend(t testing.TB, server *pgx.Conn) (process int) {
 	return all[0]
 }
 
-// turn stores batches of n messages. server looks at the server.
+// turn stores batches of n messages. server looks at the server. A profile of the test
+// (-cpuprofile) tells the ways apart by their labels.
 func (r *runner) turn(t testing.TB, server *pgx.Conn, n, batches int) turn {
 	t.Helper()
-	work := make([]func() error, batches)
+	work := make([]func() error, batches) // all before the first: what makes them leaves garbage
 	for i := range work {
 		work[i] = r.prepare(r.messages(n))
 	}
-	runtime.GC() // what others left must not be this way's work
+	runtime.GC()
 	backend := r.backend(t, server)
-	log, clientCPU, serverCPU, began := walBytes(t, server), cpu(r.process), cpu(backend), time.Now()
-	for i := range work {
-		if err := work[i](); err != nil {
-			t.Fatalf("%s: %v", r.name, err)
+	log, serverCPU, clientCPU, began := walBytes(t, server), cpu(backend), cpu(r.process), time.Now()
+	pprof.Do(t.Context(), pprof.Labels("way", r.name, "batch", strconv.Itoa(n)), func(context.Context) {
+		for i := range work {
+			if err := work[i](); err != nil {
+				t.Fatalf("%s: %v", r.name, err)
+			}
 		}
-	}
+	})
 	took := time.Since(began)
 	clientCPU, serverCPU = cpu(r.process)-clientCPU, cpu(backend)-serverCPU
 	stored := float64(n * batches)
@@ -221,13 +227,13 @@ func ratio(of, to []turn) float64 {
 // delays are the times that a round trip takes longer, in the second table.
 var delays = []time.Duration{0, time.Millisecond, 5 * time.Millisecond}
 
-// delay fills the table of round trips: batches through a proxy that delays.
+// delay fills the tables of round trips: batches through a proxy that delays.
 func (r *report) delay(t *testing.T, p *programs) {
 	t.Helper()
 	progress("batches with a delay")
-	times, batches := 3, 10
+	times := 20
 	if *quick {
-		times, batches = 1, 1
+		times = 1
 	}
 	ping := newPing(t)
 	type through struct {
@@ -246,40 +252,44 @@ func (r *report) delay(t *testing.T, p *programs) {
 		ways[kind] = &through{&runner{way: kinds[kind].open(t, p, &throughProxy), name: kinds[kind].name, db: db}, proxy}
 	}
 	for at, n := range delayed {
-		took := make([][][]time.Duration, len(kinds))
+		took := make([][][]time.Duration, len(kinds)) // by way and delay
 		pings := make([][]time.Duration, len(delays))
 		for kind := range kinds {
 			took[kind] = make([][]time.Duration, len(delays))
 		}
-		for range times {
+		for round := -1; round < times; round++ { // the first one warms
 			for i, d := range delays {
-				pings[i] = append(pings[i], ping(t, d)...)
-				for kind, w := range ways {
-					if w == nil || n > kinds[kind].most || n == 1000 && kinds[kind].most == 1000 {
-						continue // a batch would take seconds
-					}
+				if took := ping(t, d); round >= 0 {
+					pings[i] = append(pings[i], took)
+				}
+			}
+			for kind, w := range ways {
+				if w == nil || n > 10 && kinds[kind].most == 1000 {
+					continue // a batch would take seconds
+				}
+				for i, d := range delays {
 					w.proxy.SetDelay(d / 2) // of each direction
-					for b := range batches + 1 {
-						work := w.prepare(w.messages(n))
-						w.proxy.Reset()
-						began := time.Now()
-						if err := work(); err != nil {
-							t.Fatalf("%s: %v", w.name, err)
-						}
-						if b > 0 { // the first one warms
-							took[kind][i] = append(took[kind][i], time.Since(began))
-							r.Delays[at].Ways[kind].RoundTrips = w.proxy.RoundTrips()
-						}
+					work := w.prepare(w.messages(n))
+					w.proxy.Reset()
+					began := time.Now()
+					if err := work(); err != nil {
+						t.Fatalf("%s: %v", w.name, err)
+					}
+					if round >= 0 {
+						took[kind][i] = append(took[kind][i], time.Since(began))
+						r.Delays[at].Ways[kind].RoundTrips = w.proxy.RoundTrips()
 					}
 				}
 			}
 		}
-		for kind := range kinds {
-			for i := range delays {
-				spent, none := median(took[kind][i]), median(took[kind][0])
-				r.Delays[at].Ways[kind].Millis[i] = spent.Seconds() * 1000
-				if i > 0 && spent > 0 {
-					r.Delays[at].Ways[kind].Delays[i] = float64(spent-none) / float64(median(pings[i])-median(pings[0]))
+		for i := range delays {
+			ofPing := longer(pings, i)
+			r.Delays[at].Longer[i] = ofPing.Seconds() * 1000
+			for kind := range kinds {
+				result := &r.Delays[at].Ways[kind]
+				result.Millis[i] = median(took[kind][i]).Seconds() * 1000
+				if i > 0 {
+					result.Delays[i] = float64(longer(took[kind], i)) / float64(ofPing)
 				}
 			}
 		}
@@ -291,23 +301,29 @@ func (r *report) delay(t *testing.T, p *programs) {
 	}
 }
 
-// newPing returns what measures one round trip with a delay, ten times.
-func newPing(t testing.TB) func(testing.TB, time.Duration) []time.Duration {
+// longer returns how much longer batches took with a delay than without, round by round.
+func longer(took [][]time.Duration, delay int) time.Duration {
+	var all []time.Duration
+	for round := range took[delay] {
+		all = append(all, took[delay][round]-took[0][round])
+	}
+	return median(all)
+}
+
+// newPing returns what measures one round trip with a delay.
+func newPing(t testing.TB) func(testing.TB, time.Duration) time.Duration {
 	t.Helper()
 	db := *pgtest.New(t)
 	proxy := pgtest.NewProxy(t, db.URL)
 	db.URL = proxy.URL
-	conn := db.Conn(t)
-	return func(t testing.TB, d time.Duration) (took []time.Duration) {
+	conn := db.Conn(t).PgConn()
+	return func(t testing.TB, d time.Duration) time.Duration {
 		t.Helper()
 		proxy.SetDelay(d / 2)
-		for range 10 {
-			began := time.Now()
-			if err := conn.PgConn().Exec(t.Context(), "SELECT 1").Close(); err != nil {
-				t.Fatal(err)
-			}
-			took = append(took, time.Since(began))
+		began := time.Now()
+		if err := conn.Exec(t.Context(), "SELECT 1").Close(); err != nil {
+			t.Fatal(err)
 		}
-		return took
+		return time.Since(began)
 	}
 }

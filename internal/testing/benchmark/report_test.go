@@ -50,8 +50,9 @@ type ratioReport struct {
 }
 
 type delayReport struct {
-	Size int
-	Ways []delayedWay
+	Size   int
+	Longer []float64 // milliseconds that a round trip of nothing took longer, for each of delays
+	Ways   []delayedWay
 }
 
 type delayedWay struct {
@@ -112,7 +113,7 @@ func kindOf(name string) int {
 
 func newReport(t *testing.T, p *programs) *report {
 	t.Helper()
-	r := &report{Machine: machine(t, p)}
+	r := &report{Machine: machine(t, p.python)}
 	for _, size := range sizes {
 		r.Sizes = append(r.Sizes, size.n)
 	}
@@ -124,7 +125,7 @@ func newReport(t *testing.T, p *programs) *report {
 		r.Ratios = append(r.Ratios, ratioReport{pair.name, make([]float64, len(sizes))})
 	}
 	for _, n := range delayed {
-		d := delayReport{n, make([]delayedWay, len(kinds))}
+		d := delayReport{n, make([]float64, len(delays)), make([]delayedWay, len(kinds))}
 		for i := range d.Ways {
 			d.Ways[i] = delayedWay{Millis: make([]float64, len(delays)), Delays: make([]float64, len(delays))}
 		}
@@ -241,7 +242,7 @@ func (r *report) tables(markdown bool) string {
 			}
 			lines = append(lines, line)
 		}
-		section(fmt.Sprintf("A batch of %s when each round trip takes longer: milliseconds, and how many delays that is", thousands(float64(d.Size))),
+		section(fmt.Sprintf("A batch of %s when a round trip takes %.1f and %.1f ms longer: milliseconds, and how many delays that is", thousands(float64(d.Size)), d.Longer[1], d.Longer[2]),
 			[]string{"", "round trips", "+ 0 ms", "+ 1 ms", "delays", "+ 5 ms", "delays"}, lines)
 	}
 	lines = nil
@@ -310,18 +311,18 @@ func thousands(v float64) string {
 	return text
 }
 
-// machine returns a sentence on where the numbers are from.
-func machine(t *testing.T, p *programs) string {
+// machine returns a sentence on where the numbers are from. python is "" if none was measured.
+func machine(t *testing.T, python string) string {
 	t.Helper()
 	db := pgtest.New(t)
 	setting := func(name string) string { return db.Rows(t, "SHOW "+name)[0][0] }
 	about := fmt.Sprintf("Measured on %s: %s%d processors, %s/%s, %s, PostgreSQL %s (fsync %s, synchronous_commit %s, full_page_writes %s)",
 		time.Now().UTC().Format(time.DateOnly), processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
 		strings.Fields(setting("server_version"))[0], setting("fsync"), setting("synchronous_commit"), setting("full_page_writes"))
-	if p.python == "" {
-		return about + ", no Python with psycopg."
+	if python == "" {
+		return about + "."
 	}
-	version, err := exec.CommandContext(t.Context(), p.python, "-c", "import platform, psycopg; print(', Python', platform.python_version() + ', psycopg', psycopg.__version__)").Output()
+	version, err := exec.CommandContext(t.Context(), python, "-c", "import platform, psycopg; print(', Python', platform.python_version() + ', psycopg', psycopg.__version__)").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -337,4 +338,38 @@ func processor() string {
 		}
 	}
 	return ""
+}
+
+// TestPage: docs/performance.md and its chart name the ways, ratios and goals that `make bench` measures
+// now. The numbers are of the last `make bench DOCS=1`.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{}
+	for _, kind := range kinds {
+		names = append(names, kind.name)
+	}
+	for _, pair := range pairs {
+		names = append(names, pair.name)
+	}
+	for _, goal := range goals {
+		names = append(names, goal.what)
+	}
+	for _, name := range names {
+		if !strings.Contains(string(text), "\n| "+name+" ") {
+			t.Errorf("docs/performance.md has no row for %s: make bench DOCS=1 writes it", name)
+		}
+	}
+	chart, err := os.ReadFile(root + "docs/performance.svg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"COPY of ready rows", "sluice, built", "usual Go, built"} {
+		if !strings.Contains(string(chart), ">"+name+"<") {
+			t.Errorf("docs/performance.svg does not show %s: make bench DOCS=1 draws it", name)
+		}
+	}
 }
