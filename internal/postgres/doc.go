@@ -4,8 +4,8 @@
 //	Insert -> store.go      the store, its options, and Insert
 //	       -> attempt.go    attempts, each on one connection, until it is done or the time is up
 //	       -> halves.go     a batch that is too slow for its deadline
-//	       -> insert.go     one attempt: insertion.run sends the whole batch as one statement, in
-//	                        one round trip, and decides which of the next two files goes on
+//	       -> insert.go     one attempt: insertion.run sends the whole batch in one round trip,
+//	                        and decides which of the next two files goes on
 //	       -> search.go     a row was refused: finds which ones, and commits all others, in one more
 //	                        round trip for up to 64 rows and two for larger batches
 //	       -> groups.go     the same for message groups: nothing is stored that follows a refused
