@@ -294,25 +294,24 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		}
 	}
 	for row := range s.batch.Len() {
-		v := message.Verdict{} // a row without a verdict is returned
-		if row < len(result.Verdicts) {
-			v = result.Verdicts[row]
+		i := s.batch.Message(row)
+		v := &report.Verdicts[i]
+		if row < len(result.Verdicts) { // a row without a verdict is returned
+			*v = result.Verdicts[row]
 		}
 		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
 			v.Cause = report.Cause
 		}
-		i := s.batch.Message(row)
-		report.Verdicts[i] = p.wait(v, &report.Messages[i])
+		p.wait(v, &report.Messages[i])
 	}
 }
 
 // wait returns a message whose row refers to one that is not stored yet, if the model says to wait
 // for that one and the message was not received too often for it. An unknown count is 0.
-func (p *Pipeline) wait(v message.Verdict, m *message.Message) message.Verdict {
+func (p *Pipeline) wait(v *message.Verdict, m *message.Message) {
 	if v.Outcome == message.Rejected && v.Rejection.Orphan() && m.ReceiveCount < p.model.ForeignKeyReceives {
 		v.Outcome, v.Cause = message.Returned, message.CauseForeignKey
 	}
-	return v
 }
 
 // Unable returns the report of messages that were not tried, because of an error.

@@ -26,7 +26,8 @@ type Backoff interface {
 func (r *Report) SendRejected(ctx context.Context, queue DeadLetters, log *slog.Logger) {
 	var rejected []message.RejectedMessage
 	seen := map[string]bool{}
-	for i, v := range r.Verdicts {
+	for i := range r.Verdicts {
+		v := &r.Verdicts[i]
 		if m := &r.Messages[i]; v.Outcome == message.Rejected && !seen[m.ID] {
 			seen[m.ID] = true
 			rejected = append(rejected, message.RejectedMessage{Message: m, Rejection: v.Rejection})
@@ -73,8 +74,8 @@ const (
 func (r *Report) Settle(deadLetters bool) []Settlement {
 	all := make([]Settlement, len(r.Verdicts))
 	delayed := map[string]bool{} // FIFO groups
-	for i, v := range r.Verdicts {
-		group := r.Messages[i].Group
+	for i := range r.Verdicts {
+		v, group := &r.Verdicts[i], r.Messages[i].Group
 		switch {
 		case v.Done(deadLetters):
 			all[i] = Done
