@@ -2,6 +2,8 @@ package mask_test
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -329,6 +331,20 @@ func FuzzKeys(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHex: every byte at every place is written as package hex does.
+func TestHex(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		var sum [sha256.Size]byte
+		for i := range sum {
+			sum[i] = byte(c + i)
+		}
+		if got, want := string(mask.AppendHex([]byte("x"), &sum)), "x"+hex.EncodeToString(sum[:]); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
 }
 
 func BenchmarkMask(b *testing.B) {

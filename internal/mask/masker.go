@@ -2,7 +2,7 @@ package mask
 
 import (
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/binary"
 	"hash"
 )
 
@@ -23,7 +23,25 @@ func (m *Masker) append(dst, canonical []byte) []byte {
 		m.hmac.Write(canonical)
 		m.hmac.Sum(m.sum[:0])
 	}
-	return hex.AppendEncode(dst, m.sum[:])
+	return appendHex(dst, &m.sum)
+}
+
+// appendHex appends a sum in lower-case hex, as hex.AppendEncode, which takes a tenth of the time that
+// a mask does.
+func appendHex(dst []byte, sum *[sha256.Size]byte) []byte {
+	for i := 0; i < len(sum); i += 4 {
+		// Eight digits at once: spread them over eight bytes, and add to each the distance to its
+		// character, which is greater from ten on.
+		x := uint64(binary.BigEndian.Uint32(sum[i:]))
+		x = (x | x<<16) & 0x0000ffff0000ffff
+		x = (x | x<<8) & 0x00ff00ff00ff00ff
+		x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
+		const each = 0x0101010101010101
+		letters := (x + 6*each) >> 4 & each
+		x += '0'*each + letters*('a'-10-'0')
+		dst = binary.BigEndian.AppendUint64(dst, x)
+	}
+	return dst
 }
 
 // AppendText appends the mask of the text exactly as it is.
