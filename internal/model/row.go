@@ -3,8 +3,6 @@ package model
 import (
 	"bytes"
 	"compress/gzip"
-	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -338,7 +336,7 @@ func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 	// The decoder's value is valid only until its next read; this is the same text in the body.
 	end := r.dec.InputOffset()
 	document = text[end-int64(len(document)) : end]
-	if _, err := r.dec.ReadToken(); !errors.Is(err, io.EOF) {
+	if len(bytes.TrimLeft(text[end:], " \t\r\n")) > 0 {
 		return moved(goesOn(text, int(end)), sent-len(text)), false
 	}
 	if document[0] != '{' && l.root.slot < 0 && len(l.root.elements) == 0 {

@@ -219,7 +219,11 @@ func (r *Reader) walkObject(n *node, text []byte, at int) (end int) {
 			continue
 		}
 		r.seen = true
-		at = jsonscan.ValueEnd(text, start)
+		if text[start] == '"' {
+			at = jsonscan.StringEnd(text, start)
+		} else {
+			at = jsonscan.ValueEnd(text, start)
+		}
 		if text[start] != 'n' {
 			r.values[m.leaf] = text[start:at]
 		}

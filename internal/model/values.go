@@ -341,8 +341,17 @@ func digits(text []byte) int {
 	return n
 }
 
-// bits are the sizes of the types of numbers.
-var bits = map[string]int{"smallint": 16, "integer": 32, "bigint": 64, "real": 32, "double precision": 64}
+// bits returns the size of a type of numbers.
+func bits(base string) int {
+	switch base {
+	case "smallint":
+		return 16
+	case "integer", "real":
+		return 32
+	default: // bigint and double precision
+		return 64
+	}
+}
 
 // appendInteger appends a number without fraction or exponent or, if the field accepts numbers, with
 // ones that leave it an integer: 1.0, 1e3.
@@ -361,7 +370,7 @@ func appendInteger(t *target, v []byte) message.Reason {
 	}
 	kind, size := batch.Int8, 64
 	if !t.c.Type.AsText {
-		if size = bits[t.c.Type.Base]; size < 64 {
+		if size = bits(t.c.Type.Base); size < 64 {
 			kind = batch.Int4
 		}
 	}
@@ -378,7 +387,13 @@ func parseInteger(v []byte) (n int64, exact, ok bool) {
 	if !plainInteger(v) {
 		return parseDecimal(v).integer(0)
 	}
-	n, err := strconv.ParseInt(string(v), 10, 64) // faster
+	if len(v) <= 18 && v[0] != '-' { // most
+		for _, c := range v {
+			n = 10*n + int64(c-'0')
+		}
+		return n, true, true
+	}
+	n, err := strconv.ParseInt(string(v), 10, 64) // faster than a decimal
 	return n, true, err == nil
 }
 
@@ -433,7 +448,7 @@ func appendNumeric(t *target, v []byte) message.Reason {
 }
 
 func appendFloat(t *target, v []byte, zero bool) message.Reason {
-	size := bits[t.c.Type.Base]
+	size := bits(t.c.Type.Base)
 	// ParseFloat keeps its argument only in an error, which is dropped here.
 	f, err := strconv.ParseFloat(unsafe.String(&v[0], len(v)), size) //nolint:gosec // see above
 	if err != nil || f == 0 && !zero {
