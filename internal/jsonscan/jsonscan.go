@@ -51,7 +51,16 @@ func memberAt(object []byte, at int) Member {
 
 // StringEnd returns the offset after the string that begins at an offset.
 func StringEnd(text []byte, at int) int {
-	for at++; ; at++ {
+	end := at + 1 + bytes.IndexByte(text[at+1:], '"')
+	if text[end-1] == '\\' {
+		return escapedEnd(text, end)
+	}
+	return end + 1
+}
+
+// escapedEnd returns the offset after a string, given the offset of a quote in it or at its end.
+func escapedEnd(text []byte, at int) int {
+	for ; ; at++ {
 		at += bytes.IndexByte(text[at:], '"')
 		escapes := 0
 		for text[at-1-escapes] == '\\' {

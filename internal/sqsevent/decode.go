@@ -9,6 +9,7 @@ package sqsevent
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -153,13 +154,26 @@ func (d *Decoder) plain(v []byte) (text []byte, ok bool) {
 		return nil, false
 	}
 	if text = v[1 : len(v)-1]; bytes.IndexByte(text, '\\') < 0 {
-		if !utf8.Valid(text) {
+		if !isASCII(text) && !utf8.Valid(text) {
 			return nil, false
 		}
 		return text, true
 	}
 	d.scratch, _, ok = jsonscan.AppendString(d.scratch[:0], v, 0)
 	return d.scratch, ok // empty if it is not valid
+}
+
+// isASCII is faster than utf8.Valid.
+func isASCII(text []byte) bool {
+	all := uint64(0)
+	for ; len(text) >= 32; text = text[32:] {
+		all |= binary.LittleEndian.Uint64(text) | binary.LittleEndian.Uint64(text[8:]) |
+			binary.LittleEndian.Uint64(text[16:]) | binary.LittleEndian.Uint64(text[24:])
+	}
+	for _, c := range text {
+		all |= uint64(c)
+	}
+	return all&0x8080808080808080 == 0
 }
 
 // keep returns the text of a JSON string as a string, "" if there is none.
@@ -178,6 +192,10 @@ func (d *Decoder) add(text []byte) string {
 // one it is, and where its value begins; after the last member, ok is false and value is the offset after
 // the object.
 func (d *Decoder) member(names *names, n, at int) (which field, value int, ok bool) {
+	if n < len(names) && len(names[n].text) > 0 && bytes.HasPrefix(d.event[at:], names[n].text) {
+		return names[n].which, at + len(names[n].text), true
+	}
+	start := at
 	at = jsonscan.Space(d.event, at)
 	if d.event[at] == ',' {
 		at = jsonscan.Space(d.event, at+1)
@@ -185,21 +203,18 @@ func (d *Decoder) member(names *names, n, at int) (which field, value int, ok bo
 	if d.event[at] == '}' {
 		return other, at + 1, false
 	}
-	if n < len(names) && len(names[n].text) > 0 && bytes.HasPrefix(d.event[at:], names[n].text) {
-		return names[n].which, jsonscan.Space(d.event, at+len(names[n].text)), true
-	}
 	end := jsonscan.StringEnd(d.event, at)
 	name, _ := d.plain(d.event[at:end])
 	which = fieldOf(name)
-	end = jsonscan.Space(d.event, end) + 1 // after the colon
+	value = jsonscan.Space(d.event, jsonscan.Space(d.event, end)+1) // after the colon
 	if n < len(names) {
-		names[n].text, names[n].which = d.event[at:end], which
+		names[n].text, names[n].which = d.event[start:value], which
 	}
-	return which, jsonscan.Space(d.event, end), true
+	return which, value, true
 }
 
-// names are the names of an object's first members, up to their colons, as the last such object had
-// them: all records of an event are written alike.
+// names are the names of an object's first members as the last such object had them, each with all that
+// is between two values: the records of an event are written alike.
 type names [16]struct {
 	text  []byte
 	which field
@@ -327,6 +342,8 @@ func (d *Decoder) record(at int) (end int, err error) {
 			}
 		case which == attributes && c == '{':
 			at = d.attributes(m, at)
+		case c == '"':
+			at = jsonscan.StringEnd(d.event, at)
 		default:
 			at = jsonscan.ValueEnd(d.event, at)
 		}
