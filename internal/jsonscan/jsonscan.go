@@ -1,5 +1,6 @@
 // Package jsonscan finds the parts of a JSON text whose syntax jsontext has checked. That makes it
-// small and fast: it checks nothing again, and on any other text its functions may panic.
+// small and fast: it checks nothing again. On any other text its functions may panic, but for those
+// that say what they do with it.
 //
 // It imports no other package of sluice.
 package jsonscan
@@ -49,19 +50,24 @@ func memberAt(object []byte, at int) Member {
 	return Member{object[at:nameEnd], object[start:end], end}
 }
 
-// StringEnd returns the offset after the string that begins at an offset.
+// StringEnd returns the offset after the string that begins at an offset, or the length of the text if
+// the string has no end.
 func StringEnd(text []byte, at int) int {
-	end := at + 1 + bytes.IndexByte(text[at+1:], '"')
-	if text[end-1] == '\\' {
-		return escapedEnd(text, end)
+	n := bytes.IndexByte(text[at+1:], '"')
+	if end := at + 1 + n; n >= 0 && text[end-1] != '\\' {
+		return end + 1
 	}
-	return end + 1
+	return escapedEnd(text, at+1)
 }
 
-// escapedEnd returns the offset after a string, given the offset of a quote in it or at its end.
+// escapedEnd returns the offset after a string, given an offset in it.
 func escapedEnd(text []byte, at int) int {
 	for ; ; at++ {
-		at += bytes.IndexByte(text[at:], '"')
+		n := bytes.IndexByte(text[at:], '"')
+		if n < 0 {
+			return len(text)
+		}
+		at += n
 		escapes := 0
 		for text[at-1-escapes] == '\\' {
 			escapes++
@@ -108,13 +114,19 @@ var valueEnds = []byte(",}] \t\n\r")
 // after it. ok is false for a string that is not valid Unicode, of which nothing is appended: it has
 // bytes that are not UTF-8, or half of a surrogate pair.
 //
+// It also takes a text whose syntax is not known. Then ok is true only if a string of valid Unicode
+// begins at the offset.
+//
 // It copies eight bytes at once up to the next quote or backslash. In the body of an SQS message,
 // which is JSON in a JSON string, that is up to every quote.
 func AppendString(dst, text []byte, at int) (out []byte, end int, ok bool) {
 	start, from, n := len(dst), at, len(dst)
+	if at >= len(text) || text[at] != '"' {
+		return dst, at, false
+	}
 	dst = dst[:cap(dst)]
 	var seen uint64 // all bytes, to know whether one is not ASCII
-	for at++; ; {
+	for at++; at < len(text); {
 		if len(dst)-n < 8 {
 			dst = slices.Grow(dst[:n], min(len(text)-at+8, 2*n+512))
 			dst = dst[:cap(dst)]
@@ -122,7 +134,7 @@ func AppendString(dst, text []byte, at int) (out []byte, end int, ok bool) {
 		if at+8 <= len(text) {
 			eight := binary.LittleEndian.Uint64(text[at:])
 			binary.LittleEndian.PutUint64(dst[n:], eight)
-			stops := equal(eight, '"') | equal(eight, '\\')
+			stops := equal(eight, '"') | equal(eight, '\\') | less(eight, ' ')
 			if stops == 0 {
 				seen |= eight
 				at, n = at+8, n+8
@@ -138,10 +150,14 @@ func AppendString(dst, text []byte, at int) (out []byte, end int, ok bool) {
 				return dst[:start], at + 1, false
 			}
 			return dst[:n], at + 1, true
+		case c < ' ':
+			return dst[:start], at, false
 		case c != '\\': // near the end of the text
 			dst[n] = c
 			seen |= uint64(c)
 			at++
+		case at+1 == len(text):
+			return dst[:start], at, false
 		case text[at+1] == 'u':
 			// Few texts have these. Their pairs of surrogates are jsontext's work.
 			end = StringEnd(text, from)
@@ -150,12 +166,31 @@ func AppendString(dst, text []byte, at int) (out []byte, end int, ok bool) {
 				return dst[:start], end, false
 			}
 			return out, end, true
+		case escapes[text[at+1]] == 0:
+			return dst[:start], at, false
 		default:
 			dst[n] = escapes[text[at+1]]
 			at += 2
 		}
 		n++
 	}
+	return dst[:start], at, false
+}
+
+// IsPlain reports whether a text can be the characters of a string as they are: it has no control
+// character, no quote and no backslash. It may have any byte that is not ASCII.
+func IsPlain(text []byte) bool {
+	var stops uint64
+	for ; len(text) >= 8; text = text[8:] {
+		eight := binary.LittleEndian.Uint64(text)
+		stops |= equal(eight, '"') | equal(eight, '\\') | less(eight, ' ')
+	}
+	for _, c := range text {
+		if c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return stops == 0
 }
 
 // escapes are the characters that escapes of two characters stand for.
@@ -169,4 +204,10 @@ const ones = 0x0101010101010101
 func equal(x uint64, c byte) uint64 {
 	x ^= ones * uint64(c)
 	return (x - ones) &^ x & (ones * 0x80)
+}
+
+// less sets the high bit of the bytes of x that are less than c, which is ASCII. Of the bytes after the
+// first such one, it may set it for others too.
+func less(x uint64, c byte) uint64 {
+	return (x - ones*uint64(c)) &^ x & (ones * 0x80)
 }

@@ -63,6 +63,29 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+func TestIsPlain(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		for at := range 20 {
+			text := bytes.Repeat([]byte("x"), 20)
+			text[at] = byte(c)
+			if got, want := jsonscan.IsPlain(text), c >= ' ' && c != '"' && c != '\\'; got != want {
+				t.Errorf("%q: got %v, want %v", text, got, want)
+			}
+		}
+	}
+}
+
+// TestStringsThatAreNone: AppendString takes none of them.
+func TestStringsThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{``, `1"`, `"`, `"\`, `"\"`, `"a`, `"12345678`, `"\x"`, `"\u`, `"\u"`, `"\u12g4"`, `"\u1234`, `"\u0041\"`, "\"\n\"", "\"1234567\x00\"", "\"12345678\x1f01234567\""} {
+		if out, _, ok := jsonscan.AppendString([]byte("x"), []byte(text), 0); ok || string(out) != "x" {
+			t.Errorf("%q: got %q, %v", text, out, ok)
+		}
+	}
+}
+
 func TestEnds(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
@@ -89,6 +112,17 @@ func FuzzScan(f *testing.F) {
 		// The text itself as a string, if it can be one.
 		if quoted := []byte(`"` + string(text) + `"`); len(checked(quoted)) == len(quoted) {
 			compare(t, quoted)
+		}
+		// A text whose syntax is not known.
+		begun := []byte(`"` + string(text))
+		if got, end, ok := jsonscan.AppendString(nil, begun, 0); ok {
+			want, err := jsontext.AppendUnquote(nil, begun[:end])
+			if err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%q: got %q, want %q %v", begun, got, want, err)
+			}
+		}
+		if quoted := []byte(`"` + string(text) + `"`); jsonscan.IsPlain(text) && (len(checked(quoted)) != len(quoted) || bytes.IndexByte(text, '\\') >= 0) {
+			t.Fatalf("%q is not plain", text)
 		}
 		value := checked(text)
 		if value == nil {

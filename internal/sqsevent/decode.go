@@ -5,6 +5,9 @@
 // Lambda deletes every message that the answer does not list. It is lenient about the rest: an odd
 // attribute must not cost the batch. That is why it does not decode into events.SQSEvent of
 // aws-lambda-go.
+//
+// Of records that are written alike, jsontext reads one, and the others are compared with it (shape.go).
+// All other events it reads in full (decode.go).
 package sqsevent
 
 import (
@@ -50,7 +53,7 @@ type Decoder struct {
 	scratch  []byte          // a text that had an escape
 	last     struct{ messages, texts int }
 
-	recordNames, attributeNames names
+	shape shape
 
 	arn      []byte // the last eventSourceARN, with its quotes
 	queueARN string // the same without
@@ -70,7 +73,8 @@ func (d *Decoder) Release() {
 	d.messages, d.bodies, d.scratch = reuse(d.messages), reuse(d.bodies), reuse(d.scratch)
 	d.texts.Reset()
 	d.event, d.arn, d.queueARN, d.fifo = nil, nil, "", false
-	d.recordNames, d.attributeNames = names{}, names{}
+	clear(d.shape.slots)
+	d.shape = shape{slots: d.shape.slots[:0]}
 	d.in = bytes.Buffer{}
 	d.dec.Reset(&d.in)
 }
@@ -102,16 +106,25 @@ func (d *Decoder) read(event []byte) error {
 	if len(bytes.TrimSpace(event)) == 0 {
 		return failf("the event is empty")
 	}
-	at, err := d.check(event)
-	if err != nil {
-		return err
-	}
 	d.event = event
 	d.texts.Grow(d.last.texts)
 	if cap(d.messages) == 0 {
 		d.messages = make([]message.Message, 0, d.last.messages)
 	}
-	switch event[at] {
+	if d.readAlike() {
+		return nil
+	}
+	d.messages, d.bodies = d.messages[:0], d.bodies[:0]
+	return d.readAny()
+}
+
+// readAny reads any event. jsontext checks all of it, and what follows takes it for JSON.
+func (d *Decoder) readAny() error {
+	at, err := d.check(d.event)
+	if err != nil {
+		return err
+	}
+	switch d.event[at] {
 	case '[':
 		_, err = d.records(at)
 	case '{':
@@ -122,8 +135,7 @@ func (d *Decoder) read(event []byte) error {
 	return err
 }
 
-// check checks that an event is one JSON value, and returns where it begins. Only check is about syntax:
-// all else finds its way in a text that is known to be JSON.
+// check checks that an event is one JSON value, and returns where it begins.
 func (d *Decoder) check(event []byte) (at int, err error) {
 	d.in = *bytes.NewBuffer(event)
 	// Members that nobody needs may be odd, or come twice. Of those that decide over messages, envelope
@@ -188,14 +200,9 @@ func (d *Decoder) add(text []byte) string {
 	return d.texts.String()[at:]
 }
 
-// member reads the name of the member that follows an offset, the nth of its object. It returns which
-// one it is, and where its value begins; after the last member, ok is false and value is the offset after
-// the object.
-func (d *Decoder) member(names *names, n, at int) (which field, value int, ok bool) {
-	if n < len(names) && len(names[n].text) > 0 && bytes.HasPrefix(d.event[at:], names[n].text) {
-		return names[n].which, at + len(names[n].text), true
-	}
-	start := at
+// member reads the name of the member that follows an offset. It returns which one it is, and where its
+// value begins; after the last member, ok is false and value is the offset after the object.
+func (d *Decoder) member(at int) (which field, value int, ok bool) {
 	at = jsonscan.Space(d.event, at)
 	if d.event[at] == ',' {
 		at = jsonscan.Space(d.event, at+1)
@@ -205,25 +212,13 @@ func (d *Decoder) member(names *names, n, at int) (which field, value int, ok bo
 	}
 	end := jsonscan.StringEnd(d.event, at)
 	name, _ := d.plain(d.event[at:end])
-	which = fieldOf(name)
-	value = jsonscan.Space(d.event, jsonscan.Space(d.event, end)+1) // after the colon
-	if n < len(names) {
-		names[n].text, names[n].which = d.event[start:value], which
-	}
-	return which, value, true
-}
-
-// names are the names of an object's first members as the last such object had them, each with all that
-// is between two values: the records of an event are written alike.
-type names [16]struct {
-	text  []byte
-	which field
+	return fieldOf(name), jsonscan.Space(d.event, jsonscan.Space(d.event, end)+1), true // after the colon
 }
 
 func (d *Decoder) envelope(at int) error {
 	found := false
-	which, at, ok := d.member(new(names), 0, at+1)
-	for ; ok; which, at, ok = d.member(new(names), 0, at) {
+	which, at, ok := d.member(at + 1)
+	for ; ok; which, at, ok = d.member(at) {
 		if which != records {
 			at = jsonscan.ValueEnd(d.event, at)
 			continue
@@ -328,75 +323,90 @@ func (d *Decoder) record(at int) (end int, err error) {
 	d.messages = append(d.messages, message.Message{})
 	m := &d.messages[i]
 	var values [other + 1][]byte
-	which, at, ok := d.member(&d.recordNames, 0, at+1)
-	for n := 1; ok; n++ {
+	which, at, ok := d.member(at + 1)
+	for ; ok; which, at, ok = d.member(at) {
 		if which.once() && values[which] != nil {
 			return 0, failf("record %d of the event has a name twice", i)
 		}
 		start := at
 		switch c := d.event[at]; {
 		case which == body && c == '"':
-			from := len(d.bodies)
-			if d.bodies, at, m.HasBody = jsonscan.AppendString(d.bodies, d.event, at); m.HasBody {
-				m.Body = d.bodies[from:len(d.bodies):len(d.bodies)]
-			}
+			at = d.body(m, at)
 		case which == attributes && c == '{':
 			at = d.attributes(m, at)
-		case c == '"':
-			at = jsonscan.StringEnd(d.event, at)
 		default:
 			at = jsonscan.ValueEnd(d.event, at)
 		}
-		if which < other && (which != messageAttributes || d.event[start] == '{') {
+		if which < other {
 			values[which] = d.event[start:at]
 		}
-		which, at, ok = d.member(&d.recordNames, n, at)
+		if which == messageAttributes && d.event[start] == '{' {
+			m.Attributes = values[which]
+		}
 	}
+	return at, d.fill(m, &values)
+}
+
+// body reads the body, and returns the offset after it.
+func (d *Decoder) body(m *message.Message, at int) (end int) {
+	from := len(d.bodies)
+	if d.bodies, end, m.HasBody = jsonscan.AppendString(d.bodies, d.event, at); m.HasBody {
+		m.Body = d.bodies[from:len(d.bodies):len(d.bodies)]
+	}
+	return end
+}
+
+// fill sets what the members of a record say of the last message.
+func (d *Decoder) fill(m *message.Message, values *[other + 1][]byte) error {
+	i := len(d.messages) - 1
 	if values[messageID] == nil {
-		return 0, failf("record %d of the event has no messageId", i)
+		return failf("record %d of the event has no messageId", i)
 	}
 	if m.ID = d.keep(values[messageID]); m.ID == "" {
-		return 0, failf("record %d of the event has a messageId that is empty or not a string", i)
+		return failf("record %d of the event has a messageId that is empty or not a string", i)
 	}
 	if text, _ := d.plain(values[source]); string(text) != "aws:sqs" {
-		return 0, failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", i)
+		return failf("record %d of the event does not come from SQS: its eventSource is not aws:sqs", i)
 	}
 	m.ReceiptHandle = d.keep(values[handle])
 	if !bytes.Equal(values[arn], d.arn) { // most often all records are of one queue
 		d.arn, d.queueARN = values[arn], d.keep(values[arn])
 		d.fifo = strings.HasSuffix(d.queueARN, ".fifo")
 	}
-	m.QueueARN, m.FIFO, m.Attributes = d.queueARN, d.fifo, values[messageAttributes]
-	return at, nil
+	m.QueueARN, m.FIFO = d.queueARN, d.fifo
+	return nil
 }
 
-// attributes reads the system attributes that sluice needs, each on its own: an odd one costs at most its
-// own message, never the batch. It returns the offset after them.
+// attributes reads the system attributes, and returns the offset after them.
 func (d *Decoder) attributes(m *message.Message, at int) (end int) {
-	which, at, ok := d.member(&d.attributeNames, 0, at+1)
-	for n := 1; ok; n++ {
+	which, at, ok := d.member(at + 1)
+	for ; ok; which, at, ok = d.member(at) {
 		start := at
 		at = jsonscan.ValueEnd(d.event, at)
-		v := d.event[start:at]
-		switch which { //nolint:exhaustive // the others are not needed
-		case sentTimestamp:
-			m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
-		case receiveCount:
-			count, _ := d.integer(v, math.MaxInt32)
-			m.ReceiveCount = int(count)
-		case messageGroup:
-			if text, ok := d.plain(v); ok {
-				m.Group = d.add(text)
-			}
-		case sequenceNumber:
-			if text, ok := d.plain(v); ok {
-				v = text
-			}
-			m.SequenceNumber = message.ParseSequence(d.add(v))
-		}
-		which, at, ok = d.member(&d.attributeNames, n, at)
+		d.attribute(m, which, d.event[start:at])
 	}
 	return at
+}
+
+// attribute reads one of the system attributes that sluice needs, each on its own: an odd one costs at
+// most its own message, never the batch.
+func (d *Decoder) attribute(m *message.Message, which field, v []byte) {
+	switch which { //nolint:exhaustive // the others are not needed
+	case sentTimestamp:
+		m.SentMillis, m.HasSent = d.integer(v, message.MaxSentMillis)
+	case receiveCount:
+		count, _ := d.integer(v, math.MaxInt32)
+		m.ReceiveCount = int(count)
+	case messageGroup:
+		if text, ok := d.plain(v); ok {
+			m.Group = d.add(text)
+		}
+	case sequenceNumber:
+		if text, ok := d.plain(v); ok {
+			v = text
+		}
+		m.SequenceNumber = message.ParseSequence(d.add(v))
+	}
 }
 
 // integer reads an integer from 0 to limit, written as a string of digits or as a JSON number.

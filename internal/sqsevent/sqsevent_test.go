@@ -3,6 +3,7 @@ package sqsevent_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -274,6 +275,90 @@ func FuzzDecode(f *testing.F) {
 		for _, id := range ids {
 			if !seen[id] {
 				t.Errorf("the answer lost %q", id)
+			}
+		}
+	})
+}
+
+// sample is a record as SQS writes it; more has members in front of it.
+func sample(more, id, body, attributes string) string {
+	return `{` + more + `"messageId":"` + id + `","receiptHandle":"AQEB/` + id + `==","body":"` + body + `","attributes":{"ApproximateReceiveCount":"1","SentTimestamp":"17672256000` + id + `","MessageGroupId":"g` + id + `"},"messageAttributes":{` + attributes + `},` + queue + `}`
+}
+
+// TestRecordsAlike: events of records that are written alike are read by their shape, and with the same
+// result as others.
+func TestRecordsAlike(t *testing.T) {
+	attribute := func(value string) string {
+		return `"trace": {"stringValue":"` + value + `","dataType":"String","stringListValues":["` + value + `", 1]}, "n":{"a":[[]]}`
+	}
+	for _, tt := range []struct {
+		name, event string
+		alike       bool
+	}{
+		{"one", `{"Records":[` + sample("", "1", "b", "") + `]}`, true},
+		{"several, with attributes", "{ \"Records\" : [\n" + sample("", "1", `{\"a\": \"\\u00e9\"}`, attribute("x")) + " ,\n" + sample("", "2", `\u00e9\/`, attribute("y")) + "," + sample("", "3", "", attribute(`\"`)) + "\t] }\n", true},
+		{"bare", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "c", "") + `]`, true},
+		{"other members between them", `[` + sample("", "1", "b", "") + `,` + sample(`"x":1,`, "2", "c", "") + `,` + sample(`"x":1,`, "3", "c", "") + `,` + sample(`"x":2,`, "4", "c", "") + `,` + sample("", "5", "d", attribute("z")) + `]`, true},
+		{"no valid body", `[` + sample("", "1", "b", "") + `,` + sample("", "2", `\ud800`, "") + `,` + sample("", "3", "\xff", "") + `,` + sample("", "4", "e", "") + `]`, true},
+		{"names twice", `[` + sample(`"receiptHandle":"x",`, "1", "b", "") + `,` + sample(`"receiptHandle":"y",`, "2", "b", "") + `]`, true},
+		{"odd members", `[` + sample(`"SentTimestamp":"5","attributes2":{"SentTimestamp":"6"},"Records":["body"],`, "1", "b", "") + `,` + sample(`"SentTimestamp":"5","attributes2":{"SentTimestamp":"7"},"Records":["body"],`, "2", "b", "") + `]`, true},
+		{"attributes that are a text", `[{"messageId":"1","attributes":"a","messageAttributes":"b",` + queue + `},{"messageId":"2","attributes":"c","messageAttributes":"d",` + queue + `}]`, true},
+
+		{"a body twice", `[` + sample("", "1", "b", "") + `,` + sample(`"body":"x",`, "2", "b", "") + `]`, false},
+		{"a line break in a text", `[` + sample("", "1", "b", "") + `,` + sample("", "2\n", "b", "") + `]`, false},
+		{"a line break in a body", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "b\n", "") + `]`, false},
+		{"no escape", `[` + sample("", "1", "b", "") + `,` + sample("", "2", `\x`, "") + `]`, false},
+		{"no escape in a text", `[` + sample("", "1", "b", "") + `,` + sample("", `2\x`, `b`, "") + `]`, false},
+		{"a number for a body", strings.Replace(`[`+sample("", "1", "b", "")+`,`+sample("", "2", "c", "")+`]`, `"c"`, `1`, 1), true},
+		{"an empty id", `[` + sample("", "1", "b", "") + `,` + sample("", "", `b`, "") + `]`, false},
+		{"another source", `[` + sample("", "1", "b", "") + `,` + strings.Replace(sample("", "2", `b`, ""), "aws:sqs", "aws:sns", 1) + `]`, false},
+		{"a comma at the end", `[` + sample("", "1", "b", "") + `,]`, false},
+		{"no comma", `[` + sample("", "1", "b", "") + sample("", "2", "b", "") + `]`, false},
+		{"cut off", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "b", "")[:60], false},
+		{"cut off after a record", `[` + sample("", "1", "b", ""), false},
+		{"more after", `{"Records":[` + sample("", "1", "b", "") + `]}}`, false},
+		{"more members", `{"Records":[` + sample("", "1", "b", "") + `],"x":1}`, false},
+		{"deep", `[` + sample(`"x":`+strings.Repeat("[", 9998)+strings.Repeat("]", 9998)+`,`, "1", "b", "") + `]`, false},
+		{"too deep", `[` + sample(`"x":`+strings.Repeat("[", 9999)+strings.Repeat("]", 9999)+`,`, "1", "b", "") + `]`, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := sqsevent.Alike([]byte(tt.event)); got != tt.alike {
+				t.Errorf("read by its shape: %v, want %v", got, tt.alike)
+			}
+			got, err := sqsevent.Decode([]byte(tt.event))
+			want, wantErr := sqsevent.DecodeAny([]byte(tt.event))
+			if diff := cmp.Diff(got, want); diff != "" || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Errorf("got %v, want %v; got(-) want(+):\n%s", err, wantErr, diff)
+			}
+		})
+	}
+}
+
+// FuzzAlike reads events by the shape of their records, and as if none were alike: the result is the
+// same, whatever is in an event or between and in its records.
+func FuzzAlike(f *testing.F) {
+	record := sample("", "1", `{\"a\":\"b\"}`, `"k":{"stringValue":"v","dataType":"String"}`)
+	f.Add([]byte(record), []byte("2"), []byte(record))
+	f.Add([]byte(sample(`"x":[1,"y",{"z":"\\"}],`, "1", `b`, ``)), []byte(`\"`), []byte(`{}`))
+	f.Add([]byte(sample(`"x":1,`, "1", `b`, ``)), []byte("\xff"), []byte(`,`))
+	f.Add([]byte(`{"messageId":"1","body":"x",`+queue+`}`), []byte(`","`), []byte(`null`))
+	f.Fuzz(func(t *testing.T, record, text, more []byte) {
+		// The record, the same with another text in some places, and then more.
+		other := bytes.ReplaceAll(record, []byte("1"), text)
+		third := bytes.ReplaceAll(record, []byte(`"b`), slices.Concat([]byte(`"`), text))
+		for _, event := range [][]byte{
+			slices.Concat([]byte(`{"Records":[`), record, []byte(`,`), other, []byte(`,`), third, []byte(`]}`)),
+			slices.Concat([]byte(`[`), record, []byte(`,`), more, []byte(`,`), record, []byte(`]`)),
+			slices.Concat([]byte(`[`), record, more),
+			more,
+		} {
+			got, err := sqsevent.Decode(event)
+			want, wantErr := sqsevent.DecodeAny(event)
+			if len(bytes.TrimSpace(event)) > 0 && fmt.Sprint(err) != fmt.Sprint(wantErr) {
+				t.Fatalf("%q: got %v, want %v", event, err, wantErr)
+			}
+			if diff := cmp.Diff(got, want); diff != "" && len(got)+len(want) > 0 {
+				t.Errorf("%q: got(-) want(+):\n%s", event, diff)
 			}
 		}
 	})

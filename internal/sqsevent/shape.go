@@ -1,0 +1,248 @@
+package sqsevent
+
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"example.com/owner/sluice/internal/jsonscan"
+	"example.com/owner/sluice/internal/message"
+)
+
+// shape is the form of a record that jsontext has checked: all of it but the strings that are values.
+// Another record of the same form, with other strings, is JSON too, and is read without looking at its
+// names and punctuation. All records of an event are written alike, so jsontext reads one of them.
+type shape struct {
+	slots []slot
+	end   []byte // after the last string
+
+	// messageAttributes are where their object begins and ends. Without one, both are zero.
+	messageAttributes struct{ from, to place }
+}
+
+// slot is a string, with what is between it and the string before.
+type slot struct {
+	before []byte
+	which  field
+}
+
+// place is an offset in what is before a slot, or after the last one.
+type place struct{ slot, offset int }
+
+// maxNesting bounds the objects and arrays of a record that has a shape: jsontext, which bounds them for
+// the whole event, must not have refused it there.
+const maxNesting = 1000
+
+// readAlike reads an event of which all records are objects, if there is nothing else in it. It returns
+// false for any other event, and for one that is invalid: then nothing is decided.
+func (d *Decoder) readAlike() bool {
+	at := d.skip(0)
+	closing := "]"
+	if opening := d.token(at, "{"); opening >= 0 {
+		at, closing = d.token(d.token(opening, `"Records"`), ":"), "]}"
+	}
+	at = d.token(at, "[")
+	for at >= 0 {
+		if at = d.alike(at); at < 0 {
+			break
+		}
+		if next := d.token(at, ","); next >= 0 {
+			at = next
+			continue
+		}
+		for i := range closing {
+			at = d.token(at, closing[i:i+1])
+		}
+		return at == len(d.event)
+	}
+	return false
+}
+
+// skip returns the offset after the white space at an offset.
+func (d *Decoder) skip(at int) int {
+	for at < len(d.event) && (d.event[at] == ' ' || d.event[at] == '\t' || d.event[at] == '\n' || d.event[at] == '\r') {
+		at++
+	}
+	return at
+}
+
+// token returns the offset after a token and the white space that follows, -1 if it is not there or the
+// offset is not one.
+func (d *Decoder) token(at int, token string) int {
+	if at < 0 || !bytes.HasPrefix(d.event[at:], []byte(token)) {
+		return -1
+	}
+	return d.skip(at + len(token))
+}
+
+// alike reads the record at an offset, and returns the offset after it and white space, -1 if it cannot.
+func (d *Decoder) alike(at int) (end int) {
+	messages, bodies := len(d.messages), len(d.bodies)
+	if end := d.match(at); end >= 0 {
+		return d.skip(end)
+	}
+	d.messages, d.bodies = d.messages[:messages], d.bodies[:bodies]
+	end = d.value(at)
+	if end < 0 || d.event[at] != '{' || bytes.Count(d.event[at:end], []byte("{"))+bytes.Count(d.event[at:end], []byte("[")) > maxNesting {
+		return -1
+	}
+	d.learn(at, end)
+	if _, err := d.record(at); err != nil {
+		return -1
+	}
+	return d.skip(end)
+}
+
+// value has jsontext read the value that begins at an offset, and returns the offset after it, -1 if
+// none does.
+func (d *Decoder) value(at int) (end int) {
+	d.in = *bytes.NewBuffer(d.event[at:])
+	d.dec.Reset(&d.in, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	v, err := d.dec.ReadValue()
+	if err != nil || len(v) != int(d.dec.InputOffset()) { // white space before it
+		return -1
+	}
+	return at + len(v)
+}
+
+// match reads a record that has the shape of the last one, and returns the offset after it, -1 if it has
+// another one.
+func (d *Decoder) match(at int) (end int) {
+	s := &d.shape
+	if len(s.slots) == 0 {
+		return -1
+	}
+	d.messages = append(d.messages, message.Message{})
+	m := &d.messages[len(d.messages)-1]
+	var values [other + 1][]byte
+	from := -1
+	for i := range s.slots {
+		slot := &s.slots[i]
+		if !bytes.HasPrefix(d.event[at:], slot.before) {
+			return -1
+		}
+		if i == s.messageAttributes.from.slot {
+			from = at + s.messageAttributes.from.offset
+		}
+		if i == s.messageAttributes.to.slot {
+			m.Attributes = d.event[from : at+s.messageAttributes.to.offset]
+		}
+		start := at + len(slot.before)
+		if slot.which == body {
+			at = d.body(m, start)
+			if !m.HasBody { // perhaps it is no string
+				return -1
+			}
+			continue
+		}
+		if at = d.stringEnd(start); at < 0 {
+			return -1
+		}
+		if slot.which < other {
+			values[slot.which] = d.event[start:at]
+		} else {
+			d.attribute(m, slot.which, d.event[start:at])
+		}
+	}
+	if !bytes.HasPrefix(d.event[at:], s.end) {
+		return -1
+	}
+	if i := len(s.slots); i == s.messageAttributes.from.slot {
+		from = at + s.messageAttributes.from.offset
+	}
+	if i := len(s.slots); i == s.messageAttributes.to.slot {
+		m.Attributes = d.event[from : at+s.messageAttributes.to.offset]
+	}
+	if d.fill(m, &values) != nil {
+		return -1
+	}
+	return at + len(s.end)
+}
+
+// stringEnd returns the offset after the string that begins at an offset, -1 if none does.
+func (d *Decoder) stringEnd(at int) int {
+	if at == len(d.event) || d.event[at] != '"' {
+		return -1
+	}
+	n := bytes.IndexByte(d.event[at+1:], '"')
+	if n < 0 {
+		return -1
+	}
+	if jsonscan.IsPlain(d.event[at+1 : at+1+n]) {
+		return at + n + 2
+	}
+	return d.value(at) // it has an escape, or is not valid
+}
+
+// learn notes the shape of a record. It notes none for one with a member that sluice reads and that is
+// there twice, or is not what it mostly is.
+func (d *Decoder) learn(at, end int) {
+	s := &d.shape
+	*s = shape{slots: s.slots[:0]}
+	s.messageAttributes.from.slot, s.messageAttributes.to.slot = -1, -1
+	var seen [records + 1]bool
+	from, depth, top := at, 0, other // of the members at the top, the one we are in
+	for at < end {
+		switch d.event[at] {
+		case '{', '[':
+			depth++
+			at++
+		case '}', ']':
+			depth--
+			at++
+			if depth == 1 && top == messageAttributes {
+				s.messageAttributes.to = place{len(s.slots), at - from}
+			}
+		case '"':
+			// Only names are followed by a colon. What they name is the next value.
+			name := d.event[at:jsonscan.StringEnd(d.event, at)]
+			at += len(name)
+			start := jsonscan.Space(d.event, at)
+			if d.event[start] != ':' { // an element of an array
+				s.slots = append(s.slots, slot{d.event[from : at-len(name)], other})
+				from = at
+				continue
+			}
+			start = jsonscan.Space(d.event, start+1)
+			which := d.memberOf(depth, top, name)
+			if which != other && seen[which] {
+				s.slots = s.slots[:0]
+				return
+			}
+			seen[which] = true
+			if depth == 1 {
+				top = which
+			}
+			at = start
+			switch c := d.event[start]; {
+			case c == '"':
+				s.slots = append(s.slots, slot{d.event[from:start], which})
+				at = jsonscan.StringEnd(d.event, start)
+				from = at
+				if which == attributes || which == messageAttributes {
+					s.slots = s.slots[:0]
+					return
+				}
+			case which == messageAttributes && c == '{':
+				s.messageAttributes.from = place{len(s.slots), start - from}
+			case which != other && (which != attributes || c != '{'):
+				s.slots = s.slots[:0]
+				return
+			}
+		default:
+			at++
+		}
+	}
+	s.end = d.event[from:end]
+}
+
+// memberOf returns which member of a record a name is, given in how many objects and arrays it is, and
+// in which member of the record.
+func (d *Decoder) memberOf(depth int, top field, name []byte) field {
+	text, _ := d.plain(name)
+	which := fieldOf(text)
+	if depth == 1 && which < other || depth == 2 && top == attributes && which > other && which != records {
+		return which
+	}
+	return other
+}
