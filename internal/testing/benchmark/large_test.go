@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/internal/testing/testdoc"
 )
 
@@ -19,9 +18,9 @@ func TestLargeTable(t *testing.T) {
 		t.Skip("make bench ROWS=10000000")
 	}
 	const n, steps = 1000, 10
-	p := findPrograms(t, *python3)
-	server := pgtest.New(t).Conn(t)
-	full, empty := newRunner(t, p, kindOf("sluice, built")), newRunner(t, p, kindOf("sluice, built"))
+	s := newSetup(t, *python3)
+	server := s.schema(t).Conn(t)
+	full, empty := newRunner(t, s, kindOf("sluice, built")), newRunner(t, s, kindOf("sluice, built"))
 	full.db.Exec(t, "ALTER TABLE user_logins RESET (autovacuum_enabled)") // as tables of this size have it
 	for _, r := range []*runner{full, empty} {
 		r.turn(t, server, n, 1) // connects
@@ -57,7 +56,7 @@ func TestLargeTable(t *testing.T) {
 				{"ratio, median of " + fmt.Sprint(turns) + " pairs (goal: at least 0.9)", known(ratio(ofFull, ofEmpty), 2), "", ""},
 			}, markdown)
 	}
-	about := machine(t, "")
+	about := machine(t, s, "")
 	fmt.Fprintf(os.Stdout, "\n%s\n\n%s", about, text(false))
 	if *docs {
 		testdoc.Write(t, page, "large", "\n"+about+"\n\n"+text(true)+"\n")

@@ -56,10 +56,10 @@ type runner struct {
 	sent int // messages so far
 }
 
-func newRunner(t testing.TB, p *programs, kind int) *runner {
+func newRunner(t testing.TB, s *setup, kind int) *runner {
 	t.Helper()
-	w, db := p.make(t, kind)
-	return &runner{way: w, name: kinds[kind].name, db: db}
+	db := s.tables(t)
+	return &runner{way: kinds[kind].open(t, s, db), name: kinds[kind].name, db: db}
 }
 
 // messages returns n that are new.
@@ -143,28 +143,31 @@ func TestWays(t *testing.T) {
 	if !*measure {
 		t.Skip("make bench")
 	}
-	p := findPrograms(t, *python3)
-	r := newReport(t, p)
-	r.measure(t, p)
-	r.delay(t, p)
+	s := newSetup(t, *python3)
+	r := newReport(t, s)
+	r.measure(t, s)
+	r.delay(t, s)
 	r.judge()
 	r.publish(t)
 }
 
 // measure fills the tables of rates, CPU and log.
-func (r *report) measure(t *testing.T, p *programs) {
+func (r *report) measure(t *testing.T, s *setup) {
 	t.Helper()
-	server := pgtest.New(t).Conn(t)
+	server := s.schema(t).Conn(t)
 	var runners []*runner
 	for kind := range kinds {
 		if !r.Ways[kind].NotRun {
-			runners = append(runners, newRunner(t, p, kind))
+			runners = append(runners, newRunner(t, s, kind))
 		} else {
 			runners = append(runners, nil)
 		}
 	}
 	for at, size := range sizes {
 		progress("batches of %d", size.n)
+		if _, err := server.Exec(t.Context(), "CHECKPOINT"); err != nil { // not in the middle of a turn
+			t.Fatal(err)
+		}
 		batches := size.batches
 		if *quick {
 			batches = 1
@@ -228,14 +231,14 @@ func ratio(of, to []turn) float64 {
 var delays = []time.Duration{0, time.Millisecond, 5 * time.Millisecond}
 
 // delay fills the tables of round trips: batches through a proxy that delays.
-func (r *report) delay(t *testing.T, p *programs) {
+func (r *report) delay(t *testing.T, s *setup) {
 	t.Helper()
 	progress("batches with a delay")
 	times := 20
 	if *quick {
 		times = 1
 	}
-	ping := newPing(t)
+	ping := newPing(t, s)
 	type through struct {
 		*runner
 		proxy *pgtest.Proxy
@@ -245,11 +248,11 @@ func (r *report) delay(t *testing.T, p *programs) {
 		if r.Ways[kind].NotRun {
 			continue
 		}
-		db := pgtest.New(t, p.model.DDL()...)
+		db := s.tables(t)
 		proxy := pgtest.NewProxy(t, db.URL)
 		throughProxy := *db
 		throughProxy.URL = proxy.URL
-		ways[kind] = &through{&runner{way: kinds[kind].open(t, p, &throughProxy), name: kinds[kind].name, db: db}, proxy}
+		ways[kind] = &through{&runner{way: kinds[kind].open(t, s, &throughProxy), name: kinds[kind].name, db: db}, proxy}
 	}
 	for at, n := range delayed {
 		took := make([][][]time.Duration, len(kinds)) // by way and delay
@@ -311,9 +314,9 @@ func longer(took [][]time.Duration, delay int) time.Duration {
 }
 
 // newPing returns what measures one round trip with a delay.
-func newPing(t testing.TB) func(testing.TB, time.Duration) time.Duration {
+func newPing(t testing.TB, s *setup) func(testing.TB, time.Duration) time.Duration {
 	t.Helper()
-	db := *pgtest.New(t)
+	db := *s.schema(t)
 	proxy := pgtest.NewProxy(t, db.URL)
 	db.URL = proxy.URL
 	conn := db.Conn(t).PgConn()

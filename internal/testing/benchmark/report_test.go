@@ -18,7 +18,6 @@ import (
 	"github.com/olekukonko/tablewriter/renderer"
 	"github.com/olekukonko/tablewriter/tw"
 
-	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/internal/testing/testdoc"
 )
 
@@ -111,14 +110,14 @@ func kindOf(name string) int {
 	panic("no way is called " + name)
 }
 
-func newReport(t *testing.T, p *programs) *report {
+func newReport(t *testing.T, s *setup) *report {
 	t.Helper()
-	r := &report{Machine: machine(t, p.python)}
+	r := &report{Machine: machine(t, s, s.python)}
 	for _, size := range sizes {
 		r.Sizes = append(r.Sizes, size.n)
 	}
 	for _, kind := range kinds {
-		notRun := strings.Contains(kind.name, "Python") && p.python == ""
+		notRun := strings.Contains(kind.name, "Python") && s.python == ""
 		r.Ways = append(r.Ways, wayReport{kind.name, notRun, make([]turn, len(sizes))})
 	}
 	for _, pair := range pairs {
@@ -312,9 +311,9 @@ func thousands(v float64) string {
 }
 
 // machine returns a sentence on where the numbers are from. python is "" if none was measured.
-func machine(t *testing.T, python string) string {
+func machine(t *testing.T, s *setup, python string) string {
 	t.Helper()
-	db := pgtest.New(t)
+	db := s.schema(t)
 	setting := func(name string) string { return db.Rows(t, "SHOW "+name)[0][0] }
 	about := fmt.Sprintf("Measured on %s: %s%d processors, %s/%s, %s, PostgreSQL %s (fsync %s, synchronous_commit %s, full_page_writes %s)",
 		time.Now().UTC().Format(time.DateOnly), processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),

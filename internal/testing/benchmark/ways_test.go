@@ -46,55 +46,67 @@ var kinds = []struct {
 	// most is the largest batch to measure: larger ones take seconds.
 	most int
 	// open opens a way into the schema of db.
-	open func(t testing.TB, p *programs, db *pgtest.DB) way
+	open func(t testing.TB, s *setup, db *pgtest.DB) way
 }{
-	{"COPY of ready rows", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way { return copyReady(t, db, p.model) }},
-	{"sluice from bodies", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way { return fromBodies(t, pipeline(t, db, p.model)) }},
-	{"sluice from the event", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, p.model), 1) }},
-	{"the same, redelivered", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, p.model), 2) }},
-	{"usual Go", 6000, func(t testing.TB, _ *programs, db *pgtest.DB) way { return usualBatch(t, db) }},
-	{"sluice, built", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way {
-		return function(t, p.ingest, "DATABASE_URL="+db.URL, "SLUICE_MASK=sha256")
+	{"COPY of ready rows", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return copyReady(t, db, s.model) }},
+	{"sluice from bodies", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromBodies(t, pipeline(t, db, s.model)) }},
+	{"sluice from the event", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, s.model), 1) }},
+	{"the same, redelivered", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, s.model), 2) }},
+	{"usual Go", 6000, func(t testing.TB, _ *setup, db *pgtest.DB) way { return usualBatch(t, db) }},
+	{"sluice, built", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return function(t, s.ingest, "DATABASE_URL="+db.URL, "SLUICE_MASK=sha256")
 	}},
-	{"usual Go, built", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way {
-		return function(t, p.usual, "DATABASE_URL="+db.URL)
+	{"usual Go, built", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return function(t, s.usual, "DATABASE_URL="+db.URL)
 	}},
-	{"each message by itself, Go, built", 1000, func(t testing.TB, p *programs, db *pgtest.DB) way {
-		return function(t, p.usual, "DATABASE_URL="+db.URL, "HANDLER=each")
+	{"each message by itself, Go, built", 1000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return function(t, s.usual, "DATABASE_URL="+db.URL, "HANDLER=each")
 	}},
-	{"usual Python", 6000, func(t testing.TB, p *programs, db *pgtest.DB) way { return python(t, p, db, "batch") }},
-	{"each message by itself, Python", 1000, func(t testing.TB, p *programs, db *pgtest.DB) way { return python(t, p, db, "each") }},
+	{"usual Python", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return python(t, s, db, "batch") }},
+	{"each message by itself, Python", 1000, func(t testing.TB, s *setup, db *pgtest.DB) way { return python(t, s, db, "each") }},
 }
 
-// programs are what the ways need: the model, and the programs that some run.
-type programs struct {
+// setup is what the ways need: the model, a server, and the programs that some run.
+type setup struct {
 	model         *model.Model
+	server        *pgtest.Server // nil if TEST_DATABASE_URL is the server
 	ingest, usual string
 	python        string // "" if there is none with psycopg
 }
 
-// findPrograms builds the functions and looks for Python's driver.
-func findPrograms(t testing.TB, python string) *programs {
+// newSetup starts a server, builds the functions and looks for Python's driver.
+func newSetup(t testing.TB, python string) *setup {
 	t.Helper()
-	p := &programs{model: userLogins(t), ingest: filepath.Join(t.TempDir(), "ingest"), usual: filepath.Join(t.TempDir(), "usual")}
-	for source, output := range map[string]string{"../../../functions/ingest": p.ingest, "./testdata/usual": p.usual} {
+	s := &setup{model: userLogins(t), ingest: filepath.Join(t.TempDir(), "ingest"), usual: filepath.Join(t.TempDir(), "usual")}
+	for source, output := range map[string]string{"../../../functions/ingest": s.ingest, "./testdata/usual": s.usual} {
 		if err := runtimeapi.Build(t.Context(), source, output); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if exec.CommandContext(t.Context(), python, "-c", "import psycopg").Run() == nil {
-		p.python = python
+		s.python = python
 	}
-	return p
+	if os.Getenv("TEST_DATABASE_URL") == "" {
+		// Those of tests lose what they committed if the machine stops: their commits cost nothing.
+		s.server = pgtest.NewServer(t, pgtest.ServerConfig{Parameters: map[string]string{"fsync": "on", "full_page_writes": "on"}})
+	}
+	return s
 }
 
-// make makes the tables of a way and opens it.
-func (p *programs) make(t testing.TB, kind int) (way, *pgtest.DB) {
+// schema makes a schema.
+func (s *setup) schema(t testing.TB, statements ...string) *pgtest.DB {
 	t.Helper()
-	db := pgtest.New(t, p.model.DDL()...)
+	if s.server != nil {
+		return s.server.New(t, statements...)
+	}
+	return pgtest.New(t, statements...)
+}
+
+// tables makes a schema with the model's table.
+func (s *setup) tables(t testing.TB) *pgtest.DB {
+	t.Helper()
 	// A vacuum in the middle of one way's turn would be counted as its time.
-	db.Exec(t, "ALTER TABLE user_logins SET (autovacuum_enabled = false)")
-	return kinds[kind].open(t, p, db), db
+	return s.schema(t, append(s.model.DDL(), "ALTER TABLE user_logins SET (autovacuum_enabled = false)")...)
 }
 
 func userLogins(t testing.TB) *model.Model {
@@ -247,9 +259,9 @@ func function(t testing.TB, binary string, env ...string) way {
 }
 
 // python is a process of testdata/usual.py.
-func python(t testing.TB, p *programs, db *pgtest.DB, handler string) way {
+func python(t testing.TB, s *setup, db *pgtest.DB, handler string) way {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), p.python, "testdata/usual.py", handler)
+	cmd := exec.CommandContext(t.Context(), s.python, "testdata/usual.py", handler)
 	cmd.Env = append(os.Environ(), "DATABASE_URL="+db.URL)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
