@@ -313,8 +313,13 @@ func thousands(v float64) string {
 // machine returns a sentence on where the numbers are from. python is "" if none was measured.
 func machine(t *testing.T, s *setup, python string) string {
 	t.Helper()
-	db := s.schema(t)
-	setting := func(name string) string { return db.Rows(t, "SHOW "+name)[0][0] }
+	conn := s.schema(t).Conn(t)
+	setting := func(name string) (value string) {
+		if err := conn.QueryRow(t.Context(), "SHOW "+name).Scan(&value); err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
 	about := fmt.Sprintf("Measured on %s: %s%d processors, %s/%s, %s, PostgreSQL %s (fsync %s, synchronous_commit %s, full_page_writes %s)",
 		time.Now().UTC().Format(time.DateOnly), processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(),
 		strings.Fields(setting("server_version"))[0], setting("fsync"), setting("synchronous_commit"), setting("full_page_writes"))
