@@ -38,6 +38,8 @@ type Reader struct {
 
 	// What walking a body finds beside values.
 	documents  [maxLayers][]byte // of the layers
+	shapes     []shape           // of the layers
+	gaps       []int             // where what is between two values begins
 	asked      bool              // what it looks like
 	seen       bool              // a member that a field reads
 	wrongSteps []wrongStep
@@ -61,6 +63,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		m: m, keyID: keys.ID(),
 		maskers: make([]*mask.Masker, len(m.Columns)),
 		values:  make([][]byte, m.slots),
+		shapes:  make([]shape, len(m.layers)),
 		target:  target{personal: mask.NewPersonal()},
 		most:    maxUnwrapped,
 		budget:  maxUnwrapped,
@@ -91,6 +94,9 @@ func (r *Reader) Reset(received time.Time) {
 func (r *Reader) Release() {
 	clear(r.values)
 	clear(r.documents[:])
+	for i := range r.shapes {
+		r.shapes[i].forget()
+	}
 	r.problems = nil
 	r.in = bytes.Buffer{}
 	r.dec.Reset(&r.in)
@@ -322,11 +328,15 @@ func (r *Reader) scan(body []byte, verdict *message.Verdict) bool {
 // a value that counts.
 func (r *Reader) Readable() bool { return r.scanned }
 
-// read checks a document's syntax in one pass of the decoder, and then walks it beside the paths. If it
-// cannot, it returns why.
+// read checks a document's syntax in one pass of the decoder, and then walks it beside the paths, unless
+// the document has the shape of the last one. If it cannot, it returns why.
 func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 	sent := len(text)
 	text = bytes.TrimPrefix(text, bom)
+	if r.match(l, text) {
+		return nil, true
+	}
+	problems := len(r.wrongSteps) + len(r.otherCase)
 	r.in = *bytes.NewBuffer(text)
 	r.dec.Reset(&r.in)
 	document, err := r.dec.ReadValue()
@@ -349,6 +359,9 @@ func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 		r.walk(l.root, document, 0)
 	} else {
 		r.arrive(l.root, document)
+	}
+	if problems == len(r.wrongSteps)+len(r.otherCase) && !r.unknown {
+		r.learn(l, text, int(end)-len(document), int(end))
 	}
 	if !l.fields {
 		r.seen = seen
