@@ -9,28 +9,22 @@ import (
 	"example.com/owner/sluice/internal/message"
 )
 
-// shape is the form of a record that jsontext has checked: all of it but the strings that are values.
-// Another record of the same form, with other strings, is JSON too, and is read without looking at its
-// names and punctuation. All records of an event are written alike, so jsontext reads one of them.
+// shape is the form of a record that jsontext has checked: all of it but the strings that are values,
+// and its message attributes. Another record of the same form, with other strings, is JSON too, and is
+// read without looking at its names and punctuation. All records of an event are written alike, so
+// jsontext reads one of them.
 type shape struct {
 	slots []slot
-	end   []byte // after the last string
-
-	// messageAttributes are where their object begins and ends. Without one, both are zero.
-	messageAttributes struct{ from, to place }
+	end   []byte // after the last slot
 }
 
-// slot is a string, with what is between it and the string before.
+// slot is a string, or the object of message attributes, with what is between it and the slot before.
 type slot struct {
 	before []byte
 	which  field
 }
 
-// place is an offset in what is before a slot, or after the last one.
-type place struct{ slot, offset int }
-
-// maxNesting bounds the objects and arrays of a record that has a shape: jsontext, which bounds them for
-// the whole event, must not have refused it there.
+// maxNesting bounds the objects and arrays of a record, counted with the brackets in its strings.
 const maxNesting = 1000
 
 // readAlike reads an event of which all records are objects, if there is nothing else in it. It returns
@@ -82,8 +76,7 @@ func (d *Decoder) alike(at int) (end int) {
 		return d.skip(end)
 	}
 	d.messages, d.bodies = d.messages[:messages], d.bodies[:bodies]
-	end = d.value(at)
-	if end < 0 || d.event[at] != '{' || bytes.Count(d.event[at:end], []byte("{"))+bytes.Count(d.event[at:end], []byte("[")) > maxNesting {
+	if end = d.nested(at); end < 0 || d.event[at] != '{' {
 		return -1
 	}
 	d.learn(at, end)
@@ -105,6 +98,14 @@ func (d *Decoder) value(at int) (end int) {
 	return at + len(v)
 }
 
+// nested does so for a value that is not nested so deep that jsontext might refuse it in the whole event.
+func (d *Decoder) nested(at int) (end int) {
+	if end = d.value(at); end < 0 || bytes.Count(d.event[at:end], []byte("{"))+bytes.Count(d.event[at:end], []byte("[")) > maxNesting {
+		return -1
+	}
+	return end
+}
+
 // match reads a record that has the shape of the last one, and returns the offset after it, -1 if it has
 // another one.
 func (d *Decoder) match(at int) (end int) {
@@ -115,48 +116,50 @@ func (d *Decoder) match(at int) (end int) {
 	d.messages = append(d.messages, message.Message{})
 	m := &d.messages[len(d.messages)-1]
 	var values [other + 1][]byte
-	from := -1
 	for i := range s.slots {
 		slot := &s.slots[i]
 		if !bytes.HasPrefix(d.event[at:], slot.before) {
 			return -1
 		}
-		if i == s.messageAttributes.from.slot {
-			from = at + s.messageAttributes.from.offset
-		}
-		if i == s.messageAttributes.to.slot {
-			m.Attributes = d.event[from : at+s.messageAttributes.to.offset]
-		}
 		start := at + len(slot.before)
-		if slot.which == body {
-			at = d.body(m, start)
-			if !m.HasBody { // perhaps it is no string
+		switch slot.which {
+		case body:
+			if at = d.body(m, start); !m.HasBody { // perhaps it is no string
 				return -1
 			}
 			continue
+		case messageAttributes:
+			if at = d.objectEnd(start); at >= 0 {
+				m.Attributes = d.event[start:at]
+			}
+		default:
+			at = d.stringEnd(start)
 		}
-		if at = d.stringEnd(start); at < 0 {
+		switch {
+		case at < 0:
 			return -1
-		}
-		if slot.which < other {
+		case slot.which < other:
 			values[slot.which] = d.event[start:at]
-		} else {
+		default:
 			d.attribute(m, slot.which, d.event[start:at])
 		}
 	}
-	if !bytes.HasPrefix(d.event[at:], s.end) {
-		return -1
-	}
-	if i := len(s.slots); i == s.messageAttributes.from.slot {
-		from = at + s.messageAttributes.from.offset
-	}
-	if i := len(s.slots); i == s.messageAttributes.to.slot {
-		m.Attributes = d.event[from : at+s.messageAttributes.to.offset]
-	}
-	if d.fill(m, &values) != nil {
+	if !bytes.HasPrefix(d.event[at:], s.end) || d.fill(m, &values) != nil {
 		return -1
 	}
 	return at + len(s.end)
+}
+
+// objectEnd returns the offset after the object that begins at an offset, -1 if none does.
+func (d *Decoder) objectEnd(at int) int {
+	switch {
+	case bytes.HasPrefix(d.event[at:], []byte("{}")):
+		return at + 2
+	case at == len(d.event) || d.event[at] != '{':
+		return -1
+	default:
+		return d.nested(at)
+	}
 }
 
 // stringEnd returns the offset after the string that begins at an offset, -1 if none does.
@@ -178,8 +181,7 @@ func (d *Decoder) stringEnd(at int) int {
 // there twice, or is not what it mostly is.
 func (d *Decoder) learn(at, end int) {
 	s := &d.shape
-	*s = shape{slots: s.slots[:0]}
-	s.messageAttributes.from.slot, s.messageAttributes.to.slot = -1, -1
+	s.slots = s.slots[:0]
 	var seen [records + 1]bool
 	from, depth, top := at, 0, other // of the members at the top, the one we are in
 	for at < end {
@@ -190,44 +192,35 @@ func (d *Decoder) learn(at, end int) {
 		case '}', ']':
 			depth--
 			at++
-			if depth == 1 && top == messageAttributes {
-				s.messageAttributes.to = place{len(s.slots), at - from}
-			}
 		case '"':
 			// Only names are followed by a colon. What they name is the next value.
 			name := d.event[at:jsonscan.StringEnd(d.event, at)]
-			at += len(name)
-			start := jsonscan.Space(d.event, at)
+			start := jsonscan.Space(d.event, at+len(name))
 			if d.event[start] != ':' { // an element of an array
-				s.slots = append(s.slots, slot{d.event[from : at-len(name)], other})
+				s.slots = append(s.slots, slot{d.event[from:at], other})
+				at += len(name)
 				from = at
 				continue
 			}
-			start = jsonscan.Space(d.event, start+1)
+			at = jsonscan.Space(d.event, start+1)
 			which := d.memberOf(depth, top, name)
-			if which != other && seen[which] {
+			if depth == 1 {
+				top = which
+			}
+			c := d.event[at]
+			usual := c == '"'
+			if which == attributes || which == messageAttributes {
+				usual = c == '{'
+			}
+			if which != other && (seen[which] || !usual) {
 				s.slots = s.slots[:0]
 				return
 			}
 			seen[which] = true
-			if depth == 1 {
-				top = which
-			}
-			at = start
-			switch c := d.event[start]; {
-			case c == '"':
-				s.slots = append(s.slots, slot{d.event[from:start], which})
-				at = jsonscan.StringEnd(d.event, start)
+			if c == '"' || which == messageAttributes {
+				s.slots = append(s.slots, slot{d.event[from:at], which})
+				at = jsonscan.ValueEnd(d.event, at)
 				from = at
-				if which == attributes || which == messageAttributes {
-					s.slots = s.slots[:0]
-					return
-				}
-			case which == messageAttributes && c == '{':
-				s.messageAttributes.from = place{len(s.slots), start - from}
-			case which != other && (which != attributes || c != '{'):
-				s.slots = s.slots[:0]
-				return
 			}
 		default:
 			at++

@@ -304,6 +304,9 @@ func TestRecordsAlike(t *testing.T) {
 		{"odd members", `[` + sample(`"SentTimestamp":"5","attributes2":{"SentTimestamp":"6"},"Records":["body"],`, "1", "b", "") + `,` + sample(`"SentTimestamp":"5","attributes2":{"SentTimestamp":"7"},"Records":["body"],`, "2", "b", "") + `]`, true},
 		{"attributes that are a text", `[{"messageId":"1","attributes":"a","messageAttributes":"b",` + queue + `},{"messageId":"2","attributes":"c","messageAttributes":"d",` + queue + `}]`, true},
 
+		{"message attributes of any form", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "b", `"a":[{}]`) + `,` + sample("", "3", "b", `"a":1.5`) + `,` + strings.Replace(sample("", "4", "b", ""), "{}", "null", 1) + `]`, true},
+
+		{"message attributes that are none", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "b", `"a":[}`) + `]`, false},
 		{"a body twice", `[` + sample("", "1", "b", "") + `,` + sample(`"body":"x",`, "2", "b", "") + `]`, false},
 		{"a line break in a text", `[` + sample("", "1", "b", "") + `,` + sample("", "2\n", "b", "") + `]`, false},
 		{"a line break in a body", `[` + sample("", "1", "b", "") + `,` + sample("", "2", "b\n", "") + `]`, false},
