@@ -38,7 +38,7 @@ type Reader struct {
 
 	// What walking a body finds beside values.
 	documents  [maxLayers][]byte // of the layers
-	shapes     []shape           // of the layers
+	shapes     []shapes          // of the layers
 	gaps       []int             // where what is between two values begins
 	asked      bool              // what it looks like
 	seen       bool              // a member that a field reads
@@ -63,7 +63,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		m: m, keyID: keys.ID(),
 		maskers: make([]*mask.Masker, len(m.Columns)),
 		values:  make([][]byte, m.slots),
-		shapes:  make([]shape, len(m.layers)),
+		shapes:  make([]shapes, len(m.layers)),
 		target:  target{personal: mask.NewPersonal()},
 		most:    maxUnwrapped,
 		budget:  maxUnwrapped,
@@ -329,7 +329,7 @@ func (r *Reader) scan(body []byte, verdict *message.Verdict) bool {
 func (r *Reader) Readable() bool { return r.scanned }
 
 // read checks a document's syntax in one pass of the decoder, and then walks it beside the paths, unless
-// the document has the shape of the last one. If it cannot, it returns why.
+// the document has the shape of one before. If it cannot, it returns why.
 func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 	sent := len(text)
 	text = bytes.TrimPrefix(text, bom)

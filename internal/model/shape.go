@@ -19,6 +19,13 @@ type shape struct {
 	lead  int // white space before the document
 	trail int // and after it
 	seen  bool
+}
+
+// shapes are the last shapes of a layer: bodies may have members that others lack, or a null instead of
+// a value.
+type shapes struct {
+	all  [4]shape
+	last int // the one that a document had last
 
 	// To learn a shape costs as much as to read a document, so it has to pay.
 	reads, hits, learned int
@@ -46,18 +53,37 @@ const (
 )
 
 // forget ends the use of the last batch's documents.
-func (s *shape) forget() {
-	clear(s.text[:cap(s.text)]) // it has personal values
-	clear(s.slots)
-	*s = shape{text: s.text[:0], slots: s.slots[:0], parts: s.parts[:0]}
+func (known *shapes) forget() {
+	for i := range known.all {
+		s := &known.all[i]
+		clear(s.text[:cap(s.text)]) // it has personal values
+		clear(s.slots)
+		*s = shape{text: s.text[:0], slots: s.slots[:0], parts: s.parts[:0]}
+	}
+	*known = shapes{all: known.all}
 }
 
-// match reads a document that has the shape of the last one. It returns false for any other, of which it
+// match reads a document that has the shape of one before. It returns false for any other, of which it
 // has read nothing.
 func (r *Reader) match(l *layer, text []byte) bool {
-	s := &r.shapes[r.layer]
-	s.reads++
-	if len(s.slots) == 0 || r.entered != nil {
+	known := &r.shapes[r.layer]
+	known.reads++
+	if known.learned == 0 || r.entered != nil {
+		return false
+	}
+	for i := range known.all {
+		at := (known.last + i) % len(known.all)
+		if r.matchShape(&known.all[at], l, text) {
+			known.last = at
+			known.hits++
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Reader) matchShape(s *shape, l *layer, text []byte) bool {
+	if len(s.slots) == 0 {
 		return false
 	}
 	if !r.matchSlots(s, text) {
@@ -75,7 +101,6 @@ func (r *Reader) match(l *layer, text []byte) bool {
 	if l.fields {
 		r.seen = s.seen
 	}
-	s.hits++
 	return true
 }
 
@@ -142,11 +167,13 @@ func (r *Reader) scalarEnd(text []byte, at int) (end int) {
 // learn notes the shape of a document that was read in full and without a problem, from an offset of its
 // text to another one.
 func (r *Reader) learn(l *layer, text []byte, from, to int) {
-	s := &r.shapes[r.layer]
-	if s.reads < 2 || s.learned > 2+s.hits/8 || len(text) > maxShape || text[from] != '{' && text[from] != '[' || r.entered != nil {
+	known := &r.shapes[r.layer]
+	if known.reads < 2 || known.learned > len(known.all)+known.hits/8 || len(text) > maxShape || text[from] != '{' && text[from] != '[' || r.entered != nil {
 		return
 	}
-	s.learned++
+	known.last = known.learned % len(known.all)
+	known.learned++
+	s := &known.all[known.last]
 	s.text, s.slots, s.parts = append(s.text[:0], text...), s.slots[:0], s.parts[:0]
 	s.lead, s.trail, s.seen = from, len(text)-to, r.seen
 	r.gaps = r.gaps[:0] // where the values end

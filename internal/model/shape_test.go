@@ -104,6 +104,7 @@ func TestBodiesAlike(t *testing.T) {
 	for _, m := range alikeModels(t) {
 		compareAlike(t, m, all...)
 		compareAlike(t, m, wrapped...)
+		compareAlike(t, m, `{"a":"1"}`, `{"a":"1"}`, `{"a":"2"}`, `{"a":`, `{"a":"1`, `{"a":"1"`, `{"a":"1"}`)
 		for _, body := range all { // each after the full one, which has a shape by then
 			compareAlike(t, m, full, full, body, full)
 			compareAlike(t, m, quoted(full), quoted(full), quoted(body), quoted(full))
