@@ -337,6 +337,39 @@ func TestRecordsAlike(t *testing.T) {
 	}
 }
 
+// TestStringsOutliveTheEvent: the strings of messages are their own, although the event's memory and the
+// decoder's have other events afterwards.
+func TestStringsOutliveTheEvent(t *testing.T) {
+	var d sqsevent.Decoder
+	memory := []byte(`[` + sample("", "1", "b", "") + `,` + sample("", "2", "b", "") + `]`)
+	var kept, want []message.Message
+	for range 3 {
+		messages, err := d.Decode(memory)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range messages {
+			m.Body, m.Attributes = nil, nil // which are not
+			kept = append(kept, m)
+			m.ID, m.ReceiptHandle, m.Group, m.QueueARN = strings.Clone(m.ID), strings.Clone(m.ReceiptHandle), strings.Clone(m.Group), strings.Clone(m.QueueARN)
+			want = append(want, m)
+		}
+		d.Release()
+		for i, c := range memory { // another event with other texts
+			if '1' <= c && c <= '7' {
+				memory[i]++
+			}
+		}
+	}
+	clear(memory)
+	if diff := cmp.Diff(kept, want); diff != "" {
+		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+	if kept[0].ID != "1" || kept[2].ID != "2" || kept[5].ID != "4" {
+		t.Errorf("got the ids %q, %q and %q", kept[0].ID, kept[2].ID, kept[5].ID)
+	}
+}
+
 // FuzzAlike reads events by the shape of their records, and as if none were alike: the result is the
 // same, whatever is in an event or between and in its records.
 func FuzzAlike(f *testing.F) {
