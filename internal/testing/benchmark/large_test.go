@@ -33,7 +33,7 @@ func TestLargeTable(t *testing.T) {
 		lines = append(lines, []string{thousands(float64(full.sent)), thousands(rate), known(resident[step], 1)})
 		progress("%s rows, %s rows/s, %.1f MB", lines[step][0], lines[step][1], resident[step])
 	}
-	full.db.Exec(t, "CHECKPOINT")
+	checkpoint(t, server)
 	var ofFull, ofEmpty []turn
 	turns := 15
 	if *quick {

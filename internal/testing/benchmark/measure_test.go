@@ -120,6 +120,14 @@ func (r *runner) counted(t testing.TB) {
 	}
 }
 
+// checkpoint writes what is due to the disk, so that the server does not in the middle of a turn.
+func checkpoint(t testing.TB, conn *pgx.Conn) {
+	t.Helper()
+	if _, err := conn.Exec(t.Context(), "CHECKPOINT"); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // walBytes returns how much log the server has written.
 func walBytes(t testing.TB, conn *pgx.Conn) (n int64) {
 	t.Helper()
@@ -165,9 +173,7 @@ func (r *report) measure(t *testing.T, s *setup) {
 	}
 	for at, size := range sizes {
 		progress("batches of %d", size.n)
-		if _, err := server.Exec(t.Context(), "CHECKPOINT"); err != nil { // not in the middle of a turn
-			t.Fatal(err)
-		}
+		checkpoint(t, server)
 		batches := size.batches
 		if *quick {
 			batches = 1
