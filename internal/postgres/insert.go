@@ -22,6 +22,7 @@ type insertion struct {
 	result *Result
 	first  bool // the first attempt, so that no earlier one can have stored the rows
 	some   bool // most likely some of the rows are stored
+	whole  bool // several statements were refused, and one may not be
 	last   bool // there is no time for another attempt
 	// rehearsal: what the transaction does is rolled back, and only the verdicts count.
 	rehearsal bool
@@ -133,7 +134,12 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	if asks {
 		rt.fit()
 	}
-	rt.insertBy(insert, in.rows)
+	size := len(in.rows)
+	if !in.whole && size > StatementRows && (in.keys.byBytes() || in.batch.HasGroups()) { // otherwise the statement sorts them
+		size = StatementRows
+	}
+	divided := size < len(in.rows)
+	rt.insertBy(insert, in.rows, size)
 	rt.endSegment()
 	if in.some {
 		rt.present(in.rows)
@@ -161,6 +167,9 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 	case storedBefore && (len(in.rows) > maxSingles || in.batch.HasGroups()): // most likely SQS has delivered a message twice
 		in.first, in.some = false, true
 		return in.insertAll(ctx)
+	case divided && prepared && int(a.rows) < len(in.rows) && in.ofDivision(a.refused): // else at the commit
+		in.first, in.whole = false, true
+		return in.insertAll(ctx)
 	case storedBefore, a.refused != nil && prepared && in.store.needsSearch(a.refused, in.catalog, in.last):
 		return a.refused, nil
 	case a.refused != nil:
@@ -174,6 +183,12 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		return nil, in.readPresent(in.rows, answers[1])
 	}
 	return nil, in.accept(ctx, in.rows, a)
+}
+
+// ofDivision reports whether rows may be refused because they are not all in one statement: those
+// that refer to each other, and those of a trigger that looks at several.
+func (in *insertion) ofDivision(err *pgconn.PgError) bool {
+	return err != nil && !in.store.judge(err, in.catalog).passes() && (mayBeInside(err) || refusing(links(in.batch, in.keys), err) != nil)
 }
 
 // accept sets the verdicts on rows whose insert is committed.

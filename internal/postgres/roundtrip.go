@@ -59,19 +59,19 @@ func (in *insertion) inserts() inserts {
 	return in.sql.insert
 }
 
-// insert adds the insert of the given rows that skips those that are stored.
-func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, rows) }
+// insert adds the insert of the given rows that skips those that are stored, as one statement.
+func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, rows, len(rows)) }
 
 // StatementRows is how many rows one statement inserts at most. The server is slower for each row of
 // longer arrays, and it works on one statement while the next one is encoded.
 const StatementRows = 1000
 
-// insertBy adds an insert of the given rows. Where rows have message groups it fails if one is
-// discarded: then those that follow it must not be committed.
-func (rt *roundTrip) insertBy(insert insert, rows []int) {
-	if len(rows) > StatementRows && (rt.in.keys.byBytes() || rt.in.batch.HasGroups()) { // otherwise the statement sorts them
+// insertBy adds an insert of the given rows, in statements of so many. Where rows have message groups
+// it fails if one is discarded: then those that follow it must not be committed.
+func (rt *roundTrip) insertBy(insert insert, rows []int, size int) {
+	if size < len(rows) {
 		rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
-		for part := range slices.Chunk(rows, StatementRows) {
+		for part := range slices.Chunk(rows, size) {
 			rt.insertRows(insert, part)
 			rt.flush()
 		}
