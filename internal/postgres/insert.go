@@ -112,7 +112,8 @@ func (in *insertion) insertError(err *pgconn.PgError) *failure {
 // again when what it has proved is old.
 func (in *insertion) mayBeFirst() bool {
 	proved := !in.conn.skippedAt.IsZero() && in.store.now().Sub(in.conn.skippedAt) <= catalogAge
-	return in.first && len(in.rows) > 0 && in.store.table.KeyOfMessage && !in.batch.Redelivered() && proved
+	hides := in.keys == nil || in.keys.Policies // from row to row
+	return in.first && len(in.rows) > 0 && in.store.table.KeyOfMessage && !in.batch.Redelivered() && proved && !hides
 }
 
 // insertAll sends the rows in one implicit transaction. It returns the server's error if rows have to

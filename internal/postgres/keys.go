@@ -19,6 +19,8 @@ var keysSQL string
 // numeric.
 type keyFacts struct {
 	Columns []keyColumn `json:"columns"`
+	// Policies: row-level security applies to the role. ON CONFLICT refuses rows that it may not see.
+	Policies bool `json:"policies"`
 	// References are foreign keys of the table to itself.
 	References []reference `json:"references"`
 }

@@ -1,5 +1,5 @@
 -- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table $3 refer to itself, its
--- partitions or the tables below a view, as one JSON document.
+-- partitions or the tables below a view, as one JSON document. Policies of row-level security may hide rows from a role.
 WITH RECURSIVE ours AS (
 	SELECT to_regclass($3)::oid AS oid
 	UNION
@@ -42,6 +42,7 @@ SELECT json_build_object(
 			LIMIT 1
 		) AS i ON true
 		LEFT JOIN pg_collation c ON c.oid = coalesce(i.oid, a.attcollation)),
+	'policies', row_security_active(to_regclass($1)),
 	'references', (SELECT json_agg(json_build_object('name', f.conname,
 			'from', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
 			'to', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.confkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))
