@@ -211,3 +211,22 @@ func TestRowsOfABatchKeepTheOrderOfItsKeys(t *testing.T) {
 		t.Errorf("%d rows are not in the order of their keys", got)
 	}
 }
+
+// TestRowsThatTheRoleMayNotSee has a policy that shows some rows. Each delivery of another one is
+// returned, the first one too: later ones could not see that it is stored.
+func TestRowsThatTheRoleMayNotSee(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{
+		sql:    createEvents + "ALTER TABLE events ENABLE ROW LEVEL SECURITY; CREATE POLICY see ON events FOR SELECT USING (n = 1); CREATE POLICY every ON events FOR INSERT WITH CHECK (true)",
+		grants: writes,
+	})
+	s.insert(good(1)).must()
+	hidden := good(2)
+	two(&hidden)
+	for _, deliver := range []func(...row) *outcome{s.insert, s.redeliver} {
+		deliver(hidden, good(3)).blames(message.CauseConfiguration, "FOR SELECT").verdicts(verdicts{stored: "3", configuration: "2"})
+	}
+	if got := s.stored(); got != "1 3" {
+		t.Errorf("stored %s, want 1 3", got)
+	}
+}
