@@ -109,8 +109,8 @@ func chart(r results) (svg string, err error) {
 	if lines == 0 {
 		return "", errors.New("none of the ways that it draws was measured")
 	}
-	p.X.Min, p.X.Max = 0.8, 9000 // room for the last label
-	p.Y.Min, p.Y.Max = 500, 4e6  // room for the legend
+	p.X.Min, p.X.Max = 0.8, 9000               // room for the last label
+	p.Y.Min, p.Y.Max = p.Y.Min*0.8, p.Y.Max*15 // room for the legend
 	drawing, err := p.WriterTo(vg.Points(640), vg.Points(420), "svg")
 	if err != nil {
 		return "", err

@@ -50,8 +50,15 @@ var kinds = []struct {
 }{
 	{"COPY of ready rows", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return copyReady(t, db, s.model) }},
 	{"sluice from bodies", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromBodies(t, pipeline(t, db, s.model)) }},
-	{"sluice from the event", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, s.model), 1) }},
-	{"the same, redelivered", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromEvent(t, pipeline(t, db, s.model), 2) }},
+	{"sluice from the event", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(messages, 1) })
+	}},
+	{"sluice, bodies unlike", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(unlike(messages), 1) })
+	}},
+	{"sluice, redelivered", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
+		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(messages, 2) })
+	}},
 	{"usual Go", 6000, func(t testing.TB, _ *setup, db *pgtest.DB) way { return usualBatch(t, db) }},
 	{"sluice, built", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
 		return function(t, s.ingest, "DATABASE_URL="+db.URL, "SLUICE_MASK=sha256")
@@ -133,6 +140,17 @@ func logins(n, first int) []message.Message {
 	return messages
 }
 
+// unlike gives each body another order of its members than the one before it: each has to be read
+// by itself.
+func unlike(messages []message.Message) []message.Message {
+	for i := range messages {
+		members := strings.Split(strings.Trim(string(messages[i].Body), "{}"), ", ")
+		at := i % len(members)
+		messages[i].Body = []byte("{" + strings.Join(append(members[at:len(members):len(members)], members[:at]...), ", ") + "}")
+	}
+	return messages
+}
+
 // event returns the event of messages, as long as those of SQS: about a kilobyte for each.
 func event(messages []message.Message, receiveCount int) []byte {
 	handle := "AQEB" + strings.Repeat("x7Kq+0/9", 45)
@@ -172,10 +190,10 @@ func fromBodies(t testing.TB, p *ingest.Pipeline) way {
 	}}
 }
 
-func fromEvent(t testing.TB, p *ingest.Pipeline, receiveCount int) way {
+func fromEvent(t testing.TB, p *ingest.Pipeline, event func([]message.Message) []byte) way {
 	h := handler.Handler{Pipeline: p, Log: slog.New(slog.DiscardHandler)}
 	return way{os.Getpid(), func(messages []message.Message) func() error {
-		bytes := event(messages, receiveCount)
+		bytes := event(messages)
 		return func() error {
 			answer, err := h.Invoke(t.Context(), bytes)
 			return accepted(answer, err)
