@@ -10,8 +10,14 @@ import (
 func BenchmarkEncode(b *testing.B) {
 	const n = 1000
 	rows := batch.New(&batch.Table{Key: []int{0}, Columns: []batch.Column{
-		{Name: "at", Kind: batch.Timestamp}, {Name: "id", Kind: batch.UUID}, {Name: "user", Kind: batch.Text}, {Name: "mask", Kind: batch.Text},
-		{Name: "other", Kind: batch.Text}, {Name: "n", Kind: batch.Int4}, {Name: "none", Kind: batch.Text}, {Name: "ok", Kind: batch.Bool},
+		{Name: "at", Kind: batch.Timestamp},
+		{Name: "id", Kind: batch.UUID},
+		{Name: "user", Kind: batch.Text},
+		{Name: "mask", Kind: batch.Text},
+		{Name: "other", Kind: batch.Text},
+		{Name: "n", Kind: batch.Int4},
+		{Name: "none", Kind: batch.Text},
+		{Name: "ok", Kind: batch.Bool},
 	}})
 	all := make([]int, n)
 	for i := range n {
