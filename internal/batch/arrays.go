@@ -9,10 +9,10 @@ import (
 // Arrays holds one Postgres array per column, for `unnest($1::text[], …)`: in the binary form of
 // array parameters, or in the text form for columns with AsText. It reuses its memory.
 type Arrays struct {
-	bufs   [][]byte
-	params [][]byte
-	text   []bool // which are in the text form
-	types  []TextType
+	bufs    [][]byte
+	params  [][]byte
+	offsets []int // of the values of the next column, one for each row
+	types   []TextType
 }
 
 // TextType is how the server reads the text form of a column with AsText.
@@ -71,102 +71,97 @@ func (c *Column) Format() int16 {
 // All have the same length, so the server pads none with NULLs. The result is valid until the next
 // call.
 func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
-	a.start(len(b.columns), func(c int) *Column { return &b.columns[c] })
+	a.start(len(b.columns))
 	for _, i := range rows {
-		a.add(b, i)
+		a.offsets = append(a.offsets, b.rows[i].start)
 	}
-	return a.end(len(rows), func(c int) *Column { return &b.columns[c] })
+	for c := range b.columns {
+		a.encode(c, b, c)
+	}
+	return a.params
 }
 
 // EncodeKeys does the same for the columns of the key alone.
 func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
-	column := func(k int) *Column { return &b.columns[b.key[k]] }
-	a.start(len(b.key), column)
-	for _, i := range rows {
-		for k := range b.key {
-			a.value(k, b.key[k], b.data[b.keys[b.rows[i].keys+k]:])
+	a.start(len(b.key))
+	for k, c := range b.key {
+		a.offsets = a.offsets[:0]
+		for _, i := range rows {
+			a.offsets = append(a.offsets, b.keys[b.rows[i].keys+k])
 		}
-	}
-	return a.end(len(rows), column)
-}
-
-func (a *Arrays) start(columns int, column func(int) *Column) {
-	for len(a.bufs) < columns {
-		a.bufs = append(a.bufs, nil)
-		a.params = append(a.params, nil)
-		a.text = append(a.text, false)
-	}
-	for c := range columns {
-		if cap(a.bufs[c]) > maxKept {
-			a.bufs[c] = nil
-		}
-		if a.text[c] = column(c).AsText; a.text[c] {
-			a.bufs[c] = append(a.bufs[c][:0], '{')
-		} else {
-			a.bufs[c] = append(a.bufs[c][:0], make([]byte, header)...)
-		}
-	}
-	a.params = a.params[:columns]
-}
-
-func (a *Arrays) add(b *Batch, i int) {
-	at := b.rows[i].start
-	for c := range b.columns {
-		at += a.value(c, c, b.data[at:])
-	}
-}
-
-// value appends the value of a column at the beginning of data to the array c, and returns how long
-// it is with its length.
-func (a *Arrays) value(c, column int, data []byte) int {
-	end := 4
-	if n := int32(binary.BigEndian.Uint32(data)); n >= 0 {
-		end += int(n)
-	} else if !a.text[c] {
-		a.bufs[c][7] = 1 // the array has NULLs
-	}
-	if a.text[c] {
-		a.element(c, column, data[:end])
-	} else {
-		a.bufs[c] = append(a.bufs[c], data[:end]...)
-	}
-	return end
-}
-
-// element appends a value with its length in the text form.
-func (a *Arrays) element(c, column int, value []byte) {
-	t := a.textType(column)
-	if text := value[4:]; binary.BigEndian.Uint32(value) == null {
-		a.bufs[c] = append(a.bufs[c], "NULL"...)
-	} else {
-		a.bufs[c] = appendQuoted(a.bufs[c], text)
-		if t.cuts(text) {
-			a.bufs[c][len(a.bufs[c])-2] = '_' // before the quote
-		}
-	}
-	a.bufs[c] = append(a.bufs[c], t.Delimiter...)
-}
-
-func (a *Arrays) end(length int, column func(int) *Column) [][]byte {
-	for c := range a.params {
-		buf := a.bufs[c]
-		switch {
-		case a.text[c]:
-			if length > 0 {
-				buf = buf[:len(buf)-1] // the last delimiter
-			}
-			buf = append(buf, '}')
-			a.bufs[c] = buf
-		case length == 0:
-			binary.BigEndian.PutUint32(buf[8:], column(c).oid())
-			buf = buf[:12] // an empty array has no dimension
-		default:
-			binary.BigEndian.PutUint32(buf[0:], 1)
-			binary.BigEndian.PutUint32(buf[8:], column(c).oid())
-			binary.BigEndian.PutUint32(buf[12:], uint32(length))
-			binary.BigEndian.PutUint32(buf[16:], 1)
-		}
-		a.params[c] = buf
+		a.encode(k, b, c)
 	}
 	return a.params
+}
+
+func (a *Arrays) start(arrays int) {
+	for len(a.bufs) < arrays {
+		a.bufs, a.params = append(a.bufs, nil), append(a.params, nil)
+	}
+	a.params, a.offsets = a.params[:arrays], a.offsets[:0]
+}
+
+// encode makes the array i of the values of a column at the offsets, and moves these to after them.
+func (a *Arrays) encode(i int, b *Batch, column int) {
+	buf := a.bufs[i][:0]
+	if cap(buf) > maxKept {
+		buf = nil
+	}
+	if c := &b.columns[column]; c.AsText {
+		buf = a.appendText(buf, b.data, a.textType(column))
+		a.params[i] = buf
+	} else {
+		buf = a.appendBinary(buf, b.data)
+		a.params[i] = setHeader(buf, c.oid(), len(a.offsets))
+	}
+	a.bufs[i] = buf
+}
+
+func (a *Arrays) appendBinary(buf, data []byte) []byte {
+	buf = append(buf, make([]byte, header)...)
+	for k, at := range a.offsets {
+		end := at + 4
+		if n := int32(binary.BigEndian.Uint32(data[at:])); n >= 0 {
+			end += int(n)
+		} else {
+			buf[7] = 1 // the array has NULLs
+		}
+		buf = append(buf, data[at:end]...)
+		a.offsets[k] = end
+	}
+	return buf
+}
+
+func setHeader(array []byte, oid uint32, length int) []byte {
+	binary.BigEndian.PutUint32(array[8:], oid)
+	if length == 0 {
+		return array[:12] // an empty array has no dimension
+	}
+	binary.BigEndian.PutUint32(array[0:], 1)
+	binary.BigEndian.PutUint32(array[12:], uint32(length))
+	binary.BigEndian.PutUint32(array[16:], 1)
+	return array
+}
+
+func (a *Arrays) appendText(buf, data []byte, t TextType) []byte {
+	buf = append(buf, '{')
+	for k, at := range a.offsets {
+		if k > 0 {
+			buf = append(buf, t.Delimiter...)
+		}
+		n := binary.BigEndian.Uint32(data[at:])
+		at += 4
+		if n == null {
+			buf = append(buf, "NULL"...)
+		} else {
+			text := data[at : at+int(n)]
+			buf = appendQuoted(buf, text)
+			if t.cuts(text) {
+				buf[len(buf)-2] = '_' // before the quote
+			}
+			at += int(n)
+		}
+		a.offsets[k] = at
+	}
+	return append(buf, '}')
 }

@@ -38,7 +38,9 @@ type conn struct {
 	// replaceAt is when another connection takes its place; zero for never.
 	replaceAt time.Time
 	canceller *canceller
-	arrays    batch.Arrays // memory for parameters, kept from batch to batch
+	// Memory for parameters and for what is sent, kept from batch to batch.
+	arrays     batch.Arrays
+	sendBuffer []byte
 }
 
 // standbyRoutine is where the server stops waiting for a synchronous standby: the transaction is

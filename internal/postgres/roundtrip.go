@@ -181,13 +181,49 @@ func formats(columns []batch.Column) []int16 {
 // flushSize bounds what is kept in memory before it is sent.
 const flushSize = 64 << 10
 
-// size counts the bytes of parameters.
+// size counts the bytes of parameters, and makes room for them.
 func (rt *roundTrip) size(params [][]byte) [][]byte {
+	n := 0
 	for _, p := range params {
-		rt.sized += len(p)
+		n += 4 + len(p) // with its length
 	}
+	rt.sized += n
+	rt.in.conn.Frontend().Send(&room{rt.in.conn, n + maxBind})
 	return params
 }
+
+// maxBind is more than what a Bind has besides its parameters, and the messages after it.
+const maxBind = 8 << 10
+
+// room is a message of no bytes that makes room for others. The driver begins each flush with a
+// buffer of 1 KB: it grew a dozen times for a statement, which took longer than to encode it.
+type room struct {
+	conn *conn
+	size int
+}
+
+// Encode implements pgproto3.FrontendMessage.
+func (r *room) Encode(dst []byte) ([]byte, error) {
+	c, need := r.conn, len(dst)+r.size
+	switch {
+	case cap(dst) >= need:
+		return dst, nil
+	case need > maxSendBuffer:
+		return slices.Grow(dst, r.size), nil
+	case cap(c.sendBuffer) < need:
+		c.sendBuffer = make([]byte, 0, need)
+	}
+	return append(c.sendBuffer[:0], dst...), nil
+}
+
+// Decode implements pgproto3.FrontendMessage.
+func (*room) Decode([]byte) error { return nil }
+
+// Frontend implements pgproto3.FrontendMessage.
+func (*room) Frontend() {}
+
+// maxSendBuffer bounds what a connection keeps.
+const maxSendBuffer = 1 << 20
 
 // endSegment closes a segment, and sends what has been added if it is much.
 func (rt *roundTrip) endSegment() {
