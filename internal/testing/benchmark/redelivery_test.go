@@ -18,7 +18,7 @@ import (
 // before. Their receive counts say so, or SQS has delivered them twice at once and nothing says so;
 // "with ON CONFLICT" is both where every batch looks for stored rows.
 func BenchmarkRedeliveries(b *testing.B) {
-	const size, batches = 1000, 300
+	const size, batches = 1000, 100
 	for _, share := range []float64{0, 0.0001, 0.01, 0.5} {
 		for _, how := range []string{"with ON CONFLICT", "announced", "unannounced"} {
 			b.Run(fmt.Sprintf("share=%v%%/%s", 100*share, how), func(b *testing.B) {
