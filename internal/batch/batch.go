@@ -53,7 +53,7 @@ type Batch struct {
 	list      list  // the list under construction
 	sorted    bool
 	hasGroups bool
-	last      int // how much data the last batch had
+	rowSize   int // how much data a row of the last batch had
 
 	redelivered bool
 }
@@ -75,12 +75,18 @@ const maxKept = 1 << 20
 
 // Reset removes all rows, and gives back the memory of a large batch.
 func (b *Batch) Reset() {
-	if b.last = len(b.data); cap(b.data) > maxKept {
+	if len(b.rows) > 0 {
+		b.rowSize = len(b.data) / len(b.rows)
+	}
+	if cap(b.data) > maxKept {
 		b.data = nil
 	}
 	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], b.open[:0], true
 	b.hasGroups, b.redelivered = false, false
 }
+
+// Grow makes room for rows as large as those of the last batch, as far as it would be kept.
+func (b *Batch) Grow(rows int) { b.data = slices.Grow(b.data, min(rows*b.rowSize, maxKept)) }
 
 // Columns returns the columns; do not change them.
 func (b *Batch) Columns() []Column { return b.columns }
@@ -108,9 +114,6 @@ func (b *Batch) Redelivered() bool { return b.redelivered }
 // Begin starts a row for the message with the given index and message group. Exactly one value per
 // column must follow, in order, and then End or Cancel.
 func (b *Batch) Begin(message, group int) {
-	if b.data == nil {
-		b.data = make([]byte, 0, b.last) // the next batch is often as large as the last one
-	}
 	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
 	b.open, b.list = b.open[:0], list{}
 	b.hasGroups = b.hasGroups || group != 0

@@ -174,6 +174,7 @@ func (p *Pipeline) RunIn(ctx context.Context, messages []message.Message, verdic
 	s := p.scratch(keys)
 	s.received = time.Now()
 	s.reader.Reset(s.received)
+	s.batch.Grow(len(messages))
 	for i := 0; i < len(messages); {
 		i = p.check(ctx, s, &report, i)
 	}

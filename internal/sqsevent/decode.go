@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -48,10 +49,10 @@ type Decoder struct {
 	dec      jsontext.Decoder
 	event    []byte
 	messages []message.Message
-	bodies   []byte          // one after another
-	texts    strings.Builder // the other texts; the messages have parts of its string
-	scratch  []byte          // a text that had an escape
-	last     struct{ messages, texts int }
+	bodies   []byte                               // one after another
+	texts    strings.Builder                      // the other texts; the messages have parts of its string
+	scratch  []byte                               // a text that had an escape
+	last     struct{ messages, texts, event int } // what the last event had, and its bytes
 
 	shape shape
 
@@ -67,7 +68,7 @@ const maxKept = 1 << 20
 // only a large event needs.
 func (d *Decoder) Release() {
 	if len(d.messages) > 0 {
-		d.last.messages, d.last.texts = len(d.messages), d.texts.Len()
+		d.last.messages, d.last.texts, d.last.event = len(d.messages), d.texts.Len(), len(d.event)
 	}
 	clear(d.messages)
 	d.messages, d.bodies, d.scratch = reuse(d.messages), reuse(d.bodies), reuse(d.scratch)
@@ -107,9 +108,9 @@ func (d *Decoder) read(event []byte) error {
 		return failf("the event is empty")
 	}
 	d.event = event
-	d.texts.Grow(d.last.texts)
-	if cap(d.messages) == 0 {
-		d.messages = make([]message.Message, 0, d.last.messages)
+	if d.last.event > 0 { // messages are often like those before
+		d.texts.Grow(d.last.texts * len(event) / d.last.event)
+		d.messages = slices.Grow(d.messages, d.last.messages*len(event)/d.last.event)
 	}
 	if d.readAlike() {
 		return nil
