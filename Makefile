@@ -7,7 +7,7 @@ QUICK     ?=# 1: `make bench` measures so little that it only shows that it work
 DOCS      ?=# 1: `make bench` writes docs/performance.md and its chart
 ROWS      ?=# `make bench` measures a table of so many rows instead
 UPDATE    ?=# 1: `make bench-check` checks in what it measures
-PYTHON    ?= python3# with psycopg, for `make bench`
+PYTHON    ?=# a Python with psycopg, for `make bench`; by default python3, if it has it
 BENCH     ?= .# of `make microbench`: which benchmarks, a regular expression
 BENCHTIME ?= 1s
 BENCHRUNS ?= 1# 10 for a comparison by `make benchstat`
@@ -147,7 +147,7 @@ fuzz: | need-go need-bash ## run every fuzz target for FUZZTIME
 bench: | need-go ## measure sluice beside COPY and the usual ways, in 4 minutes (DOCS=1 writes docs/performance.md; ROWS=10000000; PYTHON=with psycopg; QUICK=1)
 	@mkdir -p bin
 	@$(call slow,compiling and measuring: minutes) set -x; go test -count=1 -timeout 60m -v -run '$(if $(ROWS),^TestLargeTable$$,^TestWays$$)' ./internal/testing/benchmark \
-		-args $(if $(ROWS),-rows $(ROWS),-measure) -out '$(CURDIR)/bin' $(if $(QUICK),-quick) $(if $(DOCS),-docs) -python '$(PYTHON)'
+		-args $(if $(ROWS),-rows $(ROWS),-measure) -out '$(CURDIR)/bin' $(if $(filter 1,$(QUICK)),-quick) $(if $(filter 1,$(DOCS)),-docs) -python '$(PYTHON)'
 
 microbench: | need-go need-bash ## run the benchmarks of the packages (BENCH=regexp BENCHTIME=1s BENCHRUNS=1)
 	@listed=$$(.ci/list-tests '^Benchmark') || exit 1; \
@@ -159,7 +159,7 @@ benchstat: | need-go ## compare two outputs of `make microbench BENCHRUNS=10`: O
 	$(TOOL) benchstat $(OLD) $(NEW)
 
 bench-check: | need-go ## compare round trips, bytes, write-ahead log, allocations and instructions of a batch with checked-in values (UPDATE=1 accepts what is measured)
-	@$(call slow,compiling and measuring: about 15 s) set -x; go test -count=1 -v -run '^TestValues$$' ./internal/testing/benchcheck -args -check $(if $(UPDATE),-update)
+	@$(call slow,compiling and measuring: about 15 s) set -x; go test -count=1 -v -run '^TestValues$$' ./internal/testing/benchcheck -args -check $(if $(filter 1,$(UPDATE)),-update)
 
 vuln: | need-go ## look for known vulnerabilities in what the code calls (asks vuln.go.dev)
 	@$(call slow,building govulncheck: a minute the first time) $(TOOL) -n govulncheck >/dev/null

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -46,31 +47,46 @@ func TestInvokeAllocatesNothingPerMessage(t *testing.T) {
 func TestALargeEventDoesNotStay(t *testing.T) {
 	const least = 1 << 20
 	for _, tt := range []struct {
-		name string
-		make func() []byte
+		name  string
+		make  func() []byte
+		fails bool
 	}{
-		{"one large message", func() []byte {
+		{name: "one large message", make: func() []byte {
 			return bytes.Replace(event(record(1, body("more", `"HERE"`)), record(2, body())), []byte("HERE"), bytes.Repeat([]byte("é"), 2_900_000), 1)
 		}},
-		{"many messages", func() []byte { return loginEvent(t, 6000) }},
+		{name: "many messages", make: func() []byte { return loginEvent(t, 6000) }},
+		{name: "records of fewer strings than the first", make: func() []byte {
+			return bytes.Replace(loginEvent(t, 6000), []byte(`"attributes":{`), []byte(`"attributes":{"a":"1","b":"2","c":"3","d":"4",`), 1)
+		}},
+		{name: "cut off", make: func() []byte { return bytes.TrimSuffix(loginEvent(t, 6000), []byte("}")) }, fails: true},
+		{name: "a record of many strings", make: func() []byte {
+			return bytes.Replace(event(record(1, body())), []byte(`"attributes"`), []byte(`"x":["`+strings.Repeat(`","`, 1_800_000)+`"],"attributes"`), 1)
+		}},
+		{name: "a body of many names", make: func() []byte {
+			var names strings.Builder
+			for i := range 500_000 {
+				fmt.Fprintf(&names, `"n%d":1,`, i)
+			}
+			return event(record(1, body("more", "{"+names.String()+`"last":1}`)), record(2, body()))
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := &handler.Handler{Pipeline: loginPipeline(t), Log: slog.New(slog.DiscardHandler)}
 			small := loginEvent(t, 10)
-			one := func(event []byte) {
-				if _, err := h.Invoke(t.Context(), event); err != nil {
+			one := func(event []byte, fails bool) {
+				if _, err := h.Invoke(t.Context(), event); (err != nil) != fails {
 					t.Fatal(err)
 				}
 			}
-			one(small)
+			one(small, false)
 			before := heap()
 			large := tt.make()
 			if len(large) < 5*least {
 				t.Fatalf("the event has only %d bytes", len(large))
 			}
 			first := weak.Make(&large[0])
-			one(large)
-			one(small)
+			one(large, tt.fails)
+			one(small, false)
 			after := heap()
 			if first.Value() != nil {
 				t.Error("the event is still in use")
@@ -78,7 +94,7 @@ func TestALargeEventDoesNotStay(t *testing.T) {
 			if grown := after - before; grown > 4*least {
 				t.Errorf("the handler has %d bytes more than before", grown)
 			}
-			one(small)
+			one(small, false)
 		})
 	}
 }

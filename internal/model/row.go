@@ -28,6 +28,7 @@ type Reader struct {
 
 	in      bytes.Buffer
 	dec     *jsontext.Decoder
+	large   bool         // dec has read a large document
 	packed  bytes.Reader // what gzip or zstd reads
 	gzip    *gzip.Reader
 	zstd    *zstd.Decoder
@@ -68,7 +69,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		most:    maxUnwrapped,
 		budget:  maxUnwrapped,
 	}
-	r.dec, r.attributeFields = jsontext.NewDecoder(&r.in), m.attributeFields()
+	r.dec, r.attributeFields = new(jsontext.Decoder), m.attributeFields()
 	for i, c := range m.Columns {
 		if c.Masked {
 			r.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
@@ -79,6 +80,9 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	}
 	return r
 }
+
+// largeDocument is the size above which a document can have so many names that it matters, in bytes.
+const largeDocument = 64 << 10
 
 // keptBuffer is the largest buffer that a reader keeps for the next batch.
 const keptBuffer = 1 << 20
@@ -99,6 +103,9 @@ func (r *Reader) Release() {
 	}
 	r.problems = nil
 	r.in = bytes.Buffer{}
+	if r.large { // a decoder keeps memory for the most names that it met
+		r.dec, r.large = new(jsontext.Decoder), false
+	}
 	r.dec.Reset(&r.in)
 	r.packed.Reset(nil)
 	for i := range r.buffers {
@@ -339,6 +346,7 @@ func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 	problems := len(r.wrongSteps) + len(r.otherCase)
 	r.in = *bytes.NewBuffer(text)
 	r.dec.Reset(&r.in)
+	r.large = r.large || len(text) > largeDocument
 	document, err := r.dec.ReadValue()
 	if err != nil {
 		return moved(rejectSyntax(text, err), sent-len(text)), false

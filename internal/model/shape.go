@@ -56,8 +56,8 @@ const (
 func (known *shapes) forget() {
 	for i := range known.all {
 		s := &known.all[i]
-		clear(s.text[:cap(s.text)]) // it has personal values
-		clear(s.slots)
+		clear(s.text[:cap(s.text)])   // it has personal values
+		clear(s.slots[:cap(s.slots)]) // another document may have had more of them
 		*s = shape{text: s.text[:0], slots: s.slots[:0], parts: s.parts[:0]}
 	}
 	*known = shapes{all: known.all}

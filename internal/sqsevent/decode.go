@@ -74,7 +74,7 @@ func (d *Decoder) Release() {
 	d.messages, d.bodies, d.scratch = reuse(d.messages), reuse(d.bodies), reuse(d.scratch)
 	d.texts.Reset()
 	d.event, d.arn, d.queueARN, d.fifo = nil, nil, "", false
-	clear(d.shape.slots)
+	clear(d.shape.slots[:cap(d.shape.slots)]) // another record may have had more of them
 	d.shape = shape{slots: d.shape.slots[:0]}
 	d.in = bytes.Buffer{}
 	d.dec.Reset(&d.in)
@@ -115,6 +115,7 @@ func (d *Decoder) read(event []byte) error {
 	if d.readAlike() {
 		return nil
 	}
+	clear(d.messages)
 	d.messages, d.bodies = d.messages[:0], d.bodies[:0]
 	return d.readAny()
 }

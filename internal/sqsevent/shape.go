@@ -27,6 +27,9 @@ type slot struct {
 // maxNesting bounds the objects and arrays of a record, counted with the brackets in its strings.
 const maxNesting = 1000
 
+// maxSlots bounds the strings of a record that has a shape.
+const maxSlots = 256
+
 // readAlike reads an event of which all records are objects, if there is nothing else in it. It returns
 // false for any other event, and for one that is invalid: then nothing is decided.
 func (d *Decoder) readAlike() bool {
@@ -75,6 +78,7 @@ func (d *Decoder) alike(at int) (end int) {
 	if end := d.match(at); end >= 0 {
 		return d.skip(end)
 	}
+	clear(d.messages[messages:])
 	d.messages, d.bodies = d.messages[:messages], d.bodies[:bodies]
 	if end = d.nested(at); end < 0 || d.event[at] != '{' {
 		return -1
@@ -185,6 +189,10 @@ func (d *Decoder) learn(at, end int) {
 	var seen [records + 1]bool
 	from, depth, top := at, 0, other // of the members at the top, the one we are in
 	for at < end {
+		if len(s.slots) > maxSlots {
+			s.slots = s.slots[:0]
+			return
+		}
 		switch d.event[at] {
 		case '{', '[':
 			depth++

@@ -170,6 +170,9 @@ func (r *report) publish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if *out != "" {
+		save(t, filepath.Join(*out, "bench.json"), results)
+	}
 	// It has its own module, which the product's does not depend on.
 	cmd := exec.CommandContext(t.Context(), "go", "-C", root+"tools", "run", "./chart")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(results), os.Stderr
@@ -178,8 +181,8 @@ func (r *report) publish(t *testing.T) {
 		t.Fatalf("the chart: %v", err)
 	}
 	if *out != "" {
-		save(t, filepath.Join(*out, "bench.json"), results)
 		save(t, filepath.Join(*out, "bench.svg"), chart)
+		progress("the results are in bench.json and bench.svg in %s", *out)
 	}
 	if *docs {
 		save(t, root+"docs/performance.svg", chart)

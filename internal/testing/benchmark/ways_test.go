@@ -2,6 +2,7 @@ package benchmark_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -90,8 +91,14 @@ func newSetup(t testing.TB, python string) *setup {
 			t.Fatal(err)
 		}
 	}
-	if exec.CommandContext(t.Context(), python, "-c", "import psycopg").Run() == nil {
-		s.python = python
+	with := cmp.Or(python, "python3")
+	switch why, err := exec.CommandContext(t.Context(), with, "-c", "import psycopg").CombinedOutput(); {
+	case err == nil:
+		s.python = with
+	case python != "":
+		t.Fatalf("PYTHON=%s does not import psycopg (%v): %s\nInstall it: %[1]s -m pip install 'psycopg[binary]'", python, err, bytes.TrimSpace(why))
+	default:
+		progress("the ways of Python are not run: python3 with psycopg is not there (PYTHON=…)")
 	}
 	if os.Getenv("TEST_DATABASE_URL") == "" {
 		// Those of tests lose what they committed if the machine stops: their commits cost nothing.
