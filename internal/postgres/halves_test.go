@@ -317,7 +317,9 @@ func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 					inserted += o.Inserted
 					left = notStored(left, o)
 				}
-				if got := s.stored(); got != want || inserted != 10-len(left) {
+				// A row that is committed when the time is up, and not confirmed any more, is a duplicate
+				// to the next delivery.
+				if got := s.stored(); got != want || inserted > 10-len(left) {
 					t.Errorf("stored %s and counted %d rows, want %s; %d are left", got, inserted, want, len(left))
 				}
 				eventually(t, "no statement sleeps", func() bool {
