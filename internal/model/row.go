@@ -81,7 +81,8 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	return r
 }
 
-// largeDocument is the size above which a document can have so many names that it matters, in bytes.
+// largeDocument is the size, in bytes, above which a document may leave the decoder with much memory:
+// it keeps room for all names of an object.
 const largeDocument = 64 << 10
 
 // keptBuffer is the largest buffer that a reader keeps for the next batch.
@@ -103,7 +104,7 @@ func (r *Reader) Release() {
 	}
 	r.problems = nil
 	r.in = bytes.Buffer{}
-	if r.large { // a decoder keeps memory for the most names that it met
+	if r.large {
 		r.dec, r.large = new(jsontext.Decoder), false
 	}
 	r.dec.Reset(&r.in)

@@ -66,8 +66,8 @@ func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, 
 // longer arrays, and it works on one statement while the next one is encoded.
 const StatementRows = 1000
 
-// insertBy adds an insert of the given rows, in statements of so many. Where rows have message groups
-// it fails if one is discarded: then those that follow it must not be committed.
+// insertBy adds an insert of the given rows, in statements of up to size rows. Where rows have message
+// groups it fails if one is discarded: then those that follow it must not be committed.
 func (rt *roundTrip) insertBy(insert insert, rows []int, size int) {
 	if size < len(rows) {
 		rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part

@@ -40,8 +40,8 @@ func newHandler(ctx context.Context, model, url string) (h *handler.Handler, las
 // run.
 type span struct{ first, n int }
 
-// event returns the event of messages that were received so many times. The one with the number
-// refused, if it is in the span, has what the table refuses.
+// event returns the event of the span's messages. ApproximateReceiveCount is receives. The table
+// refuses the message with the number refused, if it is in the span.
 func (s span) event(receives, refused int) ([]byte, error) {
 	type record struct {
 		MessageID      string            `json:"messageId"`

@@ -22,7 +22,7 @@ import (
 var (
 	measure = flag.Bool("measure", false, "measure all ways: make bench")
 	quick   = flag.Bool("quick", false, "measure so little that it only shows that all ways work")
-	rows    = flag.Int("rows", 0, "measure a table of so many rows: make bench ROWS=10000000")
+	rows    = flag.Int("rows", 0, "measure inserts into a table of this size: make bench ROWS=10000000")
 	docs    = flag.Bool("docs", false, "write the tables and the chart into docs/")
 	out     = flag.String("out", "", "write bench.json and bench.svg into this folder")
 	python3 = flag.String("python", "", "a Python, for the ways that use psycopg; by default python3, if it has psycopg")

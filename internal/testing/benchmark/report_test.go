@@ -150,7 +150,7 @@ func (r *report) judge() {
 	}
 }
 
-// verdict says whether a goal was reached: it depends on the machine, so no test fails by it.
+// verdict says whether a goal was reached. No test fails if it was not: that depends on the machine.
 func (g goalReport) verdict() string {
 	switch {
 	case g.Got == 0:
@@ -295,7 +295,7 @@ func table(headings []string, lines [][]string, markdown bool) string {
 	return b.String()
 }
 
-// known returns a number with so many digits after the point, "" if it was not measured.
+// known formats a number with the given count of decimals; "" if it was not measured.
 func known(v float64, digits int) string {
 	if v == 0 {
 		return ""
