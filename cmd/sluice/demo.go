@@ -163,7 +163,7 @@ func (d *demo) run(ctx context.Context) error {
 	h := &handler.Handler{
 		Pipeline: ingest.New(d.model, d.db, ingest.Static(d.keys), log), Log: log,
 		Observe: func(_ context.Context, r *ingest.Report) {
-			report = &ingest.Report{Verdicts: slices.Clone(r.Verdicts), Inserted: r.Inserted, RoundTrips: r.RoundTrips}
+			report = &ingest.Report{Verdicts: slices.Clone(r.Verdicts), Tallies: r.Tallies, RoundTrips: r.RoundTrips}
 		},
 	}
 	var took []time.Duration
@@ -235,8 +235,8 @@ func (d *demo) deliveries(reports []*ingest.Report, took []time.Duration) {
 		line(what, func(i int) string { return strconv.Itoa(count(reports[i])) })
 	}
 	numbers("messages", func(r *ingest.Report) int { return len(r.Verdicts) })
-	numbers("new rows", func(r *ingest.Report) int { return r.Inserted })
-	numbers("duplicates", func(r *ingest.Report) int { return r.Count(message.Stored) - r.Inserted })
+	numbers("new rows", func(r *ingest.Report) int { return r.Tallies.Sum().Inserted })
+	numbers("duplicates", func(r *ingest.Report) int { return r.Count(message.Stored) - r.Tallies.Sum().Inserted })
 	numbers("repeated in the batch", func(r *ingest.Report) int { return r.Count(message.Repeated) })
 	numbers("rejected", func(r *ingest.Report) int { return r.Count(message.Rejected) })
 	numbers("returned", func(r *ingest.Report) int { return r.Count(message.Returned) })

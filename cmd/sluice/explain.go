@@ -241,7 +241,7 @@ func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
 	changed := false
 	e.rows.Row(0, func(i int, v []byte) {
 		col := e.model.Columns[i]
-		stored := &e.rows.Columns()[i]
+		stored := &e.rows.Columns(0)[i]
 		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), jsonOf(stored, v), col.Field >= 0 && e.reader.Changed(col.Field), show(stored, v)}
 		all = append(all, x)
 		changed = changed || x.Changed

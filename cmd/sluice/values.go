@@ -21,7 +21,7 @@ func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[str
 	}
 	rows.Row(0, func(i int, v []byte) {
 		if c := m.Columns[i]; c.Field >= 0 {
-			row[c.Name] = jsonOf(&rows.Columns()[i], v)
+			row[c.Name] = jsonOf(&rows.Columns(0)[i], v)
 		}
 	})
 	return row, message.Rejection{}

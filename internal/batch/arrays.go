@@ -67,29 +67,29 @@ func (c *Column) Format() int16 {
 	return 1
 }
 
-// Encode returns the arrays of the rows with the given indexes: without an index they are empty.
-// All have the same length, so the server pads none with NULLs. The result is valid until the next
-// call.
-func (a *Arrays) Encode(b *Batch, rows []int) [][]byte {
-	a.start(len(b.columns))
+// Encode returns the arrays of the rows of a table with the given indexes: without an index they are
+// empty. All have the same length, so the server pads none with NULLs. The result is valid until the
+// next call.
+func (a *Arrays) Encode(b *Batch, t *Table, rows []int) [][]byte {
+	a.start(len(t.Columns))
 	for _, i := range rows {
 		a.offsets = append(a.offsets, b.rows[i].start)
 	}
-	for c := range b.columns {
-		a.encode(c, b, c)
+	for c := range t.Columns {
+		a.encode(c, b, t, c)
 	}
 	return a.params
 }
 
 // EncodeKeys does the same for the columns of the key alone.
-func (a *Arrays) EncodeKeys(b *Batch, rows []int) [][]byte {
-	a.start(len(b.key))
-	for k, c := range b.key {
+func (a *Arrays) EncodeKeys(b *Batch, t *Table, rows []int) [][]byte {
+	a.start(len(t.Key))
+	for k, c := range t.Key {
 		a.offsets = a.offsets[:0]
 		for _, i := range rows {
 			a.offsets = append(a.offsets, b.keys[b.rows[i].keys+k])
 		}
-		a.encode(k, b, c)
+		a.encode(k, b, t, c)
 	}
 	return a.params
 }
@@ -102,12 +102,12 @@ func (a *Arrays) start(arrays int) {
 }
 
 // encode makes the array i of the values of a column at the offsets, and moves these to after them.
-func (a *Arrays) encode(i int, b *Batch, column int) {
+func (a *Arrays) encode(i int, b *Batch, t *Table, column int) {
 	buf := a.bufs[i][:0]
 	if cap(buf) > maxKept {
 		buf = nil
 	}
-	if c := &b.columns[column]; c.AsText {
+	if c := &t.Columns[column]; c.AsText {
 		buf = a.appendText(buf, b.data, a.textType(column))
 		a.params[i] = buf
 	} else {

@@ -11,6 +11,7 @@ package batch
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -44,8 +45,7 @@ const (
 
 // Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
 type Batch struct {
-	columns   []Column
-	key       []int
+	tables    []*Table
 	data      []byte
 	rows      []row
 	keys      []int // per row, the offsets of its key's values in data
@@ -60,15 +60,15 @@ type Batch struct {
 
 type row struct {
 	start   int // offset of its first value in data
+	table   int // index of the table that it is for
 	message int // index of the message that it came from
 	group   int // its message group, 0 if rows may be stored in any order
 	keys    int // index of its first offset in keys
 }
 
-// New returns an empty batch for a table.
-func New(t *Table) *Batch {
-	return &Batch{columns: t.Columns, key: t.Key, sorted: true}
-}
+// New returns an empty batch for some tables. Every batch for them must have them in the same order:
+// it is the order in which they are written.
+func New(tables ...*Table) *Batch { return &Batch{tables: tables, sorted: true} }
 
 // maxKept is the largest buffer that is kept for the next batch, in bytes.
 const maxKept = 1 << 20
@@ -88,8 +88,11 @@ func (b *Batch) Reset() {
 // Grow makes room for rows as large as those of the last batch, as far as it would be kept.
 func (b *Batch) Grow(rows int) { b.data = slices.Grow(b.data, min(rows*b.rowSize, maxKept)) }
 
-// Columns returns the columns; do not change them.
-func (b *Batch) Columns() []Column { return b.columns }
+// Table returns the index of the table that row i is for.
+func (b *Batch) Table(i int) int { return b.rows[i].table }
+
+// Columns returns the columns of row i; do not change them.
+func (b *Batch) Columns(i int) []Column { return b.tables[b.rows[i].table].Columns }
 
 // Len returns the number of rows.
 func (b *Batch) Len() int { return len(b.rows) }
@@ -111,10 +114,13 @@ func (b *Batch) SetRedelivered(redelivered bool) { b.redelivered = redelivered }
 // earlier delivery may have stored their rows, or have had too little time for them.
 func (b *Batch) Redelivered() bool { return b.redelivered }
 
-// Begin starts a row for the message with the given index and message group. Exactly one value per
-// column must follow, in order, and then End or Cancel.
-func (b *Batch) Begin(message, group int) {
-	b.rows = append(b.rows, row{start: len(b.data), message: message, group: group, keys: len(b.keys)})
+// Begin starts a row of the first table for the message with the given index and message group.
+// Exactly one value per column must follow, in order, and then End or Cancel.
+func (b *Batch) Begin(message, group int) { b.BeginIn(0, message, group) }
+
+// BeginIn starts a row of the table with the given index.
+func (b *Batch) BeginIn(table, message, group int) {
+	b.rows = append(b.rows, row{start: len(b.data), table: table, message: message, group: group, keys: len(b.keys)})
 	b.open, b.list = b.open[:0], list{}
 	b.hasGroups = b.hasGroups || group != 0
 }
@@ -122,10 +128,11 @@ func (b *Batch) Begin(message, group int) {
 // End completes the row. It panics if values are missing, which is a bug of the caller: the server
 // would pad an array that is too short with NULLs.
 func (b *Batch) End() {
-	if len(b.open) != len(b.columns) {
-		panic(fmt.Sprintf("batch: a row of %d values, want %d", len(b.open), len(b.columns)))
+	t := b.tables[b.rows[len(b.rows)-1].table]
+	if len(b.open) != len(t.Columns) {
+		panic(fmt.Sprintf("batch: a row of %d values, want %d", len(b.open), len(t.Columns)))
 	}
-	for _, c := range b.key {
+	for _, c := range t.Key {
 		b.keys = append(b.keys, b.open[c])
 	}
 	if n := len(b.rows); n > 1 && b.sorted {
@@ -277,7 +284,7 @@ func Time(k Kind, v []byte) time.Time {
 	return time.UnixMicro(EpochMillis*1000 + Int(v)).UTC()
 }
 
-// Sort orders the rows by the key's bytes, and rows with equal keys in the order of arrival. Two
+// Sort orders the rows by their table and the key's bytes, and rows with equal keys in the order of arrival. Two
 // batches with the same rows then lock them in the same order, so they wait for each other instead
 // of deadlocking. It leaves rows with message groups as they are.
 func (b *Batch) Sort() {
@@ -288,7 +295,10 @@ func (b *Batch) Sort() {
 }
 
 func (b *Batch) compare(x, y row) int {
-	for k := range b.key {
+	if x.table != y.table {
+		return cmp.Compare(x.table, y.table)
+	}
+	for k := range b.tables[x.table].Key {
 		if c := bytes.Compare(b.value(b.keys[x.keys+k]), b.value(b.keys[y.keys+k])); c != 0 {
 			return c
 		}
@@ -309,7 +319,7 @@ func (b *Batch) value(at int) []byte {
 // Reset.
 func (b *Batch) Row(i int, f func(column int, v []byte)) {
 	at := b.rows[i].start
-	for c := range b.columns {
+	for c := range b.Columns(i) {
 		v := b.value(at)
 		f(c, v)
 		at += 4 + len(v)
@@ -318,10 +328,10 @@ func (b *Batch) Row(i int, f func(column int, v []byte)) {
 
 // Key calls f for each column of row i's key, in the key's order.
 func (b *Batch) Key(i int, f func(column int, v []byte)) {
-	for k, c := range b.key {
+	for k, c := range b.tables[b.rows[i].table].Key {
 		f(c, b.value(b.keys[b.rows[i].keys+k]))
 	}
 }
 
-// SameKey reports whether the keys of two rows have the same bytes.
+// SameKey reports whether two rows are for one table, and their keys have the same bytes.
 func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }

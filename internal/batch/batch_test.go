@@ -46,9 +46,9 @@ func rows(b *batch.Batch) []string {
 			switch {
 			case v == nil:
 				line += " NULL"
-			case b.Columns()[c].Kind == batch.Int4:
+			case b.Columns(0)[c].Kind == batch.Int4:
 				line += fmt.Sprint(" ", int32(binary.BigEndian.Uint32(v)))
-			case b.Columns()[c].Kind == batch.Text:
+			case b.Columns(0)[c].Kind == batch.Text:
 				line += fmt.Sprintf(" %q", v)
 			}
 		})
@@ -125,7 +125,7 @@ func TestArrays(t *testing.T) {
 		{[]int{}, "[] []"},
 		{nil, "[] []"}, // no rows, never all
 	} {
-		params := a.Encode(b, tt.rows)
+		params := a.Encode(b, table, tt.rows)
 		var texts []*string
 		var numbers []int32
 		if err := m.Scan(pgtype.TextArrayOID, pgtype.BinaryFormatCode, params[0], &texts); err != nil {
@@ -145,7 +145,7 @@ func TestArrays(t *testing.T) {
 			t.Errorf("rows %v: got %s, want %s", tt.rows, got, tt.want)
 		}
 	}
-	keys := a.EncodeKeys(b, []int{2})
+	keys := a.EncodeKeys(b, table, []int{2})
 	var numbers []int64
 	if err := m.Scan(pgtype.Int8ArrayOID, pgtype.BinaryFormatCode, keys[0], &numbers); err != nil || len(keys) != 2 || numbers[0] != 3 {
 		t.Errorf("keys: %v, %d arrays, %v", numbers, len(keys), err)
@@ -168,14 +168,14 @@ func TestNoBlanksAreCut(t *testing.T) {
 	rows := []int{0, 1, 2, 3, 4}
 	var arrays batch.Arrays
 	const as, cut = `{"äöü","ä  ","äöü ","a\"\\ ","abcd"}`, `{"äöü";"ä  ";"äöü_";"a\"\\_";"abcd"}`
-	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != as {
+	if got := arrays.Encode(b, table, rows); string(got[0]) != as || string(got[1]) != as {
 		t.Errorf("without a limit: %q", got)
 	}
 	arrays.SetTextTypes([]batch.TextType{{Delimiter: ","}, {Room: 3, Delimiter: ";"}})
-	if got := arrays.Encode(b, rows); string(got[0]) != as || string(got[1]) != cut {
+	if got := arrays.Encode(b, table, rows); string(got[0]) != as || string(got[1]) != cut {
 		t.Errorf("with a limit and semicolons for the second: %q", got)
 	}
-	if got := arrays.EncodeKeys(b, rows); string(got[0]) != cut {
+	if got := arrays.EncodeKeys(b, table, rows); string(got[0]) != cut {
 		t.Errorf("of the key: %q", got)
 	}
 }

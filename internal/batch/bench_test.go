@@ -9,7 +9,7 @@ import (
 // BenchmarkEncode makes the arrays of a statement.
 func BenchmarkEncode(b *testing.B) {
 	const n = 1000
-	rows := batch.New(&batch.Table{Key: []int{0}, Columns: []batch.Column{
+	table := &batch.Table{Key: []int{0}, Columns: []batch.Column{
 		{Name: "at", Kind: batch.Timestamp},
 		{Name: "id", Kind: batch.UUID},
 		{Name: "user", Kind: batch.Text},
@@ -18,7 +18,8 @@ func BenchmarkEncode(b *testing.B) {
 		{Name: "n", Kind: batch.Int4},
 		{Name: "none", Kind: batch.Text},
 		{Name: "ok", Kind: batch.Bool},
-	}})
+	}}
+	rows := batch.New(table)
 	all := make([]int, n)
 	for i := range n {
 		rows.Begin(i, 0)
@@ -36,7 +37,7 @@ func BenchmarkEncode(b *testing.B) {
 	var a batch.Arrays
 	b.ReportAllocs()
 	for b.Loop() {
-		a.Encode(rows, all)
+		a.Encode(rows, table, all)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/row")
 }

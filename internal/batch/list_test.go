@@ -35,7 +35,8 @@ func TestListsAreOneText(t *testing.T) {
 		{"UUIDs", batch.UUID, func(b *batch.Batch) { b.Bytes([]byte("0123456789abcdef")) }, `{"30313233-3435-3637-3839-616263646566"}`},
 		{"bytes", batch.Binary, func(b *batch.Batch) { b.Bytes([]byte{0, 0xff}); b.Bytes(nil) }, `{"\\x00ff","\\x"}`},
 	} {
-		b := batch.New(&batch.Table{Columns: []batch.Column{{Name: "before", Kind: batch.Text}, {Name: "list", Kind: tt.kind, List: true}, {Name: "after", Kind: batch.Text}}})
+		table := &batch.Table{Columns: []batch.Column{{Name: "before", Kind: batch.Text}, {Name: "list", Kind: tt.kind, List: true}, {Name: "after", Kind: batch.Text}}}
+		b := batch.New(table)
 		b.Begin(0, 0)
 		b.String("half")
 		b.BeginList()
@@ -77,7 +78,8 @@ func TestElements(t *testing.T) {
 }
 
 func TestListsAllocateNothing(t *testing.T) {
-	b := batch.New(&batch.Table{Columns: []batch.Column{{Kind: batch.Text, List: true}, {Kind: batch.TimestampNoZone, List: true}, {Kind: batch.UUID, List: true}}})
+	table := &batch.Table{Columns: []batch.Column{{Kind: batch.Text, List: true}, {Kind: batch.TimestampNoZone, List: true}, {Kind: batch.UUID, List: true}}}
+	b := batch.New(table)
 	text, id := []byte(`some "text"`), []byte("0123456789abcdef")
 	var a batch.Arrays
 	fill := func() {
@@ -93,7 +95,7 @@ func TestListsAllocateNothing(t *testing.T) {
 		b.Bytes(id)
 		b.EndList()
 		b.End()
-		a.Encode(b, []int{0})
+		a.Encode(b, table, []int{0})
 	}
 	fill()
 	if n := testing.AllocsPerRun(100, fill); n > 0 {
@@ -111,7 +113,8 @@ func FuzzList(f *testing.F) {
 		if !utf8.ValidString(one) || !utf8.ValidString(two) {
 			t.Skip("no text")
 		}
-		b := batch.New(&batch.Table{Columns: []batch.Column{{Kind: batch.Text, List: true}, {Kind: batch.Text, Type: `"mood"`, AsText: true}}})
+		table := &batch.Table{Columns: []batch.Column{{Kind: batch.Text, List: true}, {Kind: batch.Text, Type: `"mood"`, AsText: true}}}
+		b := batch.New(table)
 		want := []*string{&one, nil, &two}
 		for _, value := range want {
 			b.Begin(0, 0)
@@ -149,7 +152,7 @@ func FuzzList(f *testing.F) {
 			want = []*string{nil, nil, nil}
 		}
 		var a batch.Arrays
-		if diff := cmp.Diff(read(a.Encode(b, []int{0, 1, 2})[1]), want); diff != "" {
+		if diff := cmp.Diff(read(a.Encode(b, table, []int{0, 1, 2})[1]), want); diff != "" {
 			t.Errorf("array (-got +want):\n%s", diff)
 		}
 	})
@@ -158,7 +161,8 @@ func FuzzList(f *testing.F) {
 // TestArraysInTextForm has the columns whose type reads text, in rows and in keys.
 func TestArraysInTextForm(t *testing.T) {
 	t.Parallel()
-	b := batch.New(&batch.Table{Columns: []batch.Column{{Kind: batch.Int8}, {Kind: batch.Text, AsText: true}}, Key: []int{1}})
+	table := &batch.Table{Columns: []batch.Column{{Kind: batch.Int8}, {Kind: batch.Text, AsText: true}}, Key: []int{1}}
+	b := batch.New(table)
 	for i, text := range []string{"a", `"\`, "", "NULL"} {
 		b.Begin(i, 0)
 		b.Int8(int64(i))
@@ -170,10 +174,10 @@ func TestArraysInTextForm(t *testing.T) {
 		rows []int
 		want string
 	}{{[]int{0, 1, 2, 3}, `{"a","\"\\","","NULL"}`}, {[]int{2}, `{""}`}, {nil, "{}"}} {
-		if got := a.Encode(b, tt.rows); string(got[1]) != tt.want || b.Columns()[0].Format() != 1 || b.Columns()[1].Format() != 0 {
+		if got := a.Encode(b, table, tt.rows); string(got[1]) != tt.want || table.Columns[0].Format() != 1 || table.Columns[1].Format() != 0 {
 			t.Errorf("rows %v: got %s, want %s", tt.rows, got[1], tt.want)
 		}
-		if got := a.EncodeKeys(b, tt.rows); len(got) != 1 || string(got[0]) != tt.want {
+		if got := a.EncodeKeys(b, table, tt.rows); len(got) != 1 || string(got[0]) != tt.want {
 			t.Errorf("keys of %v: got %s, want %s", tt.rows, got, tt.want)
 		}
 	}

@@ -13,12 +13,28 @@ type Table struct {
 	// KeyOfMessage: the id of a message is in the key, so that only another delivery of the same
 	// message can have it.
 	KeyOfMessage bool
+	// OnConflict is what becomes of a row whose key is stored.
+	OnConflict OnConflict
 	// Indexes are further indexes of the table, as indexes into Columns.
 	Indexes [][]int
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string
 }
+
+// OnConflict is what becomes of a row whose key is stored.
+type OnConflict uint8
+
+// What can become of it.
+const (
+	// Keep: the stored row stays.
+	Keep OnConflict = iota
+	// Replace: it replaces a stored row that is older, by the column NewerBy.
+	Replace
+	// Reject: the stored row stays. The message is rejected if the stored row is another message's, and
+	// differs in a column that is Compared.
+	Reject
+)
 
 // Column is one column of a batch.
 type Column struct {
@@ -35,6 +51,14 @@ type Column struct {
 	Masked int
 	// Constant: each row has the same value, which is the model's and of no message.
 	Constant bool
+	// NewerBy: of two rows with one key, the one with the greater value is newer. Only of tables that
+	// Replace. No value is NULL.
+	NewerBy bool
+	// MessageID: the column has the id of the row's message.
+	MessageID bool
+	// Compared: two messages with one key say the same only if their rows agree here. Other columns have
+	// masks and metadata, which can differ for one content.
+	Compared bool
 	// NotNull is true if no row of a batch has a NULL there.
 	NotNull bool
 	// Ledger is true for a column of the ledger, which the table lacks.

@@ -176,8 +176,8 @@ func (s *Sample) try(ctx context.Context) {
 			}
 		}
 	}
-	s.fresh += result.Inserted
-	s.present += max(first-result.Inserted, 0)
+	s.fresh += result.Tallies.Sum().Inserted
+	s.present += max(first-result.Tallies.Sum().Inserted, 0)
 	s.err = err
 	s.rows.Reset()
 	s.reader.Reset(time.Now())

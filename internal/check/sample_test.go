@@ -35,7 +35,7 @@ func storesAll(sizes *[]int) rehearse {
 		for i := range result.Verdicts {
 			result.Verdicts[i].Outcome = message.Stored
 			if i == 0 || !b.SameKey(i-1, i) {
-				result.Inserted++
+				result.Tallies.Of(0).Inserted++
 			}
 		}
 		return result, nil

@@ -46,7 +46,7 @@ const (
 // Add counts a pass.
 func (s *Summary) Add(t *Transaction) {
 	s.Passes++
-	s.Counts.Add(t.Verdicts, t.Inserted)
+	s.Counts.Add(t.Verdicts, t.Tallies.Sum())
 	s.DeadLettered += t.DeadLettered
 	s.Undeleted += t.Undeleted
 }

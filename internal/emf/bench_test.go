@@ -41,7 +41,7 @@ func BenchmarkHappyBatch(b *testing.B) {
 			log := slog.New(requestLog{slog.NewJSONHandler(io.Writer(&written), nil)})
 			p := ingest.New(nil, nil, nil, log)
 			w := emf.NewWriter(&written, emf.Options{Function: "sluice-ingest", RequestID: requestID, Now: time.Now})
-			r := &ingest.Report{Messages: make([]message.Message, n), Verdicts: make([]message.Verdict, n), Inserted: n, RoundTrips: 1, StoreTime: 1234567}
+			r := &ingest.Report{Messages: make([]message.Message, n), Verdicts: make([]message.Verdict, n), Tallies: message.Tallies{{Inserted: n}}, RoundTrips: 1, StoreTime: 1234567}
 			for i := range n {
 				r.Verdicts[i].Outcome = message.Stored
 				r.Messages[i].HasSent, r.Messages[i].SentMillis = true, time.Now().UnixMilli()-1234

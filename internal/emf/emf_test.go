@@ -30,7 +30,7 @@ func TestOneLineForEachInvocation(t *testing.T) {
 			{Cause: message.CauseTransient},
 			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotJSON}},
 		},
-		Inserted: 1, RoundTrips: 2, StoreTime: 1500 * time.Microsecond,
+		Tallies: message.Tallies{{Inserted: 1}}, RoundTrips: 2, StoreTime: 1500 * time.Microsecond,
 	}
 	for range 2 {
 		if err := w.Write(t.Context(), report); err != nil {
@@ -137,7 +137,7 @@ func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			report := &ingest.Report{Verdicts: tt.verdicts, Messages: make([]message.Message, len(tt.verdicts)), Inserted: tt.inserted, RoundTrips: tt.trips, StoreTime: tt.took}
+			report := &ingest.Report{Verdicts: tt.verdicts, Messages: make([]message.Message, len(tt.verdicts)), Tallies: message.Tallies{{Inserted: tt.inserted}}, RoundTrips: tt.trips, StoreTime: tt.took}
 			for i := range report.Messages {
 				report.Messages[i].HasSent, report.Messages[i].SentMillis = true, now.UnixMilli()-tt.age
 			}
@@ -181,7 +181,7 @@ func marshal(t *testing.T, v any) string {
 // TestAHappyBatchAllocatesNothing, once the line's memory is there.
 func TestAHappyBatchAllocatesNothing(t *testing.T) {
 	w := emf.NewWriter(io.Discard, emf.Options{Function: "f", RequestID: requestID, Now: time.Now})
-	report := &ingest.Report{Messages: make([]message.Message, 10), Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, 10), Inserted: 10, RoundTrips: 1}
+	report := &ingest.Report{Messages: make([]message.Message, 10), Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, 10), Tallies: message.Tallies{{Inserted: 10}}, RoundTrips: 1}
 	if n := testing.AllocsPerRun(100, func() {
 		if err := w.Write(t.Context(), report); err != nil {
 			t.Fatal(err)

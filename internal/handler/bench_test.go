@@ -28,7 +28,7 @@ func (a *accepts) Insert(_ context.Context, b *batch.Batch) (message.Result, err
 	for len(a.verdicts) < b.Len() {
 		a.verdicts = append(a.verdicts, message.Verdict{Outcome: message.Stored})
 	}
-	return message.Result{Verdicts: a.verdicts[:b.Len()], Inserted: b.Len(), RoundTrips: 1}, nil
+	return message.Result{Verdicts: a.verdicts[:b.Len()], Tallies: message.Tallies{{Inserted: b.Len()}}, RoundTrips: 1}, nil
 }
 
 func (*accepts) Ping(context.Context) error { return nil }
@@ -110,11 +110,11 @@ func BenchmarkInvoke(b *testing.B) {
 		}
 		run("run", func() int {
 			r := p.Run(b.Context(), messages)
-			return r.Inserted
+			return r.Tallies.Sum().Inserted
 		})
 		h := &handler.Handler{Pipeline: p, Log: slog.New(slog.DiscardHandler)}
 		got := 0
-		h.Observe = func(_ context.Context, r *ingest.Report) { got = r.Inserted }
+		h.Observe = func(_ context.Context, r *ingest.Report) { got = r.Tallies.Sum().Inserted }
 		run("invoke", func() int {
 			ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 			defer cancel()

@@ -39,7 +39,7 @@ func (insertFunc) Ping(context.Context) error { return nil }
 
 // storeAll stores every row.
 func storeAll(_ context.Context, b *batch.Batch) (message.Result, error) {
-	return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, b.Len()), Inserted: b.Len(), RoundTrips: 1}, nil
+	return message.Result{Verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, b.Len()), Tallies: message.Tallies{{Inserted: b.Len()}}, RoundTrips: 1}, nil
 }
 
 // failed is an error of the database.

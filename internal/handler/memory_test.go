@@ -116,12 +116,12 @@ func TestEventsDoNotShareMemory(t *testing.T) {
 	var mu sync.Mutex
 	stored := map[string]string{} // the version of each user
 	h, _ := newHandler(t, func(_ context.Context, b *batch.Batch) (message.Result, error) {
-		result := message.Result{Inserted: b.Len(), RoundTrips: 1}
+		result := message.Result{Tallies: message.Tallies{{Inserted: b.Len()}}, RoundTrips: 1}
 		for i := range b.Len() {
 			result.Verdicts = append(result.Verdicts, message.Verdict{Outcome: message.Stored})
 			var user, version string
 			b.Row(i, func(c int, v []byte) {
-				switch b.Columns()[c].Name {
+				switch b.Columns(0)[c].Name {
 				case "user_id":
 					user = string(v)
 				case "app_version_full":

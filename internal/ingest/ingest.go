@@ -59,8 +59,9 @@ type Report struct {
 	Messages []message.Message
 	// Verdicts has one for each message, in order.
 	Verdicts []message.Verdict
-	// Inserted is how many rows are new. The other stored messages are duplicates.
-	Inserted int
+	// Tallies has one for each table. The messages that are Stored and neither inserted nor replaced
+	// anything are duplicates, or as their verdict says.
+	Tallies message.Tallies
 	// RoundTrips and StoreTime are what the store took.
 	RoundTrips int
 	StoreTime  time.Duration
@@ -75,7 +76,7 @@ type Report struct {
 
 // Counts counts what became of the messages.
 func (r *Report) Counts() (c message.Counts) {
-	c.Add(r.Verdicts, r.Inserted)
+	c.Add(r.Verdicts, r.Tallies.Sum())
 	return c
 }
 
@@ -289,7 +290,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		var err error
 		result, err = p.call(ctx, s.batch)
 		report.StoreTime = time.Since(start)
-		report.Inserted, report.RoundTrips = result.Inserted, result.RoundTrips
+		report.Tallies, report.RoundTrips = result.Tallies, result.RoundTrips
 		if err != nil {
 			report.Err, report.Cause = err, fault.Cause(err)
 		}

@@ -60,7 +60,7 @@ func (s *store) Insert(_ context.Context, b *batch.Batch) (message.Result, error
 		case strings.Contains(s.returns, user):
 		default:
 			result.Verdicts[i].Outcome = message.Stored
-			result.Inserted++
+			result.Tallies.Of(0).Inserted++
 		}
 		stopped[group] = stopped[group] || result.Verdicts[i].Outcome != message.Stored
 	}
@@ -69,7 +69,7 @@ func (s *store) Insert(_ context.Context, b *batch.Batch) (message.Result, error
 
 func value(b *batch.Batch, row int, column string) (text string) {
 	b.Row(row, func(c int, v []byte) {
-		if b.Columns()[c].Name == column {
+		if b.Columns(0)[c].Name == column {
 			text = string(v)
 		}
 	})
@@ -270,7 +270,7 @@ func TestFaults(t *testing.T) {
 		{"wrapped", message.Result{}, fmt.Errorf("insert: %w", failed(message.CauseConfiguration)), "a:returned(operator) b:rejected(not_json) c:returned(operator)", message.CauseConfiguration},
 		{"not said: transient", message.Result{}, odd, "a:returned(moment) b:rejected(not_json) c:returned(moment)", message.CauseTransient},
 		{"the deadline", message.Result{}, fmt.Errorf("insert: %w", context.DeadlineExceeded), "a:returned(deadline) b:rejected(not_json) c:returned(deadline)", message.CauseDeadline},
-		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Inserted: 1}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseTransient},
+		{"some are proven all the same", message.Result{Verdicts: []message.Verdict{stored, {}}, Tallies: message.Tallies{{Inserted: 1}}}, odd, "a:stored b:rejected(not_json) c:returned(moment)", message.CauseTransient},
 		{"some are refused all the same", message.Result{Verdicts: []message.Verdict{{}, rejected}}, odd, "a:returned(moment) b:rejected(not_json) c:rejected(refused_by_database)", message.CauseTransient},
 		{"a cause of its own", message.Result{Verdicts: []message.Verdict{{Cause: message.CauseDiscarded}, stored}}, nil, "a:returned(swallowed) b:rejected(not_json) c:stored", ""},
 		{"too few verdicts prove nothing", message.Result{Verdicts: []message.Verdict{stored}}, nil, "a:stored b:rejected(not_json) c:returned", ""},

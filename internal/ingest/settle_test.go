@@ -78,7 +78,7 @@ func (byUser) Insert(_ context.Context, b *batch.Batch) (message.Result, error) 
 		switch user := value(b, row, "user_id"); user {
 		case "stored":
 			result.Verdicts[row].Outcome = message.Stored
-			result.Inserted++
+			result.Tallies.Of(0).Inserted++
 		case "rejected":
 			result.Verdicts[row] = message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused}}
 		case "none":

@@ -6,6 +6,14 @@ type Counts struct {
 	// batch.
 	Stored    int `json:"stored"`
 	Duplicate int `json:"duplicate"`
+	// Replaced have replaced an older row. Outdated have found a newer one.
+	Replaced int `json:"replaced,omitzero"`
+	Outdated int `json:"outdated,omitzero"`
+	// Conflict have found the row of another message with the same key and other content, which
+	// stays.
+	Conflict int `json:"conflict,omitzero"`
+	// Ignored are for a model that says so.
+	Ignored int `json:"ignored,omitzero"`
 	// Rejected can never be stored.
 	Rejected int            `json:"rejected"`
 	Reasons  map[Reason]int `json:"reasons"`
@@ -14,14 +22,24 @@ type Counts struct {
 	Causes   map[Cause]int `json:"causes"`
 }
 
-// Add counts the verdicts on a batch. inserted is how many of its rows are new.
-func (c *Counts) Add(verdicts []Verdict, inserted int) {
-	c.Stored += inserted
-	c.Duplicate -= inserted
+// Add counts the verdicts on a batch, with the tally of its rows.
+func (c *Counts) Add(verdicts []Verdict, t Tally) {
+	c.Stored += t.Inserted
+	c.Replaced += t.Replaced
+	c.Duplicate -= t.Inserted + t.Replaced
 	for i := range verdicts {
 		switch v := &verdicts[i]; v.Outcome {
 		case Stored, Repeated:
-			c.Duplicate++
+			switch {
+			case v.Outdated:
+				c.Outdated++
+			case v.Other != "":
+				c.Conflict++
+			default:
+				c.Duplicate++
+			}
+		case Ignored:
+			c.Ignored++
 		case Rejected:
 			c.Rejected++
 			if c.Reasons == nil {

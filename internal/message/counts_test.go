@@ -17,8 +17,8 @@ func TestCounts(t *testing.T) {
 		{Outcome: message.Repeated},
 		{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotIP}},
 		{Cause: message.CauseGroup},
-	}, 1)
-	c.Add([]message.Verdict{{Outcome: message.Stored}, {Cause: message.CauseGroup}, {}}, 1)
+	}, message.Tally{Inserted: 1})
+	c.Add([]message.Verdict{{Outcome: message.Stored}, {Cause: message.CauseGroup}, {}}, message.Tally{Inserted: 1})
 	want := message.Counts{
 		Stored: 2, Duplicate: 2,
 		Rejected: 1, Reasons: map[message.Reason]int{message.ReasonNotIP: 1},

@@ -62,6 +62,8 @@ const (
 	Repeated
 	// Rejected is a message that can never be stored.
 	Rejected
+	// Ignored is a message for a model that says to take and discard it.
+	Ignored
 )
 
 // String returns the word used in logs, metrics and tables.
@@ -73,6 +75,8 @@ func (o Outcome) String() string {
 		return "repeated"
 	case Rejected:
 		return "rejected"
+	case Ignored:
+		return "ignored"
 	default:
 		return "returned"
 	}
@@ -85,6 +89,13 @@ type Verdict struct {
 	Rejection Rejection
 	// Cause is why, when the outcome is Returned.
 	Cause Cause
+	// Outdated: the message is Stored, and its row is not, because the table has a newer one.
+	Outdated bool
+	// Other is the id of another message whose row has the same key and other content, and stays; ""
+	// for none. The message is Stored or Rejected.
+	Other string
+	// Model is the name of the model that took the message; "" for none.
+	Model string
 }
 
 // IsZero reports whether nothing is decided yet.
@@ -94,7 +105,7 @@ func (v Verdict) IsZero() bool { return v.Outcome == Returned && v.Cause == Caus
 // it.
 func (v Verdict) Done(deadLettered bool) bool {
 	switch v.Outcome {
-	case Stored, Repeated:
+	case Stored, Repeated, Ignored:
 		return true
 	case Rejected:
 		return deadLettered
@@ -143,8 +154,35 @@ func (c Cause) Delays() bool { return c != CausePanic && c != CauseGroup }
 type Result struct {
 	// Verdicts has one for each row: Stored, Rejected or Returned.
 	Verdicts []Verdict
-	// Inserted is how many of the stored rows are new; the others are duplicates.
-	Inserted int
+	// Tallies has one for each table of the batch, in order.
+	Tallies Tallies
 	// RoundTrips is how often the store waited for its server.
 	RoundTrips int
+}
+
+// Tally is how many of the rows of a table were written.
+type Tally struct {
+	// Inserted are new. Replaced have taken the place of an older one. The other stored rows are
+	// duplicates, or are outdated.
+	Inserted, Replaced int
+}
+
+// Tallies are those of several tables.
+type Tallies []Tally
+
+// Of returns the tally of a table, which may be the first of its rows.
+func (t *Tallies) Of(table int) *Tally {
+	for len(*t) <= table {
+		*t = append(*t, Tally{})
+	}
+	return &(*t)[table]
+}
+
+// Sum returns the tally of all tables.
+func (t Tallies) Sum() (sum Tally) {
+	for _, one := range t {
+		sum.Inserted += one.Inserted
+		sum.Replaced += one.Replaced
+	}
+	return sum
 }

@@ -50,7 +50,7 @@ func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	var all []FieldValue
 	for i := range r.m.Fields {
 		if f := &r.m.Fields[i]; !f.Constant {
-			all = append(all, r.fieldValue(f, i, b.Columns(), values))
+			all = append(all, r.fieldValue(f, i, b.Columns(0), values))
 		}
 	}
 	return all, v

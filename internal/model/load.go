@@ -323,7 +323,7 @@ func (m *Model) Defaults() [][]byte {
 	b.End()
 	b.Row(0, func(column int, v []byte) {
 		if v != nil {
-			texts[column] = b.Columns()[column].Kind.AppendText([]byte{}, v)
+			texts[column] = b.Columns(0)[column].Kind.AppendText([]byte{}, v)
 		}
 	})
 	return texts

@@ -54,7 +54,7 @@ func read(t testing.TB, m *model.Model, body string) (map[string]string, message
 func text(b *batch.Batch, row int) map[string]string {
 	cells := map[string]string{}
 	b.Row(row, func(c int, v []byte) {
-		col := b.Columns()[c]
+		col := b.Columns(0)[c]
 		if v == nil {
 			cells[col.Name] = "NULL"
 			return
@@ -553,8 +553,8 @@ func FuzzBody(f *testing.F) {
 			}
 			if b.Len() == 1 {
 				b.Row(0, func(c int, v []byte) {
-					if v == nil && b.Columns()[c].NotNull {
-						t.Errorf("NULL in %s", b.Columns()[c].Name)
+					if v == nil && b.Columns(0)[c].NotNull {
+						t.Errorf("NULL in %s", b.Columns(0)[c].Name)
 					}
 				})
 			}

@@ -56,7 +56,7 @@ func appended(r *model.Reader, m *model.Model, body []byte) string {
 	v := r.Append(b, 0, 0, &message.Message{ID: "059f36b4-87a3-44ab-83d2-661975830a7d", Body: body, HasBody: true, HasSent: true, SentMillis: 1767225600000})
 	row := fmt.Sprintf("%+v readable %v", v, r.Readable())
 	for i := range b.Len() {
-		b.Row(i, func(c int, v []byte) { row += fmt.Sprintf("\n%s: %q %v", b.Columns()[c].Name, v, v == nil) })
+		b.Row(i, func(c int, v []byte) { row += fmt.Sprintf("\n%s: %q %v", b.Columns(0)[c].Name, v, v == nil) })
 	}
 	return row
 }

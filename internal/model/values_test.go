@@ -51,7 +51,7 @@ func put(t testing.TB, m *model.Model, value string) string {
 	}
 	text := ""
 	b.Row(0, func(c int, v []byte) {
-		switch col := b.Columns()[c]; {
+		switch col := b.Columns(0)[c]; {
 		case c > 0:
 		case v == nil:
 			text = "NULL"

@@ -51,8 +51,8 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 		if p.rehearsal {
 			p.fresh = 0 // no attempt has committed any
 		}
-		p.fresh += p.result.Inserted
-		p.result.Inserted = min(p.fresh, countStored(p.result.Verdicts))
+		p.fresh += p.result.Tallies.Sum().Inserted
+		p.result.Tallies = message.Tallies{{Inserted: min(p.fresh, countStored(p.result.Verdicts))}}
 		switch {
 		case a.err == nil || ctx.Err() != nil:
 			return false, a.err
@@ -103,7 +103,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	s := p.store
 	p.attempts++
 	clear(p.result.Verdicts)
-	p.result.Inserted = 0
+	p.result.Tallies = nil
 	c, err := s.acquire(ctx, another)
 	if err != nil {
 		return attempted{err: err, again: causeOf(err) == message.CauseTransient}

@@ -37,8 +37,8 @@ func BenchmarkFindRefused(b *testing.B) {
 					result, err := store.Insert(b.Context(), batch)
 
 					b.StopTimer()
-					if err != nil || result.Inserted != n-bad || result.Verdicts[n/2].Outcome == message.Returned {
-						b.Fatal(result.Inserted, err)
+					if err != nil || result.Tallies.Sum().Inserted != n-bad || result.Verdicts[n/2].Outcome == message.Returned {
+						b.Fatal(result.Tallies.Sum().Inserted, err)
 					}
 					xids += s.xid() - before
 					dead += s.dead(tuples)

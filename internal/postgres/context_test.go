@@ -109,8 +109,8 @@ func TestQuotedValuesAreNoEvidence(t *testing.T) {
 					rows := looksInside(goods(1, n))
 					rows[1].id = 2000
 					o := s.insert(rows...).blames(message.CauseConfiguration, "23514", `no partition of "events"`)
-					if o.Rejected() > 0 || o.Inserted != n-1 || strings.Contains(o.err.Error(), "nice") {
-						t.Errorf("got %d inserted of %d, %d rejected: %v", o.Inserted, n, o.Rejected(), o.err)
+					if o.Rejected() > 0 || o.Tallies.Sum().Inserted != n-1 || strings.Contains(o.err.Error(), "nice") {
+						t.Errorf("got %d inserted of %d, %d rejected: %v", o.Tallies.Sum().Inserted, n, o.Rejected(), o.err)
 					}
 					s.insert(looksInside(goods(3001, 3))...).blames(message.CauseConfiguration, "23514", `no partition of "events"`)
 

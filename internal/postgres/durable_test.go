@@ -263,8 +263,8 @@ func (o *outcome) unconfirmed() {
 	if len(stored) > 0 {
 		o.Errorf("without the standby, rows were said to be stored: %s", ranges(stored))
 	}
-	if o.Inserted != 0 {
-		o.Errorf("%d rows were counted as inserted, want none", o.Inserted)
+	if o.Tallies.Sum().Inserted != 0 {
+		o.Errorf("%d rows were counted as inserted, want none", o.Tallies.Sum().Inserted)
 	}
 }
 

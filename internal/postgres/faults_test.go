@@ -286,8 +286,8 @@ func TestWeAreGoneInTheMiddle(t *testing.T) {
 		waiting, enough := context.WithTimeout(t.Context(), time.Minute)
 		defer enough()
 		result, err := openStore(t, s.db.URL, events).Insert(waiting, batchOf(rows[n/2:])) // waits for the transaction
-		if err != nil || result.Inserted != n/2 {
-			t.Errorf("another delivery has %d new rows and error %v, want %d and none", result.Inserted, err, n/2)
+		if err != nil || result.Tallies.Sum().Inserted != n/2 {
+			t.Errorf("another delivery has %d new rows and error %v, want %d and none", result.Tallies.Sum().Inserted, err, n/2)
 		}
 		cancel()
 	})
@@ -411,7 +411,7 @@ func TestOverlappingBatchesFromMany(t *testing.T) {
 								}
 							}
 							mu.Lock()
-							inserted += result.Inserted
+							inserted += result.Tallies.Sum().Inserted
 							most = max(most, result.RoundTrips)
 							for _, r := range rows {
 								all[r.id] = true

@@ -204,8 +204,8 @@ func TestRowsOfABatchKeepTheOrderOfItsKeys(t *testing.T) {
 	b.Sort()
 	s := newSite(t, setup{sql: createEvents + "ALTER TABLE events ADD place serial"})
 	result, err := s.store.Insert(t.Context(), b)
-	if err != nil || result.Inserted != 3000 {
-		t.Fatal(result.Inserted, err)
+	if err != nil || result.Tallies.Sum().Inserted != 3000 {
+		t.Fatal(result.Tallies.Sum().Inserted, err)
 	}
 	if got := s.db.Count(t, "SELECT count(*) FROM events WHERE place <> id"); got != 0 {
 		t.Errorf("%d rows are not in the order of their keys", got)

@@ -72,7 +72,7 @@ func (p *piece) halve(ctx context.Context) error {
 			h.overdue(rows)
 		}
 	}
-	h.result.Inserted = min(h.fresh, countStored(h.result.Verdicts))
+	h.result.Tallies = message.Tallies{{Inserted: min(h.fresh, countStored(h.result.Verdicts))}}
 	return h.why(ctx)
 }
 

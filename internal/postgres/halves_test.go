@@ -122,7 +122,7 @@ func TestRowsThatTakeForever(t *testing.T) {
 				}
 				f.traffic()
 				o := f.redeliver(t, store, 20*time.Second, left)
-				inserted += o.Inserted
+				inserted += o.Tallies.Sum().Inserted
 				if cost := len(f.traffic().dials); cost > 40 {
 					t.Errorf("delivery %d costs %d connections", delivery, cost)
 				}
@@ -314,7 +314,7 @@ func TestATriggerThatSleepsOnOneRow(t *testing.T) {
 				inserted := 0
 				for deliveries := 0; s.stored() != want && deliveries < 20; deliveries++ {
 					o := redeliver(t, s.store, 4*time.Second, left)
-					inserted += o.Inserted
+					inserted += o.Tallies.Sum().Inserted
 					left = notStored(left, o)
 				}
 				// A row that is committed when the time is up, and not confirmed any more, is a duplicate

@@ -370,8 +370,8 @@ func (o *outcome) costs(trips int) *outcome {
 // inserts compares the number of new rows.
 func (o *outcome) inserts(n int) *outcome {
 	o.Helper()
-	if o.Inserted != n {
-		o.Errorf("got %d rows inserted, want %d", o.Inserted, n)
+	if o.Tallies.Sum().Inserted != n {
+		o.Errorf("got %d rows inserted, want %d", o.Tallies.Sum().Inserted, n)
 	}
 	return o
 }

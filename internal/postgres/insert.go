@@ -180,7 +180,7 @@ func (in *insertion) insertAll(ctx context.Context) (refusal *pgconn.PgError, er
 		in.conn.skippedAt = in.store.now()
 	}
 	if in.some {
-		in.result.Inserted += in.inserted(a)
+		in.result.Tallies.Of(0).Inserted += in.inserted(a)
 		return nil, in.readPresent(in.rows, answers[1])
 	}
 	return nil, in.accept(ctx, in.rows, a)
@@ -195,7 +195,7 @@ func (in *insertion) ofDivision(err *pgconn.PgError) bool {
 // accept sets the verdicts on rows whose insert is committed.
 func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	n := in.inserted(a)
-	in.result.Inserted += n
+	in.result.Tallies.Of(0).Inserted += n
 	if n < len(rows) {
 		return in.lookUp(ctx, rows)
 	}

@@ -242,7 +242,7 @@ func TestLedgerUnderConcurrentDeliveries(t *testing.T) {
 					if o.err != nil {
 						t.Error(o.err)
 					}
-					inserted[w] += o.Inserted
+					inserted[w] += o.Tallies.Sum().Inserted
 				}
 			})
 		}

@@ -32,7 +32,7 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 		for i := range r.From {
 			from, to := position(b, r.From[i]), position(b, r.To[i])
 			switch {
-			case from >= 0 && to >= 0 && (!byText(b.Columns()[from]) || !byText(b.Columns()[to])):
+			case from >= 0 && to >= 0 && (!byText(b.Columns(0)[from]) || !byText(b.Columns(0)[to])):
 				l.blind = true
 			case from >= 0 && to >= 0:
 				l.from, l.to = append(l.from, from), append(l.to, to)
@@ -161,7 +161,7 @@ func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 			return
 		}
 		ok = ok && v != nil
-		column := b.Columns()[c]
+		column := b.Columns(row)[c]
 		switch number, isNumber := new(big.Rat), strings.HasPrefix(column.Type, "numeric"); {
 		case v == nil:
 		case column.Kind == batch.Int4, column.Kind == batch.Int8:
@@ -180,5 +180,5 @@ func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 
 // position returns the index of a column of the batch, and -1 if the model does not fill it.
 func position(b *batch.Batch, name string) int {
-	return slices.IndexFunc(b.Columns(), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
+	return slices.IndexFunc(b.Columns(0), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
 }

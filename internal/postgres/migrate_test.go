@@ -36,8 +36,8 @@ func TestTheSchemaIsMissing(t *testing.T) {
 	db.Exec(t, remedy)
 	_, migrated = store.Migrate(t.Context(), create)
 	result, inserted := store.Insert(t.Context(), batchOf(goods(1, 3)))
-	if migrated != nil || inserted != nil || result.Inserted != 3 {
-		t.Errorf("with the schema: migrate %v; %d of 3 rows, %v", migrated, result.Inserted, inserted)
+	if migrated != nil || inserted != nil || result.Tallies.Sum().Inserted != 3 {
+		t.Errorf("with the schema: migrate %v; %d of 3 rows, %v", migrated, result.Tallies.Sum().Inserted, inserted)
 	}
 }
 

@@ -48,7 +48,7 @@ func moreTypes() *batch.Table {
 func thing(b *batch.Batch, id int, column string, fill func()) {
 	b.Begin(id, 0)
 	b.Int8(int64(id))
-	for _, c := range b.Columns()[1:] {
+	for _, c := range b.Columns(0)[1:] {
 		switch {
 		case c.Type != column:
 			b.Null()

@@ -131,8 +131,8 @@ func TestASilentHostDoesNotTakeAllTheTime(t *testing.T) {
 			store := openStore(t, there.String(), events)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if result, err := store.Insert(ctx, batchOf(goods(int64(len(name)), 1))); err != nil || result.Inserted != 1 {
-				t.Errorf("got %d rows inserted and error %v, want 1 and none", result.Inserted, err)
+			if result, err := store.Insert(ctx, batchOf(goods(int64(len(name)), 1))); err != nil || result.Tallies.Sum().Inserted != 1 {
+				t.Errorf("got %d rows inserted and error %v, want 1 and none", result.Tallies.Sum().Inserted, err)
 			}
 		})
 	}

@@ -97,8 +97,8 @@ func TestAConfigurationErrorCostsFewLogins(t *testing.T) {
 				t.Errorf("%d logins in %d minutes, want at most %d", got, minutes, most)
 			}
 			f.refuse = nil
-			if result, err := store.Insert(t.Context(), batchOf(goods(1, 3))); err != nil || result.Inserted != 3 {
-				t.Errorf("after the fix: %d rows inserted and error %v", result.Inserted, err)
+			if result, err := store.Insert(t.Context(), batchOf(goods(1, 3))); err != nil || result.Tallies.Sum().Inserted != 3 {
+				t.Errorf("after the fix: %d rows inserted and error %v", result.Tallies.Sum().Inserted, err)
 			}
 		})
 	}

@@ -96,12 +96,12 @@ func (rt *roundTrip) insertRows(insert insert, rows []int) {
 		rt.p.SendPrepare(insert.name, insert.sql, nil)
 		rt.prepares = insert
 	}
-	rt.p.SendQueryPrepared(insert.name, rt.size(in.conn.arrays.Encode(in.batch, rows)), in.store.formats, binary)
+	rt.p.SendQueryPrepared(insert.name, rt.size(in.conn.arrays.Encode(in.batch, in.store.table, rows)), in.store.formats, binary)
 }
 
 // query adds a statement about all columns of rows.
 func (rt *roundTrip) query(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rows)), nil, rt.in.store.formats, binary)
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rt.in.store.table, rows)), nil, rt.in.store.formats, binary)
 }
 
 // present adds the question which of the given rows' keys are in the table.
@@ -109,7 +109,7 @@ func (rt *roundTrip) present(rows []int) { rt.keys(rt.in.sql.present, rows) }
 
 // keys adds a statement about the keys of rows.
 func (rt *roundTrip) keys(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rows)), nil, rt.in.store.keyFormats, binary)
+	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rt.in.store.table, rows)), nil, rt.in.store.keyFormats, binary)
 }
 
 // uncompiled keeps the server from compiling the queries of the catalog, up to the end of the

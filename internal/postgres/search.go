@@ -70,7 +70,7 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	in.mine = map[int]bool{}
 	for range maxSearches {
 		r := &rowSearch{
-			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, maybe: map[int]bool{}, before: in.result.Inserted,
+			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, maybe: map[int]bool{}, before: in.result.Tallies.Sum().Inserted,
 		}
 		if err := r.planChunks(ctx, rest, refusal); err != nil {
 			return err
@@ -259,7 +259,7 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 	for k, chunk := range chunks {
 		a := answers[2*k]
 		n := r.inserted(a)
-		r.result.Inserted += n
+		r.result.Tallies.Of(0).Inserted += n
 		switch {
 		case a.refused != nil && len(chunk) > 1:
 			r.again = append(r.again, chunk...)
@@ -598,7 +598,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		return err
 	}
 	rowsErr = cmp.Or(rowsErr, err)
-	if err := r.giveVerdicts(ctx, refused, r.refused, r.result.Inserted > r.before); err != nil {
+	if err := r.giveVerdicts(ctx, refused, r.refused, r.result.Tallies.Sum().Inserted > r.before); err != nil {
 		return err
 	}
 	return rowsErr

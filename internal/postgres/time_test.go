@@ -67,8 +67,8 @@ func TestTheAnswerComesBeforeTheDeadline(t *testing.T) {
 						if late > graceFor(given) {
 							t.Errorf("the answer is late by %v, want at most %v", late, graceFor(given))
 						}
-						if cause := causeOf(err); cause != message.CauseTransient || result.Inserted != 0 {
-							t.Errorf("got %d rows inserted and error %v, want none and a transient one", result.Inserted, err)
+						if cause := causeOf(err); cause != message.CauseTransient || result.Tallies.Sum().Inserted != 0 {
+							t.Errorf("got %d rows inserted and error %v, want none and a transient one", result.Tallies.Sum().Inserted, err)
 						}
 					})
 				}
@@ -109,8 +109,8 @@ func TestAConnectionThatWentSilent(t *testing.T) {
 		for name, try := range map[string]func(context.Context, *postgres.Store) error{
 			"insert": func(ctx context.Context, s *postgres.Store) error {
 				result, err := s.Insert(ctx, batchOf(goods(10, 10)))
-				if err == nil && result.Inserted != 10 {
-					err = fmt.Errorf("%d rows inserted", result.Inserted)
+				if err == nil && result.Tallies.Sum().Inserted != 10 {
+					err = fmt.Errorf("%d rows inserted", result.Tallies.Sum().Inserted)
 				}
 				return err
 			},
@@ -281,8 +281,8 @@ func TestTheBudgetIsSpent(t *testing.T) {
 				fails(f, time.Now().Add(last-time.Millisecond))
 				ctx, cancel := begin(t)
 				defer cancel()
-				if result, err := store.Insert(ctx, batchOf(goods(1, 3))); err != nil || result.Inserted != 3 {
-					t.Errorf("got %d rows inserted and error %v", result.Inserted, err)
+				if result, err := store.Insert(ctx, batchOf(goods(1, 3))); err != nil || result.Tallies.Sum().Inserted != 3 {
+					t.Errorf("got %d rows inserted and error %v", result.Tallies.Sum().Inserted, err)
 				}
 			})
 		}

@@ -82,8 +82,8 @@ func TestBothFormsOfTheInsertAgree(t *testing.T) {
 					if diff := gocmp.Diff(first.words(), again.words()); diff != "" {
 						t.Errorf("tables (-first +again):\n%s", diff)
 					}
-					if o.Inserted != other.Inserted || fmt.Sprint(o.err) != fmt.Sprint(other.err) {
-						t.Errorf("%d rows inserted and the error %v, the other way %d and %v", o.Inserted, o.err, other.Inserted, other.err)
+					if o.Tallies.Sum().Inserted != other.Tallies.Sum().Inserted || fmt.Sprint(o.err) != fmt.Sprint(other.err) {
+						t.Errorf("%d rows inserted and the error %v, the other way %d and %v", o.Tallies.Sum().Inserted, o.err, other.Tallies.Sum().Inserted, other.err)
 					}
 					if t.Failed() {
 						t.Fatalf("that was seed %d: %+v, old %+v", seed, rows, old)

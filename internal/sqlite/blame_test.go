@@ -159,8 +159,8 @@ func TestKeysAsTheColumnSeesThem(t *testing.T) {
 						messages[i].FIFO, messages[i].Group = fifo, messages[i].ID
 					}
 					words, r := run(t.Context(), s, m, messages)
-					if words != want || r.Err != nil || r.Inserted != inserted {
-						t.Errorf("got %s, %d of them new, %v; want %s, %d", words, r.Inserted, r.Err, want, inserted)
+					if words != want || r.Err != nil || r.Tallies.Sum().Inserted != inserted {
+						t.Errorf("got %s, %d of them new, %v; want %s, %d", words, r.Tallies.Sum().Inserted, r.Err, want, inserted)
 					}
 				}
 				stored := strings.TrimSuffix(strings.Repeat("stored ", len(tt.users)), " ")
@@ -228,7 +228,7 @@ func TestForeignKeysThatSQLiteDoesNotTell(t *testing.T) {
 			for _, v := range r.Verdicts {
 				got = append(got, v.Outcome.String())
 			}
-			if want := "[stored stored stored rejected rejected]"; fmt.Sprint(got) != want || r.Err != nil || r.Inserted != 3 {
+			if want := "[stored stored stored rejected rejected]"; fmt.Sprint(got) != want || r.Err != nil || r.Tallies.Sum().Inserted != 3 {
 				t.Errorf("got %s, %v; want %s", got, r.Err, want)
 			}
 			if got := fmt.Sprint(f.rows(t, "SELECT user_id FROM user_logins ORDER BY user_id")); got != "[[a:b] [b] [c]]" {
@@ -251,7 +251,7 @@ func TestATriedAgainRowIsNotDoneByAnother(t *testing.T) {
 		messages[i].Body = fmt.Appendf(nil, `{"user_id": "a", "locale": %q}`, locale)
 	}
 	const want = "rejected (refused_by_database constraint FOREIGN KEY) stored"
-	if words, r := run(t.Context(), f.open(t, m), m, messages); words != want || r.Inserted != 1 {
+	if words, r := run(t.Context(), f.open(t, m), m, messages); words != want || r.Tallies.Sum().Inserted != 1 {
 		t.Errorf("got %s, %v; want %s", words, r.Err, want)
 	}
 }
@@ -275,7 +275,7 @@ func TestOrphansWait(t *testing.T) {
 		}
 	}
 	f.exec(t, "INSERT INTO locales VALUES ('de')")
-	if words, r := run(t.Context(), f.open(t, m), m, messages); words != "stored stored" || r.Inserted != 1 {
+	if words, r := run(t.Context(), f.open(t, m), m, messages); words != "stored stored" || r.Tallies.Sum().Inserted != 1 {
 		t.Errorf("with the row: got %s, %v", words, r.Err)
 	}
 }

@@ -232,7 +232,7 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	}
 	if isNew {
 		in.result.Verdicts[i].Outcome = message.Stored
-		in.result.Inserted++
+		in.result.Tallies.Of(0).Inserted++
 		in.rowids[rowid] = i
 	}
 	return isNew, nil
@@ -292,7 +292,7 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 // exists looks up the key of a row.
 func (in *insertion) exists(ctx context.Context, i int) (exists bool, err error) {
 	in.args = in.args[:0]
-	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(&in.batch.Columns()[c], v)) })
+	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(&in.batch.Columns(i)[c], v)) })
 	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&exists); err != nil {
 		return false, in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
 	}
@@ -308,7 +308,7 @@ func (in *insertion) judgeRefused() (err error) {
 		case r == nil || v.Outcome == message.Stored || v.Cause == message.CauseGroup:
 		case r.blame == blameDiscarded:
 			v.Cause = message.CauseDiscarded
-		case r.blame == blameRow || r.blame == blameSuspect && in.result.Inserted > 0:
+		case r.blame == blameRow || r.blame == blameSuspect && in.result.Tallies.Sum().Inserted > 0:
 			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
 		default:
 			e := in.store.refused(r)
@@ -323,7 +323,7 @@ func (in *insertion) values(i, k int) []any {
 	ledger := k == 0 && in.store.table.Ledger != ""
 	in.args = in.args[:0]
 	in.batch.Row(i, func(c int, v []byte) {
-		if column := &in.batch.Columns()[c]; column.Ledger == ledger {
+		if column := &in.batch.Columns(i)[c]; column.Ledger == ledger {
 			in.args = append(in.args, value(column, v))
 		}
 	})

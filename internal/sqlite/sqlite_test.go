@@ -273,7 +273,7 @@ func TestALockedDatabase(t *testing.T) {
 		t.Errorf("locked past the deadline: %s after %v: %v", words, took, r.Err)
 	}
 	time.AfterFunc(200*time.Millisecond, func() { _ = lock.Rollback() })
-	if words, r := run(t.Context(), s, m, logins("a", "b")); words != "stored stored" || r.Inserted != 2 {
+	if words, r := run(t.Context(), s, m, logins("a", "b")); words != "stored stored" || r.Tallies.Sum().Inserted != 2 {
 		t.Errorf("locked for a moment: %s: %v", words, r.Err)
 	}
 }
@@ -438,7 +438,7 @@ func TestARolledBackTransactionKeepsGroups(t *testing.T) {
 		messages[i].FIFO, messages[i].Group = true, group
 	}
 	const bad = "rejected (refused_by_database constraint TRIGGER)"
-	if words, r := run(t.Context(), f.open(t, m), m, messages); words != "stored "+bad+" returned group stored "+bad+" "+bad || r.Inserted != 2 {
+	if words, r := run(t.Context(), f.open(t, m), m, messages); words != "stored "+bad+" returned group stored "+bad+" "+bad || r.Tallies.Sum().Inserted != 2 {
 		t.Errorf("got %s, %v", words, r.Err)
 	}
 	if got := fmt.Sprint(f.rows(t, "SELECT user_id FROM user_logins")); got != "[[a] [b]]" {
@@ -452,11 +452,11 @@ func TestARolledBackTransactionKeepsGroups(t *testing.T) {
 	f.exec(t, "DELETE FROM user_logins", "DROP TRIGGER refuse")
 	s := f.open(t, m)
 	all := strings.TrimSuffix(strings.Repeat("stored ", 30), " ")
-	if words, r := run(t.Context(), s, m, messages); words != all || r.Inserted != 30 {
+	if words, r := run(t.Context(), s, m, messages); words != all || r.Tallies.Sum().Inserted != 30 {
 		t.Errorf("got %s, %v", words, r.Err)
 	}
 	f.exec(t, trigger("user_logins", "NEW.user_id = 'bad'", "SELECT RAISE(ROLLBACK, 'no')"))
-	if words, r := run(t.Context(), s, m, messages); words != all || r.Inserted != 0 {
+	if words, r := run(t.Context(), s, m, messages); words != all || r.Tallies.Sum().Inserted != 0 {
 		t.Errorf("got %s, %v", words, r.Err)
 	}
 }
@@ -515,7 +515,7 @@ func TestListsAreJSON(t *testing.T) {
 	b.Null()
 	b.End()
 	result, err := f.open(t, &model.Model{Table: table}).Insert(t.Context(), b)
-	if err != nil || result.Inserted != 2 {
+	if err != nil || result.Tallies.Sum().Inserted != 2 {
 		t.Fatalf("got %+v, %v", result, err)
 	}
 	want := [][]string{{`["\"","\\","{a,b}","NULL","","<ü😀>\n\u0001",null]`, "[0.1,null,-1e+300]", "[true,false]"}, {"[]", "NULL", "NULL"}}

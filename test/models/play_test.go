@@ -110,8 +110,8 @@ func (tab *table) deliver(t *testing.T, queue, body string, attributes map[strin
 	if first.Verdicts[0].Outcome == message.Stored {
 		want = 1
 	}
-	if first.Inserted != want || second.Inserted != 0 {
-		t.Errorf("%s: %d new rows, and then %d; want %d and 0 (%v, %v)", verdict, first.Inserted, second.Inserted, want, first.Err, second.Err)
+	if first.Tallies.Sum().Inserted != want || second.Tallies.Sum().Inserted != 0 {
+		t.Errorf("%s: %d new rows, and then %d; want %d and 0 (%v, %v)", verdict, first.Tallies.Sum().Inserted, second.Tallies.Sum().Inserted, want, first.Err, second.Err)
 	}
 	return verdict
 }

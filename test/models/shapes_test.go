@@ -126,7 +126,7 @@ func TestShapesAreRead(t *testing.T) {
 				var want map[string]any
 				unmarshal(t, c.Row, &want)
 				rows.Row(0, func(i int, v []byte) {
-					name := rows.Columns()[i].Name
+					name := rows.Columns(0)[i].Name
 					if value, listed := want[name]; !listed || (v == nil) != (value == nil) {
 						t.Errorf("column %s: NULL is %t, want %v (%t)", name, v == nil, value, listed)
 					}

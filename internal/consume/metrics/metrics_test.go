@@ -53,7 +53,7 @@ func example(now time.Time) *metrics.Metrics {
 	add(1, time.Second, message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotIP, Field: "ip"}})
 	add(1, time.Second, message.Verdict{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonRefused}})
 	add(2, time.Second, message.Verdict{Cause: message.CauseUnsent})
-	t.Inserted, t.Began, t.Ended, t.DeadLettered, t.Undeleted = 11, began, now, 2, 1
+	t.Tallies, t.Began, t.Ended, t.DeadLettered, t.Undeleted = message.Tallies{{Inserted: 11}}, began, now, 2, 1
 	m.Transacted(&t)
 	m.Transacted(&consume.Transaction{
 		Report: ingest.Report{Messages: make([]message.Message, 1), Verdicts: []message.Verdict{{Cause: message.CauseTransient}}, Cause: message.CauseTransient},

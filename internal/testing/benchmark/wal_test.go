@@ -27,7 +27,7 @@ func BenchmarkWAL(b *testing.B) {
 	insert := func(first int) float64 {
 		before := walBytes(b, conn)
 		for i := range batches {
-			if r := p.Run(b.Context(), logins(size, first+i*size)); r.Inserted != size {
+			if r := p.Run(b.Context(), logins(size, first+i*size)); r.Tallies.Sum().Inserted != size {
 				b.Fatal(r.Err)
 			}
 		}

@@ -189,8 +189,8 @@ func fromBodies(t testing.TB, p *ingest.Pipeline) way {
 	return way{os.Getpid(), func(messages []message.Message) func() error {
 		return func() error {
 			r := p.Run(t.Context(), messages)
-			if r.Inserted != len(messages) {
-				return fmt.Errorf("%d rows of %d: %w", r.Inserted, len(messages), r.Err)
+			if r.Tallies.Sum().Inserted != len(messages) {
+				return fmt.Errorf("%d rows of %d: %w", r.Tallies.Sum().Inserted, len(messages), r.Err)
 			}
 			return nil
 		}

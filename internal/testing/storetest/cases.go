@@ -61,7 +61,7 @@ var cases = []struct {
 	{"does nothing for no rows", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
 		result, err := h.Open(t, m).Insert(t.Context(), batch.New(m.Table))
-		if err != nil || len(result.Verdicts) != 0 || result.Inserted != 0 {
+		if err != nil || len(result.Verdicts) != 0 || result.Tallies.Sum().Inserted != 0 {
 			t.Errorf("got %+v, %v", result, err)
 		}
 	}},

@@ -154,7 +154,7 @@ func insert(ctx context.Context, t testing.TB, s Store, m *model.Model, logins .
 	if len(result.Verdicts) != len(logins) {
 		t.Fatalf("%d verdicts for %d rows, error %v", len(result.Verdicts), len(logins), err)
 	}
-	o := outcome{words: make([]string, len(logins)), verdicts: make([]message.Verdict, len(logins)), inserted: result.Inserted, err: err}
+	o := outcome{words: make([]string, len(logins)), verdicts: make([]message.Verdict, len(logins)), inserted: result.Tallies.Sum().Inserted, err: err}
 	for i, v := range result.Verdicts {
 		word := v.Outcome.String()
 		if v.Outcome == message.Returned {

@@ -156,7 +156,7 @@ func insertBody(t *testing.T, s Store, m *model.Model, body string) int {
 	if err != nil || result.Verdicts[0].Outcome != message.Stored {
 		t.Fatalf("got %+v, %v", result, err)
 	}
-	return result.Inserted
+	return result.Tallies.Sum().Inserted
 }
 
 // keepsOtherTypes is the case of a type that sluice knows nothing of: the column reads the text.
