@@ -33,7 +33,7 @@ func (c *Counts) Add(verdicts []Verdict, t Tally) {
 			switch {
 			case v.Outdated:
 				c.Outdated++
-			case v.Other != "":
+			case v.Rejection.Reason == ReasonConflict:
 				c.Conflict++
 			default:
 				c.Duplicate++

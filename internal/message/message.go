@@ -85,17 +85,15 @@ func (o Outcome) String() string {
 // Verdict is what sluice decided about one message. The zero value returns it.
 type Verdict struct {
 	Outcome Outcome
-	// Rejection is why, when the outcome is Rejected; with CauseForeignKey, why it would be.
+	// Outdated: the message is Stored, and its row is not, because the table has a newer one.
+	Outdated bool
+	// Model is the number of the model that took the message, from 1; 0 for none.
+	Model uint16
+	// Rejection is why, when the outcome is Rejected; with CauseForeignKey, why it would be. When the
+	// outcome is Stored, it is zero or a conflict.
 	Rejection Rejection
 	// Cause is why, when the outcome is Returned.
 	Cause Cause
-	// Outdated: the message is Stored, and its row is not, because the table has a newer one.
-	Outdated bool
-	// Other is the id of another message whose row has the same key and other content, and stays; ""
-	// for none. The message is Stored or Rejected.
-	Other string
-	// Model is the name of the model that took the message; "" for none.
-	Model string
 }
 
 // IsZero reports whether nothing is decided yet.

@@ -44,6 +44,7 @@ const (
 	ReasonNotInterval  Reason = "not_an_interval"
 	ReasonNotUUID      Reason = "not_a_uuid"
 	ReasonOutOfRange   Reason = "out_of_range"
+	ReasonConflict     Reason = "conflict"
 	ReasonRefused      Reason = "refused_by_database"
 )
 
@@ -86,6 +87,7 @@ var reasons = []struct {
 	{ReasonNotInterval, "the field is not an ISO 8601 duration such as P1DT2H"},
 	{ReasonNotUUID, "the field is not a UUID"},
 	{ReasonOutOfRange, "the field has a number outside what its column can hold, or with too many digits"},
+	{ReasonConflict, "another message has stored a row with the same key and other content"},
 	{ReasonRefused, "the database refuses the row"},
 }
 
