@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"example.com/owner/sluice/events"
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
@@ -101,7 +102,7 @@ func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db
 	if err != nil {
 		return nil, "", nil, err
 	}
-	s, err := postgres.Open(server.URL(), m.Table)
+	s, err := postgres.Open(server.URL(), []*batch.Table{m.Table})
 	if err == nil {
 		_, err = s.Migrate(ctx, append(m.DDL(), demoConstraint))
 	}

@@ -116,7 +116,7 @@ func (a *App) Open() (Store, error) {
 
 // Postgres opens the store where AltDatabase returns nil.
 func (a *App) Postgres() (*postgres.Store, error) {
-	return postgres.Open(a.Config.DatabaseURL, a.Config.Model.Table,
+	return postgres.Open(a.Config.DatabaseURL, []*batch.Table{a.Config.Model.Table},
 		postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()), postgres.WithLookup(a.options.Lookup))
 }
 

@@ -233,7 +233,7 @@ func TestFaultsWhileConnecting(t *testing.T) {
 
 // impatient opens a store that tries again without the pauses in between.
 func impatient(databaseURL string, table *batch.Table, names fault.Names) (app.Store, error) {
-	return postgres.Open(databaseURL, table, postgres.WithNames(names), postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
+	return postgres.Open(databaseURL, []*batch.Table{table}, postgres.WithNames(names), postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
 }
 
 // change changes the URL.

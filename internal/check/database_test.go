@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/model"
@@ -22,7 +23,7 @@ var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: 
 // look checks the database of a URL.
 func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, m.Table)
+	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +342,7 @@ func TestNoTimeForTheDatabase(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
 	db := pgtest.New(t, m.DDL()...)
-	store, err := postgres.Open(db.URL, m.Table)
+	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

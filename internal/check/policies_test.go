@@ -19,7 +19,7 @@ import (
 // stores reports whether a login is stored by the real store.
 func stores(t *testing.T, m *model.Model, databaseURL string) bool {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, m.Table)
+	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func TestSampleInTheTable(t *testing.T) {
 	db := pgtest.New(t, m.DDL()...)
 	db.Exec(t, "ALTER TABLE coupons ADD n bigserial, ADD CONSTRAINT shops CHECK (shop <> 'bad'); INSERT INTO coupons (code, shop) VALUES ('canary-1', 'a'), ('canary-2', 'a'); "+
 		norm("coupons", "IF NEW.shop = 'no' THEN NEW := NULL; END IF"))
-	store, err := postgres.Open(db.URL, m.Table)
+	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ columns:
 		if err != nil {
 			t.Fatal(err)
 		}
-		store, err := postgres.Open(db.URL, m.Table)
+		store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -21,7 +21,7 @@ import (
 // insert gives a row to the real store that the table takes, and one that it refuses.
 func insert(t *testing.T, m *model.Model, databaseURL, canary string) {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, m.Table)
+	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

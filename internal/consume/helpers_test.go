@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/consume"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
@@ -92,7 +93,7 @@ func newFixture(t testing.TB, o fixtureOptions) *fixture {
 // consumer makes one that works on the fixture, with its own client and store.
 func (s *fixture) consumer(t testing.TB, change func(*consume.Consumer)) *consume.Consumer {
 	t.Helper()
-	store, err := postgres.Open(s.proxy.URL, s.model.Table)
+	store, err := postgres.Open(s.proxy.URL, []*batch.Table{s.model.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

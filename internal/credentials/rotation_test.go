@@ -45,7 +45,7 @@ func newTenant(t *testing.T) *tenant {
 	// Host, port, user and password of the URL lead nowhere: the secret has them.
 	said := *u
 	said.Host, said.User = "nowhere.invalid:1", neturl.UserPassword("nobody", "url-"+canary)
-	x.store, err = postgres.Open(said.String(), events, postgres.WithLogins(x.Database))
+	x.store, err = postgres.Open(said.String(), []*batch.Table{events}, postgres.WithLogins(x.Database))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
@@ -81,7 +82,7 @@ func TestMetadataAndAttributes(t *testing.T) {
 		{"Postgres", func(t *testing.T) (ingest.Store, func(string) [][]string) {
 			t.Helper()
 			db := pgtest.New(t, m.DDL()...)
-			s, err := postgres.Open(db.URL, m.Table)
+			s, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/postgres"
 )
 
@@ -58,7 +59,7 @@ func TestOrphans(t *testing.T) {
 				s.exec(t, "INSERT INTO users VALUES ('known')")
 				s.exec(t, "ALTER TABLE user_logins ADD CONSTRAINT of_user FOREIGN KEY (user_id) REFERENCES users")
 				s.model.ForeignKeyReceives = 20
-				store, err := postgres.Open(s.db.URL, s.model.Table)
+				store, err := postgres.Open(s.db.URL, []*batch.Table{s.model.Table})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -96,7 +97,7 @@ func TestSelfReferencesInABatch(t *testing.T) {
 	s := newFixture(t, "user_logins")
 	s.exec(t, "ALTER TABLE user_logins ADD UNIQUE (user_id), ADD CONSTRAINT of_user FOREIGN KEY (locale) REFERENCES user_logins (user_id)")
 	s.model.ForeignKeyReceives = 20
-	store, err := postgres.Open(s.db.URL, s.model.Table)
+	store, err := postgres.Open(s.db.URL, []*batch.Table{s.model.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -176,6 +176,15 @@ func (t *Tallies) Of(table int) *Tally {
 	return &(*t)[table]
 }
 
+// Add adds other tallies.
+func (t *Tallies) Add(other Tallies) {
+	for table, one := range other {
+		sum := t.Of(table)
+		sum.Inserted += one.Inserted
+		sum.Replaced += one.Replaced
+	}
+}
+
 // Sum returns the tally of all tables.
 func (t Tallies) Sum() (sum Tally) {
 	for _, one := range t {

@@ -32,9 +32,9 @@ type piece struct {
 	part bool
 
 	attempts int
-	lastErr  error  // the error of the last attempt that did not end because its time was up
-	fresh    int    // rows that an attempt has committed, and may not have confirmed
-	result   Result // has a verdict for each row of the batch; others than rows stay zero
+	lastErr  error           // the error of the last attempt that did not end because its time was up
+	fresh    message.Tallies // of rows that an attempt has committed, and may not have confirmed
+	result   Result          // has a verdict for each row of the batch; others than rows stay zero
 }
 
 func (s *Store) piece(b *batch.Batch, rows []int, g grace) *piece {
@@ -49,10 +49,10 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	for another := false; ; {
 		a := p.attempt(ctx, another)
 		if p.rehearsal {
-			p.fresh = 0 // no attempt has committed any
+			p.fresh = nil // no attempt has committed any
 		}
-		p.fresh += p.result.Tallies.Sum().Inserted
-		p.result.Tallies = message.Tallies{{Inserted: min(p.fresh, countStored(p.result.Verdicts))}}
+		p.fresh.Add(p.result.Tallies)
+		p.result.Tallies = p.confirmed()
 		switch {
 		case a.err == nil || ctx.Err() != nil:
 			return false, a.err
@@ -76,14 +76,19 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	}
 }
 
-func countStored(verdicts []message.Verdict) int {
-	n := 0
-	for i := range verdicts {
-		if verdicts[i].Outcome == message.Stored {
-			n++
+// confirmed returns how many of the fresh rows are confirmed.
+func (p *piece) confirmed() message.Tallies {
+	stored := make([]int, len(p.store.destinations))
+	for row := range p.result.Verdicts {
+		if p.result.Verdicts[row].Outcome == message.Stored {
+			stored[p.batch.Table(row)]++
 		}
 	}
-	return n
+	all := make(message.Tallies, len(stored))
+	for table, n := range stored {
+		all[table].Inserted = min(p.fresh.Of(table).Inserted, n)
+	}
+	return all
 }
 
 // attempted is the result of an attempt.
@@ -135,7 +140,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	silent := counter.reads.Load() == began
 	e := cmp.Or(fault.Of(err), &fault.Error{})
 	if ended != nil && err != nil && (e.Code == "" || e.Code == canceled) { // we ended it
-		err = s.whyEnded(ctx, s.inserting, ended)
+		err = s.whyEnded(ctx, s.inserting(p.batch, p.rows), ended)
 		e = fault.Of(err)
 		a.cut = cut.Load() && ctx.Err() == nil
 		a.slow = a.cut && divides && (!a.reused || !silent)

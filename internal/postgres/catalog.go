@@ -109,17 +109,17 @@ type policy struct {
 }
 
 // freshCatalog returns the catalog, or nil if it is not known, or older than catalogAge.
-func (s *Store) freshCatalog() *catalog {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now().Sub(s.catalogReadAt) > catalogAge {
+func (d *destination) freshCatalog() *catalog {
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	if d.store.now().Sub(d.learned.catalogReadAt) > catalogAge {
 		return nil
 	}
-	return s.catalog
+	return d.learned.catalog
 }
 
 // learn keeps the catalog, if the answer has one.
-func (s *Store) learn(a *answer) {
+func (d *destination) learn(a *answer) {
 	if len(a.text) == 0 {
 		return
 	}
@@ -131,12 +131,12 @@ func (s *Store) learn(a *answer) {
 	for i := range c.Constraints {
 		k := &c.Constraints[i]
 		c.named[[3]string{k.Schema, k.Table, k.Name}] = k
-		c.outside = c.outside || !s.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
+		c.outside = c.outside || !d.fillsAll(c.columns(k.Columns, k.Ledger), k.Ledger)
 	}
-	c.adds, c.mixes = s.addsValues(&c), s.mixesValues(&c)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.catalog, s.catalogReadAt = &c, s.now()
+	c.adds, c.mixes = d.addsValues(&c), d.mixesValues(&c)
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	d.learned.catalog, d.learned.catalogReadAt = &c, d.store.now()
 }
 
 // covers reports whether an error names the table, the ledger or a part of them.

@@ -23,15 +23,10 @@ type conn struct {
 	*pgconn.PgConn
 	// named: statements may be prepared under a name, which a pooler in transaction mode may not
 	// allow.
-	named     bool
-	prepared  map[string]string // the inserts, by name
-	keysAsked bool              // this connection was asked how keys compare
-	// skippedAt is when the skipping insert last passed here; zero for never.
-	skippedAt time.Time
-	// typesAskedAt is when this connection was asked whether the columns' types fit; zero for never.
-	typesAskedAt time.Time
-	oddTypes     bool // some are not plain, so that the short question does not tell
-	reused       bool
+	named    bool
+	prepared map[string]string // the inserts, by name
+	asked    []asked           // about each table
+	reused   bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool
 	exists      bool // CREATE TABLE IF NOT EXISTS had nothing to create
@@ -161,7 +156,7 @@ func (s *Store) dial(ctx context.Context, l login.Login) (c *conn, err error) {
 }
 
 func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig) (*conn, error) {
-	c := &conn{prepared: map[string]string{}, named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	c := &conn{prepared: map[string]string{}, asked: make([]asked, len(s.destinations)), named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == standbyRoutine {
 			c.unconfirmed.Store(true)

@@ -30,7 +30,7 @@ func (s *Store) Unverified() string {
 // login, table, grants or key, and servers that take no rows. It does not wait for a fault to pass:
 // a caller that waits pings again.
 func (s *Store) Ping(ctx context.Context) error {
-	nothing := s.piece(batch.New(s.table), nil, graceOf(ctx))
+	nothing := s.piece(batch.New(s.tables()...), nil, graceOf(ctx))
 	for another := false; ; another = true {
 		a := nothing.attempt(ctx, another)
 		if !a.reused || !a.again && !a.cut || ctx.Err() != nil {

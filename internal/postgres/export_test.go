@@ -12,7 +12,10 @@ var (
 func (s *Store) SetDialer(dial pgconn.DialFunc) { s.target.parsed.DialFunc = dial }
 
 // Shown returns what is shown of an error of the server, by the catalog of now.
-func (s *Store) Shown(err *pgconn.PgError) string { return s.shown(err, s.freshCatalog()) }
+func (s *Store) Shown(err *pgconn.PgError) string {
+	d := s.destinations[0]
+	return d.shown(err, d.freshCatalog())
+}
 
 // WithoutParameters returns what is kept of an error's context.
 func WithoutParameters(context string) string { return withoutParameters(context) }

@@ -61,7 +61,8 @@ func databaseError(e fault.Error) *fault.Error {
 // time is up: the timeout of one attempt to connect is a DeadlineExceeded too.
 func (s *Store) whyEnded(ctx context.Context, doing string, err error) error {
 	if server := asServer(err); server != nil {
-		return s.errorOf(doing, server, s.freshCatalog())
+		d := s.destinations[0]
+		return d.errorOf(doing, server, d.freshCatalog())
 	}
 	ended := contextErr(ctx)
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: doing + ": " + lost(err, ended), Err: ended})
@@ -78,11 +79,11 @@ func contextErr(ctx context.Context) error {
 
 // errorOf returns the error for an error of the server that ended what we were doing, or that a row
 // met which is not to blame for it.
-func (s *Store) errorOf(doing string, server *pgconn.PgError, c *catalog) *failure {
-	j := s.judge(server, c)
+func (d *destination) errorOf(doing string, server *pgconn.PgError, c *catalog) *failure {
+	j := d.judge(server, c)
 	return &failure{
 		err: databaseError(fault.Error{
-			Cause: j.cause, Code: server.Code, What: doing + ": " + s.shown(server, c), Remedy: s.remedy(server, j, c),
+			Cause: j.cause, Code: server.Code, What: doing + ": " + d.shown(server, c), Remedy: d.remedy(server, j, c),
 		}),
 		partial: j.inside || c == nil && mayBeInside(server) || j.passes() && transientForSome(server),
 	}

@@ -483,7 +483,7 @@ func TestURLsThatAreNone(t *testing.T) {
 		"postgres://u@host/db?application_name=a;sslmode=disable":                    query,
 		"postgres://u@host/db?sslsni=" + canary:                                      "DATABASE_URL: sslsni is not valid: it can be 0 or 1",
 	} {
-		_, err := postgres.Open(url, events, mainNames)
+		_, err := postgres.Open(url, []*batch.Table{events}, mainNames)
 		if err == nil {
 			t.Errorf("%s passes", url)
 		} else if !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
@@ -495,10 +495,10 @@ func TestURLsThatAreNone(t *testing.T) {
 // TestWithoutNames has a caller that gives none: errors name no setting and no command.
 func TestWithoutNames(t *testing.T) {
 	t.Parallel()
-	if _, err := postgres.Open("mysql://db", events); err == nil || !strings.HasPrefix(err.Error(), "the database's URL is not a valid URL") {
+	if _, err := postgres.Open("mysql://db", []*batch.Table{events}); err == nil || !strings.HasPrefix(err.Error(), "the database's URL is not a valid URL") {
 		t.Errorf("got %v", err)
 	}
-	store, err := postgres.Open(pgtest.New(t).URL, events)
+	store, err := postgres.Open(pgtest.New(t).URL, []*batch.Table{events})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -518,7 +518,7 @@ func TestVariablesThatAreNotValid(t *testing.T) { //nolint:paralleltest // varia
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
-			_, err := postgres.Open("postgres://user@db.example.com/app", events, mainNames)
+			_, err := postgres.Open("postgres://user@db.example.com/app", []*batch.Table{events}, mainNames)
 			if err == nil || !strings.HasPrefix(err.Error(), name) || strings.Contains(err.Error(), "DATABASE_URL") {
 				t.Errorf("got %v, want an error that begins with %s", err, name)
 			}

@@ -5,8 +5,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -17,23 +15,23 @@ import (
 // such row is left, the rest is stored as one statement.
 type groupSearch struct {
 	*insertion
-	refused map[int]*pgconn.PgError
-	passes  map[int]bool // refused while another row passed in the same round
+	refused map[int]*refusal
+	passes  map[int]bool // refused while another row of its table passed in the same round
 	hoped   map[int]bool // rows that may be valid only together
 	alone   bool         // they were tried together, and refused
 }
 
 // findRefusedOrdered finds the refused rows of a batch with message groups, stores those that may
 // be stored, and sets the verdicts.
-func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgError) error {
-	g := &groupSearch{insertion: in, refused: map[int]*pgconn.PgError{}, passes: map[int]bool{}, hoped: map[int]bool{}}
-	if err := in.findUnreadable(ctx, refusal); err != nil {
+func (in *insertion) findRefusedOrdered(ctx context.Context, why *refusal) error {
+	g := &groupSearch{insertion: in, refused: map[int]*refusal{}, passes: map[int]bool{}, hoped: map[int]bool{}}
+	if err := in.findUnreadable(ctx, why); err != nil {
 		return err
 	}
 	left := in.rows
 	for {
 		var err error
-		if left, err = g.find(ctx, left, refusal); err != nil {
+		if left, err = g.find(ctx, left, why); err != nil {
 			return in.withdraw(err)
 		}
 		if len(left) == 0 {
@@ -46,8 +44,8 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgE
 		if refused == nil {
 			break
 		}
-		if g.alone || len(g.hoped) == 0 || in.stopOn(refused) != nil || in.store.judge(refused.refused, in.catalog).passes() {
-			return in.withdraw(in.insertError(refused.refused))
+		if g.alone || len(g.hoped) == 0 || in.stopOn(refused) != nil || refused.refused.judge().passes() {
+			return in.withdraw(refused.refused.error())
 		}
 		// They are not valid together either: start again without them.
 		_ = in.withdraw(nil)
@@ -62,12 +60,12 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, refusal *pgconn.PgE
 			case refused == nil || g.passes[row] != passes:
 			case g.hoped[row] && len(g.hoped) > 1:
 				in.returned(message.CauseTransient, row)
-				rowsErr = cmp.Or(rowsErr, in.blockedError(refused))
+				rowsErr = cmp.Or(rowsErr, refused.blockedError())
 			default:
 				rows = append(rows, row)
 			}
 		}
-		err := in.giveVerdicts(ctx, rows, g.refused, passes)
+		err := in.giveVerdicts(ctx, rows, g.refused, func(*part) bool { return passes })
 		if err != nil && !verdictsHold(err) {
 			return err
 		}
@@ -85,7 +83,7 @@ func (g *groupSearch) commit(ctx context.Context, rows []int) (refused *answer, 
 			rt.insert(chunk) // up to the end of the segment they are one transaction
 		}
 		rt.endSegment()
-		answers, err := g.finish(ctx, g.store.inserting, rt)
+		answers, err := g.finish(ctx, g.store.inserting(g.batch, rows), rt)
 		if err != nil {
 			return nil, err
 		}
@@ -106,9 +104,9 @@ func (in *insertion) withdraw(err error) error {
 }
 
 // find returns the rows that may be stored.
-func (g *groupSearch) find(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]int, error) {
+func (g *groupSearch) find(ctx context.Context, rows []int, why *refusal) ([]int, error) {
 	for again := true; again && len(rows) > 0; {
-		tries, err := g.rehearse(ctx, rows, refusal)
+		tries, err := g.rehearse(ctx, rows, why)
 		if err != nil {
 			return nil, err
 		}
@@ -119,15 +117,15 @@ func (g *groupSearch) find(ctx context.Context, rows []int, refusal *pgconn.PgEr
 
 // try is the result of a row in a rehearsal.
 type try struct {
-	refused *pgconn.PgError
+	refused *refusal
 	isNew   bool
 	present bool // its key is in the table without it
 }
 
 // rehearse tries rows one by one, each with those before it in place, and rolls back.
-func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.PgError) ([]try, error) {
+func (g *groupSearch) rehearse(ctx context.Context, rows []int, why *refusal) ([]try, error) {
 	rt := g.roundTrip(ctx)
-	g.addBegin(ctx, rt, refusal)
+	g.addBegin(rt, why)
 	for i := range rows {
 		g.addTrial(rt, rows[i:i+1])
 	}
@@ -144,17 +142,17 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 	tries := make([]try, len(rows))
 	for i := range rows {
 		a := answers[2*i]
-		tries[i] = try{refused: a.refused, isNew: g.inserted(a) > 0}
+		tries[i] = try{refused: a.refused.by(rows[i]), isNew: a.all() > 0}
 		if err := g.recovered(answers[2*i+1]); err != nil {
 			return nil, err
 		}
 	}
 	present := answers[2*len(rows)+1]
 	if present.refused != nil {
-		return nil, g.errorOf(g.store.lookingUp, present.refused)
+		return nil, present.refused.part().errorOf(g.lookingUp(lookedUp), present.refused.PgError)
 	}
-	for _, n := range present.values {
-		tries[slices.Index(rows, lookedUp[n-1])].present = true
+	for _, row := range present.found {
+		tries[slices.Index(rows, row)].present = true
 	}
 	g.hope(rows, tries)
 	return tries, nil
@@ -163,21 +161,21 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, refusal *pgconn.
 // hope counts refused rows as passed that may be valid together: they refer to rows of the same
 // batch that follow them.
 func (g *groupSearch) hope(rows []int, tries []try) {
-	all := links(g.batch, g.keys)
+	all := g.links()
 	if len(all) == 0 {
 		return
 	}
 	var missing, passed []int
-	refused := map[int]*pgconn.PgError{}
+	refused := map[int]*refusal{}
 	for i, t := range tries {
 		if t.refused == nil {
 			passed = append(passed, rows[i])
-		} else if refusing(all, t.refused) != nil {
+		} else if refusing(all, t.refused.PgError) != nil {
 			missing = append(missing, rows[i])
 			refused[rows[i]] = t.refused
 		}
 	}
-	for _, row := range validTogether(g.batch, missing, passed, all, refused) {
+	for _, row := range validTogether(missing, passed, all, refused) {
 		g.hoped[row] = true
 		if !g.alone {
 			tries[slices.Index(rows, row)].refused = nil
@@ -189,7 +187,10 @@ func (g *groupSearch) hope(rows []int, tries []try) {
 // whether they have to be rehearsed again.
 func (g *groupSearch) decide(rows []int, tries []try) (left []int, again bool) {
 	stopped := map[int]bool{} // groups with a refused row: nothing may be stored from here on
-	passes := slices.ContainsFunc(tries, func(t try) bool { return t.isNew })
+	passes := map[*part]bool{}
+	for i, row := range rows {
+		passes[g.of(row)] = passes[g.of(row)] || tries[i].isNew
+	}
 	for i, row := range rows {
 		group := g.batch.Group(row)
 		refused := tries[i].refused
@@ -202,7 +203,7 @@ func (g *groupSearch) decide(rows []int, tries []try) (left []int, again bool) {
 		case tries[i].present: // stored by another delivery
 			g.stored(row)
 		default:
-			g.refused[row], g.passes[row] = refused, passes
+			g.refused[row], g.passes[row] = refused, passes[g.of(row)]
 			stopped[group] = group != 0
 		}
 	}

@@ -72,7 +72,7 @@ func (p *piece) halve(ctx context.Context) error {
 			h.overdue(rows)
 		}
 	}
-	h.result.Tallies = message.Tallies{{Inserted: min(h.fresh, countStored(h.result.Verdicts))}}
+	h.result.Tallies = h.confirmed()
 	return h.why(ctx)
 }
 
@@ -158,7 +158,7 @@ func (h *halves) try(ctx context.Context, rows []int, share time.Duration) {
 	p.part = true
 	_, err := p.persist(limited)
 	h.result.RoundTrips += p.result.RoundTrips
-	h.fresh += p.fresh
+	h.fresh.Add(p.fresh)
 	h.lastErr = cmp.Or(p.lastErr, h.lastErr)
 	inTime := err == nil || limited.Err() == nil
 	switch {
@@ -203,13 +203,13 @@ func (h *halves) why(ctx context.Context) error {
 	case h.rowsErr != nil:
 		return h.rowsErr
 	case errors.Is(ctx.Err(), context.Canceled):
-		return h.store.whyEnded(ctx, h.store.inserting, ctx.Err())
+		return h.store.whyEnded(ctx, h.store.inserting(h.batch, h.rows), ctx.Err())
 	case h.late == 0:
 		return nil
 	}
 	return outOfTime(databaseError(fault.Error{
 		Cause:  message.CauseTransient,
-		What:   fmt.Sprintf("%s: %d of %d rows took too long, in ever smaller pieces", h.store.inserting, h.late, h.batch.Len()),
+		What:   fmt.Sprintf("%s: %d of %d rows took too long, in ever smaller pieces", h.store.inserting(h.batch, h.rows), h.late, h.batch.Len()),
 		Remedy: "look for a trigger that waits, or in pg_locks for a lock; else give the function more time or smaller batches",
 		Err:    context.DeadlineExceeded,
 	}), h.lastErr)

@@ -198,7 +198,7 @@ var mainNames = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sl
 
 func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(url, table, append(options, mainNames)...)
+	store, err := postgres.Open(url, []*batch.Table{table}, append(options, mainNames)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,7 +45,7 @@ func (j judgement) passes() bool { return j.cause == message.CauseTransient && !
 
 // judge returns whose fault an error is. c is nil until the catalog is read; until then a
 // constraint proves nothing.
-func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
+func (d *destination) judge(err *pgconn.PgError, c *catalog) judgement {
 	if endsSession(err) {
 		return judgement{cause: judgeSession(err)} // the session ended, whatever the statement was
 	}
@@ -63,17 +63,17 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 	case ofPolicy(err):
 		j := open
 		j.policy = true
-		if c != nil && !c.Policy.Beyond && s.fillsAll(c.columns(c.Policy.Columns, false), false) {
+		if c != nil && !c.Policy.Beyond && d.fillsAll(c.columns(c.Policy.Columns, false), false) {
 			j.rejects, j.open = true, false
 		}
 		return j
 	case unrepresentable(err) && atBind.MatchString(err.Where):
 		return fromMessage // a parameter that the server's encoding cannot represent
-	case s.asText && droppedType(err):
+	case d.asText && droppedType(err):
 		return judgement{cause: message.CauseTransient} // another connection prepares the insert anew
-	case s.asText && parameterOf(err) > 0 && ofText(err):
+	case d.asText && parameterOf(err) > 0 && ofText(err):
 		// Whatever the table is: the value meets it by itself.
-		if s.constant(parameterOf(err)) != nil {
+		if d.constant(parameterOf(err)) != nil {
 			return judgement{cause: message.CauseConfiguration}
 		}
 		if atRuntime(err) && c.hasDomains() {
@@ -81,7 +81,7 @@ func (s *Store) judge(err *pgconn.PgError, c *catalog) judgement {
 		}
 		return fromMessage
 	case ofConstraint(err), err.Code == tooLarge && err.ConstraintName != "":
-		return s.judgeConstraint(err, c)
+		return d.judgeConstraint(err, c)
 	case ofValue(err):
 		j := open
 		j.computed = c == nil || c.adds
@@ -113,7 +113,7 @@ func inFunction(name string, err *pgconn.PgError) judgement {
 
 // judgeConstraint judges an error that names a constraint, a column or a domain by the columns that
 // it is about.
-func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
+func (d *destination) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 	switch {
 	case ofPartitions(err) && err.TableName != "":
 		return misconfigured
@@ -121,29 +121,29 @@ func (s *Store) judgeConstraint(err *pgconn.PgError, c *catalog) judgement {
 		return open
 	case err.ColumnName != "" && err.ConstraintName == "":
 		ledger := c.inLedger(err)
-		return s.judgeColumns(c, []string{err.ColumnName}, ledger)
+		return d.judgeColumns(c, []string{err.ColumnName}, ledger)
 	case err.DataTypeName != "":
 		names, ledger := c.withDomain(err)
-		if len(names) == 0 || slices.ContainsFunc(names, s.isConstant) {
+		if len(names) == 0 || slices.ContainsFunc(names, d.isConstant) {
 			return open // it is one of them, and a constant is not the message's
 		}
-		return s.judgeColumns(c, names, ledger)
+		return d.judgeColumns(c, names, ledger)
 	}
 	if k := c.constraint(err); k != nil {
-		return s.judgeColumns(c, k.Columns, k.Ledger)
+		return d.judgeColumns(c, k.Columns, k.Ledger)
 	}
 	return open
 }
 
 // judgeColumns judges by whether the model fills all, some or none of columns.
-func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement {
-	names = slices.DeleteFunc(c.columns(names, ledger), s.isConstant)
-	switch filled := s.fillsAny(names, ledger); {
+func (d *destination) judgeColumns(c *catalog, names []string, ledger bool) judgement {
+	names = slices.DeleteFunc(c.columns(names, ledger), d.isConstant)
+	switch filled := d.fillsAny(names, ledger); {
 	case !filled && slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Shown, name) }):
 		return open // a view's columns can have other names than those of the table below it
 	case !filled:
 		return misconfigured
-	case s.fillsAll(names, ledger):
+	case d.fillsAll(names, ledger):
 		return fromMessage
 	default:
 		return open
@@ -151,61 +151,61 @@ func (s *Store) judgeColumns(c *catalog, names []string, ledger bool) judgement 
 }
 
 // isConstant reports whether a column has the same value in every row, by the model.
-func (s *Store) isConstant(name string) bool {
-	return slices.ContainsFunc(s.table.Columns, func(k batch.Column) bool { return k.Name == name && k.Constant })
+func (d *destination) isConstant(name string) bool {
+	return slices.ContainsFunc(d.table.Columns, func(k batch.Column) bool { return k.Name == name && k.Constant })
 }
 
 // constant returns the column that a parameter of an insert is of, if it is a constant, or nil.
-func (s *Store) constant(parameter int) *batch.Column {
-	if parameter < 1 || parameter > len(s.table.Columns) || !s.table.Columns[parameter-1].Constant {
+func (d *destination) constant(parameter int) *batch.Column {
+	if parameter < 1 || parameter > len(d.table.Columns) || !d.table.Columns[parameter-1].Constant {
 		return nil
 	}
-	return &s.table.Columns[parameter-1]
+	return &d.table.Columns[parameter-1]
 }
 
 // fills reports whether the model fills a column of the table, or of its ledger.
-func (s *Store) fills(name string, ledger bool) bool {
+func (d *destination) fills(name string, ledger bool) bool {
 	if ledger {
-		return slices.ContainsFunc(s.table.Key, func(k int) bool { return s.table.Columns[k].Name == name })
+		return slices.ContainsFunc(d.table.Key, func(k int) bool { return d.table.Columns[k].Name == name })
 	}
-	return slices.ContainsFunc(s.table.Columns, func(k batch.Column) bool { return k.Name == name && !k.Ledger })
+	return slices.ContainsFunc(d.table.Columns, func(k batch.Column) bool { return k.Name == name && !k.Ledger })
 }
 
-func (s *Store) fillsAny(names []string, ledger bool) bool {
-	return slices.ContainsFunc(names, func(name string) bool { return s.fills(name, ledger) })
+func (d *destination) fillsAny(names []string, ledger bool) bool {
+	return slices.ContainsFunc(names, func(name string) bool { return d.fills(name, ledger) })
 }
 
-func (s *Store) fillsAll(names []string, ledger bool) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return !s.fills(name, ledger) })
+func (d *destination) fillsAll(names []string, ledger bool) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return !d.fills(name, ledger) })
 }
 
 // addsValues reports whether the database computes something for every row that depends on nothing
-// of the model's.
-func (s *Store) addsValues(c *catalog) bool {
+// of the model'd.
+func (d *destination) addsValues(c *catalog) bool {
 	return slices.ContainsFunc(c.Columns, func(k column) bool {
-		return !k.Ledger && (k.Computed && !s.fills(k.Name, false) || k.Generated && !s.fillsAny(k.Bases, false))
-	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && !s.fillsAny(c.columns(k.Columns, false), false) })
+		return !k.Ledger && (k.Computed && !d.fills(k.Name, false) || k.Generated && !d.fillsAny(k.Bases, false))
+	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool { return !k.Ledger && !d.fillsAny(c.columns(k.Columns, false), false) })
 }
 
 // mixesValues reports whether the database evaluates expressions that use more than what the model
 // fills, or that the evaluation by itself does not see.
-func (s *Store) mixesValues(c *catalog) bool {
+func (d *destination) mixesValues(c *catalog) bool {
 	return c.View || c.Conditions || slices.ContainsFunc(c.Columns, func(k column) bool {
-		return k.Generated && s.fillsAny(k.Bases, false) && !s.fillsAll(k.Bases, false)
+		return k.Generated && d.fillsAny(k.Bases, false) && !d.fillsAll(k.Bases, false)
 	}) || slices.ContainsFunc(c.Constraints, func(k constraint) bool {
 		names := c.columns(k.Columns, k.Ledger)
-		return k.Expression && !k.Ledger && (s.fillsAny(names, false) || !k.Root) && !s.fillsAll(names, false)
+		return k.Expression && !k.Ledger && (d.fillsAny(names, false) || !k.Root) && !d.fillsAll(names, false)
 	})
 }
 
 // needsSearch reports whether rows have to be tried one by one after an error of the whole
 // batch: a row may be to blame, or only some rows may meet it. What is transient is tried again as
 // a whole first; last means that there is no more time for that.
-func (s *Store) needsSearch(err *pgconn.PgError, c *catalog, last bool) bool {
-	j := s.judge(err, c)
-	inside := j.inside || c == nil && mayBeInside(err)
+func (r *refusal) needsSearch(last bool) bool {
+	j := r.judge()
+	inside := j.inside || r.part().catalog == nil && mayBeInside(r.PgError)
 	if j.passes() {
-		return last && (inside || transientForSome(err))
+		return last && (inside || transientForSome(r.PgError))
 	}
 	return j.single || inside
 }

@@ -42,23 +42,23 @@ type reference struct {
 }
 
 // learnKeys keeps the answer to the question how keys compare.
-func (s *Store) learnKeys(a *answer) {
+func (d *destination) learnKeys(a *answer) {
 	var k keyFacts
-	if json.Unmarshal(a.text, &k) != nil || len(k.Columns) != len(s.table.Key) {
+	if json.Unmarshal(a.text, &k) != nil || len(k.Columns) != len(d.table.Key) {
 		return // no such table, or not this key: the insert will fail with that
 	}
 	for i := range k.Columns {
 		c := &k.Columns[i]
-		column := s.table.Columns[s.table.Key[i]]
+		column := d.table.Columns[d.table.Key[i]]
 		c.Bytes = c.Bytes && !column.AsText && slices.Contains(natural[column.Kind], c.Type)
 		if column.Kind == batch.Text && slices.Contains(natural[batch.Int8], c.Type) {
 			c.Scale = new(int) // a numeric that the column rounds
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys = &k
-	s.statements = makeStatements(s.table, &k)
+	d.store.mu.Lock()
+	defer d.store.mu.Unlock()
+	d.learned.keys = &k
+	d.learned.statements = makeStatements(d, &k)
 }
 
 // byBytes reports whether keys are equal exactly when their bytes are.
@@ -109,18 +109,15 @@ func (k *keyFacts) equal(t *batch.Table, prefix string, expressions []string) st
 	return strings.Join(names, " AND ")
 }
 
-// classes numbers the rows' keys: rows with one number have the same key. The rows are in the order
-// of their keys.
-func classes(b *batch.Batch, rows []int) map[int]int {
-	class := make(map[int]int, len(rows))
-	n := 0
+// classify numbers the keys of rows that are in the order of their keys.
+func (p *part) classify(rows []int) {
+	n := p.position * p.in.batch.Len()
 	for i, row := range rows {
-		if i > 0 && !b.SameKey(rows[i-1], row) {
+		if i > 0 && !p.in.batch.SameKey(rows[i-1], row) {
 			n++
 		}
-		class[row] = n
+		p.in.class[row] = n
 	}
-	return class
 }
 
 // keyTable returns the table that has the keys: the ledger, if there is one.

@@ -15,6 +15,7 @@ import (
 // from refer to the columns to. A pair of columns that the model does not fill has the same values
 // in all rows, so it is left out.
 type link struct {
+	part     *part
 	names    []string // of the constraint, and of its copies on partitions
 	from, to []int
 	// blind: it cannot be followed here, because it leads to a column that the database computes, or
@@ -23,16 +24,16 @@ type link struct {
 }
 
 // links returns the foreign keys of the table to itself.
-func links(b *batch.Batch, k *keyFacts) (all []*link) {
-	if k == nil {
+func (p *part) links() (all []*link) {
+	if p.keys == nil {
 		return nil
 	}
-	for _, r := range k.References {
-		l := &link{names: []string{r.Name}}
+	for _, r := range p.keys.References {
+		l := &link{part: p, names: []string{r.Name}}
 		for i := range r.From {
-			from, to := position(b, r.From[i]), position(b, r.To[i])
+			from, to := position(p.table, r.From[i]), position(p.table, r.To[i])
 			switch {
-			case from >= 0 && to >= 0 && (!byText(b.Columns(0)[from]) || !byText(b.Columns(0)[to])):
+			case from >= 0 && to >= 0 && (!byText(p.table.Columns[from]) || !byText(p.table.Columns[to])):
 				l.blind = true
 			case from >= 0 && to >= 0:
 				l.from, l.to = append(l.from, from), append(l.to, to)
@@ -54,6 +55,14 @@ func links(b *batch.Batch, k *keyFacts) (all []*link) {
 	return all
 }
 
+// links returns the foreign keys of all tables to themselves.
+func (in *insertion) links() (all []*link) {
+	for _, p := range in.parts {
+		all = append(all, p.links()...)
+	}
+	return all
+}
+
 // refusing returns the link whose constraint an error names, and nil if there is none.
 func refusing(all []*link, err *pgconn.PgError) *link {
 	for _, l := range all {
@@ -66,19 +75,19 @@ func refusing(all []*link, err *pgconn.PgError) *link {
 
 // leadsAhead reports whether a row refers to one that follows it, so that it is refused when rows
 // are tried one by one.
-func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
+func leadsAhead(rows []int, all []*link) bool {
 	return slices.ContainsFunc(all, func(l *link) bool {
 		if l.blind {
 			return true
 		}
 		targets := make(map[string]int, len(rows))
 		for i, row := range rows {
-			if target, ok := values(b, row, l.to); ok {
+			if target, ok := l.values(row, l.to); ok {
 				targets[target] = i
 			}
 		}
 		for i, row := range rows {
-			if target, refers := values(b, row, l.from); refers && targets[target] > i {
+			if target, refers := l.values(row, l.from); refers && targets[target] > i {
 				return true
 			}
 		}
@@ -88,7 +97,7 @@ func leadsAhead(b *batch.Batch, rows []int, all []*link) bool {
 
 // validTogether returns the rows that may be valid together: of the rows that a link refused, those
 // that refer only to rows that passed, or to each other.
-func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[int]*pgconn.PgError) []int {
+func validTogether(rows, passed []int, all []*link, refused map[int]*refusal) []int {
 	type target struct {
 		link *link
 		key  string
@@ -110,14 +119,14 @@ func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[
 			continue
 		}
 		for _, row := range slices.Concat(passed, rows) {
-			if key, ok := values(b, row, l.to); ok {
+			if key, ok := l.values(row, l.to); ok {
 				have[target{l, key}]++
 			}
 		}
 		for _, row := range rows {
-			if key, ok := values(b, row, l.from); ok {
+			if key, ok := l.values(row, l.from); ok {
 				refer[target{l, key}] = append(refer[target{l, key}], row)
-			} else if refusing(all, refused[row]) == l {
+			} else if refusing(all, refused[row].PgError) == l {
 				remove([]int{row}) // refused, and refers to no row: MATCH FULL
 			}
 		}
@@ -134,7 +143,7 @@ func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[
 			if l.blind {
 				continue
 			}
-			key, ok := values(b, row, l.to)
+			key, ok := l.values(row, l.to)
 			if t := (target{l, key}); ok {
 				if have[t]--; have[t] == 0 {
 					remove(refer[t])
@@ -148,6 +157,14 @@ func validTogether(b *batch.Batch, rows, passed []int, all []*link, refused map[
 // byText reports whether values of a column that are equal to the server are equal to values.
 func byText(c batch.Column) bool {
 	return !c.AsText && !c.List && c.Type != "inet" && c.Type != "cidr" && c.Type != "interval"
+}
+
+// values returns the values of some columns of a row; ok is false for a row of another table, too.
+func (l *link) values(row int, columns []int) (text string, ok bool) {
+	if l.part.in.of(row) != l.part {
+		return "", false
+	}
+	return values(l.part.in.batch, row, columns)
 }
 
 // values returns the values of some columns of a row as one text; ok is false if one is NULL.
@@ -178,7 +195,7 @@ func values(b *batch.Batch, row int, columns []int) (text string, ok bool) {
 	return strings.Join(parts, ","), ok
 }
 
-// position returns the index of a column of the batch, and -1 if the model does not fill it.
-func position(b *batch.Batch, name string) int {
-	return slices.IndexFunc(b.Columns(0), func(c batch.Column) bool { return c.Name == name && !c.Ledger })
+// position returns the index of a column of the table, and -1 if the model does not fill it.
+func position(t *batch.Table, name string) int {
+	return slices.IndexFunc(t.Columns, func(c batch.Column) bool { return c.Name == name && !c.Ledger })
 }

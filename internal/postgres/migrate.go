@@ -21,21 +21,26 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	defer closeConn(c)
 	var tables []batch.Migrated
 	created := false // the last table
+	d := s.destinations[0]
 	for _, sql := range slices.Concat([]string{"BEGIN"}, statements, []string{"COMMIT"}) {
 		if batch.OfNewTable(sql) && !created {
 			continue
 		}
+		name, creates := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS ")
+		if creates {
+			name, _, _ = strings.Cut(name, " ")
+			d = s.creating(name)
+		}
 		c.exists = false
 		if _, err := c.Exec(ctx, sql).ReadAll(); err != nil {
 			e := fault.Of(s.whyEnded(ctx, "create the tables", err))
-			e.Remedy = cmp.Or(s.migrateRemedy(e.Code), e.Remedy)
+			e.Remedy = cmp.Or(d.migrateRemedy(e.Code), e.Remedy)
 			return nil, e
 		}
-		if rest, ok := strings.CutPrefix(sql, "CREATE TABLE IF NOT EXISTS "); ok {
-			name, _, _ := strings.Cut(rest, " ")
+		if creates {
 			created = !c.exists
 			where := batch.Migrated{Name: name, Created: created}
-			if err := s.locate(ctx, c, &where); err != nil {
+			if err := d.locate(ctx, c, &where); err != nil {
 				return nil, s.whyEnded(ctx, "look for the tables", err)
 			}
 			tables = append(tables, where)
@@ -51,6 +56,12 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 	return tables, nil
 }
 
+// creating returns the destination that a table, named as in SQL, is for.
+func (s *Store) creating(name string) *destination {
+	i := slices.IndexFunc(s.destinations, func(d *destination) bool { return name == table(d.table) || name == ledger(d.table) })
+	return s.destinations[max(i, 0)]
+}
+
 // locateSQL finds a table, and one of its name in the schema public, where tables usually are: to
 // make a second one beside it is a likely mistake.
 const locateSQL = `SELECT format('%I.%I', n.nspname, c.relname),
@@ -58,13 +69,13 @@ const locateSQL = `SELECT format('%I.%I', n.nspname, c.relname),
 	FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)`
 
 // locate completes the name of a table, and looks for another of that name.
-func (s *Store) locate(ctx context.Context, c *conn, t *batch.Migrated) error {
+func (d *destination) locate(ctx context.Context, c *conn, t *batch.Migrated) error {
 	result := c.ExecParams(ctx, locateSQL, [][]byte{[]byte(t.Name)}, nil, nil, nil).Read()
 	if result.Err != nil || len(result.Rows) == 0 {
 		return result.Err
 	}
 	t.Name = string(result.Rows[0][0])
-	if s.table.Schema == "" { // else the model asks for the schema
+	if d.table.Schema == "" { // else the model asks for the schema
 		t.Other = string(result.Rows[0][1])
 	}
 	return nil

@@ -19,17 +19,17 @@ type names struct {
 // ownNames returns those of the names in an error that belong to the table, its ledger, its
 // partitions, children or domains. The catalog has them all; as long as it is not known (nil), the
 // model has the tables and the columns.
-func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
+func (d *destination) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 	switch {
 	case raised(err): // the function sets all of them
 		return own
 	case err.TableName == "":
-	case c != nil && !c.covers(err), c == nil && !s.namesTable(err):
+	case c != nil && !c.covers(err), c == nil && !d.namesTable(err):
 		return names{elsewhere: c != nil}
 	default:
 		own.table = err.TableName
 	}
-	if s.fills(err.ColumnName, false) || s.fills(err.ColumnName, true) || c != nil && slices.Contains(c.Attributes, err.ColumnName) {
+	if d.fills(err.ColumnName, false) || d.fills(err.ColumnName, true) || c != nil && slices.Contains(c.Attributes, err.ColumnName) {
 		own.column = err.ColumnName
 	}
 	if c == nil {
@@ -52,21 +52,21 @@ func (s *Store) ownNames(err *pgconn.PgError, c *catalog) (own names) {
 }
 
 // reads returns the column whose type did not take a text, "" if the error of an insert is another.
-func (s *Store) reads(err *pgconn.PgError) string {
-	if n := parameterOf(err); 0 < n && n <= len(s.table.Columns) && s.table.Columns[n-1].AsText {
-		return s.table.Columns[n-1].Name
+func (d *destination) reads(err *pgconn.PgError) string {
+	if n := parameterOf(err); 0 < n && n <= len(d.table.Columns) && d.table.Columns[n-1].AsText {
+		return d.table.Columns[n-1].Name
 	}
 	return ""
 }
 
 // namesTable reports whether an error names the table or its ledger, as far as the model knows.
-func (s *Store) namesTable(err *pgconn.PgError) bool {
-	return (err.TableName == s.table.Name || err.TableName == s.table.Ledger) && (s.table.Schema == "" || err.SchemaName == s.table.Schema)
+func (d *destination) namesTable(err *pgconn.PgError) bool {
+	return (err.TableName == d.table.Name || err.TableName == d.table.Ledger) && (d.table.Schema == "" || err.SchemaName == d.table.Schema)
 }
 
 // shown returns those parts of a server's error that never quote a value.
-func (s *Store) shown(err *pgconn.PgError, c *catalog) string {
-	own := s.ownNames(err, c)
+func (d *destination) shown(err *pgconn.PgError, c *catalog) string {
+	own := d.ownNames(err, c)
 	parts := []string{describe(err)}
 	for _, part := range [][2]string{{"constraint", own.constraint}, {"column", own.column}, {"domain", own.domain}, {"table", own.table}} {
 		if part[1] != "" {

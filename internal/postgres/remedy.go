@@ -43,21 +43,21 @@ func (s *Store) pooled() string {
 
 // secured returns the tables whose row-level security can be meant. The server's error does not
 // name them.
-func (s *Store) secured(c *catalog) string {
+func (d *destination) secured(c *catalog) string {
 	switch {
-	case s.table.Ledger == "" || c != nil && !c.Policy.Ledger:
-		return table(s.table)
+	case d.table.Ledger == "" || c != nil && !c.Policy.Ledger:
+		return table(d.table)
 	case c == nil || c.Policy.Table || c.View:
-		return fmt.Sprintf("%s or of its ledger %s", table(s.table), ledger(s.table))
+		return fmt.Sprintf("%s or of its ledger %s", table(d.table), ledger(d.table))
 	default:
-		return "the ledger " + ledger(s.table)
+		return "the ledger " + ledger(d.table)
 	}
 }
 
 // remedy returns what to do about an error of the server.
-func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
-	table, url := table(s.table), s.names.URL
-	if k := s.constant(parameterOf(err)); k != nil && !j.rejects && ofText(err) {
+func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
+	table, url := table(d.table), d.store.names.URL
+	if k := d.constant(parameterOf(err)); k != nil && !j.rejects && ofText(err) {
 		return fmt.Sprintf("the type %s does not take the value that the model has for the column %s: correct value in the model", k.Type, batch.Quote(k.Name))
 	}
 	switch {
@@ -66,11 +66,11 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case j.inside:
 		return "it arose in a trigger or function of " + table + ", not in the table: fix that"
 	case j.policy:
-		return "row-level security of " + s.secured(c) + " refuses every row: check the policies for INSERT, and the settings that they read"
+		return "row-level security of " + d.secured(c) + " refuses every row: check the policies for INSERT, and the settings that they read"
 	}
 	switch err.Routine {
 	case "check_enable_rls":
-		return "row-level security of " + s.secured(c) + " is in force, and the role has row_security = off, which makes a query fail that a policy would filter: ALTER ROLE … SET row_security = on"
+		return "row-level security of " + d.secured(c) + " is in force, and the role has row_security = off, which makes a query fail that a policy would filter: ALTER ROLE … SET row_security = on"
 	case "nextval_internal":
 		sequences := "its sequences"
 		if c != nil && len(c.Sequences) > 0 {
@@ -91,44 +91,44 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	switch err.Code {
 	case "42P01", "3F000":
 		what := "create the table " + table
-		if s.table.Ledger != "" { // the server's error has no field that says which it is
-			what += " or its ledger " + ledger(s.table) + ", whichever is missing"
+		if d.table.Ledger != "" { // the server's error has no field that says which it is
+			what += " or its ledger " + ledger(d.table) + ", whichever is missing"
 		}
-		create := hint(what, s.names.Migrate, "")
-		if s.names.Migrate != "" && s.names.Schema != "" {
-			create += ", or `" + s.names.Schema + "` prints the SQL"
+		create := hint(what, d.store.names.Migrate, "")
+		if d.store.names.Migrate != "" && d.store.names.Schema != "" {
+			create += ", or `" + d.store.names.Schema + "` prints the SQL"
 		}
-		if s.table.Schema != "" { // a missing schema gives the same error
-			create += "; " + createSchema(s.table)
+		if d.table.Schema != "" { // a missing schema gives the same error
+			create += "; " + createSchema(d.table)
 		}
 		return create
 	case "42703":
-		return hint("the table lacks a column of the model", s.names.Schema, " prints the SQL that it means")
+		return hint("the table lacks a column of the model", d.store.names.Schema, " prints the SQL that it means")
 	case "42501":
 		schema := ""
-		if s.table.Schema != "" {
-			schema = "USAGE on the schema " + batch.Quote(s.table.Schema) + ", "
+		if d.table.Schema != "" {
+			schema = "USAGE on the schema " + batch.Quote(d.table.Schema) + ", "
 		}
 		// The server's error has no field that says which it is.
 		tables := "INSERT on " + table
-		if s.table.Ledger != "" {
-			tables += ", INSERT on " + ledger(s.table)
+		if d.table.Ledger != "" {
+			tables += ", INSERT on " + ledger(d.table)
 		}
 		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
 	case "42P10", "55000":
-		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(s.table.KeyNames(), ", ")), s.names.Schema, " prints the one that it needs")
+		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(d.table.KeyNames(), ", ")), d.store.names.Schema, " prints the one that it needs")
 	case "0A000":
 		return "INSERT … ON CONFLICT does not work where " + table + " has a rule for INSERT (use a trigger instead), where a partition takes no such INSERT, and where a trigger moves a row to another partition"
 	case "42704":
-		if s.asText {
-			return "the database lacks one of the types " + strings.Join(s.typesAsText(), ", ") + ": " + lacksType
+		if d.asText {
+			return "the database lacks one of the types " + strings.Join(d.typesAsText(), ", ") + ": " + lacksType
 		}
 	case "42804":
-		return hint("a column of the table has another type than the model says", s.names.Check, " lists all such columns, and what to do")
+		return hint("a column of the table has another type than the model says", d.store.names.Check, " lists all such columns, and what to do")
 	case "428C9":
-		return hint("the database generates a column that the model fills: take it out of the model", s.names.Check, " names it")
+		return hint("the database generates a column that the model fills: take it out of the model", d.store.names.Check, " names it")
 	case "23502":
-		switch own := s.ownNames(err, c); {
+		switch own := d.ownNames(err, c); {
 		case own.column != "":
 			return "the table has a NOT NULL column " + batch.Quote(own.column) + " that the model does not fill; give it a default, or add it to the model"
 		case own.domain != "":
@@ -138,7 +138,7 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 		if ofPartitions(err) {
 			of := table
 			if c != nil && c.inLedger(err) {
-				of = "the ledger " + ledger(s.table)
+				of = "the ledger " + ledger(d.table)
 			}
 			return "no partition of " + of + " takes the row; create it"
 		}
@@ -149,17 +149,17 @@ func (s *Store) remedy(err *pgconn.PgError, j judgement, c *catalog) string {
 	case "57014":
 		return "the role's statement_timeout or an administrator ended it; if it goes on, look for locks in pg_locks"
 	case "26000", "42P05":
-		return s.pooled()
+		return d.store.pooled()
 	case "08P01":
 		if strings.Contains(err.Message, "prepared statement") {
-			return s.pooled()
+			return d.store.pooled()
 		}
-		return s.sessionRemedy(err, &s.target.parsed.Config)
+		return d.store.sessionRemedy(err, &d.store.target.parsed.Config)
 	case "53300":
 		return "lower the number of concurrent invocations, or raise max_connections"
 	}
 	if c != nil {
-		if k := c.constraint(err); k != nil && slices.ContainsFunc(k.Columns, s.isConstant) {
+		if k := c.constraint(err); k != nil && slices.ContainsFunc(k.Columns, d.isConstant) {
 			return "it is about the value that the model has for a column: correct value in the model, or the constraint " + batch.Quote(k.Name)
 		}
 	}
@@ -238,20 +238,20 @@ func (s *Store) culprit(err *pgconn.PgError, c *pgconn.Config) string {
 
 // migrateRemedy returns what to do about an error that CREATE TABLE meets for another reason than
 // INSERT, and nothing for other errors.
-func (s *Store) migrateRemedy(code string) string {
+func (d *destination) migrateRemedy(code string) string {
 	switch {
-	case code == "42704" && slices.ContainsFunc(s.table.Columns, func(c batch.Column) bool { return strings.HasPrefix(c.Type, "citext") }):
+	case code == "42704" && slices.ContainsFunc(d.table.Columns, func(c batch.Column) bool { return strings.HasPrefix(c.Type, "citext") }):
 		return "the type citext comes with an extension: CREATE EXTENSION citext, in this database and as a role that may, and see that its schema is in the role's search_path"
 	case code == "42501":
 		schema := "schema"
-		if s.table.Schema != "" {
-			schema += " " + batch.Quote(s.table.Schema)
+		if d.table.Schema != "" {
+			schema += " " + batch.Quote(d.table.Schema)
 		}
 		return "grant the role CREATE and USAGE on the " + schema + ", or let the owner of the tables migrate"
-	case code == "3F000" && s.table.Schema != "":
-		return createSchema(s.table) + "; only tables are created here"
+	case code == "3F000" && d.table.Schema != "":
+		return createSchema(d.table) + "; only tables are created here"
 	case code == "3F000":
-		return "no schema in the role's search_path exists: create one of them, as in CREATE SCHEMA public, change the search_path, or name an existing schema in the model, as in table: public." + s.table.Name
+		return "no schema in the role's search_path exists: create one of them, as in CREATE SCHEMA public, change the search_path, or name an existing schema in the model, as in table: public." + d.table.Name
 	}
 	return ""
 }

@@ -22,9 +22,10 @@ type roundTrip struct {
 	in       *insertion
 	p        *pgconn.Pipeline
 	cancel   context.CancelFunc
-	segments int
-	sized    int    // bytes of parameters since the last flush
-	prepares insert // that this round trip prepares
+	sent     []sent            // the statements
+	ends     []int             // of the segments, in sent
+	sized    int               // bytes of parameters since the last flush
+	prepares map[string]string // that this round trip prepares: statements, by name
 	deadline time.Time
 	asks     map[int]func(*answer)
 	required map[int]bool // segments that must not fail
@@ -32,84 +33,153 @@ type roundTrip struct {
 	stopOn func(*answer) error
 }
 
+// sent is a statement that was sent, with what its answer means.
+type sent struct {
+	of     *part  // nil if it is about all
+	insert insert // if it inserts rows
+	fit    bool   // it asks whether the columns' types fit
+	rows   []int  // it returns positions in these, counted from 1
+}
+
 // answer is what the server answered to one segment.
 type answer struct {
-	rows     int64           // of its inserts
-	values   []int64         // that statements returned, in rows and columns of 8 bytes
-	text     []byte          // that a statement returned
-	refused  *pgconn.PgError // the segment's error, without what quotes values
-	tag      string          // of the last statement that succeeded
-	inserted bool            // an insert succeeded; a ledger's is a SELECT
+	rows     int      // of its inserts
+	inserted []int    // the same for each part; nil if there was no insert
+	found    []int    // the rows that statements returned
+	values   []int64  // that statements returned, in rows and columns of 8 bytes
+	text     []byte   // that a statement returned
+	fit      []*part  // those whose columns fit
+	refused  *refusal // the segment's error, without what quotes values
+	at       sent     // the statement that was refused; zero if that was at the end of the segment
+	tag      string   // of the last statement that succeeded
+}
+
+// insertedIn returns how many rows of a part were inserted.
+func (a *answer) insertedIn(p *part) int {
+	if a.inserted == nil || a.refused != nil {
+		return 0
+	}
+	return a.inserted[p.position]
+}
+
+// all returns how many rows were inserted.
+func (a *answer) all() int {
+	if a.refused != nil {
+		return 0
+	}
+	return a.rows
 }
 
 func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithCancel(ctx)
-	return &roundTrip{deadline: deadline, in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, asks: map[int]func(*answer){}, required: map[int]bool{}}
+	return &roundTrip{deadline: deadline, in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, prepares: map[string]string{}, asks: map[int]func(*answer){}, required: map[int]bool{}}
 }
 
 // add adds a statement without parameters.
-func (rt *roundTrip) add(sql string) { rt.p.SendQueryParams(sql, nil, nil, nil, nil) }
+func (rt *roundTrip) add(sql string) { rt.addParams(sent{}, sql, nil, nil) }
 
-// inserts returns the forms of the insert of the batch.
-func (in *insertion) inserts() inserts {
-	if in.batch.HasGroups() {
-		return in.sql.unsorted
-	}
-	return in.sql.insert
+// addParams adds a statement with parameters.
+func (rt *roundTrip) addParams(s sent, sql string, params [][]byte, formats []int16) {
+	rt.p.SendQueryParams(sql, params, nil, formats, binary)
+	rt.sent = append(rt.sent, s)
 }
 
-// insert adds the insert of the given rows that skips those that are stored, as one statement.
-func (rt *roundTrip) insert(rows []int) { rt.insertBy(rt.in.inserts().skipping, rows, len(rows)) }
+// inserts returns the forms of the insert of the part's rows.
+func (p *part) inserts() inserts {
+	if p.in.batch.HasGroups() {
+		return p.sql.unsorted
+	}
+	return p.sql.insert
+}
+
+// insert adds the insert of the given rows that skips those that are stored, as one statement for each
+// table.
+func (rt *roundTrip) insert(rows []int) {
+	rt.insertAll(rows, func(p *part) insert { return p.inserts().skipping }, false)
+}
 
 // StatementRows is how many rows one statement inserts at most. The server is slower for each row of
 // longer arrays, and it works on one statement while the next one is encoded.
 const StatementRows = 1000
 
-// insertBy adds an insert of the given rows, in statements of up to size rows. Where rows have message
-// groups it fails if one is discarded: then those that follow it must not be committed.
-func (rt *roundTrip) insertBy(insert insert, rows []int, size int) {
-	if size < len(rows) {
-		rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
-		for part := range slices.Chunk(rows, size) {
-			rt.insertRows(insert, part)
-			rt.flush()
+// insertAll adds inserts of the given rows in some form, for each table in one statement, or in several
+// if they may be divided. It reports whether some are. Where rows have message groups the last
+// statement fails if one is discarded: then those that follow it must not be committed.
+func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bool) (divided bool) {
+	in := rt.in
+	limited := false
+	for p, own := range in.each(rows) {
+		size := len(own)
+		if mayDivide && size > StatementRows && (p.keys.byBytes() || in.batch.HasGroups()) { // otherwise the statement sorts them
+			size, divided = StatementRows, true
 		}
-	} else {
-		rt.insertRows(insert, rows)
+		if !limited && len(own) < len(rows) || size < len(own) {
+			rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
+			limited = true
+		}
+		if size == len(own) {
+			rt.insertRows(p, form(p), own)
+		} else {
+			for part := range slices.Chunk(own, size) {
+				rt.insertRows(p, form(p), part)
+				rt.flush()
+			}
+		}
 	}
-	if rt.in.batch.HasGroups() && rt.in.store.table.Ledger == "" { // the ledger's statement fails by itself
-		rt.keys(rt.in.sql.allPresent, rows)
+	if in.batch.HasGroups() {
+		for p, own := range in.each(rows) {
+			if p.table.Ledger == "" { // the ledger's statement fails by itself
+				rt.keys(sent{of: p}, p.sql.allPresent, own)
+			}
+		}
 	}
+	return divided
 }
 
-func (rt *roundTrip) insertRows(insert insert, rows []int) {
-	in := rt.in
-	if !in.conn.named {
-		rt.query(insert.sql, rows)
+func (rt *roundTrip) insertRows(p *part, insert insert, rows []int) {
+	s, conn := sent{of: p, insert: insert}, rt.in.conn
+	if !conn.named {
+		rt.query(s, insert.sql, rows)
 		return
 	}
-	if before := in.conn.prepared[insert.name]; before != insert.sql && rt.prepares != insert {
-		if before != "" || rt.prepares.name == insert.name {
+	before, preparing := conn.prepared[insert.name], rt.prepares[insert.name]
+	if before != insert.sql && preparing != insert.sql {
+		if before != "" || preparing != "" {
 			rt.add("DEALLOCATE " + insert.name)
 		}
 		rt.p.SendPrepare(insert.name, insert.sql, nil)
-		rt.prepares = insert
+		rt.sent = append(rt.sent, s)
+		rt.prepares[insert.name] = insert.sql
 	}
-	rt.p.SendQueryPrepared(insert.name, rt.size(in.conn.arrays.Encode(in.batch, in.store.table, rows)), in.store.formats, binary)
+	rt.p.SendQueryPrepared(insert.name, rt.arrays(p, rows), p.formats, binary)
+	rt.sent = append(rt.sent, s)
+}
+
+// arrays returns the parameters for all columns of rows.
+func (rt *roundTrip) arrays(p *part, rows []int) [][]byte {
+	arrays := &rt.in.conn.arrays
+	arrays.SetTextTypes(p.textTypes)
+	return rt.size(arrays.Encode(rt.in.batch, p.table, rows))
 }
 
 // query adds a statement about all columns of rows.
-func (rt *roundTrip) query(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.Encode(rt.in.batch, rt.in.store.table, rows)), nil, rt.in.store.formats, binary)
+func (rt *roundTrip) query(s sent, sql string, rows []int) {
+	rt.addParams(s, sql, rt.arrays(s.of, rows), s.of.formats)
 }
 
-// present adds the question which of the given rows' keys are in the table.
-func (rt *roundTrip) present(rows []int) { rt.keys(rt.in.sql.present, rows) }
+// present adds the question which of the given rows' keys are in their tables.
+func (rt *roundTrip) present(rows []int) {
+	for p, own := range rt.in.each(rows) {
+		rt.keys(sent{of: p, rows: own}, p.sql.present, own)
+	}
+}
 
 // keys adds a statement about the keys of rows.
-func (rt *roundTrip) keys(sql string, rows []int) {
-	rt.p.SendQueryParams(sql, rt.size(rt.in.conn.arrays.EncodeKeys(rt.in.batch, rt.in.store.table, rows)), nil, rt.in.store.keyFormats, binary)
+func (rt *roundTrip) keys(s sent, sql string, rows []int) {
+	arrays := &rt.in.conn.arrays
+	arrays.SetTextTypes(s.of.textTypes)
+	rt.addParams(s, sql, rt.size(arrays.EncodeKeys(rt.in.batch, s.of.table, rows)), s.of.keyFormats)
 }
 
 // uncompiled keeps the server from compiling the queries of the catalog, up to the end of the
@@ -118,48 +188,49 @@ func (rt *roundTrip) keys(sql string, rows []int) {
 const uncompiled = "SELECT set_config('jit', 'off', true)"
 
 // askKeys adds the question how keys compare, as a segment of its own.
-func (rt *roundTrip) askKeys() {
-	t := rt.in.store.table
+func (rt *roundTrip) askKeys(p *part) {
+	t := p.table
 	rt.add(uncompiled)
-	rt.p.SendQueryParams(keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t))}, nil, nil, binary)
+	rt.addParams(sent{of: p}, keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t))}, nil)
 	rt.ask(func(a *answer) {
-		rt.in.store.learnKeys(a)
-		rt.in.learn()
+		p.learnKeys(a)
+		p.learn()
 	})
 }
 
 // askOnce adds the question how keys compare to the first round trip of a connection.
 func (rt *roundTrip) askOnce() {
-	if !rt.in.conn.keysAsked {
-		rt.in.conn.keysAsked = true
-		rt.askKeys()
+	for _, p := range rt.in.parts {
+		if !p.keysAsked {
+			p.keysAsked = true
+			rt.askKeys(p)
+		}
 	}
 }
 
 // askCatalog adds the query of the catalog, as a segment of its own.
-func (rt *roundTrip) askCatalog() {
-	t := rt.in.store.table
+func (rt *roundTrip) askCatalog(p *part) {
 	ledgers := ""
-	if t.Ledger != "" {
-		ledgers = ledger(t)
+	if p.table.Ledger != "" {
+		ledgers = ledger(p.table)
 	}
 	rt.add(uncompiled)
-	rt.p.SendQueryParams(catalogSQL, [][]byte{[]byte(table(t)), []byte(ledgers)}, nil, nil, binary)
+	rt.addParams(sent{of: p}, catalogSQL, [][]byte{[]byte(table(p.table)), []byte(ledgers)}, nil)
 	rt.ask(func(a *answer) {
-		rt.in.store.learn(a)
-		rt.in.catalog, rt.in.catalogIsOurs = rt.in.store.freshCatalog(), true
+		p.destination.learn(a)
+		p.catalog, p.catalogIsOurs = p.freshCatalog(), true
 	})
 }
 
 // ask ends a segment whose answer only learn gets. If it fails, that does no harm.
 func (rt *roundTrip) ask(learn func(*answer)) {
-	rt.asks[rt.segments] = learn
+	rt.asks[len(rt.ends)] = learn
 	rt.endSegment()
 }
 
 // endRequired ends a segment that looks keys up. If it fails, so does the round trip.
 func (rt *roundTrip) endRequired() {
-	rt.required[rt.segments] = true
+	rt.required[len(rt.ends)] = true
 	rt.endSegment()
 }
 
@@ -228,7 +299,7 @@ const maxSendBuffer = 1 << 20
 // endSegment closes a segment, and sends what has been added if it is much.
 func (rt *roundTrip) endSegment() {
 	rt.p.SendPipelineSync()
-	rt.segments++
+	rt.ends = append(rt.ends, len(rt.sent))
 	rt.flush()
 }
 
@@ -254,11 +325,16 @@ func (rt *roundTrip) read() ([]answer, error) {
 	if err := rt.p.Flush(); err != nil {
 		return nil, err
 	}
-	answers := make([]answer, 0, rt.segments)
+	answers := make([]answer, 0, len(rt.ends))
 	var a answer
-	var failed *pgconn.PgError
-	for segment := 0; segment < rt.segments; {
+	var failed *refusal
+	next := 0 // of the statements, the one that the next result is of
+	for segment := 0; segment < len(rt.ends); {
 		results, err := rt.p.GetResults()
+		var s sent
+		if next < rt.ends[segment] {
+			s = rt.sent[next]
+		}
 		if err == nil {
 			switch r := results.(type) {
 			case *pgconn.PipelineSync:
@@ -277,11 +353,15 @@ func (rt *roundTrip) read() ([]answer, error) {
 					answers = append(answers, a)
 				}
 				a = answer{}
+				next = rt.ends[segment]
 				segment++
 			case *pgconn.StatementDescription:
-				rt.in.conn.prepared[rt.prepares.name] = rt.prepares.sql
+				rt.in.conn.prepared[s.insert.name] = s.insert.sql
+				next++
 			case *pgconn.ResultReader:
-				err = a.take(r)
+				if err = rt.take(&a, r, s); err == nil {
+					next++
+				}
 			case nil:
 				return nil, errors.New("the server answered too little")
 			}
@@ -292,12 +372,12 @@ func (rt *roundTrip) read() ([]answer, error) {
 				return nil, err
 			}
 			if a.refused == nil {
-				a.refused = bare(server)
+				a.refused, a.at = &refusal{bare(server), rt.in, s.of}, s
 			}
 		}
 	}
 	if failed != nil {
-		return nil, rt.in.errorOf(rt.in.store.lookingUp, failed)
+		return nil, failed.part().errorOf(failed.part().lookingUp, failed.PgError)
 	}
 	return answers, nil
 }
@@ -383,43 +463,42 @@ func afterQuoted(text string) (rest string, ok bool) {
 
 // take reads the rows and the tag of one statement. A deferred constraint that fails gives a tag
 // and an error, so the error decides.
-func (a *answer) take(r *pgconn.ResultReader) error {
+func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
+	n := 0
 	for r.NextRow() {
 		for _, v := range r.Values() {
-			if len(v) == 8 {
-				a.values = append(a.values, batch.Int(v))
-			} else {
+			switch {
+			case len(v) != 8:
 				a.text = append(a.text[:0], v...)
+			case s.insert != (insert{}): // the ledger's statement says how many rows it has stored
+				n += int(batch.Int(v))
+			case s.rows != nil:
+				a.found = append(a.found, s.rows[batch.Int(v)-1])
+			default:
+				a.values = append(a.values, batch.Int(v))
 			}
 		}
 	}
 	tag, err := r.Close()
-	a.inserted = a.inserted || tag.Insert() || tag.Select()
 	if err != nil {
-		a.values = nil
+		a.values, a.found = nil, nil
 		return err
 	}
 	a.tag = tag.String()
-	if tag.Insert() {
-		a.rows += tag.RowsAffected()
+	switch {
+	case s.fit:
+		a.fit = append(a.fit, s.of)
+	case s.insert != (insert{}):
+		if s.of.table.Ledger == "" {
+			n = int(tag.RowsAffected())
+		}
+		if a.inserted == nil {
+			a.inserted = make([]int, len(rt.in.parts))
+		}
+		a.rows += n
+		a.inserted[s.of.position] += n
 	}
 	return nil
-}
-
-// inserted returns how many rows the inserts of a segment stored: their tags say so, or, with a
-// ledger, the one value that each returns.
-func (in *insertion) inserted(a answer) int {
-	switch {
-	case a.refused != nil:
-		return 0
-	case in.store.table.Ledger == "":
-		return int(a.rows)
-	}
-	n := int64(0)
-	for _, v := range a.values {
-		n += v
-	}
-	return int(n)
 }
 
 // finish ends a round trip and counts it. Its error names what it was doing.

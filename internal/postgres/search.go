@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
 )
@@ -40,14 +38,14 @@ type rowSearch struct {
 	*insertion
 	chunks   [][]int
 	lookedUp []int // rows whose keys are looked up before the commit
-	refused  map[int]*pgconn.PgError
+	refused  map[int]*refusal
 	late     map[int]bool // refused by a check after the INSERT
 	isNew    map[int]bool
-	there    map[int]bool // their keys were in the table before this transaction
-	unknown  []int        // rows of chunks that stored fewer than they have
-	maybe    map[int]bool // numbers of the keys of unknown rows whose chunk stored some of them
-	again    []int        // rows of chunks that were refused only the second time
-	before   int          // how many rows were inserted before this search
+	there    map[int]bool    // their keys were in the table before this transaction
+	unknown  []int           // rows of chunks that stored fewer than they have
+	maybe    map[int]bool    // numbers of the keys of unknown rows whose chunk stored some of them
+	again    []int           // rows of chunks that were refused only the second time
+	before   message.Tallies // of the searches before
 	// blocked are rows that may be valid together, except for one of them.
 	blocked []int
 }
@@ -58,8 +56,8 @@ const maxSearches = 3
 
 // findRefused finds the refused rows of a batch without message groups, stores the others, and sets
 // the verdicts.
-func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) error {
-	if err := in.findUnreadable(ctx, refusal); err != nil {
+func (in *insertion) findRefused(ctx context.Context, why *refusal) error {
+	if err := in.findUnreadable(ctx, why); err != nil {
 		return err
 	}
 	if err := in.sortByKey(ctx); err != nil {
@@ -70,12 +68,12 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	in.mine = map[int]bool{}
 	for range maxSearches {
 		r := &rowSearch{
-			insertion: in, refused: map[int]*pgconn.PgError{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, maybe: map[int]bool{}, before: in.result.Tallies.Sum().Inserted,
+			insertion: in, refused: map[int]*refusal{}, late: map[int]bool{}, isNew: map[int]bool{}, there: map[int]bool{}, maybe: map[int]bool{}, before: slices.Clone(in.result.Tallies),
 		}
-		if err := r.planChunks(ctx, rest, refusal); err != nil {
+		if err := r.planChunks(ctx, rest, why); err != nil {
 			return err
 		}
-		if err := r.commit(ctx, refusal); err != nil {
+		if err := r.commit(ctx, why); err != nil {
 			if !verdictsHold(err) {
 				return err
 			}
@@ -88,64 +86,82 @@ func (in *insertion) findRefused(ctx context.Context, refusal *pgconn.PgError) e
 	return databaseError(fault.Error{Cause: message.CauseTransient, What: searching + ": rows that passed were refused afterwards, again and again"})
 }
 
-// sortByKey sorts the rows as the index of the key does, and finds which have the same key.
+// sortByKey sorts the rows as the indexes of the keys do, and finds which have the same key.
 func (in *insertion) sortByKey(ctx context.Context) error {
-	if in.class != nil {
-		return nil
-	}
-	if in.keys.byBytes() {
-		in.class = classes(in.batch, in.rows)
-		return nil
-	}
 	all, readable := in.rows, in.readable(in.rows)
-	rt := in.roundTrip(ctx)
-	rt.keys(in.sql.rank, readable)
-	rt.endSegment()
-	answers, err := in.finish(ctx, in.store.lookingUp, rt)
-	if err != nil {
-		return err
+	if in.anyPart(func(p *part) bool { return p.sorted == nil && !p.keys.byBytes() }) {
+		rt := in.roundTrip(ctx)
+		var refused *refusal
+		for p, rows := range in.each(readable) {
+			if p.sorted == nil && !p.keys.byBytes() {
+				rt.keys(sent{of: p}, p.sql.rank, rows)
+				rt.ask(func(a *answer) { refused = cmp.Or(refused, a.refused); p.rank(rows, a) })
+			}
+		}
+		if _, err := in.finish(ctx, in.lookingUp(all), rt); err != nil {
+			return err
+		}
+		if refused != nil {
+			return refused.part().errorOf(refused.part().lookingUp, refused.PgError)
+		}
 	}
-	if refused := answers[0].refused; refused != nil {
-		return in.errorOf(in.store.lookingUp, refused)
+	if in.class == nil {
+		in.class = make(map[int]int, len(all))
 	}
-	in.rows = readable
-	in.rank(&answers[0])
+	var sorted []int
+	for p, rows := range in.each(readable) {
+		if p.sorted == nil {
+			p.sorted = rows
+			p.classify(rows)
+		}
+		sorted = append(sorted, p.sorted...)
+	}
 	for _, row := range all {
 		if in.unreadable[row] { // equal to no other: it has no place in the index
-			in.rows = append(in.rows, row)
+			sorted = append(sorted, row)
 			in.class[row] = -1 - row
 		}
 	}
+	in.rows = sorted
 	return nil
 }
 
 // findUnreadable finds the rows whose keys the server cannot read, because its encoding cannot
 // represent them or their type does not take them, after an error that there may be some. No such
 // key is in the table, and a look-up with one of them fails for all.
-func (in *insertion) findUnreadable(ctx context.Context, refusal *pgconn.PgError) error {
-	encoding := (unrepresentable(refusal) || in.rehearsal) && in.hasTextKey()
-	readsText := (parameterOf(refusal) > 0 || in.rehearsal) && slices.Contains(in.store.keyFormats, 0)
-	if !encoding && !readsText {
+func (in *insertion) findUnreadable(ctx context.Context, why *refusal) error {
+	suspect := func(p *part) bool {
+		encoding := (unrepresentable(why.PgError) || in.rehearsal) && p.hasTextKey()
+		readsText := (parameterOf(why.PgError) > 0 || in.rehearsal) && slices.Contains(p.keyFormats, 0)
+		return encoding || readsText
+	}
+	var rows []int
+	for _, row := range in.rows {
+		if suspect(in.of(row)) {
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
 		return nil
 	}
 	rt := in.roundTrip(ctx)
-	for k := range in.rows {
-		rt.keys(in.sql.read, in.rows[k:k+1])
+	for k, row := range rows {
+		rt.keys(sent{of: in.of(row)}, in.of(row).sql.read, rows[k:k+1])
 		rt.endSegment()
 	}
-	answers, err := in.finish(ctx, in.store.lookingUp, rt)
+	answers, err := in.finish(ctx, in.lookingUp(rows), rt)
 	if err != nil {
 		return err
 	}
 	in.unreadable = map[int]bool{}
-	for k, row := range in.rows {
+	for k, row := range rows {
 		refused := answers[k].refused
 		if refused == nil {
 			continue
 		}
-		ofKey := unrepresentable(refused) || parameterOf(refused) > 0 && ofText(refused) // a parameter's number is of the key here
-		if j := in.store.judge(refused, in.catalog); !ofKey && !j.rejects && !j.open {
-			return in.errorOf(in.store.lookingUp, refused)
+		ofKey := unrepresentable(refused.PgError) || parameterOf(refused.PgError) > 0 && ofText(refused.PgError) // a parameter's number is of the key here
+		if j := refused.judge(); !ofKey && !j.rejects && !j.open {
+			return refused.of.errorOf(refused.of.lookingUp, refused.PgError)
 		}
 		in.unreadable[row] = true
 	}
@@ -165,7 +181,7 @@ func singles(rows []int) [][]int { return slices.Collect(slices.Chunk(rows, 1)) 
 
 // planChunks decides which rows are a chunk. For more than maxSingles rows it tries larger chunks,
 // and rolls them back.
-func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.PgError) error {
+func (r *rowSearch) planChunks(ctx context.Context, rows []int, why *refusal) error {
 	if len(rows) <= maxSingles {
 		r.chunks, r.lookedUp = singles(rows), rows
 		return nil
@@ -175,7 +191,7 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.
 	}
 	chunks := r.split(rows)
 	rt := r.roundTrip(ctx)
-	r.addBegin(ctx, rt, refusal)
+	r.addBegin(rt, why)
 	for _, chunk := range chunks {
 		r.addTrial(rt, chunk)
 	}
@@ -188,10 +204,10 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, refusal *pgconn.
 	for k, chunk := range chunks {
 		switch a := answers[2*k]; {
 		case a.refused != nil:
-			r.suspect = cmp.Or(r.suspect, r.suspicion(a.refused))
+			a.refused.suspect()
 			r.chunks = append(r.chunks, singles(chunk)...)
 			r.lookedUp = append(r.lookedUp, chunk...)
-		case r.inserted(a) < len(chunk):
+		case a.rows < len(chunk):
 			r.chunks = append(r.chunks, chunk)
 			r.lookedUp = append(r.lookedUp, chunk...)
 		default:
@@ -219,16 +235,16 @@ func (r *rowSearch) split(rows []int) (chunks [][]int) {
 }
 
 // commit tries the chunks, commits what passes, and sets the verdicts.
-func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
+func (r *rowSearch) commit(ctx context.Context, why *refusal) error {
 	r.lookedUp = r.readable(r.lookedUp)
 	rt := r.roundTrip(ctx)
-	r.addBegin(ctx, rt, refusal)
+	r.addBegin(rt, why)
 	rt.present(r.lookedUp)
 	rt.endRequired()
 	for _, chunk := range r.chunks {
 		r.addTrial(rt, chunk)
 	}
-	needsTogether := leadsAhead(r.batch, r.rows, links(r.batch, r.keys))
+	needsTogether := leadsAhead(r.rows, r.links())
 	if !needsTogether {
 		r.addCommit(rt)
 	}
@@ -236,8 +252,8 @@ func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
 	if err != nil {
 		return err
 	}
-	for _, n := range answers[0].values {
-		r.there[r.lookedUp[n-1]] = true
+	for _, row := range answers[0].found {
+		r.there[row] = true
 	}
 	if answers, err = r.readTrials(answers[1:], r.chunks); err != nil {
 		return err
@@ -258,13 +274,15 @@ func (r *rowSearch) commit(ctx context.Context, refusal *pgconn.PgError) error {
 func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, error) {
 	for k, chunk := range chunks {
 		a := answers[2*k]
-		n := r.inserted(a)
-		r.result.Tallies.Of(0).Inserted += n
+		n := a.all()
+		if n > 0 {
+			r.tally(a)
+		}
 		switch {
 		case a.refused != nil && len(chunk) > 1:
 			r.again = append(r.again, chunk...)
 		case a.refused != nil:
-			r.refused[chunk[0]], r.late[chunk[0]] = a.refused, a.inserted
+			r.refused[chunk[0]], r.late[chunk[0]] = a.refused.by(chunk[0]), a.inserted != nil
 		case n == len(chunk):
 			for _, row := range chunk {
 				r.isNew[row] = true
@@ -285,16 +303,16 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 // retryTogether tries rows again that were refused for a foreign key, with all others in place:
 // first those that may be valid only together, as one statement, and then one by one.
 func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
-	all := links(r.batch, r.keys)
+	all := r.links()
 	var rows, passed []int
 	for _, row := range r.rows {
 		if err := r.refused[row]; err == nil {
 			passed = append(passed, row)
-		} else if refusing(all, err) != nil {
+		} else if refusing(all, err.PgError) != nil {
 			rows = append(rows, row)
 		}
 	}
-	rows = validTogether(r.batch, rows, passed, all, r.refused)
+	rows = validTogether(rows, passed, all, r.refused)
 	rt := r.roundTrip(ctx)
 	forwards, backwards := singles(rows), singles(rows)
 	slices.Reverse(backwards)
@@ -335,7 +353,7 @@ func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
 	for _, row := range rows {
 		if r.isNew[row] || before[row] == nil {
 			delete(r.refused, row)
-		} else if len(rows) > 1 && refusing(all, r.refused[row]) != nil {
+		} else if len(rows) > 1 && refusing(all, r.refused[row].PgError) != nil {
 			r.blocked = append(r.blocked, row)
 		}
 	}
@@ -343,21 +361,24 @@ func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
 }
 
 // addBegin adds the statements that open the transaction.
-func (in *insertion) addBegin(ctx context.Context, rt *roundTrip, refusal *pgconn.PgError) {
+func (in *insertion) addBegin(rt *roundTrip, why *refusal) {
 	rt.stopOn = in.stopOn
-	if in.catalog == nil {
-		in.catalog = in.store.freshCatalog() // another insertion may have asked meanwhile
-	}
-	if in.catalog == nil || !in.catalogIsOurs && !in.catalog.knows(refusal) {
-		rt.askKeys()
-		rt.askCatalog()
+	for _, p := range in.parts {
+		if p.catalog == nil {
+			p.catalog = p.freshCatalog() // another insertion may have asked meanwhile
+		}
+		if p.catalog == nil || !p.catalogIsOurs && p == why.part() && !p.catalog.knows(why.PgError) {
+			rt.askKeys(p)
+			rt.askCatalog(p)
+		}
+		p.evaluated = nil
 	}
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(rt.deadline))
 	rt.add("SELECT set_config('sluice.search_path', current_setting('search_path'), true)")
 	rt.add("SAVEPOINT s")
 	rt.endSegment()
-	in.suspect, in.defaultsAnswer = cmp.Or(in.suspect, in.suspicion(refusal)), nil
+	why.suspect()
 }
 
 // silence is how long the server waits for a client that the network has lost.
@@ -389,7 +410,7 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 	}
 	var rows []int
 	for _, row := range refused {
-		if r.late[row] && !r.mine[r.class[row]] && r.catalog.usesTables(r.store.judge(r.refused[row], r.catalog).function) {
+		if r.late[row] && !r.mine[r.class[row]] && r.of(row).catalog.usesTables(r.refused[row].judge().function) {
 			rows = append(rows, row)
 		} else {
 			rest = append(rest, row)
@@ -406,13 +427,13 @@ func (r *rowSearch) retryLate(ctx context.Context, refused []int) (rest []int, e
 		return nil, err
 	}
 	switch again := answers[0].refused; {
-	case again != nil && r.store.judge(again, r.catalog).passes():
-		return nil, r.insertError(again) // the next attempt finds that the others are stored
+	case again != nil && again.judge().passes():
+		return nil, again.error() // the next attempt finds that the others are stored
 	case again != nil && len(rows) == 1:
 		return refused, nil
 	case again != nil:
 		r.returned(message.CauseTransient, rows...)
-		return rest, r.blockedError(again)
+		return rest, again.blockedError()
 	}
 	return rest, r.accept(ctx, rows, answers[0])
 }
@@ -425,7 +446,7 @@ func (in *insertion) finishBegun(ctx context.Context, rt *roundTrip) ([]answer, 
 		return nil, err
 	}
 	if refused := answers[0].refused; refused != nil {
-		return nil, in.insertError(refused)
+		return nil, refused.error()
 	}
 	return answers[1:], nil
 }
@@ -443,15 +464,15 @@ const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice
 // is checked again with each chunk.
 func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 	rt.insert(rows)
-	switch c := in.catalog; {
-	case c == nil:
+	switch {
+	case in.anyPart(func(p *part) bool { return p.catalog == nil }):
 		rt.add("SAVEPOINT checked")
 		rt.add("SET CONSTRAINTS ALL IMMEDIATE")
 		rt.add("ROLLBACK TO SAVEPOINT checked")
-	case c.Deferrable:
+	case in.anyPart(func(p *part) bool { return p.catalog.Deferrable }):
 		rt.add("SET CONSTRAINTS ALL IMMEDIATE")
-		if c.Deferred != "" {
-			rt.add("SET CONSTRAINTS " + c.Deferred + " DEFERRED")
+		if deferred := in.deferred(); deferred != "" {
+			rt.add("SET CONSTRAINTS " + deferred + " DEFERRED")
 		}
 	}
 	rt.add("RELEASE SAVEPOINT s")
@@ -460,6 +481,17 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 	rt.add("ROLLBACK TO SAVEPOINT s")
 	rt.add(samePath)
 	rt.endSegment()
+}
+
+// deferred returns the constraints that are deferred by default, as SQL.
+func (in *insertion) deferred() string {
+	var all []string
+	for _, p := range in.parts {
+		if names := p.catalog.Deferred; names != "" && !slices.Contains(all, names) {
+			all = append(all, names)
+		}
+	}
+	return list(all)
 }
 
 // addCommit adds what ends the transaction: it evaluates what the database computes for every row,
@@ -484,14 +516,16 @@ func (in *insertion) ending() string {
 // evaluate adds the evaluation of what the database computes for every row, if that is under
 // suspicion.
 func (in *insertion) evaluate(rt *roundTrip) {
-	if in.suspect == nil && !in.rehearsal {
-		return
+	for _, p := range in.parts {
+		if !p.suspected && !in.rehearsal {
+			continue
+		}
+		rt.add(p.sql.defaults)
+		rt.ask(func(a *answer) { p.evaluated = &answer{refused: a.refused} })
+		rt.add("ROLLBACK TO SAVEPOINT s")
+		rt.add(samePath)
+		rt.ask(func(*answer) {})
 	}
-	rt.add(in.sql.defaults)
-	rt.ask(func(a *answer) { in.defaultsAnswer = &answer{refused: a.refused} })
-	rt.add("ROLLBACK TO SAVEPOINT s")
-	rt.add(samePath)
-	rt.ask(func(*answer) {})
 }
 
 // readCommit reads the answers to addCommit.
@@ -499,26 +533,31 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 	present, commit := answers[0], answers[1]
 	switch {
 	case present.refused != nil:
-		return answer{}, r.errorOf(r.store.lookingUp, present.refused)
-	case commit.refused != nil && ofConstraint(commit.refused):
+		return answer{}, present.refused.part().errorOf(r.lookingUp(r.lookedUp), present.refused.PgError)
+	case commit.refused != nil && ofConstraint(commit.refused.PgError):
 		return answer{}, databaseError(fault.Error{
 			Cause:  message.CauseTransient,
 			Code:   commit.refused.Code,
-			What:   "commit: " + r.store.shown(commit.refused, r.catalog),
+			What:   "commit: " + commit.refused.shown(),
 			Remedy: "it passed before the commit: something has changed meanwhile",
 		})
 	case commit.refused != nil:
-		return answer{}, r.errorOf("commit", commit.refused)
+		return answer{}, commit.refused.part().errorOf("commit", commit.refused.PgError)
 	case commit.tag != r.ending():
 		return answer{}, databaseError(fault.Error{Cause: message.CauseTransient, What: "commit: the server rolled the transaction back"})
 	}
 	return present, nil
 }
 
+// passes reports whether this search has stored a row of the part.
+func (r *rowSearch) passes(p *part) bool {
+	return r.result.Tallies.Of(p.index).Inserted > r.before.Of(p.index).Inserted
+}
+
 // recovered returns an error if the answer to a ROLLBACK TO is one.
 func (in *insertion) recovered(a answer) error {
 	if a.refused != nil {
-		return in.errorOf(searching, a.refused)
+		return a.refused.part().errorOf(searching, a.refused.PgError)
 	}
 	return nil
 }
@@ -529,14 +568,14 @@ const maxPassing = 8
 
 // stopOn returns an error unless the answer is about the rows that met it.
 func (in *insertion) stopOn(a *answer) error {
-	switch j := in.store.judge(a.refused, in.catalog); {
+	switch j := a.refused.judge(); {
 	case j.single:
 		return nil
-	case j.passes() && in.last && transientForSome(a.refused) && in.passing < maxPassing:
+	case j.passes() && in.last && transientForSome(a.refused.PgError) && in.passing < maxPassing:
 		in.passing++
 		return nil // there is no time to try all of them again
 	default:
-		return in.insertError(a.refused)
+		return a.refused.error()
 	}
 }
 
@@ -546,8 +585,8 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 	for _, row := range r.lookedUp {
 		found[row] = false
 	}
-	for _, n := range present.values {
-		found[r.lookedUp[n-1]] = true
+	for _, row := range present.found {
+		found[row] = true
 	}
 	for row := range r.isNew {
 		r.mine[r.class[row]] = true
@@ -575,15 +614,15 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		switch {
 		case r.there[row] && !r.mine[r.class[row]]:
 			r.stored(row)
-		case found[row] && !r.mine[r.class[row]] && r.store.judge(r.refused[row], r.catalog).inside:
+		case found[row] && !r.mine[r.class[row]] && r.refused[row].judge().inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
-			rowsErr = keepVerdicts(r.insertError(r.refused[row]).err)
-		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.catalog.storesOthers():
+			rowsErr = keepVerdicts(r.refused[row].error().err)
+		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.anyPart(func(p *part) bool { return p.catalog.storesOthers() }):
 			r.stored(row) // by another delivery, meanwhile
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
-			rowsErr = r.blockedError(r.refused[row])
+			rowsErr = r.refused[row].blockedError()
 		default:
 			refused = append(refused, row)
 		}
@@ -598,7 +637,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		return err
 	}
 	rowsErr = cmp.Or(rowsErr, err)
-	if err := r.giveVerdicts(ctx, refused, r.refused, r.result.Tallies.Sum().Inserted > r.before); err != nil {
+	if err := r.giveVerdicts(ctx, refused, r.refused, r.passes); err != nil {
 		return err
 	}
 	return rowsErr

@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the block of SQL
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.com/owner/sluice/internal/batch"
@@ -73,21 +74,29 @@ type inserts struct {
 }
 
 // insert is a statement, and its name on a connection that has prepared it.
-type insert struct{ name, sql string }
+type insert struct {
+	name, sql string
+	first     bool // the first form
+}
 
-func makeStatements(t *batch.Table, k *keyFacts) statements {
+func makeStatements(d *destination, k *keyFacts) statements {
+	t := d.table
 	input, _ := keysInput(t)
 	return statements{
-		insert: makeInserts(t, k, !k.byBytes()), unsorted: makeInserts(t, k, false), plain: plainSQL(t),
+		insert: makeInserts(d, k, !k.byBytes()), unsorted: makeInserts(d, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}
 }
 
-func makeInserts(t *batch.Table, k *keyFacts, sorted bool) inserts {
+func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
+	name := "sluice_insert"
+	if d.index > 0 {
+		name += strconv.Itoa(d.index + 1)
+	}
 	return inserts{
-		skipping: insert{"sluice_insert", insertSQL(t, k, sorted, false)},
-		first:    insert{"sluice_insert_first", insertSQL(t, k, sorted, true)},
+		skipping: insert{name, insertSQL(d.table, k, sorted, false), false},
+		first:    insert{name + "_first", insertSQL(d.table, k, sorted, true), true},
 	}
 }
 

@@ -14,35 +14,23 @@ import (
 	"example.com/owner/sluice/internal/message"
 )
 
-// Store writes the batches of one table. It is safe for concurrent use: every Insert has a
+// Store writes batches into their tables. It is safe for concurrent use: every Insert has a
 // connection of its own.
 type Store struct {
-	table  *batch.Table
-	names  fault.Names
-	target *target
-	logins Logins
-	// formats are those of the parameters of an insert, keyFormats of statements about keys.
-	formats, keyFormats []int16
-	asText              bool     // a column's type reads text
-	fitParams           [][]byte // of the short question whether the columns' types fit
-	typeParams          [][]byte // of the long one
-	log                 *slog.Logger
-	lookup              func(ctx context.Context, host string) ([]string, error) // nil: the resolver
-	sleep               func(context.Context, time.Duration) bool
-	now                 func() time.Time
-	// What the statements do, for errors.
-	inserting, lookingUp string
+	destinations []*destination // in the order in which they are written
+	names        fault.Names
+	target       *target
+	logins       Logins
+	log          *slog.Logger
+	lookup       func(ctx context.Context, host string) ([]string, error) // nil: the resolver
+	sleep        func(context.Context, time.Duration) bool
+	now          func() time.Time
 
-	mu            sync.Mutex
-	idle          []*conn
-	closed        bool
-	closing       sync.WaitGroup // of connections in the background; none is added once closed
-	statements    statements
-	keys          *keyFacts
-	catalog       *catalog
-	catalogReadAt time.Time
-	examinedAt    time.Time // when a discarded row was last examined
-	unverified    string    // what TLS leaves open
+	mu         sync.Mutex // guards what destinations have learned too
+	idle       []*conn
+	closed     bool
+	closing    sync.WaitGroup // of connections in the background; none is added once closed
+	unverified string         // what TLS leaves open
 }
 
 // Logins gives logins other than that of the URL.
@@ -79,14 +67,13 @@ func WithSleep(sleep func(context.Context, time.Duration) bool) Option {
 // WithClock replaces the clock by which connections and the catalog grow old.
 func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = now } }
 
-// Open checks the URL and returns the store of a table. It does not connect. The URL may be empty
-// if logins come from elsewhere.
-func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error) {
-	s := &Store{table: t, log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now, statements: makeStatements(t, nil)}
-	s.formats, s.keyFormats = formats(t.Columns), formats(t.KeyColumns())
-	s.asText = slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText })
-	s.fitParams, s.typeParams = fitParams(t), typeParams(t)
-	s.inserting, s.lookingUp = "insert into "+table(t), "look up keys in "+table(t)
+// Open checks the URL and returns the store of some tables, at least one: those of a batch, in the
+// same order. It does not connect. The URL may be empty if logins come from elsewhere.
+func Open(databaseURL string, tables []*batch.Table, options ...Option) (*Store, error) {
+	s := &Store{log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now}
+	for i, t := range tables {
+		s.destinations = append(s.destinations, newDestination(s, i, t))
+	}
 	for _, o := range options {
 		o(s)
 	}
@@ -102,6 +89,25 @@ func Open(databaseURL string, t *batch.Table, options ...Option) (*Store, error)
 		go roots()
 	}
 	return s, nil
+}
+
+// tables returns the tables of a batch.
+func (s *Store) tables() (all []*batch.Table) {
+	for _, d := range s.destinations {
+		all = append(all, d.table)
+	}
+	return all
+}
+
+// inserting returns what an insert of rows of a batch does, for errors.
+func (s *Store) inserting(b *batch.Batch, rows []int) string {
+	var into []string
+	for _, d := range s.destinations {
+		if len(rows) == 0 || slices.ContainsFunc(rows, func(row int) bool { return b.Table(row) == d.index }) {
+			into = append(into, table(d.table))
+		}
+	}
+	return "insert into " + list(into)
 }
 
 // Close closes the idle connections, and waits for those that are closing. A connection in use

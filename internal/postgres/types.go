@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
@@ -85,7 +83,10 @@ func relationOf(t *batch.Table, c batch.Column) string {
 }
 
 // fit adds the question whether the types of the columns are plain.
-func (rt *roundTrip) fit() { rt.p.SendQueryParams(fitSQL, rt.in.store.fitParams, nil, nil, binary) }
+func (rt *roundTrip) fit(p *part) {
+	rt.p.SendQueryParams(fitSQL, p.fitParams, nil, nil, binary)
+	rt.sent = append(rt.sent, sent{of: p, fit: true})
+}
 
 // typeParams returns the parameters of typesSQL.
 func typeParams(t *batch.Table) [][]byte {
@@ -107,8 +108,8 @@ func sentType(c batch.Column) string {
 }
 
 // typesAsText returns the types that read text, in SQL.
-func (s *Store) typesAsText() (names []string) {
-	for _, c := range s.table.Columns {
+func (d *destination) typesAsText() (names []string) {
+	for _, c := range d.table.Columns {
 		if c.AsText {
 			names = append(names, c.Type)
 		}
@@ -125,7 +126,7 @@ type typeFacts struct {
 	// Text is how each column reads text.
 	Text []batch.TextType `json:"text"`
 
-	refused *pgconn.PgError // there is no answer
+	refused *refusal // there is no answer
 }
 
 // misfit is why a column would change values in silence.
@@ -137,9 +138,9 @@ type misfit struct {
 }
 
 // askTypes asks what the columns are.
-func (rt *roundTrip) askTypes(facts *typeFacts) {
+func (rt *roundTrip) askTypes(p *part, facts *typeFacts) {
 	rt.add(uncompiled)
-	rt.p.SendQueryParams(typesSQL, rt.in.store.typeParams, nil, nil, binary)
+	rt.addParams(sent{}, typesSQL, p.typeParams, nil)
 	rt.ask(func(a *answer) {
 		if facts.refused = a.refused; facts.refused == nil {
 			_ = json.Unmarshal(a.text, facts) // the server makes valid JSON
@@ -148,14 +149,14 @@ func (rt *roundTrip) askTypes(facts *typeFacts) {
 }
 
 // misfits returns an error if a column would change values in silence.
-func (s *Store) misfits(wrong []misfit) error {
+func (d *destination) misfits(wrong []misfit) error {
 	if len(wrong) == 0 {
 		return nil
 	}
 	first := wrong[0]
-	c := s.table.Columns[first.Column]
-	relation := relationOf(s.table, c)
-	column := fmt.Sprintf("%s: the column %s", s.inserting, batch.Quote(c.Name))
+	c := d.table.Columns[first.Column]
+	relation := relationOf(d.table, c)
+	column := fmt.Sprintf("%s: the column %s", d.inserting, batch.Quote(c.Name))
 	alter := func(to string) string {
 		return fmt.Sprintf("ALTER TABLE %s ALTER COLUMN %s TYPE %s", relation, batch.Quote(c.Name), to)
 	}
@@ -163,17 +164,17 @@ func (s *Store) misfits(wrong []misfit) error {
 	switch first.Why {
 	case "missing":
 		e.Code = "42704"
-		e.What = fmt.Sprintf("%s: the type %s does not exist", s.inserting, c.Type)
+		e.What = fmt.Sprintf("%s: the type %s does not exist", d.inserting, c.Type)
 		e.Remedy = lacksType
 	case "reads":
-		e.What = fmt.Sprintf("%s: the type %s is made of %s, which Postgres does not read as it is written", s.inserting, c.Type, first.Spelled)
+		e.What = fmt.Sprintf("%s: the type %s is made of %s, which Postgres does not read as it is written", d.inserting, c.Type, first.Spelled)
 		e.Remedy = fmt.Sprintf("it would round or cut values, or take words such as now and yes for one; if the type is a domain, write type: %s, without as: text", first.Spelled)
 	case "mask":
 		e.What = fmt.Sprintf("%s is %s, and a mask has %d characters", column, first.Spelled, c.Masked)
 		e.Remedy = alter(fmt.Sprintf("varchar(%d)", c.Masked))
 	case "nulls":
-		e.What = s.inserting + ": the setting array_nulls is off, with which Postgres reads a NULL in an array as the text NULL"
-		e.Remedy = "ALTER ROLE … SET array_nulls = on, or take it out of " + s.names.URL
+		e.What = d.inserting + ": the setting array_nulls is off, with which Postgres reads a NULL in an array as the text NULL"
+		e.Remedy = "ALTER ROLE … SET array_nulls = on, or take it out of " + d.store.names.URL
 	default:
 		e.What = fmt.Sprintf("%s is %s in the table and %s in the model: Postgres would change values to fit, and say nothing", column, first.Spelled, c.Type)
 		e.Remedy = alter(c.Type)
@@ -185,7 +186,7 @@ func (s *Store) misfits(wrong []misfit) error {
 		}
 	}
 	if wrong[len(wrong)-1].Column != first.Column {
-		e.Remedy = hint(e.Remedy+"; it is not the only column", s.names.Check, " lists all")
+		e.Remedy = hint(e.Remedy+"; it is not the only column", d.store.names.Check, " lists all")
 	}
 	return databaseError(e)
 }

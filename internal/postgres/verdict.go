@@ -7,39 +7,42 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
 )
 
-// suspicion returns the error if it may come from what the database computes for every row by
-// itself, or hides such an error of another row: a parameter is read before any row is stored.
-func (in *insertion) suspicion(err *pgconn.PgError) *pgconn.PgError {
-	hides := in.store.asText && parameterOf(err) > 0 && (in.catalog == nil || in.catalog.adds)
-	if hides || in.store.judge(err, in.catalog).computed {
-		return err
-	}
-	return nil
+// suspect suspects what the database computes for every row by itself, if the error may come from that,
+// or hides such an error of another row: a parameter is read before any row is stored.
+func (r *refusal) suspect() {
+	p := r.part()
+	hides := p.asText && parameterOf(r.PgError) > 0 && (p.catalog == nil || p.catalog.adds)
+	p.suspected = p.suspected || hides || r.judge().computed
 }
 
 // giveVerdicts sets the verdicts on rows that the server refused, and returns an error if not all
-// of them are to blame. passes is whether another row was stored in the same search; duplicates
-// prove nothing about now.
-func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[int]*pgconn.PgError, passes bool) error {
-	if c := in.catalog; c != nil && !in.catalogIsOurs && slices.ContainsFunc(rows, func(row int) bool { return !c.knows(refused[row]) }) {
-		// A partition or a constraint that is newer than the catalog.
+// of them are to blame. passes is whether another row was stored in the same table by the same search;
+// duplicates prove nothing about now.
+func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[int]*refusal, passes func(*part) bool) error {
+	var ask []*part
+	for _, row := range rows {
+		p := in.of(row)
+		if p.catalog != nil && !p.catalogIsOurs && !p.catalog.knows(refused[row].PgError) && !slices.Contains(ask, p) {
+			ask = append(ask, p) // a partition or a constraint is newer than the catalog
+		}
+	}
+	if len(ask) > 0 {
 		rt := in.roundTrip(ctx)
-		rt.askCatalog()
+		for _, p := range ask {
+			rt.askCatalog(p)
+		}
 		if _, err := in.finish(ctx, searching, rt); err != nil {
 			return err
 		}
 	}
-	catalog := in.catalog
 	var policies []int
 	for _, row := range rows {
-		if in.store.judge(refused[row], catalog).policy && (catalog == nil || !catalog.Policy.Visible) {
+		if c := in.of(row).catalog; refused[row].judge().policy && (c == nil || !c.Policy.Visible) {
 			policies = append(policies, row)
 		}
 	}
@@ -54,11 +57,11 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 		var why error
 		switch {
 		case hidden[row]:
-			why = in.explained(err, message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(in.store.table)))
-		case in.emptied(row, err, catalog):
-			why = in.explained(err, message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger")
+			why = err.explained(message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(err.part().table)))
+		case err.empties(row):
+			why = err.explained(message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger")
 		default:
-			v, why = in.verdict(err, catalog, passes)
+			v, why = err.verdict(passes(in.of(row)))
 		}
 		in.result.Verdicts[row] = v
 		if rowsErr == nil || fault.Cause(rowsErr) != message.CauseConfiguration && why != nil && fault.Cause(why) == message.CauseConfiguration {
@@ -68,77 +71,82 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 	return rowsErr
 }
 
-// emptied reports whether a row is refused for a NULL where it has a value: a trigger has set it to
+// empties reports whether a row is refused for a NULL where it has a value: a trigger has set it to
 // NULL.
-func (in *insertion) emptied(row int, err *pgconn.PgError, c *catalog) bool {
-	if err.Code != notNull || c == nil || !c.covers(err) || in.store.judge(err, c).inside || c.inLedger(err) {
+func (r *refusal) empties(row int) bool {
+	p := r.part()
+	c := p.catalog
+	if r.Code != notNull || c == nil || !c.covers(r.PgError) || r.judge().inside || c.inLedger(r.PgError) {
 		return false
 	}
-	column := position(in.batch, err.ColumnName)
+	column := position(p.table, r.ColumnName)
 	if column < 0 {
 		return false
 	}
-	_, ok := values(in.batch, row, []int{column})
+	_, ok := values(r.in.batch, row, []int{column})
 	return ok
 }
 
 // verdict returns the verdict on a refused row, and an error if the row is not to blame.
-func (in *insertion) verdict(err *pgconn.PgError, catalog *catalog, passes bool) (message.Verdict, error) {
-	if in.discarded(err) {
+func (r *refusal) verdict(passes bool) (message.Verdict, error) {
+	p := r.part()
+	if r.discarded() {
 		return message.Verdict{Cause: message.CauseDiscarded}, nil
 	}
-	j := in.store.judge(err, catalog)
+	j := r.judge()
 	rejects := j.rejects
 	if j.open {
-		failed, evaluated := in.defaultsFailed(err, j)
+		failed, evaluated := r.defaultsFailed(j)
 		if failed != nil {
-			return message.Verdict{Cause: message.CauseConfiguration}, in.defaultsError(failed)
+			return message.Verdict{Cause: message.CauseConfiguration}, failed.defaultsError()
 		}
 		rejects = evaluated && !j.mixed || passes
 	}
 	if !rejects {
-		return message.Verdict{Cause: j.cause}, keepVerdicts(in.insertError(err).err)
+		return message.Verdict{Cause: j.cause}, keepVerdicts(r.error().err)
 	}
-	own := in.store.ownNames(err, catalog)
-	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: err.Code, Constraint: own.constraint, Column: cmp.Or(own.column, in.store.reads(err))}
+	own := p.ownNames(r.PgError, p.catalog)
+	rejection := message.Rejection{Reason: message.ReasonRefused, SQLState: r.Code, Constraint: own.constraint, Column: cmp.Or(own.column, p.reads(r.PgError))}
 	return message.Verdict{Outcome: message.Rejected, Rejection: rejection}, nil
 }
 
 // defaultsFailed reports whether what the database adds to every row was evaluated by itself in
 // this search, and returns the error if that failed in the same way.
-func (in *insertion) defaultsFailed(err *pgconn.PgError, j judgement) (failed *pgconn.PgError, evaluated bool) {
-	if !j.computed || in.defaultsAnswer == nil {
+func (r *refusal) defaultsFailed(j judgement) (failed *refusal, evaluated bool) {
+	p := r.part()
+	if !j.computed || p.evaluated == nil {
 		return nil, false
 	}
-	failed = in.defaultsAnswer.refused
+	failed = p.evaluated.refused
 	if failed == nil {
 		return nil, true
 	}
+	failed.of = p
 	// Without a name the evaluation is not possible here: no PL/pgSQL, or no grant.
-	if failed.Code != err.Code || failed.ColumnName+failed.ConstraintName == "" {
+	if failed.Code != r.Code || failed.ColumnName+failed.ConstraintName == "" {
 		return nil, false
 	}
 	return failed, true
 }
 
 // defaultsError returns the error of something that the database adds to every row.
-func (in *insertion) defaultsError(failed *pgconn.PgError) error {
-	name := batch.Quote(failed.ColumnName + failed.ConstraintName)
+func (r *refusal) defaultsError() error {
+	name := batch.Quote(r.ColumnName + r.ConstraintName)
 	what := "the default of the column " + name
-	if failed.ColumnName == "" {
+	if r.ColumnName == "" {
 		what = "the column, constraint or index " + name
 	}
 	return keepVerdicts(databaseError(fault.Error{
 		Cause:  message.CauseConfiguration,
-		Code:   failed.Code,
-		What:   in.store.inserting + ": " + message.SQLState(failed.Code) + " from " + what,
+		Code:   r.Code,
+		What:   r.of.inserting + ": " + message.SQLState(r.Code) + " from " + what,
 		Remedy: "it fails for every row, whatever the model fills: fix it",
 	}))
 }
 
 // discarded reports whether a statement failed because the database had discarded a row.
-func (in *insertion) discarded(err *pgconn.PgError) bool {
-	return err.Code == discardedState && (in.store.table.Ledger != "" || in.batch.HasGroups())
+func (r *refusal) discarded() bool {
+	return r.Code == discardedState && (r.part().table.Ledger != "" || r.in.batch.HasGroups())
 }
 
 // withoutSelect finds those of the rows that row-level security refuses which pass as a plain
@@ -154,7 +162,8 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	rt.add("SAVEPOINT s")
 	rt.endSegment()
 	for k := range rows {
-		rt.query(in.sql.plain, rows[k:k+1])
+		p := in.of(rows[k])
+		rt.query(sent{of: p}, p.sql.plain, rows[k:k+1])
 		rt.endSegment()
 		rt.add("ROLLBACK TO SAVEPOINT s")
 		rt.endSegment()
@@ -174,37 +183,37 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 }
 
 // explained returns the error of some rows with a remedy that only their circumstances show.
-func (in *insertion) explained(err *pgconn.PgError, cause message.Cause, remedy string) error {
-	e := in.insertError(err).err
+func (r *refusal) explained(cause message.Cause, remedy string) error {
+	e := r.error().err
 	e.Cause, e.Remedy = cause, remedy
 	return keepVerdicts(e)
 }
 
 // blockedError returns the error of rows that refer to others of their batch, and that are not
 // stored because one of them is refused.
-func (in *insertion) blockedError(err *pgconn.PgError) error {
-	return in.explained(err, message.CauseTransient, "rows of the batch refer to each other, and one of them is refused: the next delivery tries the others without it")
+func (r *refusal) blockedError() error {
+	return r.explained(message.CauseTransient, "rows of the batch refer to each other, and one of them is refused: the next delivery tries the others without it")
 }
 
 // examine finds out why the database took a row and does not have its key: it discarded the row, or
 // a trigger changed the key, so that the next delivery will not be recognised. It asks once per
 // catalogAge, by an insert that is rolled back.
 func (in *insertion) examine(ctx context.Context, row int) error {
-	s := in.store
+	p, s := in.of(row), in.store
 	s.mu.Lock()
-	due := s.now().Sub(s.examinedAt) > catalogAge
+	due := s.now().Sub(p.learned.examinedAt) > catalogAge
 	if due {
-		s.examinedAt = s.now()
+		p.learned.examinedAt = s.now()
 	}
 	s.mu.Unlock()
 	if !due {
 		return nil
 	}
 	rt := in.roundTrip(ctx)
-	rt.askCatalog()
+	rt.askCatalog(p)
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(rt.deadline))
-	rt.query(in.sql.returning, []int{row})
+	rt.query(sent{of: p}, p.sql.returning, []int{row})
 	rt.endSegment()
 	rt.add("ROLLBACK")
 	rt.endSegment()
@@ -212,8 +221,8 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	if err != nil {
 		return err
 	}
-	c := in.catalog
-	if !in.rewritten(answers[0], c) {
+	c := p.catalog
+	if !p.rewritten(answers[0]) {
 		return nil
 	}
 	remedy := "let the key be as the message says"
@@ -222,20 +231,20 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	}
 	return keepVerdicts(databaseError(fault.Error{
 		Cause:  message.CauseConfiguration,
-		What:   s.inserting + ": the database changes the key of a row, so that its next delivery is not recognised",
+		What:   p.inserting + ": the database changes the key of a row, so that its next delivery is not recognised",
 		Remedy: remedy,
 	}))
 }
 
 // rewritten reports whether the answer to an insert of a row shows another key than the row has:
 // returned, or as a duplicate.
-func (in *insertion) rewritten(a answer, c *catalog) bool {
+func (p *part) rewritten(a answer) bool {
 	if a.refused == nil {
 		return len(a.values) == 1 && a.values[0] == 0
 	}
-	if c == nil || a.refused.Code != uniqueKey {
+	if p.catalog == nil || a.refused.Code != uniqueKey {
 		return false
 	}
-	k := c.constraint(a.refused)
-	return k != nil && len(k.Columns) == len(in.store.table.Key) && in.store.fillsAll(k.Columns, true)
+	k := p.catalog.constraint(a.refused.PgError)
+	return k != nil && len(k.Columns) == len(p.table.Key) && p.fillsAll(k.Columns, true)
 }

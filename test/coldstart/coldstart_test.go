@@ -30,6 +30,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/localpg"
@@ -108,7 +109,7 @@ func database(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.Open(server.URL(), m.Table)
+	store, err := postgres.Open(server.URL(), []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

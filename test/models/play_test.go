@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
@@ -82,7 +83,7 @@ func newTable(t *testing.T, m *model.Model, sql string) *table {
 			db.Exec(t, statement)
 		}
 	}
-	store, err := postgres.Open(db.URL, m.Table)
+	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func existingTable(t *testing.T, serverURL, roles string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := postgres.Open(owner, m.Table)
+	s, err := postgres.Open(owner, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +272,7 @@ func erase(t *testing.T, owner string) {
 
 func migrate(t *testing.T, databaseURL string, m *model.Model) error {
 	t.Helper()
-	s, err := postgres.Open(databaseURL, m.Table)
+	s, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

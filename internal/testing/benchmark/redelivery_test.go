@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
@@ -24,7 +25,7 @@ func BenchmarkRedeliveries(b *testing.B) {
 			b.Run(fmt.Sprintf("share=%v%%/%s", 100*share, how), func(b *testing.B) {
 				m := userLogins(b)
 				db := pgtest.New(b, m.DDL()...)
-				store, err := postgres.Open(db.URL, m.Table)
+				store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 				if err != nil {
 					b.Fatal(err)
 				}

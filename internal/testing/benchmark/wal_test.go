@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/postgres"
@@ -17,7 +18,7 @@ func BenchmarkWAL(b *testing.B) {
 	const old, batches, size = 3_000_000, 40, 1000
 	db := pgtest.New(b)
 	m := userLogins(b)
-	store, err := postgres.Open(db.URL, m.Table)
+	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -177,7 +177,7 @@ func event(messages []message.Message, receiveCount int) []byte {
 
 func pipeline(t testing.TB, db *pgtest.DB, m *model.Model) *ingest.Pipeline {
 	t.Helper()
-	store, err := postgres.Open(db.URL, m.Table)
+	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
@@ -392,7 +393,7 @@ func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessFixture 
 	s.dlq = s.sim.Queue(esmsim.QueueConfig{Name: "dead-logins", Retention: 14 * 24 * time.Hour})
 	s.queue = s.sim.Queue(esmsim.QueueConfig{Name: "logins", Visibility: visibility, DeadLetter: s.dlq, MaxReceives: maxReceives})
 	// Connections age by the simulation's clock.
-	store, err := postgres.Open(s.url(user.URL), m.Table, postgres.WithClock(s.sim.Now), postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
+	store, err := postgres.Open(s.url(user.URL), []*batch.Table{m.Table}, postgres.WithClock(s.sim.Now), postgres.WithSleep(func(ctx context.Context, d time.Duration) bool {
 		esmsim.Spend(ctx, d)
 		return true
 	}))

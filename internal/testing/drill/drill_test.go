@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
@@ -137,7 +138,7 @@ func newFixture(t *testing.T, o options) *fixture {
 		url = s.secrets.takeLogin(t, url)
 		storeOptions = append(storeOptions, postgres.WithLogins(s.secrets.credentials().Database))
 	}
-	store, err := postgres.Open(url, m.Table, storeOptions...)
+	store, err := postgres.Open(url, []*batch.Table{m.Table}, storeOptions...)
 	if err != nil {
 		t.Fatal(err)
 	}

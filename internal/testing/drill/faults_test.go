@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
@@ -68,7 +69,7 @@ func (f *function) connect(url string, options ...postgres.Option) {
 		f.t.Fatal(err)
 	}
 	options = append(options, postgres.WithNames(fault.Names{URL: "DATABASE_URL"}))
-	store, err := postgres.Open(url, m.Table, options...)
+	store, err := postgres.Open(url, []*batch.Table{m.Table}, options...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

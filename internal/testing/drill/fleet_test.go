@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
@@ -93,7 +94,7 @@ func (f *fleet) environments(n int, doing string) []*environment {
 	all := make([]*environment, n)
 	for i := range all {
 		e := &environment{fleet: f, doing: doing, proxy: pgtest.NewProxy(f.t, f.db.URL)}
-		store, err := postgres.Open(e.proxy.URL, f.model.Table)
+		store, err := postgres.Open(e.proxy.URL, []*batch.Table{f.model.Table})
 		if err != nil {
 			f.t.Fatal(err)
 		}

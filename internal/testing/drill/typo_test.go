@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
@@ -80,7 +81,7 @@ func TestATypoInAModel(t *testing.T) {
 				if db == nil {
 					db = pgtest.New(t, m.DDL()...)
 				}
-				store, err := postgres.Open(db.URL, m.Table)
+				store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/postgres"
@@ -21,7 +22,7 @@ func TestPostgres(t *testing.T) {
 		return storetest.Harness{
 			Open: func(t testing.TB, m *model.Model) storetest.Store {
 				t.Helper()
-				s, err := postgres.Open(db.URL, m.Table, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}))
+				s, err := postgres.Open(db.URL, []*batch.Table{m.Table}, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}))
 				if err != nil {
 					t.Fatal(err)
 				}

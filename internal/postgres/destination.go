@@ -1,0 +1,181 @@
+package postgres
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"example.com/owner/sluice/internal/batch"
+)
+
+// destination is a table that rows go to, and what the store knows of it.
+type destination struct {
+	store *Store
+	index int // of the table in a batch
+	table *batch.Table
+	// formats are those of the parameters of an insert, keyFormats of statements about keys.
+	formats, keyFormats []int16
+	asText              bool     // a column's type reads text
+	fitParams           [][]byte // of the short question whether the columns' types fit
+	typeParams          [][]byte // of the long one
+	// What the statements do, for errors.
+	inserting, lookingUp string
+
+	learned struct { // the store's mu guards it
+		statements    statements
+		keys          *keyFacts
+		catalog       *catalog
+		catalogReadAt time.Time
+		examinedAt    time.Time // when a discarded row was last examined
+	}
+}
+
+func newDestination(s *Store, index int, t *batch.Table) *destination {
+	d := &destination{
+		store: s, index: index, table: t,
+		formats: formats(t.Columns), keyFormats: formats(t.KeyColumns()), fitParams: fitParams(t), typeParams: typeParams(t),
+		asText:    slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText }),
+		inserting: "insert into " + table(t), lookingUp: "look up keys in " + table(t),
+	}
+	d.learned.statements = makeStatements(d, nil)
+	return d
+}
+
+func (d *destination) hasTextKey() bool {
+	return slices.ContainsFunc(d.table.KeyColumns(), func(c batch.Column) bool { return c.Kind == batch.Text })
+}
+
+// part is what an insertion does in one table.
+type part struct {
+	*destination
+	*asked // on the insertion's connection
+
+	in            *insertion
+	position      int // in the insertion's parts
+	sql           statements
+	keys          *keyFacts
+	catalog       *catalog // the evidence; it stays even if it grows old meanwhile
+	catalogIsOurs bool     // read in this attempt
+	sorted        []int    // its rows in the order of their keys, if the server was asked for that
+	suspected     bool     // what the database computes for every row
+	evaluated     *answer  // to the evaluation of what the database computes for every row
+}
+
+// asked is what a connection was asked about a table.
+type asked struct {
+	keysAsked bool // how keys compare
+	// skippedAt is when the skipping insert last passed here; zero for never.
+	skippedAt time.Time
+	// typesAskedAt is when this connection was asked whether the columns' types fit; zero for never.
+	typesAskedAt time.Time
+	oddTypes     bool             // some are not plain, so that the short question does not tell
+	textTypes    []batch.TextType // how the columns read text
+}
+
+// divide makes the parts of an insertion: of the tables that its rows are for, or of all if it has
+// none.
+func (in *insertion) divide() {
+	in.ofTable = make([]*part, len(in.store.destinations))
+	for _, row := range in.rows {
+		in.add(in.batch.Table(row))
+	}
+	for table := range in.ofTable {
+		if len(in.rows) == 0 {
+			in.add(table)
+		}
+		if p := in.ofTable[table]; p != nil {
+			p.position = len(in.parts)
+			in.parts = append(in.parts, p)
+		}
+	}
+}
+
+func (in *insertion) add(table int) {
+	if in.ofTable[table] == nil {
+		p := &part{destination: in.store.destinations[table], asked: &in.conn.asked[table], in: in}
+		p.learn()
+		p.catalog = p.freshCatalog()
+		in.ofTable[table] = p
+	}
+}
+
+// learn takes what the store knows of the key.
+func (p *part) learn() {
+	p.store.mu.Lock()
+	defer p.store.mu.Unlock()
+	p.sql, p.keys = p.learned.statements, p.learned.keys
+}
+
+// of returns the part of a row.
+func (in *insertion) of(row int) *part { return in.ofTable[in.batch.Table(row)] }
+
+// each yields the parts of rows, each with its own, in the order of the tables. Without rows it yields
+// all parts.
+func (in *insertion) each(rows []int) iter.Seq2[*part, []int] {
+	return func(yield func(*part, []int) bool) {
+		for _, p := range in.parts {
+			own := rows
+			if len(in.parts) > 1 {
+				own = slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.of(row) != p })
+			}
+			if (len(own) > 0 || len(rows) == 0) && !yield(p, own) {
+				return
+			}
+		}
+	}
+}
+
+// some reports whether a condition holds for some of the parts.
+func (in *insertion) anyPart(holds func(*part) bool) bool {
+	return slices.ContainsFunc(in.parts, holds)
+}
+
+// judge is the destination's, by the evidence that the part has.
+func (p *part) judge(err *pgconn.PgError) judgement { return p.destination.judge(err, p.catalog) }
+
+// errorOf returns the server's error of a statement as one of this package.
+func (p *part) errorOf(doing string, err *pgconn.PgError) *failure {
+	return p.destination.errorOf(doing, err, p.catalog)
+}
+
+// insertError is errorOf for a statement that inserts.
+func (p *part) insertError(err *pgconn.PgError) *failure { return p.errorOf(p.inserting, err) }
+
+// refusal is an error of the server, with the part that it is about.
+type refusal struct {
+	*pgconn.PgError
+	in *insertion
+	// of is the part of the statement or the row that met it; nil for a statement that is about all.
+	of *part
+}
+
+// part returns the part that the error is about: that of the statement, or the one whose table the
+// error names.
+func (r *refusal) part() *part {
+	if r.of != nil {
+		return r.of
+	}
+	for _, p := range r.in.parts {
+		if r.TableName != "" && (p.catalog != nil && p.catalog.covers(r.PgError) || p.namesTable(r.PgError)) {
+			return p
+		}
+	}
+	return r.in.parts[0]
+}
+
+func (r *refusal) judge() judgement { return r.part().judge(r.PgError) }
+
+// shown returns those parts of the error that never quote a value.
+func (r *refusal) shown() string { return r.part().shown(r.PgError, r.part().catalog) }
+
+func (r *refusal) error() *failure { return r.part().insertError(r.PgError) }
+
+// by returns the refusal as that of a row.
+func (r *refusal) by(row int) *refusal {
+	if r != nil && r.of == nil {
+		r.of = r.in.of(row)
+	}
+	return r
+}
