@@ -35,7 +35,7 @@ type FieldValue struct {
 func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	b := batch.New(r.m.Table)
 	var v message.Verdict
-	if !r.fill(b, 0, 0, msg, &v) {
+	if !r.fill(b, 0, 0, 0, msg, &v) {
 		return nil, v
 	}
 	b.End()

@@ -18,7 +18,7 @@ import (
 // Load finds the model with the given name among the built-in ones, or reads the file if it is a
 // path (it has a slash or ends in .yaml or .yml).
 func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
-	if strings.ContainsAny(nameOrPath, `/\`) || strings.HasSuffix(nameOrPath, ".yaml") || strings.HasSuffix(nameOrPath, ".yml") {
+	if isPath(nameOrPath) {
 		text, err := os.ReadFile(nameOrPath) //nolint:gosec // the user names it
 		if err != nil {
 			return nil, fmt.Errorf("read the model file: %w", err)
@@ -30,6 +30,13 @@ func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
 		return nil, fmt.Errorf("no model is named %q; there are %s, or give the path of a file, as in ./%s.yaml", nameOrPath, strings.Join(names(builtin), ", "), nameOrPath)
 	}
 	return Parse("models/"+nameOrPath+".yaml", text)
+}
+
+// isPath reports whether a text is a path, and not the name of a model.
+func isPath(text string) bool { return strings.ContainsAny(text, `/\`) || isYAML(text) }
+
+func isYAML(path string) bool {
+	return strings.HasSuffix(path, ".yaml") || strings.HasSuffix(path, ".yml")
 }
 
 // names lists the models in a file system.

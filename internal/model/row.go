@@ -135,21 +135,27 @@ func rejected(why message.Rejection) message.Verdict {
 // the message is rejected, or returned because the batch has no room for it. index and group are the
 // message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
-	if !r.fill(b, index, group, msg, &verdict) {
-		return verdict
-	}
-	if r.problems != nil {
+	r.append(b, 0, index, group, msg, &verdict)
+	return verdict
+}
+
+// append does what Append does, for the table of the batch that has an index. (A Verdict is large: to
+// return it for every message would cost some percent.)
+func (r *Reader) append(b *batch.Batch, table, index, group int, msg *message.Message, verdict *message.Verdict) {
+	switch {
+	case !r.fill(b, table, index, group, msg, verdict):
+	case r.problems != nil:
 		b.Cancel()
-		return r.verdict()
+		*verdict = r.verdict()
+	default:
+		b.End()
 	}
-	b.End()
-	return message.Verdict{}
 }
 
 // fill begins a row and appends a value for each column, a NULL where a problem is why there is none.
-// For a message that cannot be read to its end it begins no row, sets the verdict and returns false. (A
-// Verdict is large: to return it for every message would cost some percent.)
-func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message, verdict *message.Verdict) bool {
+// For a message that cannot be read to its end it begins no row, sets the verdict and returns
+// false.
+func (r *Reader) fill(b *batch.Batch, table, index, group int, msg *message.Message, verdict *message.Verdict) bool {
 	r.problems = nil
 	if !msg.HasBody {
 		*verdict = rejected(message.Rejection{Reason: message.ReasonNoBody})
@@ -172,7 +178,7 @@ func (r *Reader) fill(b *batch.Batch, index, group int, msg *message.Message, ve
 	if len(r.otherCase) > 0 || r.unknown || unrecognized {
 		r.bodyProblems(unrecognized)
 	}
-	b.Begin(index, group)
+	b.BeginIn(table, index, group)
 	for i := range r.m.Columns {
 		c := &r.m.Columns[i]
 		if c.Field < 0 {

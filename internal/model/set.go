@@ -1,0 +1,166 @@
+package model
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+)
+
+// Set is the models of one queue, in the order in which they are tried. It is immutable.
+type Set struct {
+	Models []*Model
+
+	tables  []*batch.Table
+	tableOf []int // by model, -1 without a table
+}
+
+// maxModels bounds the models of one queue.
+const maxModels = 1000
+
+// LoadSet loads the models that names lists, separated by commas. Each is what Load takes, or a folder:
+// then its files *.yaml and *.yml, in the order of their names. The error lists every problem, one per
+// line.
+func LoadSet(names string, builtin fs.FS) (*Set, error) {
+	var models []*Model
+	var problems []error
+	for name := range strings.SplitSeq(names, ",") {
+		paths, err := files(strings.TrimSpace(name))
+		if err != nil {
+			problems = append(problems, err)
+		}
+		for _, path := range paths {
+			m, err := Load(path, builtin)
+			if err != nil {
+				problems = append(problems, err)
+			}
+			models = append(models, m)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return NewSet(models...)
+}
+
+// files returns the model files of a folder, and a name or path of anything else as it is.
+func files(name string) (paths []string, err error) {
+	if name == "" {
+		return nil, errors.New("a name in the list of models is empty; write a name or path between the commas")
+	}
+	if !isPath(name) || !isFolder(name) {
+		return []string{name}, nil
+	}
+	entries, err := os.ReadDir(name) // sorted
+	if err != nil {
+		return nil, fmt.Errorf("read the folder of models: %w", err)
+	}
+	for _, e := range entries {
+		if isYAML(e.Name()) && !strings.HasPrefix(e.Name(), ".") {
+			paths = append(paths, filepath.Join(name, e.Name()))
+		}
+	}
+	if len(paths) == 0 {
+		return nil, fmt.Errorf("the folder %s has no model; put a file *.yaml there, or name another folder", name)
+	}
+	return paths, nil
+}
+
+func isFolder(path string) bool {
+	about, err := os.Stat(path)
+	return err == nil && about.IsDir() // Load says what is wrong
+}
+
+// NewSet returns a set of models.
+func NewSet(models ...*Model) (*Set, error) {
+	s := &Set{Models: models}
+	var problems []error
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	if len(models) > maxModels {
+		bad("%d models are more than %d, which is the most of one queue", len(models), maxModels)
+	}
+	var stores []int // the models with a table
+	names := map[string]bool{}
+	for i, m := range models {
+		if names[m.Name] {
+			bad("two models are named %s; metrics and logs could not tell them apart: rename one, or remove it from the list", m.Name)
+		}
+		names[m.Name] = true
+		stores = append(stores, i)
+	}
+	slices.SortFunc(stores, func(i, j int) int {
+		x, y := models[i], models[j]
+		return cmp.Or(strings.Compare(x.Table.Schema, y.Table.Schema), strings.Compare(x.Table.Name, y.Table.Name), strings.Compare(x.Name, y.Name))
+	})
+	s.tableOf = slices.Repeat([]int{-1}, len(models))
+	for table, i := range stores {
+		s.tableOf[i] = table
+		s.tables = append(s.tables, models[i].Table)
+	}
+	return s, errors.Join(problems...)
+}
+
+// Tables returns the tables of the models, in the order of a batch: by schema, name, and model. So all
+// functions and workers write them in one order, and wait for each other instead of deadlocking.
+func (s *Set) Tables() []*batch.Table { return s.tables }
+
+// TableOf returns the index of the table of the model with an index, -1 if it stores nothing.
+func (s *Set) TableOf(model int) int { return s.tableOf[model] }
+
+// Masks reports whether rows of some model depend on the mask keys.
+func (s *Set) Masks() bool { return slices.ContainsFunc(s.Models, (*Model).Masks) }
+
+// SetReader turns bodies into rows of the models that take them. It reuses its memory, so it is for one
+// goroutine.
+type SetReader struct {
+	set     *Set
+	readers []*Reader // of the models
+}
+
+// Reader returns a reader that masks with the given keys.
+func (s *Set) Reader(keys *mask.Keyring) *SetReader {
+	r := &SetReader{set: s}
+	for _, m := range s.Models {
+		r.readers = append(r.readers, m.Reader(keys))
+	}
+	return r
+}
+
+// Append finds the model of one message and appends its row to the batch, which has the set's tables.
+// Without a row it returns the verdict, with the number of the model. index and group are the
+// message's, for the batch.
+func (r *SetReader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
+	model := 0
+	r.readers[model].append(b, r.set.tableOf[model], index, group, msg, &verdict)
+	if !verdict.IsZero() {
+		verdict.Model = uint16(model + 1)
+	}
+	return verdict
+}
+
+// Of returns the reader of the model with an index, to look at what it reads of a message.
+func (r *SetReader) Of(model int) *Reader { return r.readers[model] }
+
+// Reset begins a batch that was received at a time.
+func (r *SetReader) Reset(received time.Time) {
+	for _, one := range r.readers {
+		one.Reset(received)
+	}
+}
+
+// Release ends a batch: the reader then refers to none of its messages, and has no memory that only a
+// large one needs.
+func (r *SetReader) Release() {
+	for _, one := range r.readers {
+		one.Release()
+	}
+}
