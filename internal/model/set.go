@@ -1,7 +1,6 @@
 package model
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,29 +87,21 @@ func NewSet(models ...*Model) (*Set, error) {
 	if len(models) > maxModels {
 		bad("%d models are more than %d, which is the most of one queue", len(models), maxModels)
 	}
-	var stores []int // the models with a table
 	names := map[string]bool{}
-	for i, m := range models {
+	for _, m := range models {
 		if names[m.Name] {
 			bad("two models are named %s; metrics and logs could not tell them apart: rename one, or remove it from the list", m.Name)
 		}
 		names[m.Name] = true
-		stores = append(stores, i)
-	}
-	slices.SortFunc(stores, func(i, j int) int {
-		x, y := models[i], models[j]
-		return cmp.Or(strings.Compare(x.Table.Schema, y.Table.Schema), strings.Compare(x.Table.Name, y.Table.Name), strings.Compare(x.Name, y.Name))
-	})
-	s.tableOf = slices.Repeat([]int{-1}, len(models))
-	for table, i := range stores {
-		s.tableOf[i] = table
-		s.tables = append(s.tables, models[i].Table)
+		s.tableOf = append(s.tableOf, len(s.tables))
+		s.tables = append(s.tables, m.Table)
 	}
 	return s, errors.Join(problems...)
 }
 
-// Tables returns the tables of the models, in the order of a batch: by schema, name, and model. So all
-// functions and workers write them in one order, and wait for each other instead of deadlocking.
+// Tables returns the tables of the models, in the order of the list. Each batch writes them in that
+// order: a table comes after those that it refers to if the list has them so, and two batches wait for
+// each other instead of deadlocking.
 func (s *Set) Tables() []*batch.Table { return s.tables }
 
 // TableOf returns the index of the table of the model with an index, -1 if it stores nothing.
