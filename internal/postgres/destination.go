@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 	"time"
@@ -8,6 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/message"
 )
 
 // destination is a table that rows go to, and what the store knows of it.
@@ -127,7 +130,34 @@ func (in *insertion) each(rows []int) iter.Seq2[*part, []int] {
 	}
 }
 
-// some reports whether a condition holds for some of the parts.
+// setAside returns the rows of a table that takes none, and on FIFO what follows them in their groups:
+// the other tables get theirs all the same.
+func (in *insertion) setAside(p *part, err *fault.Error) {
+	stopped := map[int]bool{}
+	in.rows = slices.DeleteFunc(slices.Clone(in.rows), func(row int) bool {
+		group := in.batch.Group(row)
+		switch {
+		case group != 0 && stopped[group]:
+			in.returned(message.CauseGroup, row)
+		case in.of(row) == p:
+			in.returned(message.CauseConfiguration, row)
+			stopped[group] = true
+		default:
+			return false
+		}
+		return true
+	})
+	in.aside = cmp.Or(in.aside, keepVerdicts(err))
+	in.parts = nil
+	for _, other := range in.ofTable {
+		if other != nil && other != p && slices.ContainsFunc(in.rows, func(row int) bool { return in.of(row) == other }) {
+			other.position = len(in.parts)
+			in.parts = append(in.parts, other)
+		}
+	}
+}
+
+// anyPart reports whether a condition holds for some of the parts.
 func (in *insertion) anyPart(holds func(*part) bool) bool {
 	return slices.ContainsFunc(in.parts, holds)
 }
@@ -170,7 +200,11 @@ func (r *refusal) judge() judgement { return r.part().judge(r.PgError) }
 // shown returns those parts of the error that never quote a value.
 func (r *refusal) shown() string { return r.part().shown(r.PgError, r.part().catalog) }
 
-func (r *refusal) error() *failure { return r.part().insertError(r.PgError) }
+func (r *refusal) error() *failure {
+	f := r.part().insertError(r.PgError)
+	f.of = r.of
+	return f
+}
 
 // by returns the refusal as that of a row.
 func (r *refusal) by(row int) *refusal {

@@ -20,6 +20,8 @@ type failure struct {
 	// partial: only a part of the rows may meet it. It arose in a trigger, or for what they refer
 	// to.
 	partial bool
+	// of is the part whose statement met it, if that is known.
+	of *part
 }
 
 // Error implements error.

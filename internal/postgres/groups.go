@@ -170,7 +170,7 @@ func (g *groupSearch) hope(rows []int, tries []try) {
 	for i, t := range tries {
 		if t.refused == nil {
 			passed = append(passed, rows[i])
-		} else if refusing(all, t.refused.PgError) != nil {
+		} else if refusing(all, t.refused) != nil {
 			missing = append(missing, rows[i])
 			refused[rows[i]] = t.refused
 		}

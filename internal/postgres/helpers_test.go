@@ -57,6 +57,7 @@ type row struct {
 	word  any // a string
 	n     any // an int
 	group int // of its message, on a FIFO queue
+	table int // index of its table
 }
 
 // good is a row that nobody dislikes.
@@ -72,10 +73,13 @@ func goods(first int64, n int) []row {
 }
 
 // batchOf makes a batch of rows, sorted as package ingest does.
-func batchOf(rows []row) *batch.Batch {
-	b := batch.New(events)
+func batchOf(rows []row) *batch.Batch { return batchIn([]*batch.Table{events}, rows) }
+
+// batchIn is batchOf for several tables.
+func batchIn(tables []*batch.Table, rows []row) *batch.Batch {
+	b := batch.New(tables...)
 	for i, r := range rows {
-		b.Begin(i, r.group)
+		b.BeginIn(r.table, i, r.group)
 		b.Int8(r.id)
 		r.end(b)
 	}
@@ -102,8 +106,9 @@ func (r row) end(b *batch.Batch) {
 type setup struct {
 	// sql makes the table; createEvents if empty.
 	sql string
-	// table is events if nil.
+	// table is events if nil. more are further ones, like events.
 	table *batch.Table
+	more  []*batch.Table
 	// mode is default_query_exec_mode in the URL.
 	mode string
 	// grants makes a role that the store connects as; else it is the owner.
@@ -132,6 +137,8 @@ type site struct {
 	user  *pgtest.DB // who the store connects as
 	proxy *pgtest.Proxy
 	store *postgres.Store
+	// into are the tables of the store.
+	into []*batch.Table
 
 	watching sync.WaitGroup // of whenItWaits
 }
@@ -144,14 +151,15 @@ func newSite(t testing.TB, is setup) *site {
 		s.user = db.Role(t, is.grants)
 	}
 	s.proxy = pgtest.NewProxy(t, s.user.URL)
-	s.store = openStore(t, withMode(s.proxy.URL, is.mode), cmp.Or(is.table, events))
+	s.into = append([]*batch.Table{cmp.Or(is.table, events)}, is.more...)
+	s.store = openStoreOf(t, withMode(s.proxy.URL, is.mode), s.into)
 	return s
 }
 
 // siteOf is a site in a database that is there already.
 func siteOf(t testing.TB, db *pgtest.DB, table *batch.Table) *site {
 	t.Helper()
-	s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL)}
+	s := &site{TB: t, db: db, user: db, proxy: pgtest.NewProxy(t, db.URL), into: []*batch.Table{table}}
 	s.store = openStore(t, s.proxy.URL, table)
 	return s
 }
@@ -198,7 +206,13 @@ var mainNames = postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sl
 
 func openStore(t testing.TB, url string, table *batch.Table, options ...postgres.Option) *postgres.Store {
 	t.Helper()
-	store, err := postgres.Open(url, []*batch.Table{table}, append(options, mainNames)...)
+	return openStoreOf(t, url, []*batch.Table{table}, options...)
+}
+
+// openStoreOf is openStore for several tables.
+func openStoreOf(t testing.TB, url string, tables []*batch.Table, options ...postgres.Option) *postgres.Store {
+	t.Helper()
+	store, err := postgres.Open(url, tables, append(options, mainNames)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,14 +237,14 @@ func (s *site) insert(rows ...row) *outcome {
 // redeliver is insert for rows that an earlier delivery may have stored.
 func (s *site) redeliver(rows ...row) *outcome {
 	s.Helper()
-	b := batchOf(rows)
+	b := batchIn(s.into, rows)
 	b.SetRedelivered(true)
 	return s.insertBatch(s.Context(), b, idsIn(b, rows))
 }
 
 func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 	s.Helper()
-	b := batchOf(rows)
+	b := batchIn(s.into, rows)
 	return s.insertBatch(ctx, b, idsIn(b, rows))
 }
 
@@ -246,10 +260,11 @@ func idsIn(b *batch.Batch, rows []row) []int64 {
 // rehearse is insert for a rehearsal, which must leave the table as it is.
 func (s *site) rehearse(rows ...row) *outcome {
 	s.Helper()
-	return s.rehearseBatch(batchOf(rows), rows)
+	b := batchIn(s.into, rows)
+	return s.rehearseBatch(b, idsIn(b, rows))
 }
 
-func (s *site) rehearseBatch(b *batch.Batch, rows []row) *outcome {
+func (s *site) rehearseBatch(b *batch.Batch, ids []int64) *outcome {
 	s.Helper()
 	before := s.words()
 	result, err := s.store.Rehearse(s.Context(), b)
@@ -259,7 +274,7 @@ func (s *site) rehearseBatch(b *batch.Batch, rows []row) *outcome {
 	if text := fmt.Sprintf("%v %+v", err, result); strings.Contains(text, canary) {
 		s.Errorf("a value got into the result: %s", text)
 	}
-	return &outcome{TB: s.TB, Result: result, err: err, ids: idsOf(rows)}
+	return &outcome{TB: s.TB, Result: result, err: err, ids: ids}
 }
 
 // insertInto inserts rows by a store whose round trips nobody counts.
@@ -288,8 +303,11 @@ func (s *site) insertBatch(ctx context.Context, b *batch.Batch, ids []int64) *ou
 // words are the rows of the table, "id word", sorted by id.
 func (s *site) words() []string {
 	s.Helper()
-	var all []string
-	for _, r := range s.db.Rows(s, "SELECT id, word FROM events ORDER BY id") {
+	var all, from []string
+	for _, table := range s.into {
+		from = append(from, "SELECT id, word FROM "+table.Name)
+	}
+	for _, r := range s.db.Rows(s, strings.Join(from, " UNION ALL ")+" ORDER BY id") {
 		all = append(all, r[0]+" "+r[1])
 	}
 	return all
@@ -413,7 +431,7 @@ func spell(v message.Verdict) string {
 func compress(all map[string][]int64) verdicts {
 	short := verdicts{}
 	for what, ids := range all {
-		short[what] = ranges(ids)
+		short[what] = ranges(sorted(ids))
 	}
 	return short
 }

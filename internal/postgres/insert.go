@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -26,6 +27,8 @@ type insertion struct {
 	// rehearsal: what the transaction does is rolled back, and only the verdicts count.
 	rehearsal bool
 
+	aside error // why rows of some tables are returned and not tried
+
 	parts      []*part      // those of the tables that rows are for, in their order
 	ofTable    []*part      // by the index of the table
 	class      map[int]int  // rows with one key have one number
@@ -36,16 +39,44 @@ type insertion struct {
 
 func (in *insertion) run(ctx context.Context) error {
 	in.divide()
-	if err := in.askFirst(ctx); err != nil {
+	if err := in.withoutFaulty(func() error { return in.askFirst(ctx) }); err != nil {
 		return err
 	}
 	var refused *refusal
-	var err error
 	if !in.rehearsal {
-		if refused, err = in.insertAll(ctx); err != nil {
+		err := in.withoutFaulty(func() (err error) {
+			refused, err = in.insertAll(ctx)
+			return err
+		})
+		if err != nil {
 			return err
 		}
 	}
+	err := in.search(ctx, refused)
+	if in.aside != nil && (err == nil || verdictsHold(err)) {
+		return in.aside
+	}
+	return err
+}
+
+// withoutFaulty does something again without the rows of a table that takes none, as long as others are
+// left.
+func (in *insertion) withoutFaulty(do func() error) error {
+	for {
+		err := do()
+		f, ok := errors.AsType[*failure](err)
+		if !ok || f.of == nil || f.verdictsHold || f.err.Cause != message.CauseConfiguration || len(in.parts) == 1 || len(in.rows) == 0 {
+			return err
+		}
+		in.setAside(f.of, f.err)
+		if len(in.rows) == 0 {
+			return in.aside
+		}
+	}
+}
+
+// search goes on after a refusal, if there was one.
+func (in *insertion) search(ctx context.Context, refused *refusal) (err error) {
 	switch {
 	case in.rehearsal:
 		err = in.findRefused(ctx, &refusal{PgError: &pgconn.PgError{}, in: in}) // which is no reason to suspect anything
@@ -166,7 +197,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 // ofDivision reports whether rows may be refused because they are not all in one statement: those
 // that refer to each other, and those of a trigger that looks at several.
 func (in *insertion) ofDivision(err *refusal) bool {
-	return err != nil && !err.judge().passes() && (mayBeInside(err.PgError) || refusing(err.part().links(), err.PgError) != nil)
+	return err != nil && !err.judge().passes() && (mayBeInside(err.PgError) || refusing(err.part().links(), err) != nil)
 }
 
 // tally counts what the inserts of an answer have done.
@@ -236,7 +267,7 @@ func (in *insertion) askNow(ctx context.Context, types func(*part) bool) error {
 			return p.errorOf(p.lookingUp, refused.PgError)
 		}
 		if err := p.misfits(facts[i].Wrong); err != nil {
-			return err
+			return &failure{err: err, of: p}
 		}
 		p.textTypes, p.typesAskedAt = facts[i].Text, in.store.now()
 	}

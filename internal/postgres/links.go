@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"example.com/owner/sluice/internal/batch"
 )
 
@@ -64,9 +62,9 @@ func (in *insertion) links() (all []*link) {
 }
 
 // refusing returns the link whose constraint an error names, and nil if there is none.
-func refusing(all []*link, err *pgconn.PgError) *link {
+func refusing(all []*link, err *refusal) *link {
 	for _, l := range all {
-		if err.Code == foreignKey && slices.Contains(l.names, err.ConstraintName) {
+		if err.Code == foreignKey && l.part == err.part() && slices.Contains(l.names, err.ConstraintName) {
 			return l
 		}
 	}
@@ -126,7 +124,7 @@ func validTogether(rows, passed []int, all []*link, refused map[int]*refusal) []
 		for _, row := range rows {
 			if key, ok := l.values(row, l.from); ok {
 				refer[target{l, key}] = append(refer[target{l, key}], row)
-			} else if refusing(all, refused[row].PgError) == l {
+			} else if refusing(all, refused[row]) == l {
 				remove([]int{row}) // refused, and refers to no row: MATCH FULL
 			}
 		}

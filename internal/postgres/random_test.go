@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"example.com/owner/sluice/internal/batch"
 )
 
 // TestBatchesLikeTheirModel compares random batches with a simple model that stores one row after
@@ -19,19 +21,24 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 	refusedInAnyWay := []string{rejected(byNoBadWord), rejected(byOneWord), rejected("23503 constraint earlier")}
 	for _, tt := range []struct {
 		name   string
+		tables int
 		rounds int
 		random func(r *rand.Rand) (old, rows []row)
 		trips  func(n int) int // at most, with one to find out why a row was discarded
 		must   []string        // verdicts that have to come up
 	}{
-		{name: "FIFO", rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 4 }, must: append(refusedInAnyWay, stored, discarded, afterStopped)},
-		{name: "standard", rounds: rounds, random: smallBatch, trips: func(int) int { return 3 }, must: append(refusedInAnyWay, stored, discarded)},
-		{name: "large", rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 4 }, must: []string{stored, discarded, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
+		{name: "FIFO", tables: 1, rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 4 }, must: append(refusedInAnyWay, stored, discarded, afterStopped)},
+		{name: "standard", tables: 1, rounds: rounds, random: smallBatch, trips: func(int) int { return 3 }, must: append(refusedInAnyWay, stored, discarded)},
+		{name: "large", tables: 1, rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 4 }, must: []string{stored, discarded, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
+		{name: "FIFO, three tables", tables: 3, rounds: rounds, random: fifoBatch, trips: func(n int) int { return n + 4 }, must: append(refusedInAnyWay, stored, discarded, afterStopped)},
+		{name: "standard, three tables", tables: 3, rounds: rounds, random: smallBatch, trips: func(int) int { return 3 }, must: append(refusedInAnyWay, stored, discarded)},
+		{name: "large, three tables", tables: 3, rounds: rounds / 4, random: largeBatch, trips: func(int) int { return 4 }, must: []string{stored, discarded, rejected(byNoBadWord), rejected("23503 constraint earlier")}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			inModes(t, func(t *testing.T, mode string) {
-				s := newSite(t, setup{sql: steps, mode: mode})
+				sql, tables := severalTables(steps, tt.tables)
+				s := newSite(t, setup{sql: sql, more: tables[1:], mode: mode})
 				past := s.db.Conn(t) // which stores what would be refused or discarded now
 				do := func(sql string, args ...any) {
 					if _, err := past.Exec(t.Context(), sql, args...); err != nil {
@@ -43,18 +50,25 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 				most := 0
 				for seed := range tt.rounds {
 					old, rows := tt.random(rand.New(rand.NewPCG(uint64(seed), 1)))
-					m := reference{words: map[string]bool{}, ids: map[int64]string{}}
-					do("ALTER TABLE events DROP CONSTRAINT no_bad_word")
-					do("DELETE FROM events")
+					m := reference{tables: tt.tables, words: map[string]bool{}, ids: map[int64]string{}}
+					for _, table := range tables {
+						do("ALTER TABLE " + table.Name + " DROP CONSTRAINT no_bad_word")
+						do("DELETE FROM " + table.Name)
+					}
 					for _, r := range old {
 						if m.store(r) {
-							do("INSERT INTO events (id, word, n) VALUES ($1, $2, $3)", r.id, r.word, r.n)
+							do("INSERT INTO "+tables[m.table(r.id)].Name+" (id, word, n) VALUES ($1, $2, $3)", r.id, r.word, r.n)
 						}
 					}
-					do(noBadWord)
+					for _, table := range tables {
+						do(strings.ReplaceAll(noBadWord, "events", table.Name))
+					}
+					for i := range rows {
+						rows[i].table = m.table(rows[i].id)
+					}
 
 					want := m.run(rows)
-					if tt.name != "FIFO" && seed%5 == 0 { // it takes as long as the insert
+					if !strings.HasPrefix(tt.name, "FIFO") && seed%5 == 0 { // it takes as long as the insert
 						s.rehearse(rows...).want(want)
 					}
 					deliver := s.insert // as most queues do: without a word of those that are stored
@@ -73,7 +87,7 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 					}
 					most = max(most, o.RoundTrips)
 					for what := range want {
-						kinds[what]++
+						kinds[strings.TrimRight(what, "23")]++
 					}
 				}
 				t.Logf("batches with at least one such row: %v; most round trips: %d", kinds, most)
@@ -85,6 +99,20 @@ func TestBatchesLikeTheirModel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// severalTables returns the SQL for n tables like events, and them.
+func severalTables(sql string, n int) (all string, tables []*batch.Table) {
+	for i := range n {
+		one, suffix := *events, ""
+		if i > 0 {
+			suffix = fmt.Sprint(i + 1)
+		}
+		one.Name += suffix
+		tables = append(tables, &one)
+		all += strings.NewReplacer("events", one.Name, "one_word", "one_word"+suffix, "discard()", "discard"+suffix+"()").Replace(sql)
+	}
+	return all, tables
 }
 
 // fifoBatch makes a FIFO batch in which rows block each other.
@@ -166,18 +194,25 @@ func backwards(rows []row) []row {
 
 // reference is the table of steps, in the simplest form.
 type reference struct {
-	ids   map[int64]string // id and word
-	words map[string]bool
+	tables int
+	ids    map[int64]string // id and word
+	words  map[string]bool  // of each table
 }
+
+// table returns the index of the table of an id.
+func (m *reference) table(id int64) int { return int(id) % m.tables }
+
+// word is the word of a row with the table that it is for.
+func (m *reference) word(r row) string { return fmt.Sprint(m.table(r.id), r.word) }
 
 // store stores a row unless something other than the check refuses it.
 func (m *reference) store(r row) bool {
 	_, there := m.ids[r.id]
-	if there || m.words[r.word.(string)] || m.lacks(r) {
+	if there || m.words[m.word(r)] || m.lacks(r) {
 		return false
 	}
 	m.ids[r.id] = r.word.(string)
-	m.words[r.word.(string)] = true
+	m.words[m.word(r)] = true
 	return true
 }
 
@@ -185,6 +220,7 @@ func (m *reference) store(r row) bool {
 func (m *reference) lacks(r row) bool {
 	n, refers := r.n.(int)
 	_, there := m.ids[int64(n)]
+	there = there && m.table(int64(n)) == m.table(r.id)
 	return refers && int64(n) != r.id && !there
 }
 
@@ -221,8 +257,8 @@ func (m *reference) one(r row) string {
 		return discarded
 	case word == bad.word:
 		return rejected(byNoBadWord)
-	case m.words[word]:
-		return rejected(byOneWord)
+	case m.words[m.word(r)]:
+		return rejected(byOneWord + []string{"", "2", "3"}[m.table(r.id)])
 	case m.lacks(r):
 		return rejected("23503 constraint earlier")
 	default:

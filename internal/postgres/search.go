@@ -308,7 +308,7 @@ func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
 	for _, row := range r.rows {
 		if err := r.refused[row]; err == nil {
 			passed = append(passed, row)
-		} else if refusing(all, err.PgError) != nil {
+		} else if refusing(all, err) != nil {
 			rows = append(rows, row)
 		}
 	}
@@ -353,7 +353,7 @@ func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
 	for _, row := range rows {
 		if r.isNew[row] || before[row] == nil {
 			delete(r.refused, row)
-		} else if len(rows) > 1 && refusing(all, r.refused[row].PgError) != nil {
+		} else if len(rows) > 1 && refusing(all, r.refused[row]) != nil {
 			r.blocked = append(r.blocked, row)
 		}
 	}

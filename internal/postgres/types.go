@@ -149,7 +149,7 @@ func (rt *roundTrip) askTypes(p *part, facts *typeFacts) {
 }
 
 // misfits returns an error if a column would change values in silence.
-func (d *destination) misfits(wrong []misfit) error {
+func (d *destination) misfits(wrong []misfit) *fault.Error {
 	if len(wrong) == 0 {
 		return nil
 	}
