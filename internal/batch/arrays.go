@@ -3,6 +3,7 @@ package batch
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -12,6 +13,7 @@ type Arrays struct {
 	bufs    [][]byte
 	params  [][]byte
 	offsets []int // of the values of the next column, one for each row
+	places  []place
 	types   []TextType
 }
 
@@ -67,13 +69,19 @@ func (c *Column) Format() int16 {
 	return 1
 }
 
-// Encode returns the arrays of the rows of a table with the given indexes: without an index they are
-// empty. All have the same length, so the server pads none with NULLs. The result is valid until the
-// next call.
+// Encode returns the arrays of the rows of a table with the given indexes, and of their messages' other
+// rows there: without an index they are empty. All have the same length, so the server pads none with
+// NULLs. The result is valid until the next call.
 func (a *Arrays) Encode(b *Batch, t *Table, rows []int) [][]byte {
 	a.start(len(t.Columns))
-	for _, i := range rows {
-		a.offsets = append(a.offsets, b.rows[i].start)
+	if t.Several {
+		for _, p := range a.locate(b, t, rows) {
+			a.offsets = append(a.offsets, p.start)
+		}
+	} else {
+		for _, i := range rows {
+			a.offsets = append(a.offsets, b.rows[i].start)
+		}
 	}
 	for c := range t.Columns {
 		a.encode(c, b, t, c)
@@ -84,14 +92,78 @@ func (a *Arrays) Encode(b *Batch, t *Table, rows []int) [][]byte {
 // EncodeKeys does the same for the columns of the key alone.
 func (a *Arrays) EncodeKeys(b *Batch, t *Table, rows []int) [][]byte {
 	a.start(len(t.Key))
+	places := a.locate(b, t, rows)
 	for k, c := range t.Key {
 		a.offsets = a.offsets[:0]
-		for _, i := range rows {
-			a.offsets = append(a.offsets, b.keys[b.rows[i].keys+k])
+		for _, p := range places {
+			a.offsets = append(a.offsets, b.keys[p.keys+k])
 		}
 		a.encode(k, b, t, c)
 	}
 	return a.params
+}
+
+// EncodeChildren returns the arrays of the rows of a child table that the messages of rows have, and
+// after them an array of integers: the positions in rows of their messages, counted from 1.
+func (a *Arrays) EncodeChildren(b *Batch, t *Table, child int, rows []int) [][]byte {
+	of := t.Children[child]
+	a.start(len(of.Columns) + 1)
+	positions := a.bufs[len(of.Columns)][:0]
+	positions = append(positions, make([]byte, header)...)
+	for n, i := range rows {
+		for _, m := range b.more[b.rows[i].from:b.rows[i].to] {
+			if m.child == child {
+				a.offsets = append(a.offsets, m.start)
+				positions = binary.BigEndian.AppendUint32(positions, 4)
+				positions = binary.BigEndian.AppendUint32(positions, uint32(n+1))
+			}
+		}
+	}
+	a.bufs[len(of.Columns)] = positions
+	a.params[len(of.Columns)] = setHeader(positions, oids[Int4], len(a.offsets))
+	for c := range of.Columns {
+		a.encode(c, b, of, c)
+	}
+	return a.params
+}
+
+// place is where a row is in a batch.
+type place struct {
+	start, keys int
+	row         int // the first one of its message
+}
+
+// locate finds the places of rows in the order of the arrays: that of their messages, and where these
+// have several rows in one table, that of their keys.
+func (a *Arrays) locate(b *Batch, t *Table, rows []int) []place {
+	a.places = a.places[:0]
+	for _, i := range rows {
+		r := &b.rows[i]
+		a.places = append(a.places, place{r.start, r.keys, i})
+		if !t.Several {
+			continue
+		}
+		for _, m := range b.more[r.from:r.to] {
+			a.places = append(a.places, place{m.start, m.keys, i})
+		}
+	}
+	if t.Several && !b.hasGroups {
+		slices.SortStableFunc(a.places, func(x, y place) int { return b.compareKeys(t, x.keys, y.keys) })
+	}
+	return a.places
+}
+
+// Messages returns, for each element of the arrays that Encode and EncodeKeys make of rows, the row
+// whose message it is of.
+func (a *Arrays) Messages(b *Batch, t *Table, rows []int) []int {
+	if !t.Several {
+		return rows
+	}
+	var all []int
+	for _, p := range a.locate(b, t, rows) {
+		all = append(all, p.row)
+	}
+	return all
 }
 
 func (a *Arrays) start(arrays int) {

@@ -47,10 +47,12 @@ const (
 type Batch struct {
 	tables    []*Table
 	data      []byte
-	rows      []row
-	keys      []int // per row, the offsets of its key's values in data
-	open      []int // offsets of the values of the row under construction
-	list      list  // the list under construction
+	rows      []row  // of each message, the first one
+	more      []more // the other rows of messages
+	keys      []int  // per row, the offsets of its key's values in data
+	open      []int  // offsets of the values of the row under construction
+	filling   *Table // the table of the row under construction
+	list      list   // the list under construction
 	sorted    bool
 	hasGroups bool
 	rowSize   int // how much data a row of the last batch had
@@ -64,6 +66,15 @@ type row struct {
 	message int // index of the message that it came from
 	group   int // its message group, 0 if rows may be stored in any order
 	keys    int // index of its first offset in keys
+	from    int // index of the first of the message's other rows in more
+	to      int // and of what follows them
+}
+
+// more is one more row of a message.
+type more struct {
+	start int
+	child int // index of its table in the Children of the message's table, -1 for the message's own
+	keys  int
 }
 
 // New returns an empty batch for some tables. Every batch for them must have them in the same order:
@@ -81,7 +92,7 @@ func (b *Batch) Reset() {
 	if cap(b.data) > maxKept {
 		b.data = nil
 	}
-	b.data, b.rows, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.keys[:0], b.open[:0], true
+	b.data, b.rows, b.more, b.keys, b.open, b.sorted = b.data[:0], b.rows[:0], b.more[:0], b.keys[:0], b.open[:0], true
 	b.hasGroups, b.redelivered = false, false
 }
 
@@ -94,8 +105,12 @@ func (b *Batch) Table(i int) int { return b.rows[i].table }
 // Columns returns the columns of row i; do not change them.
 func (b *Batch) Columns(i int) []Column { return b.tables[b.rows[i].table].Columns }
 
-// Len returns the number of rows.
+// Len returns the number of messages with rows. Row i, and all that is about it, is the first one of a
+// message; the message's other rows go where it goes.
 func (b *Batch) Len() int { return len(b.rows) }
+
+// Rows returns the number of all rows.
+func (b *Batch) Rows() int { return len(b.rows) + len(b.more) }
 
 // Message returns the index of the message that row i came from.
 func (b *Batch) Message(i int) int { return b.rows[i].message }
@@ -120,30 +135,47 @@ func (b *Batch) Begin(message, group int) { b.BeginIn(0, message, group) }
 
 // BeginIn starts a row of the table with the given index.
 func (b *Batch) BeginIn(table, message, group int) {
-	b.rows = append(b.rows, row{start: len(b.data), table: table, message: message, group: group, keys: len(b.keys)})
-	b.open, b.list = b.open[:0], list{}
+	b.rows = append(b.rows, row{start: len(b.data), table: table, message: message, group: group, keys: len(b.keys), from: len(b.more), to: len(b.more)})
+	b.open, b.list, b.filling = b.open[:0], list{}, b.tables[table]
 	b.hasGroups = b.hasGroups || group != 0
+}
+
+// More starts another row of the message of the last one: in the table with that index of its
+// Children, or in the same table for -1.
+func (b *Batch) More(child int) {
+	last := &b.rows[len(b.rows)-1]
+	b.more = append(b.more, more{start: len(b.data), child: child, keys: len(b.keys)})
+	last.to = len(b.more)
+	b.open, b.list, b.filling = b.open[:0], list{}, b.tables[last.table].child(child)
+}
+
+// child returns the table with an index of Children, or the table itself for -1.
+func (t *Table) child(i int) *Table {
+	if i < 0 {
+		return t
+	}
+	return t.Children[i]
 }
 
 // End completes the row. It panics if values are missing, which is a bug of the caller: the server
 // would pad an array that is too short with NULLs.
 func (b *Batch) End() {
-	t := b.tables[b.rows[len(b.rows)-1].table]
+	t := b.filling
 	if len(b.open) != len(t.Columns) {
 		panic(fmt.Sprintf("batch: a row of %d values, want %d", len(b.open), len(t.Columns)))
 	}
 	for _, c := range t.Key {
 		b.keys = append(b.keys, b.open[c])
 	}
-	if n := len(b.rows); n > 1 && b.sorted {
+	if n := len(b.rows); n > 1 && b.sorted && b.rows[n-1].from == len(b.more) {
 		b.sorted = b.compare(b.rows[n-2], b.rows[n-1]) <= 0
 	}
 }
 
-// Cancel removes the unfinished row.
+// Cancel removes all rows of the last message, also the unfinished one.
 func (b *Batch) Cancel() {
 	last := b.rows[len(b.rows)-1]
-	b.data, b.keys, b.rows = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1]
+	b.data, b.keys, b.rows, b.more = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1], b.more[:last.from]
 }
 
 // null is the length of a NULL.
@@ -298,8 +330,13 @@ func (b *Batch) compare(x, y row) int {
 	if x.table != y.table {
 		return cmp.Compare(x.table, y.table)
 	}
-	for k := range b.tables[x.table].Key {
-		if c := bytes.Compare(b.value(b.keys[x.keys+k]), b.value(b.keys[y.keys+k])); c != 0 {
+	return b.compareKeys(b.tables[x.table], x.keys, y.keys)
+}
+
+// compareKeys compares two keys of a table by their bytes.
+func (b *Batch) compareKeys(t *Table, x, y int) int {
+	for k := range t.Key {
+		if c := bytes.Compare(b.value(b.keys[x+k]), b.value(b.keys[y+k])); c != 0 {
 			return c
 		}
 	}
@@ -317,20 +354,41 @@ func (b *Batch) value(at int) []byte {
 
 // Row calls f for each column of row i, in order; v is nil for a NULL. The slices are valid until
 // Reset.
-func (b *Batch) Row(i int, f func(column int, v []byte)) {
-	at := b.rows[i].start
-	for c := range b.Columns(i) {
+func (b *Batch) Row(i int, f func(column int, v []byte)) { b.read(b.rows[i].start, b.Columns(i), f) }
+
+func (b *Batch) read(at int, columns []Column, f func(column int, v []byte)) {
+	for c := range columns {
 		v := b.value(at)
 		f(c, v)
 		at += 4 + len(v)
 	}
 }
 
+// MoreRows returns how many rows the message of row i has beside it.
+func (b *Batch) MoreRows(i int) int { return b.rows[i].to - b.rows[i].from }
+
+// MoreRow calls f for each column of one of these rows, as Row does.
+func (b *Batch) MoreRow(i, k int, f func(column int, v []byte)) {
+	b.read(b.more[b.rows[i].from+k].start, b.tables[b.rows[i].table].child(b.MoreTable(i, k)).Columns, f)
+}
+
+// MoreTable returns the table of one of these rows: its index in Children, or -1 for the table of row i.
+func (b *Batch) MoreTable(i, k int) int { return b.more[b.rows[i].from+k].child }
+
 // Key calls f for each column of row i's key, in the key's order.
 func (b *Batch) Key(i int, f func(column int, v []byte)) {
 	for k, c := range b.tables[b.rows[i].table].Key {
 		f(c, b.value(b.keys[b.rows[i].keys+k]))
 	}
+}
+
+// RowsOf returns how many rows the messages of some rows have in all.
+func (b *Batch) RowsOf(rows []int) int {
+	n := len(rows)
+	for _, i := range rows {
+		n += b.MoreRows(i)
+	}
+	return n
 }
 
 // SameKey reports whether two rows are for one table, and their keys have the same bytes.

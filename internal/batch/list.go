@@ -28,7 +28,7 @@ type list struct {
 
 // BeginList begins the value of a column with List. It may be cancelled with its row.
 func (b *Batch) BeginList() {
-	kind := b.Columns(len(b.rows) - 1)[len(b.open)].Kind
+	kind := b.filling.Columns[len(b.open)].Kind
 	b.size(0)
 	b.data = append(b.data, '{')
 	b.list = list{open: true, kind: kind}

@@ -17,6 +17,10 @@ type Table struct {
 	OnConflict OnConflict
 	// Indexes are further indexes of the table, as indexes into Columns.
 	Indexes [][]int
+	// Several: a message may have several rows in the table.
+	Several bool
+	// Children are tables whose rows belong to a row of this one, of the same message.
+	Children []*Table
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string

@@ -1,0 +1,98 @@
+package batch_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"example.com/owner/sluice/internal/batch"
+)
+
+// numbers reads an array of integers in its binary form.
+func numbers(t *testing.T, array []byte) (all []int64) {
+	t.Helper()
+	oid := uint32(pgtype.Int8ArrayOID)
+	if len(array) > 11 && array[11] == 23 {
+		oid = pgtype.Int4ArrayOID
+	}
+	if err := pgtype.NewMap().Scan(oid, pgtype.BinaryFormatCode, array, &all); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestMessagesOfSeveralRows has messages with several rows in one table, and with rows in children.
+func TestMessagesOfSeveralRows(t *testing.T) {
+	t.Parallel()
+	number := []batch.Column{{Name: "n", Kind: batch.Int8}}
+	lines := &batch.Table{Name: "lines", Columns: []batch.Column{{Name: "n", Kind: batch.Int8}, {Name: "m", Kind: batch.Int8}}, Key: []int{1}}
+	orders := &batch.Table{Name: "orders", Columns: number, Key: []int{0}, Children: []*batch.Table{lines}}
+	readings := &batch.Table{Name: "readings", Columns: number, Key: []int{0}, Several: true}
+	b := batch.New(readings, orders)
+	row := func(values ...int64) {
+		for _, v := range values {
+			b.Int8(v)
+		}
+		b.End()
+	}
+	order := func(message int, n int64, lines ...int64) {
+		b.BeginIn(1, message, 0)
+		row(n)
+		for _, m := range lines {
+			b.More(0)
+			row(n, m)
+		}
+	}
+	order(0, 30, 1, 2)
+	b.BeginIn(0, 1, 0)
+	row(7)
+	b.More(-1)
+	row(3)
+	order(2, 20)
+	order(3, 99, 4)
+	b.More(0)
+	b.Int8(99)
+	b.Cancel() // all rows of the last message
+	b.BeginIn(0, 4, 0)
+	row(5)
+	order(5, 10, 3)
+	b.Sort()
+
+	var got []string
+	for i := range b.Len() {
+		text := fmt.Sprint("message ", b.Message(i), " table ", b.Table(i))
+		for k := range b.MoreRows(i) {
+			text += fmt.Sprint(" more in ", b.MoreTable(i, k), ":")
+			b.MoreRow(i, k, func(_ int, v []byte) { text += fmt.Sprint(" ", batch.Int(v)) })
+		}
+		got = append(got, text)
+	}
+	want := []string{
+		"message 4 table 0", "message 1 table 0 more in -1: 3",
+		"message 5 table 1 more in 0: 10 3", "message 2 table 1", "message 0 table 1 more in 0: 30 1 more in 0: 30 2",
+	}
+	if diff := cmp.Diff(got, want); diff != "" || b.Rows() != 9 || b.RowsOf([]int{1, 4}) != 5 {
+		t.Errorf("%d rows, %d in two messages (-got +want):\n%s", b.Rows(), b.RowsOf([]int{1, 4}), diff)
+	}
+
+	var a batch.Arrays
+	for _, encode := range []func(*batch.Batch, *batch.Table, []int) [][]byte{a.Encode, a.EncodeKeys} {
+		if got := numbers(t, encode(b, readings, []int{0, 1})[0]); !cmp.Equal(got, []int64{3, 5, 7}) { // in the order of the keys
+			t.Errorf("readings: got %v", got)
+		}
+	}
+	if got := a.Messages(b, readings, []int{0, 1}); !cmp.Equal(got, []int{1, 0, 1}) {
+		t.Errorf("the messages of readings: got %v", got)
+	}
+	children := a.EncodeChildren(b, orders, 0, []int{2, 3, 4})
+	for i, want := range [][]int64{{10, 30, 30}, {3, 1, 2}, {1, 3, 3}} {
+		if got := numbers(t, children[i]); !cmp.Equal(got, want) {
+			t.Errorf("array %d of the lines: got %v, want %v", i, got, want)
+		}
+	}
+	if got := numbers(t, a.EncodeChildren(b, orders, 0, []int{3})[2]); len(got) > 0 {
+		t.Errorf("an order without lines: got %v", got)
+	}
+}
