@@ -127,6 +127,22 @@ func (a *Arrays) EncodeChildren(b *Batch, t *Table, child int, rows []int) [][]b
 	return a.params
 }
 
+// EncodeOne returns the arrays of a single row: of those that the message of row i has beside it, the
+// one with index k, or row i itself for -1.
+func (a *Arrays) EncodeOne(b *Batch, i, k int) [][]byte {
+	t, start := b.tables[b.rows[i].table], b.rows[i].start
+	if k >= 0 {
+		m := b.more[b.rows[i].from+k]
+		t, start = t.child(m.child), m.start
+	}
+	a.start(len(t.Columns))
+	a.offsets = append(a.offsets, start)
+	for c := range t.Columns {
+		a.encode(c, b, t, c)
+	}
+	return a.params
+}
+
 // place is where a row is in a batch.
 type place struct {
 	start, keys int

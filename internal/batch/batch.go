@@ -391,5 +391,18 @@ func (b *Batch) RowsOf(rows []int) int {
 	return n
 }
 
+// Divide divides rows into parts whose messages have up to size rows; a message with more is a part.
+func (b *Batch) Divide(rows []int, size int) (parts [][]int) {
+	from, n := 0, 0
+	for i, row := range rows {
+		if more := 1 + b.MoreRows(row); n > 0 && n+more > size {
+			parts, from, n = append(parts, rows[from:i:i]), i, more
+		} else {
+			n += more
+		}
+	}
+	return append(parts, rows[from:])
+}
+
 // SameKey reports whether two rows are for one table, and their keys have the same bytes.
 func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }

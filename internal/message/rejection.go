@@ -172,11 +172,13 @@ func (r Rejection) String() string {
 	if r.Byte > 0 {
 		s += " at byte " + strconv.Itoa(r.Byte)
 	}
-	if r.Detail != "" {
-		s += ": " + r.Detail
-	}
-	if r.SQLState != "" {
+	switch {
+	case r.SQLState != "" && r.Detail != "":
+		s += " " + r.Detail + " " + SQLState(r.SQLState)
+	case r.SQLState != "":
 		s += " " + SQLState(r.SQLState)
+	case r.Detail != "":
+		s += ": " + r.Detail
 	}
 	if r.Constraint != "" {
 		s += " constraint " + r.Constraint

@@ -25,7 +25,7 @@ type conn struct {
 	// allow.
 	named    bool
 	prepared map[string]string // the inserts, by name
-	asked    []asked           // about each table
+	asked    []asked           // about each destination
 	reused   bool
 	// unconfirmed: a commit is not confirmed by the synchronous standby.
 	unconfirmed atomic.Bool
@@ -156,7 +156,7 @@ func (s *Store) dial(ctx context.Context, l login.Login) (c *conn, err error) {
 }
 
 func (s *Store) dialOnce(ctx context.Context, config *pgx.ConnConfig) (*conn, error) {
-	c := &conn{prepared: map[string]string{}, asked: make([]asked, len(s.destinations)), named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
+	c := &conn{prepared: map[string]string{}, asked: make([]asked, s.numbers), named: config.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.Routine == standbyRoutine {
 			c.unconfirmed.Store(true)

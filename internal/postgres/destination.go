@@ -15,9 +15,12 @@ import (
 
 // destination is a table that rows go to, and what the store knows of it.
 type destination struct {
-	store *Store
-	index int // of the table in a batch
-	table *batch.Table
+	store    *Store
+	index    int // of the table in a batch; of a child, that of its parent
+	number   int // among all destinations
+	table    *batch.Table
+	children []*destination
+	isChild  bool
 	// formats are those of the parameters of an insert, keyFormats of statements about keys.
 	formats, keyFormats []int16
 	asText              bool     // a column's type reads text
@@ -35,12 +38,16 @@ type destination struct {
 	}
 }
 
-func newDestination(s *Store, index int, t *batch.Table) *destination {
+func newDestination(s *Store, index int, t *batch.Table, isChild bool) *destination {
 	d := &destination{
-		store: s, index: index, table: t,
+		store: s, index: index, number: s.numbers, table: t, isChild: isChild,
 		formats: formats(t.Columns), keyFormats: formats(t.KeyColumns()), fitParams: fitParams(t), typeParams: typeParams(t),
 		asText:    slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText }),
 		inserting: "insert into " + table(t), lookingUp: "look up keys in " + table(t),
+	}
+	s.numbers++
+	for _, child := range t.Children {
+		d.children = append(d.children, newDestination(s, index, child, true))
 	}
 	d.learned.statements = makeStatements(d, nil)
 	return d
@@ -56,7 +63,8 @@ type part struct {
 	*asked // on the insertion's connection
 
 	in            *insertion
-	position      int // in the insertion's parts
+	position      int // in the insertion's parts; of a child, that of its parent
+	children      []*part
 	sql           statements
 	keys          *keyFacts
 	catalog       *catalog // the evidence; it stays even if it grows old meanwhile
@@ -75,6 +83,15 @@ type asked struct {
 	typesAskedAt time.Time
 	oddTypes     bool             // some are not plain, so that the short question does not tell
 	textTypes    []batch.TextType // how the columns read text
+	arrays       batch.Arrays     // of a child: memory beside its parent's
+}
+
+// withChildren returns parts and their children.
+func (in *insertion) withChildren() (all []*part) {
+	for _, p := range in.parts {
+		all = append(append(all, p), p.children...)
+	}
+	return all
 }
 
 // divide makes the parts of an insertion: of the tables that its rows are for, or of all if it has
@@ -89,19 +106,33 @@ func (in *insertion) divide() {
 			in.add(table)
 		}
 		if p := in.ofTable[table]; p != nil {
-			p.position = len(in.parts)
-			in.parts = append(in.parts, p)
+			in.append(p)
 		}
 	}
 }
 
 func (in *insertion) add(table int) {
 	if in.ofTable[table] == nil {
-		p := &part{destination: in.store.destinations[table], asked: &in.conn.asked[table], in: in}
-		p.learn()
-		p.catalog = p.freshCatalog()
-		in.ofTable[table] = p
+		in.ofTable[table] = in.newPart(in.store.destinations[table])
 	}
+}
+
+func (in *insertion) newPart(d *destination) *part {
+	p := &part{destination: d, asked: &in.conn.asked[d.number], in: in}
+	p.learn()
+	p.catalog = p.freshCatalog()
+	for _, child := range d.children {
+		p.children = append(p.children, in.newPart(child))
+	}
+	return p
+}
+
+func (in *insertion) append(p *part) {
+	p.position = len(in.parts)
+	for _, child := range p.children {
+		child.position = p.position
+	}
+	in.parts = append(in.parts, p)
 }
 
 // learn takes what the store knows of the key.
@@ -151,19 +182,23 @@ func (in *insertion) setAside(p *part, err *fault.Error) {
 	in.parts = nil
 	for _, other := range in.ofTable {
 		if other != nil && other != p && slices.ContainsFunc(in.rows, func(row int) bool { return in.of(row) == other }) {
-			other.position = len(in.parts)
-			in.parts = append(in.parts, other)
+			in.append(other)
 		}
 	}
 }
 
-// anyPart reports whether a condition holds for some of the parts.
+// anyPart reports whether a condition holds for some of the parts, or their children.
 func (in *insertion) anyPart(holds func(*part) bool) bool {
-	return slices.ContainsFunc(in.parts, holds)
+	return slices.ContainsFunc(in.parts, func(p *part) bool { return holds(p) || slices.ContainsFunc(p.children, holds) })
 }
 
 // judge is the destination's, by the evidence that the part has.
-func (p *part) judge(err *pgconn.PgError) judgement { return p.destination.judge(err, p.catalog) }
+func (p *part) judge(err *pgconn.PgError) judgement {
+	if len(p.children) > 0 && err.TableName == "" {
+		return p.destination.judge(err, p.wholeCatalog())
+	}
+	return p.destination.judge(err, p.catalog)
+}
 
 // errorOf returns the server's error of a statement as one of this package.
 func (p *part) errorOf(doing string, err *pgconn.PgError) *failure {
@@ -184,15 +219,18 @@ type refusal struct {
 // part returns the part that the error is about: that of the statement, or the one whose table the
 // error names.
 func (r *refusal) part() *part {
-	if r.of != nil {
+	if r.of != nil && len(r.of.children) == 0 {
 		return r.of
 	}
-	for _, p := range r.in.parts {
+	for _, p := range r.in.withChildren() {
+		if r.of != nil && p.index != r.of.index {
+			continue
+		}
 		if r.TableName != "" && (p.catalog != nil && p.catalog.covers(r.PgError) || p.namesTable(r.PgError)) {
 			return p
 		}
 	}
-	return r.in.parts[0]
+	return cmp.Or(r.of, r.in.parts[0])
 }
 
 func (r *refusal) judge() judgement { return r.part().judge(r.PgError) }

@@ -142,7 +142,7 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, why *refusal) ([
 	tries := make([]try, len(rows))
 	for i := range rows {
 		a := answers[2*i]
-		tries[i] = try{refused: a.refused.by(rows[i]), isNew: a.all() > 0}
+		tries[i] = try{refused: a.refused.by(rows[i]), isNew: a.isNew()}
 		if err := g.recovered(answers[2*i+1]); err != nil {
 			return nil, err
 		}

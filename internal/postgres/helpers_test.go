@@ -77,6 +77,9 @@ func batchOf(rows []row) *batch.Batch { return batchIn([]*batch.Table{events}, r
 
 // batchIn is batchOf for several tables.
 func batchIn(tables []*batch.Table, rows []row) *batch.Batch {
+	if len(tables) == 0 {
+		tables = []*batch.Table{events}
+	}
 	b := batch.New(tables...)
 	for i, r := range rows {
 		b.BeginIn(r.table, i, r.group)
@@ -137,7 +140,7 @@ type site struct {
 	user  *pgtest.DB // who the store connects as
 	proxy *pgtest.Proxy
 	store *postgres.Store
-	// into are the tables of the store.
+	// into are the tables of the store, if they are not events alone.
 	into []*batch.Table
 
 	watching sync.WaitGroup // of whenItWaits

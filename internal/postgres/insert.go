@@ -90,6 +90,9 @@ func (in *insertion) search(ctx context.Context, refused *refusal) (err error) {
 	default:
 		err = in.findRefused(ctx, refused)
 	}
+	if err == nil || verdictsHold(err) {
+		in.locate(ctx)
+	}
 	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
 	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
 		return cmp.Or(in.examine(ctx, in.rows[i]), err)
@@ -140,7 +143,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 			forms[p.position] = p.inserts().first
 		}
 	}
-	for _, p := range in.parts {
+	for _, p := range in.withChildren() {
 		if p.typesAreOld() {
 			rt.fit(p)
 		}
@@ -212,7 +215,7 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	in.tally(a)
 	var look []int
 	for p, own := range in.each(rows) {
-		if a.insertedIn(p) < len(own) {
+		if a.doneIn(p) < len(own) {
 			look = append(look, own...)
 		} else {
 			in.stored(own...)
@@ -250,8 +253,9 @@ func (p *part) typesAreOld() bool {
 func (in *insertion) askNow(ctx context.Context, types func(*part) bool) error {
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	facts := make([]typeFacts, len(in.parts))
-	for i, p := range in.parts {
+	parts := in.withChildren()
+	facts := make([]typeFacts, len(parts))
+	for i, p := range parts {
 		if types(p) {
 			rt.askTypes(p, &facts[i])
 		}
@@ -259,7 +263,7 @@ func (in *insertion) askNow(ctx context.Context, types func(*part) bool) error {
 	if _, err := in.finish(ctx, in.lookingUp(in.rows), rt); err != nil {
 		return err
 	}
-	for i, p := range in.parts {
+	for i, p := range parts {
 		if !types(p) {
 			continue
 		}

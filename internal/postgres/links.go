@@ -40,7 +40,7 @@ func (p *part) links() (all []*link) {
 				l.blind = true
 			}
 		}
-		l.blind = l.blind || len(l.from) == 0
+		l.blind = l.blind || len(l.from) == 0 || p.several() // which are not looked at one by one
 		i := slices.IndexFunc(all, func(o *link) bool {
 			return o.blind == l.blind && slices.Equal(o.from, l.from) && slices.Equal(o.to, l.to)
 		})

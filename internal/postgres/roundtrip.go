@@ -35,16 +35,19 @@ type roundTrip struct {
 
 // sent is a statement that was sent, with what its answer means.
 type sent struct {
-	of     *part  // nil if it is about all
-	insert insert // if it inserts rows
-	fit    bool   // it asks whether the columns' types fit
-	rows   []int  // it returns positions in these, counted from 1
+	of       *part  // nil if it is about all
+	insert   insert // if it inserts rows
+	fit      bool   // it asks whether the columns' types fit
+	rows     []int  // it returns positions in these, counted from 1
+	messages []int  // whose rows it inserts, if messages may have several
 }
 
 // answer is what the server answered to one segment.
 type answer struct {
-	rows     int      // of its inserts
-	inserted []int    // the same for each part; nil if there was no insert
+	rows     int      // of its inserts, that are done
+	done     []int    // the same for each part; nil if there was no insert
+	inserted []int    // how many are new, for each part; nil if there was no insert
+	there    []int    // of messages that may have several rows: those that were stored before
 	found    []int    // the rows that statements returned
 	values   []int64  // that statements returned, in rows and columns of 8 bytes
 	text     []byte   // that a statement returned
@@ -54,15 +57,20 @@ type answer struct {
 	tag      string   // of the last statement that succeeded
 }
 
-// insertedIn returns how many rows of a part were inserted.
-func (a *answer) insertedIn(p *part) int {
-	if a.inserted == nil || a.refused != nil {
+// doneIn returns how many rows of a part are done.
+func (a *answer) doneIn(p *part) int {
+	if a.done == nil || a.refused != nil {
 		return 0
 	}
-	return a.inserted[p.position]
+	return a.done[p.position]
 }
 
-// all returns how many rows were inserted.
+// isNew reports whether a row was inserted.
+func (a *answer) isNew() bool {
+	return a.refused == nil && slices.ContainsFunc(a.inserted, func(n int) bool { return n > 0 })
+}
+
+// all returns how many rows are done.
 func (a *answer) all() int {
 	if a.refused != nil {
 		return 0
@@ -110,18 +118,19 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 	in := rt.in
 	limited := false
 	for p, own := range in.each(rows) {
-		size := len(own)
+		size := in.batch.RowsOf(own)
 		if mayDivide && size > StatementRows && (p.keys.byBytes() || in.batch.HasGroups()) { // otherwise the statement sorts them
 			size, divided = StatementRows, true
 		}
-		if !limited && len(own) < len(rows) || size < len(own) {
+		whole := size == in.batch.RowsOf(own)
+		if !limited && (len(own) < len(rows) || !whole || p.several()) {
 			rt.add(limits(rt.deadline)) // the server has locks now while it waits for the next part
 			limited = true
 		}
-		if size == len(own) {
+		if whole {
 			rt.insertRows(p, form(p), own)
 		} else {
-			for part := range slices.Chunk(own, size) {
+			for _, part := range in.batch.Divide(own, size) {
 				rt.insertRows(p, form(p), part)
 				rt.flush()
 			}
@@ -129,7 +138,7 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 	}
 	if in.batch.HasGroups() {
 		for p, own := range in.each(rows) {
-			if p.table.Ledger == "" { // the ledger's statement fails by itself
+			if p.table.Ledger == "" && !p.several() { // otherwise the statement fails by itself
 				rt.keys(sent{of: p}, p.sql.allPresent, own)
 			}
 		}
@@ -138,9 +147,18 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 }
 
 func (rt *roundTrip) insertRows(p *part, insert insert, rows []int) {
-	s, conn := sent{of: p, insert: insert}, rt.in.conn
+	if p.several() {
+		rt.insertMessages(p, insert, rows)
+		return
+	}
+	rt.execute(sent{of: p, insert: insert}, rt.arrays(p, rows), p.formats)
+}
+
+// execute adds an insert, which it prepares if the connection has not prepared it.
+func (rt *roundTrip) execute(s sent, params [][]byte, formats []int16) {
+	insert, conn := s.insert, rt.in.conn
 	if !conn.named {
-		rt.query(s, insert.sql, rows)
+		rt.addParams(s, insert.sql, params, formats)
 		return
 	}
 	before, preparing := conn.prepared[insert.name], rt.prepares[insert.name]
@@ -152,7 +170,7 @@ func (rt *roundTrip) insertRows(p *part, insert insert, rows []int) {
 		rt.sent = append(rt.sent, s)
 		rt.prepares[insert.name] = insert.sql
 	}
-	rt.p.SendQueryPrepared(insert.name, rt.arrays(p, rows), p.formats, binary)
+	rt.p.SendQueryPrepared(insert.name, params, formats, binary)
 	rt.sent = append(rt.sent, s)
 }
 
@@ -171,7 +189,7 @@ func (rt *roundTrip) query(s sent, sql string, rows []int) {
 // present adds the question which of the given rows' keys are in their tables.
 func (rt *roundTrip) present(rows []int) {
 	for p, own := range rt.in.each(rows) {
-		rt.keys(sent{of: p, rows: own}, p.sql.present, own)
+		rt.keys(sent{of: p, rows: rt.in.conn.arrays.Messages(rt.in.batch, p.table, own)}, p.sql.present, own)
 	}
 }
 
@@ -200,7 +218,7 @@ func (rt *roundTrip) askKeys(p *part) {
 
 // askOnce adds the question how keys compare to the first round trip of a connection.
 func (rt *roundTrip) askOnce() {
-	for _, p := range rt.in.parts {
+	for _, p := range rt.in.withChildren() {
 		if !p.keysAsked {
 			p.keysAsked = true
 			rt.askKeys(p)
@@ -373,6 +391,7 @@ func (rt *roundTrip) read() ([]answer, error) {
 			}
 			if a.refused == nil {
 				a.refused, a.at = &refusal{bare(server), rt.in, s.of}, s
+				a.refused.ofParameter()
 			}
 		}
 	}
@@ -465,11 +484,14 @@ func afterQuoted(text string) (rest string, ok bool) {
 // and an error, so the error decides.
 func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 	n := 0
+	var positions []int64
 	for r.NextRow() {
 		for _, v := range r.Values() {
 			switch {
 			case len(v) != 8:
 				a.text = append(a.text[:0], v...)
+			case s.messages != nil:
+				positions = append(positions, batch.Int(v))
 			case s.insert != (insert{}): // the ledger's statement says how many rows it has stored
 				n += int(batch.Int(v))
 			case s.rows != nil:
@@ -485,17 +507,27 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 		return err
 	}
 	a.tag = tag.String()
+	if s.rows != nil && s.of.table.Several && s.messages == nil {
+		a.found = rt.in.complete(a.found, s.rows)
+	}
 	switch {
 	case s.fit:
 		a.fit = append(a.fit, s.of)
 	case s.insert != (insert{}):
-		if s.of.table.Ledger == "" {
+		if tag.Insert() {
 			n = int(tag.RowsAffected())
 		}
-		if a.inserted == nil {
-			a.inserted = make([]int, len(rt.in.parts))
+		done := n
+		if s.messages != nil {
+			there := rt.in.stillThere(s, positions)
+			a.there = append(a.there, there...)
+			done, n = len(s.messages), len(s.messages)-len(there)
 		}
-		a.rows += n
+		if a.inserted == nil {
+			a.inserted, a.done = make([]int, len(rt.in.parts)), make([]int, len(rt.in.parts))
+		}
+		a.rows += done
+		a.done[s.of.position] += done
 		a.inserted[s.of.position] += n
 	}
 	return nil

@@ -285,7 +285,7 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 			r.refused[chunk[0]], r.late[chunk[0]] = a.refused.by(chunk[0]), a.inserted != nil
 		case n == len(chunk):
 			for _, row := range chunk {
-				r.isNew[row] = true
+				r.isNew[row] = !slices.Contains(a.there, row)
 			}
 		default:
 			r.unknown = append(r.unknown, chunk...)
@@ -363,7 +363,7 @@ func (r *rowSearch) retryTogether(ctx context.Context) ([]answer, error) {
 // addBegin adds the statements that open the transaction.
 func (in *insertion) addBegin(rt *roundTrip, why *refusal) {
 	rt.stopOn = in.stopOn
-	for _, p := range in.parts {
+	for _, p := range in.withChildren() {
 		if p.catalog == nil {
 			p.catalog = p.freshCatalog() // another insertion may have asked meanwhile
 		}
@@ -464,6 +464,11 @@ const samePath = "SELECT WHERE set_config('search_path', current_setting('sluice
 // is checked again with each chunk.
 func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 	rt.insert(rows)
+	in.endTrial(rt)
+}
+
+// endTrial adds what follows the insert of a try.
+func (in *insertion) endTrial(rt *roundTrip) {
 	switch {
 	case in.anyPart(func(p *part) bool { return p.catalog == nil }):
 		rt.add("SAVEPOINT checked")
@@ -486,7 +491,7 @@ func (in *insertion) addTrial(rt *roundTrip, rows []int) {
 // deferred returns the constraints that are deferred by default, as SQL.
 func (in *insertion) deferred() string {
 	var all []string
-	for _, p := range in.parts {
+	for _, p := range in.withChildren() {
 		if names := p.catalog.Deferred; names != "" && !slices.Contains(all, names) {
 			all = append(all, names)
 		}
@@ -516,7 +521,7 @@ func (in *insertion) ending() string {
 // evaluate adds the evaluation of what the database computes for every row, if that is under
 // suspicion.
 func (in *insertion) evaluate(rt *roundTrip) {
-	for _, p := range in.parts {
+	for _, p := range in.withChildren() {
 		if !p.suspected && !in.rehearsal {
 			continue
 		}
@@ -588,8 +593,8 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 	for _, row := range present.found {
 		found[row] = true
 	}
-	for row := range r.isNew {
-		r.mine[r.class[row]] = true
+	for row, isNew := range r.isNew {
+		r.mine[r.class[row]] = r.mine[r.class[row]] || isNew
 		r.stored(row)
 	}
 	var look []int

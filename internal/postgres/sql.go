@@ -57,6 +57,7 @@ type statements struct {
 	insert     inserts
 	unsorted   inserts // the same in the order of the arrays
 	plain      string  // the same without ON CONFLICT and RETURNING, for one row
+	one        string  // stores one row of a message that may have several
 	present    string  // which keys are in the table
 	allPresent string  // fails unless all keys are in the table
 	rank       string  // sorts keys in the order of the key's index
@@ -82,7 +83,12 @@ type insert struct {
 func makeStatements(d *destination, k *keyFacts) statements {
 	t := d.table
 	input, _ := keysInput(t)
+	one := plainSQL(t)
+	if d.several() && t.Ledger == "" {
+		one = insertSQL(t, k, false, false)
+	}
 	return statements{
+		one:    one,
 		insert: makeInserts(d, k, !k.byBytes()), unsorted: makeInserts(d, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
@@ -91,13 +97,23 @@ func makeStatements(d *destination, k *keyFacts) statements {
 
 func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
 	name := "sluice_insert"
-	if d.index > 0 {
-		name += strconv.Itoa(d.index + 1)
+	if d.number > 0 {
+		name += strconv.Itoa(d.number + 1)
 	}
-	return inserts{
+	all := inserts{
 		skipping: insert{name, insertSQL(d.table, k, sorted, false), false},
 		first:    insert{name + "_first", insertSQL(d.table, k, sorted, true), true},
 	}
+	if d.several() || d.isChild {
+		all.first.sql = countedSQL(d.table, orderSQL(d.table, k, sorted))
+	}
+	if d.several() {
+		all.skipping.sql = familySQL(d.table, k)
+		if d.table.Ledger != "" {
+			all.first = all.skipping
+		}
+	}
+	return all
 }
 
 // durable makes the commit of a statement wait for the disk where the role, the database or the
@@ -112,13 +128,17 @@ const replicated = `(SELECT CASE WHEN current_setting('synchronous_standby_names
 
 // input returns the arrays as a table, one column c1, c2, … for each, and what an insert takes from
 // it: the names and the values of the table's columns.
-func input(t *batch.Table) (arrays, names, values string) {
+func input(t *batch.Table) (arrays, names, values string) { return inputAfter(0, t) }
+
+// inputAfter is input for a table whose arrays follow other parameters.
+func inputAfter(parameters int, t *batch.Table) (arrays, names, values string) {
 	var all, columns, from []string
 	for i, c := range t.Columns {
-		all = append(all, fmt.Sprintf("unnest($%d::%s) AS c%[1]d", i+1, arrayType(c)))
+		n := parameters + i + 1
+		all = append(all, fmt.Sprintf("unnest($%d::%s) AS c%[1]d", n, arrayType(c)))
 		if !c.Ledger {
 			columns = append(columns, batch.Quote(c.Name))
-			from = append(from, fmt.Sprintf("input.c%d%s", i+1, cast(c)))
+			from = append(from, fmt.Sprintf("input.c%d%s", n, cast(c)))
 		}
 	}
 	return list(all), list(columns), list(from)

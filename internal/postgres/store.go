@@ -18,6 +18,7 @@ import (
 // connection of its own.
 type Store struct {
 	destinations []*destination // in the order in which they are written
+	numbers      int            // how many there are with their children
 	names        fault.Names
 	target       *target
 	logins       Logins
@@ -72,7 +73,7 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 func Open(databaseURL string, tables []*batch.Table, options ...Option) (*Store, error) {
 	s := &Store{log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now}
 	for i, t := range tables {
-		s.destinations = append(s.destinations, newDestination(s, i, t))
+		s.destinations = append(s.destinations, newDestination(s, i, t, false))
 	}
 	for _, o := range options {
 		o(s)

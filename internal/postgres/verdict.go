@@ -76,7 +76,7 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 func (r *refusal) empties(row int) bool {
 	p := r.part()
 	c := p.catalog
-	if r.Code != notNull || c == nil || !c.covers(r.PgError) || r.judge().inside || c.inLedger(r.PgError) {
+	if p.several() || r.Code != notNull || c == nil || !c.covers(r.PgError) || r.judge().inside || c.inLedger(r.PgError) {
 		return false
 	}
 	column := position(p.table, r.ColumnName)
@@ -146,7 +146,7 @@ func (r *refusal) defaultsError() error {
 
 // discarded reports whether a statement failed because the database had discarded a row.
 func (r *refusal) discarded() bool {
-	return r.Code == discardedState && (r.part().table.Ledger != "" || r.in.batch.HasGroups())
+	return r.Code == discardedState && (r.part().table.Ledger != "" || r.in.batch.HasGroups() || r.in.parts[r.part().position].several())
 }
 
 // withoutSelect finds those of the rows that row-level security refuses which pass as a plain
@@ -213,7 +213,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	rt.askCatalog(p)
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(rt.deadline))
-	rt.query(sent{of: p}, p.sql.returning, []int{row})
+	rt.one(p, p.sql.returning, row, -1)
 	rt.endSegment()
 	rt.add("ROLLBACK")
 	rt.endSegment()

@@ -1,0 +1,285 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+)
+
+// A message may have several rows: in one table (batch.Table.Several), or one row there and others in
+// its Children. A message is the unit of everything here: its rows are stored by one statement for each
+// table, or by none, and a refused one refuses the message.
+//
+// No row may be discarded in silence, since the others of its message would stay. So these inserts
+// count, and fail with discardedState if a row is missing. Then a search tries each message by itself.
+//
+// Children are stored with a parent that is new, and with no other: a redelivery adds nothing. Which
+// parents are new is what the insert of the parents returns. (Their xmin would not tell: in a
+// subtransaction it is not the transaction's id.) A parent that a trigger gives another key is not
+// recognised, which the count finds.
+
+// several reports whether a message may have more than one row.
+func (d *destination) several() bool { return d.table.Several || len(d.table.Children) > 0 }
+
+// holds returns an expression that is 0, and fails with discardedState unless a condition holds.
+func holds(condition string) string {
+	return "width_bucket(0, 1, 2, CASE WHEN " + condition + " THEN 1 ELSE 0 END)"
+}
+
+// orderSQL returns how an insert sorts rows that are not sorted as their key's index is.
+func orderSQL(t *batch.Table, k *keyFacts, sorted bool) string {
+	if !sorted {
+		return ""
+	}
+	return " ORDER BY " + list(k.typed(t, keyValues(t))) + ", n"
+}
+
+// countedSQL returns the insert of new rows of one table, given as one array for each column.
+func countedSQL(t *batch.Table, order string) string {
+	arrays, names, values := input(t)
+	if order != "" {
+		arrays += ", generate_series(1, cardinality($1)) AS n"
+	}
+	return fmt.Sprintf("WITH stored AS (%s(SELECT %s) AS input WHERE %s%s RETURNING 1) SELECT %s::bigint FROM stored",
+		insertInto(table(t), names, values), arrays, durable, order, holds("count(*) = cardinality($1)"))
+}
+
+// familySQL returns the statement that stores the rows of messages unless they are stored: of a table
+// and its children, given as one array for each column, and for each child one more with the positions
+// of the parents. It returns the positions of rows that were stored before, or that another one of the
+// statement has the key of, counted from 1, and a 0.
+func familySQL(t *batch.Table, k *keyFacts) string {
+	arrays, names, values := input(t)
+	key, sent := list(t.KeyNames()), keyValues(t)
+	typed := list(k.typed(t, sent))
+	order := "input.n"
+	if !k.byBytes() {
+		order = typed
+	}
+	distinct, repeated := "* FROM input", "" // no two messages have one key
+	if !t.KeyOfMessage {
+		distinct = fmt.Sprintf("DISTINCT ON (%s) * FROM input ORDER BY %[1]s, n", typed)
+		repeated = " UNION ALL (SELECT n FROM input EXCEPT SELECT n FROM firsts)"
+	}
+	var sql strings.Builder
+	fmt.Fprintf(&sql, "WITH input AS MATERIALIZED (SELECT * FROM (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input WHERE %s), ", arrays, durable)
+	fmt.Fprintf(&sql, "firsts AS MATERIALIZED (SELECT %s), ", distinct)
+	fmt.Fprintf(&sql, "there AS MATERIALIZED (SELECT n FROM firsts AS input WHERE %s AND EXISTS (SELECT FROM %s AS present WHERE %s)), ", replicated, keyTable(t), k.equal(t, "present.", sent))
+	stored := "fresh"
+	if t.Ledger == "" {
+		fmt.Fprintf(&sql, "fresh AS (%sfirsts AS input ORDER BY %s ON CONFLICT (%s) DO NOTHING RETURNING %s)", insertInto(table(t), names, values), order, key, key)
+	} else {
+		stored = "stored"
+		fmt.Fprintf(&sql, "fresh AS (%sfirsts AS input ORDER BY %s ON CONFLICT (%s) DO NOTHING RETURNING %s), ", insertInto(ledger(t), key, list(sent)), order, key, key)
+		fmt.Fprintf(&sql, "stored AS (%sfirsts AS input JOIN fresh ON (%s) RETURNING 1)", insertInto(table(t), names, values), k.equal(t, "fresh.", sent))
+	}
+	conditions := []string{
+		"(SELECT count(*) FROM " + stored + ") + (SELECT count(*) FROM there) = (SELECT count(*) FROM firsts)",
+	}
+	if len(t.Children) > 0 {
+		fmt.Fprintf(&sql, ", parents AS MATERIALIZED (SELECT input.n FROM firsts AS input JOIN fresh ON (%s))", k.equal(t, "fresh.", sent))
+		conditions = append(conditions, "(SELECT count(*) FROM parents) = (SELECT count(*) FROM fresh)")
+	}
+	offset := len(t.Columns)
+	for i, c := range t.Children {
+		arrays, names, values := inputAfter(offset, c)
+		offset += len(c.Columns) + 1
+		fmt.Fprintf(&sql, ", of%d AS MATERIALIZED (SELECT input.* FROM (SELECT %s, unnest($%d::int4[]) AS n) AS input JOIN parents USING (n))", i, arrays, offset)
+		fmt.Fprintf(&sql, ", child%d AS (%sof%d AS input RETURNING 1)", i, insertInto(table(c), names, values), i)
+		conditions = append(conditions, fmt.Sprintf("(SELECT count(*) FROM child%d) = (SELECT count(*) FROM of%[1]d)", i))
+	}
+	fmt.Fprintf(&sql, " SELECT n + %s FROM (SELECT n FROM there UNION ALL SELECT 0%s) AS x", holds(strings.Join(conditions, " AND ")), repeated)
+	return sql.String()
+}
+
+// wholeCatalog is the evidence about a table with its children, for an error that names no table.
+func (p *part) wholeCatalog() *catalog {
+	if p.catalog == nil {
+		return nil
+	}
+	whole := *p.catalog
+	for _, child := range p.children {
+		c := child.catalog
+		if c == nil {
+			return nil
+		}
+		whole.adds, whole.mixes, whole.outside = whole.adds || c.adds, whole.mixes || c.mixes, whole.outside || c.outside
+		whole.Functions = slices.Concat(whole.Functions, c.Functions)
+	}
+	return &whole
+}
+
+// insertMessages adds the statements that insert all rows of messages. The first form has one for each
+// table, whose rows are all new.
+func (rt *roundTrip) insertMessages(p *part, insert insert, rows []int) {
+	b, arrays := rt.in.batch, &rt.in.conn.arrays
+	s := sent{of: p, insert: insert, messages: rows, rows: arrays.Messages(b, p.table, rows)}
+	if insert.first {
+		rt.execute(s, rt.arrays(p, rows), p.formats)
+		for i, child := range p.children {
+			if params := child.encodeChildren(p.table, i, rows); len(params[len(params)-1]) > emptyArray {
+				columns := len(child.table.Columns)
+				rt.execute(sent{of: child, insert: child.sql.insert.first, messages: []int{}}, rt.size(params[:columns]), child.formats)
+			}
+		}
+		return
+	}
+	arrays.SetTextTypes(p.textTypes)
+	params := slices.Clone(arrays.Encode(b, p.table, rows))
+	formats := formatsOf(p.table)
+	for i, child := range p.children {
+		params = append(params, child.encodeChildren(p.table, i, rows)...)
+		formats = append(append(formats, formatsOf(child.table)...), 1)
+	}
+	rt.execute(s, rt.size(params), formats)
+}
+
+// ofParameter finds the child that a parameter of a statement about a whole family belongs to, and counts
+// it as the child does.
+func (r *refusal) ofParameter() {
+	n := parameterOf(r.PgError)
+	if r.of == nil || n <= len(r.of.table.Columns) {
+		return
+	}
+	n -= len(r.of.table.Columns)
+	for _, child := range r.of.children {
+		if n <= len(child.table.Columns) {
+			at := atInput.FindStringSubmatchIndex(r.Where)
+			r.Where = r.Where[:at[2]] + strconv.Itoa(n) + r.Where[at[3]:]
+			r.of = child
+			return
+		}
+		n -= len(child.table.Columns) + 1
+	}
+}
+
+// emptyArray is the size of an array without elements.
+const emptyArray = 12
+
+// encodeChildren returns the arrays of the rows that messages have in a child of a table, and of the
+// positions of their parents. The memory is the child's own.
+func (p *part) encodeChildren(parent *batch.Table, child int, rows []int) [][]byte {
+	p.arrays.SetTextTypes(p.textTypes)
+	return p.arrays.EncodeChildren(p.in.batch, parent, child, rows)
+}
+
+// formatsOf returns the format of the parameter of each column.
+func formatsOf(t *batch.Table) (all []int16) {
+	for i := range t.Columns {
+		all = append(all, t.Columns[i].Format())
+	}
+	return all
+}
+
+// stillThere returns the messages of an insert all of whose rows were stored before, by the positions of
+// such rows that it returned.
+func (in *insertion) stillThere(s sent, positions []int64) []int {
+	var rows []int
+	for _, n := range positions {
+		if n > 0 {
+			rows = append(rows, s.rows[n-1])
+		}
+	}
+	return in.complete(rows, s.rows)
+}
+
+// complete returns the messages that have as many elements among some as among all.
+func (in *insertion) complete(some, all []int) (complete []int) {
+	missing := make(map[int]int, len(some))
+	for _, row := range all {
+		missing[row]++
+	}
+	for _, row := range some {
+		if missing[row]--; missing[row] == 0 {
+			complete = append(complete, row)
+		}
+	}
+	return complete
+}
+
+// maxLocated is how many rows are tried by themselves to find the refused ones.
+const maxLocated = 10_000
+
+// locate finds out which row of a rejected message is refused, if it has several: it tries its rows one
+// by one, and rolls them back. The verdict holds without that.
+func (in *insertion) locate(ctx context.Context) {
+	var messages []int
+	rows := 0
+	for _, row := range in.rows {
+		v := &in.result.Verdicts[row]
+		if v.Outcome != message.Rejected || in.batch.MoreRows(row) == 0 {
+			continue
+		}
+		if rows += 1 + in.batch.MoreRows(row); rows > maxLocated {
+			break
+		}
+		messages = append(messages, row)
+	}
+	if len(messages) == 0 {
+		return
+	}
+	rt := in.roundTrip(ctx)
+	for _, row := range messages {
+		in.addBegin(rt, &refusal{PgError: &pgconn.PgError{}, in: in})
+		for k := -1; k < in.batch.MoreRows(row); k++ {
+			p := in.of(row)
+			if k >= 0 && in.batch.MoreTable(row, k) >= 0 {
+				p = p.children[in.batch.MoreTable(row, k)]
+			}
+			rt.one(p, p.sql.one, row, k)
+			in.endTrial(rt)
+		}
+		rt.add("ROLLBACK")
+		rt.endSegment()
+	}
+	rt.stopOn = nil
+	answers, err := in.finish(ctx, searching, rt)
+	if err != nil {
+		return
+	}
+	for _, row := range messages {
+		n := 1 + in.batch.MoreRows(row)
+		trials := answers[1 : 1+2*n]
+		answers = answers[2+2*n:]
+		k := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil })
+		if v := &in.result.Verdicts[row]; k >= 0 && k%2 == 0 && trials[k].refused.Code == v.Rejection.SQLState {
+			v.Rejection.Detail = in.nameOf(row, k/2-1)
+		}
+	}
+}
+
+// one adds a statement about one row: that with the index k of the other rows of a message, or row
+// itself for -1.
+func (rt *roundTrip) one(p *part, sql string, row, k int) {
+	arrays := &rt.in.conn.arrays
+	arrays.SetTextTypes(p.textTypes)
+	rt.addParams(sent{of: p}, sql, rt.size(arrays.EncodeOne(rt.in.batch, row, k)), p.formats)
+}
+
+// nameOf names a row of a message: row i itself, or the one with index k of its other rows.
+func (in *insertion) nameOf(row, k int) string {
+	t := in.of(row).table
+	if k < 0 {
+		if t.Several {
+			return fmt.Sprintf("row 1 of %s", t.Name)
+		}
+		return "the row of " + t.Name
+	}
+	child, n := in.batch.MoreTable(row, k), 1
+	if child < 0 {
+		return fmt.Sprintf("row %d of %s", k+2, t.Name)
+	}
+	for other := range k {
+		if in.batch.MoreTable(row, other) == child {
+			n++
+		}
+	}
+	return fmt.Sprintf("row %d of %s", n, t.Children[child].Name)
+}

@@ -1,0 +1,423 @@
+package postgres_test
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/testing/pgtest"
+)
+
+// order is a message of several rows: one of orders, and its lines. In readings there are only lines.
+type order struct {
+	id    int64
+	word  string
+	lines []string
+	group int
+}
+
+// kindOf is a kind of messages of several rows.
+type kindOf struct {
+	name  string
+	table *batch.Table
+	sql   string
+}
+
+const (
+	goodWord    = "good"
+	badWordOf   = "bad"
+	discardWord = "discard"
+)
+
+// kindsOf are the kinds of messages of several rows: with children, with a key that other messages may
+// have, with a ledger, and with several rows in one table.
+func kindsOf() []kindOf {
+	columns := []batch.Column{{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"}}
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"},
+	}}
+	readings := *lines
+	readings.Name, readings.Several, readings.KeyOfMessage = "readings", true, true
+	orders := batch.Table{Name: "orders", Key: []int{0}, Columns: columns, Children: []*batch.Table{lines}, KeyOfMessage: true}
+	natural, withLedger := orders, orders
+	natural.KeyOfMessage = false
+	withLedger.Ledger = "keys"
+	withLedger.Columns = append(slices.Clone(columns), batch.Column{Name: "key", Kind: batch.Int8, Type: "bigint", NotNull: true, Ledger: true})
+	withLedger.Key = []int{2}
+	discard := func(table string) string {
+		return "CREATE TRIGGER discard BEFORE INSERT ON " + table + " FOR EACH ROW WHEN (NEW.word LIKE 'discard%') EXECUTE FUNCTION discard();"
+	}
+	const function = "CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
+	ofLines := function + "CREATE TABLE lines (id bigint NOT NULL, n integer NOT NULL, word text CONSTRAINT no_bad_line CHECK (word NOT LIKE 'bad%'), tx xid8 DEFAULT pg_current_xact_id(), PRIMARY KEY (id, n));" + discard("lines")
+	ofOrders := ofLines + "CREATE TABLE orders (id bigint $key, word text CONSTRAINT no_bad_order CHECK (word NOT LIKE 'bad%'), tx xid8 DEFAULT pg_current_xact_id());" + discard("orders")
+	keyed := strings.ReplaceAll(ofOrders, "$key", "PRIMARY KEY")
+	return []kindOf{
+		{"children", &orders, keyed + "ALTER TABLE lines ADD CONSTRAINT of_order FOREIGN KEY (id) REFERENCES orders;"},
+		{"children of a natural key", &natural, keyed},
+		{"children beside a ledger", &withLedger, strings.ReplaceAll(ofOrders, "$key", "NOT NULL") + "CREATE TABLE keys (key bigint PRIMARY KEY);"},
+		{"several rows of a table", &readings, strings.NewReplacer("TABLE lines", "TABLE readings", "ON lines", "ON readings").Replace(ofLines)},
+	}
+}
+
+// batchOf makes a batch of orders.
+func (k *kindOf) batchOf(orders []order) *batch.Batch {
+	b := batch.New(k.table)
+	line := func(o order, n int) {
+		b.Int8(o.id)
+		b.Int4(int32(n + 1))
+		b.String(o.lines[n])
+		b.End()
+	}
+	for i, o := range orders {
+		b.Begin(i, o.group)
+		if k.table.Several {
+			line(o, 0)
+			for n := range o.lines[1:] {
+				b.More(-1)
+				line(o, n+1)
+			}
+			continue
+		}
+		b.Int8(o.id)
+		b.String(o.word)
+		if k.table.Ledger != "" {
+			b.Int8(o.id)
+		}
+		b.End()
+		for n := range o.lines {
+			b.More(0)
+			line(o, n)
+		}
+	}
+	b.Sort()
+	return b
+}
+
+// newOrders is a site for a kind.
+func (k *kindOf) newSite(t testing.TB, mode string) *site {
+	t.Helper()
+	return newSite(t, setup{sql: k.sql, table: k.table, mode: mode})
+}
+
+func (k *kindOf) insert(s *site, redelivered bool, orders ...order) *outcome {
+	s.Helper()
+	b := k.batchOf(orders)
+	b.SetRedelivered(redelivered)
+	ids := make([]int64, b.Len())
+	for i := range ids {
+		ids[i] = orders[b.Message(i)].id
+	}
+	return s.insertBatch(s.Context(), b, ids)
+}
+
+// contents are the rows of all tables of a kind.
+func (k *kindOf) contents(s *site) (all []string) {
+	s.Helper()
+	if !k.table.Several {
+		for _, r := range s.db.Rows(s, "SELECT id, word FROM orders") {
+			all = append(all, r[0]+" "+r[1])
+		}
+	}
+	lines := "lines"
+	if k.table.Several {
+		lines = k.table.Name
+	}
+	for _, r := range s.db.Rows(s, "SELECT id, n, word FROM "+lines) {
+		all = append(all, r[0]+"."+r[1]+" "+r[2])
+	}
+	slices.Sort(all)
+	return all
+}
+
+func (k *kindOf) clear(db *pgtest.DB, t testing.TB) {
+	t.Helper()
+	tables := []string{"lines", "orders"}
+	if k.table.Several {
+		tables = []string{k.table.Name}
+	}
+	if k.table.Ledger != "" {
+		tables = append(tables, k.table.Ledger)
+	}
+	db.Exec(t, "TRUNCATE "+strings.Join(tables, ", "))
+}
+
+// run stores orders one after the other, as the simplest reference.
+func (k *kindOf) run(kept map[int64]order, orders []order) (all map[string][]int64, inserted int) {
+	all = map[string][]int64{}
+	stopped := map[int]bool{}
+	for _, o := range orders {
+		_, there := kept[o.id]
+		what := stored
+		n := slices.Index(o.lines, badWordOf) // a row that is refused ends the statement before it counts
+		lines, name := "lines", "no_bad_line"
+		if k.table.Several {
+			lines = k.table.Name
+		}
+		switch {
+		case stopped[o.group]:
+			what = afterStopped
+		case there:
+		case !k.table.Several && o.word == badWordOf:
+			what = "rejected: refused_by_database the row of orders SQLSTATE 23514 (check_violation) constraint no_bad_order"
+			if len(o.lines) == 0 {
+				what = strings.Replace(what, " the row of orders", "", 1)
+			}
+		case !k.table.Several && o.word == discardWord:
+			what = discarded
+		case n < 0 && slices.Contains(o.lines, discardWord):
+			what = discarded
+		case n >= 0:
+			what = fmt.Sprintf("rejected: refused_by_database row %d of %s SQLSTATE 23514 (check_violation) constraint %s", n+1, lines, name)
+			if k.table.Several && len(o.lines) == 1 {
+				what = strings.Replace(what, "row 1 of readings ", "", 1)
+			}
+		default:
+			kept[o.id] = o
+			inserted++
+		}
+		stopped[o.group] = o.group != 0 && (stopped[o.group] || what != stored)
+		all[what] = append(all[what], o.id)
+	}
+	return all, inserted
+}
+
+// TestMessagesOfSeveralRows compares random batches with the reference: all rows of a message are
+// stored, or none.
+func TestMessagesOfSeveralRows(t *testing.T) {
+	t.Parallel()
+	for _, k := range kindsOf() {
+		for _, fifo := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, fifo=%v", k.name, fifo), func(t *testing.T) {
+				t.Parallel()
+				inModes(t, func(t *testing.T, mode string) {
+					s := k.newSite(t, mode)
+					kinds := map[string]int{}
+					for seed := range unlessThorough(40, 150) {
+						r := rand.New(rand.NewPCG(uint64(seed), 7))
+						k.clear(s.db, t)
+						there := map[int64]order{}
+						old := k.random(r, 3, false)
+						for i := range old {
+							old[i].word = goodWord
+							for n := range old[i].lines {
+								old[i].lines[n] = goodWord
+							}
+						}
+						k.run(there, old)
+						if len(old) > 0 {
+							k.insert(s, false, old...).must()
+						}
+						size := 12
+						if seed%8 == 0 && !fifo {
+							size = 150 // searched in chunks
+						}
+						orders := k.random(r, size, fifo)
+						for i := range orders {
+							if was, ok := there[orders[i].id]; ok && k.table.Several { // the message comes again as it was
+								orders[i].lines = was.lines
+							}
+						}
+						if !fifo {
+							slices.SortFunc(orders, func(a, b order) int { return cmp.Compare(a.id, b.id) })
+						}
+						want, inserted := k.run(there, orders)
+						o := k.insert(s, seed%2 == 0, orders...).want(compress(want)).inserts(inserted)
+						if diff := gocmp.Diff(k.contents(s), rowsOf(k, there)); diff != "" {
+							t.Errorf("the tables (-got +want):\n%s", diff)
+						}
+						if limit := 6 + len(orders); fifo && o.RoundTrips > limit || !fifo && o.RoundTrips > 6 {
+							t.Errorf("%d round trips", o.RoundTrips)
+						}
+						// Everything that is stored adds nothing when it comes again.
+						again, _ := k.run(there, orders)
+						k.insert(s, true, orders...).want(compress(again)).inserts(0)
+						if diff := gocmp.Diff(k.contents(s), rowsOf(k, there)); diff != "" {
+							t.Errorf("the tables after a redelivery (-got +want):\n%s", diff)
+						}
+						if t.Failed() {
+							t.Fatalf("that was seed %d: %+v, old %+v", seed, orders, old)
+						}
+						for what := range want {
+							kinds[what]++
+						}
+					}
+					for _, must := range []string{stored, discarded, "rejected: refused_by_database row "} {
+						if !slices.ContainsFunc(keysOf(kinds), func(what string) bool { return strings.HasPrefix(what, must) }) {
+							t.Errorf("no batch had a message that was %s: the test shows less than it should", must)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// random makes orders with different ids.
+func (k *kindOf) random(r *rand.Rand, most int, fifo bool) (all []order) {
+	word := func() string {
+		switch r.IntN(25) {
+		case 0:
+			return badWordOf
+		case 1:
+			return discardWord
+		}
+		return goodWord
+	}
+	for _, id := range r.Perm(200)[:1+r.IntN(most)] {
+		o := order{id: int64(id), word: word()}
+		n := r.IntN(5)
+		if k.table.Several {
+			n++
+		}
+		for range n {
+			o.lines = append(o.lines, word())
+		}
+		if fifo {
+			o.group = 1 + r.IntN(3)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+func rowsOf(k kindOf, orders map[int64]order) (all []string) {
+	for _, o := range orders {
+		if !k.table.Several {
+			all = append(all, fmt.Sprint(o.id, " ", o.word))
+		}
+		for n, word := range o.lines {
+			all = append(all, fmt.Sprintf("%d.%d %s", o.id, n+1, word))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// TestMessagesOfSeveralRowsCostOneRoundTrip has new messages, redeliveries, and both in one batch.
+func TestMessagesOfSeveralRowsCostOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	for _, k := range kindsOf() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			inModes(t, func(t *testing.T, mode string) {
+				s := k.newSite(t, mode)
+				orders := func(first, n int64) (all []order) {
+					for id := first; id < first+n; id++ {
+						all = append(all, order{id: id, word: goodWord, lines: slices.Repeat([]string{goodWord}, 1+int(id%7))})
+					}
+					return all
+				}
+				k.insert(s, false, orders(1, 3)...).must().inserts(3) // connects and prepares
+				k.insert(s, false, orders(11, 20)...).must().inserts(20).costs(1)
+				k.insert(s, true, orders(11, 20)...).must().inserts(0).costs(1)
+				k.insert(s, true, orders(21, 20)...).must().inserts(10).costs(1)
+				many := orders(1000, 1500) // more rows than one statement has
+				if o := k.insert(s, false, many...).must().inserts(1500); o.RoundTrips != 1 {
+					t.Errorf("%d round trips for many rows, want 1", o.RoundTrips)
+				}
+				// SQS delivers a message twice at once.
+				k.insert(s, false, orders(25, 30)...).must().inserts(14)
+			})
+		})
+	}
+}
+
+// TestAParentThatATriggerRenames must not lose its children: nothing of its message is stored, and the
+// error says why.
+func TestAParentThatATriggerRenames(t *testing.T) {
+	t.Parallel()
+	k := kindsOf()[1]
+	s := newSite(t, setup{table: k.table, sql: k.sql + `
+		CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.id = 2 THEN NEW.id := 200; END IF; RETURN NEW; END $$;
+		CREATE TRIGGER rename BEFORE INSERT ON orders FOR EACH ROW EXECUTE FUNCTION rename();`})
+	lines := []string{goodWord, goodWord}
+	for range 2 {
+		o := k.insert(s, false, order{id: 1, word: goodWord, lines: lines}, order{id: 2, word: goodWord, lines: lines}, order{id: 3, word: goodWord})
+		o.verdicts(verdicts{stored: "1 3", discarded: "2"})
+	}
+	if diff := gocmp.Diff(k.contents(s), []string{"1 good", "1.1 good", "1.2 good", "3 good"}); diff != "" {
+		t.Errorf("the tables (-got +want):\n%s", diff)
+	}
+}
+
+// TestEqualParents: parents that are equal in the column's type are one, with the children of the stored
+// one.
+func TestEqualParents(t *testing.T) {
+	t.Parallel()
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Columns: []batch.Column{
+		{Name: "code", Kind: batch.Text, Type: "text", NotNull: true}, {Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true},
+	}}
+	table := &batch.Table{Name: "orders", Key: []int{0}, Columns: []batch.Column{{Name: "code", Kind: batch.Text, Type: "text", NotNull: true}}, Children: []*batch.Table{lines}}
+	s := newSite(t, setup{table: table, sql: "CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE orders (code citext PRIMARY KEY); CREATE TABLE lines (code citext REFERENCES orders, n integer, PRIMARY KEY (code, n));"})
+	add := func(b *batch.Batch, message int, code string, n int32) {
+		b.Begin(message, 0)
+		b.String(code)
+		b.End()
+		for i := range n {
+			b.More(0)
+			b.String(code)
+			b.Int4(i)
+			b.End()
+		}
+	}
+	b := batch.New(table)
+	add(b, 0, "A", 1)
+	add(b, 1, "a", 3)
+	add(b, 2, "B", 2)
+	b.Sort()
+	s.insertBatch(t.Context(), b, []int64{1, 3, 2}).must().inserts(2)
+	again := batch.New(table)
+	add(again, 0, "b", 4)
+	s.insertBatch(t.Context(), again, []int64{1}).must().inserts(0)
+	got := s.db.Rows(t, "SELECT code::text, count(n)::text FROM orders JOIN lines USING (code) GROUP BY code ORDER BY code")
+	if diff := gocmp.Diff(got, [][]string{{"A", "1"}, {"B", "2"}}); diff != "" {
+		t.Errorf("lines of orders (-got +want):\n%s", diff)
+	}
+}
+
+// BenchmarkMessagesOfSeveralRows stores as many rows of messages that have one, and of messages that
+// have ten.
+func BenchmarkMessagesOfSeveralRows(b *testing.B) {
+	k := kindsOf()[3]
+	one := *k.table
+	one.Several = false
+	for _, lines := range []int{1, 10} {
+		k := kindOf{table: k.table, sql: strings.ReplaceAll(k.sql, "CREATE TRIGGER", "-- CREATE TRIGGER")}
+		if lines == 1 {
+			k.table = &one
+		}
+		b.Run(fmt.Sprintf("lines=%d", lines), func(b *testing.B) {
+			s := k.newSite(b, "")
+			store := openStore(b, s.db.URL, k.table)
+			const rows = 10_000
+			batches := make([]*batch.Batch, b.N)
+			for i := range batches {
+				batches[i] = batch.New(k.table)
+				for n := range rows {
+					if n%lines == 0 {
+						batches[i].Begin(n/lines, 0)
+					} else {
+						batches[i].More(-1)
+					}
+					batches[i].Int8(int64(i*rows + n/lines))
+					batches[i].Int4(int32(n%lines + 1))
+					batches[i].String(goodWord)
+					batches[i].End()
+				}
+			}
+			b.ResetTimer()
+			for _, orders := range batches {
+				if result, err := store.Insert(b.Context(), orders); err != nil || result.Tallies.Sum().Inserted != rows/lines {
+					b.Fatal(result.Tallies, err)
+				}
+			}
+			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
