@@ -46,10 +46,11 @@ const (
 // Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
 type Batch struct {
 	tables    []*Table
+	versions  [][]int // of each table that replaces, the columns of a row's version; nil for others
 	data      []byte
 	rows      []row  // of each message, the first one
 	more      []more // the other rows of messages
-	keys      []int  // per row, the offsets of its key's values in data
+	keys      []int  // per row, the offsets in data of its key's values, and of its version's
 	open      []int  // offsets of the values of the row under construction
 	filling   *Table // the table of the row under construction
 	list      list   // the list under construction
@@ -79,7 +80,15 @@ type more struct {
 
 // New returns an empty batch for some tables. Every batch for them must have them in the same order:
 // it is the order in which they are written.
-func New(tables ...*Table) *Batch { return &Batch{tables: tables, sorted: true} }
+func New(tables ...*Table) *Batch {
+	b := &Batch{tables: tables, versions: make([][]int, len(tables)), sorted: true}
+	for i, t := range tables {
+		if t.OnConflict == Replace {
+			b.versions[i] = t.Version()
+		}
+	}
+	return b
+}
 
 // maxKept is the largest buffer that is kept for the next batch, in bytes.
 const maxKept = 1 << 20
@@ -166,6 +175,11 @@ func (b *Batch) End() {
 	}
 	for _, c := range t.Key {
 		b.keys = append(b.keys, b.open[c])
+	}
+	if last := b.rows[len(b.rows)-1].table; t == b.tables[last] {
+		for _, c := range b.versions[last] {
+			b.keys = append(b.keys, b.open[c])
+		}
 	}
 	if n := len(b.rows); n > 1 && b.sorted && b.rows[n-1].from == len(b.more) {
 		b.sorted = b.compare(b.rows[n-2], b.rows[n-1]) <= 0
@@ -316,9 +330,10 @@ func Time(k Kind, v []byte) time.Time {
 	return time.UnixMicro(EpochMillis*1000 + Int(v)).UTC()
 }
 
-// Sort orders the rows by their table and the key's bytes, and rows with equal keys in the order of arrival. Two
-// batches with the same rows then lock them in the same order, so they wait for each other instead
-// of deadlocking. It leaves rows with message groups as they are.
+// Sort orders the rows by their table and the key's bytes, and rows with equal keys in the order of
+// arrival, or the newest last if it replaces the others. Two batches with the same rows then lock
+// them in the same order, so they wait for each other instead of deadlocking. It leaves rows with
+// message groups as they are.
 func (b *Batch) Sort() {
 	if !b.sorted && !b.hasGroups {
 		slices.SortStableFunc(b.rows, b.compare)
@@ -327,6 +342,10 @@ func (b *Batch) Sort() {
 }
 
 func (b *Batch) compare(x, y row) int {
+	return cmp.Or(b.compareByKey(x, y), b.compareVersions(x, y))
+}
+
+func (b *Batch) compareByKey(x, y row) int {
 	if x.table != y.table {
 		return cmp.Compare(x.table, y.table)
 	}
@@ -405,4 +424,4 @@ func (b *Batch) Divide(rows []int, size int) (parts [][]int) {
 }
 
 // SameKey reports whether two rows are for one table, and their keys have the same bytes.
-func (b *Batch) SameKey(i, j int) bool { return b.compare(b.rows[i], b.rows[j]) == 0 }
+func (b *Batch) SameKey(i, j int) bool { return b.compareByKey(b.rows[i], b.rows[j]) == 0 }
