@@ -91,9 +91,19 @@ func (a *Arrays) Encode(b *Batch, t *Table, rows []int) [][]byte {
 
 // EncodeKeys does the same for the columns of the key alone.
 func (a *Arrays) EncodeKeys(b *Batch, t *Table, rows []int) [][]byte {
-	a.start(len(t.Key))
+	return a.encodeKeys(b, t, rows, t.Key)
+}
+
+// EncodeVersions does the same for the columns of the key and those of the version, in a table that
+// replaces or finds conflicts.
+func (a *Arrays) EncodeVersions(b *Batch, t *Table, rows []int) [][]byte {
+	return a.encodeKeys(b, t, rows, slices.Concat(t.Key, t.Version()))
+}
+
+func (a *Arrays) encodeKeys(b *Batch, t *Table, rows, columns []int) [][]byte {
+	a.start(len(columns))
 	places := a.locate(b, t, rows)
-	for k, c := range t.Key {
+	for k, c := range columns {
 		a.offsets = a.offsets[:0]
 		for _, p := range places {
 			a.offsets = append(a.offsets, b.keys[p.keys+k])

@@ -46,7 +46,7 @@ const (
 // Batch holds the rows of one batch. Create it with New; Reset empties it and keeps its memory.
 type Batch struct {
 	tables    []*Table
-	versions  [][]int // of each table that replaces, the columns of a row's version; nil for others
+	versions  [][]int // of each table, the columns of a row's version that stores look at
 	data      []byte
 	rows      []row  // of each message, the first one
 	more      []more // the other rows of messages
@@ -83,7 +83,7 @@ type more struct {
 func New(tables ...*Table) *Batch {
 	b := &Batch{tables: tables, versions: make([][]int, len(tables)), sorted: true}
 	for i, t := range tables {
-		if t.OnConflict == Replace {
+		if t.OnConflict == Replace || t.FindsConflicts() {
 			b.versions[i] = t.Version()
 		}
 	}

@@ -1,6 +1,9 @@
 package batch
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Table describes where the rows of a batch go.
 type Table struct {
@@ -67,6 +70,33 @@ type Column struct {
 	NotNull bool
 	// Ledger is true for a column of the ledger, which the table lacks.
 	Ledger bool
+}
+
+// FindsConflicts reports whether a stored row is compared with the row of another message that has its
+// key.
+func (t *Table) FindsConflicts() bool {
+	return t.OnConflict != Replace && t.Ledger == "" && t.MessageID() >= 0 && len(t.Compared()) > 0
+}
+
+// MessageID returns the index of the column that has the id of the row's message, outside the key; -1
+// for none.
+func (t *Table) MessageID() int {
+	for i := range t.Columns {
+		if t.Columns[i].MessageID && !slices.Contains(t.Key, i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Compared returns the indexes of the columns that are Compared, outside the key.
+func (t *Table) Compared() (all []int) {
+	for i := range t.Columns {
+		if t.Columns[i].Compared && !slices.Contains(t.Key, i) {
+			all = append(all, i)
+		}
+	}
+	return all
 }
 
 // Quote quotes an identifier for SQL.

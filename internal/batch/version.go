@@ -15,12 +15,13 @@ import (
 // Version returns the indexes of the columns that make the version of a row.
 func (t *Table) Version() []int {
 	version := make([]int, 0, 2)
-	for _, flagged := range []func(*Column) bool{func(c *Column) bool { return c.NewerBy }, func(c *Column) bool { return c.MessageID }} {
-		for i := range t.Columns {
-			if flagged(&t.Columns[i]) && !slices.Contains(t.Key, i) {
-				version = append(version, i)
-			}
+	for i := range t.Columns {
+		if t.Columns[i].NewerBy {
+			version = append(version, i)
 		}
+	}
+	if id := t.MessageID(); id >= 0 {
+		version = append(version, id)
 	}
 	return version
 }
@@ -60,6 +61,9 @@ func (b *Batch) CompareVersions(i, j int) int { return b.compareVersions(b.rows[
 
 func (b *Batch) compareVersions(x, y row) int {
 	t := b.tables[x.table]
+	if t.OnConflict != Replace {
+		return 0
+	}
 	for k, c := range b.versions[x.table] {
 		k += len(t.Key)
 		if c := t.Columns[c].Compare(b.value(b.keys[x.keys+k]), b.value(b.keys[y.keys+k])); c != 0 {
@@ -73,7 +77,7 @@ func (b *Batch) compareVersions(x, y row) int {
 // several the first. It returns nil if that is always the row itself, as in a table that does not
 // replace. Rows without message groups are in the order of Sort.
 func (b *Batch) Newest(rows []int) (newest []int) {
-	if len(rows) < 2 || b.versions[b.rows[rows[0]].table] == nil || !b.hasGroups && !b.repeat(rows) {
+	if len(rows) < 2 || b.tables[b.rows[rows[0]].table].OnConflict != Replace || !b.hasGroups && !b.repeat(rows) {
 		return nil
 	}
 	order := all(len(rows))

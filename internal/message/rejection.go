@@ -143,6 +143,16 @@ func (r Rejection) Orphan() bool {
 // name.
 const ForeignKey = "FOREIGN KEY"
 
+// ConflictWith returns the rejection of a row whose key is stored with other content. The id is that
+// of the message that stored it, "" if that is not known.
+func ConflictWith(id string) Rejection {
+	detail := "the stored row is of message " + id
+	if id == "" {
+		detail = "the stored row has no message's id"
+	}
+	return Rejection{Reason: ReasonConflict, Detail: detail}
+}
+
 // MaxProblems limits how many problems of one body are listed.
 const MaxProblems = 10
 

@@ -76,17 +76,27 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	}
 }
 
-// confirmed returns how many of the fresh rows are confirmed.
+// confirmed returns how many of the fresh rows are confirmed. An attempt that was not confirmed can
+// count a row that a later one counts again: then the last one is right.
 func (p *piece) confirmed() message.Tallies {
-	stored := make([]int, len(p.store.destinations))
+	left := make([]int, len(p.store.destinations)) // confirmed rows that are not counted
 	for row := range p.result.Verdicts {
-		if p.result.Verdicts[row].Outcome == message.Stored {
-			stored[p.batch.Table(row)]++
+		if v := p.result.Verdicts[row]; v.Outcome == message.Stored && !v.Outdated && v.Rejection.IsZero() {
+			left[p.batch.Table(row)]++
 		}
 	}
-	all := make(message.Tallies, len(stored))
-	for table, n := range stored {
-		all[table].Inserted = min(p.fresh.Of(table).Inserted, n)
+	last := p.result.Tallies
+	all := make(message.Tallies, len(left))
+	for table, n := range left {
+		take := func(want int) int {
+			want = min(want, n)
+			n -= want
+			return want
+		}
+		fresh, t := *p.fresh.Of(table), *last.Of(table)
+		all[table] = message.Tally{Inserted: take(t.Inserted), Replaced: take(t.Replaced)}
+		all[table].Inserted += take(fresh.Inserted - t.Inserted)
+		all[table].Replaced += take(fresh.Replaced - t.Replaced)
 	}
 	return all
 }

@@ -21,11 +21,12 @@ type destination struct {
 	table    *batch.Table
 	children []*destination
 	isChild  bool
-	// formats are those of the parameters of an insert, keyFormats of statements about keys.
-	formats, keyFormats []int16
-	asText              bool     // a column's type reads text
-	fitParams           [][]byte // of the short question whether the columns' types fit
-	typeParams          [][]byte // of the long one
+	// formats are those of the parameters of an insert, keyFormats of statements about keys, and
+	// versionFormats of those about keys and versions.
+	formats, keyFormats, versionFormats []int16
+	asText                              bool     // a column's type reads text
+	fitParams                           [][]byte // of the short question whether the columns' types fit
+	typeParams                          [][]byte // of the long one
 	// What the statements do, for errors.
 	inserting, lookingUp string
 
@@ -48,6 +49,14 @@ func newDestination(s *Store, index int, t *batch.Table, isChild bool) *destinat
 	s.numbers++
 	for _, child := range t.Children {
 		d.children = append(d.children, newDestination(s, index, child, true))
+	}
+	d.versionFormats = d.keyFormats
+	if d.replaces() || t.FindsConflicts() {
+		columns := t.KeyColumns()
+		for _, c := range t.Version() {
+			columns = append(columns, t.Columns[c])
+		}
+		d.versionFormats = formats(columns)
 	}
 	d.learned.statements = makeStatements(d, nil)
 	return d
@@ -214,6 +223,8 @@ type refusal struct {
 	in *insertion
 	// of is the part of the statement or the row that met it; nil for a statement that is about all.
 	of *part
+	// conflict: it is not the server's, but that of a look for conflicts.
+	conflict bool
 }
 
 // part returns the part that the error is about: that of the statement, or the one whose table the

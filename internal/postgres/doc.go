@@ -16,6 +16,8 @@
 //	       -> fault.go      its SQLSTATE, and
 //	       -> catalog.go    what the server's catalog holds about the table
 //	       -> keys.go       how keys compare
+//	       -> replace.go    rows that replace older ones
+//	       -> conflict.go   rows of two messages with one key
 //	       -> links.go      rows that refer to each other
 //	       -> sql.go        the statements
 //	       -> failure.go    errors: what happened

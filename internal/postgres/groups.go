@@ -58,6 +58,9 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, why *refusal) error
 		for _, row := range in.rows {
 			switch refused := g.refused[row]; {
 			case refused == nil || g.passes[row] != passes:
+			case g.inConflict(row, refused):
+				in.returned(message.CauseTransient, row) // unless it is still in conflict
+				in.duplicates = append(in.duplicates, row)
 			case g.hoped[row] && len(g.hoped) > 1:
 				in.returned(message.CauseTransient, row)
 				rowsErr = cmp.Or(rowsErr, refused.blockedError())
@@ -155,7 +158,7 @@ func (g *groupSearch) rehearse(ctx context.Context, rows []int, why *refusal) ([
 		tries[slices.Index(rows, row)].present = true
 	}
 	g.hope(rows, tries)
-	return tries, nil
+	return tries, g.compareRefused(ctx, rows, tries)
 }
 
 // hope counts refused rows as passed that may be valid together: they refer to rows of the same
@@ -183,6 +186,18 @@ func (g *groupSearch) hope(rows []int, tries []try) {
 	}
 }
 
+// compareRefused finds conflicts among refused rows whose keys are stored: such a row may be done, and
+// one in conflict is not.
+func (g *groupSearch) compareRefused(ctx context.Context, rows []int, tries []try) error {
+	var refused []int
+	for i, t := range tries {
+		if t.refused != nil && t.present && !t.refused.conflict && g.of(rows[i]).rejectsConflicts() {
+			refused = append(refused, rows[i])
+		}
+	}
+	return g.compareRows(ctx, refused)
+}
+
 // decide takes out the rows whose result in a rehearsal is certain. It returns the others, and
 // whether they have to be rehearsed again.
 func (g *groupSearch) decide(rows []int, tries []try) (left []int, again bool) {
@@ -200,8 +215,8 @@ func (g *groupSearch) decide(rows []int, tries []try) (left []int, again bool) {
 			again = again || refused == nil
 		case refused == nil, again:
 			left = append(left, row)
-		case tries[i].present: // stored by another delivery
-			g.stored(row)
+		case tries[i].present && !g.inConflict(row, refused): // stored by another delivery
+			g.isDuplicate(row)
 		default:
 			g.refused[row], g.passes[row] = refused, passes[g.of(row)]
 			stopped[group] = group != 0

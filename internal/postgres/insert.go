@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -35,6 +34,15 @@ type insertion struct {
 	unreadable map[int]bool // rows with a key that the server cannot read, so that no look-up can ask for it
 	passing    int          // how many rows have met an error that passes
 	mine       map[int]bool // numbers of keys that this insertion has stored
+
+	// Of tables that replace:
+	wrote    []int        // the rows that are written
+	outdated map[int]bool // those that a newer one is stored for
+	untried  []int        // those that no statement had, because of a newer one that was discarded
+
+	// Of tables where rows of two messages are compared:
+	conflicts  map[int]string // rows in conflict, with the id of the other message
+	duplicates []int          // rows whose key is stored, that are not compared yet
 }
 
 func (in *insertion) run(ctx context.Context) error {
@@ -80,6 +88,8 @@ func (in *insertion) search(ctx context.Context, refused *refusal) (err error) {
 	switch {
 	case in.rehearsal:
 		err = in.findRefused(ctx, &refusal{PgError: &pgconn.PgError{}, in: in}) // which is no reason to suspect anything
+	case refused == nil && len(in.untried) > 0:
+		err = in.tryEach(ctx, in.untried)
 	case refused == nil:
 	case len(in.rows) == 0: // no row is to blame
 		if j := refused.judge(); !j.rejects && !j.passes() && (!j.open || !onPurpose(refused.Code)) {
@@ -90,12 +100,16 @@ func (in *insertion) search(ctx context.Context, refused *refusal) (err error) {
 	default:
 		err = in.findRefused(ctx, refused)
 	}
-	if err == nil || verdictsHold(err) {
-		in.locate(ctx)
+	if err != nil && !verdictsHold(err) {
+		return err
 	}
-	discarded := func(row int) bool { return in.result.Verdicts[row].Cause == message.CauseDiscarded }
-	if i := slices.IndexFunc(in.rows, discarded); i >= 0 && (err == nil || verdictsHold(err)) {
-		return cmp.Or(in.examine(ctx, in.rows[i]), err)
+	if err := in.compareDuplicates(ctx); err != nil {
+		return err
+	}
+	in.overtake()
+	in.locate(ctx)
+	if discarded := in.discarded(in.rows); len(discarded) > 0 {
+		return cmp.Or(in.examine(ctx, discarded[0]), err)
 	}
 	return err
 }
@@ -103,7 +117,7 @@ func (in *insertion) search(ctx context.Context, refused *refusal) (err error) {
 // stored sets the verdict on rows that are confirmed.
 func (in *insertion) stored(rows ...int) {
 	for _, row := range rows {
-		in.result.Verdicts[row] = message.Verdict{Outcome: message.Stored}
+		in.result.Verdicts[row] = in.found(row)
 	}
 }
 
@@ -151,7 +165,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 	divided := rt.insertAll(in.rows, func(p *part) insert { return forms[p.position] }, !in.whole)
 	rt.endSegment()
 	if in.some {
-		rt.present(in.rows)
+		rt.compare(in.rows)
 		rt.endSegment()
 	}
 	answers, err := in.finish(ctx, in.store.inserting(in.batch, in.rows), rt)
@@ -192,7 +206,9 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 	}
 	if in.some {
 		in.tally(a)
-		return nil, in.readPresent(in.rows, answers[1])
+		err := in.readPresent(in.rows, answers[1])
+		in.untried = in.discarded(a.unsent)
+		return nil, err
 	}
 	return nil, in.accept(ctx, in.rows, a)
 }
@@ -205,9 +221,12 @@ func (in *insertion) ofDivision(err *refusal) bool {
 
 // tally counts what the inserts of an answer have done.
 func (in *insertion) tally(a answer) {
-	for i, n := range a.inserted {
-		in.result.Tallies.Of(in.parts[i].index).Inserted += n
+	for i, w := range a.written {
+		t := in.result.Tallies.Of(in.parts[i].index)
+		t.Inserted += w.Inserted
+		t.Replaced += w.Replaced
 	}
+	in.wrote = append(in.wrote, a.wrote...)
 }
 
 // accept sets the verdicts on rows whose insert is committed.
@@ -215,16 +234,31 @@ func (in *insertion) accept(ctx context.Context, rows []int, a answer) error {
 	in.tally(a)
 	var look []int
 	for p, own := range in.each(rows) {
+		done, undone := own, []int(nil)
 		if a.doneIn(p) < len(own) {
-			look = append(look, own...)
-		} else {
-			in.stored(own...)
+			done, undone = a.divide(p, own)
+		}
+		in.stored(done...)
+		look = append(look, undone...)
+	}
+	if len(look) == 0 {
+		return nil
+	}
+	if err := in.lookUp(ctx, look); err != nil {
+		return err
+	}
+	in.untried = in.discarded(a.unsent)
+	return nil
+}
+
+// discarded returns those of some rows that the database has discarded.
+func (in *insertion) discarded(rows []int) (all []int) {
+	for _, row := range rows {
+		if in.result.Verdicts[row].Cause == message.CauseDiscarded {
+			all = append(all, row)
 		}
 	}
-	if len(look) > 0 {
-		return in.lookUp(ctx, look)
-	}
-	return nil
+	return all
 }
 
 // askFirst asks what must be known before a connection's first batch. One is how keys compare, if
@@ -299,7 +333,7 @@ func (p *part) rank(rows []int, a *answer) {
 // in the table is stored, and one whose key is not was discarded.
 func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 	rt := in.roundTrip(ctx)
-	rt.present(rows)
+	rt.compare(rows)
 	rt.endSegment()
 	answers, err := in.finish(ctx, in.lookingUp(rows), rt)
 	if err != nil {
@@ -323,6 +357,7 @@ func (in *insertion) readPresent(rows []int, present answer) error {
 	if refused := present.refused; refused != nil {
 		return refused.part().errorOf(refused.part().lookingUp, refused.PgError)
 	}
+	in.learnConflicts(present)
 	in.returned(message.CauseDiscarded, rows...)
 	in.stored(present.found...)
 	return nil

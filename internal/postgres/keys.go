@@ -23,6 +23,13 @@ type keyFacts struct {
 	Policies bool `json:"policies"`
 	// References are foreign keys of the table to itself.
 	References []reference `json:"references"`
+	// Compared are the columns in which rows of two messages are compared.
+	Compared []comparedColumn `json:"compared"`
+}
+
+type comparedColumn struct {
+	Type   string `json:"type"`   // in SQL, with its length
+	Equals string `json:"equals"` // the operator, "" if the type has none
 }
 
 type keyColumn struct {

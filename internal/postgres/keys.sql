@@ -1,4 +1,4 @@
--- How the columns of a key ($2, of the table $1) compare, and which foreign keys of the table $3 refer to itself, its
+-- How the columns of a key ($2, of the table $1) and other columns ($4, of the table $3) compare, and which foreign keys of the table $3 refer to itself, its
 -- partitions or the tables below a view, as one JSON document. Policies of row-level security may hide rows from a role.
 WITH RECURSIVE ours AS (
 	SELECT to_regclass($3)::oid AS oid
@@ -42,6 +42,24 @@ SELECT json_build_object(
 			LIMIT 1
 		) AS i ON true
 		LEFT JOIN pg_collation c ON c.oid = coalesce(i.oid, a.attcollation)),
+	'compared', (SELECT json_agg(json_build_object(
+			'type', format_type(a.atttypid, a.atttypmod),
+			-- None for a type such as json: it compares as text.
+			'equals', (SELECT format('OPERATOR(%I.%s)', n.nspname, o.oprname) FROM pg_opclass k JOIN pg_am m ON m.oid = k.opcmethod AND m.amname = 'btree'
+				JOIN pg_amop p ON p.amopfamily = k.opcfamily AND p.amoplefttype = k.opcintype AND p.amoprighttype = k.opcintype AND p.amopstrategy = 3
+				JOIN pg_operator o ON o.oid = p.amopopr JOIN pg_namespace n ON n.oid = o.oprnamespace
+				WHERE k.opcdefault AND k.opcintype = CASE WHEN b.typtype = 'e' THEN 'anyenum'::regtype WHEN b.typtype = 'r' THEN 'anyrange'::regtype WHEN b.typcategory = 'A' THEN 'anyarray'::regtype ELSE b.oid END)
+		) ORDER BY k.n)
+		FROM unnest($4::text[]) WITH ORDINALITY AS k(name, n)
+		JOIN pg_attribute a ON a.attrelid = to_regclass($3) AND a.attname = k.name AND NOT a.attisdropped
+		CROSS JOIN LATERAL (
+			WITH RECURSIVE chain AS (
+				SELECT t.oid, t.typbasetype FROM pg_type t WHERE t.oid = a.atttypid
+				UNION ALL
+				SELECT t.oid, t.typbasetype FROM chain JOIN pg_type t ON t.oid = chain.typbasetype
+			) SELECT oid FROM chain WHERE typbasetype = 0
+		) AS m
+		JOIN pg_type b ON b.oid = m.oid),
 	'policies', row_security_active(to_regclass($1)),
 	'references', (SELECT json_agg(json_build_object('name', f.conname,
 			'from', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),

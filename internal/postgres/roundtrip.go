@@ -40,34 +40,51 @@ type sent struct {
 	fit      bool   // it asks whether the columns' types fit
 	rows     []int  // it returns positions in these, counted from 1
 	messages []int  // whose rows it inserts, if messages may have several
+	// compares: the positions of rows in conflict are negative, each with the id of the message that has
+	// stored the other one. Without rows it fails if there are some.
+	compares bool
+	// all are the rows of an insert that replaces, and newest the newest with the key of each; nil if
+	// that is the row itself. A statement has only these, in rows.
+	all, newest []int
 }
 
 // answer is what the server answered to one segment.
 type answer struct {
-	rows     int      // of its inserts, that are done
-	done     []int    // the same for each part; nil if there was no insert
-	inserted []int    // how many are new, for each part; nil if there was no insert
-	there    []int    // of messages that may have several rows: those that were stored before
-	found    []int    // the rows that statements returned
-	values   []int64  // that statements returned, in rows and columns of 8 bytes
-	text     []byte   // that a statement returned
-	fit      []*part  // those whose columns fit
-	refused  *refusal // the segment's error, without what quotes values
-	at       sent     // the statement that was refused; zero if that was at the end of the segment
-	tag      string   // of the last statement that succeeded
+	rows    int       // of its inserts, that are done
+	written []written // the same for each part; nil if there was no insert
+	// Of inserts that replace: the rows that they wrote, those that are not done, and those of the latter
+	// that they did not have.
+	wrote, undone, unsent []int
+
+	there     []int // of messages that may have several rows: those that were stored before
+	found     []int // the rows that statements returned
+	conflicts []conflict
+	values    []int64  // that statements returned, in rows and columns of 8 bytes
+	text      []byte   // that a statement returned
+	fit       []*part  // those whose columns fit
+	refused   *refusal // the segment's error, without what quotes values
+	at        sent     // the statement that was refused; zero if that was at the end of the segment
+	tag       string   // of the last statement that succeeded
+}
+
+// written is how many rows inserts have done, and how: those that have a newer one in their statement
+// are not written.
+type written struct {
+	rows int
+	message.Tally
 }
 
 // doneIn returns how many rows of a part are done.
 func (a *answer) doneIn(p *part) int {
-	if a.done == nil || a.refused != nil {
+	if a.written == nil || a.refused != nil {
 		return 0
 	}
-	return a.done[p.position]
+	return a.written[p.position].rows
 }
 
-// isNew reports whether a row was inserted.
+// isNew reports whether a row was written.
 func (a *answer) isNew() bool {
-	return a.refused == nil && slices.ContainsFunc(a.inserted, func(n int) bool { return n > 0 })
+	return a.refused == nil && slices.ContainsFunc(a.written, func(w written) bool { return w.Tally != message.Tally{} })
 }
 
 // all returns how many rows are done.
@@ -139,7 +156,10 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 	if in.batch.HasGroups() {
 		for p, own := range in.each(rows) {
 			if p.table.Ledger == "" && !p.several() { // otherwise the statement fails by itself
-				rt.keys(sent{of: p}, p.sql.allPresent, own)
+				rt.keysOrVersions(sent{of: p}, p.sql.allPresent, own)
+			}
+			if p.rejectsConflicts() {
+				rt.query(sent{of: p, compares: true}, p.sql.noConflict, own)
 			}
 		}
 	}
@@ -151,7 +171,13 @@ func (rt *roundTrip) insertRows(p *part, insert insert, rows []int) {
 		rt.insertMessages(p, insert, rows)
 		return
 	}
-	rt.execute(sent{of: p, insert: insert}, rt.arrays(p, rows), p.formats)
+	s := sent{of: p, insert: insert}
+	if p.replaces() {
+		s.all = rows
+		rows, s.newest = rt.in.leaveOut(rows)
+		s.rows = rows
+	}
+	rt.execute(s, rt.arrays(p, rows), p.formats)
 }
 
 // execute adds an insert, which it prepares if the connection has not prepared it.
@@ -189,8 +215,24 @@ func (rt *roundTrip) query(s sent, sql string, rows []int) {
 // present adds the question which of the given rows' keys are in their tables.
 func (rt *roundTrip) present(rows []int) {
 	for p, own := range rt.in.each(rows) {
-		rt.keys(sent{of: p, rows: rt.in.conn.arrays.Messages(rt.in.batch, p.table, own)}, p.sql.present, own)
+		rt.keysOrVersions(sent{of: p, rows: rt.in.conn.arrays.Messages(rt.in.batch, p.table, own)}, p.sql.present, own)
 	}
+}
+
+// keysOrVersions adds a statement about the keys of rows, and their versions where the newest stays.
+func (rt *roundTrip) keysOrVersions(s sent, sql string, rows []int) {
+	if s.of.replaces() {
+		rt.versions(s, sql, rows)
+	} else {
+		rt.keys(s, sql, rows)
+	}
+}
+
+// versions adds a statement about the keys and the versions of rows.
+func (rt *roundTrip) versions(s sent, sql string, rows []int) {
+	arrays := &rt.in.conn.arrays
+	arrays.SetTextTypes(s.of.textTypes)
+	rt.addParams(s, sql, rt.size(arrays.EncodeVersions(rt.in.batch, s.of.table, rows)), s.of.versionFormats)
 }
 
 // keys adds a statement about the keys of rows.
@@ -209,7 +251,7 @@ const uncompiled = "SELECT set_config('jit', 'off', true)"
 func (rt *roundTrip) askKeys(p *part) {
 	t := p.table
 	rt.add(uncompiled)
-	rt.addParams(sent{of: p}, keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t))}, nil)
+	rt.addParams(sent{of: p}, keysSQL, [][]byte{[]byte(keyTable(t)), keyColumns(t), []byte(table(t)), comparedColumns(t)}, nil)
 	rt.ask(func(a *answer) {
 		p.learnKeys(a)
 		p.learn()
@@ -390,7 +432,8 @@ func (rt *roundTrip) read() ([]answer, error) {
 				return nil, err
 			}
 			if a.refused == nil {
-				a.refused, a.at = &refusal{bare(server), rt.in, s.of}, s
+				a.refused, a.at = &refusal{PgError: bare(server), in: rt.in, of: s.of}, s
+				a.refused.conflict = s.compares && server.Code == discardedState
 				a.refused.ofParameter()
 			}
 		}
@@ -483,9 +526,16 @@ func afterQuoted(text string) (rest string, ok bool) {
 // take reads the rows and the tag of one statement. A deferred constraint that fails gives a tag
 // and an error, so the error decides.
 func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
-	n := 0
+	var w written
+	if s.insert != (insert{}) && s.of.replaces() {
+		w = a.takeReplaced(r, s)
+	}
 	var positions []int64
 	for r.NextRow() {
+		if s.compares && s.rows != nil {
+			a.takeCompared(r.Values(), s)
+			continue
+		}
 		for _, v := range r.Values() {
 			switch {
 			case len(v) != 8:
@@ -493,7 +543,11 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 			case s.messages != nil:
 				positions = append(positions, batch.Int(v))
 			case s.insert != (insert{}): // the ledger's statement says how many rows it has stored
-				n += int(batch.Int(v))
+				w.Inserted += int(batch.Int(v))
+			case s.rows != nil && batch.Int(v) < 0: // a newer one is stored
+				row := s.rows[-batch.Int(v)-1]
+				a.found = append(a.found, row)
+				rt.in.outdate(row)
 			case s.rows != nil:
 				a.found = append(a.found, s.rows[batch.Int(v)-1])
 			default:
@@ -515,22 +569,31 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 		a.fit = append(a.fit, s.of)
 	case s.insert != (insert{}):
 		if tag.Insert() {
-			n = int(tag.RowsAffected())
+			w.Inserted = int(tag.RowsAffected())
 		}
-		done := n
+		if !s.of.replaces() {
+			w.rows = w.Inserted
+		}
 		if s.messages != nil {
 			there := rt.in.stillThere(s, positions)
 			a.there = append(a.there, there...)
-			done, n = len(s.messages), len(s.messages)-len(there)
+			w.rows, w.Inserted = len(s.messages), len(s.messages)-len(there)
 		}
-		if a.inserted == nil {
-			a.inserted, a.done = make([]int, len(rt.in.parts)), make([]int, len(rt.in.parts))
-		}
-		a.rows += done
-		a.done[s.of.position] += done
-		a.inserted[s.of.position] += n
+		a.add(rt.in, s.of, w)
 	}
 	return nil
+}
+
+// add adds what an insert has written.
+func (a *answer) add(in *insertion, p *part, w written) {
+	if a.written == nil {
+		a.written = make([]written, len(in.parts))
+	}
+	of := &a.written[p.position]
+	a.rows += w.rows
+	of.rows += w.rows
+	of.Inserted += w.Inserted
+	of.Replaced += w.Replaced
 }
 
 // finish ends a round trip and counts it. Its error names what it was doing.

@@ -207,6 +207,9 @@ func (r *rowSearch) planChunks(ctx context.Context, rows []int, why *refusal) er
 			a.refused.suspect()
 			r.chunks = append(r.chunks, singles(chunk)...)
 			r.lookedUp = append(r.lookedUp, chunk...)
+		case len(a.unsent) > 0: // because of a newer one that was discarded
+			r.chunks = append(r.chunks, singles(chunk)...)
+			r.lookedUp = append(r.lookedUp, chunk...)
 		case a.rows < len(chunk):
 			r.chunks = append(r.chunks, chunk)
 			r.lookedUp = append(r.lookedUp, chunk...)
@@ -282,7 +285,7 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 		case a.refused != nil && len(chunk) > 1:
 			r.again = append(r.again, chunk...)
 		case a.refused != nil:
-			r.refused[chunk[0]], r.late[chunk[0]] = a.refused.by(chunk[0]), a.inserted != nil
+			r.refused[chunk[0]], r.late[chunk[0]] = a.refused.by(chunk[0]), a.written != nil
 		case n == len(chunk):
 			for _, row := range chunk {
 				r.isNew[row] = !slices.Contains(a.there, row)
@@ -556,7 +559,7 @@ func (r *rowSearch) readCommit(answers []answer) (present answer, err error) {
 
 // passes reports whether this search has stored a row of the part.
 func (r *rowSearch) passes(p *part) bool {
-	return r.result.Tallies.Of(p.index).Inserted > r.before.Of(p.index).Inserted
+	return *r.result.Tallies.Of(p.index) != *r.before.Of(p.index)
 }
 
 // recovered returns an error if the answer to a ROLLBACK TO is one.
@@ -601,7 +604,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 	for _, row := range r.unknown {
 		switch there, known := found[row]; {
 		case there:
-			r.stored(row)
+			r.isDuplicate(row)
 		case known:
 			r.returned(message.CauseDiscarded, row)
 		default:
@@ -617,14 +620,14 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		// A row that one of our transactions stored proves nothing about a refused one with the
 		// same key.
 		switch {
-		case r.there[row] && !r.mine[r.class[row]]:
-			r.stored(row)
+		case r.there[row] && !r.mine[r.class[row]], r.outdated[row]:
+			r.isDuplicate(row)
 		case found[row] && !r.mine[r.class[row]] && r.refused[row].judge().inside:
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
 			rowsErr = keepVerdicts(r.refused[row].error().err)
 		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.anyPart(func(p *part) bool { return p.catalog.storesOthers() }):
-			r.stored(row) // by another delivery, meanwhile
+			r.isDuplicate(row) // of another delivery, meanwhile
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
 			rowsErr = r.refused[row].blockedError()

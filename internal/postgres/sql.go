@@ -64,6 +64,11 @@ type statements struct {
 	read       string  // does no more than read keys
 	returning  string  // inserts one row, and returns whether it has its key
 	defaults   string  // evaluates what the database computes for every row
+
+	// Of tables where rows of two messages are compared:
+	compare    string // which keys are in the table, and which rows are in conflict
+	noConflict string // fails if a row is
+	sender     string // which keys are in the table, and which are another message's
 }
 
 // inserts are the two forms of the statement that stores rows, given as one array for each column.
@@ -87,18 +92,28 @@ func makeStatements(d *destination, k *keyFacts) statements {
 	if d.several() && t.Ledger == "" {
 		one = insertSQL(t, k, false, false)
 	}
-	return statements{
+	s := statements{
 		one:    one,
 		insert: makeInserts(d, k, !k.byBytes()), unsorted: makeInserts(d, k, false), plain: plainSQL(t),
 		present: presentSQL(t, k), allPresent: allPresentSQL(t, k), rank: rankSQL(t, k),
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}
+	if d.replaces() {
+		s.present, s.allPresent = notReplacedSQL(t, k), noneReplacedSQL(t, k)
+	}
+	if t.FindsConflicts() {
+		s.compare, s.noConflict, s.sender = compareSQL(t, k), noConflictSQL(t, k), senderSQL(t, k)
+	}
+	return s
 }
 
 func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
 	name := "sluice_insert"
 	if d.number > 0 {
 		name += strconv.Itoa(d.number + 1)
+	}
+	if d.replaces() {
+		return inserts{skipping: insert{name, replaceSQL(d.table, k, sorted), false}}
 	}
 	all := inserts{
 		skipping: insert{name, insertSQL(d.table, k, sorted, false), false},
@@ -234,15 +249,18 @@ func existsSQL(t *batch.Table, k *keyFacts) (input, exists string) {
 }
 
 // keysInput returns the keys of rows as a table with the position n, and the names of its columns.
-func keysInput(t *batch.Table) (input string, names []string) {
+func keysInput(t *batch.Table) (input string, names []string) { return arraysInput(t, t.Key) }
+
+// arraysInput does the same for any columns.
+func arraysInput(t *batch.Table, columns []int) (input string, names []string) {
 	var arrays, aliases, elements []string
-	for i, k := range t.Key {
+	for i, k := range columns {
 		alias := fmt.Sprintf("k%d", i+1)
 		array := fmt.Sprintf("$%d::%s", i+1, arrayType(t.Columns[k]))
 		arrays, elements = append(arrays, array), append(elements, fmt.Sprintf("unnest(%s) AS %s", array, alias))
 		aliases, names = append(aliases, alias), append(names, "input."+alias)
 	}
-	if slices.ContainsFunc(t.KeyColumns(), func(c batch.Column) bool { return c.AsText }) {
+	if slices.ContainsFunc(columns, func(c int) bool { return t.Columns[c].AsText }) {
 		// In FROM, a composite type would be taken apart.
 		return fmt.Sprintf("(SELECT %s, generate_series(1::bigint, cardinality(%s)) AS n) AS input", list(elements), arrays[0]), names
 	}

@@ -242,7 +242,7 @@ func (p *part) rewritten(a answer) bool {
 	if a.refused == nil {
 		return len(a.values) == 1 && a.values[0] == 0
 	}
-	if p.catalog == nil || a.refused.Code != uniqueKey {
+	if p.catalog == nil || a.refused.Code != uniqueKey || p.replaces() { // that may be the row that it would replace
 		return false
 	}
 	k := p.catalog.constraint(a.refused.PgError)

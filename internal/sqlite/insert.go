@@ -23,11 +23,15 @@ type insertion struct {
 	violated *sqlite.Error // the foreign key error of COMMIT
 	rowids   map[int64]int // the new rows by rowid, for the check of foreign keys
 	askFirst bool          // look up the keys of all rows before the first insert
-	existed  []bool        // for each row, whether its key existed then
+	existed  []bool        // for each row, whether it was found then
+	oneByOne bool          // try each row, also one that a newer one of the batch would replace at once
 
-	inserts                     []*sql.Stmt
-	present, set, release, undo *sql.Stmt
-	args                        []any
+	// written are the rows that were stored or replaced, in a table that replaces.
+	written []int
+
+	inserts                            []*sql.Stmt
+	known, present, set, release, undo *sql.Stmt
+	args                               []any
 }
 
 // keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite
@@ -37,7 +41,7 @@ type keyMode uint8
 const (
 	atCommit     keyMode = iota
 	beforeCommit         // COMMIT has failed: find the rows, and begin again without them
-	atEachRow            // COMMIT has failed, and no row is found: a trigger's row, or a table without rowids
+	atEachRow            // COMMIT has failed, and no row is found: a trigger's row, a replaced one, or a table without rowids
 )
 
 // errAgain means that the transaction has ended and must begin again, with what is known by now.
@@ -75,10 +79,14 @@ func (in *insertion) transaction(ctx context.Context) error {
 	}
 	var unsettled []int
 	stopped := map[int]bool{} // groups with a row that is not stored
+	newest := in.newest()
 	for i := range in.batch.Len() {
 		group := in.batch.Group(i)
 		if stopped[group] {
 			in.result.Verdicts[i].Cause = message.CauseGroup
+			continue
+		}
+		if newest[i] != i && !in.oneByOne {
 			continue
 		}
 		isNew, err := in.row(ctx, i)
@@ -102,6 +110,9 @@ func (in *insertion) transaction(ctx context.Context) error {
 		if err := in.settle(ctx, i); err != nil {
 			return err
 		}
+	}
+	if err := in.overtake(newest); err != nil {
+		return err
 	}
 	return in.commit(ctx, tx)
 }
@@ -173,6 +184,9 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 		in.inserts = append(in.inserts, compile(text))
 	}
 	in.present = compile(presentSQL(in.store.table, collations))
+	if in.replacing() {
+		in.known = compile(knownSQL(in.store.table, collations))
+	}
 	in.set, in.release, in.undo = compile("SAVEPOINT r"), compile("RELEASE r"), compile("ROLLBACK TO r")
 	if err == nil && in.mode != atEachRow {
 		_, err = tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON") // until the transaction ends
@@ -180,26 +194,34 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	if err != nil {
 		return in.store.schemaFault(ctx, "insert into "+table(in.store.table), err)
 	}
-	in.rowids = map[int64]int{}
+	in.rowids, in.written = map[int64]int{}, in.written[:0]
 	if in.askFirst {
 		in.existed = make([]bool, in.batch.Len())
 		for i := range in.existed {
-			if in.existed[i], err = in.exists(ctx, i); err != nil {
+			found, err := in.find(ctx, i)
+			if err != nil {
 				return err
 			}
+			in.existed[i] = found.Outcome != message.Returned
 		}
 	}
 	return nil
 }
 
-// row tries one row, with a savepoint, and reports whether it is new. If not, nothing of it is
-// left, and its refusal is recorded, if it was refused.
+// row tries one row, with a savepoint, and reports whether it is new, or newer than the one that it
+// replaces. If not, nothing of it is left, and its refusal is recorded, if it was refused.
 func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if in.refusals[i] != nil {
 		return false, nil
 	}
 	if _, err := in.set.ExecContext(ctx); err != nil {
 		return false, in.store.fault(ctx, "set a savepoint", err)
+	}
+	replaces := false
+	if in.replacing() {
+		if err := in.known.QueryRowContext(ctx, in.named(i)...).Scan(&replaces); err != nil {
+			return false, in.store.fault(ctx, lookingUp+table(in.store.table), err)
+		}
 	}
 	var rowid int64
 	for k, s := range in.inserts {
@@ -230,12 +252,21 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if _, err := in.release.ExecContext(ctx); err != nil {
 		return false, in.store.fault(ctx, "release a savepoint", err)
 	}
-	if isNew {
-		in.result.Verdicts[i].Outcome = message.Stored
-		in.result.Tallies.Of(0).Inserted++
+	if !isNew {
+		return false, nil
+	}
+	in.result.Verdicts[i].Outcome = message.Stored
+	tally := in.result.Tallies.Of(0)
+	if in.replacing() {
+		in.written = append(in.written, i)
+	}
+	if replaces {
+		tally.Replaced++
+	} else {
+		tally.Inserted++
 		in.rowids[rowid] = i
 	}
-	return isNew, nil
+	return true, nil
 }
 
 // retry tries rows again that a foreign key has refused, as long as one of them passes: another may
@@ -269,12 +300,14 @@ func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
 }
 
 // settle sets the verdict of a row that is not new, as far as its key tells. If the key exists, the
-// row is stored. But a row that SQLite refused is stored only if its key existed before: a row of
-// this batch with the same key proves nothing for it. If the key does not exist, and SQLite did not
-// refuse the row, a trigger has discarded it.
+// row is stored, or in conflict with the stored one. But a row that SQLite refused is stored only if
+// its key existed before, or if a newer one is: a row of this batch with the same key proves nothing
+// else for it. If the key does not exist, and SQLite did not refuse the row, a trigger has discarded
+// it.
 func (in *insertion) settle(ctx context.Context, i int) error {
-	exists, err := in.exists(ctx, i)
-	refused := in.refusals[i] != nil
+	found, err := in.find(ctx, i)
+	exists := found.Outcome != message.Returned
+	refused := in.refusals[i] != nil && !found.Outdated
 	switch {
 	case err != nil:
 		return err
@@ -282,21 +315,32 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 		in.askFirst = true
 		return errAgain
 	case exists && (!refused || in.existed[i]):
-		in.result.Verdicts[i].Outcome = message.Stored
+		in.result.Verdicts[i] = found
 	case !refused:
 		in.result.Verdicts[i].Cause = message.CauseDiscarded
 	}
 	return nil
 }
 
-// exists looks up the key of a row.
-func (in *insertion) exists(ctx context.Context, i int) (exists bool, err error) {
-	in.args = in.args[:0]
-	in.batch.Key(i, func(c int, v []byte) { in.args = append(in.args, value(&in.batch.Columns(i)[c], v)) })
-	if err := in.present.QueryRowContext(ctx, in.args...).Scan(&exists); err != nil {
-		return false, in.store.fault(ctx, "look up keys in "+table(in.store.table), err)
+// find returns the verdict on a row for what is stored under its key, and the zero verdict if nothing
+// is.
+func (in *insertion) find(ctx context.Context, i int) (message.Verdict, error) {
+	var state int
+	var id sql.NullString
+	err := in.present.QueryRowContext(ctx, in.named(i)...).Scan(&state, &id)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return message.Verdict{}, nil
+	case err != nil:
+		return message.Verdict{}, in.store.fault(ctx, lookingUp+table(in.store.table), err)
+	case state != isConflict:
+		return message.Verdict{Outcome: message.Stored, Outdated: state == isOutdated}, nil
 	}
-	return exists, nil
+	v := message.Verdict{Outcome: message.Stored, Rejection: message.ConflictWith(id.String)}
+	if in.store.table.OnConflict == batch.Reject {
+		v.Outcome = message.Rejected
+	}
+	return v, nil
 }
 
 // judgeRefused sets the verdicts of the rows that SQLite refused, and returns an error if they are
@@ -305,10 +349,10 @@ func (in *insertion) judgeRefused() (err error) {
 	for i := range in.result.Verdicts {
 		v, r := &in.result.Verdicts[i], in.refusals[i]
 		switch {
-		case r == nil || v.Outcome == message.Stored || v.Cause == message.CauseGroup:
+		case r == nil || v.Outcome != message.Returned || v.Cause == message.CauseGroup:
 		case r.blame == blameDiscarded:
 			v.Cause = message.CauseDiscarded
-		case r.blame == blameRow || r.blame == blameSuspect && in.result.Tallies.Sum().Inserted > 0:
+		case r.blame == blameRow || r.blame == blameSuspect && in.result.Tallies.Sum() != (message.Tally{}):
 			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
 		default:
 			e := in.store.refused(r)
@@ -317,6 +361,17 @@ func (in *insertion) judgeRefused() (err error) {
 	}
 	return err
 }
+
+// named returns the values of row i as named parameters.
+func (in *insertion) named(i int) []any {
+	in.args = in.args[:0]
+	in.batch.Row(i, func(c int, v []byte) {
+		in.args = append(in.args, sql.Named(parameter(c)[1:], value(&in.batch.Columns(i)[c], v)))
+	})
+	return in.args
+}
+
+const lookingUp = "look up keys in "
 
 // values returns the parameters of row i for statement k.
 func (in *insertion) values(i, k int) []any {

@@ -106,7 +106,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 // the table. The conflict target is named: without it, the violation of another unique constraint
 // would look like a duplicate.
 func insertSQL(t *batch.Table) []string {
-	once := fmt.Sprintf(" ON CONFLICT (%s) DO NOTHING", strings.Join(t.KeyNames(), ", "))
+	once := fmt.Sprintf(" ON CONFLICT (%s) DO %s", strings.Join(t.KeyNames(), ", "), onConflict(t))
 	if t.Ledger == "" {
 		return []string{insertInto(t, t.Name, false) + once}
 	}
@@ -144,17 +144,55 @@ func keyCollations(ctx context.Context, tx *sql.Tx, t *batch.Table) (found map[s
 	return found, err
 }
 
-// presentSQL asks whether a key exists. A column is on the left, so that its type and its collation
-// count; collations has those of the index that ON CONFLICT uses, which may be others.
+// What presentSQL says of a row.
+const (
+	isThere    = 1 // it is stored, or as good as that
+	isOutdated = 2 // a newer one is stored
+	isConflict = 3 // that of another message is stored, with other content
+)
+
+// presentSQL asks what is stored for a row: one of the above, and the id of the message that stored
+// it; nothing if the key does not exist, or only for an older row.
 func presentSQL(t *batch.Table, collations map[string]string) string {
+	found, id, newer := fmt.Sprint(isThere), "NULL", ""
+	switch {
+	case t.OnConflict == batch.Replace:
+		var sent []string
+		for _, c := range t.Version() {
+			sent = append(sent, parameter(c))
+		}
+		found = fmt.Sprintf("CASE WHEN %s THEN %d ELSE %d END", exceeds(version(t, table(t)+"."), sent), isOutdated, isThere)
+		newer = " AND (" + isNewer(t, sent) + ") IS NOT TRUE"
+	case t.FindsConflicts():
+		id = batch.Quote(t.Columns[t.MessageID()].Name)
+		var same []string
+		for _, c := range t.Compared() {
+			same = append(same, batch.Quote(t.Columns[c].Name)+" IS "+parameter(c))
+		}
+		found = fmt.Sprintf("CASE WHEN %s IS %s OR %s THEN %d ELSE %d END", id, parameter(t.MessageID()), strings.Join(same, " AND "), isThere, isConflict)
+	}
+	return fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s%s", found, id, batch.Quote(keyTable(t)), hasKey(t, collations), newer)
+}
+
+// knownSQL asks whether a key exists.
+func knownSQL(t *batch.Table, collations map[string]string) string {
+	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s)", table(t), hasKey(t, collations))
+}
+
+// hasKey returns the condition that a row has a key. A column is on the left, so that its type and
+// its collation count; collations has those of the index that ON CONFLICT uses, which may be others.
+func hasKey(t *batch.Table, collations map[string]string) string {
 	terms := t.KeyNames()
 	for i, k := range t.Key {
 		if c, ok := collations[strings.ToLower(t.Columns[k].Name)]; ok {
 			terms[i] += " COLLATE " + batch.Quote(c)
 		}
-		terms[i] += " = ?"
+		terms[i] += " = " + parameter(k)
 	}
-	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s)", batch.Quote(keyTable(t)), strings.Join(terms, " AND "))
+	return strings.Join(terms, " AND ")
 }
+
+// parameter returns the name of the parameter for a column.
+func parameter(column int) string { return fmt.Sprint("@c", column) }
 
 func table(t *batch.Table) string { return batch.Quote(t.Name) }

@@ -38,16 +38,20 @@ func TestStore(t *testing.T) {
 			Rows:       f.rows,
 			Elements:   "SELECT value FROM t, json_each(v)",
 			KeysAsText: true,
-			Discard:    func(table, condition string) string { return trigger(table, condition, "SELECT RAISE(IGNORE)") },
-			Raise: func(table, condition string) string {
-				return trigger(table, condition, "SELECT RAISE(ABORT, 'not ' || NEW.user_id)")
+			Discard: func(event, table, condition string) string {
+				return before(event, table, condition, "SELECT RAISE(IGNORE)")
+			},
+			Raise: func(event, table, condition string) string {
+				return before(event, table, condition, "SELECT RAISE(ABORT, 'not ' || NEW.user_id)")
 			},
 		}
 	})
 }
 
-func trigger(table, condition, then string) string {
-	return fmt.Sprintf("CREATE TRIGGER refuse BEFORE INSERT ON %s WHEN %s BEGIN %s; END", table, condition, then)
+func trigger(table, condition, then string) string { return before("INSERT", table, condition, then) }
+
+func before(event, table, condition, then string) string {
+	return fmt.Sprintf("CREATE TRIGGER refuse BEFORE %s ON %s WHEN %s BEGIN %s; END", event, table, condition, then)
 }
 
 // file is a database of one test, and a way to it beside the stores under test.

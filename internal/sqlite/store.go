@@ -3,6 +3,7 @@
 //
 //	Insert -> insert.go  one transaction, with a savepoint for each row, so that a refused row undoes
 //	                     only itself
+//	       -> replace.go rows that replace older ones
 //	       -> blame.go   what a refused row proves, from the schema
 //	       -> sql.go     what a CHECK or an index reads, from its SQL
 //	       -> fault.go   the errors, and what to do

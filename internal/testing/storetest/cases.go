@@ -21,6 +21,7 @@ import (
 const (
 	stored    = "stored"
 	rejected  = "rejected"
+	outdated  = "outdated"
 	stopped   = "returned group"
 	discarded = "returned swallowed"
 	operator  = "returned operator"
@@ -148,7 +149,7 @@ var cases = []struct {
 	}},
 	{"rejects nothing when a trigger refuses every row", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := create(t, h, m, h.Raise("user_logins", "NEW.user_id IS NOT NULL"))
+		s := create(t, h, m, h.Raise("INSERT", "user_logins", "NEW.user_id IS NOT NULL"))
 		wantReturned(t, insert(t.Context(), t, s, m, span(1, 2)...))
 		wantReturned(t, insert(t.Context(), t, s, m, login{n: 1, group: 1}, login{n: 2, group: 2}))
 		wantRows(t, h)
@@ -157,7 +158,7 @@ var cases = []struct {
 	{"rejects what NOT NULL refuses", refusal(localeNeeded, login{n: 2}, func(r message.Rejection) bool { return r.Column == "locale" })},
 	{"rejects what a unique index refuses", refusal(oneDevice, login{n: 2, device: "one"}, func(r message.Rejection) bool { return r.Constraint != "" })},
 	{"rejects what a trigger refuses", func(t *testing.T, h Harness) {
-		refusal(h.Raise("user_logins", isXX), login{n: 2, locale: "xx"}, func(message.Rejection) bool { return true })(t, h)
+		refusal(h.Raise("INSERT", "user_logins", isXX), login{n: 2, locale: "xx"}, func(message.Rejection) bool { return true })(t, h)
 	}},
 	{"rejects many of a large batch", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
@@ -190,21 +191,21 @@ var cases = []struct {
 		m := named(t, "user_logins")
 		s := create(t, h, m)
 		store(t, s, m, login{n: 1, locale: "xx"}).want(t, 1, stored)
-		h.Exec(t, h.Raise("user_logins", isXX))
+		h.Exec(t, h.Raise("INSERT", "user_logins", isXX))
 		store(t, s, m, login{n: 1, locale: "xx"}, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, stored, rejected, stored)
 		store(t, s, m, login{n: 1, group: 1, locale: "xx"}, login{n: 4, group: 1, locale: "de"}).want(t, 1, stored, stored)
 		wantRows(t, h, 1, 3, 4)
 	}},
 	{"returns what a trigger discards", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := create(t, h, m, h.Discard("user_logins", isXX))
+		s := create(t, h, m, h.Discard("INSERT", "user_logins", isXX))
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, discarded, stored)
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 4}).want(t, 1, stored, discarded, stored)
 		wantRows(t, h, 1, 3, 4)
 	}},
 	{"returns what a trigger discards, and rejects", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
+		s := create(t, h, m, h.Discard("INSERT", "user_logins", isXX), localeNeeded)
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3, locale: "de"}).want(t, 1, rejected, discarded, stored)
 		wantRows(t, h, 3)
 	}},
@@ -229,7 +230,7 @@ var cases = []struct {
 	{"stops a group at a row that is discarded", func(t *testing.T, h Harness) {
 		for _, name := range []string{"user_logins", "user_logins_plain"} {
 			m := named(t, name)
-			s := create(t, h, m, h.Discard("user_logins", isXX), localeNeeded)
+			s := create(t, h, m, h.Discard("INSERT", "user_logins", isXX), localeNeeded)
 			want := func(o outcome) { o.want(t, 2, stored, discarded, stopped, stored) }
 			want(store(t, s, m, login{n: 1, group: 1, locale: "de"}, login{n: 2, group: 1, locale: "xx"}, login{n: 3, group: 1, locale: "de"}, login{n: 4, group: 2, locale: "de"}))
 			store(t, s, m, login{n: 5, group: 1, locale: "xx"}, login{n: 6, group: 1}, login{n: 7, group: 2}, login{n: 8, group: 2, locale: "de"}).want(t, 0, discarded, stopped, rejected, stopped)
@@ -266,7 +267,7 @@ var cases = []struct {
 	}},
 	{"a ledger does not name what is discarded", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins_plain")
-		s := create(t, h, m, h.Discard("user_logins", isXX))
+		s := create(t, h, m, h.Discard("INSERT", "user_logins", isXX))
 		store(t, s, m, login{n: 1}, login{n: 2, locale: "xx"}, login{n: 3}).want(t, 2, stored, discarded, stored)
 		wantRows(t, h, 1, 3)
 		if got := count(t, h, "sluice_ledger"); got != "2" {

@@ -33,15 +33,17 @@ func TestPostgres(t *testing.T) {
 			Exec:     func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
 			Rows:     func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
 			Elements: "SELECT unnest(v)::text FROM t",
-			Discard:  func(table, condition string) string { return trigger(table, condition, "RETURN NULL") },
-			Raise: func(table, condition string) string {
-				return trigger(table, condition, "RAISE EXCEPTION 'not %', NEW.user_id USING DETAIL = NEW.user_id")
+			Discard: func(event, table, condition string) string {
+				return trigger(event, table, condition, "RETURN NULL")
+			},
+			Raise: func(event, table, condition string) string {
+				return trigger(event, table, condition, "RAISE EXCEPTION 'not %', NEW.user_id USING DETAIL = NEW.user_id")
 			},
 		}
 	})
 }
 
-func trigger(table, condition, then string) string {
+func trigger(event, table, condition, then string) string {
 	return fmt.Sprintf(`CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF %s THEN %s; END IF; RETURN NEW; END $$;
-		CREATE TRIGGER refuse BEFORE INSERT ON %s FOR EACH ROW EXECUTE FUNCTION refuse()`, condition, then, table)
+		CREATE TRIGGER refuse BEFORE %s ON %s FOR EACH ROW EXECUTE FUNCTION refuse()`, condition, then, event, table)
 }

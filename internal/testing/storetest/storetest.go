@@ -43,14 +43,15 @@ type Harness struct {
 	Elements string
 	// KeysAsText is set if keys whose texts differ are different, whatever the column's type says.
 	KeysAsText bool
-	// Discard and Raise return the SQL of a trigger on new rows of a table for which the condition
-	// holds: one discards them, the other raises an error that quotes the row's user_id.
-	Discard, Raise func(table, condition string) string
+	// Discard and Raise return the SQL of a trigger before the INSERT or the UPDATE of rows of a table
+	// for which the condition holds: one discards them, the other raises an error that quotes the
+	// row's user_id.
+	Discard, Raise func(event, table, condition string) string
 }
 
 // Run runs the suite, each case on its own database.
 func Run(t *testing.T, harness func(t *testing.T) Harness) {
-	for _, c := range cases {
+	for _, c := range slices.Concat(cases, replaceCases, conflictCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, harness(t))
@@ -88,6 +89,8 @@ func (l login) message() *message.Message {
 		Body: fmt.Appendf(nil, bodyForm, l.n, device, quoted(l.locale)),
 	}
 }
+
+func (l login) messageGroup() int { return l.group }
 
 // span returns logins with the numbers from first to last.
 func span(first, last int) []login {
@@ -136,29 +139,48 @@ type outcome struct {
 	words    []string // for the verdicts
 	verdicts []message.Verdict
 	inserted int
+	replaced int
 	err      error
 }
 
 // insert gives logins to a store.
 func insert(ctx context.Context, t testing.TB, s Store, m *model.Model, logins ...login) outcome {
 	t.Helper()
+	return insertAny(ctx, t, s, m, logins)
+}
+
+// sent is what a test sends.
+type sent interface {
+	message() *message.Message
+	messageGroup() int
+}
+
+// insertAny gives messages to a store.
+func insertAny[S sent](ctx context.Context, t testing.TB, s Store, m *model.Model, messages []S) outcome {
+	t.Helper()
 	b := batch.New(m.Table)
 	reader := m.Reader(mask.Unkeyed())
-	for i, l := range logins {
-		if bad := reader.Append(b, i, l.group, l.message()); !bad.IsZero() {
-			t.Fatalf("login %d: %v", l.n, bad)
+	for i, each := range messages {
+		if bad := reader.Append(b, i, each.messageGroup(), each.message()); !bad.IsZero() {
+			t.Fatalf("message %d: %v", i, bad)
 		}
 	}
 	b.Sort()
 	result, err := s.Insert(ctx, b)
-	if len(result.Verdicts) != len(logins) {
-		t.Fatalf("%d verdicts for %d rows, error %v", len(result.Verdicts), len(logins), err)
+	if len(result.Verdicts) != len(messages) {
+		t.Fatalf("%d verdicts for %d rows, error %v", len(result.Verdicts), len(messages), err)
 	}
-	o := outcome{words: make([]string, len(logins)), verdicts: make([]message.Verdict, len(logins)), inserted: result.Tallies.Sum().Inserted, err: err}
+	tally := result.Tallies.Sum()
+	o := outcome{words: make([]string, len(messages)), verdicts: make([]message.Verdict, len(messages)), inserted: tally.Inserted, replaced: tally.Replaced, err: err}
 	for i, v := range result.Verdicts {
 		word := v.Outcome.String()
-		if v.Outcome == message.Returned {
+		switch {
+		case v.Outcome == message.Returned:
 			word += " " + string(v.Cause)
+		case v.Outdated:
+			word = outdated
+		case v.Rejection.Reason == message.ReasonConflict:
+			word += " conflict"
 		}
 		o.words[b.Message(i)], o.verdicts[b.Message(i)] = word, v
 	}

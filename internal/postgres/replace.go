@@ -1,0 +1,223 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+)
+
+// A table that replaces keeps the newest row of each key, by the version of batch.Table. The insert
+// replaces what is older, and tells in the same round trip how many rows it has inserted and how many
+// replaced, and which it has not written. Only those are looked up: the stored row is as new, or
+// newer, or the database has discarded the row.
+//
+// Of rows with one key a statement has only the newest, because Postgres refuses to write a row twice
+// in one statement. The others are outdated if that one is written. After a refusal they are tried
+// too: a search tries rows one by one, the oldest first. If the type of a column makes more keys equal
+// than their bytes do, the statement fails with 21000 (cardinality_violation), which leads to the
+// same search.
+
+// replaces reports whether the newest row of each key stays.
+func (d *destination) replaces() bool { return d.table.OnConflict == batch.Replace }
+
+// replaceSQL returns the statement that inserts rows or replaces older ones. It returns the positions
+// of rows that it has not written, counted from 1, and then how many it has written and how many of
+// these have replaced another, as written returns.
+//
+// A row has replaced another if the snapshot of the statement has its key. So one that another
+// transaction has stored since then counts as inserted. RETURNING could tell that by xmax, but not
+// for partitioned tables.
+func replaceSQL(t *batch.Table, k *keyFacts, sorted bool) string {
+	arrays, names, values := input(t)
+	sent, key := keyValues(t), t.KeyNames()
+	order := ""
+	if sorted {
+		order = " ORDER BY " + list(k.typed(t, sent)) + ", n"
+	}
+	var set, done []string
+	for i, c := range t.Columns {
+		if name := batch.Quote(c.Name); !slices.Contains(t.Key, i) {
+			set = append(set, name+" = excluded."+name)
+		}
+	}
+	for _, name := range key {
+		done = append(done, "done."+name)
+	}
+	newer := isNewer(t, storedVersion(t, "excluded."), storedVersion(t, "stored."))
+	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input WHERE %s), `+
+		`done AS (INSERT INTO %s AS stored (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO UPDATE SET %s WHERE %s RETURNING %[7]s) `+
+		// The first condition is there because the second is slow where the server expects few rows.
+		`SELECT n FROM input WHERE (SELECT count(*) FROM done) < (SELECT count(*) FROM input) AND NOT EXISTS (SELECT FROM done WHERE %[10]s) `+
+		`UNION ALL SELECT -(%[11]d * count(*) + count(*) FILTER (WHERE EXISTS (SELECT FROM %[3]s AS present WHERE %[12]s))) FROM done ORDER BY 1 DESC`,
+		arrays, durable, table(t), names, values, order, list(key), list(set), newer, k.equal(t, "done.", sent), countOf, k.equal(t, "present.", done))
+}
+
+// countOf is more than the rows of any statement: it separates two counts in one number.
+const countOf = 1 << 32
+
+// storedVersion returns the columns of the table that make a version, each after a prefix.
+func storedVersion(t *batch.Table, prefix string) (all []string) {
+	for _, c := range t.Version() {
+		all = append(all, versionValue(t.Columns[c], prefix+batch.Quote(t.Columns[c].Name)))
+	}
+	return all
+}
+
+// versionValue returns a value of a version as it compares: texts by their bytes, as batch.Column does.
+func versionValue(c batch.Column, value string) string {
+	if c.Kind == batch.Text && !c.Numeric() {
+		return value + `::text COLLATE "C"`
+	}
+	return value + cast(c)
+}
+
+// isNewer returns the condition that a version replaces a stored one.
+func isNewer(t *batch.Table, sent, stored []string) string {
+	return stored[0] + " IS NULL OR " + exceeds(sent, stored)
+}
+
+// exceeds returns the condition that a version is greater than another.
+func exceeds(x, y []string) string {
+	condition := x[0] + " > " + y[0]
+	if len(x) > 1 {
+		condition += fmt.Sprintf(" OR %s = %s AND %s > %s", x[0], y[0], x[1], y[1])
+	}
+	return condition
+}
+
+// doneSQL returns rows, given as one array for each column of the key and the version, as a table with
+// the position n, beside the row present that is stored, and the condition that nothing would be
+// replaced by them.
+func doneSQL(t *batch.Table, k *keyFacts) (input, present, condition string, sent []string) {
+	input, names := arraysInput(t, slices.Concat(t.Key, t.Version()))
+	for i, c := range t.Version() {
+		sent = append(sent, versionValue(t.Columns[c], names[len(t.Key)+i]))
+	}
+	present = fmt.Sprintf("%s AS present ON (%s)", table(t), k.equal(t, "present.", names[:len(t.Key)]))
+	return input, present, "(" + isNewer(t, sent, storedVersion(t, "present.")) + ") IS NOT TRUE", sent
+}
+
+// notReplacedSQL is presentSQL for a table that replaces: which rows are stored, or are as good as
+// stored because a newer one is: then the position is negative.
+func notReplacedSQL(t *batch.Table, k *keyFacts) string {
+	input, present, done, sent := doneSQL(t, k)
+	return fmt.Sprintf("SELECT CASE WHEN %s THEN -n ELSE n END FROM %s JOIN %s WHERE %s AND %s AND %s",
+		exceeds(storedVersion(t, "present."), sent), input, present, durable, replicated, done)
+}
+
+// noneReplacedSQL is allPresentSQL for a table that replaces.
+func noneReplacedSQL(t *batch.Table, k *keyFacts) string {
+	input, present, done, _ := doneSQL(t, k)
+	return fmt.Sprintf("SELECT width_bucket(0, 1, 2, 1 - least(count(*), 1)::int)::bigint FROM %s LEFT JOIN %s WHERE NOT %s", input, present, done)
+}
+
+// takeReplaced reads what the statement of a table that replaces returns. A row that was left out of it
+// is done if the newer one is.
+func (a *answer) takeReplaced(r *pgconn.ResultReader, s sent) written {
+	var w written
+	undone := map[int]bool{}
+	for r.NextRow() {
+		if v := batch.Int(r.Values()[0]); v > 0 {
+			undone[s.rows[v-1]] = true
+		} else {
+			w.Replaced = int(-v % countOf)
+			w.Inserted = int(-v/countOf) - w.Replaced
+		}
+	}
+	for i, row := range s.all {
+		newest := row
+		if s.newest != nil {
+			newest = s.newest[i]
+		}
+		switch {
+		case undone[newest]:
+			a.undone = append(a.undone, row)
+			if newest != row {
+				a.unsent = append(a.unsent, row)
+			}
+			continue
+		case newest == row:
+			a.wrote = append(a.wrote, row)
+		}
+		w.rows++
+	}
+	return w
+}
+
+// divide divides rows of a part into those that its statements have done, and those that may not be
+// done: only a table that replaces tells which.
+func (a *answer) divide(p *part, rows []int) (done, undone []int) {
+	if !p.replaces() {
+		return nil, rows
+	}
+	isUndone := map[int]bool{}
+	for _, row := range a.undone {
+		isUndone[row] = true
+	}
+	for _, row := range rows {
+		if isUndone[row] {
+			undone = append(undone, row)
+		} else {
+			done = append(done, row)
+		}
+	}
+	return done, undone
+}
+
+// leaveOut returns those of some rows that a statement has.
+func (in *insertion) leaveOut(rows []int) (sent, newest []int) {
+	newest = in.batch.Newest(rows)
+	if newest == nil {
+		return rows, nil
+	}
+	for i, row := range rows {
+		if newest[i] == row {
+			sent = append(sent, row)
+		}
+	}
+	return sent, newest
+}
+
+// outdate records that a newer row is stored.
+func (in *insertion) outdate(row int) {
+	if in.outdated == nil {
+		in.outdated = map[int]bool{}
+	}
+	in.outdated[row] = true
+}
+
+// tryEach tries rows that no statement had, because of a newer one that the database discarded.
+func (in *insertion) tryEach(ctx context.Context, rows []int) error {
+	all := in.rows
+	defer func() { in.rows = all }()
+	in.rows = rows
+	return in.findRefused(ctx, &refusal{PgError: &pgconn.PgError{}, in: in}) // which is no reason to suspect anything
+}
+
+// overtake sets the verdicts of rows that a newer one of this insertion has replaced, or of which it
+// was clear that it would. Those that were stored in between count as if they had not been: so the
+// counts do not depend on how the rows were divided into statements.
+func (in *insertion) overtake() {
+	wrote := map[int]bool{}
+	for _, row := range in.wrote {
+		wrote[row] = true
+	}
+	for p, rows := range in.each(in.rows) {
+		if !p.replaces() {
+			continue
+		}
+		stored := slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.result.Verdicts[row].Outcome != message.Stored })
+		for i, newest := range in.batch.Newest(stored) {
+			row := stored[i]
+			in.result.Verdicts[row].Outdated = in.result.Verdicts[row].Outdated || in.batch.CompareVersions(row, newest) < 0
+			if row != newest && wrote[row] && wrote[newest] {
+				in.result.Tallies.Of(p.index).Replaced--
+			}
+		}
+	}
+}
