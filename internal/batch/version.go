@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // The version of a row is the value of the column NewerBy and, if the table has it, the id of the
@@ -26,11 +25,8 @@ func (t *Table) Version() []int {
 	return version
 }
 
-// Numeric reports whether the values are numbers in text.
-func (c *Column) Numeric() bool { return c.Kind == Text && strings.HasPrefix(c.Type, "numeric") }
-
-// Compare compares two values as a version. NULL is older than all. Databases must compare in the
-// same way: texts that are no numbers by their bytes.
+// Compare compares two values of a version, as databases do: numbers (a text is one), times, dates and
+// UUIDs. NULL is older than all.
 func (c *Column) Compare(x, y []byte) int {
 	switch {
 	case x == nil && y == nil:
@@ -40,17 +36,11 @@ func (c *Column) Compare(x, y []byte) int {
 	case y == nil:
 		return 1
 	}
-	switch c.Kind {
-	case Int4, Int8, Timestamp, TimestampNoZone, TimeOfDay, Date:
+	switch c.Kind { //nolint:exhaustive // the others compare by their bytes
+	case Int4, Int8, Timestamp, TimestampNoZone, Date:
 		return cmp.Compare(Int(x), Int(y))
-	case Float4, Float8:
-		f, _ := Float(x)
-		g, _ := Float(y)
-		return cmp.Compare(f, g)
-	case Text, Bool, UUID, Binary:
-		if c.Numeric() {
-			return CompareNumbers(x, y)
-		}
+	case Text:
+		return CompareNumbers(x, y)
 	}
 	return bytes.Compare(x, y)
 }

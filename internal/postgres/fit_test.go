@@ -132,14 +132,15 @@ func TestPlainTypes(t *testing.T) {
 	db := pgtest.New(t)
 	for sent, types := range postgres.PlainTypes {
 		for _, array := range []string{"", "[]"} {
-			var names, live, column, relation, masks, reads []string
+			var names, live, column, relation, masks, reads, digits []string
 			for i, name := range strings.Fields(types) {
 				names = append(names, fmt.Sprint("v", i))
 				live = append(live, fmt.Sprintf("v%d %s%s", i, name, array))
 				column, relation, masks, reads = append(column, sent+array), append(relation, "things"), append(masks, "0"), append(reads, "f")
+				digits = append(digits, "-1")
 			}
 			db.Exec(t, "DROP TABLE IF EXISTS things; CREATE TABLE things ("+strings.Join(live, ", ")+")")
-			if got := db.Rows(t, "SELECT ("+postgres.TypesSQL+")->>'wrong'", relation, names, column, reads, masks, false)[0][0]; got != isNull {
+			if got := db.Rows(t, "SELECT ("+postgres.TypesSQL+")->>'wrong'", relation, names, column, reads, masks, false, digits)[0][0]; got != isNull {
 				t.Errorf("%s%s to %s: %s", sent, array, types, got)
 			}
 		}

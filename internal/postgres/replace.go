@@ -63,17 +63,9 @@ const countOf = 1 << 32
 // storedVersion returns the columns of the table that make a version, each after a prefix.
 func storedVersion(t *batch.Table, prefix string) (all []string) {
 	for _, c := range t.Version() {
-		all = append(all, versionValue(t.Columns[c], prefix+batch.Quote(t.Columns[c].Name)))
+		all = append(all, prefix+batch.Quote(t.Columns[c].Name))
 	}
 	return all
-}
-
-// versionValue returns a value of a version as it compares: texts by their bytes, as batch.Column does.
-func versionValue(c batch.Column, value string) string {
-	if c.Kind == batch.Text && !c.Numeric() {
-		return value + `::text COLLATE "C"`
-	}
-	return value + cast(c)
 }
 
 // isNewer returns the condition that a version replaces a stored one.
@@ -96,7 +88,7 @@ func exceeds(x, y []string) string {
 func doneSQL(t *batch.Table, k *keyFacts) (input, present, condition string, sent []string) {
 	input, names := arraysInput(t, slices.Concat(t.Key, t.Version()))
 	for i, c := range t.Version() {
-		sent = append(sent, versionValue(t.Columns[c], names[len(t.Key)+i]))
+		sent = append(sent, names[len(t.Key)+i]+cast(t.Columns[c]))
 	}
 	present = fmt.Sprintf("%s AS present ON (%s)", table(t), k.equal(t, "present.", names[:len(t.Key)]))
 	return input, present, "(" + isNewer(t, sent, storedVersion(t, "present.")) + ") IS NOT TRUE", sent

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	_ "embed" // for the query
 	"encoding/json"
 	"fmt"
@@ -29,11 +30,12 @@ var typesSQL = strings.Replace(typesFile, "rewrites_text", RewritesText, 1)
 // fitSQL returns a text, and fails with discardedState unless each column is of a plain type: then
 // typesSQL tells more. Beside an insert it keeps that from storing values in columns that would change
 // them, in the same round trip. It is short because the server plans it for each connection.
-// $1: tables, $2: columns, $3: their plain types, $4: the least modifier of each, if it has one.
+// $1: tables, $2: columns, $3: their plain types, $4: the least modifier of each, if it has one; if that is
+// negative, the only one.
 const fitSQL = `SELECT '` + fits + `' || width_bucket(0, 1, 2, CASE WHEN current_setting('array_nulls') = 'off' OR EXISTS (
 	SELECT FROM unnest($1::text[], $2::text[], $3::text[], $4::int[]) AS w(relation, name, types, modifier)
 	JOIN pg_attribute a ON a.attrelid = to_regclass(w.relation) AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped
-	WHERE a.atttypid <> ALL (w.types::regtype[]) OR a.atttypmod >= 0 AND a.atttypmod < w.modifier) THEN 0 ELSE 1 END)`
+	WHERE a.atttypid <> ALL (w.types::regtype[]) OR a.atttypmod >= 0 AND (a.atttypmod < w.modifier OR a.atttypmod <> -w.modifier AND w.modifier < 0)) THEN 0 ELSE 1 END)`
 
 // fits begins the answer to fitSQL.
 const fits = "fits"
@@ -67,11 +69,49 @@ func fitParams(t *batch.Table) [][]byte {
 			least = c.Masked + 4 // it counts its own four bytes
 		case sent == "interval":
 			least = math.MaxInt32 // it says which units are kept
+		case c.NewerBy:
+			least = newerModifier(c)
 		}
 		relations, names = append(relations, relationOf(t, c)), append(names, c.Name)
 		types, modifiers = append(types, "{"+list(all)+"}"), append(modifiers, strconv.Itoa(least))
 	}
 	return [][]byte{textArray(relations), textArray(names), textArray(types), textArray(modifiers)}
+}
+
+// A column that says which of two rows is newer must keep every digit: rows that are different here, and
+// equal in the table, would end by how they were divided into batches.
+
+// newerDigits returns how many digits after the point such a column must keep; -1 for other columns.
+func newerDigits(c batch.Column) int {
+	switch _, scale, limited := strings.Cut(strings.TrimSuffix(c.Type, ")"), ","); {
+	case !c.NewerBy:
+		return -1
+	case c.Kind == batch.Timestamp, c.Kind == batch.TimestampNoZone:
+		return 6
+	case c.Kind != batch.Text:
+		return 0
+	case !limited:
+		return math.MaxInt32
+	default:
+		digits, _ := strconv.Atoi(scale)
+		return digits
+	}
+}
+
+// newerModifier returns what fitSQL asks of the modifier of such a column: the digits of a time, or of
+// a numeric the precision and the scale that the model has.
+func newerModifier(c batch.Column) int {
+	digits := newerDigits(c)
+	if c.Kind != batch.Text {
+		return cmp.Or(digits, math.MaxInt32)
+	}
+	_, precision, _ := strings.Cut(c.Type, "(")
+	precision, _, limited := strings.Cut(precision, ",")
+	if !limited {
+		return math.MaxInt32
+	}
+	n, _ := strconv.Atoi(precision)
+	return -(n<<16 + digits + 4)
 }
 
 // relationOf returns where a column is.
@@ -90,13 +130,14 @@ func (rt *roundTrip) fit(p *part) {
 
 // typeParams returns the parameters of typesSQL.
 func typeParams(t *batch.Table) [][]byte {
-	var relations, names, sent, reads, masks []string
+	var relations, names, sent, reads, masks, digits []string
 	for _, c := range t.Columns {
 		relations, names, sent = append(relations, relationOf(t, c)), append(names, c.Name), append(sent, sentType(c))
 		reads, masks = append(reads, strconv.FormatBool(c.AsText)), append(masks, strconv.Itoa(c.Masked))
+		digits = append(digits, strconv.Itoa(newerDigits(c)))
 	}
 	arrays := slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText || c.List })
-	return [][]byte{textArray(relations), textArray(names), textArray(sent), textArray(reads), textArray(masks), []byte(strconv.FormatBool(arrays))}
+	return [][]byte{textArray(relations), textArray(names), textArray(sent), textArray(reads), textArray(masks), []byte(strconv.FormatBool(arrays)), textArray(digits)}
 }
 
 // sentType returns the type that a column gets a value of.
@@ -172,6 +213,12 @@ func (d *destination) misfits(wrong []misfit) *fault.Error {
 	case "mask":
 		e.What = fmt.Sprintf("%s is %s, and a mask has %d characters", column, first.Spelled, c.Masked)
 		e.Remedy = alter(fmt.Sprintf("varchar(%d)", c.Masked))
+	case "newer":
+		e.What = fmt.Sprintf("%s is %s in the table, which rounds, and it says which row is newer: of two rows, one would be the newer one here and not there", column, first.Spelled)
+		e.Remedy = alter(c.Type)
+		if c.Kind == batch.Text {
+			e.Remedy += fmt.Sprintf(", or write type: %q in the model", first.Spelled)
+		}
 	case "nulls":
 		e.What = d.inserting + ": the setting array_nulls is off, with which Postgres reads a NULL in an array as the text NULL"
 		e.Remedy = "ALTER ROLE … SET array_nulls = on, or take it out of " + d.store.names.URL

@@ -3,9 +3,10 @@
 -- columns read text: how many characters there is room for where blanks beyond them are cut, and what is between the
 -- elements of an array. As one JSON document.
 -- $1: tables, $2: columns, $3: the types that are sent, $4: whether they read text, $5: the length of masks, $6: whether
--- arrays are sent as text.
+-- arrays are sent as text, $7: how many digits after the point a column that says which row is newer must keep, -1 for
+-- other columns.
 WITH RECURSIVE wanted AS (
-	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::int[]) WITH ORDINALITY AS w(relation, name, sent, reads, mask, n)
+	SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::int[], $7::int[]) WITH ORDINALITY AS w(relation, name, sent, reads, mask, digits, n)
 ), parts AS (
 	-- What a type is made of. All but a type itself, or what a domain is over, is inner.
 	(
@@ -42,6 +43,10 @@ WITH RECURSIVE wanted AS (
 		OR live.type = 'interval' AND live.typmod >= 0 AND live.typmod >> 16 & 32767 <> 32767) -- the units that it keeps
 	UNION ALL
 	SELECT n, 'mask', type, spelled FROM built_in JOIN wanted USING (n) WHERE cuts AND NOT inner_part AND typmod - 4 < mask
+	UNION ALL
+	SELECT n, 'newer', type, spelled FROM built_in JOIN wanted USING (n)
+	WHERE live AND NOT inner_part AND typmod >= 0 AND digits > CASE WHEN type IN ('timestamptz', 'timestamp') THEN typmod
+		WHEN type = 'numeric' AND digits >= 0 THEN ((typmod - 4) & 1023) - ((typmod - 4) & 1024) END
 	UNION ALL
 	SELECT 1, 'nulls', NULL, NULL WHERE $6::bool AND current_setting('array_nulls') = 'off'
 )

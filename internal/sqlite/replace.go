@@ -81,15 +81,14 @@ func init() { //nolint:gochecknoinits // as drivers are registered
 	sqlite.MustRegisterCollationUtf8(numbers, func(x, y string) int { return batch.CompareNumbers([]byte(x), []byte(y)) })
 }
 
-// version returns the columns that make a row's version, each after a prefix. Texts that are no
-// numbers compare by their bytes, as everywhere.
+// version returns the columns that make a row's version, each after a prefix.
 func version(t *batch.Table, prefix string) (all []string) {
 	for _, c := range t.Version() {
-		collation := "BINARY"
-		if t.Columns[c].Numeric() {
-			collation = numbers
+		name := prefix + batch.Quote(t.Columns[c].Name)
+		if t.Columns[c].Kind == batch.Text {
+			name += " COLLATE " + numbers
 		}
-		all = append(all, prefix+batch.Quote(t.Columns[c].Name)+" COLLATE "+collation)
+		all = append(all, name)
 	}
 	return all
 }
