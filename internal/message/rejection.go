@@ -15,6 +15,7 @@ const (
 	ReasonNotJSON      Reason = "not_json"
 	ReasonNotObject    Reason = "not_an_object"
 	ReasonDuplicateKey Reason = "duplicate_key"
+	ReasonNoModel      Reason = "no_model"
 	ReasonNotWrapped   Reason = "not_wrapped"
 	ReasonNotBase64    Reason = "not_base64"
 	ReasonNotGzip      Reason = "not_gzip"
@@ -58,6 +59,7 @@ var reasons = []struct {
 	{ReasonNotJSON, "the body is not one valid JSON value in UTF-8"},
 	{ReasonNotObject, "the body is JSON, but not an object"},
 	{ReasonDuplicateKey, "the body has a name twice in one object"},
+	{ReasonNoModel, "no model takes the message"},
 	{ReasonNotWrapped, "what the model unwraps is absent, null or not a string"},
 	{ReasonNotBase64, "what the model unwraps, or the field, is not base64 in the standard alphabet"},
 	{ReasonNotGzip, "what the model unwraps is not gzip"},

@@ -3,8 +3,12 @@ package model
 import "example.com/owner/sluice/internal/batch"
 
 // DDL returns the SQL that creates the model's tables in Postgres if they are missing, and alters
-// nothing (batch.Table.DDL). Each column has its rule as a comment.
+// nothing (batch.Table.DDL). Each column has its rule as a comment. A model that ignores
+// its messages has none.
 func (m *Model) DDL() []string {
+	if m.Ignore {
+		return nil
+	}
 	return m.Table.DDL(batch.Dialect{
 		Table:   func(table string) string { return batch.QuoteTable(m.Table.Schema, table) },
 		Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },

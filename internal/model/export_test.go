@@ -36,6 +36,9 @@ func MetaColumns(m Meta) []string { return m.find().columns }
 // SetMost sets how many bytes a batch may unwrap to, from the next Reset on, and returns the limit
 // before.
 func (r *Reader) SetMost(n int) (before int) {
-	before, r.most = r.most, n
+	before, r.budget.most = r.budget.most, n
 	return before
 }
+
+// SetMost sets how many bytes a batch may unwrap to, from the next Reset on.
+func (r *SetReader) SetMost(n int) { r.budget.most = n }

@@ -35,6 +35,7 @@ type FieldValue struct {
 func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	b := batch.New(r.m.Table)
 	var v message.Verdict
+	r.budget.message()
 	if !r.fill(b, 0, 0, 0, msg, &v) {
 		return nil, v
 	}

@@ -20,12 +20,22 @@ type file struct {
 	Model, Table, Domain, Ledger scalar
 	Unknown, ForeignKey          scalar
 	MaxUnwrapped, Receives       literal
-	AllowEmpty                   bool
+	AllowEmpty, Ignore           bool
+	When                         whenSpec
 	Unwrap                       []step
 	Key                          []scalar
 	Index                        [][]scalar
 	Fields                       []entry[fieldSpec]
 	Columns                      []entry[columnSpec]
+	said                         []scalar // the settings that it has
+}
+
+// whenSpec says which messages a model takes.
+type whenSpec struct {
+	line            int // 0 for all
+	Path, Attribute scalar
+	Layer           literal
+	OneOf           []literal
 }
 
 // step is a step of unwrap: a codec, or the path of a string that holds JSON.
@@ -94,13 +104,15 @@ func (c *compiler) read(text []byte) (f file, err error) {
 	if _, ok := members(body); !ok {
 		return f, errNoModel
 	}
-	c.settings("", body, c.fileSettings(&f))
+	f.said = c.settings("", body, c.fileSettings(&f))
 	return f, nil
 }
 
 func (c *compiler) fileSettings(f *file) []setting {
 	return []setting{
 		{"model", c.text(&f.Model, "user_logins")},
+		{"when", c.when(&f.When)},
+		{"ignore", c.boolean(&f.Ignore)},
 		{"table", c.text(&f.Table, "user_logins")},
 		{"domain", c.text(&f.Domain, "user_logins")},
 		{"key", c.texts(&f.Key, "names", "[id]")},
@@ -114,6 +126,27 @@ func (c *compiler) fileSettings(f *file) []setting {
 		{"foreign_key_receives", c.literal(&f.Receives, "a number", "20")},
 		{"fields", entries(c, "field", "{type: text}", &f.Fields, c.fieldSettings)},
 		{"columns", entries(c, "column", "{type: text, from: user_id}", &f.Columns, c.columnSettings)},
+	}
+}
+
+// when returns a function that reads what a message must have for the model.
+func (c *compiler) when(to *whenSpec) func(value) {
+	return func(v value) {
+		if _, ok := members(v.node); !ok {
+			c.wrong(v, "a mapping", `{path: $.type, one_of: ["login"]}`)
+			return
+		}
+		to.line = v.line
+		c.settings("when", v.node, c.whenSettings(to))
+	}
+}
+
+func (c *compiler) whenSettings(w *whenSpec) []setting {
+	return []setting{
+		{"path", c.text(&w.Path, "$.type")},
+		{"layer", c.literal(&w.Layer, "a number", "0")},
+		{"attribute", c.text(&w.Attribute, "event")},
+		{"one_of", c.literals(&w.OneOf, "texts, numbers or booleans", `["login"]`)},
 	}
 }
 
@@ -137,7 +170,7 @@ func (c *compiler) fieldSettings(f *fieldSpec) []setting {
 		{"strip", c.text(&f.Strip, " -")},
 		{"unicode", c.text(&f.Unicode, "nfc")},
 		{"idna", c.boolean(&f.IDNA)},
-		{"one_of", c.literals(&f.OneOf, `["new", "paid"]`)},
+		{"one_of", c.literals(&f.OneOf, "texts or numbers", `["new", "paid"]`)},
 		{"pattern", c.text(&f.Pattern, `[A-Z]{2}\d+`)},
 		{"min", c.literal(&f.Min, "a number, or a date or time as a text", "0")},
 		{"max", c.literal(&f.Max, "a number, or a date or time as a text", "100")},
@@ -453,9 +486,9 @@ func (c *compiler) literal(to *literal, kind, example string) func(value) {
 // mistakable matches texts without quotes that YAML 1.1 takes for booleans, nulls, numbers or times.
 var mistakable = regexp.MustCompile(`^(?i:=|<<|y|n|yes|no|on|off|true|false|null|~|[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]?(?:[0-9][0-9_]*\.?|\.)[0-9_]*(?:e[-+]?[0-9]+)?|[-+]?0[xob][0-9a-f_]+|[-+]?\.(inf|nan)|\d{4}-\d\d?-\d\d?(?:(?:t|[ \t]+)\d.*)?)$`)
 
-// literals returns a function that reads a list of literals.
-func (c *compiler) literals(to *[]literal, example string) func(value) {
-	const kind = "a list of texts or numbers"
+// literals returns a function that reads a list of literals; what says of what.
+func (c *compiler) literals(to *[]literal, what, example string) func(value) {
+	kind := "a list of " + what
 	return func(v value) {
 		c.items(v, kind, example, func(item value) {
 			var l literal

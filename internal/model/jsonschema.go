@@ -38,11 +38,18 @@ func JSONSchema() []byte {
 		"description": "Where it goes, in the order of the table.", "type": "object", "minProperties": 1, "maxProperties": maxColumns, "additionalProperties": column,
 		"propertyNames": schema{"pattern": exactly(identifierPattern)},
 	}
-	root := mapping(c.fileSettings(&file{}), own, "model", "table", "fields", "columns")
+	condition := mapping(c.whenSettings(&whenSpec{}), whenSchemas(), "one_of")
+	condition["description"] = "Which messages the model takes; all if not given."
+	condition["anyOf"] = []schema{required("path"), required("attribute")}
+	condition["allOf"] = []schema{excludes("attribute", "path", "layer")}
+	own["when"] = condition
+	root := mapping(c.fileSettings(&file{}), own, "model")
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "A model of sluice"
-	root["anyOf"] = []schema{required("key"), required("ledger")}
+	stored := required("table", "fields", "columns")
+	stored["anyOf"] = []schema{required("key"), required("ledger")}
 	root["allOf"] = []schema{
+		{"if": is("ignore", true), "then": schema{"required": []string{"when"}, "propertyNames": schema{"enum": ofIgnored}}, "else": stored},
 		excludes("ledger", "key"),
 		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}}),
 		when(required("foreign_key_receives"), schema{"required": []string{"foreign_key"}, "properties": schema{"foreign_key": schema{"const": "return"}}}),
@@ -122,6 +129,7 @@ const (
 func fileSchemas() schema {
 	return schema{
 		"model":                text("The model's name.", identifierPattern),
+		"ignore":               boolean("What the model takes is discarded."),
 		"table":                text("The table, with its schema if it has one.", `(`+identifierPattern+`\.)?`+identifierPattern),
 		"domain":               text("What the masks are derived for; the model's name if not given.", domainPattern),
 		"key":                  list("The columns of the primary key, the same on every delivery of a message.", text("", identifierPattern)),
@@ -133,6 +141,15 @@ func fileSchemas() schema {
 		"allow_empty":          boolean("Stores a body in which nothing of the model is found."),
 		"foreign_key":          choice("What becomes of a row whose parent row is missing.", "reject", "return"),
 		"foreign_key_receives": integer("How often a message is received before it is rejected.", 2, 1000),
+	}
+}
+
+func whenSchemas() schema {
+	return schema{
+		"path":      text("Where the value is in the body, as in $.type.", pathPattern),
+		"layer":     integer("The JSON document that the path is in; 0, the body as it was sent, if not given.", 0, 0),
+		"attribute": text("The message attribute that has the value.", attributePattern),
+		"one_of":    maxItems(list("The values that the model takes.", schema{"type": []string{"string", "number", "boolean"}}), maxChoices),
 	}
 }
 

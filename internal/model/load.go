@@ -51,7 +51,7 @@ func names(builtin fs.FS) []string {
 // Parse reads and checks the text of a model file. The error lists every problem, one per line:
 // file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	c := compiler{path: path, fieldOf: map[string]int{}, m: &Model{Table: &batch.Table{}, MaxUnwrapped: defaultUnwrapped}}
+	c := compiler{path: path, fieldOf: map[string]int{}, m: &Model{MaxUnwrapped: defaultUnwrapped}}
 	f, err := c.read(text)
 	switch {
 	case errors.Is(err, errNoModel):
@@ -98,6 +98,9 @@ func isDomain(s string) bool {
 	return s != "" && len(s) <= 128 && strings.Trim(s, domainCharacters) == ""
 }
 
+// isAttribute reports whether a message attribute can have a name.
+func isAttribute(s string) bool { return len(s) <= 256 && strings.Trim(s, domainCharacters) == "" }
+
 func (c *compiler) identifier(what string, s scalar) {
 	if !isIdentifier(s.text) {
 		c.problem(s.line, "%s %q is not a valid name; use up to 63 of a to z, A to Z, digits and _, not beginning with a digit", what, s.text)
@@ -112,6 +115,13 @@ func (c *compiler) compile(f file) {
 		c.identifier("model", f.Model)
 	}
 	m.Name = f.Model.text
+	c.unwrap(f)
+	c.takes(f)
+	if f.Ignore {
+		c.ignores(f)
+		return
+	}
+	m.Table = &batch.Table{}
 	domain := m.Name
 	if f.Domain.line > 0 {
 		domain = f.Domain.text
@@ -131,7 +141,6 @@ func (c *compiler) compile(f file) {
 		c.identifier("table", scalar{name, f.Table.line})
 		m.Table.Schema, m.Table.Name = schema, name
 	}
-	c.unwrap(f)
 	c.rows(f)
 	c.fields(f.Fields, domain)
 	used := c.columns(f.Columns)
@@ -189,7 +198,7 @@ func (c *compiler) unwrap(f file) {
 			c.problem(s.json.line, "unwrap: json: %q is not a path: %v", s.json.text, err)
 			continue
 		}
-		l.next, l.unwraps = c.slot(l.root, p, ""), p.String()
+		l.next, l.unwraps = m.slot(l.root, p, ""), p.String()
 		l = add()
 	}
 	if len(m.layers) > maxLayers {
@@ -248,11 +257,11 @@ func (c *compiler) choice(what string, s scalar, known ...string) string {
 }
 
 // slot returns the slot of the value at a path.
-func (c *compiler) slot(root *node, p Path, field string) int {
+func (m *Model) slot(root *node, p Path, field string) int {
 	n := root.add(p, field)
 	if n.slot < 0 {
-		n.slot = c.m.slots
-		c.m.slots++
+		n.slot = m.slots
+		m.slots++
 	}
 	return n.slot
 }
@@ -397,7 +406,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		switch {
 		case len(spec.Path) > 0 || spec.Layer.json != nil:
 			c.problem(spec.Attribute.line, "field %s is read from a message attribute; remove path and layer, or attribute", f.Name)
-		case len(f.Attribute) > 256 || strings.Trim(f.Attribute, domainCharacters) != "":
+		case !isAttribute(f.Attribute):
 			c.problem(spec.Attribute.line, "field %s: attribute %q is not a name that SQS allows; it has up to 256 letters, digits, _ - and .", f.Name, f.Attribute)
 		}
 		c.checkAttribute(f, spec.Attribute.line)
@@ -440,7 +449,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 			}
 			n = n.step(s, p[:i+1], f.Name)
 		}
-		f.slots = append(f.slots, c.slot(root, p, f.Name))
+		f.slots = append(f.slots, c.m.slot(root, p, f.Name))
 	}
 }
 

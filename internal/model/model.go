@@ -21,6 +21,11 @@ type Model struct {
 	Columns []Column // in the order of the table, the ledger's columns last
 	Table   *batch.Table
 
+	// When is which messages the model takes, nil for all.
+	When *When
+	// Ignore: what the model takes is discarded. It has no fields, no columns and no Table.
+	Ignore bool
+
 	// MaxUnwrapped is how many bytes one step of unwrapping may make of a body.
 	MaxUnwrapped int
 	// AllowEmpty accepts bodies that have no member that a field reads.

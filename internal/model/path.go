@@ -184,6 +184,38 @@ func (p Path) null(document []byte) (n int, null bool) {
 	return n, len(v) > 0 && v[0] == 'n'
 }
 
+// only returns the value of a path in a valid document, nil for null. ok is false if some object on the
+// way has the name twice.
+func (p Path) only(document []byte) (v []byte, ok bool) {
+	v = document
+	for _, s := range p {
+		if len(v) == 0 {
+			return nil, true
+		}
+		if s.twice(v) {
+			return nil, false
+		}
+		v = s.of(v)
+	}
+	if len(v) == 0 || v[0] == 'n' {
+		return nil, true
+	}
+	return v, true
+}
+
+// twice reports whether an object has the name of a step twice.
+func (s Segment) twice(v []byte) bool {
+	n := 0
+	if !s.Element && v[0] == '{' {
+		for m := jsonscan.FirstMember(v); m.Name != nil; m = m.Next(v) {
+			if name, _ := jsontext.AppendUnquote(nil, m.Name); string(name) == s.Name {
+				n++
+			}
+		}
+	}
+	return n > 1
+}
+
 // of returns the value that a step leads to, nil if there is none.
 func (s Segment) of(v []byte) []byte {
 	switch {

@@ -22,9 +22,8 @@ type Reader struct {
 	keyID   string
 	maskers []*mask.Masker // one per column, nil for a column that is not masked
 	now     time.Time      // when the batch was received
-	most    int            // how many bytes a batch may unwrap to
-	budget  int            // how many bytes its rest may unwrap to
-	first   bool           // the message has the budget of a whole batch: no later one has more room
+	budget  *budget        // of all readers of a batch
+	given   *Reader        // has read the first documents of the body; nil for none
 
 	in      bytes.Buffer
 	dec     *jsontext.Decoder
@@ -38,7 +37,8 @@ type Reader struct {
 	target  target
 
 	// What walking a body finds beside values.
-	documents  [maxLayers][]byte // of the layers
+	texts      [maxLayers][]byte // of the layers
+	documents  [maxLayers][]byte // in these texts
 	shapes     []shapes          // of the layers
 	gaps       []int             // where what is between two values begins
 	asked      bool              // what it looks like
@@ -66,8 +66,7 @@ func (m *Model) Reader(keys *mask.Keyring) *Reader {
 		values:  make([][]byte, m.slots),
 		shapes:  make([]shapes, len(m.layers)),
 		target:  target{personal: mask.NewPersonal()},
-		most:    maxUnwrapped,
-		budget:  maxUnwrapped,
+		budget:  &budget{most: maxUnwrapped, left: maxUnwrapped},
 	}
 	r.dec, r.attributeFields = new(jsontext.Decoder), m.attributeFields()
 	for i, c := range m.Columns {
@@ -90,7 +89,8 @@ const keptBuffer = 1 << 20
 
 // Reset begins a batch that was received at a time.
 func (r *Reader) Reset(received time.Time) {
-	r.now, r.budget = received, r.most
+	r.now = received
+	*r.budget = budget{most: r.budget.most, left: r.budget.most}
 	r.Release()
 }
 
@@ -98,6 +98,7 @@ func (r *Reader) Reset(received time.Time) {
 // large one needs.
 func (r *Reader) Release() {
 	clear(r.values)
+	clear(r.texts[:])
 	clear(r.documents[:])
 	for i := range r.shapes {
 		r.shapes[i].forget()
@@ -135,6 +136,7 @@ func rejected(why message.Rejection) message.Verdict {
 // the message is rejected, or returned because the batch has no room for it. index and group are the
 // message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
+	r.budget.message()
 	r.append(b, 0, index, group, msg, &verdict)
 	return verdict
 }
@@ -305,20 +307,21 @@ var bom = []byte("\xef\xbb\xbf")
 // false.
 func (r *Reader) scan(body []byte, verdict *message.Verdict) bool {
 	clear(r.values)
-	r.first = r.budget == r.most
 	r.seen, r.unknown, r.asked, r.scanned = false, false, false, false
 	r.wrongSteps, r.otherCase = r.wrongSteps[:0], r.otherCase[:0]
-	text := body
-	at := 0
+	text, at := body, 0
 	for i := range r.m.layers {
 		l := &r.m.layers[i]
-		if len(l.codecs) > 0 {
+		switch {
+		case r.gives(i):
+			text = r.given.texts[i]
+		case len(l.codecs) > 0:
 			if text, *verdict = r.unwrap(l, at, text); !verdict.IsZero() {
 				return false
 			}
-			at += len(l.codecs)
 		}
-		r.layer = i
+		at += len(l.codecs)
+		r.layer, r.texts[i] = i, text
 		if why, ok := r.read(l, text); !ok {
 			if i > 0 || at > 0 {
 				why.Detail = joined(r.m.layerName(i), why.Detail)
@@ -329,14 +332,19 @@ func (r *Reader) scan(body []byte, verdict *message.Verdict) bool {
 		if l.next < 0 {
 			break
 		}
-		if text, *verdict = r.inner(l, at); !verdict.IsZero() {
-			return false
+		if !r.gives(i + 1) {
+			if text, *verdict = r.inner(l, at); !verdict.IsZero() {
+				return false
+			}
 		}
 		at++
 	}
 	r.scanned = true
 	return true
 }
+
+// gives reports whether another reader has read a layer of the body.
+func (r *Reader) gives(layer int) bool { return r.given != nil && layer < len(r.given.m.layers) }
 
 // Readable reports whether the last body could be read, unwrapped, to its end: otherwise no field has
 // a value that counts.
@@ -351,18 +359,9 @@ func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 		return nil, true
 	}
 	problems := len(r.wrongSteps) + len(r.otherCase)
-	r.in = *bytes.NewBuffer(text)
-	r.dec.Reset(&r.in)
-	r.large = r.large || len(text) > largeDocument
-	document, err := r.dec.ReadValue()
-	if err != nil {
-		return moved(rejectSyntax(text, err), sent-len(text)), false
-	}
-	// The decoder's value is valid only until its next read; this is the same text in the body.
-	end := r.dec.InputOffset()
-	document = text[end-int64(len(document)) : end]
-	if len(bytes.TrimLeft(text[end:], " \t\r\n")) > 0 {
-		return moved(goesOn(text, int(end)), sent-len(text)), false
+	document, why := r.document(text)
+	if why != nil {
+		return moved(*why, sent-len(text)), false
 	}
 	if document[0] != '{' && l.root.slot < 0 && len(l.root.elements) == 0 {
 		return &message.Rejection{Reason: message.ReasonNotObject, Detail: "expected an object, found " + kindOf(document)}, false
@@ -376,12 +375,35 @@ func (r *Reader) read(l *layer, text []byte) (why *message.Rejection, ok bool) {
 		r.arrive(l.root, document)
 	}
 	if problems == len(r.wrongSteps)+len(r.otherCase) && !r.unknown {
-		r.learn(l, text, int(end)-len(document), int(end))
+		from := cap(text) - cap(document) // it is a part of the text
+		r.learn(l, text, from, from+len(document))
 	}
 	if !l.fields {
 		r.seen = seen
 	}
 	return nil, true
+}
+
+// document returns the one JSON value of a text, or why it has none.
+func (r *Reader) document(text []byte) ([]byte, *message.Rejection) {
+	if r.gives(r.layer) {
+		return r.given.documents[r.layer], nil
+	}
+	r.in = *bytes.NewBuffer(text)
+	r.dec.Reset(&r.in)
+	r.large = r.large || len(text) > largeDocument
+	document, err := r.dec.ReadValue()
+	if err != nil {
+		why := rejectSyntax(text, err)
+		return nil, &why
+	}
+	// The decoder's value is valid only until its next read; this is the same text in the body.
+	end := int(r.dec.InputOffset())
+	if len(bytes.TrimLeft(text[end:], " \t\r\n")) > 0 {
+		why := goesOn(text, end)
+		return nil, &why
+	}
+	return text[end-len(document) : end], nil
 }
 
 // days returns the number of whole days, rounded down before the epoch too.

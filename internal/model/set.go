@@ -19,8 +19,9 @@ import (
 type Set struct {
 	Models []*Model
 
-	tables  []*batch.Table
-	tableOf []int // by model, -1 without a table
+	tables   []*batch.Table
+	tableOf  []int // by model, -1 without a table
+	selector selector
 }
 
 // maxModels bounds the models of one queue.
@@ -88,15 +89,29 @@ func NewSet(models ...*Model) (*Set, error) {
 		bad("%d models are more than %d, which is the most of one queue", len(models), maxModels)
 	}
 	names := map[string]bool{}
-	for _, m := range models {
+	for i, m := range models {
 		if names[m.Name] {
 			bad("two models are named %s; metrics and logs could not tell them apart: rename one, or remove it from the list", m.Name)
 		}
 		names[m.Name] = true
+		if m.When == nil && i < len(models)-1 {
+			bad("model %s has no when, so it takes every message, and %s after it gets none; put it last, or add a when to it", m.Name, models[i+1].Name)
+		}
+		if m.Ignore {
+			s.tableOf = append(s.tableOf, -1)
+			continue
+		}
 		s.tableOf = append(s.tableOf, len(s.tables))
 		s.tables = append(s.tables, m.Table)
 	}
-	return s, errors.Join(problems...)
+	if len(s.tables) == 0 {
+		bad("all models say ignore: true, so nothing would be stored; add a model with a table")
+	}
+	s.selector = newSelector(models, bad)
+	if len(problems) > 0 {
+		return nil, errors.Join(problems...)
+	}
+	return s, nil
 }
 
 // Tables returns the tables of the models, in the order of the list. Each batch writes them in that
@@ -114,15 +129,21 @@ func (s *Set) Masks() bool { return slices.ContainsFunc(s.Models, (*Model).Masks
 // goroutine.
 type SetReader struct {
 	set     *Set
-	readers []*Reader // of the models
+	readers []*Reader // of the models; nil for one that is ignored
+	budget  *budget   // of all readers
+	chooser chooser
 }
 
 // Reader returns a reader that masks with the given keys.
 func (s *Set) Reader(keys *mask.Keyring) *SetReader {
-	r := &SetReader{set: s}
-	for _, m := range s.Models {
-		r.readers = append(r.readers, m.Reader(keys))
+	r := &SetReader{set: s, budget: &budget{most: maxUnwrapped, left: maxUnwrapped}, readers: make([]*Reader, len(s.Models))}
+	for i, m := range s.Models {
+		if !m.Ignore {
+			r.readers[i] = m.Reader(keys)
+			r.readers[i].budget = r.budget
+		}
 	}
+	r.chooser = s.selector.reader(r.budget)
 	return r
 }
 
@@ -130,21 +151,52 @@ func (s *Set) Reader(keys *mask.Keyring) *SetReader {
 // Without a row it returns the verdict, with the number of the model. index and group are the
 // message's, for the batch.
 func (r *SetReader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
+	r.budget.message()
 	model := 0
-	r.readers[model].append(b, r.set.tableOf[model], index, group, msg, &verdict)
+	if len(r.chooser.sources) > 0 {
+		if model = r.chooser.choose(msg, &verdict); model < 0 {
+			return verdict
+		}
+	}
+	if reader := r.readers[model]; reader == nil {
+		verdict.Outcome = message.Ignored
+	} else {
+		reader.given = r.chooser.gives(model)
+		reader.append(b, r.set.tableOf[model], index, group, msg, &verdict)
+		reader.given = nil
+	}
 	if !verdict.IsZero() {
 		verdict.Model = uint16(model + 1)
 	}
 	return verdict
 }
 
-// Of returns the reader of the model with an index, to look at what it reads of a message.
+// Choose returns the index of the model that takes a message. If none does it returns -1, and the
+// verdict.
+func (r *SetReader) Choose(msg *message.Message) (model int, verdict message.Verdict) {
+	r.budget.message()
+	model = r.chooser.choose(msg, &verdict)
+	return model, verdict
+}
+
+// Takers lists the models whose when takes a message, whether or not one before them does. A model
+// without when takes what the others leave, and is not listed.
+func (r *SetReader) Takers(msg *message.Message) []int {
+	r.budget.message()
+	return r.chooser.takers(msg)
+}
+
+// Of returns the reader of the model with an index, to look at what it reads of a message. It is nil
+// for a model that says ignore.
 func (r *SetReader) Of(model int) *Reader { return r.readers[model] }
 
 // Reset begins a batch that was received at a time.
 func (r *SetReader) Reset(received time.Time) {
+	r.Release()
 	for _, one := range r.readers {
-		one.Reset(received)
+		if one != nil {
+			one.Reset(received)
+		}
 	}
 }
 
@@ -152,6 +204,9 @@ func (r *SetReader) Reset(received time.Time) {
 // large one needs.
 func (r *SetReader) Release() {
 	for _, one := range r.readers {
-		one.Release()
+		if one != nil {
+			one.Release()
+		}
 	}
+	r.chooser.release()
 }

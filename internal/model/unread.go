@@ -41,6 +41,7 @@ func (m *Model) Unread(body []byte) (all []Visited) {
 		}
 		all[i].Unread = append(all[i].Unread, Member{to, bytes.Clone(follows[:jsonscan.ValueEnd(follows, 0)])})
 	}
+	r.budget.message()
 	r.scan(body, new(message.Verdict))
 	return all
 }

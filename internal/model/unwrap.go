@@ -19,6 +19,27 @@ const (
 	maxUnwrapped     = 64 << 20 // of all bodies of a batch
 )
 
+// budget is how many bytes the bodies of a batch may unwrap to. Several readers may have to read a
+// message until one takes it. Each may use what is left for the message, so that no message waits for
+// more room than it needs.
+type budget struct {
+	most, left, spent int
+	first             bool // the message has the budget of a whole batch: no later one has more room
+}
+
+// message begins with the next message.
+func (b *budget) message() {
+	b.left, b.spent = max(0, b.left-b.spent), 0
+	b.first = b.left == b.most
+}
+
+// again runs read with what was left for the message before.
+func (b *budget) again(read func()) {
+	left := b.left
+	read()
+	b.left, b.spent = left, b.spent+left-b.left
+}
+
 // layer is one JSON document of a body: the body itself, or what a string in the layer before it
 // holds.
 type layer struct {
@@ -107,14 +128,14 @@ func readLimited(in io.Reader, dst []byte, limit int) ([]byte, error) {
 func (r *Reader) unwrap(l *layer, at int, text []byte) ([]byte, message.Verdict) {
 	for i := range l.codecs {
 		c := &l.codecs[i]
-		limit := min(r.m.MaxUnwrapped, r.budget)
+		limit := min(r.m.MaxUnwrapped, r.budget.left)
 		out, err := c.decode(r, r.buffer(at + i)[:0], text, limit)
 		r.buffers[at+i] = out
-		r.budget = max(0, r.budget-len(out)) // also if it is rejected: it took its time
+		r.budget.left = max(0, r.budget.left-len(out)) // also if it is rejected: it took its time
 		switch {
 		case errors.Is(err, errTooLarge) && limit == r.m.MaxUnwrapped:
 			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "expected at most max_unwrapped_bytes"})
-		case errors.Is(err, errTooLarge) && r.first: // no later batch has more room
+		case errors.Is(err, errTooLarge) && r.budget.first: // no later batch has more room
 			return nil, rejected(message.Rejection{Reason: message.ReasonTooLarge, Detail: "expected at most 64 MiB from all steps of unwrap"})
 		case errors.Is(err, errTooLarge):
 			return nil, message.Verdict{Cause: message.CauseMemory}

@@ -3,9 +3,12 @@ package models_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/model"
 )
 
@@ -14,6 +17,7 @@ import (
 type example struct {
 	where      string // the heading before it
 	model, sql string
+	before     []string // the models of one queue that come before it
 	header     []string // of the table of messages
 	messages   [][]string
 }
@@ -42,7 +46,11 @@ func examples(document string) (all []example) {
 			block = ""
 		case line == "```yaml":
 			block = "yaml"
-			all = append(all, example{where: where})
+			e := example{where: where}
+			if last >= 0 && all[last].isOneOfSeveral() && all[last].header == nil {
+				e.before = append(slices.Clone(all[last].before), all[last].model)
+			}
+			all = append(all, e)
 		case strings.HasPrefix(line, "```"):
 			block = line[3:]
 		case block == "yaml":
@@ -64,6 +72,12 @@ func examples(document string) (all []example) {
 	}
 	return all
 }
+
+// isOneOfSeveral reports whether the example is one of several models of a queue: those begin with the
+// name of a file.
+func (e *example) isOneOfSeveral() bool { return file.MatchString(e.model) }
+
+var file = regexp.MustCompile(`^# \S+\.yaml\n`)
 
 // cells returns the cells of a row of a table, without the marks of code, and with masks in place of
 // what they are masks of.
@@ -103,11 +117,54 @@ func TestExamples(t *testing.T) {
 		}
 		t.Run(e.where, func(t *testing.T) {
 			t.Parallel()
-			e.play(t, m)
+			switch {
+			case e.isOneOfSeveral() && len(e.messages) > 0:
+				e.choose(t)
+			case !m.Ignore:
+				e.play(t, m)
+			}
 		})
 	}
 	if delivered < 60 {
 		t.Errorf("only %d messages were found", delivered)
+	}
+}
+
+// choose looks which of several models takes each message.
+func (e *example) choose(t *testing.T) {
+	t.Helper()
+	var all []*model.Model
+	for _, text := range append(slices.Clone(e.before), e.model) {
+		m, err := model.Parse("example.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	s, err := model.NewSet(all...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := s.Reader(mask.Unkeyed())
+	for _, row := range e.messages {
+		body, attributes := row[0], map[string]string{}
+		want := row[len(row)-2:]
+		if name, value, found := strings.Cut(row[1], "="); found {
+			attributes[name] = value
+		}
+		b := batch.New(s.Tables()...)
+		verdict := reader.Append(b, 0, 0, &messages(t, "examples", body, attributes)[0])
+		got := []string{"", said(&verdict)}
+		if b.Len() > 0 {
+			got[1] = "stored"
+			verdict.Model = uint16(1 + slices.IndexFunc(all, func(m *model.Model) bool { return m.Table == s.Tables()[b.Table(0)] }))
+		}
+		if verdict.Model > 0 {
+			got[0] = all[verdict.Model-1].Name
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", body, got, want)
+		}
 	}
 }
 
