@@ -19,6 +19,7 @@ import (
 type file struct {
 	Model, Table, Domain, Ledger scalar
 	Unknown, ForeignKey          scalar
+	OnConflict, NewerBy          scalar
 	MaxUnwrapped, Receives       literal
 	AllowEmpty, Ignore           bool
 	When                         whenSpec
@@ -117,6 +118,8 @@ func (c *compiler) fileSettings(f *file) []setting {
 		{"domain", c.text(&f.Domain, "user_logins")},
 		{"key", c.texts(&f.Key, "names", "[id]")},
 		{"ledger", c.text(&f.Ledger, "sluice_ledger")},
+		{"on_conflict", c.text(&f.OnConflict, "replace")},
+		{"newer_by", c.text(&f.NewerBy, "updated_at")},
 		{"index", c.lists(&f.Index, "[[user_id, sent_at]]")},
 		{"unwrap", c.steps(&f.Unwrap)},
 		{"max_unwrapped_bytes", c.literal(&f.MaxUnwrapped, "a number", "8388608")},

@@ -51,6 +51,8 @@ func JSONSchema() []byte {
 	root["allOf"] = []schema{
 		{"if": is("ignore", true), "then": schema{"required": []string{"when"}, "propertyNames": schema{"enum": ofIgnored}}, "else": stored},
 		excludes("ledger", "key"),
+		when(required("ledger"), schema{"properties": schema{"on_conflict": schema{"const": "keep"}}}),
+		when(required("newer_by"), is("on_conflict", "replace")),
 		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}}),
 		when(required("foreign_key_receives"), schema{"required": []string{"foreign_key"}, "properties": schema{"foreign_key": schema{"const": "return"}}}),
 		{"properties": schema{"fields": schema{"patternProperties": schema{`[./$\[]`: schema{"anyOf": []schema{required("path"), required("attribute")}}}}}},
@@ -134,6 +136,8 @@ func fileSchemas() schema {
 		"domain":               text("What the masks are derived for; the model's name if not given.", domainPattern),
 		"key":                  list("The columns of the primary key, the same on every delivery of a message.", text("", identifierPattern)),
 		"ledger":               text("Instead of a key: the table that says which messages are stored.", identifierPattern),
+		"on_conflict":          choice("What becomes of a row whose key is stored.", conflicts...),
+		"newer_by":             text("With on_conflict: replace, the column that says which of two rows is newer.", identifierPattern),
 		"index":                schema{"description": "Further indexes of the table.", "type": "array", "minItems": 1, "items": maxItems(list("", text("", identifierPattern)), 32)},
 		"unwrap":               schema{"description": "The steps that make JSON of a body, or of a text in it.", "type": "array", "minItems": 1, "items": unwrapStep()},
 		"max_unwrapped_bytes":  integer("How much a step of unwrap may make of a body.", 1, maxUnwrapped),

@@ -156,6 +156,7 @@ func (c *compiler) compile(f file) {
 		}
 	}
 	m.Table.KeyOfMessage = slices.ContainsFunc(m.Table.Key, func(i int) bool { return m.Columns[i].Meta == MetaMessageID })
+	c.onConflict(f)
 	c.indexes(f.Index)
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)
@@ -163,7 +164,8 @@ func (c *compiler) compile(f file) {
 			out.Masked = mask.Size
 		}
 		out.Constant = col.Field >= 0 && m.Fields[col.Field].Constant
-		out.NotNull = col.Field < 0 && !col.Meta.find().nullable || col.Field >= 0 && m.Fields[col.Field].NotNull()
+		out.NotNull = m.notNull(i)
+		out.NewerBy, out.MessageID, out.Compared = col.NewerBy, col.Meta == MetaMessageID, m.compared(i)
 		out.Ledger = m.Table.Ledger != "" && i >= len(f.Columns)
 		m.Table.Columns = append(m.Table.Columns, out)
 	}

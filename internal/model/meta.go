@@ -29,15 +29,22 @@ const (
 // the other, but how it is read.
 var metadata = []metaRule{
 	{name: MetaSentAt, columns: timestamps, source: "SentTimestamp"},
-	{name: MetaSentDate, columns: []string{"date"}, source: "UTC day of SentTimestamp"},
-	{name: MetaMessageID, columns: []string{"uuid"}, source: "messageId as a UUID"},
+	{
+		name: MetaSentDate, columns: []string{"date"}, source: "UTC day of SentTimestamp",
+		noNewer: "holds the day of a message, which is the same for all messages of the day",
+	},
+	{
+		name: MetaMessageID, columns: []string{"uuid"}, source: "messageId as a UUID",
+		noNewer: "holds the id of the message, which is random",
+	},
 	{
 		name: MetaMaskKey, columns: texts, length: 32, limit: "ids of keys have up to 32 characters", source: "id of the key that masks",
 		noKey: "changes with the mask key, so a message would be stored again after a rotation",
 	},
 	{
 		name: MetaReceivedAt, columns: timestamps, source: "time of the delivery that was stored",
-		noKey: "changes with each delivery, so a message would be stored again",
+		noKey:   "changes with each delivery, so a message would be stored again",
+		noNewer: "changes with each delivery, so an old message that is delivered again would replace a newer row",
 	},
 	{
 		name: MetaQueue, columns: texts, length: 80, limit: "names of queues have up to 80 characters", source: "name of the queue", nullable: true,
@@ -53,7 +60,8 @@ var metadata = []metaRule{
 	},
 	{
 		name: MetaReceiveCount, columns: []string{"integer", "bigint"}, source: "ApproximateReceiveCount", nullable: true,
-		noKey: "changes with each delivery, so a message would be stored again",
+		noKey:   "changes with each delivery, so a message would be stored again",
+		noNewer: "changes with each delivery, so an old message that is delivered again would replace a newer row",
 	},
 }
 
@@ -69,8 +77,9 @@ type metaRule struct {
 	source  string   // where it comes from, for people
 	// nullable: not every message has it.
 	nullable bool
-	// noKey is why a key cannot have it, "" if it can.
-	noKey string
+	// noKey is why a key cannot have it, and noNewer why it does not say which row is newer; "" if it
+	// can, or does.
+	noKey, noNewer string
 }
 
 // find returns the row of metadata, one without columns if there is none.
@@ -127,6 +136,9 @@ func (r *Reader) meta(b *batch.Batch, c *Column, msg *message.Message) message.R
 	case MetaMessageGroup:
 		return metaText(b, c, msg.Group)
 	case MetaSequenceNumber:
+		if c.NewerBy && msg.SequenceNumber == "" {
+			return message.ReasonMissing
+		}
 		if c.Type.Base == "numeric" && c.Type.Length > 0 && len(msg.SequenceNumber) > c.Type.Length-c.Type.Scale {
 			return message.ReasonOutOfRange
 		}

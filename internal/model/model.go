@@ -85,6 +85,8 @@ type Column struct {
 	// Major: the leading number of a version is stored.
 	Major bool
 	Meta  Meta
+	// NewerBy: of two rows with one key, the one with the greater value is newer.
+	NewerBy bool
 }
 
 // Personal lists the personal fields.
@@ -120,6 +122,14 @@ func (m *Model) Raw(kind FieldType) (names []string) {
 // Rule describes in a few words where column i comes from and how it is checked.
 func (m *Model) Rule(i int) string {
 	c := m.Columns[i]
+	rule := m.rule(c)
+	if c.NewerBy {
+		rule += "; the row with the greatest one stays"
+	}
+	return rule
+}
+
+func (m *Model) rule(c Column) string {
 	if c.Meta != "" {
 		return c.Meta.find().source
 	}

@@ -186,7 +186,11 @@ func (r *Reader) fill(b *batch.Batch, table, index, group int, msg *message.Mess
 		if c.Field < 0 {
 			if reason := r.meta(b, c, msg); reason != "" {
 				b.Null() // the row is cancelled
-				r.problem(message.Rejection{Reason: reason, Column: c.Name})
+				why := message.Rejection{Reason: reason, Column: c.Name}
+				if reason == message.ReasonMissing {
+					why.Detail = "expected a sequence number, which only messages of a FIFO queue have"
+				}
+				r.problem(why)
 			}
 			continue
 		}

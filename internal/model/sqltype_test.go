@@ -52,7 +52,7 @@ func TestTypesOfColumns(t *testing.T) {
 			t.Errorf("%s: %v", tt.column, err)
 			continue
 		}
-		tt.want.Name = "v"
+		tt.want.Name, tt.want.Compared = "v", true
 		if got := m.Table.Columns[0]; got != tt.want {
 			t.Errorf("%s: got %+v, want %+v", tt.column, got, tt.want)
 		}
