@@ -258,7 +258,7 @@ func TestColumnsOnce(t *testing.T) {
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	notOrder := func(says string) string {
-		return "# Not the key, though different in all 12 bodies: order_id. " + says + " says that more messages about the same one may follow: they would be taken for duplicates, and not stored. [order_id, " + says + "] tells them apart, unless one comes twice\n"
+		return "# Not the key, though different in all 12 bodies: order_id. " + says + " says that more messages about the same one may follow: they would be taken for duplicates, and not stored; with on_conflict: replace the newest is kept. [order_id, " + says + "] tells them apart, unless one comes twice\n"
 	}
 	for name, tt := range map[string]struct {
 		bodies []string
@@ -316,8 +316,8 @@ func TestTableKeys(t *testing.T) {
 		want   string
 	}{
 		"an event's id":                    {repeat(3, `{"order_id":"o-%d","status":"paid","event_id":"e-%d"}`), "\nkey: [event_id] # a unique key of the table\n# The table has a unique key (order_id) too: a message that repeats that one is rejected\n"},
-		"states":                           {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates\n"},
-		"repeated":                         {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates\n"},
+		"states":                           {repeat(3, `{"order_id":"o-%d","status":"paid"}`), "\nkey: [order_id] # a unique key of the table. If more messages about the same one follow, as status says, they are taken for duplicates; with on_conflict: replace the newest is kept\n"},
+		"repeated":                         {append(repeat(3, `{"order_id":"o-%d"}`), `{"order_id":"o-1"}`), "\nkey: [order_id] # a unique key of the table. Bodies of the sample repeat it: all but the first of each are taken for duplicates; with on_conflict: replace the newest is kept\n"},
 		"a column too narrow for metadata": {repeat(3, `{"order_id":"o-%d"}`), "\n  sent_at: {type: timestamp, meta: sent_at}\n  # mask_key (varchar(3)): nothing in the sample fills it\n"},
 		"nothing is told":                  {repeat(3, `{"order_id":"o-%d"}`), "\nkey: [order_id] # a unique key of the table\n"},
 		"a fine time":                      {repeat(3, `{"at":"2026-01-31T12:00:00.00000%d001Z"}`), "\nledger: sluice_ledger # no unique key of the table is filled by every body, with values that a key takes\n"},

@@ -213,7 +213,7 @@ func (d *drafter) candidates(all []*field, key []string) (text string) {
 		if columns == nil {
 			continue
 		}
-		text += fmt.Sprintf("# Not the key, though different in all %s bodies: %s. %s says that more messages about the same one may follow: they would be taken for duplicates, and not stored", humanize.Comma(int64(d.total)), strings.Join(columns, ", "), scalarText(by.name))
+		text += fmt.Sprintf("# Not the key, though different in all %s bodies: %s. %s says that more messages about the same one may follow: they would be taken for duplicates, and not stored; with on_conflict: replace the newest is kept", humanize.Comma(int64(d.total)), strings.Join(columns, ", "), scalarText(by.name))
 		if by.filled && by.personal == 0 && slices.Contains([]string{formText, formInteger, formUUID, "timestamp"}, by.form.id) {
 			text += fmt.Sprintf(". [%s, %s] tells them apart, unless one comes twice", columns[0], scalarText(by.column))
 		}
@@ -316,9 +316,9 @@ func (d *drafter) repeats(key []string) string {
 	f := &d.fields[i]
 	switch _, by := d.told(f); {
 	case f.node.repeats:
-		return ". Bodies of the sample repeat it: all but the first of each are taken for duplicates"
+		return ". Bodies of the sample repeat it: all but the first of each are taken for duplicates; with on_conflict: replace the newest is kept"
 	case by != nil && hasIDWord(f.path[len(f.path)-1]) && !d.isOwn(f):
-		return fmt.Sprintf(". If more messages about the same one follow, as %s says, they are taken for duplicates", scalarText(by.name))
+		return fmt.Sprintf(". If more messages about the same one follow, as %s says, they are taken for duplicates; with on_conflict: replace the newest is kept", scalarText(by.name))
 	default:
 		return ""
 	}
