@@ -21,6 +21,7 @@ type Set struct {
 
 	tables   []*batch.Table
 	tableOf  []int // by model, -1 without a table
+	modelOf  []int // by table
 	selector selector
 }
 
@@ -28,12 +29,16 @@ type Set struct {
 const maxModels = 1000
 
 // LoadSet loads the models that names lists, separated by commas. Each is what Load takes, or a folder:
-// then its files *.yaml and *.yml, in the order of their names. The error lists every problem, one per
-// line.
+// then its files *.yaml and *.yml, in the order of their names. A path that exists is one, whatever is
+// in it. The error lists every problem, one per line.
 func LoadSet(names string, builtin fs.FS) (*Set, error) {
 	var models []*Model
 	var problems []error
-	for name := range strings.SplitSeq(names, ",") {
+	list := strings.Split(names, ",")
+	if _, err := os.Stat(names); err == nil {
+		list = []string{names} // a path may have a comma
+	}
+	for _, name := range list {
 		paths, err := files(strings.TrimSpace(name))
 		if err != nil {
 			problems = append(problems, err)
@@ -102,7 +107,7 @@ func NewSet(models ...*Model) (*Set, error) {
 			continue
 		}
 		s.tableOf = append(s.tableOf, len(s.tables))
-		s.tables = append(s.tables, m.Table)
+		s.tables, s.modelOf = append(s.tables, m.Table), append(s.modelOf, i)
 	}
 	if len(s.tables) == 0 {
 		bad("all models say ignore: true, so nothing would be stored; add a model with a table")
@@ -114,6 +119,12 @@ func NewSet(models ...*Model) (*Set, error) {
 	return s, nil
 }
 
+// Set returns the set of the model alone.
+func (m *Model) Set() *Set {
+	s, _ := NewSet(m) // one model is in nobody's way
+	return s
+}
+
 // Tables returns the tables of the models, in the order of the list. Each batch writes them in that
 // order: a table comes after those that it refers to if the list has them so, and two batches wait for
 // each other instead of deadlocking.
@@ -121,6 +132,9 @@ func (s *Set) Tables() []*batch.Table { return s.tables }
 
 // TableOf returns the index of the table of the model with an index, -1 if it stores nothing.
 func (s *Set) TableOf(model int) int { return s.tableOf[model] }
+
+// ModelOf returns the index of the model whose rows go to the table with an index.
+func (s *Set) ModelOf(table int) int { return s.modelOf[table] }
 
 // Masks reports whether rows of some model depend on the mask keys.
 func (s *Set) Masks() bool { return slices.ContainsFunc(s.Models, (*Model).Masks) }
