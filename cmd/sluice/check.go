@@ -52,8 +52,8 @@ func (c *checkCmd) Run(ctx context.Context, con *console) error {
 	var f check.Findings
 	parts := c.configuration(con, &f)
 	c.masks(ctx, parts, &f)
-	if m := parts.Config.Model; m != nil {
-		f = append(f, check.Model(m)...)
+	if set := parts.Config.Models; set != nil {
+		f = append(f, check.Models(set)...)
 	}
 	c.database(ctx, parts, &f)
 	c.queues(ctx, parts, &f)
@@ -80,9 +80,25 @@ func (c *checkCmd) configuration(con *console, f *check.Findings) *app.App {
 	case err != nil:
 		f.Failure("configuration", "configuration", err)
 	default:
-		f.Add(check.OK, "configuration", "configuration", "", "the model is %s, for the table %s", parts.Config.Model.Name, parts.Config.Model.Table.Name)
+		listModels(parts.Config.Models, f)
 	}
 	return parts
+}
+
+// listModels adds which models are tried, in their order.
+func listModels(set *model.Set, f *check.Findings) {
+	for i, m := range set.Models {
+		what := fmt.Sprintf("the model is %s", m.Name)
+		if len(set.Models) > 1 {
+			what = fmt.Sprintf("model %d of %d is %s", i+1, len(set.Models), m.Name)
+		}
+		if set.TableOf(i) < 0 {
+			what += ", which discards what it takes"
+		} else {
+			what += ", for the table " + m.Table.Name
+		}
+		f.Add(check.OK, "configuration", "configuration", "", "%s", what)
+	}
 }
 
 func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings) {
@@ -95,16 +111,20 @@ func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings)
 	case err != nil:
 		f.Failure("masks", "keys", err)
 		return
-	case cfg.Model != nil && !cfg.Model.Masks():
-		f.Add(check.OK, "masks", "keys", "", "the model has no personal field: nothing is masked, and no key is needed")
-		return
-	case cfg.Model != nil && len(cfg.Model.Personal()) == 0:
-		f.Add(check.OK, "masks", "keys", "", "the model has no personal field: nothing is masked, and its mask_key column holds the key's id")
+	case cfg.Models != nil && !slices.ContainsFunc(cfg.Models.Models, masksFields):
+		none := "the model has no personal field"
+		if len(cfg.Models.Models) > 1 {
+			none = "no model has a personal field"
+		}
+		if !cfg.Models.Masks() {
+			f.Add(check.OK, "masks", "keys", "", "%s: nothing is masked, and no key is needed", none)
+			return
+		}
+		f.Add(check.OK, "masks", "keys", "", "%s: nothing is masked, and its mask_key column holds the key's id", none)
 	case keys.Keyed():
 		f.Add(check.OK, "masks", "keys", "", "personal fields are masked with the key %s, the first of %d", keys.IDs()[0], len(keys.IDs()))
-		if cfg.Model != nil && !slices.ContainsFunc(cfg.Model.Columns, func(c model.Column) bool { return c.Meta == model.MetaMaskKey }) {
-			f.Add(check.Warning, "masks", "mask_key", "add a column to the table and to the model, as in mask_key: {type: varchar(32), meta: mask_key}",
-				"the model masks fields, and no column says with which key: after a rotation, nobody knows which rows have masks of the old one")
+		if cfg.Models != nil {
+			namelessKeys(cfg.Models, f)
 		}
 	}
 	if what, remedy := keys.Warning(); what != "" {
@@ -116,10 +136,27 @@ func (c *checkCmd) masks(ctx context.Context, parts *app.App, f *check.Findings)
 	}
 }
 
+func masksFields(m *model.Model) bool { return len(m.Personal()) > 0 }
+
+// namelessKeys warns of models that mask and have no column with the key's id.
+func namelessKeys(set *model.Set, f *check.Findings) {
+	for _, m := range set.Models {
+		if !masksFields(m) || slices.ContainsFunc(m.Columns, func(c model.Column) bool { return c.Meta == model.MetaMaskKey }) {
+			continue
+		}
+		who := "the model"
+		if len(set.Models) > 1 {
+			who += " " + m.Name
+		}
+		f.Add(check.Warning, "masks", "mask_key", "add a column to the table and to the model, as in mask_key: {type: varchar(32), meta: mask_key}",
+			"%s masks fields, and no column says with which key: after a rotation, nobody knows which rows have masks of the old one", who)
+	}
+}
+
 func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findings) {
 	cfg := parts.Config
 	switch {
-	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
+	case cfg.Models == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "":
 		f.Add(check.Skipped, "database", "connect", "", "the database was skipped: fix the configuration first")
 		return
 	case parts.AltDatabase() != nil:
@@ -132,7 +169,7 @@ func (c *checkCmd) database(ctx context.Context, parts *app.App, f *check.Findin
 		return
 	}
 	defer store.Close()
-	*f = append(*f, check.Database(ctx, store, cfg.Model, parts.Names())...)
+	*f = append(*f, check.Database(ctx, store, cfg.Models, parts.Names())...)
 }
 
 // altDatabase tries the table of a database without roles and a network, by the statements that
@@ -147,7 +184,16 @@ func (c *checkCmd) altDatabase(ctx context.Context, parts *app.App, f *check.Fin
 		f.Failure("database", "connect", err)
 		return
 	}
-	f.Add(check.OK, "database", "connect", "", "the SQLite database has the table %s; it has neither roles nor a network, which were skipped", parts.Config.Model.Table.Name)
+	tables := parts.Config.Models.Tables()
+	what := "table"
+	if len(tables) > 1 {
+		what += "s"
+	}
+	names := make([]string, len(tables))
+	for i, t := range tables {
+		names[i] = t.Name
+	}
+	f.Add(check.OK, "database", "connect", "", "the SQLite database has the %s %s; it has neither roles nor a network, which were skipped", what, strings.Join(names, ", "))
 }
 
 // storeNothing are rules of findings with which every row is returned: a sample would only say so
@@ -162,7 +208,7 @@ func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *
 		return nil
 	}
 	switch {
-	case cfg.Model == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "" || cfg.Keys == nil && cfg.MaskSecretARN == "":
+	case cfg.Models == nil || cfg.DatabaseURL == "" && cfg.DatabaseSecretARN == "" || cfg.Keys == nil && cfg.MaskSecretARN == "":
 		return skip("fix the configuration first")
 	case parts.AltDatabase() != nil:
 		return skip("only Postgres can try rows; `sluice explain --summary` needs no database")
@@ -176,7 +222,7 @@ func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *
 	if err != nil {
 		return skip("the masks have no key")
 	}
-	e, err := newExplainer(cfg.Model, keys, c.Attribute)
+	e, err := newExplainer(cfg.Models, keys, c.Attribute)
 	if err != nil {
 		return err
 	}
@@ -185,7 +231,7 @@ func (c *checkCmd) sample(ctx context.Context, con *console, parts *app.App, f *
 		return skip("fix the configuration first")
 	}
 	defer store.Close()
-	sample := check.NewSample(store, cfg.Model, keys, e.attributes, c.Timeout)
+	sample := check.NewSample(store, cfg.Models, keys, e.attributes, c.Timeout)
 	bodies, events := 0, 0
 	if err := con.eachLine(ctx, c.Sample, func(n int, body []byte) {
 		sample.Add(ctx, n, body)
@@ -216,8 +262,10 @@ func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings
 		return
 	}
 	q := check.Queues{RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
-	if cfg.Model != nil {
-		q.Waits = cfg.Model.ForeignKeyReceives
+	if cfg.Models != nil {
+		for _, m := range cfg.Models.Models {
+			q.Waits = max(q.Waits, m.ForeignKeyReceives)
+		}
 	}
 	if q.Source, err = sqs.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
 		f.Failure("queue", "queue", err)

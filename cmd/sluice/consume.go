@@ -15,11 +15,13 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"example.com/owner/sluice/internal/app"
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/config"
 	"example.com/owner/sluice/internal/consume"
 	"example.com/owner/sluice/internal/consume/metrics"
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqs"
 )
 
@@ -138,7 +140,7 @@ func (c *consumeCmd) consume(ctx context.Context, parts *app.App, show *consumer
 		return nil, err
 	}
 	if address, setting := metricsAddress(c.MetricsAddr, cfg); address != "" {
-		m := metrics.New(buildVersion(), time.Now)
+		m := metrics.New(buildVersion(), time.Now, measured(cfg.Models)...)
 		m.Process()
 		at, stopPages, err := m.Serve(ctx, address)
 		if err != nil {
@@ -149,10 +151,32 @@ func (c *consumeCmd) consume(ctx context.Context, parts *app.App, show *consumer
 		consumer.CountEvery = 10 * time.Second
 		consumer.Observers = append(consumer.Observers, m)
 	}
-	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", cfg.Model.Name, "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
+	log.InfoContext(ctx, "consuming", "queue", shownURL(q.URL), "model", strings.Join(modelNames(cfg.Models), ", "), "visible", q.Counts.Visible, "in_flight", q.Counts.InFlight,
 		"visibility", q.Settings.Visibility.String())
 	summary, err := consumer.Run(ctx)
 	return &summary, err
+}
+
+// modelNames lists the names of models.
+func modelNames(set *model.Set) []string {
+	names := make([]string, len(set.Models))
+	for i, m := range set.Models {
+		names[i] = m.Name
+	}
+	return names
+}
+
+// measured says which outcomes the metrics have of each model.
+func measured(set *model.Set) []metrics.Model {
+	all := make([]metrics.Model, len(set.Models))
+	for i, m := range set.Models {
+		all[i] = metrics.Model{Name: m.Name, Ignores: set.TableOf(i) < 0}
+		if !all[i].Ignores {
+			all[i].Replaces = m.Table.OnConflict == batch.Replace
+			all[i].Conflicts = m.Table.FindsConflicts()
+		}
+	}
+	return all
 }
 
 // deadLetters checks the dead-letter queue before it is needed, and returns
@@ -174,7 +198,7 @@ func deadLetters(ctx context.Context, client *sqs.Client, cfg *config.Config, so
 	case dead.Settings.ARN == source.Settings.ARN:
 		return nil, errSameQueue
 	}
-	return client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", cfg.Model.Name), nil
+	return client.DeadLetter(cfg.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL"), nil
 }
 
 // metricsAddress returns where metrics are served, and the setting that it comes from.
@@ -229,7 +253,21 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 		rate = ", " + number(int(r)) + " a second"
 	}
 	line("received", "%s in %s, %s%s", number(s.Received), s.Took.Round(100*time.Millisecond), many(s.Passes, "transaction"), rate)
-	line("stored", "%s new, %s", number(s.Stored), many(s.Duplicate, "duplicate"))
+	stored := number(s.Stored) + " new"
+	if s.Replaced > 0 {
+		stored += ", " + number(s.Replaced) + " replaced"
+	}
+	stored += ", " + many(s.Duplicate, "duplicate")
+	if s.Outdated > 0 {
+		stored += ", " + number(s.Outdated) + " outdated"
+	}
+	if s.Conflict > 0 {
+		stored += ", " + number(s.Conflict) + " in conflict with a stored row"
+	}
+	line("stored", "%s", stored)
+	if s.Ignored > 0 {
+		line("ignored", "%s, for models that say so", number(s.Ignored))
+	}
 	where, reasons := "", ""
 	if s.Rejected > 0 {
 		where = "; left in the queue, because DEAD_LETTER_QUEUE_URL is not set"
@@ -253,7 +291,41 @@ func (c *consumeCmd) report(con *console, s *consume.Summary, err error) error {
 	if s.Left+s.Behind > 0 {
 		line("left", "%s that this run could not store, and %s after them in their groups", number(s.Left), number(s.Behind))
 	}
+	byModel(con, s.Models)
 	return err
+}
+
+// byModel prints what became of the messages of each model, if there are several. Outcomes that only
+// some models have get a column if there were some.
+func byModel(con *console, models []consume.ModelCounts) {
+	if models == nil {
+		return
+	}
+	headings := []string{"model", "new", "duplicate"}
+	var special [4]bool
+	for i := range models {
+		for k, o := range models[i].Special() {
+			special[k] = special[k] || o.Messages > 0
+		}
+	}
+	for k, o := range models[0].Special() {
+		if special[k] {
+			headings = append(headings, o.Word)
+		}
+	}
+	fmt.Fprintln(con.stdout)
+	t := con.table(append(headings, "rejected", "returned")...)
+	for i := range models {
+		m := &models[i]
+		cells := []any{m.Model, number(m.Stored), number(m.Duplicate)}
+		for k, o := range m.Special() {
+			if special[k] {
+				cells = append(cells, number(o.Messages))
+			}
+		}
+		t.row(append(cells, number(m.Rejected), number(m.Returned))...)
+	}
+	t.print()
 }
 
 var endings = map[consume.Ended]string{

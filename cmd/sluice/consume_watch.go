@@ -113,8 +113,14 @@ func (w *consumerWatch) Transacted(t *consume.Transaction) {
 	w.draw()
 	if w.bar == nil && time.Since(w.logged) >= logEvery {
 		w.logged = time.Now()
-		w.log.Info("consumed", "received", w.sum.Received, "stored", w.sum.Stored, "duplicate", w.sum.Duplicate, "rejected", w.sum.Rejected,
-			"returned", w.sum.Returned, "lag_seconds", w.lag.Round(time.Second).Seconds(), "per_second", perSecond(&w.sum))
+		line := []any{"received", w.sum.Received, "stored", w.sum.Stored, "duplicate", w.sum.Duplicate}
+		for _, o := range w.sum.Special() {
+			if o.Messages > 0 {
+				line = append(line, o.Word, o.Messages)
+			}
+		}
+		w.log.Info("consumed", append(line, "rejected", w.sum.Rejected,
+			"returned", w.sum.Returned, "lag_seconds", w.lag.Round(time.Second).Seconds(), "per_second", perSecond(&w.sum))...)
 	}
 }
 
@@ -181,7 +187,7 @@ func (w *consumerWatch) text(done, total int) (text string) {
 	} else {
 		text += number(done) + " of " + number(total) + ": "
 	}
-	text += number(w.sum.Stored) + " stored, " + number(w.sum.Rejected) + " rejected"
+	text += number(w.sum.Stored+w.sum.Replaced) + " stored, " + number(w.sum.Rejected) + " rejected"
 	if len(w.sum.Reasons) > 0 {
 		text += " (" + counted(w.sum.Reasons, func(r message.Reason) string { return string(r) }) + ")"
 	}

@@ -162,7 +162,7 @@ func (d *demo) run(ctx context.Context) error {
 	}
 	log, report := slog.New(slog.DiscardHandler), &ingest.Report{}
 	h := &handler.Handler{
-		Pipeline: ingest.New(d.model, d.db, ingest.Static(d.keys), log), Log: log,
+		Pipeline: ingest.New(d.model.Set(), d.db, ingest.Static(d.keys), log), Log: log,
 		Observe: func(_ context.Context, r *ingest.Report) {
 			report = &ingest.Report{Verdicts: slices.Clone(r.Verdicts), Tallies: r.Tallies, RoundTrips: r.RoundTrips}
 		},

@@ -58,6 +58,7 @@ type problem struct {
 	Detail   string    `json:"detail,omitzero"`
 	Field    string    `json:"field"`
 	Means    string    `json:"means"`
+	Model    string    `json:"model,omitzero"`   // which took the body, if there are several
 	More     []problem `json:"more,omitzero"`    // the other problems of the body
 	Omitted  int       `json:"omitted,omitzero"` // problems beyond these
 	Rejected string    `json:"rejected"`
@@ -74,8 +75,8 @@ func problemOf(bad message.Rejection) problem {
 
 // explainer turns invented messages into rows.
 type explainer struct {
-	model      *model.Model
-	reader     *model.Reader
+	set        *model.Set
+	reader     *model.SetReader
 	rows       *batch.Batch
 	attributes []byte
 	messages   int
@@ -91,7 +92,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	e, err := newExplainer(parts.Config.Model, keys, c.Attribute)
+	e, err := newExplainer(parts.Config.Models, keys, c.Attribute)
 	if err != nil {
 		return err
 	}
@@ -103,21 +104,47 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 		return fmt.Errorf("read the body: %w", err)
 	}
 	verdict := e.append(body)
-	unread := e.unread(body)
-	if !verdict.IsZero() {
+	m := e.took(verdict)
+	var unread []string
+	if m != nil {
+		unread = e.unread(m, body)
+	}
+	switch {
+	case verdict.Outcome == message.Ignored:
+		return c.ignored(con, m)
+	case !verdict.IsZero():
 		if n := eventMessages(body); n > 0 {
 			defer fmt.Fprintf(con.stderr, "sluice: this is %s\n", isEvent(n, c.File))
 		} else if n := countBodies(body); n > 1 {
 			defer fmt.Fprintf(con.stderr, "sluice: this is one body per line, %d in all; `sluice explain --summary %s` tries them\n", n, fileArgument(c.File))
 		}
-		return c.rejected(con, verdict.Rejection, unread)
+		by := ""
+		if m != nil && e.several() {
+			by = m.Name
+		}
+		return c.rejected(con, verdict.Rejection, by, unread)
 	}
-	con.warn(check.Model(e.model))
-	return c.print(con, e, unread)
+	con.warn(check.Model(m))
+	return c.print(con, e, m, unread)
 }
 
-func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]string) (*explainer, error) {
-	e := &explainer{model: m, reader: m.Reader(keys), rows: batch.New(m.Table)}
+// several reports whether the queue has several models, so that it must be said which one is meant.
+func (e *explainer) several() bool { return len(e.set.Models) > 1 }
+
+// took returns the model that took the last body, nil if none did.
+func (e *explainer) took(v message.Verdict) *model.Model {
+	switch {
+	case v.IsZero():
+		return e.set.Models[e.set.ModelOf(e.rows.Table(0))]
+	case v.Model > 0:
+		return e.set.Models[v.Model-1]
+	default:
+		return nil
+	}
+}
+
+func newExplainer(set *model.Set, keys *mask.Keyring, attributes map[string]string) (*explainer, error) {
+	e := &explainer{set: set, reader: set.Reader(keys), rows: batch.New(set.Tables()...)}
 	if len(attributes) == 0 {
 		return e, nil
 	}
@@ -128,7 +155,7 @@ func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]stri
 	all := map[string]attribute{}
 	for name, value := range attributes {
 		all[name] = attribute{"String", value}
-		if i := slices.IndexFunc(m.Fields, func(f model.Field) bool { return f.Attribute == name }); i >= 0 && isNumber(m.Fields[i].Type, value) {
+		if slices.ContainsFunc(set.Models, func(m *model.Model) bool { return readsNumber(m, name, value) }) {
 			all[name] = attribute{"Number", value}
 		}
 	}
@@ -140,11 +167,13 @@ func newExplainer(m *model.Model, keys *mask.Keyring, attributes map[string]stri
 	return e, nil
 }
 
-// isNumber reports whether an attribute is sent as a number: a field of numbers reads it, or one of
+// readsNumber reports whether an attribute is sent as a number: a field of numbers reads it, or one of
 // times that may count seconds.
-func isNumber(t model.FieldType, value string) bool {
+func readsNumber(m *model.Model, attribute, value string) bool {
 	_, err := strconv.ParseFloat(value, 64)
-	return t == model.TypeInteger || t == model.TypeNumeric || t == model.TypeTimestamp && err == nil
+	return slices.ContainsFunc(m.Fields, func(f model.Field) bool {
+		return f.Attribute == attribute && (f.Type == model.TypeInteger || f.Type == model.TypeNumeric || f.Type == model.TypeTimestamp && err == nil)
+	})
 }
 
 // append reads one body, of a message of its own.
@@ -157,10 +186,10 @@ func (e *explainer) append(body []byte) message.Verdict {
 	return e.reader.Append(e.rows, 0, 0, &msg)
 }
 
-// unread lists the paths of members that the model does not read, each once. Names that look like
+// unread lists the paths of members that a model does not read, each once. Names that look like
 // data are hidden.
-func (e *explainer) unread(body []byte) (paths []string) {
-	for _, at := range e.model.Unread(body) {
+func (e *explainer) unread(m *model.Model, body []byte) (paths []string) {
+	for _, at := range m.Unread(body) {
 		for _, m := range at.Unread {
 			path := unreadPath(at, m.Segment)
 			if !m.Element && infer.LooksLikeData(m.Name) {
@@ -190,16 +219,29 @@ func inLayer(at model.Visited, path string) string {
 	return path
 }
 
-func (c *explainCmd) rejected(con *console, bad message.Rejection, unread []string) error {
+// ignored says that a model takes the body and stores nothing.
+func (c *explainCmd) ignored(con *console, m *model.Model) error {
+	if c.JSON {
+		fmt.Fprintf(con.stderr, "sluice: the model %s takes the body and ignores it: nothing is stored\n", m.Name)
+		return con.printJSON([]explanation{}, nil)
+	}
+	con.say("The model %s takes the body and ignores it: nothing is stored.", m.Name)
+	return nil
+}
+
+func (c *explainCmd) rejected(con *console, bad message.Rejection, by string, unread []string) error {
 	if !slices.ContainsFunc(unread, func(path string) bool { return !strings.Contains(path, infer.Hidden) }) {
 		unread = nil // hidden names do not help to correct the model
 	}
 	if c.JSON {
 		p := problemOf(bad)
-		p.Unread = unread
+		p.Model, p.Unread = by, unread
 		return con.printJSON(p, errReported)
 	}
-	lines := []string{"the body would be rejected: " + said(bad)}
+	if by != "" {
+		by = " by the model " + by
+	}
+	lines := []string{"the body would be rejected" + by + ": " + said(bad)}
 	for _, more := range bad.More {
 		lines = append(lines, "it also has: "+said(more))
 	}
@@ -236,21 +278,29 @@ func (con *console) warn(found check.Findings) {
 	}
 }
 
-func (c *explainCmd) print(con *console, e *explainer, unread []string) error {
+func (c *explainCmd) print(con *console, e *explainer, m *model.Model, unread []string) error {
 	var all []explanation
-	changed := false
+	changed, reader := false, e.reader.Of(e.set.ModelOf(e.rows.Table(0)))
 	e.rows.Row(0, func(i int, v []byte) {
-		col := e.model.Columns[i]
+		col := m.Columns[i]
 		stored := &e.rows.Columns(0)[i]
-		x := explanation{col.Name, col.Type.String(), e.model.Rule(i), jsonOf(stored, v), col.Field >= 0 && e.reader.Changed(col.Field), show(stored, v)}
+		x := explanation{col.Name, col.Type.String(), m.Rule(i), jsonOf(stored, v), col.Field >= 0 && reader.Changed(col.Field), show(stored, v)}
 		all = append(all, x)
 		changed = changed || x.Changed
 	})
+	taken := "The model " + m.Name + " takes the body."
 	if c.JSON { // all that it lists are columns, as scripts expect
+		if e.several() {
+			fmt.Fprintf(con.stderr, "sluice: %s\n", taken)
+		}
 		if len(unread) > 0 {
 			fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(notRead(unread)))
 		}
 		return con.printJSON(all, nil)
+	}
+	if e.several() {
+		con.say("%s", taken)
+		fmt.Fprintln(con.stdout)
 	}
 	headings := []string{"column", "type", "rule", "value"}
 	if changed {

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/infer"
 	"example.com/owner/sluice/internal/message"
@@ -71,42 +69,116 @@ type unreadSample struct {
 	elements map[string]int // by path
 }
 
-// summarizer makes a summary.
+// summaries counts what becomes of a sample, and of the bodies of each of several models.
+type summaries struct {
+	Bodies   int `json:"bodies"`
+	Accepted int `json:"accepted"`
+	Rejected int `json:"rejected"`
+	Ignored  int `json:"ignored"`
+	// Models has one for each model, in the order in which they are tried.
+	Models []modelSummary `json:"models"`
+	// Problems are those of bodies that no model took.
+	Problems []summaryProblem `json:"problems"`
+}
+
+// modelSummary is what becomes of the bodies that a model took.
+type modelSummary struct {
+	Model string `json:"model"`
+	summary
+	// Ignored bodies are of a model without a table.
+	Ignored int `json:"ignored,omitzero"`
+}
+
+// summarizer makes a summary of the bodies that a model took.
 type summarizer struct {
 	*explainer
+	model   *model.Model
+	reader  *model.Reader
 	sum     summary
+	ignored int
 	units   *check.Units
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
 	unread  map[string]*unreadSample // by the path of what they are in
 	scratch []byte
-	events  int // bodies that are events of a Lambda function
 }
 
 // summary implements --summary.
 func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) error {
-	s := newSummarizer(e)
-	if err := con.eachBody(ctx, cmp.Or(c.File, "-"), s.add); err != nil {
+	var models []*summarizer
+	for i := range e.set.Models {
+		models = append(models, newSummarizer(e, i))
+	}
+	untaken := &summarizer{explainer: e} // bodies that no model took
+	events := 0                          // bodies that are events of a Lambda function
+	err := con.eachBody(ctx, cmp.Or(c.File, "-"), func(body []byte) {
+		verdict := e.append(body)
+		s := untaken
+		if m := e.took(verdict); m != nil {
+			s = models[slices.Index(e.set.Models, m)]
+		} else if !e.several() {
+			s = models[0]
+		}
+		s.add(body, verdict)
+		if verdict.Outcome == message.Rejected && eventMessages(body) > 0 {
+			events++
+		}
+	})
+	if err != nil {
 		return err
 	}
-	s.end()
-	con.noteEvents(s.events, s.sum.Bodies, c.File)
-	con.warn(check.Model(e.model))
-	con.warn(s.units.Findings())
+	all := summaries{Models: []modelSummary{}}
+	for _, s := range append(models, untaken) {
+		s.end()
+		all.Bodies += s.sum.Bodies
+		all.Accepted += s.sum.Accepted
+		all.Rejected += s.sum.Rejected
+		all.Ignored += s.ignored
+	}
+	all.Problems = untaken.sum.Problems
+	con.noteEvents(events, all.Bodies, c.File)
+	for _, s := range models {
+		con.warn(check.Model(s.model))
+		con.warn(s.units.Findings())
+		all.Models = append(all.Models, modelSummary{s.model.Name, s.sum, s.ignored})
+	}
 	var failed error
-	if s.sum.Rejected > 0 {
+	if all.Rejected > 0 {
 		failed = errReported
 	}
-	if c.JSON {
-		return con.printJSON(s.sum, failed)
+	switch {
+	case c.JSON && e.several():
+		return con.printJSON(all, failed)
+	case c.JSON:
+		return con.printJSON(models[0].sum, failed)
+	case !e.several():
+		only := models[0]
+		only.print(con, "")
+		return failed
 	}
-	s.print(con)
+	con.say("%s of %s accepted, %s rejected, %s ignored", number(all.Accepted), manyBodies(all.Bodies), number(all.Rejected), number(all.Ignored))
+	for _, s := range models {
+		fmt.Fprintln(con.stdout)
+		switch {
+		case s.sum.Bodies == 0:
+			con.say("%s: no body", s.model.Name)
+		case s.ignored > 0:
+			con.say("%s: %s ignored", s.model.Name, manyBodies(s.ignored))
+		default:
+			s.print(con, s.model.Name+": ")
+		}
+	}
+	if untaken.sum.Bodies > 0 {
+		fmt.Fprintln(con.stdout)
+		con.say("no model: %s rejected", manyBodies(untaken.sum.Bodies))
+		untaken.printProblems(con)
+	}
 	return failed
 }
 
-func newSummarizer(e *explainer) *summarizer {
-	m := e.model
-	s := &summarizer{explainer: e, units: check.NewUnits(m), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
+func newSummarizer(e *explainer, i int) *summarizer {
+	m := e.set.Models[i]
+	s := &summarizer{explainer: e, model: m, reader: e.reader.Of(i), units: check.NewUnits(m), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
 	s.sum.Fields = make([]summaryField, len(m.Fields))
 	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
 	for i, f := range m.Fields {
@@ -115,23 +187,26 @@ func newSummarizer(e *explainer) *summarizer {
 	return s
 }
 
-func (s *summarizer) add(body []byte) {
+// add counts a body with its verdict, right after it was read.
+func (s *summarizer) add(body []byte, verdict message.Verdict) {
 	s.sum.Bodies++
-	verdict := s.append(body)
-	for _, at := range s.model.Unread(body) {
-		s.countUnread(at)
+	if verdict.Outcome == message.Ignored {
+		s.ignored++
+		return
 	}
-	if s.reader.Readable() {
-		s.sum.Readable++
-		for i := range s.sum.Fields {
-			s.countField(i)
+	if s.model != nil && (verdict.IsZero() || verdict.Model > 0) {
+		for _, at := range s.model.Unread(body) {
+			s.countUnread(at)
+		}
+		if s.reader.Readable() {
+			s.sum.Readable++
+			for i := range s.sum.Fields {
+				s.countField(i)
+			}
 		}
 	}
 	if !verdict.IsZero() {
 		s.reject(verdict.Rejection)
-		if eventMessages(body) > 0 {
-			s.events++
-		}
 		return
 	}
 	s.sum.Accepted++
@@ -240,8 +315,9 @@ func (s *summarizer) end() {
 	})
 }
 
-func (s *summarizer) print(con *console) {
-	sum, number := &s.sum, func(n int) string { return humanize.Comma(int64(n)) }
+// print prints the summary, and before its first line what it is of.
+func (s *summarizer) print(con *console, of string) {
+	sum := &s.sum
 	repeated := ""
 	if sum.Accepted > 0 {
 		repeated = "; rows with the key of an earlier one: " + number(sum.RepeatedKeys)
@@ -249,7 +325,7 @@ func (s *summarizer) print(con *console) {
 			repeated += " of the first " + number(sum.KeysCompared)
 		}
 	}
-	con.say("%s of %s accepted, %s rejected%s", number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), repeated)
+	con.say("%s%s of %s accepted, %s rejected%s", of, number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), repeated)
 	fmt.Fprintln(con.stdout)
 	if sum.Readable < sum.Bodies {
 		con.say("Of the %s that could be read, accepted or not:", manyBodies(sum.Readable))
@@ -260,14 +336,7 @@ func (s *summarizer) print(con *console) {
 		fields.row(f.Field, number(f.Present), number(f.Changed), number(f.Null), number(f.Rejected))
 	}
 	fields.print()
-	if len(sum.Problems) > 0 {
-		fmt.Fprintln(con.stdout)
-		problems := con.table("rejected because", "field", "bodies", "which means")
-		for _, p := range sum.Problems {
-			problems.row(p.Reason, p.Field, number(p.Bodies), prose(cmp.Or(p.Detail, p.Means)))
-		}
-		problems.print()
-	}
+	s.printProblems(con)
 	if len(sum.Unread) > 0 {
 		fmt.Fprintln(con.stdout)
 		unread := con.table("not read by the model", "members")
@@ -279,4 +348,16 @@ func (s *summarizer) print(con *console) {
 			fmt.Fprintf(con.stdout, "and %s more\n", number(n))
 		}
 	}
+}
+
+func (s *summarizer) printProblems(con *console) {
+	if len(s.sum.Problems) == 0 {
+		return
+	}
+	fmt.Fprintln(con.stdout)
+	problems := con.table("rejected because", "field", "bodies", "which means")
+	for _, p := range s.sum.Problems {
+		problems.row(p.Reason, p.Field, number(p.Bodies), prose(cmp.Or(p.Detail, p.Means)))
+	}
+	problems.print()
 }

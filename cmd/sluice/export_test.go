@@ -86,7 +86,7 @@ var results = map[string][]reflect.Type{
 	"check":             {reflect.TypeFor[checked]()},
 	"consume":           {reflect.TypeFor[consumed]()},
 	"explain":           {reflect.TypeFor[explanation](), reflect.TypeFor[problem]()},
-	"explain --summary": {reflect.TypeFor[summary]()},
+	"explain --summary": {reflect.TypeFor[summary](), reflect.TypeFor[summaries]()},
 	"health":            {reflect.TypeFor[healthState]()},
 	"invoke":            {reflect.TypeFor[invokeError]()},
 	"mask":              {reflect.TypeFor[masksOf]()},

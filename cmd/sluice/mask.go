@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +16,7 @@ import (
 )
 
 type maskCmd struct {
-	Field string `arg:"" help:"Name of a personal field of the model, as in ip."`
+	Field string `arg:"" help:"Name of a personal field of the model, as in ip; of several models also with the model's, as in user_logins.ip."`
 	JSON  bool   `help:"Print JSON."`
 }
 
@@ -50,23 +51,51 @@ func (c *maskCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	m := parts.Config.Model
-	var names []string
-	for _, f := range m.Personal() {
-		if f.Name == c.Field {
-			return c.print(ctx, con, parts, f)
+	fields, err := c.fields(parts.Config.Models)
+	if err != nil {
+		return err
+	}
+	return c.print(ctx, con, parts, fields)
+}
+
+// fields returns the personal fields that the argument names: one, or those of several models whose
+// masks are of one domain, and so the same.
+func (c *maskCmd) fields(set *model.Set) (fields []model.Field, err error) {
+	who := "model " + strings.Join(modelNames(set), ", ")
+	if len(set.Models) > 1 {
+		who = "models " + strings.Join(modelNames(set), ", ")
+	}
+	var names, domains, named []string
+	for _, m := range set.Models {
+		for _, f := range m.Personal() {
+			whole := m.Name + "." + f.Name
+			if !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+			if c.Field != f.Name && c.Field != whole {
+				continue
+			}
+			fields, named = append(fields, f), append(named, whole)
+			if !slices.Contains(domains, f.Domain) {
+				domains = append(domains, f.Domain)
+			}
 		}
-		names = append(names, f.Name)
 	}
-	if names == nil {
-		return fmt.Errorf("the model %s has no personal field: it masks nothing", m.Name)
+	switch {
+	case names == nil && len(set.Models) == 1:
+		return nil, fmt.Errorf("the %s has no personal field: it masks nothing", who)
+	case names == nil:
+		return nil, fmt.Errorf("the %s have no personal field: they mask nothing", who)
+	case fields == nil: // without the argument: it may be personal
+		return nil, fmt.Errorf("the argument is not a personal field of the %s; there are %s. The value goes to standard input", who, strings.Join(names, ", "))
+	case len(domains) > 1:
+		return nil, fmt.Errorf("several models mask such a field, each in its own way; name one: %s", strings.Join(named, ", "))
 	}
-	// Without the argument: it may be personal.
-	return fmt.Errorf("the argument is not a personal field of the model %s; there are %s. The value goes to standard input", m.Name, strings.Join(names, ", "))
+	return fields, nil
 }
 
 // print prints the masks of the value on standard input.
-func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f model.Field) error {
+func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, fields []model.Field) error {
 	text, err := con.read(ctx, "-")
 	if err != nil {
 		return fmt.Errorf("read standard input: %w", err)
@@ -82,17 +111,22 @@ func (c *maskCmd) print(ctx context.Context, con *console, parts *app.App, f mod
 	case bytes.ContainsRune(typed, '\n'):
 		fmt.Fprintln(con.stderr, "sluice: standard input has several lines; they are taken as one value, so give one line")
 	}
-	if mask.PersonalText(f.Normal(typed)).Blank() {
+	if mask.PersonalText(fields[0].Normal(typed)).Blank() {
 		return fmt.Errorf("standard input is empty; give the value there, as in: printf %%s VALUE | sluice mask %s", c.Field)
 	}
-	found := masksOf{Field: f.Name}
-	for i, m := range keys.Maskers(f.Domain) {
-		all, err := f.LookUp(m, typed)
-		if err != nil {
-			return fmt.Errorf("the value on standard input is %w", err)
-		}
-		for _, one := range all {
-			found.Masks = append(found.Masks, maskRow{keys.IDs()[i], string(one.Mask), one.As})
+	found := masksOf{Field: fields[0].Name}
+	for i, m := range keys.Maskers(fields[0].Domain) {
+		for _, f := range fields {
+			all, err := f.LookUp(m, typed)
+			if err != nil {
+				return fmt.Errorf("the value on standard input is %w", err)
+			}
+			for _, one := range all {
+				row := maskRow{keys.IDs()[i], string(one.Mask), one.As}
+				if !slices.ContainsFunc(found.Masks, func(r maskRow) bool { return r.Key == row.Key && r.Mask == row.Mask }) {
+					found.Masks = append(found.Masks, row)
+				}
+			}
 		}
 	}
 	if c.JSON {

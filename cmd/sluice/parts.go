@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -27,8 +28,11 @@ func (con *console) load(needs ...config.Need) (*app.App, error) {
 // options are what the command line has and the Lambda function does not link:
 // AWS profiles, and SQLite.
 func (con *console) options(log *slog.Logger) app.Options {
-	open := func(databaseURL string, t *batch.Table, names fault.Names) (app.Store, error) {
-		return sqlite.Open(databaseURL, t, names)
+	open := func(databaseURL string, tables []*batch.Table, names fault.Names) (app.Store, error) {
+		if len(tables) > 1 {
+			return nil, errors.New("SLUICE_MODEL names models of several tables, and SQLite takes one; name one model")
+		}
+		return sqlite.Open(databaseURL, tables[0], names)
 	}
 	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, AltDatabase: &app.Database{Scheme: "sqlite:", Open: open, DDL: sqlite.DDL}}
 }

@@ -103,8 +103,10 @@ type peekedMessage struct {
 	// the note has left out.
 	Problems []sqs.Problem `json:"problems,omitzero"`
 	Omitted  int           `json:"omitted,omitzero"`
-	// Model rejected the message; "" when that is not known.
+	// Model rejected the message; "" when that is not known, or when none took it.
 	Model string `json:"model,omitzero"`
+	// Now is the model that takes the body, if there are several.
+	Now   string `json:"taken_by,omitzero"`
 	Bytes int    `json:"bytes"`
 	// Columns are the row that the body would become; nil when the model rejects it.
 	Columns map[string]jsontext.Value `json:"columns,omitzero"`
@@ -149,7 +151,7 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 	switch {
 	case cfg.Keys != nil, cfg.MaskSecretARN != "":
 		keys, err = parts.Keys(ctx)
-	case !cfg.Model.Masks():
+	case !cfg.Models.Masks():
 		keys = mask.Unkeyed() // for nothing
 	}
 	if err != nil {
@@ -172,9 +174,9 @@ func (c *peekCmd) Run(ctx context.Context, con *console) error {
 		Queue: shownURL(q.URL), Visible: q.Counts.Visible, InFlight: q.Counts.InFlight, Delayed: q.Counts.Delayed,
 		Looked: len(seen.Messages), Kept: seen.Unreturned, Reasons: []peekedReason{}, Messages: []peekedMessage{},
 	}
-	read := fieldReader{model: cfg.Model, own: func(queueARN string) bool { return client.IsQueue(con.environ["SQS_URL"], queueARN) }}
+	read := fieldReader{set: cfg.Models, own: func(queueARN string) bool { return client.IsQueue(con.environ["SQS_URL"], queueARN) }}
 	if keys != nil {
-		read.reader = cfg.Model.Reader(keys)
+		read.reader = cfg.Models.Reader(keys)
 	}
 	p.read(&read, &seen, c.Raw)
 	if c.Raw {
@@ -293,6 +295,12 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 	}
 	if m.MessageID != m.ID {
 		about = append(about, "here its id is "+m.ID)
+	}
+	switch {
+	case m.Now != "" && m.Model != "" && m.Now != m.Model:
+		about = append(about, "rejected by the model "+m.Model+", and "+m.Now+" takes it now")
+	case m.Now != "":
+		about = append(about, "the model "+m.Now+" takes it")
 	}
 	con.say("  %s", strings.Join(about, ", "))
 	switch {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/message"
@@ -37,17 +39,17 @@ func (f *peekedField) problem() string {
 	}
 }
 
-// fieldReader reads the bodies of dead letters as a model does.
+// fieldReader reads the bodies of dead letters as the models do.
 type fieldReader struct {
-	model  *model.Model
-	reader *model.Reader // nil without masks
-	// own reports whether a queue is the one whose messages the model reads.
+	set    *model.Set
+	reader *model.SetReader // nil without masks
+	// own reports whether a queue is the one whose messages the models read.
 	own func(queueARN string) bool
 }
 
-// read adds to a message what the model reads of its body.
+// read adds to a message what the model that takes it reads of its body.
 func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
-	if out.Model != "" && out.Model != r.model.Name {
+	if out.Model != "" && !slices.Contains(modelNames(r.set), out.Model) {
 		out.Unreadable = "rejected by the model " + out.Model + ", and SLUICE_MODEL names another"
 		out.unshown = "is of the model " + out.Model + "; set SLUICE_MODEL to it to see the fields"
 		return
@@ -55,16 +57,33 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 	if r.reader == nil {
 		return
 	}
-	row, bad := columns(r.model, r.reader, &in.Message)
+	row, taken, v := columns(r.set, r.reader, &in.Message)
+	bad := v.Rejection
 	out.Columns = row
 	if !bad.IsZero() {
 		out.Unreadable = bad.String()
 	}
-	fields, _ := r.reader.Fields(&in.Message) // columns has the verdict
+	if taken >= 0 && len(r.set.Models) > 1 {
+		out.Now = r.set.Models[taken].Name
+	}
+	var fields []model.FieldValue
+	switch {
+	case v.Outcome == message.Ignored:
+		out.Unreadable = "the model " + r.set.Models[taken].Name + " takes it now, and ignores it"
+		out.unshown = "is not shown, because the model " + r.set.Models[taken].Name + " takes it and ignores it"
+		return
+	case taken >= 0:
+		fields, _ = r.reader.Of(taken).Fields(&in.Message) // columns has the verdict
+	}
+	// The model that rejected it knows what is personal in it, and another one only if it stores it so.
+	other := out.Model != "" && taken >= 0 && r.set.Models[taken].Name != out.Model
 	switch {
 	case fields == nil && !bad.IsZero():
 		out.unshown = "cannot be read: " + said(bad)
 		out.again = out.Reason == bad.Reason
+	case !bad.IsZero() && other:
+		out.unshown = "is not shown, because the model " + out.Model + " rejected it, and " + r.set.Models[taken].Name + ", which takes it now, does not accept it: " + said(bad)
+		return
 	case !bad.IsZero() && out.Model == "" && !r.own(in.SourceARN):
 		// It is perhaps of another model, for which other fields are personal.
 		out.unshown = "is not shown, because the model does not accept it and it did not come from SQS_URL: " + said(bad)

@@ -18,6 +18,7 @@ type redriveCmd struct {
 	From      string           `placeholder:"URL" help:"The dead-letter queue; default: DEAD_LETTER_QUEUE_URL."`
 	To        string           `placeholder:"URL" help:"The queue that the messages came from; default: SQS_URL."`
 	Reason    []message.Reason `placeholder:"WORD" completion-predictor:"reason" help:"Only messages with one of these reasons; peek shows them. Of several problems of a body, the first counts."`
+	Model     []string         `placeholder:"NAME" help:"Only messages that one of these models rejected; peek shows them."`
 	OlderThan span             `placeholder:"DURATION" help:"Only messages that were first sent longer ago than this, as in 36h, 2d or 1w."`
 	NewerThan span             `placeholder:"DURATION" help:"Only messages that were first sent more recently than this."`
 	Max       int              `placeholder:"N" help:"Send at most this many."`
@@ -82,11 +83,11 @@ func (c *redriveCmd) Run(ctx context.Context, con *console) error {
 	if err != nil {
 		return err
 	}
-	model := c.model(con, parts.Config)
+	models := c.models(con, parts.Config)
 	bar := con.progress("receiving")
 	r := deadletters.Redrive{
-		From: from, To: to, Select: deadletters.Selection{Reasons: c.Reason, OlderThan: time.Duration(c.OlderThan), NewerThan: time.Duration(c.NewerThan)},
-		Max: c.Max, Model: model, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
+		From: from, To: to, Select: deadletters.Selection{Reasons: c.Reason, Models: c.Model, OlderThan: time.Duration(c.OlderThan), NewerThan: time.Duration(c.NewerThan)},
+		Max: c.Max, Models: models, AnySource: c.AnySource, DryRun: c.DryRun, Progress: bar.set,
 	}
 	if from.Settings.DeadLetterARN != "" && !c.Force && from.Settings.ARN != to.Settings.ARN {
 		return errForce(from.URL)
@@ -99,19 +100,19 @@ func (c *redriveCmd) Run(ctx context.Context, con *console) error {
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("%w; the other messages are still in the dead-letter queue", errStopped)
 	}
-	return c.report(con, &s, shownURL(from.URL), shownURL(to.URL), model, prefixed(errors.Join(err, s.Err())))
+	return c.report(con, &s, shownURL(from.URL), shownURL(to.URL), models, prefixed(errors.Join(err, s.Err())))
 }
 
-// model returns the name of the configured model, "" when it cannot be read:
+// models returns the names of the configured models, nil when they cannot be read:
 // then messages can still be sent back, without a look at which model rejected them.
-func (c *redriveCmd) model(con *console, cfg *config.Config) string {
+func (c *redriveCmd) models(con *console, cfg *config.Config) []string {
 	switch {
-	case cfg.Model != nil:
-		return cfg.Model.Name
+	case cfg.Models != nil:
+		return modelNames(cfg.Models)
 	case !c.AnySource:
 		fmt.Fprintln(con.stderr, "sluice: the model of SLUICE_MODEL cannot be read, so messages that another model rejected are sent too; `sluice schema` reports what is wrong with it")
 	}
-	return ""
+	return nil
 }
 
 // prefixed begins each line of joined errors as the first begins.
@@ -136,7 +137,7 @@ type redriven struct {
 }
 
 // report prints the summary, and returns the error.
-func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, model string, err error) error {
+func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to string, models []string, err error) error {
 	if c.JSON {
 		return con.printJSON(redriven{from, to, c.DryRun, s}, err)
 	}
@@ -159,7 +160,7 @@ func (c *redriveCmd) report(con *console, s *deadletters.Summary, from, to, mode
 		text string
 	}{
 		{s.OtherQueue, "came from another queue and stay; --any-source takes them too"},
-		{s.OtherModel, "were rejected by another model than " + model + " and stay; set SLUICE_MODEL to it, or use --any-source"},
+		{s.OtherModel, "were rejected by another model than " + strings.Join(models, ", ") + " and stay; set SLUICE_MODEL to it, or use --any-source"},
 		{s.Newer, "arrived after the start and were left alone"},
 		{inFlight, "are in flight, held by another consumer: run the command again after their visibility timeout"},
 		{s.There - s.Looked - inFlight, "were not examined: delayed, after others of their group, or beyond --max"},

@@ -34,18 +34,32 @@ func (c *schemaCmd) Run(con *console) error {
 		return err
 	}
 	if c.JSON {
-		return con.printJSON(schemaTables{tablesOf(parts.Config.Model, parts.DDL())}, nil)
+		all, set := schemaTables{Tables: []schemaTable{}}, parts.Config.Models
+		for i, m := range set.Models {
+			if set.TableOf(i) < 0 {
+				continue
+			}
+			tables := tablesOf(m, parts.ModelDDL(i))
+			for k := range tables {
+				if len(set.Models) > 1 {
+					tables[k].Model = m.Name
+				}
+			}
+			all.Tables = append(all.Tables, tables...)
+		}
+		return con.printJSON(all, nil)
 	}
 	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
 	return nil
 }
 
-// schemaTables are the tables of a model: the one that rows go to, and perhaps its ledger.
+// schemaTables are the tables of the models: of each the one that rows go to, and perhaps its ledger.
 type schemaTables struct {
 	Tables []schemaTable `json:"tables"`
 }
 
 type schemaTable struct {
+	Model   string         `json:"model,omitzero"` // if there are several
 	Name    string         `json:"name"`
 	Columns []schemaColumn `json:"columns"`
 	Key     []string       `json:"key"` // empty for a table whose ledger has the key

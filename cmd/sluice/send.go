@@ -98,7 +98,8 @@ func (c *sendCmd) Run(ctx context.Context, con *console) error {
 		return errors.New("a FIFO queue needs a message group; give --group ID, or --group-field NAME for a field of each body")
 	}
 	s := &sender{sendCmd: c, queue: q, bar: con.progress("sending"), stopped: map[string]bool{}, sum: sendSummary{Queue: shownURL(q.URL)}}
-	s.checks = !c.Raw && (parts.Config.Model == nil || parts.Config.Model.ReadsJSON())
+	notJSON := func(m *model.Model) bool { return !m.ReadsJSON() }
+	s.checks = !c.Raw && (parts.Config.Models == nil || !slices.ContainsFunc(parts.Config.Models.Models, notJSON))
 	err = s.send(ctx, con)
 	s.bar.end()
 	return s.report(con, err)

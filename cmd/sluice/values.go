@@ -11,20 +11,21 @@ import (
 	"example.com/owner/sluice/internal/model"
 )
 
-// columns returns the row that a message becomes: each column that comes from a field, as JSON. It
-// returns why instead, if the body is rejected.
-func columns(m *model.Model, reader *model.Reader, in *message.Message) (map[string]jsontext.Value, message.Rejection) {
-	rows, row := batch.New(m.Table), map[string]jsontext.Value{}
+// columns returns the row that a message becomes: each column that comes from a field, as JSON. Without
+// a row, the verdict says why. taken is the index of the model that took the message, -1 if none did.
+func columns(set *model.Set, reader *model.SetReader, in *message.Message) (row map[string]jsontext.Value, taken int, v message.Verdict) {
+	rows := batch.New(set.Tables()...)
 	reader.Reset(time.Now()) // each message alone
-	if v := reader.Append(rows, 0, 0, in); !v.IsZero() {
-		return nil, v.Rejection
+	if v = reader.Append(rows, 0, 0, in); !v.IsZero() {
+		return nil, int(v.Model) - 1, v
 	}
+	row, taken = map[string]jsontext.Value{}, set.ModelOf(rows.Table(0))
 	rows.Row(0, func(i int, v []byte) {
-		if c := m.Columns[i]; c.Field >= 0 {
+		if c := set.Models[taken].Columns[i]; c.Field >= 0 {
 			row[c.Name] = jsonOf(&rows.Columns(0)[i], v)
 		}
 	})
-	return row, message.Rejection{}
+	return row, taken, v
 }
 
 // show returns a value of a batch as text.

@@ -1,4 +1,4 @@
-// Command migrate is the Lambda function that creates the model's tables
+// Command migrate is the Lambda function that creates the models' tables
 // where they are missing, as `sluice migrate` does. It is for databases in a
 // private network, and is invoked by hand:
 //
@@ -7,6 +7,8 @@
 // The event does not matter. The answer lists the tables:
 //
 //	{"model":"user_logins","tables":[{"name":"sluice.user_logins","created":true}]}
+//
+// Of several models it has all names: {"models":["logins","orders"],"tables":[…]}.
 package main
 
 import (
@@ -21,7 +23,8 @@ import (
 )
 
 type answer struct {
-	Model  string           `json:"model"`
+	Model  string           `json:"model,omitempty"`
+	Models []string         `json:"models,omitempty"` // if there are several
 	Tables []batch.Migrated `json:"tables"`
 }
 
@@ -48,5 +51,12 @@ func migrate(ctx context.Context, options app.Options) (*answer, error) {
 			options.Log.WarnContext(ctx, "another table has that name, and no row goes there: see to the role's search_path, or name the schema in the model", "name", t.Other)
 		}
 	}
-	return &answer{Model: parts.Config.Model.Name, Tables: tables}, nil
+	a := &answer{Tables: tables}
+	for _, m := range parts.Config.Models.Models {
+		a.Models = append(a.Models, m.Name)
+	}
+	if len(a.Models) == 1 {
+		a.Model, a.Models = a.Models[0], nil
+	}
+	return a, nil
 }

@@ -4,7 +4,7 @@
 //
 //	Load ── Config ─┬─ Keys       the keys that mask
 //	                ├─ Open       the store, and Migrate its tables
-//	                ├─ Pipeline   a store with the model before it
+//	                ├─ Pipeline   a store with the models before it
 //	                ├─ SQS        one client, made for the first part that needs it
 //	                └─ NewHandler all of these: the Lambda function
 //
@@ -47,13 +47,13 @@ type Options struct {
 type Database struct {
 	// Scheme begins the URLs of its databases, as "sqlite:".
 	Scheme string
-	// Open opens the database of a URL. The names are for its errors.
-	Open func(databaseURL string, t *batch.Table, names fault.Names) (Store, error)
-	// DDL returns the statements that create the table.
+	// Open opens the database of a URL, with the tables of every batch. The names are for its errors.
+	Open func(databaseURL string, tables []*batch.Table, names fault.Names) (Store, error)
+	// DDL returns the statements that create a table.
 	DDL func(*batch.Table) []string
 }
 
-// Store is a database with a model's table.
+// Store is a database with the models' tables.
 type Store interface {
 	ingest.Store
 	Migrate(ctx context.Context, ddl []string) ([]batch.Migrated, error)
@@ -109,23 +109,46 @@ func (a *App) AltDatabase() *Database {
 // Open opens the store. Beside an error, the store is not to be used.
 func (a *App) Open() (Store, error) {
 	if alt := a.AltDatabase(); alt != nil {
-		return alt.Open(a.Config.DatabaseURL, a.Config.Model.Table, a.Names())
+		return alt.Open(a.Config.DatabaseURL, a.Config.Models.Tables(), a.Names())
 	}
 	return a.Postgres()
 }
 
 // Postgres opens the store where AltDatabase returns nil.
 func (a *App) Postgres() (*postgres.Store, error) {
-	return postgres.Open(a.Config.DatabaseURL, []*batch.Table{a.Config.Model.Table},
+	return postgres.Open(a.Config.DatabaseURL, a.Config.Models.Tables(),
 		postgres.WithLogins(a.secrets.Database), postgres.WithLog(a.options.Log), postgres.WithNames(a.Names()), postgres.WithLookup(a.options.Lookup))
 }
 
-// DDL returns the statements that create the model's tables.
-func (a *App) DDL() []string {
-	if alt := a.AltDatabase(); alt != nil {
-		return alt.DDL(a.Config.Model.Table)
+// DDL returns the statements that create the models' tables, in the order in which the models are
+// tried.
+func (a *App) DDL() (statements []string) {
+	seen := map[string]bool{} // two models can share a ledger
+	for i := range a.Config.Models.Models {
+		if a.Config.Models.TableOf(i) < 0 {
+			continue
+		}
+		again := false
+		for _, sql := range a.ModelDDL(i) {
+			if !batch.OfNewTable(sql) {
+				again = seen[sql]
+				seen[sql] = true
+			}
+			if !again {
+				statements = append(statements, sql)
+			}
+		}
 	}
-	return a.Config.Model.DDL()
+	return statements
+}
+
+// ModelDDL returns the statements that create the tables of the model with an index.
+func (a *App) ModelDDL(i int) []string {
+	m := a.Config.Models.Models[i]
+	if alt := a.AltDatabase(); alt != nil {
+		return alt.DDL(m.Table)
+	}
+	return m.DDL()
 }
 
 // Migrate creates the tables that are missing.
@@ -145,12 +168,12 @@ func (a *App) Pipeline(ctx context.Context) (p *ingest.Pipeline, stop func(), er
 	if err != nil {
 		return nil, func() {}, &config.ConfigError{Problems: []string{err.Error()}}
 	}
-	if keys := a.Config.Keys; keys != nil && a.Config.Model.Masks() { // those in a secret warn when they are read
+	if keys := a.Config.Keys; keys != nil && a.Config.Models.Masks() { // those in a secret warn when they are read
 		if what, remedy := keys.Warning(); what != "" {
 			a.options.Log.WarnContext(ctx, "the masks are weak", "problem", what, "remedy", remedy)
 		}
 	}
-	return ingest.New(a.Config.Model, s, a.Keys, a.options.Log), s.Close, nil
+	return ingest.New(a.Config.Models, s, a.Keys, a.options.Log), s.Close, nil
 }
 
 // SQS returns the client of SQS.

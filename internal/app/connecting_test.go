@@ -232,8 +232,8 @@ func TestFaultsWhileConnecting(t *testing.T) {
 }
 
 // impatient opens a store that tries again without the pauses in between.
-func impatient(databaseURL string, table *batch.Table, names fault.Names) (app.Store, error) {
-	return postgres.Open(databaseURL, []*batch.Table{table}, postgres.WithNames(names), postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
+func impatient(databaseURL string, tables []*batch.Table, names fault.Names) (app.Store, error) {
+	return postgres.Open(databaseURL, tables, postgres.WithNames(names), postgres.WithSleep(func(ctx context.Context, _ time.Duration) bool { return ctx.Err() == nil }))
 }
 
 // change changes the URL.

@@ -61,8 +61,8 @@ func (a *App) connectQueues(ctx context.Context, h *handler.Handler) error {
 	if a.Config.Backoff {
 		h.Backoff = backoff{client}
 	}
-	if a.Config.DeadLetterQueueURL != "" && a.Config.Model != nil {
-		h.DeadLetters = client.DeadLetter(a.Config.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL", a.Config.Model.Name)
+	if a.Config.DeadLetterQueueURL != "" {
+		h.DeadLetters = client.DeadLetter(a.Config.DeadLetterQueueURL, "DEAD_LETTER_QUEUE_URL")
 	}
 	return nil
 }

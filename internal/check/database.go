@@ -38,9 +38,9 @@ type Connector interface {
 	Unverified() string
 }
 
-// Database compares the model with the live database, as the role that connects.
-func Database(ctx context.Context, c Connector, m *model.Model, names fault.Names) Findings {
-	d := &database{model: m, names: names}
+// Database compares the models of a queue with the live database, as the role that connects.
+func Database(ctx context.Context, c Connector, models *model.Set, names fault.Names) Findings {
+	d := &database{models: models, names: names}
 	conn, err := c.Connect(ctx)
 	if err != nil {
 		d.Failure("database", "connect", err)
@@ -67,10 +67,11 @@ func hangUp(ctx context.Context, conn *pgconn.PgConn) {
 
 type database struct {
 	Findings
-	model *model.Model
-	names fault.Names
-	conn  *pgconn.PgConn
-	role  string // the role that connects, quoted for SQL
+	models *model.Set
+	model  *model.Model // whose table is looked at
+	names  fault.Names
+	conn   *pgconn.PgConn
+	role   string // the role that connects, quoted for SQL
 	// writable is false on a replica, and where transactions are read only.
 	writable bool
 	// rowSecurity is the setting: without it Postgres refuses statements that policies apply to.
@@ -201,7 +202,21 @@ func loopback(a net.Addr) bool {
 	return !ok || tcp.IP.IsLoopback() // else a Unix socket
 }
 
+// tables looks at the tables of all models, in the order in which these are tried.
 func (d *database) tables(ctx context.Context) error {
+	for i, m := range d.models.Models {
+		if d.models.TableOf(i) < 0 {
+			continue
+		}
+		d.model = m
+		if err := d.tablesOfModel(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *database) tablesOfModel(ctx context.Context) error {
 	t := d.model.Table
 	var columns, ledger []wanted
 	values := d.model.Defaults()

@@ -28,7 +28,7 @@ func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 		t.Fatal(err)
 	}
 	defer store.Close()
-	return check.Database(t.Context(), store, m, names)
+	return check.Database(t.Context(), store, m.Set(), names)
 }
 
 func TestATableAsTheModelMeansIt(t *testing.T) {
@@ -349,7 +349,7 @@ func TestNoTimeForTheDatabase(t *testing.T) {
 	defer store.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if f := check.Database(ctx, store, m, names); len(f) != 1 || f[0].Severity != check.Error {
+	if f := check.Database(ctx, store, m.Set(), names); len(f) != 1 || f[0].Severity != check.Error {
 		t.Errorf("got %+v", f)
 	}
 }

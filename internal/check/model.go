@@ -7,6 +7,20 @@ import (
 	"example.com/owner/sluice/internal/model"
 )
 
+// Models lists the same of the models of a queue.
+func Models(set *model.Set) (f Findings) {
+	for _, m := range set.Models {
+		found := Model(m)
+		for i := range found {
+			if len(set.Models) > 1 {
+				found[i].What = m.Name + ": " + found[i].What
+			}
+		}
+		f = append(f, found...)
+	}
+	return f
+}
+
 // Model lists which values of a model are stored as they were sent. JSON can hold anything, and no
 // rule of a model looks inside it.
 func Model(m *model.Model) (f Findings) {

@@ -62,8 +62,8 @@ func TestClearTextOverTheNetwork(t *testing.T) {
 	to := func(address string) by {
 		return by{u.String(), func(c net.Conn) net.Conn { return elsewhere{c, address} }}
 	}
-	want(t, check.Database(t.Context(), to("203.0.113.7"), m, names), "error tls")
-	want(t, check.Database(t.Context(), to("::1"), m, names))
+	want(t, check.Database(t.Context(), to("203.0.113.7"), m.Set(), names), "error tls")
+	want(t, check.Database(t.Context(), to("::1"), m.Set(), names))
 }
 
 // TestWhoChecksTheServer: only verify-ca and verify-full do. 0.0.0.0 leads to
@@ -82,7 +82,7 @@ func TestWhoChecksTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(store.Close)
-		want(t, check.Database(t.Context(), store, m, names), finding...)
+		want(t, check.Database(t.Context(), store, m.Set(), names), finding...)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestNetworkGoesSilentAtTheEnd(t *testing.T) {
 	q.Set("sslmode", "disable")
 	u.RawQuery = q.Encode()
 	p := &parting{deadline: make(chan struct{}, 1)}
-	want(t, check.Database(t.Context(), by{u.String(), func(c net.Conn) net.Conn { return lastWords{c, p} }}, m, names))
+	want(t, check.Database(t.Context(), by{u.String(), func(c net.Conn) net.Conn { return lastWords{c, p} }}, m.Set(), names))
 	if p.hung {
 		t.Error("it waits without end for a server that does not answer")
 	}

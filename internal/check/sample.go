@@ -42,42 +42,67 @@ const (
 // transaction, sampleRows at most.
 type Sample struct {
 	store      Rehearser
-	model      *model.Model
-	reader     *model.Reader
+	set        *model.Set
+	reader     *model.SetReader
 	attributes []byte
 	timeout    time.Duration
 	rows       *batch.Batch
 	lines      []int    // of the rows, by index of their messages
 	hashes     []uint64 // of their keys, the same
+	models     []int    // indexes of their models, the same
 
-	bodies, fresh, present int
-	reasons                []*sampleReason
-	others                 int // bodies with reasons that are not listed
-	units                  *Units
-	seed                   maphash.Seed
-	keys                   map[uint64]struct{} // of the rows that would be stored
-	repeats                int                 // bodies whose key an earlier one has
-	repeated               []int               // the first of their lines
-	err                    error
-	untried                int
+	bodies int
+	counts []sampleCounts // by model
+	// conflicts, repeats and versions are bodies whose key another message's row has, or an earlier
+	// body, of which the newest is kept in the latter case.
+	conflicts, repeats, versions lineCount
+
+	reasons []*sampleReason
+	others  int // bodies with reasons that are not listed
+	units   []*Units
+	seed    maphash.Seed
+	keys    map[uint64]struct{} // of the rows that would be stored
+	err     error
+	untried int
 }
+
+// sampleCounts counts the bodies of a model.
+type sampleCounts struct{ fresh, replaced, outdated, present, ignored int }
+
+// lineCount counts bodies, and has the lines of the first.
+type lineCount struct {
+	bodies int
+	lines  []int
+}
+
+func (c *lineCount) add(line int) {
+	c.bodies++
+	if len(c.lines) < shownLines {
+		c.lines = append(c.lines, line)
+	}
+}
+
+func (c *lineCount) String() string { return lines(c.lines, c.bodies) }
 
 // sampleReason is why bodies would not be stored.
 type sampleReason struct {
 	outcome message.Outcome
 	cause   message.Cause
 	text    string
+	model   uint16
 	taken   bool // a unique value is in the table or the sample already, and the key does not tell
-	bodies  int
-	lines   []int
+	lineCount
 }
 
 // NewSample returns an empty sample. attributes are the message attributes of each body, as JSON, and
 // timeout limits one transaction.
-func NewSample(store Rehearser, m *model.Model, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
+func NewSample(store Rehearser, set *model.Set, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
 	s := &Sample{
-		store: store, model: m, reader: m.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(m.Table), units: NewUnits(m),
-		seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
+		store: store, set: set, reader: set.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(set.Tables()...),
+		counts: make([]sampleCounts, len(set.Models)), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
+	}
+	for _, m := range set.Models {
+		s.units = append(s.units, NewUnits(m))
 	}
 	s.reader.Reset(time.Now())
 	return s
@@ -97,7 +122,10 @@ func (s *Sample) Add(ctx context.Context, line int, body []byte) {
 			v = s.append(line, body)
 		}
 	}
-	if !v.IsZero() {
+	switch {
+	case v.Outcome == message.Ignored:
+		s.counts[v.Model-1].ignored++
+	case !v.IsZero():
 		s.count(v, line)
 	}
 	if s.rows.Len() >= sampleRows {
@@ -116,21 +144,23 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	if !v.IsZero() {
 		return v
 	}
-	s.units.Add(s.rows, s.rows.Len()-1)
+	m := s.set.ModelOf(s.rows.Table(s.rows.Len() - 1))
+	s.units[m].Add(s.rows, s.rows.Len()-1)
 	hash := s.key()
 	if _, known := s.keys[hash]; known { // of an earlier transaction, which stored nothing
 		s.rows.Cancel()
-		s.repeat(line)
+		s.repeat(m, line)
 		return v
 	}
-	s.lines, s.hashes = append(s.lines, line), append(s.hashes, hash)
+	s.lines, s.hashes, s.models = append(s.lines, line), append(s.hashes, hash), append(s.models, m)
 	return v
 }
 
-// key returns a hash of the key of the last row.
+// key returns a hash of the table and the key of the last row.
 func (s *Sample) key() uint64 {
 	var h maphash.Hash
 	h.SetSeed(s.seed)
+	maphash.WriteComparable(&h, s.rows.Table(s.rows.Len()-1))
 	s.rows.Key(s.rows.Len()-1, func(_ int, v []byte) {
 		var size [4]byte
 		binary.BigEndian.PutUint32(size[:], uint32(len(v))) //nolint:gosec // of a body
@@ -141,10 +171,11 @@ func (s *Sample) key() uint64 {
 }
 
 // repeat counts a body whose key an earlier one has.
-func (s *Sample) repeat(line int) {
-	s.repeats++
-	if len(s.repeated) < shownLines {
-		s.repeated = append(s.repeated, line)
+func (s *Sample) repeat(m, line int) {
+	if s.set.Models[m].Table.OnConflict == batch.Replace {
+		s.versions.add(line)
+	} else {
+		s.repeats.add(line)
 	}
 }
 
@@ -161,32 +192,45 @@ func (s *Sample) try(ctx context.Context) {
 	for row, v := range result.Verdicts {
 		verdicts[s.rows.Message(row)] = v
 	}
-	first := 0 // rows that are the first of their key
+	first := make([]int, len(s.counts)) // rows that are the first of their key
 	for i, v := range verdicts {
 		_, known := s.keys[s.hashes[i]]
+		m := s.models[i]
+		v.Model = uint16(1 + m) //nolint:gosec // a set has 1,000 models at most
 		switch {
 		case v.Outcome != message.Stored:
 			s.count(v, s.lines[i])
+		case v.Conflicts():
+			s.conflicts.add(s.lines[i])
 		case known:
-			s.repeat(s.lines[i])
+			s.repeat(m, s.lines[i])
+		case v.Outdated:
+			s.counts[m].outdated++
 		default:
-			first++
+			first[m]++
 			if len(s.keys) < maxSampleKeys {
 				s.keys[s.hashes[i]] = struct{}{}
 			}
 		}
 	}
-	s.fresh += result.Tallies.Sum().Inserted
-	s.present += max(first-result.Tallies.Sum().Inserted, 0)
+	for table, t := range result.Tallies {
+		c := &s.counts[s.set.ModelOf(table)]
+		c.fresh += t.Inserted
+		c.replaced += t.Replaced
+		first[s.set.ModelOf(table)] -= t.Inserted + t.Replaced
+	}
+	for m, n := range first {
+		s.counts[m].present += max(n, 0)
+	}
 	s.err = err
 	s.rows.Reset()
 	s.reader.Reset(time.Now())
-	s.lines, s.hashes = s.lines[:0], s.hashes[:0]
+	s.lines, s.hashes, s.models = s.lines[:0], s.hashes[:0], s.models[:0]
 }
 
 // count counts a body that would not be stored.
 func (s *Sample) count(v message.Verdict, line int) {
-	if v.Outcome == message.Rejected && v.Rejection.Orphan() && s.model.ForeignKeyReceives > 0 {
+	if v.Outcome == message.Rejected && v.Rejection.Orphan() && s.set.Models[v.Model-1].ForeignKeyReceives > 0 {
 		v.Outcome, v.Cause = message.Returned, message.CauseForeignKey
 	}
 	if v.Outcome == message.Returned && v.Cause != message.CauseForeignKey && v.Cause != message.CauseDiscarded {
@@ -200,7 +244,9 @@ func (s *Sample) count(v message.Verdict, line int) {
 			text += " (" + meaning + ")"
 		}
 	}
-	i := slices.IndexFunc(s.reasons, func(r *sampleReason) bool { return r.outcome == v.Outcome && r.cause == v.Cause && r.text == text })
+	i := slices.IndexFunc(s.reasons, func(r *sampleReason) bool {
+		return r.outcome == v.Outcome && r.cause == v.Cause && r.model == v.Model && r.text == text
+	})
 	switch {
 	case i >= 0:
 	case len(s.reasons) == maxSampleFindings:
@@ -208,14 +254,10 @@ func (s *Sample) count(v message.Verdict, line int) {
 		return
 	default:
 		i = len(s.reasons)
-		taken := v.Rejection.SQLState == uniqueKey && !s.keyHas(func(c model.Column) bool { return c.Meta == "" })
-		s.reasons = append(s.reasons, &sampleReason{outcome: v.Outcome, cause: v.Cause, text: text, taken: taken})
+		taken := v.Rejection.SQLState == uniqueKey && !keyHas(s.set.Models[v.Model-1], func(c model.Column) bool { return c.Meta == "" })
+		s.reasons = append(s.reasons, &sampleReason{outcome: v.Outcome, cause: v.Cause, model: v.Model, text: text, taken: taken})
 	}
-	r := s.reasons[i]
-	r.bodies++
-	if len(r.lines) < shownLines {
-		r.lines = append(r.lines, line)
-	}
+	s.reasons[i].add(line)
 }
 
 // End tries what is left, and returns what became of the bodies.
@@ -226,12 +268,28 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 		f.Add(Skipped, about, "sample", "", "the sample has no body: a file has one on each line")
 		return f
 	}
-	f.Add(OK, about, "sample", "", "%d of %d bodies would be new rows, tried in transactions that were rolled back", s.fresh, s.bodies)
+	fresh := s.sum(func(c sampleCounts) int { return c.fresh })
+	f.Add(OK, about, "sample", "", "%d of %d bodies would be new rows, tried in transactions that were rolled back%s", fresh, s.bodies, s.ofModels())
+	for _, more := range []struct {
+		what string
+		n    func(sampleCounts) int
+	}{
+		{"would replace an older row", func(c sampleCounts) int { return c.replaced }},
+		{"are outdated: the table has a newer row", func(c sampleCounts) int { return c.outdated }},
+		{"would be discarded, as their models say", func(c sampleCounts) int { return c.ignored }},
+	} {
+		if n := s.sum(more.n); n > 0 {
+			f.Add(OK, about, "sample", "", "%d of %d bodies %s", n, s.bodies, more.what)
+		}
+	}
 	slices.SortStableFunc(s.reasons, func(a, b *sampleReason) int { return b.bodies - a.bodies })
 	told := false // of the error
 	for _, r := range s.reasons {
 		who := fmt.Sprintf("%d of %d bodies would be", r.bodies, s.bodies)
-		where := lines(r.lines, r.bodies)
+		if len(s.set.Models) > 1 && r.model > 0 {
+			who = fmt.Sprintf("%d of %d bodies, of the model %s, would be", r.bodies, s.bodies, s.set.Models[r.model-1].Name)
+		}
+		where := r.String()
 		switch {
 		case r.taken:
 			f.Add(Warning, about, "sample_rejected", "if the sample is of messages that are stored already, it is no problem: the sample's messageIds are invented, and those of a redelivery are not; "+
@@ -257,17 +315,26 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	if s.others > 0 {
 		f.Add(Error, about, "sample_rejected", "fix the others first", "%d more bodies would not be stored, for other reasons", s.others)
 	}
-	f = append(f, s.units.Findings()...)
-	if n := s.repeats; n > 0 {
-		f.Add(Warning, about, "sample_key", "choose a key that tells them apart, or leave it so if they are the same message",
-			"%d of %d bodies have the key of an earlier one: only the first becomes a row; %s", n, s.bodies, lines(s.repeated, n))
+	for _, u := range s.units {
+		f = append(f, u.Findings()...)
 	}
-	if s.present > 0 {
+	if c := &s.conflicts; c.bodies > 0 {
+		f.Add(Warning, about, "sample_conflict", "if the sample is of messages that are stored, it has others with the same key: choose a key that tells them apart, or on_conflict: replace",
+			"%d of %d bodies have the key of a stored row, and other content: the stored row stays; %s", c.bodies, s.bodies, c)
+	}
+	if c := &s.repeats; c.bodies > 0 {
+		f.Add(Warning, about, "sample_key", "choose a key that tells them apart, or leave it so if they are the same message",
+			"%d of %d bodies have the key of an earlier one: only the first becomes a row; %s", c.bodies, s.bodies, c)
+	}
+	if c := &s.versions; c.bodies > 0 {
+		f.Add(OK, about, "sample_key", "", "%d of %d bodies have the key of an earlier one: the newest of them is kept; %s", c.bodies, s.bodies, c)
+	}
+	if n := s.sum(func(c sampleCounts) int { return c.present }); n > 0 {
 		where := "in the table already"
-		if s.keyHas(func(c model.Column) bool { return c.Type.AsText || !slices.Contains(exact, c.Type.Base) }) {
+		if slices.ContainsFunc(s.set.Models, hasInexactKey) {
 			where += ", or that the database finds equal to an earlier one"
 		}
-		f.Add(OK, about, "sample_present", "", "%d of %d bodies have a key that is %s", s.present, s.bodies, where)
+		f.Add(OK, about, "sample_present", "", "%d of %d bodies have a key that is %s", n, s.bodies, where)
 	}
 	if s.err != nil && !told {
 		f.Failure(about, "sample_returned", s.err)
@@ -281,9 +348,39 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 // exact are types in which different values are different, whatever a column's collation or precision.
 var exact = []string{"smallint", "integer", "bigint", "boolean", "uuid", "date"}
 
-// keyHas reports whether the model's key has such a column.
-func (s *Sample) keyHas(such func(model.Column) bool) bool {
-	return slices.ContainsFunc(s.model.Table.Key, func(i int) bool { return such(s.model.Columns[i]) })
+// hasInexactKey reports whether the key of a model has another column.
+func hasInexactKey(m *model.Model) bool {
+	return keyHas(m, func(c model.Column) bool { return c.Type.AsText || !slices.Contains(exact, c.Type.Base) })
+}
+
+// keyHas reports whether a model's key has such a column.
+func keyHas(m *model.Model, such func(model.Column) bool) bool {
+	return m.Table != nil && slices.ContainsFunc(m.Table.Key, func(i int) bool { return such(m.Columns[i]) })
+}
+
+// sum adds a count of all models.
+func (s *Sample) sum(of func(sampleCounts) int) (n int) {
+	for _, c := range s.counts {
+		n += of(c)
+	}
+	return n
+}
+
+// ofModels says how many of the new rows are of which model, if there are several.
+func (s *Sample) ofModels() string {
+	if len(s.set.Models) < 2 {
+		return ""
+	}
+	var parts []string
+	for i, c := range s.counts {
+		if c.fresh > 0 {
+			parts = append(parts, fmt.Sprintf("%s %d", s.set.Models[i].Name, c.fresh))
+		}
+	}
+	if parts == nil {
+		return ""
+	}
+	return ": " + strings.Join(parts, ", ")
 }
 
 // lines spells the numbers of the first of n lines.

@@ -45,7 +45,7 @@ func storesAll(sizes *[]int) rehearse {
 // sampled tries bodies, each on a line of its own, and returns the findings as "severity rule: what".
 func sampled(t *testing.T, store check.Rehearser, m *model.Model, bodies ...string) (all []string) {
 	t.Helper()
-	s := check.NewSample(store, m, mask.Unkeyed(), nil, time.Minute)
+	s := check.NewSample(store, m.Set(), mask.Unkeyed(), nil, time.Minute)
 	for i, body := range bodies {
 		s.Add(t.Context(), i+1, []byte(body))
 	}

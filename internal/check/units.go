@@ -44,7 +44,7 @@ func (u *Units) Add(b *batch.Batch, i int) {
 			return
 		}
 		f := &u.model.Fields[u.model.Columns[column].Field]
-		format := f.LikelierFormat(batch.Time(b.Columns(0)[column].Kind, v))
+		format := f.LikelierFormat(batch.Time(b.Columns(i)[column].Kind, v))
 		if format == "" {
 			return
 		}

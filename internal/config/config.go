@@ -51,11 +51,12 @@ type Config struct {
 	DatabaseURL       string
 	DatabaseSecretARN string
 	DatabaseIAMAuth   bool
-	Model             *model.Model
-	// Keys is nil when the keys are in a secret, or are not configured for a model
-	// that masks.
+	// Models are tried in this order; nil if one of them is not valid.
+	Models *model.Set
+	// Keys is nil when the keys are in a secret, or are not configured for models
+	// that mask.
 	Keys *mask.Keyring
-	// MaskSecretARN is empty for a model that masks nothing: no key is fetched.
+	// MaskSecretARN is empty for models that mask nothing: no key is fetched.
 	MaskSecretARN      string
 	QueueURL           string
 	DeadLetterQueueURL string
@@ -112,7 +113,8 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 	}
 	c.database(v)
 	var err error
-	if c.Model, err = model.Load(v.Model, models.FS); err != nil {
+	if c.Models, err = model.LoadSet(v.Model, models.FS); err != nil {
+		c.Models = nil
 		for problem := range strings.SplitSeq(err.Error(), "\n") {
 			v.problem("SLUICE_MODEL: %s", problem)
 		}
@@ -202,7 +204,7 @@ func (c *Config) masks(v *variables) {
 			c.Keys = v.keys("SLUICE_MASK_KEYS_FILE", text)
 		}
 	}
-	if c.Model != nil && !c.Model.Masks() { // only now: what is set must be valid all the same
+	if c.Models != nil && !c.Models.Masks() { // only now: what is set must be valid all the same
 		c.Keys, c.MaskSecretARN = mask.Unkeyed(), ""
 	}
 }

@@ -112,8 +112,12 @@ func TestLoad(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			var names []string
+			for _, m := range c.Models.Models {
+				names = append(names, m.Name)
+			}
 			got := result{
-				Database: c.DatabaseURL, Secret: c.DatabaseSecretARN, MaskSecret: c.MaskSecretARN, Model: c.Model.Name,
+				Database: c.DatabaseURL, Secret: c.DatabaseSecretARN, MaskSecret: c.MaskSecretARN, Model: strings.Join(names, " "),
 				Queue: c.QueueURL, DeadLetters: c.DeadLetterQueueURL, IAM: c.DatabaseIAMAuth, Backoff: c.Backoff, Level: c.LogLevel,
 			}
 			if c.Keys != nil {
@@ -155,6 +159,7 @@ func TestProblems(t *testing.T) {
 		{"a short second key", with("SLUICE_MASK_KEYS", "k2:"+key+",k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes"}},
 		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
+		{"a list with a model that is none", with("SLUICE_MODEL", "orders,nosuch,./nosuch.yaml"), []string{`SLUICE_MODEL: no model is named "nosuch"`, "SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
 		{"a misspelt variable", with("SLUICE_MDOEL", "canary-key"), []string{"unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"}},
 		{"a variable in lower case", with("sluice_model", "orders"), []string{"unknown variable sluice_model; did you mean SLUICE_MODEL?"}},
 		{"the singular", with("SLUICE_MASK_KEY", "canary-key"), []string{"did you mean SLUICE_MASK_KEYS?"}},

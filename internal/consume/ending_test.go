@@ -61,7 +61,7 @@ func TestAFailedRunLeavesNothingInFlight(t *testing.T) {
 		"no keys for now": {change: noKeysFor(message.CauseTransient), want: "was out of reach"},
 		"a panic": {change: func(c *consume.Consumer) {
 			soon(c)
-			c.Pipeline = ingest.New(m, panicking{}, ingest.Static(mask.Unkeyed()), c.Log)
+			c.Pipeline = ingest.New(m.Set(), panicking{}, ingest.Static(mask.Unkeyed()), c.Log)
 		}, want: "a panic in the store"},
 		"discarded rows":  {breaks: does("CREATE FUNCTION discard() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$; CREATE TRIGGER discard BEFORE INSERT ON user_logins FOR EACH ROW EXECUTE FUNCTION discard()"), want: "discarded"},
 		"no deletions":    {breaks: denied("DeleteMessageBatch"), want: "sqs:DeleteMessage"},

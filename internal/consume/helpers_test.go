@@ -109,13 +109,13 @@ func (s *fixture) consumer(t testing.TB, change func(*consume.Consumer)) *consum
 		t.Fatal(err)
 	}
 	c := &consume.Consumer{
-		Queue: q, Pipeline: ingest.New(s.model, store, ingest.Static(keys), log), Log: log, Options: consume.Defaults(),
+		Queue: q, Pipeline: ingest.New(s.model.Set(), store, ingest.Static(keys), log), Log: log, Options: consume.Defaults(),
 	}
 	c.Delay = func(receiveCount int) time.Duration {
 		return sqs.Delay(receiveCount, rand.Float64) / shortened
 	}
 	if s.dead != nil {
-		c.DeadLetters = client.DeadLetter(s.dead.URL, "DEAD_LETTER_QUEUE_URL", s.model.Name)
+		c.DeadLetters = client.DeadLetter(s.dead.URL, "DEAD_LETTER_QUEUE_URL")
 	}
 	if change != nil {
 		change(c)

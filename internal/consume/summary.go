@@ -14,6 +14,9 @@ type Summary struct {
 	GivenBack int `json:"given_back"`
 	Skipped   int `json:"skipped"`
 	message.Counts
+	// Models count the messages of each model, if there are several. Messages that no model took are in
+	// none.
+	Models []ModelCounts `json:"models,omitzero"`
 	// DeadLettered of the rejected are in the dead-letter queue.
 	DeadLettered int `json:"dead_lettered"`
 	// Undeleted are done, and come once more because their deletion failed.
@@ -32,6 +35,12 @@ type Summary struct {
 	Ended Ended `json:"ended"`
 }
 
+// ModelCounts is what became of a model's messages.
+type ModelCounts struct {
+	Model string `json:"model"`
+	message.Counts
+}
+
 // Ended is why a run was over.
 type Ended string
 
@@ -47,12 +56,31 @@ const (
 func (s *Summary) Add(t *Transaction) {
 	s.Passes++
 	s.Counts.Add(t.Verdicts, t.Tallies.Sum())
+	if len(t.Models) > 1 {
+		s.addByModel(t)
+	}
 	s.DeadLettered += t.DeadLettered
 	s.Undeleted += t.Undeleted
 }
 
+func (s *Summary) addByModel(t *Transaction) {
+	if s.Models == nil {
+		for _, name := range t.Models {
+			s.Models = append(s.Models, ModelCounts{Model: name})
+		}
+	}
+	for i := range t.Verdicts {
+		if m := t.Verdicts[i].Model; m > 0 {
+			s.Models[m-1].Verdict(&t.Verdicts[i])
+		}
+	}
+	for m, tally := range t.Tallies {
+		s.Models[m].Tally(tally)
+	}
+}
+
 // Settled is how many messages do not come again.
-func (s *Summary) Settled() int { return s.Stored + s.Duplicate + s.DeadLettered }
+func (s *Summary) Settled() int { return s.Done() + s.DeadLettered }
 
 // busy measures the time in which a run has messages to do, from when they were asked for until the
 // last one of them was settled. It leaves out the time in which the queue has none.

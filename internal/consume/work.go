@@ -67,7 +67,7 @@ func (r *run) transact(ctx context.Context, p *pass, items []item) {
 		p.Report = r.Pipeline.Run(limited, fresh)
 		p.works = p.StoreTime > 0 && (p.Err == nil || p.Count(message.Stored) > 0)
 		// An outage is logged by outage, and only there.
-		if c := p.Counts(); c.Rejected+c.Causes[message.CauseDiscarded]+c.Causes[message.CauseMemory]+c.Causes[message.CauseForeignKey] > 0 || p.Err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
+		if c := p.Counts(); c.Rejected+c.Conflict+c.Causes[message.CauseDiscarded]+c.Causes[message.CauseMemory]+c.Causes[message.CauseForeignKey] > 0 || p.Err != nil && p.works || r.Log.Enabled(ctx, slog.LevelDebug) {
 			r.Pipeline.Log(ctx, &p.Report, !p.works)
 			r.Pipeline.LogBatch(ctx, &p.Report)
 		}

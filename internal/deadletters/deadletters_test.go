@@ -52,7 +52,7 @@ func (s *site) open() {
 }
 
 func (s *site) redrive() *deadletters.Redrive {
-	return &deadletters.Redrive{From: s.fromQ, To: s.toQ, Model: "user_logins"}
+	return &deadletters.Redrive{From: s.fromQ, To: s.toQ, Models: []string{"user_logins"}}
 }
 
 // rejected is a message as a DeadLetter sends it.
@@ -233,9 +233,13 @@ func TestRedriveKeepsToItsModel(t *testing.T) {
 		sent, others int
 	}{
 		{"its own, and what says nothing", func(*deadletters.Redrive) {}, 17, 2},
-		{"another model", func(r *deadletters.Redrive) { r.Model = "orders" }, 4, 15},
+		{"another model", func(r *deadletters.Redrive) { r.Models = []string{"orders"} }, 4, 15},
 		{"any source", func(r *deadletters.Redrive) { r.AnySource = true }, 19, 0},
-		{"no model", func(r *deadletters.Redrive) { r.Model = "" }, 19, 0},
+		{"both models", func(r *deadletters.Redrive) { r.Models = []string{"user_logins", "orders"} }, 19, 0},
+		{"one of both models", func(r *deadletters.Redrive) {
+			r.Models, r.Select.Models = []string{"user_logins", "orders"}, []string{"orders"}
+		}, 2, 0},
+		{"no model", func(r *deadletters.Redrive) { r.Models = nil }, 19, 0},
 		{"of what is meant", func(r *deadletters.Redrive) { r.Select.Reasons = []message.Reason{message.ReasonRefused} }, 0, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -20,10 +20,10 @@ type Redrive struct {
 	Select   Selection
 	// Max limits how many are sent; 0 is no limit.
 	Max int
-	// Model is the model that reads To's messages; "" if it is not known.
-	Model string
+	// Models are those that read To's messages; nil if that is not known.
+	Models []string
 	// AnySource also takes messages that SQS moved from another queue than To, and
-	// those that another model than Model has rejected.
+	// those that another model than these has rejected.
 	AnySource bool
 	// DryRun chooses and counts, and sends nothing.
 	DryRun   bool
@@ -156,7 +156,7 @@ func (d *redriving) choose(fresh []sqs.Received) (chosen []*sqs.Received) {
 // isOtherModel reports whether another model has rejected a message. What sluice
 // sends to a dead-letter queue has no SourceARN: only the note says whose it is.
 func (r *Redrive) isOtherModel(m *sqs.Received) bool {
-	return r.Model != "" && m.Note != nil && m.Note.Model != "" && m.Note.Model != r.Model
+	return r.Models != nil && m.Note != nil && m.Note.Model != "" && !slices.Contains(r.Models, m.Note.Model)
 }
 
 // move moves the chosen messages, one batch of ten after another: a process that

@@ -65,12 +65,17 @@ func FirstSent(m *sqs.Received) (at time.Time, ok bool) {
 type Selection struct {
 	// Reasons selects messages by their Reason, or all if it is empty.
 	Reasons []message.Reason
+	// Models selects messages that one of them has rejected, or all if it is empty.
+	Models []string
 	// OlderThan and NewerThan are ages, counted from FirstSent; 0 is no limit.
 	OlderThan, NewerThan time.Duration
 }
 
 func (s *Selection) has(m *sqs.Received, now time.Time) bool {
 	if len(s.Reasons) > 0 && !slices.Contains(s.Reasons, Reason(m)) {
+		return false
+	}
+	if len(s.Models) > 0 && (m.Note == nil || !slices.Contains(s.Models, m.Note.Model)) {
 		return false
 	}
 	if s.OlderThan == 0 && s.NewerThan == 0 {

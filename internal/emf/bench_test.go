@@ -11,6 +11,7 @@ import (
 	"example.com/owner/sluice/internal/emf"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
 )
 
 // counter counts what is written to it.
@@ -39,7 +40,7 @@ func BenchmarkHappyBatch(b *testing.B) {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			var written counter
 			log := slog.New(requestLog{slog.NewJSONHandler(io.Writer(&written), nil)})
-			p := ingest.New(nil, nil, nil, log)
+			p := ingest.New(new(model.Set), nil, nil, log)
 			w := emf.NewWriter(&written, emf.Options{Function: "sluice-ingest", RequestID: requestID, Now: time.Now})
 			r := &ingest.Report{Messages: make([]message.Message, n), Verdicts: make([]message.Verdict, n), Tallies: message.Tallies{{Inserted: n}}, RoundTrips: 1, StoreTime: 1234567}
 			for i := range n {

@@ -1,7 +1,7 @@
 // Package emf writes one line of CloudWatch's embedded metric format for each invocation:
 // CloudWatch makes metrics of it without an API call. The only dimension is the function's name.
-// Reasons and causes are properties of the line, for CloudWatch Logs Insights, so that they cost no
-// metric each; so is the request's id, by which the other lines of the invocation are found. It is
+// Reasons, causes and the counts of each model are properties of the line, for CloudWatch Logs
+// Insights, so that they cost no metric each; so is the request's id, by which the other lines of the invocation are found. It is
 // the only line of a batch without a fault.
 //
 // Source of the format: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
@@ -39,13 +39,16 @@ var units = []struct{ name, unit string }{
 	{"ColdStart", "Count"},
 }
 
-// Metrics lists the names of the metrics.
-func Metrics() []string {
-	names := make([]string, len(units))
-	for i, u := range units {
-		names[i] = u.name
+// special are the metrics of message.Counts.Special, in its order. A line has those that are not 0:
+// most installations have no model with such outcomes, and pay for no metric that is always 0.
+var special = [...]string{"Replaced", "Outdated", "Conflict", "Ignored"}
+
+// Metrics lists the names of the metrics, those last that not every line has.
+func Metrics() (names []string) {
+	for _, u := range units {
+		names = append(names, u.name)
 	}
-	return names
+	return append(names, special[:]...)
 }
 
 // Options are what a Writer needs besides a place to write to.
@@ -62,7 +65,8 @@ type Options struct {
 type Writer struct {
 	w       io.Writer
 	options Options
-	fixed   []byte // what follows the time, the same in each line
+	// What follows the time, the same in each line: before the names of special metrics, and after.
+	before, after []byte
 
 	mu   sync.Mutex
 	line []byte // the memory of the last one
@@ -71,15 +75,15 @@ type Writer struct {
 
 // NewWriter returns a writer of lines to w.
 func NewWriter(w io.Writer, o Options) *Writer {
-	fixed := []byte(`,"CloudWatchMetrics":[{"Namespace":"` + Namespace + `","Dimensions":[["FunctionName"]],"Metrics":[`)
+	before := []byte(`,"CloudWatchMetrics":[{"Namespace":"` + Namespace + `","Dimensions":[["FunctionName"]],"Metrics":[`)
 	for i, u := range units {
 		if i > 0 {
-			fixed = append(fixed, ',')
+			before = append(before, ',')
 		}
-		fixed = append(fixed, `{"Name":"`+u.name+`","Unit":"`+u.unit+`"}`...)
+		before = append(before, `{"Name":"`+u.name+`","Unit":"`+u.unit+`"}`...)
 	}
-	fixed = quote(append(fixed, `]}]},"FunctionName":`...), o.Function)
-	return &Writer{w: w, options: o, fixed: fixed}
+	after := quote([]byte(`]}]},"FunctionName":`), o.Function)
+	return &Writer{w: w, options: o, before: before, after: after}
 }
 
 // waiting counts the returned messages that wait for another one, or for another batch. If the other
@@ -99,7 +103,14 @@ func (w *Writer) Write(ctx context.Context, r *ingest.Report) error {
 		cold, w.warm = 1, true
 	}
 	b := strconv.AppendInt(append(w.line[:0], `{"_aws":{"Timestamp":`...), now.UnixMilli(), 10)
-	b = append(b, w.fixed...)
+	b = append(b, w.before...)
+	more := c.Special()
+	for i, name := range special {
+		if more[i].Messages > 0 {
+			b = append(append(append(b, `,{"Name":"`...), name...), `","Unit":"Count"}`...)
+		}
+	}
+	b = append(b, w.after...)
 	if w.options.RequestID != nil {
 		if id := w.options.RequestID(ctx); id != "" {
 			b = quote(append(b, `,"requestId":`...), id)
@@ -108,6 +119,9 @@ func (w *Writer) Write(ctx context.Context, r *ingest.Report) error {
 	b = number(b, "Received", len(r.Messages))
 	b = number(b, "Stored", c.Stored)       // new rows
 	b = number(b, "Duplicate", c.Duplicate) // stored before, or repeated in the batch
+	for i, name := range special {
+		b = some(b, name, more[i].Messages)
+	}
 	b = number(b, "Rejected", c.Rejected)
 	b = number(b, "Returned", c.Returned)
 	b = number(b, "Waiting", waiting(c.Causes)) // those of Returned that no fault holds up: another message or batch comes first
@@ -117,10 +131,49 @@ func (w *Writer) Write(ctx context.Context, r *ingest.Report) error {
 	b = number(b, "ColdStart", cold)
 	b = counts(b, "RejectedByReason", c.Reasons)
 	b = counts(b, "ReturnedByCause", c.Causes)
+	b = byModel(b, r)
 	b = append(b, "}\n"...)
 	w.line = b
 	_, err := w.w.Write(w.line)
 	return err
+}
+
+// byModel appends a member with what became of the messages of each model that had some, if the queue
+// has several.
+func byModel(b []byte, r *ingest.Report) []byte {
+	all := r.ByModel()
+	if all == nil {
+		return b
+	}
+	b = append(b, `,"ByModel":{`...)
+	for i, name := range r.Models {
+		c := &all[1+i]
+		received := c.Done() + c.Rejected + c.Returned
+		if received == 0 {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = append(quote(b, name), `:{"Received":`...)
+		b = strconv.AppendInt(b, int64(received), 10)
+		b = some(b, "Stored", c.Stored)
+		b = some(b, "Duplicate", c.Duplicate)
+		for i, n := range c.Special() {
+			b = some(b, special[i], n.Messages)
+		}
+		b = some(b, "Rejected", c.Rejected)
+		b = append(some(b, "Returned", c.Returned), '}')
+	}
+	return append(b, '}')
+}
+
+// some appends a member with a number that is not 0.
+func some(b []byte, name string, n int) []byte {
+	if n == 0 {
+		return b
+	}
+	return number(b, name, n)
 }
 
 // number appends a member with a number.

@@ -78,6 +78,10 @@ type line struct {
 	Received           int
 	Stored             int
 	Duplicate          int
+	Replaced           int `json:",omitempty"`
+	Outdated           int `json:",omitempty"`
+	Conflict           int `json:",omitempty"`
+	Ignored            int `json:",omitempty"`
 	Rejected           int
 	Returned           int
 	Waiting            int
@@ -87,6 +91,26 @@ type line struct {
 	ColdStart          int
 	RejectedByReason   map[message.Reason]int `json:",omitempty"`
 	ReturnedByCause    map[message.Cause]int  `json:",omitempty"`
+	ByModel            *byModel               `json:",omitempty"`
+}
+
+// byModel has the models of the tests, in the order in which they are tried.
+type byModel struct {
+	Orders *modelLine `json:"orders,omitempty"`
+	Logins *modelLine `json:"logins,omitempty"`
+	Quiet  *modelLine `json:"quiet,omitempty"`
+}
+
+type modelLine struct {
+	Received  int
+	Stored    int `json:",omitempty"`
+	Duplicate int `json:",omitempty"`
+	Replaced  int `json:",omitempty"`
+	Outdated  int `json:",omitempty"`
+	Conflict  int `json:",omitempty"`
+	Ignored   int `json:",omitempty"`
+	Rejected  int `json:",omitempty"`
+	Returned  int `json:",omitempty"`
 }
 
 type directive struct {
@@ -101,13 +125,18 @@ type metric struct{ Name, Unit string }
 func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 	t.Parallel()
 	now := time.UnixMilli(1767225700000)
-	var metrics []metric
-	for _, name := range emf.Metrics() {
-		unit := "Count"
-		if strings.HasSuffix(name, "Ms") {
-			unit = "Milliseconds"
+	metrics := func(c *message.Counts) (all []metric) {
+		of := map[string]int{"Replaced": c.Replaced, "Outdated": c.Outdated, "Conflict": c.Conflict, "Ignored": c.Ignored}
+		for _, name := range emf.Metrics() {
+			unit := "Count"
+			if strings.HasSuffix(name, "Ms") {
+				unit = "Milliseconds"
+			}
+			if n, special := of[name]; !special || n > 0 {
+				all = append(all, metric{name, unit})
+			}
 		}
-		metrics = append(metrics, metric{name, unit})
+		return all
 	}
 	for _, tt := range []struct {
 		name, function, request string
@@ -115,6 +144,9 @@ func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 		inserted, trips         int
 		took                    time.Duration
 		age                     int64
+		models                  []string
+		tallies                 message.Tallies // instead of inserted
+		byModel                 *byModel
 	}{
 		{name: "nothing"},
 		{name: "a happy batch", function: "sluice-ingest", request: "00000000-0000-4000-8000-000000000001", verdicts: slices.Repeat([]message.Verdict{{Outcome: message.Stored}}, 10), inserted: 7, trips: 1, took: 1234567, age: 1234},
@@ -129,6 +161,32 @@ func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 			{Cause: message.CauseForeignKey},
 			{Cause: message.CauseForeignKey},
 		}, inserted: 1, trips: 3, took: 5 * time.Second, age: 86_400_000},
+		{name: "outcomes that only some models have", function: "f", verdicts: []message.Verdict{
+			{Outcome: message.Stored},
+			{Outcome: message.Stored},
+			{Outcome: message.Stored, Outdated: true},
+			{Outcome: message.Stored, Rejection: message.Rejection{Reason: message.ReasonConflict}},
+			{Outcome: message.Ignored},
+			{Outcome: message.Ignored},
+		}, tallies: message.Tallies{{Inserted: 1, Replaced: 1}}},
+		{name: "an outcome that only some models have", function: "f", verdicts: []message.Verdict{{Outcome: message.Stored, Outdated: true}}},
+		{name: "several models", function: "f", models: []string{"orders", "logins", "quiet"}, verdicts: []message.Verdict{
+			{Model: 2, Outcome: message.Stored},
+			{Model: 2, Outcome: message.Stored},
+			{Model: 2, Outcome: message.Repeated},
+			{Model: 1, Outcome: message.Stored},
+			{Model: 1, Outcome: message.Stored},
+			{Model: 1, Outcome: message.Stored, Outdated: true},
+			{Model: 1, Outcome: message.Stored, Rejection: message.Rejection{Reason: message.ReasonConflict}},
+			{Model: 1, Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonMissing}},
+			{Model: 1, Cause: message.CauseTransient},
+			{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNotJSON}},
+			{Cause: message.CauseGroup},
+		}, tallies: message.Tallies{{Replaced: 2}, {Inserted: 2}}, byModel: &byModel{
+			Orders: &modelLine{Received: 6, Replaced: 2, Outdated: 1, Conflict: 1, Rejected: 1, Returned: 1},
+			Logins: &modelLine{Received: 3, Stored: 2, Duplicate: 1},
+		}},
+		{name: "several models without a message", function: "f", models: []string{"orders", "logins", "quiet"}, byModel: &byModel{}},
 		{name: "a microsecond", took: time.Microsecond},
 		{name: "less", took: time.Nanosecond},
 		{name: "a day", took: 24*time.Hour - time.Microsecond},
@@ -137,7 +195,10 @@ func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			report := &ingest.Report{Verdicts: tt.verdicts, Messages: make([]message.Message, len(tt.verdicts)), Tallies: message.Tallies{{Inserted: tt.inserted}}, RoundTrips: tt.trips, StoreTime: tt.took}
+			if tt.tallies == nil && tt.models == nil {
+				tt.tallies = message.Tallies{{Inserted: tt.inserted}}
+			}
+			report := &ingest.Report{Verdicts: tt.verdicts, Messages: make([]message.Message, len(tt.verdicts)), Models: tt.models, Tallies: tt.tallies, RoundTrips: tt.trips, StoreTime: tt.took}
 			for i := range report.Messages {
 				report.Messages[i].HasSent, report.Messages[i].SentMillis = true, now.UnixMilli()-tt.age
 			}
@@ -146,9 +207,10 @@ func TestTheLineIsWhatEncodingJSONMakes(t *testing.T) {
 				FunctionName: tt.function, RequestID: tt.request, Received: len(tt.verdicts), Stored: c.Stored, Duplicate: c.Duplicate, Rejected: c.Rejected, Returned: c.Returned,
 				Waiting:    c.Causes[message.CauseForeignKey] + c.Causes[message.CauseMemory] + c.Causes[message.CauseGroup],
 				DatabaseMs: float64(tt.took.Microseconds()) / 1000, RoundTrips: tt.trips, OldestMessageAgeMs: tt.age, RejectedByReason: c.Reasons, ReturnedByCause: c.Causes,
+				Replaced: c.Replaced, Outdated: c.Outdated, Conflict: c.Conflict, Ignored: c.Ignored, ByModel: tt.byModel,
 			}
 			want.AWS.Timestamp = now.UnixMilli()
-			want.AWS.CloudWatchMetrics = []directive{{emf.Namespace, [][]string{{"FunctionName"}}, metrics}}
+			want.AWS.CloudWatchMetrics = []directive{{emf.Namespace, [][]string{{"FunctionName"}}, metrics(&c)}}
 
 			var got strings.Builder
 			w := emf.NewWriter(&got, emf.Options{Function: tt.function, RequestID: func(context.Context) string { return tt.request }, Now: func() time.Time { return now }})
@@ -194,7 +256,11 @@ func TestAHappyBatchAllocatesNothing(t *testing.T) {
 // TestEveryMetricHasAValue reads the line as CloudWatch does.
 func TestEveryMetricHasAValue(t *testing.T) {
 	var out strings.Builder
-	if err := emf.NewWriter(&out, emf.Options{Function: "f", Now: time.Now}).Write(t.Context(), &ingest.Report{}); err != nil {
+	report := &ingest.Report{
+		Messages: make([]message.Message, 4), Tallies: message.Tallies{{Replaced: 1}},
+		Verdicts: []message.Verdict{{Outcome: message.Stored}, {Outcome: message.Stored, Outdated: true}, {Outcome: message.Stored, Rejection: message.Rejection{Reason: message.ReasonConflict}}, {Outcome: message.Ignored}},
+	}
+	if err := emf.NewWriter(&out, emf.Options{Function: "f", Now: time.Now}).Write(t.Context(), report); err != nil {
 		t.Fatal(err)
 	}
 	var line map[string]any

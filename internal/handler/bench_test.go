@@ -63,7 +63,7 @@ func loginPipeline(tb testing.TB) *ingest.Pipeline {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return ingest.New(m, &accepts{}, ingest.Static(keys), slog.New(slog.DiscardHandler))
+	return ingest.New(m.Set(), &accepts{}, ingest.Static(keys), slog.New(slog.DiscardHandler))
 }
 
 // cpuTime returns the processor time that this process has taken.

@@ -102,7 +102,7 @@ func (h *Handler) answer(ctx context.Context, s *scratch, event []byte) (answer 
 	invocationErr := failure(&report)
 	switch {
 	case invocationErr != nil:
-		unreject(&report)
+		returnAll(&report)
 	case h.DeadLetters != nil:
 		report.SendRejected(ctx, h.DeadLetters, h.Log)
 	}
@@ -163,12 +163,12 @@ func failure(r *ingest.Report) error {
 	return r.Err
 }
 
-// unreject returns rejected messages with the others when the invocation fails: SQS delivers them
-// again too, so they must be delayed like the others.
-func unreject(r *ingest.Report) {
+// returnAll returns what no store has done with the others when the invocation fails: SQS delivers
+// rejected and ignored messages again too, so they must be delayed like the others.
+func returnAll(r *ingest.Report) {
 	for i := range r.Verdicts {
-		if r.Verdicts[i].Outcome == message.Rejected {
-			r.Verdicts[i] = message.Verdict{Cause: message.CauseConfiguration}
+		if v := &r.Verdicts[i]; v.Outcome == message.Rejected || v.Outcome == message.Ignored {
+			*v = message.Verdict{Model: v.Model, Cause: message.CauseConfiguration}
 		}
 	}
 }

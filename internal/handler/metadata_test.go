@@ -114,7 +114,7 @@ func TestMetadataAndAttributes(t *testing.T) {
 				store, rows := tt.open(t)
 				log := slog.New(slog.DiscardHandler)
 				var reasons []string
-				h := &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), log), Log: log}
+				h := &handler.Handler{Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log}
 				h.Observe = func(_ context.Context, r *ingest.Report) {
 					reasons = nil
 					for _, v := range r.Verdicts {

@@ -34,15 +34,20 @@ type Pipeline struct {
 	// batch.
 	Keys func(context.Context) (*mask.Keyring, error)
 
-	model *model.Model
+	set   *model.Set
+	names []string // of the models
 	store Store
 	log   *slog.Logger
 	idle  chan *scratch
 }
 
-// New returns the pipeline of a model and a store.
-func New(m *model.Model, s Store, keys func(context.Context) (*mask.Keyring, error), log *slog.Logger) *Pipeline {
-	return &Pipeline{Keys: keys, model: m, store: s, log: log, idle: make(chan *scratch, maxIdle)}
+// New returns the pipeline of the models of a queue and a store.
+func New(set *model.Set, s Store, keys func(context.Context) (*mask.Keyring, error), log *slog.Logger) *Pipeline {
+	p := &Pipeline{Keys: keys, set: set, store: s, log: log, idle: make(chan *scratch, maxIdle)}
+	for _, m := range set.Models {
+		p.names = append(p.names, m.Name)
+	}
+	return p
 }
 
 // Static always returns the same keys.
@@ -59,7 +64,9 @@ type Report struct {
 	Messages []message.Message
 	// Verdicts has one for each message, in order.
 	Verdicts []message.Verdict
-	// Tallies has one for each table. The messages that are Stored and neither inserted nor replaced
+	// Models are the names of the queue's models: a verdict's Model is an index into it, from 1.
+	Models []string
+	// Tallies has one for each model. The messages that are Stored and neither inserted nor replaced
 	// anything are duplicates, or as their verdict says.
 	Tallies message.Tallies
 	// RoundTrips and StoreTime are what the store took.
@@ -78,6 +85,30 @@ type Report struct {
 func (r *Report) Counts() (c message.Counts) {
 	c.Add(r.Verdicts, r.Tallies.Sum())
 	return c
+}
+
+// ByModel counts what became of the messages of each model: the first counts are of messages that no
+// model took, the others of those of Models, in order. It is nil if there are not several models.
+func (r *Report) ByModel() []message.Counts {
+	if len(r.Models) < 2 {
+		return nil
+	}
+	all := make([]message.Counts, 1+len(r.Models))
+	for i := range r.Verdicts {
+		all[r.Verdicts[i].Model].Verdict(&r.Verdicts[i])
+	}
+	for m, t := range r.Tallies {
+		all[1+m].Tally(t)
+	}
+	return all
+}
+
+// Model returns the name of a verdict's model, "" if there is none.
+func (r *Report) Model(v *message.Verdict) string {
+	if v.Model == 0 || int(v.Model) > len(r.Models) {
+		return ""
+	}
+	return r.Models[v.Model-1]
 }
 
 // Count returns how many messages have the outcome.
@@ -109,7 +140,7 @@ const maxMessages = 10_000
 // scratch is the memory that one batch needs, kept for the next one.
 type scratch struct {
 	keys     *mask.Keyring
-	reader   *model.Reader
+	reader   *model.SetReader
 	received time.Time
 	batch    *batch.Batch
 	first    map[string]int // index of the first message with an id
@@ -126,7 +157,7 @@ func (p *Pipeline) scratch(keys *mask.Keyring) *scratch {
 	}
 	if s == nil || s.keys != keys {
 		s = &scratch{
-			keys: keys, reader: p.model.Reader(keys), batch: batch.New(p.model.Table),
+			keys: keys, reader: p.set.Reader(keys), batch: batch.New(p.set.Tables()...),
 			first: map[string]int{}, groups: map[string]int{}, stopped: map[int]bool{},
 		}
 	}
@@ -164,14 +195,16 @@ func (p *Pipeline) Run(ctx context.Context, messages []message.Message) Report {
 func (p *Pipeline) RunIn(ctx context.Context, messages []message.Message, verdicts []message.Verdict) Report {
 	keys, err := p.Keys(ctx)
 	if err != nil {
-		return Unable(messages, err, fault.Cause(err))
+		r := Unable(messages, err, fault.Cause(err))
+		r.Models = p.names
+		return r
 	}
 	if cap(verdicts) < len(messages) {
 		verdicts = make([]message.Verdict, len(messages))
 	}
 	verdicts = verdicts[:len(messages)]
 	clear(verdicts)
-	report := Report{Messages: messages, Verdicts: verdicts}
+	report := Report{Messages: messages, Verdicts: verdicts, Models: p.names}
 	s := p.scratch(keys)
 	s.received = time.Now()
 	s.reader.Reset(s.received)
@@ -189,8 +222,8 @@ func (p *Pipeline) RunIn(ctx context.Context, messages []message.Message, verdic
 			continue
 		}
 		verdicts[i] = verdicts[s.first[messages[i].ID]]
-		if verdicts[i].Outcome == message.Stored {
-			verdicts[i].Outcome = message.Repeated
+		if v := &verdicts[i]; v.Outcome == message.Stored { // whatever the first one has done
+			*v = message.Verdict{Outcome: message.Repeated, Model: v.Model}
 		}
 	}
 	p.release(s)
@@ -218,7 +251,7 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (nex
 			if s.batch.Len() > began {
 				s.batch.Cancel()
 			}
-			s.reader = p.model.Reader(s.keys) // the old one may be in any state
+			s.reader = p.set.Reader(s.keys) // the old one may be in any state
 			s.reader.Reset(s.received)
 			verdicts[i] = message.Verdict{Cause: message.CausePanic}
 			s.stopped[s.group(&messages[i])] = true
@@ -241,7 +274,7 @@ func (p *Pipeline) check(ctx context.Context, s *scratch, r *Report, i int) (nex
 		}
 		if v := s.reader.Append(s.batch, i, group, m); !v.IsZero() {
 			verdicts[i] = v
-			s.stopped[group] = true
+			s.stopped[group] = s.stopped[group] || !v.Done(false)
 		}
 	}
 	return i
@@ -271,9 +304,9 @@ func (s *scratch) stopGroups(r *Report) {
 			continue
 		}
 		if s.stopped[group] {
-			*v = message.Verdict{Cause: message.CauseGroup}
+			*v = message.Verdict{Model: v.Model, Cause: message.CauseGroup}
 		}
-		s.stopped[group] = s.stopped[group] || v.Outcome != message.Stored
+		s.stopped[group] = s.stopped[group] || !v.Done(false)
 	}
 }
 
@@ -290,7 +323,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		var err error
 		result, err = p.call(ctx, s.batch)
 		report.StoreTime = time.Since(start)
-		report.Tallies, report.RoundTrips = result.Tallies, result.RoundTrips
+		report.Tallies, report.RoundTrips = p.byModel(result.Tallies), result.RoundTrips
 		if err != nil {
 			report.Err, report.Cause = err, fault.Cause(err)
 		}
@@ -304,16 +337,36 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		if v.Outcome == message.Returned && v.Cause == message.CauseNone {
 			v.Cause = report.Cause
 		}
+		v.Model = uint16(1 + p.set.ModelOf(s.batch.Table(row))) //nolint:gosec // a set has 1,000 models at most
 		p.wait(v, &report.Messages[i])
 	}
+}
+
+// byModel makes the tallies of models of those of tables.
+func (p *Pipeline) byModel(tables message.Tallies) (models message.Tallies) {
+	if len(p.names) == 1 {
+		return tables
+	}
+	for table, t := range tables {
+		of := models.Of(p.set.ModelOf(table))
+		of.Inserted += t.Inserted
+		of.Replaced += t.Replaced
+	}
+	return models
 }
 
 // wait returns a message whose row refers to one that is not stored yet, if the model says to wait
 // for that one and the message was not received too often for it. An unknown count is 0.
 func (p *Pipeline) wait(v *message.Verdict, m *message.Message) {
-	if v.Outcome == message.Rejected && v.Rejection.Orphan() && m.ReceiveCount < p.model.ForeignKeyReceives {
+	if v.Outcome == message.Rejected && v.Rejection.Orphan() && m.ReceiveCount < p.receives(v) {
 		v.Outcome, v.Cause = message.Returned, message.CauseForeignKey
 	}
+}
+
+// receives returns how often a message is received before a row that refers to a missing one rejects
+// it, as its model says.
+func (p *Pipeline) receives(v *message.Verdict) int {
+	return p.set.Models[v.Model-1].ForeignKeyReceives
 }
 
 // Unable returns the report of messages that were not tried, because of an error.

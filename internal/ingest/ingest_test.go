@@ -109,7 +109,7 @@ type fixture struct {
 func newFixture(t *testing.T, st *store) *fixture {
 	t.Helper()
 	s := &fixture{store: st}
-	s.pipeline = ingest.New(logins(t), st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	s.pipeline = ingest.New(logins(t).Set(), st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(&s.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return s
 }
 
@@ -446,7 +446,7 @@ func TestConcurrency(t *testing.T) {
 	}
 	rings := map[string]*mask.Keyring{"sha256": mask.Unkeyed(), "k1": keyed}
 	type name struct{} // of the keyring, in the context
-	p := ingest.New(logins(t), echo{}, func(ctx context.Context) (*mask.Keyring, error) { return rings[ctx.Value(name{}).(string)], nil }, slog.New(slog.DiscardHandler))
+	p := ingest.New(logins(t).Set(), echo{}, func(ctx context.Context) (*mask.Keyring, error) { return rings[ctx.Value(name{}).(string)], nil }, slog.New(slog.DiscardHandler))
 	var wg sync.WaitGroup
 	for worker := range 16 {
 		wg.Go(func() {

@@ -14,14 +14,14 @@ import (
 // maxLines bounds how many lines of one kind a batch logs for single messages.
 const maxLines = 20
 
-// Log writes what is wrong with a batch: one line for each of the first messages that were rejected
-// or returned for a row, one for all that exceeded the batch's memory, and one for the fault. shown
+// Log writes what is wrong with a batch: one line for each of the first messages that were rejected,
+// are in conflict or were returned for a row, one for all that exceeded the batch's memory, and one for the fault. shown
 // says that the caller shows the report's error elsewhere. No line has a value or a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
-	rejected, discarded, orphans, exceeded := 0, 0, 0, 0
+	rejected, conflicts, discarded, orphans, exceeded := 0, 0, 0, 0, 0
 	for i := range r.Verdicts {
 		v := &r.Verdicts[i]
-		if v.Outcome != message.Rejected && v.Cause == message.CauseNone {
+		if v.Outcome != message.Rejected && v.Cause == message.CauseNone && !v.Conflicts() {
 			continue
 		}
 		id := slog.String("message_id", r.Messages[i].ID)
@@ -29,6 +29,10 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 		case v.Outcome == message.Rejected:
 			if rejected++; rejected <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append([]slog.Attr{id}, attrs(&v.Rejection)...)...)
+			}
+		case v.Conflicts():
+			if conflicts++; conflicts <= maxLines {
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message in conflict: another message has stored its key with other content", append([]slog.Attr{id}, attrs(&v.Rejection)[1:]...)...)
 			}
 		case v.Cause == message.CauseMemory:
 			exceeded++
@@ -39,13 +43,16 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 		case v.Cause == message.CauseForeignKey: // nothing has failed
 			if orphans++; orphans <= maxLines {
 				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: its row refers to one that is not stored yet", append([]slog.Attr{
-					id, slog.String("cause", string(v.Cause)), slog.Int("receives", r.Messages[i].ReceiveCount), slog.Int("rejected_at", p.model.ForeignKeyReceives),
+					id, slog.String("cause", string(v.Cause)), slog.Int("receives", r.Messages[i].ReceiveCount), slog.Int("rejected_at", p.receives(v)),
 				}, attrs(&v.Rejection)[1:]...)...)
 			}
 		}
 	}
 	if more := rejected - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages rejected", slog.Int("count", more))
+	}
+	if more := conflicts - maxLines; more > 0 {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages in conflict", slog.Int("count", more))
 	}
 	if more := discarded - maxLines; more > 0 {
 		p.log.LogAttrs(ctx, slog.LevelWarn, "more messages returned", slog.Int("count", more), slog.String("cause", string(message.CauseDiscarded)))
@@ -70,9 +77,16 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 // metrics for each batch does not need it.
 func (p *Pipeline) LogBatch(ctx context.Context, r *Report) {
 	c := r.Counts()
-	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", slog.Int("received", len(r.Messages)),
-		slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate), slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
+	line := make([]slog.Attr, 0, 16)
+	line = append(line, slog.Int("received", len(r.Messages)), slog.Int("stored", c.Stored), slog.Int("duplicate", c.Duplicate))
+	for _, o := range c.Special() {
+		if o.Messages > 0 {
+			line = append(line, slog.Int(o.Word, o.Messages))
+		}
+	}
+	line = append(line, slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
 		slog.Int("round_trips", r.RoundTrips), slog.Float64("database_ms", float64(r.StoreTime.Microseconds())/1000))
+	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", line...)
 }
 
 // maxAhead is how far SentTimestamp may be ahead of this machine's clock.

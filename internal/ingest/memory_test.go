@@ -48,7 +48,7 @@ func TestMemory(t *testing.T) {
 	}
 	st := &store{}
 	var log bytes.Buffer
-	p := ingest.New(m, st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(&log, nil)))
+	p := ingest.New(m.Set(), st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(&log, nil)))
 	large := pack(t, append(bytes.Repeat([]byte(" "), 30<<20), `{"user_id":"large"}`...)) // two fit into a batch
 	for _, tt := range []struct{ messages, want, again string }{
 		{"a b C d", "a:stored b:stored C:stored d:stored", ""},
@@ -97,7 +97,7 @@ func TestMemoryOfOneMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := ingest.New(m, &store{}, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	p := ingest.New(m.Set(), &store{}, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 	all := messages("a b")
 	all[0].Body = pack(t, pack(t, []byte(`{"user_id":"a"}`)))
 	all[1].Body = pack(t, pack(t, bytes.Repeat([]byte(" "), 64<<20)))

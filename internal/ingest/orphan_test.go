@@ -33,7 +33,7 @@ func waiting(t *testing.T, receives int, refusal message.Rejection) (*ingest.Pip
 		return result, nil
 	}}
 	log := &testlog.Log{}
-	return ingest.New(m, st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(log, nil))), log
+	return ingest.New(m.Set(), st, ingest.Static(mask.Unkeyed()), slog.New(slog.NewJSONHandler(log, nil))), log
 }
 
 func TestOrphans(t *testing.T) {

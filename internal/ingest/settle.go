@@ -30,7 +30,7 @@ func (r *Report) SendRejected(ctx context.Context, queue DeadLetters, log *slog.
 		v := &r.Verdicts[i]
 		if m := &r.Messages[i]; v.Outcome == message.Rejected && !seen[m.ID] {
 			seen[m.ID] = true
-			rejected = append(rejected, message.RejectedMessage{Message: m, Rejection: v.Rejection})
+			rejected = append(rejected, message.RejectedMessage{Message: m, Rejection: v.Rejection, Model: r.Model(v)})
 		}
 	}
 	if len(rejected) == 0 {
@@ -46,7 +46,7 @@ func (r *Report) SendRejected(ctx context.Context, queue DeadLetters, log *slog.
 	}
 	for i := range r.Verdicts {
 		if failed[r.Messages[i].ID] {
-			r.Verdicts[i] = message.Verdict{Cause: message.CauseUnsent}
+			r.Verdicts[i] = message.Verdict{Model: r.Verdicts[i].Model, Cause: message.CauseUnsent}
 		}
 	}
 	r.DeadLettered = len(rejected) - len(unsent)

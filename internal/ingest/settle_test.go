@@ -131,7 +131,7 @@ func TestSettlements(t *testing.T) {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	pipeline := ingest.New(m, byUser{}, ingest.Static(mask.Unkeyed()), log)
+	pipeline := ingest.New(m.Set(), byUser{}, ingest.Static(mask.Unkeyed()), log)
 	for _, tt := range settlements {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -153,7 +153,7 @@ func TestSettlements(t *testing.T) {
 			c.Mode, c.Batches, c.BatchSize, c.Linger = consume.Batches, 1, n, time.Hour
 			c.Delay = func(int) time.Duration { return 5 * visibility }
 			if dead != nil {
-				c.DeadLetters = client.DeadLetter(dead.URL, "DEAD_LETTER_QUEUE_URL", m.Name)
+				c.DeadLetters = client.DeadLetter(dead.URL, "DEAD_LETTER_QUEUE_URL")
 			}
 			if summary, err := c.Run(t.Context()); err != nil || summary.Received != n {
 				t.Fatalf("%+v, %v", summary, err)

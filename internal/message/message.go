@@ -99,6 +99,10 @@ type Verdict struct {
 // IsZero reports whether nothing is decided yet.
 func (v Verdict) IsZero() bool { return v.Outcome == Returned && v.Cause == CauseNone }
 
+// Conflicts reports whether another message's row stays in the way: the message is done, and its
+// content is not stored.
+func (v Verdict) Conflicts() bool { return v.Outcome == Stored && v.Rejection.Reason == ReasonConflict }
+
 // Done reports whether the message can be deleted. A rejected one can if a dead-letter queue has
 // it.
 func (v Verdict) Done(deadLettered bool) bool {

@@ -162,6 +162,8 @@ const MaxProblems = 10
 type RejectedMessage struct {
 	Message   *Message
 	Rejection Rejection
+	// Model is the name of the model that took the message, "" if none did.
+	Model string
 }
 
 // IsZero reports whether there is no rejection.

@@ -131,7 +131,7 @@ func logins(users ...string) []message.Message {
 
 // run is what the pipeline makes of messages, in words.
 func run(ctx context.Context, s ingest.Store, m *model.Model, messages []message.Message) (words string, r ingest.Report) {
-	r = ingest.New(m, s, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler)).Run(ctx, messages)
+	r = ingest.New(m.Set(), s, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler)).Run(ctx, messages)
 	for _, v := range r.Verdicts {
 		words += " " + v.Outcome.String()
 		if v.Cause != "" {

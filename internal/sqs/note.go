@@ -22,7 +22,8 @@ type Note struct {
 	SQLState   string         `json:"sqlstate,omitzero"`
 	Constraint string         `json:"constraint,omitzero"`
 	Column     string         `json:"column,omitzero"`
-	Model      string         `json:"model"`
+	// Model took the message; "" if none did.
+	Model string `json:"model,omitzero"`
 	// MessageID is the message's id in the queue that it came from.
 	MessageID string `json:"messageId"`
 	// SentTimestamp is when it was sent there, in milliseconds since 1970; 0 if that was

@@ -180,7 +180,7 @@ func TestThereAndBack(t *testing.T) {
 				for _, r := range received {
 					all = append(all, r.Message)
 				}
-				return c.DeadLetter(dlq.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(all...))
+				return c.DeadLetter(dlq.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(all...))
 			}, in)
 			for _, m := range dlq.Messages() {
 				if _, ok := m.Attributes["sluice"]; !ok {

@@ -7,15 +7,12 @@ import (
 )
 
 // DeadLetter is the queue that rejected messages are sent to.
-type DeadLetter struct {
-	target *target
-	model  string
-}
+type DeadLetter struct{ target *target }
 
-// DeadLetter returns the queue for messages that the named model rejects. The
-// setting is the variable that the URL comes from, for errors to name.
-func (c *Client) DeadLetter(queueURL, setting, model string) *DeadLetter {
-	return &DeadLetter{target: c.target(queueURL, setting), model: model}
+// DeadLetter returns the queue for rejected messages. The setting is the variable
+// that the URL comes from, for errors to name.
+func (c *Client) DeadLetter(queueURL, setting string) *DeadLetter {
+	return &DeadLetter{target: c.target(queueURL, setting)}
 }
 
 // Send sends the messages with their bodies and attributes unchanged, and adds one attribute, a Note. It
@@ -35,13 +32,14 @@ func (d *DeadLetter) Send(ctx context.Context, rejected []message.RejectedMessag
 	}
 	outgoing := make([]Outgoing, len(rejected))
 	for i, r := range rejected {
-		outgoing[i] = d.annotate(r.Message, r.Rejection)
+		outgoing[i] = d.annotate(&r)
 	}
 	return d.target.send(ctx, outgoing).result()
 }
 
 // annotate returns a rejected message as it is sent: unchanged, with a note.
-func (d *DeadLetter) annotate(m *message.Message, why message.Rejection) Outgoing {
+func (d *DeadLetter) annotate(r *message.RejectedMessage) Outgoing {
+	m := r.Message
 	out := Outgoing{Attributes: m.Attributes, Group: m.Group, DeduplicationID: m.ID}
 	if m.HasBody {
 		out.Body = m.Body
@@ -49,7 +47,7 @@ func (d *DeadLetter) annotate(m *message.Message, why message.Rejection) Outgoin
 	if d.target.fifo && out.Group == "" {
 		out.Group = NoteAttribute // a FIFO queue accepts no message without a group
 	}
-	note := newNote(m, &why, d.model)
+	note := newNote(m, &r.Rejection, r.Model)
 	for _, n := range []Note{note, note.brief()} {
 		attribute, err := n.encode()
 		if err != nil {

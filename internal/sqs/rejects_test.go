@@ -21,7 +21,7 @@ var tooLong = message.Rejection{Reason: message.ReasonTooLong, Field: "locale"}
 func rejected(messages ...message.Message) []message.RejectedMessage {
 	all := make([]message.RejectedMessage, len(messages))
 	for i := range messages {
-		all[i] = message.RejectedMessage{Message: &messages[i], Rejection: tooLong}
+		all[i] = message.RejectedMessage{Message: &messages[i], Rejection: tooLong, Model: "m"}
 	}
 	return all
 }
@@ -42,7 +42,7 @@ func TestRejectedAsItWasSent(t *testing.T) {
 	m.Attributes = []byte(`{"a":{"stringValue":"é \"x\"","stringListValues":[],"binaryListValues":[],"dataType":"String"},
 		"n":{"stringValue":"1.50","dataType":"Number.float"},"b":{"binaryValue":"AP/+","dataType":"Binary.png"}}`)
 	why := message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "no <b>", Column: "locale"}
-	unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "user_logins").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why}})
+	unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why, Model: "user_logins"}})
 	if err != nil || unsent != nil {
 		t.Fatalf("got %v, %v", unsent, err)
 	}
@@ -94,7 +94,7 @@ func TestRejectedNote(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s, c := server(t)
 			q := s.Queue("dlq", nil)
-			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), []message.RejectedMessage{{Message: &tt.m, Rejection: tt.why}}); err != nil || unsent != nil {
+			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), []message.RejectedMessage{{Message: &tt.m, Rejection: tt.why, Model: "m"}}); err != nil || unsent != nil {
 				t.Fatalf("got %v, %v", unsent, err)
 			}
 			if got := q.Messages()[0].Attributes["sluice"].StringValue; got != tt.want {
@@ -134,7 +134,7 @@ func TestRejectedNoteIsBounded(t *testing.T) {
 			q := s.Queue("dlq", nil)
 			m := body("x")
 			m.Body = []byte(strings.Repeat("x", tt.body))
-			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why}}); err != nil || unsent != nil {
+			if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), []message.RejectedMessage{{Message: &m, Rejection: why, Model: "m"}}); err != nil || unsent != nil {
 				t.Fatalf("got %v, %v", unsent, err)
 			}
 			if n := len(q.Messages()[0].Attributes["sluice"].StringValue); n > 2048 {
@@ -230,7 +230,7 @@ func TestRejectedUnsent(t *testing.T) {
 			tt.m.ID, tt.m.HasSent = "1", true
 			// sentTimestamp 0 would be left out of the note.
 			tt.m.SentMillis = 1
-			unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(body("before"), tt.m, body("after")))
+			unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(body("before"), tt.m, body("after")))
 			silent(t, err)
 			if sent := len(q.Messages()); tt.want && (err != nil || unsent != nil || sent != 3) || !tt.want && (err == nil || !slices.Equal(unsent, []int{1}) || sent != 2) {
 				t.Errorf("got %v, %v, %d sent, want it sent: %v", unsent, err, sent, tt.want)
@@ -261,7 +261,7 @@ func TestRejectedToWhereTheyComeFrom(t *testing.T) {
 	for _, url := range []string{q.URL, q.URL + "/", strings.Replace(q.URL, "127.0.0.1", "localhost", 1)} {
 		m := body("x")
 		m.QueueARN = q.ARN
-		unsent, err := c.DeadLetter(url, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(m))
+		unsent, err := c.DeadLetter(url, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(m))
 		if !slices.Equal(unsent, []int{0}) || err == nil || causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "the messages come from this queue") {
 			t.Errorf("%s: got %v, %v", url, unsent, err)
 		}
@@ -278,7 +278,7 @@ func TestRejectedNoteReplaced(t *testing.T) {
 	q := s.Queue("dlq", nil)
 	m := body("x")
 	m.Attributes = []byte(`{"sluice":{"stringValue":"{\"reason\":\"not_json\",\"model\":\"m\",\"messageId\":\"old\"}","dataType":"String"},"k":{"stringValue":"v","dataType":"String"}}`)
-	if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(m)); err != nil {
+	if unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(m)); err != nil {
 		t.Fatal(unsent, err)
 	}
 	got := q.Messages()[0].Attributes
@@ -300,7 +300,7 @@ func TestRejectedToFIFO(t *testing.T) {
 	messages[11].Group = ""
 	send := func(want []int) {
 		t.Helper()
-		unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(messages...))
+		unsent, err := c.DeadLetter(q.URL, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(messages...))
 		silent(t, err)
 		if !slices.Equal(unsent, want) {
 			t.Errorf("got %v, want %v", unsent, want)
@@ -321,7 +321,7 @@ func TestRejectedToFIFO(t *testing.T) {
 func TestDeadLetterNotConfiguredRight(t *testing.T) {
 	_, c := server(t)
 	for _, url := range []string{"dlq", "", "arn:aws:sqs:eu-west-1:000000000000:dlq", "https://sqs.eu-west-1.amazonaws.com", "ftp://h/1/q", "http://%zz/1/q"} {
-		unsent, err := c.DeadLetter(url, "DEAD_LETTER_QUEUE_URL", "m").Send(t.Context(), rejected(body("x")))
+		unsent, err := c.DeadLetter(url, "DEAD_LETTER_QUEUE_URL").Send(t.Context(), rejected(body("x")))
 		if !slices.Equal(unsent, []int{0}) || causeOf(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "DEAD_LETTER_QUEUE_URL: not the URL of a queue") {
 			t.Errorf("%q: got %v, %v", url, unsent, err)
 		}

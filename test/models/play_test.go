@@ -88,7 +88,7 @@ func newTable(t *testing.T, m *model.Model, sql string) *table {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	return &table{m, db, ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))}
+	return &table{m, db, ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))}
 }
 
 // deliver empties the table, delivers a message twice, and returns the verdict, which must be the

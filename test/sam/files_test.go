@@ -61,7 +61,7 @@ func TestDocsNameTheVariables(t *testing.T) {
 			t.Errorf("docs/configuration.md: %s=%s: %v", name, value, err)
 			continue
 		}
-		set.Model, unset.Model = nil, nil
+		set.Models, unset.Models = nil, nil
 		if got, want := fmt.Sprintf("%+v", *set), fmt.Sprintf("%+v", *unset); got != want {
 			t.Errorf("docs/configuration.md: %s=%s is not the default: %s, not %s", name, value, got, want)
 		}

@@ -725,7 +725,7 @@ func configuration(s *stack) (f []string) {
 		return f
 	}
 	defaults, _ := config.Load(nil)
-	p.equal("SLUICE_MODEL", c.Model.Name, defaults.Model.Name)
+	p.equal("SLUICE_MODEL", c.Models.Models[0].Name, defaults.Models.Models[0].Name)
 	if s.parameters["LogLevel"] == "INFO" {
 		p.equal("LOG_LEVEL", c.LogLevel, defaults.LogLevel)
 	}
@@ -736,7 +736,7 @@ func configuration(s *stack) (f []string) {
 		if m, err := config.Load(s.environ("MigrateFunction"), config.Database); err != nil {
 			p.add("the migrate function: %v", err)
 		} else {
-			p.equal("the migrate function's model", m.Model.Name, c.Model.Name)
+			p.equal("the migrate function's model", m.Models.Models[0].Name, c.Models.Models[0].Name)
 		}
 	}
 	return f

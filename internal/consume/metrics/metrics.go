@@ -19,10 +19,19 @@ import (
 	"example.com/owner/sluice/internal/sqs"
 )
 
+// Model is a model of the queue.
+type Model struct {
+	Name string
+	// Replaces, Conflicts and Ignores say which outcomes its messages can have beside those of every
+	// model.
+	Replaces, Conflicts, Ignores bool
+}
+
 // Metrics observes runs.
 type Metrics struct {
 	registry *prometheus.Registry
 	now      func() time.Time
+	models   []Model
 
 	messages     *prometheus.CounterVec
 	receives     *prometheus.CounterVec
@@ -55,16 +64,22 @@ const (
 	outcomeReturned  = "returned"
 )
 
-// New returns the metrics of a process. now is the clock.
-func New(version string, now func() time.Time) *Metrics {
+// New returns the metrics of a process with these models. now is the clock.
+//
+// The messages have the label model if there are several: with one, it would say nothing.
+func New(version string, now func() time.Time, models ...Model) *Metrics {
 	registry := prometheus.NewRegistry()
 	add := promauto.With(registry)
+	labels := []string{"outcome", "reason"}
+	if len(models) > 1 {
+		labels = append(labels, "model")
+	}
 	m := &Metrics{
-		registry: registry, now: now,
+		registry: registry, now: now, models: models,
 		messages: add.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_messages_total",
-			Help: "Messages by what became of them: stored (a new row), duplicate (stored before, or repeated in the batch), rejected (it can never be stored), returned (to the queue). The reason is why they were rejected or returned.",
-		}, []string{"outcome", "reason"}),
+			Help: "Messages by what became of them: stored (a new row), duplicate (stored before, or repeated in the batch), rejected (it can never be stored), returned (to the queue), and for some models replaced (an older row), outdated (the table has a newer row), conflict (another message has stored the key with other content), ignored. The reason is why they were rejected or returned.",
+		}, labels),
 		receives: add.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_receives_total",
 			Help: "ReceiveMessage calls by result: messages, empty, error.",
@@ -111,13 +126,11 @@ func New(version string, now func() time.Time) *Metrics {
 
 // start makes every possible series: one that appears with its first event has no rate for it.
 func (m *Metrics) start() {
-	m.messages.WithLabelValues(outcomeStored, "")
-	m.messages.WithLabelValues(outcomeDuplicate, "")
-	for _, r := range message.Reasons() {
-		m.messages.WithLabelValues(outcomeRejected, string(r))
+	if len(m.models) != 1 {
+		m.startModel(Model{}) // messages that no model took
 	}
-	for _, c := range returns {
-		m.messages.WithLabelValues(outcomeReturned, label(c, unproven))
+	for _, model := range m.models {
+		m.startModel(model)
 	}
 	for _, r := range []string{"messages", "empty", "error"} {
 		m.receives.WithLabelValues(r)
@@ -126,6 +139,57 @@ func (m *Metrics) start() {
 		m.transactions.WithLabelValues(label(r, done))
 	}
 	m.Unreachable(time.Time{}, time.Time{})
+}
+
+// startModel makes the series of a model's messages.
+func (m *Metrics) startModel(model Model) {
+	for _, o := range []struct {
+		word string
+		can  bool
+	}{
+		{outcomeStored, true},
+		{outcomeDuplicate, true},
+		{"replaced", model.Replaces},
+		{"outdated", model.Replaces},
+		{"conflict", model.Conflicts},
+		{"ignored", model.Ignores},
+	} {
+		if o.can {
+			m.count(model.Name, o.word, "", 0)
+		}
+	}
+	for _, r := range message.Reasons() {
+		m.count(model.Name, outcomeRejected, string(r), 0)
+	}
+	for _, c := range returns {
+		m.count(model.Name, outcomeReturned, label(c, unproven), 0)
+	}
+}
+
+// count adds to the messages of a model.
+func (m *Metrics) count(model, outcome, reason string, n int) {
+	labels := []string{outcome, reason, model}
+	if len(m.models) < 2 {
+		labels = labels[:2]
+	}
+	m.messages.WithLabelValues(labels...).Add(float64(n))
+}
+
+// countAll adds what became of a model's messages.
+func (m *Metrics) countAll(model string, c *message.Counts) {
+	m.count(model, outcomeStored, "", c.Stored)
+	m.count(model, outcomeDuplicate, "", c.Duplicate)
+	for _, o := range c.Special() {
+		if o.Messages > 0 {
+			m.count(model, o.Word, "", o.Messages)
+		}
+	}
+	for reason, n := range c.Reasons {
+		m.count(model, outcomeRejected, string(reason), n)
+	}
+	for why, n := range c.Causes {
+		m.count(model, outcomeReturned, label(why, unproven), n)
+	}
 }
 
 // returns are the causes of messages that are returned.
@@ -176,18 +240,18 @@ func (m *Metrics) Transacted(t *consume.Transaction) {
 		if v.Outcome == message.Returned && t.Cause != message.CauseNone && (waiting.IsZero() || waiting.After(sent)) {
 			waiting = sent
 		}
-		if v.Done(false) && t.Messages[i].HasSent {
+		if (v.Outcome == message.Stored || v.Outcome == message.Repeated) && t.Messages[i].HasSent {
 			m.latency.Observe(age.Seconds())
 		}
 	}
-	c := t.Counts()
-	m.messages.WithLabelValues(outcomeStored, "").Add(float64(c.Stored))
-	m.messages.WithLabelValues(outcomeDuplicate, "").Add(float64(c.Duplicate))
-	for reason, n := range c.Reasons {
-		m.messages.WithLabelValues(outcomeRejected, string(reason)).Add(float64(n))
-	}
-	for why, n := range c.Causes {
-		m.messages.WithLabelValues(outcomeReturned, label(why, unproven)).Add(float64(n))
+	if all := t.ByModel(); all != nil {
+		m.countAll("", &all[0])
+		for i, name := range t.Models {
+			m.countAll(name, &all[1+i])
+		}
+	} else {
+		c := t.Counts()
+		m.countAll("", &c)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

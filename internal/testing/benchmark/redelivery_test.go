@@ -30,7 +30,7 @@ func BenchmarkRedeliveries(b *testing.B) {
 					b.Fatal(err)
 				}
 				b.Cleanup(store.Close)
-				p := ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+				p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 				conn := db.Conn(b)
 				db.Exec(b, "ALTER TABLE user_logins SET (autovacuum_enabled = false)")
 				for b.Loop() {

@@ -23,7 +23,7 @@ func BenchmarkWAL(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(store.Close)
-	p := ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 	conn := db.Conn(b)
 	insert := func(first int) float64 {
 		before := walBytes(b, conn)

@@ -182,7 +182,7 @@ func pipeline(t testing.TB, db *pgtest.DB, m *model.Model) *ingest.Pipeline {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	return ingest.New(m, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	return ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 }
 
 func fromBodies(t testing.TB, p *ingest.Pipeline) way {

@@ -403,7 +403,7 @@ func newBlamelessSite(t *testing.T, name string, c blameless) *blamelessFixture 
 	t.Cleanup(store.Close)
 	log := slog.New(slog.NewJSONHandler(s.log, nil))
 	h := &handler.Handler{
-		Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), log), Log: log,
+		Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log,
 		DeadLetters: deadLetters{s.dlq, m.Name}, Backoff: backoff{s.queue, rand.New(rand.NewPCG(1, 2))},
 	}
 	s.mapping = s.sim.Map(s.queue, h.Invoke, esmsim.MappingConfig{

@@ -149,7 +149,7 @@ func newFixture(t *testing.T, o options) *fixture {
 	}
 	log := slog.New(slog.DiscardHandler)
 	h := &handler.Handler{
-		Pipeline: ingest.New(m, store, ingest.Static(keys), log), Log: log,
+		Pipeline: ingest.New(m.Set(), store, ingest.Static(keys), log), Log: log,
 		DeadLetters: deadLetters{s.dlq, m.Name}, Backoff: backoff{s.queue, rand.New(rand.NewPCG(1, 2))},
 	}
 	if o.mapping.BatchSize == 0 {

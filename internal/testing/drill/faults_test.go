@@ -75,7 +75,7 @@ func (f *function) connect(url string, options ...postgres.Option) {
 	}
 	f.t.Cleanup(store.Close)
 	log := slog.New(slog.NewJSONHandler(f.log, nil))
-	f.handler = &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), log), Log: log}
+	f.handler = &handler.Handler{Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log}
 }
 
 // record is one message of an event.

@@ -101,7 +101,7 @@ func (f *fleet) environments(n int, doing string) []*environment {
 		f.t.Cleanup(store.Close)
 		log := slog.New(slog.NewJSONHandler(&e.log, nil))
 		e.close = store.Close
-		e.handler = &handler.Handler{Pipeline: ingest.New(f.model, store, ingest.Static(mask.Unkeyed()), log), Log: log, DeadLetters: f}
+		e.handler = &handler.Handler{Pipeline: ingest.New(f.model.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log, DeadLetters: f}
 		all[i] = e
 	}
 	return all

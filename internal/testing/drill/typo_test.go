@@ -87,7 +87,7 @@ func TestATypoInAModel(t *testing.T) {
 				}
 				t.Cleanup(store.Close)
 				log := slog.New(slog.DiscardHandler)
-				h := &handler.Handler{Pipeline: ingest.New(m, store, ingest.Static(mask.Unkeyed()), log), Log: log}
+				h := &handler.Handler{Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log}
 				if tt.sends {
 					h.DeadLetters = deadLetters{dead, m.Name}
 				}
