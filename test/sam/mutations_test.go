@@ -196,6 +196,7 @@ var mutations = []mutation{
 	{"alarm's expression of a metric that it has not", "alarms", set("IF(FILL(deletd, 0) > 0, 0, 0)", "ZeroDeletesAlarm", "Properties", "Metrics", 0, "Expression")},
 	{"version of what has not changed", "gradual deployment", set("Stores the batches of the queue in Postgres.", "IngestFunction", "Properties", "Description")},
 	{"expression of a metric that does not exist", "dashboard", replaced("(deleted, 0) -", "(deletd, 0) -", "Dashboard", "Properties", "DashboardBody", "Fn::Sub", 0)},
+	{"search for a metric that does not exist", "dashboard", replaced("Outdated", "Outdatd", "Dashboard", "Properties", "DashboardBody", "Fn::Sub", 0)},
 	{"dashboard that is no JSON", "dashboard", set("{", "Dashboard", "Properties", "DashboardBody")},
 	{"mapping past the alias", "gradual deployment", set(ref("IngestFunction"), "IngestMapping", "Properties", "FunctionName")},
 	{"no alarm rolls back", "gradual deployment", set(nil, "DeploymentGroup", "Properties", "AlarmConfiguration")},

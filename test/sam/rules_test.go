@@ -810,7 +810,11 @@ func alarms(s *stack) (f []string) {
 	return f
 }
 
-var identifier = regexp.MustCompile(`\b[a-z][a-z_]*\b`)
+var (
+	identifier = regexp.MustCompile(`\b[a-z][a-z_]*\b`)
+	quoted     = regexp.MustCompile(`'[^']*'`)
+	searched   = regexp.MustCompile(`MetricName="([^"]*)"`)
+)
 
 // dashboard checks that its body is JSON, that it shows each of the function's metrics and none that
 // it does not write, and that expressions name metrics of the same widget.
@@ -837,7 +841,13 @@ func dashboard(s *stack) (f []string) {
 		for _, line := range w.Properties.Metrics {
 			options := object(line[len(line)-1])
 			ids[text(options["id"])] = true
-			used = append(used, identifier.FindAllString(text(options["expression"]), -1)...)
+			expression := text(options["expression"])
+			used = append(used, identifier.FindAllString(quoted.ReplaceAllString(expression, ""), -1)...)
+			if strings.Contains(expression, "SEARCH('{"+emf.Namespace+",FunctionName} ") {
+				for _, m := range searched.FindAllStringSubmatch(expression, -1) {
+					shown[m[1]] = true
+				}
+			}
 			metric := shorthand(last, line)
 			if len(metric) < 4 {
 				continue // an expression
