@@ -24,6 +24,8 @@ type Table struct {
 	Several bool
 	// Children are tables whose rows belong to a row of this one, of the same message.
 	Children []*Table
+	// Parent lists the columns of a child, as indexes, that have the key of its parent, in that order.
+	Parent []int
 	// Ledger is set if the table itself has no such key: the name of the table of keys that says
 	// which messages are stored.
 	Ledger string

@@ -137,7 +137,7 @@ func (in *insertion) returned(cause message.Cause, rows ...int) {
 func (p *part) mayBeFirst() bool {
 	proved := !p.skippedAt.IsZero() && p.store.now().Sub(p.skippedAt) <= catalogAge
 	hides := p.keys == nil || p.keys.Policies // from row to row
-	return p.in.first && len(p.in.rows) > 0 && p.table.KeyOfMessage && !p.in.batch.Redelivered() && proved && !hides
+	return p.in.first && len(p.in.rows) > 0 && p.table.KeyOfMessage && !p.replaces() && !p.in.batch.Redelivered() && proved && !hides
 }
 
 // insertAll sends the rows in one implicit transaction. It returns the server's error if rows have to

@@ -60,6 +60,8 @@ func (d *destination) judge(err *pgconn.PgError, c *catalog) judgement {
 		return inFunction(function, err)
 	}
 	switch {
+	case err.Routine == "ExecOnConflictUpdate": // two rows of the statement have one key
+		return fromMessage
 	case ofPolicy(err):
 		j := open
 		j.policy = true

@@ -51,10 +51,19 @@ func countedSQL(t *batch.Table, order string) string {
 		insertInto(table(t), names, values), arrays, durable, order, holds("count(*) = cardinality($1)"))
 }
 
-// familySQL returns the statement that stores the rows of messages unless they are stored: of a table
-// and its children, given as one array for each column, and for each child one more with the positions
-// of the parents. It returns the positions of rows that were stored before, or that another one of the
-// statement has the key of, counted from 1, and a 0.
+// What became of a row that was not inserted, in the answer of familySQL.
+const (
+	rowThere    = iota + 1 // it is stored
+	rowReplaced            // it has replaced an older one
+	rowOutdated            // a newer one is stored
+	rowRepeated            // another one of the statement has its key
+	fates                  // how many there are, and more
+)
+
+// familySQL returns the statement that stores the rows of messages: of a table and its children, given as
+// one array for each column, and for each child one more with the positions of the parents. It returns
+// what became of rows that it did not insert, each as its position, counted from 1, times fates and that;
+// and a 0.
 func familySQL(t *batch.Table, k *keyFacts) string {
 	arrays, names, values := input(t)
 	key, sent := list(t.KeyNames()), keyValues(t)
@@ -63,25 +72,39 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 	if !k.byBytes() {
 		order = typed
 	}
+	replaces := t.OnConflict == batch.Replace
 	distinct, repeated := "* FROM input", "" // no two messages have one key
-	if !t.KeyOfMessage {
-		distinct = fmt.Sprintf("DISTINCT ON (%s) * FROM input ORDER BY %[1]s, n", typed)
-		repeated = " UNION ALL (SELECT n FROM input EXCEPT SELECT n FROM firsts)"
+	if !t.KeyOfMessage || replaces {
+		newest := ""
+		if replaces {
+			newest = list(descending(inputVersion(t))) + ", "
+		}
+		distinct = fmt.Sprintf("DISTINCT ON (%s) * FROM input ORDER BY %[1]s, %sn", typed, newest)
+		repeated = fmt.Sprintf(" UNION ALL (SELECT n, %d FROM input EXCEPT SELECT n, %[1]d FROM firsts)", rowRepeated)
+	}
+	// What the snapshot of the statement has of the rows.
+	was, action := strconv.Itoa(rowThere), "NOTHING"
+	if replaces {
+		stored := storedVersion(t, "present.")
+		was = fmt.Sprintf("CASE WHEN %s THEN %d WHEN %s THEN %d ELSE %d END",
+			isNewer(t, inputVersion(t), stored), rowReplaced, exceeds(stored, inputVersion(t)), rowOutdated, rowThere)
+		action = fmt.Sprintf("UPDATE SET %s WHERE %s", list(setAll(t)), isNewer(t, storedVersion(t, "excluded."), storedVersion(t, "stored.")))
 	}
 	var sql strings.Builder
 	fmt.Fprintf(&sql, "WITH input AS MATERIALIZED (SELECT * FROM (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input WHERE %s), ", arrays, durable)
 	fmt.Fprintf(&sql, "firsts AS MATERIALIZED (SELECT %s), ", distinct)
-	fmt.Fprintf(&sql, "there AS MATERIALIZED (SELECT n FROM firsts AS input WHERE %s AND EXISTS (SELECT FROM %s AS present WHERE %s)), ", replicated, keyTable(t), k.equal(t, "present.", sent))
+	fmt.Fprintf(&sql, "there AS MATERIALIZED (SELECT input.n, %s AS fate FROM firsts AS input JOIN %s AS present ON (%s) WHERE %s), ", was, keyTable(t), k.equal(t, "present.", sent), replicated)
 	stored := "fresh"
 	if t.Ledger == "" {
-		fmt.Fprintf(&sql, "fresh AS (%sfirsts AS input ORDER BY %s ON CONFLICT (%s) DO NOTHING RETURNING %s)", insertInto(table(t), names, values), order, key, key)
+		fmt.Fprintf(&sql, "fresh AS (%sfirsts AS input ORDER BY %s ON CONFLICT (%s) DO %s RETURNING %s)",
+			insertInto(table(t)+" AS stored", names, values), order, key, action, list(prefixed("stored.", t.KeyNames())))
 	} else {
 		stored = "stored"
 		fmt.Fprintf(&sql, "fresh AS (%sfirsts AS input ORDER BY %s ON CONFLICT (%s) DO NOTHING RETURNING %s), ", insertInto(ledger(t), key, list(sent)), order, key, key)
 		fmt.Fprintf(&sql, "stored AS (%sfirsts AS input JOIN fresh ON (%s) RETURNING 1)", insertInto(table(t), names, values), k.equal(t, "fresh.", sent))
 	}
 	conditions := []string{
-		"(SELECT count(*) FROM " + stored + ") + (SELECT count(*) FROM there) = (SELECT count(*) FROM firsts)",
+		fmt.Sprintf("(SELECT count(*) FROM %s) + (SELECT count(*) FROM there WHERE fate <> %d) = (SELECT count(*) FROM firsts)", stored, rowReplaced),
 	}
 	if len(t.Children) > 0 {
 		fmt.Fprintf(&sql, ", parents AS MATERIALIZED (SELECT input.n FROM firsts AS input JOIN fresh ON (%s))", k.equal(t, "fresh.", sent))
@@ -91,12 +114,81 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 	for i, c := range t.Children {
 		arrays, names, values := inputAfter(offset, c)
 		offset += len(c.Columns) + 1
+		again := ""
+		if replaces {
+			again = fmt.Sprintf(" ON CONFLICT (%s) DO UPDATE SET %s", list(c.KeyNames()), list(setAll(c)))
+		}
 		fmt.Fprintf(&sql, ", of%d AS MATERIALIZED (SELECT input.* FROM (SELECT %s, unnest($%d::int4[]) AS n) AS input JOIN parents USING (n))", i, arrays, offset)
-		fmt.Fprintf(&sql, ", child%d AS (%sof%d AS input RETURNING 1)", i, insertInto(table(c), names, values), i)
+		fmt.Fprintf(&sql, ", child%d AS (%sof%d AS input%s RETURNING 1)", i, insertInto(table(c), names, values), i, again)
 		conditions = append(conditions, fmt.Sprintf("(SELECT count(*) FROM child%d) = (SELECT count(*) FROM of%[1]d)", i))
 	}
-	fmt.Fprintf(&sql, " SELECT n + %s FROM (SELECT n FROM there UNION ALL SELECT 0%s) AS x", holds(strings.Join(conditions, " AND ")), repeated)
+	fmt.Fprintf(&sql, " SELECT n * %d + fate + %s FROM (SELECT n, fate FROM there UNION ALL SELECT 0, 0%s) AS x", fates, holds(strings.Join(conditions, " AND ")), repeated)
 	return sql.String()
+}
+
+// orphansSQL returns the statement that deletes the rows of a child that its parent has no more, of
+// parents that are stored as given: by one array for each column of their key and version, and then as
+// for the child's insert. It is a statement of its own, so that its snapshot has what other
+// transactions have stored before ours could write the parents; and a row is never deleted and inserted
+// by one statement.
+func orphansSQL(t, child *batch.Table, k *keyFacts) string {
+	columns := slices.Concat(t.Key, t.Version())
+	var parents []string
+	for i, c := range columns {
+		parents = append(parents, fmt.Sprintf("unnest($%d::%s) AS k%[1]d", i+1, arrayType(t.Columns[c])))
+	}
+	arrays, _, _ := inputAfter(len(columns), child)
+	var key, version, ofParent, same []string
+	for i := range t.Key {
+		key = append(key, fmt.Sprintf("parent.k%d", i+1))
+		c := child.Columns[child.Parent[i]]
+		ofParent = append(ofParent, fmt.Sprintf("gone.%s = parent.k%d%s", batch.Quote(c.Name), i+1, cast(c)))
+	}
+	for i, c := range t.Version() {
+		version = append(version, fmt.Sprintf("%s = %s", storedVersion(t, "stored.")[i], fmt.Sprintf("parent.k%d%s", len(t.Key)+i+1, cast(t.Columns[c]))))
+	}
+	for _, c := range child.Key {
+		same = append(same, fmt.Sprintf("input.c%d%s = gone.%s", len(columns)+c+1, cast(child.Columns[c]), batch.Quote(child.Columns[c].Name)))
+	}
+	return fmt.Sprintf("WITH parent AS MATERIALIZED (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n), input AS MATERIALIZED (SELECT %s, unnest($%d::int4[]) AS n) "+
+		"DELETE FROM %s AS gone USING parent WHERE %s AND EXISTS (SELECT FROM %s AS stored WHERE %s AND %s) AND NOT EXISTS (SELECT FROM input WHERE input.n = parent.n AND %s)",
+		list(parents), arrays, len(columns)+len(child.Columns)+1, table(child), and(ofParent), table(t), k.equal(t, "stored.", key), and(version), and(same))
+}
+
+func and(conditions []string) string { return strings.Join(conditions, " AND ") }
+
+func prefixed(prefix string, names []string) []string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = prefix + name
+	}
+	return all
+}
+
+func descending(values []string) []string {
+	all := make([]string, len(values))
+	for i, value := range values {
+		all[i] = value + " DESC"
+	}
+	return all
+}
+
+// inputVersion returns the values of the input that make a version.
+func inputVersion(t *batch.Table) (all []string) {
+	for _, c := range t.Version() {
+		all = append(all, fmt.Sprintf("input.c%d%s", c+1, cast(t.Columns[c])))
+	}
+	return all
+}
+
+// setAll returns what an update sets to take all columns of a new row that are not of the key.
+func setAll(t *batch.Table) (set []string) {
+	for i, c := range t.Columns {
+		if name := batch.Quote(c.Name); !slices.Contains(t.Key, i) {
+			set = append(set, name+" = excluded."+name)
+		}
+	}
+	return set
 }
 
 // wholeCatalog is the evidence about a table with its children, for an error that names no table.
@@ -139,6 +231,24 @@ func (rt *roundTrip) insertMessages(p *part, insert insert, rows []int) {
 		formats = append(append(formats, formatsOf(child.table)...), 1)
 	}
 	rt.execute(s, rt.size(params), formats)
+	if p.replaces() {
+		for i := range p.children {
+			rt.deleteOrphans(p, i, rows)
+		}
+	}
+}
+
+// deleteOrphans adds the statement that deletes the rows of a child that messages have no more.
+func (rt *roundTrip) deleteOrphans(p *part, i int, rows []int) {
+	arrays, child := &rt.in.conn.arrays, p.children[i]
+	arrays.SetTextTypes(p.textTypes)
+	params := slices.Concat(arrays.EncodeVersions(rt.in.batch, p.table, rows), child.encodeChildren(p.table, i, rows))
+	formats := slices.Clone(p.versionFormats)
+	if len(formats) == 1 {
+		formats = slices.Repeat(formats, len(params)-len(child.table.Columns)-1)
+	}
+	formats = append(append(formats, formatsOf(child.table)...), 1)
+	rt.addParams(sent{of: child}, p.sql.orphans[i], rt.size(params), formats)
 }
 
 // ofParameter finds the child that a parameter of a statement about a whole family belongs to, and counts
@@ -178,16 +288,47 @@ func formatsOf(t *batch.Table) (all []int16) {
 	return all
 }
 
-// stillThere returns the messages of an insert all of whose rows were stored before, by the positions of
-// such rows that it returned.
-func (in *insertion) stillThere(s sent, positions []int64) []int {
-	var rows []int
-	for _, n := range positions {
-		if n > 0 {
-			rows = append(rows, s.rows[n-1])
+// takeMessages reads what became of the rows of messages. A message is new if one of its rows is; else
+// it has replaced others if one of them has; else it is a duplicate, or outdated if nothing of it is
+// stored.
+func (a *answer) takeMessages(in *insertion, s sent, answers []int64) written {
+	w := written{rows: len(s.messages)}
+	w.Inserted = w.rows
+	if len(answers) <= 1 { // there is always a 0
+		return w
+	}
+	type counts [fates]int
+	of := map[int]*counts{}
+	for _, answer := range answers {
+		if answer == 0 {
+			continue
+		}
+		row := s.rows[answer/fates-1]
+		if of[row] == nil {
+			of[row] = new(counts)
+		}
+		of[row][answer%fates]++
+	}
+	rows := map[int]int{}
+	for _, row := range s.rows {
+		rows[row]++
+	}
+	for row, n := range of {
+		if rows[row] > n[rowThere]+n[rowReplaced]+n[rowOutdated]+n[rowRepeated] {
+			continue
+		}
+		w.Inserted--
+		switch {
+		case n[rowReplaced] > 0:
+			w.Replaced++
+		case n[rowThere] == 0 && in.of(row).replaces():
+			in.outdate(row)
+			a.there = append(a.there, row)
+		default:
+			a.there = append(a.there, row)
 		}
 	}
-	return in.complete(rows, s.rows)
+	return w
 }
 
 // complete returns the messages that have as many elements among some as among all.
@@ -248,9 +389,10 @@ func (in *insertion) locate(ctx context.Context) {
 		n := 1 + in.batch.MoreRows(row)
 		trials := answers[1 : 1+2*n]
 		answers = answers[2+2*n:]
-		k := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil })
-		if v := &in.result.Verdicts[row]; k >= 0 && k%2 == 0 && trials[k].refused.Code == v.Rejection.SQLState {
-			v.Rejection.Detail = in.nameOf(row, k/2-1)
+		why := &in.result.Verdicts[row].Rejection
+		k := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil && a.refused.Code == why.SQLState })
+		if k >= 0 {
+			why.Detail = in.nameOf(row, k/2-1)
 		}
 	}
 }

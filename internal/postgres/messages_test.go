@@ -6,11 +6,13 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -420,4 +422,141 @@ func BenchmarkMessagesOfSeveralRows(b *testing.B) {
 			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
 	}
+}
+
+// TestParentsThatAreReplaced: of two messages about one order the newer stays, with its lines: those of the
+// older that it has no more are deleted, in any order of arrival, by any worker, in any batch.
+func TestParentsThatAreReplaced(t *testing.T) {
+	t.Parallel()
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"},
+	}}
+	table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
+		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+	}}
+	const sql = `CREATE TABLE orders (id bigint PRIMARY KEY, version bigint, message uuid NOT NULL);
+		CREATE TABLE lines (id bigint NOT NULL REFERENCES orders, n integer NOT NULL, word text CONSTRAINT no_bad_line CHECK (word NOT LIKE 'bad%'), PRIMARY KEY (id, n));`
+	type state struct {
+		id, version, message int64
+		lines                []int32
+		bad                  bool
+		group                int
+	}
+	batchOf := func(states []state) (*batch.Batch, []int64) {
+		b := batch.New(table)
+		for i, s := range states {
+			b.Begin(i, s.group)
+			b.Int8(s.id)
+			b.Int8(s.version)
+			b.Bytes([]byte(fmt.Sprintf("%016d", s.message)))
+			b.End()
+			for _, n := range s.lines {
+				b.More(0)
+				b.Int8(s.id)
+				b.Int4(n)
+				word := fmt.Sprint(goodWord, s.version)
+				if s.bad {
+					word = badWordOf
+				}
+				b.String(word)
+				b.End()
+			}
+		}
+		b.Sort()
+		ids := make([]int64, b.Len())
+		for i := range ids {
+			ids[i] = states[b.Message(i)].message
+		}
+		return b, ids
+	}
+	const contents = "SELECT o.id::text, version::text, coalesce(string_agg(n || ' ' || word, ', ' ORDER BY n), '') FROM orders o LEFT JOIN lines USING (id) GROUP BY o.id, version ORDER BY o.id"
+
+	t.Run("fates", func(t *testing.T) {
+		t.Parallel()
+		inModes(t, func(t *testing.T, mode string) {
+			s := newSite(t, setup{table: table, sql: sql, mode: mode})
+			insert := func(states ...state) *outcome {
+				b, ids := batchOf(states)
+				return s.insertBatch(t.Context(), b, ids)
+			}
+			insert(state{id: 1, version: 5, message: 1, lines: []int32{1, 2, 3}}).must().inserts(1)
+			o := insert(state{id: 1, version: 7, message: 2, lines: []int32{2, 4}}, state{id: 2, version: 1, message: 3, lines: []int32{1}}).must().inserts(1).costs(1)
+			if got := o.Tallies.Sum().Replaced; got != 1 {
+				t.Errorf("%d replaced, want 1", got)
+			}
+			o = insert(state{id: 1, version: 6, message: 4, lines: []int32{1, 9}}).must().inserts(0).costs(1)
+			if !o.Verdicts[0].Outdated {
+				t.Errorf("got %+v, want outdated", o.Verdicts[0])
+			}
+			insert(state{id: 1, version: 7, message: 2, lines: []int32{2, 4}}).must().inserts(0).costs(1)
+			// A newer one is refused: the stored one stays as it is, and an older one of the batch is tried.
+			insert(state{id: 2, version: 3, message: 5, lines: []int32{1, 2}, bad: true}, state{id: 2, version: 2, message: 6}, state{id: 1, version: 9, message: 7, lines: []int32{1}, bad: true}).want(verdicts{
+				stored: "6", "rejected: refused_by_database row 1 of lines SQLSTATE 23514 (check_violation) constraint no_bad_line": "5 7",
+			})
+			if diff := gocmp.Diff(s.db.Rows(t, contents), [][]string{{"1", "7", "2 good7, 4 good7"}, {"2", "2", ""}}); diff != "" {
+				t.Errorf("the tables (-got +want):\n%s", diff)
+			}
+			// A message that has a line twice is rejected: no order of its rows is the right one.
+			insert(state{id: 3, version: 1, message: 8, lines: []int32{1, 1}}, state{id: 4, version: 1, message: 9}).want(verdicts{
+				stored: "9", "rejected: refused_by_database SQLSTATE 21000 (cardinality_violation)": "8",
+			})
+		})
+	})
+
+	t.Run("two workers", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, setup{table: table, sql: sql})
+		for seed := range unlessThorough(15, 60) {
+			r := rand.New(rand.NewPCG(uint64(seed), 11))
+			var states []state
+			newest := map[int64]state{}
+			for i := range 60 {
+				one := state{id: 1 + r.Int64N(8), version: r.Int64N(40), message: int64(i + 1)}
+				for n := range int32(6) {
+					if r.IntN(2) == 0 {
+						one.lines = append(one.lines, n)
+					}
+				}
+				states = append(states, one)
+				if was, ok := newest[one.id]; !ok || one.version > was.version || one.version == was.version && one.message > was.message {
+					newest[one.id] = one
+				}
+			}
+			var workers sync.WaitGroup
+			for w := range 2 {
+				mine := slices.Clone(states) // SQS may deliver each message to both
+				rand.New(rand.NewPCG(uint64(seed), uint64(w))).Shuffle(len(mine), func(i, j int) { mine[i], mine[j] = mine[j], mine[i] })
+				workers.Go(func() {
+					for part := range slices.Chunk(mine, 1+seed%9) {
+						b, _ := batchOf(part)
+						for {
+							result, err := s.store.Insert(t.Context(), b)
+							if err == nil && !slices.ContainsFunc(result.Verdicts, func(v message.Verdict) bool { return v.Outcome != message.Stored }) {
+								break
+							}
+							if err != nil && causeOf(err) != message.CauseTransient {
+								t.Errorf("got %v, %v", result.Verdicts, err)
+								return
+							}
+						}
+					}
+				})
+			}
+			workers.Wait()
+			var want [][]string
+			for _, id := range keysOf(newest) {
+				var words []string
+				for _, n := range newest[id].lines {
+					words = append(words, fmt.Sprintf("%d good%d", n, newest[id].version))
+				}
+				want = append(want, []string{fmt.Sprint(id), fmt.Sprint(newest[id].version), strings.Join(words, ", ")})
+			}
+			if diff := gocmp.Diff(s.db.Rows(t, contents), want); diff != "" {
+				t.Fatalf("seed %d, the tables (-got +want):\n%s", seed, diff)
+			}
+			s.db.Exec(t, "TRUNCATE orders, lines")
+		}
+	})
 }

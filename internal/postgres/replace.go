@@ -39,12 +39,8 @@ func replaceSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	if sorted {
 		order = " ORDER BY " + list(k.typed(t, sent)) + ", n"
 	}
-	var set, done []string
-	for i, c := range t.Columns {
-		if name := batch.Quote(c.Name); !slices.Contains(t.Key, i) {
-			set = append(set, name+" = excluded."+name)
-		}
-	}
+	set := setAll(t)
+	var done []string
 	for _, name := range key {
 		done = append(done, "done."+name)
 	}
@@ -200,7 +196,7 @@ func (in *insertion) overtake() {
 		wrote[row] = true
 	}
 	for p, rows := range in.each(in.rows) {
-		if !p.replaces() {
+		if !p.replaces() || p.several() {
 			continue
 		}
 		stored := slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.result.Verdicts[row].Outcome != message.Stored })

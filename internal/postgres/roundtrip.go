@@ -527,7 +527,7 @@ func afterQuoted(text string) (rest string, ok bool) {
 // and an error, so the error decides.
 func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 	var w written
-	if s.insert != (insert{}) && s.of.replaces() {
+	if s.insert != (insert{}) && s.messages == nil && s.of.replaces() {
 		w = a.takeReplaced(r, s)
 	}
 	var positions []int64
@@ -575,9 +575,7 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 			w.rows = w.Inserted
 		}
 		if s.messages != nil {
-			there := rt.in.stillThere(s, positions)
-			a.there = append(a.there, there...)
-			w.rows, w.Inserted = len(s.messages), len(s.messages)-len(there)
+			w = a.takeMessages(rt.in, s, positions)
 		}
 		a.add(rt.in, s.of, w)
 	}

@@ -55,15 +55,16 @@ func cast(c batch.Column) string {
 // statements are the SQL of one table, as far as its key is known.
 type statements struct {
 	insert     inserts
-	unsorted   inserts // the same in the order of the arrays
-	plain      string  // the same without ON CONFLICT and RETURNING, for one row
-	one        string  // stores one row of a message that may have several
-	present    string  // which keys are in the table
-	allPresent string  // fails unless all keys are in the table
-	rank       string  // sorts keys in the order of the key's index
-	read       string  // does no more than read keys
-	returning  string  // inserts one row, and returns whether it has its key
-	defaults   string  // evaluates what the database computes for every row
+	unsorted   inserts  // the same in the order of the arrays
+	plain      string   // the same without ON CONFLICT and RETURNING, for one row
+	one        string   // stores one row of a message that may have several
+	orphans    []string // deletes the rows of a child that its parent has no more, for each child
+	present    string   // which keys are in the table
+	allPresent string   // fails unless all keys are in the table
+	rank       string   // sorts keys in the order of the key's index
+	read       string   // does no more than read keys
+	returning  string   // inserts one row, and returns whether it has its key
+	defaults   string   // evaluates what the database computes for every row
 
 	// Of tables where rows of two messages are compared:
 	compare    string // which keys are in the table, and which rows are in conflict
@@ -99,6 +100,9 @@ func makeStatements(d *destination, k *keyFacts) statements {
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}
 	if d.replaces() {
+		for _, child := range t.Children {
+			s.orphans = append(s.orphans, orphansSQL(t, child, k))
+		}
 		s.present, s.allPresent = notReplacedSQL(t, k), noneReplacedSQL(t, k)
 	}
 	if t.FindsConflicts() {
@@ -112,7 +116,7 @@ func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
 	if d.number > 0 {
 		name += strconv.Itoa(d.number + 1)
 	}
-	if d.replaces() {
+	if d.replaces() && !d.several() {
 		return inserts{skipping: insert{name, replaceSQL(d.table, k, sorted), false}}
 	}
 	all := inserts{
@@ -124,7 +128,7 @@ func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
 	}
 	if d.several() {
 		all.skipping.sql = familySQL(d.table, k)
-		if d.table.Ledger != "" {
+		if d.table.Ledger != "" || d.replaces() {
 			all.first = all.skipping
 		}
 	}
