@@ -88,14 +88,17 @@ func (c *checkCmd) configuration(con *console, f *check.Findings) *app.App {
 // listModels adds which models are tried, in their order.
 func listModels(set *model.Set, f *check.Findings) {
 	for i, m := range set.Models {
-		what := fmt.Sprintf("the model is %s", m.Name)
+		what := "the model is " + m.Name
 		if len(set.Models) > 1 {
 			what = fmt.Sprintf("model %d of %d is %s", i+1, len(set.Models), m.Name)
 		}
-		if set.TableOf(i) < 0 {
+		if m.Ignore {
 			what += ", which discards what it takes"
 		} else {
 			what += ", for the table " + m.Table.Name
+		}
+		if m.When != nil {
+			what += "; it takes a message if " + m.When.String()
 		}
 		f.Add(check.OK, "configuration", "configuration", "", "%s", what)
 	}

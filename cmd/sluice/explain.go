@@ -80,6 +80,7 @@ type explainer struct {
 	rows       *batch.Batch
 	attributes []byte
 	messages   int
+	last       message.Message
 }
 
 // Run implements the command.
@@ -105,6 +106,7 @@ func (c *explainCmd) Run(ctx context.Context, con *console) error {
 	}
 	verdict := e.append(body)
 	m := e.took(verdict)
+	e.warnOfOthers(con)
 	var unread []string
 	if m != nil {
 		unread = e.unread(m, body)
@@ -180,10 +182,21 @@ func readsNumber(m *model.Model, attribute, value string) bool {
 func (e *explainer) append(body []byte) message.Verdict {
 	e.messages++
 	now := time.Now()
-	msg := message.Message{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", e.messages-1), Body: body, HasBody: true, SentMillis: now.UnixMilli(), HasSent: true, Attributes: e.attributes}
+	e.last = message.Message{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", e.messages-1), Body: body, HasBody: true, SentMillis: now.UnixMilli(), HasSent: true, Attributes: e.attributes}
 	e.rows.Reset()
 	e.reader.Reset(now)
-	return e.reader.Append(e.rows, 0, 0, &msg)
+	return e.reader.Append(e.rows, 0, 0, &e.last)
+}
+
+// warnOfOthers warns of models that would take the last body too, if the one before them did not.
+func (e *explainer) warnOfOthers(con *console) {
+	if !e.several() {
+		return
+	}
+	takers := e.reader.Takers(&e.last)
+	for _, i := range takers[min(1, len(takers)):] {
+		fmt.Fprintf(con.stderr, "sluice: warning: the model %s would take the body too; %s gets it, because it comes first: correct one of the two whens\n", e.set.Models[i].Name, e.set.Models[takers[0]].Name)
+	}
 }
 
 // unread lists the paths of members that a model does not read, each once. Names that look like
@@ -288,10 +301,9 @@ func (c *explainCmd) print(con *console, e *explainer, m *model.Model, unread []
 		all = append(all, x)
 		changed = changed || x.Changed
 	})
-	taken := "The model " + m.Name + " takes the body."
 	if c.JSON { // all that it lists are columns, as scripts expect
 		if e.several() {
-			fmt.Fprintf(con.stderr, "sluice: %s\n", taken)
+			fmt.Fprintf(con.stderr, "sluice: the model %s takes the body\n", m.Name)
 		}
 		if len(unread) > 0 {
 			fmt.Fprintf(con.stderr, "sluice: %s\n", oneLine(notRead(unread)))
@@ -299,7 +311,7 @@ func (c *explainCmd) print(con *console, e *explainer, m *model.Model, unread []
 		return con.printJSON(all, nil)
 	}
 	if e.several() {
-		con.say("%s", taken)
+		con.say("The model %s takes the body.", m.Name)
 		fmt.Fprintln(con.stdout)
 	}
 	headings := []string{"column", "type", "rule", "value"}

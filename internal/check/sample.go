@@ -1,10 +1,12 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,8 @@ type Sample struct {
 	// conflicts, repeats and versions are bodies whose key another message's row has, or an earlier
 	// body, of which the newest is kept in the latter case.
 	conflicts, repeats, versions lineCount
+	// shared are bodies that two models take, by their indexes.
+	shared map[[2]int]*lineCount
 
 	reasons []*sampleReason
 	others  int // bodies with reasons that are not listed
@@ -99,7 +103,7 @@ type sampleReason struct {
 func NewSample(store Rehearser, set *model.Set, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
 	s := &Sample{
 		store: store, set: set, reader: set.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(set.Tables()...),
-		counts: make([]sampleCounts, len(set.Models)), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
+		counts: make([]sampleCounts, len(set.Models)), shared: map[[2]int]*lineCount{}, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
 	}
 	for _, m := range set.Models {
 		s.units = append(s.units, NewUnits(m))
@@ -141,6 +145,9 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 		QueueARN: "arn:aws:sqs:us-east-1:000000000000:sample", Attributes: s.attributes,
 	}
 	v := s.reader.Append(s.rows, len(s.lines), 0, &msg)
+	if len(s.set.Models) > 1 && v.Cause != message.CauseMemory {
+		s.share(s.reader.Takers(&msg), line)
+	}
 	if !v.IsZero() {
 		return v
 	}
@@ -154,6 +161,17 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	}
 	s.lines, s.hashes, s.models = append(s.lines, line), append(s.hashes, hash), append(s.models, m)
 	return v
+}
+
+// share counts a body that several models would take.
+func (s *Sample) share(takers []int, line int) {
+	for _, other := range takers[min(1, len(takers)):] {
+		pair := [2]int{takers[0], other}
+		if s.shared[pair] == nil {
+			s.shared[pair] = new(lineCount)
+		}
+		s.shared[pair].add(line)
+	}
 }
 
 // key returns a hash of the table and the key of the last row.
@@ -314,6 +332,11 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	}
 	if s.others > 0 {
 		f.Add(Error, about, "sample_rejected", "fix the others first", "%d more bodies would not be stored, for other reasons", s.others)
+	}
+	for _, pair := range slices.SortedFunc(maps.Keys(s.shared), func(x, y [2]int) int { return cmp.Or(x[0]-y[0], x[1]-y[1]) }) {
+		c, m := s.shared[pair], s.set.Models
+		f.Add(Warning, about, "sample_taken_twice", "correct the when of one of them",
+			"%d of %d bodies are for the model %s, and %s would take them too: the first of the list gets them; %s", c.bodies, s.bodies, m[pair[0]].Name, m[pair[1]].Name, c)
 	}
 	for _, u := range s.units {
 		f = append(f, u.Findings()...)

@@ -15,6 +15,9 @@ import (
 	"example.com/owner/sluice/internal/config"
 )
 
+// ignoring is a model that discards what it takes.
+const ignoring = "model: tests\nwhen: {path: $.Event, one_of: [\"s3:TestEvent\"]}\nignore: true\n"
+
 const (
 	databaseURL = "postgres://user:canary-password@localhost/logins"
 	key         = "canary-key-canary-key-canary-key"
@@ -84,6 +87,7 @@ func TestLoad(t *testing.T) {
 		{"unkeyed masks", with("SLUICE_MASK_KEYS", "", "SLUICE_MASK", "sha256"), changed(func(r *result) { r.Masks = "sha256" })},
 		{"two keys", with("SLUICE_MASK_KEYS", "k2:"+key+"2,k1:"+key), changed(func(r *result) { r.Masks = "k2 k1" })},
 		{"another model", with("SLUICE_MODEL", "orders"), changed(func(r *result) { r.Model = "orders" })},
+		{"a list of models", with("SLUICE_MODEL", file("test.yaml", ignoring)+", orders"), changed(func(r *result) { r.Model = "tests orders" })},
 		{"a model's path", with("SLUICE_MODEL", "../../models/user_logins_plain.yaml"), changed(func(r *result) { r.Model = "user_logins_plain" })},
 		{"a dead-letter queue", with("DEAD_LETTER_QUEUE_URL", "http://localhost:4566/000000000000/dead"), changed(func(r *result) { r.DeadLetters = "http://localhost:4566/000000000000/dead" })},
 		{"back-off", with("SLUICE_BACKOFF", "TRUE"), changed(func(r *result) { r.Backoff = true })},
@@ -160,6 +164,7 @@ func TestProblems(t *testing.T) {
 		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
 		{"a list with a model that is none", with("SLUICE_MODEL", "orders,nosuch,./nosuch.yaml"), []string{`SLUICE_MODEL: no model is named "nosuch"`, "SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
+		{"a list with a model twice", with("SLUICE_MODEL", "orders,orders"), []string{"SLUICE_MODEL: model orders has no when, so it takes every message, and orders after it gets none", "SLUICE_MODEL: two models are named orders"}},
 		{"a misspelt variable", with("SLUICE_MDOEL", "canary-key"), []string{"unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"}},
 		{"a variable in lower case", with("sluice_model", "orders"), []string{"unknown variable sluice_model; did you mean SLUICE_MODEL?"}},
 		{"the singular", with("SLUICE_MASK_KEY", "canary-key"), []string{"did you mean SLUICE_MASK_KEYS?"}},

@@ -24,27 +24,26 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 		if v.Outcome != message.Rejected && v.Cause == message.CauseNone && !v.Conflicts() {
 			continue
 		}
-		id := slog.String("message_id", r.Messages[i].ID)
 		switch {
 		case v.Outcome == message.Rejected:
 			if rejected++; rejected <= maxLines {
-				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append([]slog.Attr{id}, attrs(&v.Rejection)...)...)
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message rejected", append(who(r, i), attrs(&v.Rejection)...)...)
 			}
 		case v.Conflicts():
 			if conflicts++; conflicts <= maxLines {
-				p.log.LogAttrs(ctx, slog.LevelWarn, "message in conflict: another message has stored its key with other content", append([]slog.Attr{id}, attrs(&v.Rejection)[1:]...)...)
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message in conflict: another message has stored its key with other content", append(who(r, i), attrs(&v.Rejection)[1:]...)...)
 			}
 		case v.Cause == message.CauseMemory:
 			exceeded++
 		case v.Cause == message.CauseDiscarded: // no error tells of it
 			if discarded++; discarded <= maxLines {
-				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database discarded its row, look for a trigger or a rule", id, slog.String("cause", string(v.Cause)))
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: the database discarded its row, look for a trigger or a rule", append(who(r, i), slog.String("cause", string(v.Cause)))...)
 			}
 		case v.Cause == message.CauseForeignKey: // nothing has failed
 			if orphans++; orphans <= maxLines {
-				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: its row refers to one that is not stored yet", append([]slog.Attr{
-					id, slog.String("cause", string(v.Cause)), slog.Int("receives", r.Messages[i].ReceiveCount), slog.Int("rejected_at", p.receives(v)),
-				}, attrs(&v.Rejection)[1:]...)...)
+				p.log.LogAttrs(ctx, slog.LevelWarn, "message returned: its row refers to one that is not stored yet", append(append(who(r, i),
+					slog.String("cause", string(v.Cause)), slog.Int("receives", r.Messages[i].ReceiveCount), slog.Int("rejected_at", p.receives(v)),
+				), attrs(&v.Rejection)[1:]...)...)
 			}
 		}
 	}
@@ -73,6 +72,15 @@ func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	}
 }
 
+// who names a message, and its model if there are several.
+func who(r *Report, i int) []slog.Attr {
+	id := slog.String("message_id", r.Messages[i].ID)
+	if name := r.Model(&r.Verdicts[i]); name != "" && len(r.Models) > 1 {
+		return []slog.Attr{id, slog.String("model", name)}
+	}
+	return []slog.Attr{id}
+}
+
 // LogBatch writes the line "batch", with what became of the batch's messages. Who writes a line of
 // metrics for each batch does not need it.
 func (p *Pipeline) LogBatch(ctx context.Context, r *Report) {
@@ -86,7 +94,35 @@ func (p *Pipeline) LogBatch(ctx context.Context, r *Report) {
 	}
 	line = append(line, slog.Int("rejected", c.Rejected), slog.Int("returned", c.Returned),
 		slog.Int("round_trips", r.RoundTrips), slog.Float64("database_ms", float64(r.StoreTime.Microseconds())/1000))
+	if len(r.Models) > 1 {
+		line = append(line, slog.Attr{Key: "models", Value: slog.GroupValue(byModel(r)...)})
+	}
 	p.log.LogAttrs(ctx, slog.LevelInfo, "batch", line...)
+}
+
+// byModel returns what became of the messages of each model that had some, as groups.
+func byModel(r *Report) (groups []slog.Attr) {
+	all := r.ByModel()
+	for i, name := range r.Models {
+		c := &all[1+i]
+		var counts []slog.Attr
+		add := func(word string, n int) {
+			if n > 0 {
+				counts = append(counts, slog.Int(word, n))
+			}
+		}
+		add("stored", c.Stored)
+		add("duplicate", c.Duplicate)
+		for _, o := range c.Special() {
+			add(o.Word, o.Messages)
+		}
+		add("rejected", c.Rejected)
+		add("returned", c.Returned)
+		if counts != nil {
+			groups = append(groups, slog.Attr{Key: name, Value: slog.GroupValue(counts...)})
+		}
+	}
+	return groups
 }
 
 // maxAhead is how far SentTimestamp may be ahead of this machine's clock.
