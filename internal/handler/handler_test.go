@@ -88,13 +88,13 @@ func newHandler(t *testing.T, store insertFunc) (*handler.Handler, *testlog.Log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return handlerOf(m, store)
+	return handlerOf(m.Set(), store)
 }
 
-func handlerOf(m *model.Model, store ingest.Store) (*handler.Handler, *testlog.Log) {
+func handlerOf(set *model.Set, store ingest.Store) (*handler.Handler, *testlog.Log) {
 	log := &testlog.Log{}
 	logger := slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	return &handler.Handler{Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), logger), Log: logger}, log
+	return &handler.Handler{Pipeline: ingest.New(set, store, ingest.Static(mask.Unkeyed()), logger), Log: logger}, log
 }
 
 // invoke returns the ids that failed.

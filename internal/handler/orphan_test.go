@@ -65,7 +65,7 @@ func TestOrphans(t *testing.T) {
 				}
 				t.Cleanup(store.Close)
 				for i, step := range steps {
-					h, log := handlerOf(s.model, store)
+					h, log := handlerOf(s.model.Set(), store)
 					back, dead := &backoff{}, &deadLetters{}
 					h.Backoff, h.DeadLetters = back, dead
 					if step.sql != "" {
@@ -105,7 +105,7 @@ func TestSelfReferencesInABatch(t *testing.T) {
 	refers := func(n int, user, to string) string {
 		return record(n, body("user_id", quote(user), "locale", to))
 	}
-	h, _ := handlerOf(s.model, store)
+	h, _ := handlerOf(s.model.Set(), store)
 	if failed := invoke(t, h, event(refers(1, "child", `"parent"`), refers(2, "parent", "null"), refers(3, "orphan", `"nobody"`))); !slices.Equal(failed, ids(3)) {
 		t.Errorf("failed: %v", failed)
 	}

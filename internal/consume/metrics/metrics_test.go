@@ -31,8 +31,8 @@ const (
 )
 
 // example is a consumer that has done a little of everything.
-func example(now time.Time) *metrics.Metrics {
-	m := metrics.New("v1.0.0", func() time.Time { return now })
+func example(now time.Time, models ...metrics.Model) *metrics.Metrics {
+	m := metrics.New("v1.0.0", func() time.Time { return now }, models...)
 	m.Received(0, nil)
 	m.Received(10, nil)
 	m.Received(7, nil)
@@ -61,6 +61,67 @@ func example(now time.Time) *metrics.Metrics {
 	})
 	m.Unreachable(now.Add(-3*time.Second), time.Time{})
 	return m
+}
+
+// queueModels have all outcomes between them.
+var queueModels = []metrics.Model{{Name: "orders", Conflicts: true}, {Name: "states", Replaces: true}, {Name: "tests", Ignores: true}}
+
+// TestModels: with several models, messages have the label model.
+func TestModels(t *testing.T) {
+	t.Parallel()
+	m := metrics.New("v1.0.0", time.Now, queueModels...)
+	report := ingest.Report{Models: []string{"orders", "states", "tests"}, Tallies: message.Tallies{{Inserted: 1}, {Inserted: 1, Replaced: 2}}}
+	for _, v := range []message.Verdict{
+		{Model: 1, Outcome: message.Stored},
+		{Model: 1, Outcome: message.Stored, Rejection: message.Rejection{Reason: message.ReasonConflict}},
+		{Model: 1, Outcome: message.Repeated},
+		{Model: 1, Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonMissing}},
+		{Model: 1, Cause: message.CauseForeignKey},
+		{Model: 2, Outcome: message.Stored},
+		{Model: 2, Outcome: message.Stored},
+		{Model: 2, Outcome: message.Stored},
+		{Model: 2, Outcome: message.Stored},
+		{Model: 2, Outcome: message.Stored, Outdated: true},
+		{Model: 3, Outcome: message.Ignored},
+		{Outcome: message.Rejected, Rejection: message.Rejection{Reason: message.ReasonNoModel}},
+		{Outcome: message.Repeated},
+	} {
+		report.Verdicts, report.Messages = append(report.Verdicts, v), append(report.Messages, message.Message{HasSent: true})
+	}
+	_, before := get(t, m.Handler(), "/metrics")
+	m.Transacted(&consume.Transaction{Report: report})
+	_, page := get(t, m.Handler(), "/metrics")
+	if lines := strings.Count(page, "sluice_messages_total{"); lines != strings.Count(before, "sluice_messages_total{") {
+		t.Errorf("a series appeared with its first event: there are %d", lines)
+	}
+	for _, want := range []string{
+		`{model="orders",outcome="stored",reason=""} 1`, `{model="orders",outcome="conflict",reason=""} 1`, `{model="orders",outcome="duplicate",reason=""} 1`,
+		`{model="orders",outcome="rejected",reason="missing"} 1`, `{model="orders",outcome="returned",reason="foreign_key"} 1`,
+		`{model="states",outcome="stored",reason=""} 1`, `{model="states",outcome="replaced",reason=""} 2`, `{model="states",outcome="outdated",reason=""} 1`, `{model="states",outcome="duplicate",reason=""} 1`,
+		`{model="tests",outcome="ignored",reason=""} 1`,
+		`{model="",outcome="rejected",reason="no_model"} 1`, `{model="",outcome="duplicate",reason=""} 1`,
+	} {
+		if !strings.Contains(page, "sluice_messages_total"+want+"\n") {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	for _, none := range []string{`{model="orders",outcome="replaced"`, `{model="states",outcome="conflict"`, `{model="orders",outcome="ignored"`} {
+		if strings.Contains(page, none) {
+			t.Errorf("the page has %s, which cannot be", none)
+		}
+	}
+	if !strings.Contains(page, "sluice_end_to_end_seconds_count 9\n") {
+		t.Error("the latency is not that of stored rows and duplicates alone")
+	}
+}
+
+// TestOneModel: messages have no label model, and the outcomes that the model can have.
+func TestOneModel(t *testing.T) {
+	t.Parallel()
+	_, page := get(t, metrics.New("v1.0.0", time.Now, metrics.Model{Name: "states", Replaces: true}).Handler(), "/metrics")
+	if strings.Contains(page, "model=") || strings.Count(page, `sluice_messages_total{outcome="replaced",reason=""} 0`) != 1 || strings.Contains(page, `"ignored"`) {
+		t.Errorf("the page is %s", page)
+	}
 }
 
 func get(t *testing.T, h http.Handler, path string) (status int, text string) {
@@ -130,7 +191,7 @@ var (
 // that does.
 func TestDashboard(t *testing.T) {
 	t.Parallel()
-	m := example(time.Now())
+	m := example(time.Now(), queueModels...)
 	m.Process()
 	_, page := get(t, m.Handler(), "/metrics")
 	have := series(page)
