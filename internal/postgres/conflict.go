@@ -82,9 +82,9 @@ func comparedColumns(t *batch.Table) []byte {
 func (rt *roundTrip) compare(rows []int) {
 	for p, own := range rt.in.each(rows) {
 		if p.table.FindsConflicts() {
-			rt.query(sent{of: p, rows: own, compares: true}, p.sql.compare, own)
+			rt.query(sent{of: p, rows: rt.messages(p, own), compares: true}, p.sql.compare, own)
 		} else {
-			rt.keysOrVersions(sent{of: p, rows: own}, p.sql.present, own)
+			rt.keysOrVersions(sent{of: p, rows: rt.messages(p, own)}, p.sql.present, own)
 		}
 	}
 }
@@ -176,7 +176,7 @@ func (in *insertion) compareRows(ctx context.Context, rows []int) error {
 		p, own := in.of(row), rows[k:k+1]
 		rt.compare(own)
 		rt.endSegment()
-		rt.versions(sent{of: p, rows: own, compares: true}, p.sql.sender, own)
+		rt.versions(sent{of: p, rows: rt.messages(p, own), compares: true}, p.sql.sender, own)
 		rt.endSegment()
 	}
 	if answers, err = in.finish(ctx, in.lookingUp(rows), rt); err != nil {

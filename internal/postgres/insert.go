@@ -227,6 +227,11 @@ func (in *insertion) tally(a answer) {
 		t.Replaced += w.Replaced
 	}
 	in.wrote = append(in.wrote, a.wrote...)
+	for _, row := range a.overlaps { // and not yet compared
+		if in.of(row).table.FindsConflicts() {
+			in.duplicates = append(in.duplicates, row)
+		}
+	}
 }
 
 // accept sets the verdicts on rows whose insert is committed.

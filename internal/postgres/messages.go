@@ -212,7 +212,7 @@ func (p *part) wholeCatalog() *catalog {
 // table, whose rows are all new.
 func (rt *roundTrip) insertMessages(p *part, insert insert, rows []int) {
 	b, arrays := rt.in.batch, &rt.in.conn.arrays
-	s := sent{of: p, insert: insert, messages: rows, rows: arrays.Messages(b, p.table, rows)}
+	s := sent{of: p, insert: insert, messages: rows, rows: rt.messages(p, rows)}
 	if insert.first {
 		rt.execute(s, rt.arrays(p, rows), p.formats)
 		for i, child := range p.children {
@@ -306,6 +306,7 @@ func (a *answer) takeMessages(in *insertion, s sent, answers []int64) written {
 		row := s.rows[answer/fates-1]
 		if of[row] == nil {
 			of[row] = new(counts)
+			a.overlaps = append(a.overlaps, row)
 		}
 		of[row][answer%fates]++
 	}
@@ -332,7 +333,7 @@ func (a *answer) takeMessages(in *insertion, s sent, answers []int64) written {
 }
 
 // complete returns the messages that have as many elements among some as among all.
-func (in *insertion) complete(some, all []int) (complete []int) {
+func complete(some, all []int) (complete []int) {
 	missing := make(map[int]int, len(some))
 	for _, row := range all {
 		missing[row]++

@@ -560,3 +560,82 @@ func TestParentsThatAreReplaced(t *testing.T) {
 		}
 	})
 }
+
+// TestConflictsOfMessagesOfSeveralRows: a row that another message has stored with other content is found
+// in a table that may have several rows of a message, and in one with children; where it rejects the
+// message, nothing of that is stored.
+func TestConflictsOfMessagesOfSeveralRows(t *testing.T) {
+	t.Parallel()
+	columns := []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+		{Name: "word", Kind: batch.Text, Type: "text", Compared: true},
+	}
+	const sql = "CREATE TABLE readings (id bigint PRIMARY KEY, message uuid, word text);"
+	type message struct {
+		name  int64
+		first int64 // id of its first row
+		words []string
+	}
+	for _, rejects := range []bool{false, true} {
+		for _, fifo := range []bool{false, true} {
+			t.Run(fmt.Sprintf("rejects=%v, fifo=%v", rejects, fifo), func(t *testing.T) {
+				t.Parallel()
+				table := &batch.Table{Name: "readings", Several: true, Key: []int{0}, Columns: columns}
+				conflict := "stored"
+				if rejects {
+					table.OnConflict, conflict = batch.Reject, "rejected: conflict"
+				}
+				s := newSite(t, setup{table: table, sql: sql})
+				insert := func(messages ...message) map[int64]string {
+					b := batch.New(table)
+					for i, m := range messages {
+						group := 0
+						if fifo {
+							group = i + 1
+						}
+						for n, word := range m.words {
+							if n == 0 {
+								b.Begin(i, group)
+							} else {
+								b.More(-1)
+							}
+							b.Int8(m.first + int64(n))
+							b.Bytes([]byte(fmt.Sprintf("%016d", m.name)))
+							b.String(word)
+							b.End()
+						}
+					}
+					b.Sort()
+					result, err := s.store.Insert(t.Context(), b)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got := map[int64]string{}
+					for i, v := range result.Verdicts {
+						what := v.Outcome.String()
+						if v.Rejection.Reason != "" {
+							what += ": " + string(v.Rejection.Reason)
+						}
+						got[messages[b.Message(i)].name] = what
+					}
+					return got
+				}
+				if conflict == "stored" {
+					conflict = "stored: conflict"
+				}
+				insert(message{1, 10, []string{"a", "b"}})
+				got := insert(message{1, 10, []string{"a", "b"}}, message{2, 10, []string{"a", "b"}}, message{3, 11, []string{"c", "d"}}, message{4, 20, []string{"e"}})
+				if diff := gocmp.Diff(got, map[int64]string{1: stored, 2: stored, 3: conflict, 4: stored}); diff != "" {
+					t.Errorf("(-got +want):\n%s", diff)
+				}
+				want := "10 a, 11 b, 12 d, 20 e"
+				if rejects {
+					want = "10 a, 11 b, 20 e"
+				}
+				if got := s.db.Rows(t, "SELECT string_agg(id || ' ' || word, ', ' ORDER BY id) FROM readings")[0][0]; got != want {
+					t.Errorf("the table has %s, want %s", got, want)
+				}
+			})
+		}
+	}
+}

@@ -56,7 +56,10 @@ type answer struct {
 	// that they did not have.
 	wrote, undone, unsent []int
 
-	there     []int // of messages that may have several rows: those that were stored before
+	// Of messages that may have several rows: those that have nothing new, and those of which a row has a
+	// key that was stored.
+	there, overlaps []int
+
 	found     []int // the rows that statements returned
 	conflicts []conflict
 	values    []int64  // that statements returned, in rows and columns of 8 bytes
@@ -158,9 +161,11 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 			if p.table.Ledger == "" && !p.several() { // otherwise the statement fails by itself
 				rt.keysOrVersions(sent{of: p}, p.sql.allPresent, own)
 			}
-			if p.rejectsConflicts() {
-				rt.query(sent{of: p, compares: true}, p.sql.noConflict, own)
-			}
+		}
+	}
+	for p, own := range in.each(rows) {
+		if p.rejectsConflicts() && (in.batch.HasGroups() || p.table.Several) { // nothing else of the group or the message may be stored
+			rt.query(sent{of: p, compares: true}, p.sql.noConflict, own)
 		}
 	}
 	return divided
@@ -215,8 +220,13 @@ func (rt *roundTrip) query(s sent, sql string, rows []int) {
 // present adds the question which of the given rows' keys are in their tables.
 func (rt *roundTrip) present(rows []int) {
 	for p, own := range rt.in.each(rows) {
-		rt.keysOrVersions(sent{of: p, rows: rt.in.conn.arrays.Messages(rt.in.batch, p.table, own)}, p.sql.present, own)
+		rt.keysOrVersions(sent{of: p, rows: rt.messages(p, own)}, p.sql.present, own)
 	}
+}
+
+// messages returns whose message each element of the arrays of rows is of.
+func (rt *roundTrip) messages(p *part, rows []int) []int {
+	return rt.in.conn.arrays.Messages(rt.in.batch, p.table, rows)
 }
 
 // keysOrVersions adds a statement about the keys of rows, and their versions where the newest stays.
@@ -531,6 +541,7 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 		w = a.takeReplaced(r, s)
 	}
 	var positions []int64
+	found := len(a.found)
 	for r.NextRow() {
 		if s.compares && s.rows != nil {
 			a.takeCompared(r.Values(), s)
@@ -562,7 +573,7 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 	}
 	a.tag = tag.String()
 	if s.rows != nil && s.of.table.Several && s.messages == nil {
-		a.found = rt.in.complete(a.found, s.rows)
+		a.found = append(a.found[:found], complete(a.found[found:], s.rows)...)
 	}
 	switch {
 	case s.fit:

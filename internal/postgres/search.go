@@ -620,6 +620,9 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		// A row that one of our transactions stored proves nothing about a refused one with the
 		// same key.
 		switch {
+		case r.refused[row].conflict:
+			r.returned(message.CauseTransient, row) // unless it is still in conflict
+			r.duplicates = append(r.duplicates, row)
 		case r.there[row] && !r.mine[r.class[row]], r.outdated[row]:
 			r.isDuplicate(row)
 		case found[row] && !r.mine[r.class[row]] && r.refused[row].judge().inside:
