@@ -38,7 +38,9 @@ type piece struct {
 }
 
 func (s *Store) piece(b *batch.Batch, rows []int, g grace) *piece {
-	return &piece{store: s, batch: b, rows: rows, grace: g, result: Result{Verdicts: make([]message.Verdict, b.Len())}}
+	n := len(s.destinations)
+	tallies := make(message.Tallies, 2*n)
+	return &piece{store: s, batch: b, rows: rows, grace: g, fresh: tallies[n:], result: Result{Verdicts: make([]message.Verdict, b.Len()), Tallies: tallies[:n:n]}}
 }
 
 // persist tries the piece until it is stored, until another try is pointless, or until the time for
@@ -49,10 +51,10 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	for another := false; ; {
 		a := p.attempt(ctx, another)
 		if p.rehearsal {
-			p.fresh = nil // no attempt has committed any
+			clear(p.fresh) // no attempt has committed any
 		}
 		p.fresh.Add(p.result.Tallies)
-		p.result.Tallies = p.confirmed()
+		p.confirm()
 		switch {
 		case a.err == nil || ctx.Err() != nil:
 			return false, a.err
@@ -78,27 +80,30 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 
 // confirmed returns how many of the fresh rows are confirmed. An attempt that was not confirmed can
 // count a row that a later one counts again: then the last one is right.
-func (p *piece) confirmed() message.Tallies {
-	left := make([]int, len(p.store.destinations)) // confirmed rows that are not counted
+func (p *piece) confirm() {
+	var few [8]int
+	left := few[:] // confirmed rows that are not counted
+	if n := len(p.result.Tallies); n > len(few) {
+		left = make([]int, n)
+	}
 	for row := range p.result.Verdicts {
 		if v := p.result.Verdicts[row]; v.Outcome == message.Stored && !v.Outdated && v.Rejection.IsZero() {
 			left[p.batch.Table(row)]++
 		}
 	}
-	last := p.result.Tallies
-	all := make(message.Tallies, len(left))
-	for table, n := range left {
+	for table := range p.result.Tallies {
+		n := left[table]
 		take := func(want int) int {
 			want = min(want, n)
 			n -= want
 			return want
 		}
-		fresh, t := *p.fresh.Of(table), *last.Of(table)
-		all[table] = message.Tally{Inserted: take(t.Inserted), Replaced: take(t.Replaced)}
-		all[table].Inserted += take(fresh.Inserted - t.Inserted)
-		all[table].Replaced += take(fresh.Replaced - t.Replaced)
+		fresh, t := p.fresh[table], p.result.Tallies[table]
+		confirmed := message.Tally{Inserted: take(t.Inserted), Replaced: take(t.Replaced)}
+		confirmed.Inserted += take(fresh.Inserted - t.Inserted)
+		confirmed.Replaced += take(fresh.Replaced - t.Replaced)
+		p.result.Tallies[table] = confirmed
 	}
-	return all
 }
 
 // attempted is the result of an attempt.
@@ -118,7 +123,7 @@ func (p *piece) attempt(ctx context.Context, another bool) attempted {
 	s := p.store
 	p.attempts++
 	clear(p.result.Verdicts)
-	p.result.Tallies = nil
+	clear(p.result.Tallies)
 	c, err := s.acquire(ctx, another)
 	if err != nil {
 		return attempted{err: err, again: causeOf(err) == message.CauseTransient}

@@ -36,6 +36,8 @@ type conn struct {
 	// Memory for parameters and for what is sent, kept from batch to batch.
 	arrays     batch.Arrays
 	sendBuffer []byte
+	sent       []sent
+	ends       []int
 }
 
 // standbyRoutine is where the server stops waiting for a synchronous standby: the transaction is

@@ -75,6 +75,7 @@ type part struct {
 	position      int // in the insertion's parts; of a child, that of its parent
 	children      []*part
 	sql           statements
+	form          insert // of the statement for all of its rows
 	keys          *keyFacts
 	catalog       *catalog // the evidence; it stays even if it grows old meanwhile
 	catalogIsOurs bool     // read in this attempt
@@ -97,6 +98,9 @@ type asked struct {
 
 // withChildren returns parts and their children.
 func (in *insertion) withChildren() (all []*part) {
+	if !slices.ContainsFunc(in.parts, func(p *part) bool { return len(p.children) > 0 }) {
+		return in.parts
+	}
 	for _, p := range in.parts {
 		all = append(append(all, p), p.children...)
 	}
@@ -106,6 +110,12 @@ func (in *insertion) withChildren() (all []*part) {
 // divide makes the parts of an insertion: of the tables that its rows are for, or of all if it has
 // none.
 func (in *insertion) divide() {
+	in.parts = in.only[:0]
+	if len(in.store.destinations) == 1 {
+		in.append(in.newPart(in.store.destinations[0]))
+		in.ofTable = in.parts
+		return
+	}
 	in.ofTable = make([]*part, len(in.store.destinations))
 	for _, row := range in.rows {
 		in.add(in.batch.Table(row))
@@ -158,6 +168,10 @@ func (in *insertion) of(row int) *part { return in.ofTable[in.batch.Table(row)] 
 // all parts.
 func (in *insertion) each(rows []int) iter.Seq2[*part, []int] {
 	return func(yield func(*part, []int) bool) {
+		if len(rows) == 1 {
+			yield(in.of(rows[0]), rows)
+			return
+		}
 		for _, p := range in.parts {
 			own := rows
 			if len(in.parts) > 1 {

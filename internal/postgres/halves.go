@@ -72,7 +72,7 @@ func (p *piece) halve(ctx context.Context) error {
 			h.overdue(rows)
 		}
 	}
-	h.result.Tallies = h.confirmed()
+	h.confirm()
 	return h.why(ctx)
 }
 

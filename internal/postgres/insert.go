@@ -29,6 +29,7 @@ type insertion struct {
 	aside error // why rows of some tables are returned and not tried
 
 	parts      []*part      // those of the tables that rows are for, in their order
+	only       [1]*part     // the memory of parts, most of the time
 	ofTable    []*part      // by the index of the table
 	class      map[int]int  // rows with one key have one number
 	unreadable map[int]bool // rows with a key that the server cannot read, so that no look-up can ask for it
@@ -145,16 +146,15 @@ func (p *part) mayBeFirst() bool {
 func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 	rt := in.roundTrip(ctx)
 	rt.askOnce()
-	forms := make([]insert, len(in.parts)) // taken now: learning how keys compare replaces them
 	for p, rows := range in.each(in.rows) {
 		if !p.keys.byBytes() && !in.batch.HasGroups() {
 			// A search needs the order of the keys, and this costs no round trip.
 			rt.keys(sent{of: p}, p.sql.rank, rows)
 			rt.ask(func(a *answer) { p.rank(rows, a) })
 		}
-		forms[p.position] = p.inserts().skipping
+		p.form = p.inserts().skipping // taken now: learning how keys compare replaces it
 		if p.mayBeFirst() {
-			forms[p.position] = p.inserts().first
+			p.form = p.inserts().first
 		}
 	}
 	for _, p := range in.withChildren() {
@@ -162,7 +162,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 			rt.fit(p)
 		}
 	}
-	divided := rt.insertAll(in.rows, func(p *part) insert { return forms[p.position] }, !in.whole)
+	divided := rt.insertAll(in.rows, (*part).formNow, !in.whole)
 	rt.endSegment()
 	if in.some {
 		rt.compare(in.rows)
@@ -200,7 +200,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 		return nil, a.refused.error()
 	}
 	for _, p := range in.parts {
-		if !forms[p.position].first {
+		if !p.form.first {
 			p.skippedAt = in.store.now()
 		}
 	}

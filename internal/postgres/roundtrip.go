@@ -101,7 +101,7 @@ func (a *answer) all() int {
 func (in *insertion) roundTrip(ctx context.Context) *roundTrip {
 	deadline, _ := ctx.Deadline()
 	ctx, cancel := context.WithCancel(ctx)
-	return &roundTrip{deadline: deadline, in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, prepares: map[string]string{}, asks: map[int]func(*answer){}, required: map[int]bool{}}
+	return &roundTrip{deadline: deadline, in: in, p: in.conn.StartPipeline(ctx), cancel: cancel, sent: in.conn.sent[:0], ends: in.conn.ends[:0]}
 }
 
 // add adds a statement without parameters.
@@ -112,6 +112,8 @@ func (rt *roundTrip) addParams(s sent, sql string, params [][]byte, formats []in
 	rt.p.SendQueryParams(sql, params, nil, formats, binary)
 	rt.sent = append(rt.sent, s)
 }
+
+func (p *part) formNow() insert { return p.form }
 
 // inserts returns the forms of the insert of the part's rows.
 func (p *part) inserts() inserts {
@@ -199,6 +201,9 @@ func (rt *roundTrip) execute(s sent, params [][]byte, formats []int16) {
 		}
 		rt.p.SendPrepare(insert.name, insert.sql, nil)
 		rt.sent = append(rt.sent, s)
+		if rt.prepares == nil {
+			rt.prepares = map[string]string{}
+		}
 		rt.prepares[insert.name] = insert.sql
 	}
 	rt.p.SendQueryPrepared(insert.name, params, formats, binary)
@@ -294,12 +299,18 @@ func (rt *roundTrip) askCatalog(p *part) {
 
 // ask ends a segment whose answer only learn gets. If it fails, that does no harm.
 func (rt *roundTrip) ask(learn func(*answer)) {
+	if rt.asks == nil {
+		rt.asks = map[int]func(*answer){}
+	}
 	rt.asks[len(rt.ends)] = learn
 	rt.endSegment()
 }
 
 // endRequired ends a segment that looks keys up. If it fails, so does the round trip.
 func (rt *roundTrip) endRequired() {
+	if rt.required == nil {
+		rt.required = map[int]bool{}
+	}
 	rt.required[len(rt.ends)] = true
 	rt.endSegment()
 }
@@ -385,10 +396,23 @@ func (rt *roundTrip) flush() {
 func (rt *roundTrip) finish() ([]answer, error) {
 	defer rt.cancel()
 	answers, err := rt.read()
+	rt.in.conn.sent, rt.in.conn.ends = kept(rt.sent), kept(rt.ends)
 	if closeErr := rt.p.Close(); err == nil && closeErr != nil && asServer(closeErr) == nil {
 		err = closeErr
 	}
 	return answers, err
+}
+
+// maxKept is how many statements a connection keeps memory for.
+const maxKept = 16
+
+// kept returns memory to keep, which refers to nothing.
+func kept[T any](all []T) []T {
+	if cap(all) > maxKept {
+		return nil
+	}
+	clear(all)
+	return all[:0]
 }
 
 func (rt *roundTrip) read() ([]answer, error) {

@@ -102,6 +102,9 @@ func (s *Store) tables() (all []*batch.Table) {
 
 // inserting returns what an insert of rows of a batch does, for errors.
 func (s *Store) inserting(b *batch.Batch, rows []int) string {
+	if len(s.destinations) == 1 {
+		return s.destinations[0].inserting
+	}
 	var into []string
 	for _, d := range s.destinations {
 		if len(rows) == 0 || slices.ContainsFunc(rows, func(row int) bool { return b.Table(row) == d.index }) {
