@@ -206,12 +206,12 @@ func (r *SetReader) Of(model int) *Reader { return r.readers[model] }
 
 // Reset begins a batch that was received at a time.
 func (r *SetReader) Reset(received time.Time) {
-	r.Release()
 	for _, one := range r.readers {
 		if one != nil {
 			one.Reset(received)
 		}
 	}
+	r.chooser.release()
 }
 
 // Release ends a batch: the reader then refers to none of its messages, and has no memory that only a
