@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -8,7 +9,9 @@ import (
 	"testing"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
 )
 
@@ -18,6 +21,7 @@ type example struct {
 	where      string // the heading before it
 	model, sql string
 	before     []string // the models of one queue that come before it
+	inOrder    bool     // the messages come one after another, and the table keeps its rows
 	header     []string // of the table of messages
 	messages   [][]string
 }
@@ -38,6 +42,7 @@ func documented(t *testing.T) (all []example) {
 // examples returns the examples of a document: a yaml block begins one.
 func examples(document string) (all []example) {
 	where, block := "", ""
+	within := false // a table of messages
 	for line := range strings.Lines(document) {
 		line = strings.TrimSuffix(line, "\n")
 		last := len(all) - 1
@@ -60,11 +65,13 @@ func examples(document string) (all []example) {
 		case block != "":
 		case strings.HasPrefix(line, "#"):
 			where = strings.TrimLeft(line, "# ")
-		case strings.HasPrefix(line, "| body |"):
+		case strings.HasPrefix(line, "| body |"), strings.HasPrefix(line, "| body, in order |"):
 			all[last].header = cells(line)
+			all[last].inOrder = all[last].header[0] != "body"
+			within = true
 		case !strings.HasPrefix(line, "|"):
-			where, _, _ = strings.Cut(where, "\n")
-		case last >= 0 && all[last].header != nil && strings.HasPrefix(line, "| `"):
+			within = false
+		case within && strings.HasPrefix(line, "| `"):
 			if row := cells(line); len(row) == len(all[last].header) {
 				all[last].messages = append(all[last].messages, row)
 			}
@@ -120,6 +127,8 @@ func TestExamples(t *testing.T) {
 			switch {
 			case e.isOneOfSeveral() && len(e.messages) > 0:
 				e.choose(t)
+			case e.inOrder:
+				e.playInOrder(t, m)
 			case !m.Ignore:
 				e.play(t, m)
 			}
@@ -166,6 +175,33 @@ func (e *example) choose(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", body, got, want)
 		}
 	}
+}
+
+// playInOrder delivers messages one after another. The table has one row, which is in the cells beside
+// each message, and then what becomes of the message.
+func (e *example) playInOrder(t *testing.T, m *model.Model) {
+	t.Helper()
+	tab := newTable(t, m, e.sql)
+	last := len(e.header) - 1
+	for i, row := range e.messages {
+		all := messages(t, "examples", row[0], nil)
+		all[0].ID = fmt.Sprintf("00000000-0000-4000-8000-%012d", i+1)
+		report := tab.pipe.Run(t.Context(), all)
+		got := tab.db.Rows(t, "SELECT "+strings.Join(e.header[1:last], "::text, ")+"::text FROM "+m.Table.Name)
+		if counts := report.Counts(); len(got) != 1 || !slices.Equal(append(got[0], became(&report, counts)), row[1:]) {
+			t.Errorf("%s: got %q and %+v, want %q", row[0], got, counts, row[1:])
+		}
+	}
+}
+
+// became returns what became of the one message of a report.
+func became(r *ingest.Report, c message.Counts) string {
+	for word, n := range map[string]int{"stored": c.Stored, "replaced": c.Replaced, "outdated": c.Outdated, "duplicate": c.Duplicate, "conflict": c.Conflict} {
+		if n > 0 {
+			return word
+		}
+	}
+	return said(&r.Verdicts[0])
 }
 
 func (e *example) play(t *testing.T, m *model.Model) {
