@@ -1,5 +1,7 @@
 package model
 
+import "example.com/owner/sluice/internal/message"
+
 // What the tests see of the inside.
 var (
 	Names            = names
@@ -42,3 +44,11 @@ func (r *Reader) SetMost(n int) (before int) {
 
 // SetMost sets how many bytes a batch may unwrap to, from the next Reset on.
 func (r *SetReader) SetMost(n int) { r.budget.most = n }
+
+// Choose returns the index of the model that takes a message. If none does it returns -1, and the
+// verdict.
+func (r *SetReader) Choose(msg *message.Message) (model int, verdict message.Verdict) {
+	r.budget.message()
+	model = r.chooser.choose(msg, &verdict)
+	return model, verdict
+}

@@ -185,14 +185,6 @@ func (r *SetReader) Append(b *batch.Batch, index, group int, msg *message.Messag
 	return verdict
 }
 
-// Choose returns the index of the model that takes a message. If none does it returns -1, and the
-// verdict.
-func (r *SetReader) Choose(msg *message.Message) (model int, verdict message.Verdict) {
-	r.budget.message()
-	model = r.chooser.choose(msg, &verdict)
-	return model, verdict
-}
-
 // Takers lists the models whose when takes a message, whether or not one before them does. A model
 // without when takes what the others leave, and is not listed.
 func (r *SetReader) Takers(msg *message.Message) []int {

@@ -14,6 +14,7 @@ var forTests = map[string]string{
 	"internal/config.Variables":   "the template declares each of them, and no other",
 	"internal/emf.Metrics":        "the template's dashboard and alarms use no other",
 	"internal/emf.Namespace":      "the same",
+	"internal/model.NewSet":       "tests of several packages make sets of models that are in no file",
 	"internal/postgres.WithClock": "the drills turn the clock",
 	"internal/postgres.WithSleep": "the drills turn the clock",
 	"internal/sqs.FirstDelay":     "the docs say it",
