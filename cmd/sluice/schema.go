@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/model"
@@ -34,12 +36,15 @@ func (c *schemaCmd) Run(con *console) error {
 		return err
 	}
 	if c.JSON {
-		all, set := schemaTables{Tables: []schemaTable{}}, parts.Config.Models
+		all, set, grants := schemaTables{Tables: []schemaTable{}}, parts.Config.Models, grantsOf(parts.Config.Models)
 		for i, m := range set.Models {
 			if set.TableOf(i) < 0 {
 				continue
 			}
 			tables := tablesOf(m, parts.ModelDDL(i))
+			if parts.AltDatabase() == nil {
+				tables[0].Grants = grants[i]
+			}
 			for k := range tables {
 				if len(set.Models) > 1 {
 					tables[k].Model = m.Name
@@ -50,7 +55,39 @@ func (c *schemaCmd) Run(con *console) error {
 		return con.printJSON(all, nil)
 	}
 	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
+	if parts.AltDatabase() == nil {
+		for i, t := range slices.Concat(grantsOf(parts.Config.Models)...) {
+			if i == 0 {
+				fmt.Fprint(con.stdout, "\n-- The role that writes needs more than INSERT and the key:\n")
+			}
+			fmt.Fprintf(con.stdout, "-- %s;\n", t)
+		}
+	}
 	return nil
+}
+
+// grantsOf returns the GRANTs of each model that reads or overwrites more of its table than the key.
+func grantsOf(set *model.Set) [][]string {
+	all := make([][]string, len(set.Models))
+	for i, m := range set.Models {
+		t := m.Table
+		if m.Ignore || t.OnConflict != batch.Replace && !t.FindsConflicts() {
+			continue
+		}
+		columns := func(indexes []int) string {
+			names := make([]string, len(indexes))
+			for i, c := range indexes {
+				names[i] = batch.Quote(t.Columns[c].Name)
+			}
+			return strings.Join(names, ", ")
+		}
+		on := " ON " + batch.QuoteTable(t.Schema, t.Name) + " TO …"
+		all[i] = []string{"GRANT INSERT" + on, "GRANT SELECT (" + columns(t.Reads()) + ")" + on}
+		if updates := t.Updates(); updates != nil {
+			all[i] = append(all[i], "GRANT UPDATE ("+columns(updates)+")"+on)
+		}
+	}
+	return all
 }
 
 // schemaTables are the tables of the models: of each the one that rows go to, and perhaps its ledger.
@@ -65,6 +102,8 @@ type schemaTable struct {
 	Key     []string       `json:"key"` // empty for a table whose ledger has the key
 	// SQL are the statements that create it.
 	SQL []string `json:"sql"`
+	// Grants are those of the role that writes, if it needs more than INSERT and the key.
+	Grants []string `json:"grants,omitzero"`
 }
 
 type schemaColumn struct {

@@ -101,6 +101,27 @@ func (t *Table) Compared() (all []int) {
 	return all
 }
 
+// Reads returns the indexes of the columns that a store reads: those of the key, and where a stored row
+// can be replaced or compared, the others that this takes. A ledger has the key instead of the table.
+func (t *Table) Reads() (all []int) {
+	for i := range t.Columns {
+		if slices.Contains(t.Key, i) || t.OnConflict == Replace || t.FindsConflicts() && (t.Columns[i].Compared || i == t.MessageID()) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+// Updates returns the indexes of the columns that a newer row overwrites.
+func (t *Table) Updates() (all []int) {
+	for i := range t.Columns {
+		if t.OnConflict == Replace && !slices.Contains(t.Key, i) {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
 // Quote quotes an identifier for SQL.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 

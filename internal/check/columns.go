@@ -37,6 +37,7 @@ type live struct {
 	generated  bool // it takes no value from outside
 	insert     bool // the role may
 	sel        bool
+	update     bool
 }
 
 // isDomain reports whether the type is made of another one.

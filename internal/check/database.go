@@ -255,7 +255,7 @@ const columnsSQL = `WITH RECURSIVE made AS (
 ), base AS (SELECT DISTINCT ON (attnum) * FROM made ORDER BY attnum, depth DESC)
 SELECT a.attname, coalesce(e.typname, t.typname), b.typmod, format_type(a.atttypid, a.atttypmod),
 	a.attnotnull OR b.refuses, b.refuses, a.atthasdef OR a.attidentity <> '' OR own.typdefault IS NOT NULL, a.attgenerated <> '' OR a.attidentity = 'a',
-	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+	has_column_privilege(a.attrelid, a.attnum, 'INSERT'), has_column_privilege(a.attrelid, a.attnum, 'SELECT'), has_column_privilege(a.attrelid, a.attnum, 'UPDATE'),
 	e.oid IS NOT NULL, a.atttypid, t.oid, format_type(a.atttypid, NULL), (SELECT json_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid = t.oid)
 	FROM pg_attribute a JOIN base b USING (attnum) JOIN pg_type t ON t.oid = b.type JOIN pg_type own ON own.oid = a.atttypid LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'
 	WHERE a.attrelid = $1::oid ORDER BY a.attnum`
@@ -296,10 +296,10 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 	for _, r := range rows {
 		typmod, _ := strconv.Atoi(r[2])
 		var labels []string
-		_ = json.Unmarshal([]byte(r[14]), &labels) // "" has none
+		_ = json.Unmarshal([]byte(r[15]), &labels) // "" has none
 		have[r[0]] = live{
-			name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t",
-			list: r[10] == "t", oid: r[11], baseOID: r[12], own: r[13], labels: labels,
+			name: r[0], base: r[1], typmod: typmod, shown: r[3], notNull: r[4] == "t", domain: r[5] == "t", hasValue: r[6] == "t", generated: r[7] == "t", insert: r[8] == "t", sel: r[9] == "t", update: r[10] == "t",
+			list: r[11] == "t", oid: r[12], baseOID: r[13], own: r[14], labels: labels,
 		}
 	}
 	if err := d.byName(ctx, want, have); err != nil {
@@ -320,27 +320,61 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 	return nil
 }
 
+// grants looks for what the role may not do. The ledger, or the table without one, has the key.
 func (d *database) grants(name string, have map[string]live, want []wanted, key []string) {
-	var insert, sel []string
+	t := d.model.Table
+	var reads, updates []string
+	if key != nil {
+		reads, updates = namesOf(t, t.Reads()), namesOf(t, t.Updates())
+	}
+	var insert, sel, update []string
 	for _, c := range want {
 		l, ok := have[c.Name]
-		if ok && !l.insert {
+		if !ok {
+			continue
+		}
+		if !l.insert {
 			insert = append(insert, c.Name)
 		}
-		if ok && !l.sel && slices.Contains(key, c.Name) {
+		if !l.sel && slices.Contains(reads, c.Name) {
 			sel = append(sel, c.Name)
+		}
+		if !l.update && slices.Contains(updates, c.Name) {
+			update = append(update, c.Name)
 		}
 	}
 	if len(insert) > 0 {
 		d.Add(Error, "grants", "grant_insert", fmt.Sprintf("GRANT INSERT ON %s TO the role", name), "the role may not INSERT into %s: %s", name, strings.Join(insert, ", "))
 	}
+	if len(update) > 0 {
+		d.Add(Error, "grants", "grant_update", fmt.Sprintf("GRANT UPDATE (%s) ON %s TO the role: a newer row replaces an older one", strings.Join(updates, ", "), name),
+			"the role may not UPDATE %s: %s", name, strings.Join(update, ", "))
+	}
+	what, why, can := "the key of "+name, "ON CONFLICT reads them", "read its key"
+	switch {
+	case key == nil:
+	case t.OnConflict == batch.Replace:
+		what, why, can = "the columns of "+name+" that a newer row replaces", "ON CONFLICT DO UPDATE reads them", "read and UPDATE what a newer row replaces"
+	case t.FindsConflicts():
+		what, why, can = "what is compared in "+name, "a row is compared with the stored one that has its key", "read its key and what is compared"
+	default:
+		reads = key // in its order
+	}
 	if len(sel) > 0 {
-		d.Add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: ON CONFLICT reads them", strings.Join(key, ", "), name),
-			"the role may not SELECT the key of %s: %s", name, strings.Join(sel, ", "))
+		d.Add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: %s", strings.Join(reads, ", "), name, why),
+			"the role may not SELECT %s: %s", what, strings.Join(sel, ", "))
 	}
-	if len(insert)+len(sel) == 0 {
-		d.Add(OK, "grants", "grants", "", "the role may INSERT into %s, and read its key", name)
+	if len(insert)+len(sel)+len(update) == 0 {
+		d.Add(OK, "grants", "grants", "", "the role may INSERT into %s, and %s", name, can)
 	}
+}
+
+// namesOf returns the names of columns.
+func namesOf(t *batch.Table, columns []int) (names []string) {
+	for _, i := range columns {
+		names = append(names, t.Columns[i].Name)
+	}
+	return names
 }
 
 const keysSQL = `SELECT i.indimmediate, i.indisvalid, i.indpred IS NULL AND i.indexprs IS NULL,

@@ -3,6 +3,7 @@ package check_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/fault"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
@@ -295,6 +299,87 @@ func TestGrants(t *testing.T) {
 			return all
 		})
 		t.Run(tt.name, func(t *testing.T) { want(t, look(t, m, role.URL), tt.want...) })
+	}
+}
+
+// TestGrantsOfReplacedAndComparedRows: what the check asks for is what the store needs.
+func TestGrantsOfReplacedAndComparedRows(t *testing.T) {
+	t.Parallel()
+	const fields = `
+fields:
+  id: {type: text, required: true}
+  version: {type: integer, required: true}
+  ip: {type: ip, personal: true}
+columns:
+  id: {type: text, from: id}
+  version: {type: integer, from: version}
+  masked_ip: {type: varchar(64), from: ip, masked: true}
+  message_id: {type: uuid, meta: message_id}
+`
+	for _, tt := range []struct {
+		name, settings string
+		grants         []string
+		stored         string            // of two versions
+		lacks          map[string]string // what is found without one of the grants
+		counts         func(message.Counts) []int
+		want           []int
+	}{
+		{
+			"replace", "on_conflict: replace\nnewer_by: version", []string{"INSERT", "SELECT (id, version, masked_ip, message_id)", "UPDATE (version, masked_ip, message_id)"}, "2",
+			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, masked_ip, message_id)": "error grant_select", "UPDATE (version, masked_ip, message_id)": "error grant_update"},
+			func(c message.Counts) []int { return []int{c.Stored, c.Replaced, c.Outdated} }, []int{1, 1, 1},
+		},
+		{
+			"keep", "on_conflict: keep", []string{"INSERT", "SELECT (id, version, message_id)"}, "1",
+			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, message_id)": "error grant_select"},
+			func(c message.Counts) []int { return []int{c.Stored, c.Conflict, c.Duplicate} }, []int{1, 1, 1},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m, err := model.Parse("t.yaml", []byte("model: t\ntable: t\nkey: [id]\n"+tt.settings+fields))
+			if err != nil {
+				t.Fatal(err)
+			}
+			db := pgtest.New(t, m.DDL()...)
+			role := func(without string) string {
+				return db.Role(t, func(role string) (all []string) {
+					for _, g := range tt.grants {
+						if g != without {
+							all = append(all, "GRANT "+g+" ON t TO "+role)
+						}
+					}
+					return all
+				}).URL
+			}
+			for without, finding := range tt.lacks {
+				want(t, look(t, m, role(without)), finding)
+			}
+			url := role("")
+			want(t, look(t, m, url))
+			store, err := postgres.Open(url, []*batch.Table{m.Table})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(store.Close)
+			p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+			var counts message.Counts
+			for i, version := range []string{"1", "2", "1"} {
+				r := p.Run(t.Context(), []message.Message{{
+					ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), HasBody: true, HasSent: true, SentMillis: 1767225600000, ReceiveCount: 1, Body: []byte(`{"id":"a","version":` + version + `}`),
+				}})
+				if r.Err != nil {
+					t.Fatal(r.Err)
+				}
+				counts.Add(r.Verdicts, r.Tallies.Sum())
+			}
+			if got := tt.counts(counts); !slices.Equal(got, tt.want) {
+				t.Errorf("got %v (%+v), want %v", got, counts, tt.want)
+			}
+			if got := db.Rows(t, "SELECT version FROM t")[0][0]; got != tt.stored {
+				t.Errorf("the version %s is stored, want %s", got, tt.stored)
+			}
+		})
 	}
 }
 
