@@ -325,14 +325,20 @@ columns:
 		want           []int
 	}{
 		{
-			"replace", "on_conflict: replace\nnewer_by: version", []string{"INSERT", "SELECT (id, version, masked_ip, message_id)", "UPDATE (version, masked_ip, message_id)"}, "2",
+			"replace", "on_conflict: replace\nnewer_by: version",
+			[]string{"INSERT", "SELECT (id, version, masked_ip, message_id)", "UPDATE (version, masked_ip, message_id)"},
+			"2",
 			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, masked_ip, message_id)": "error grant_select", "UPDATE (version, masked_ip, message_id)": "error grant_update"},
-			func(c message.Counts) []int { return []int{c.Stored, c.Replaced, c.Outdated} }, []int{1, 1, 1},
+			func(c message.Counts) []int { return []int{c.Stored, c.Replaced, c.Outdated} },
+			[]int{1, 1, 1},
 		},
 		{
-			"keep", "on_conflict: keep", []string{"INSERT", "SELECT (id, version, message_id)"}, "1",
+			"keep", "on_conflict: keep",
+			[]string{"INSERT", "SELECT (id, version, message_id)"},
+			"1",
 			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, message_id)": "error grant_select"},
-			func(c message.Counts) []int { return []int{c.Stored, c.Conflict, c.Duplicate} }, []int{1, 1, 1},
+			func(c message.Counts) []int { return []int{c.Stored, c.Conflict, c.Duplicate} },
+			[]int{1, 1, 1},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
