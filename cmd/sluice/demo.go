@@ -88,7 +88,7 @@ type demoDatabase interface {
 // database starts a database with the table in it. The origin names it.
 func (c demoCmd) database(ctx context.Context, con *console, m *model.Model) (db demoDatabase, origin string, stop func(), err error) {
 	if c.Database == "sqlite:" || c.Database == "sqlite::memory:" {
-		s, err := sqlite.Open("sqlite::memory:", m.Table, fault.Names{URL: "--database", Migrate: "sluice migrate", Schema: "sluice schema"})
+		s, err := sqlite.Open("sqlite::memory:", m.Set().Tables(), fault.Names{URL: "--database", Migrate: "sluice migrate", Schema: "sluice schema"})
 		if err != nil {
 			return nil, "", nil, err
 		}

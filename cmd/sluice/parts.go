@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -29,10 +28,7 @@ func (con *console) load(needs ...config.Need) (*app.App, error) {
 // AWS profiles, and SQLite.
 func (con *console) options(log *slog.Logger) app.Options {
 	open := func(databaseURL string, tables []*batch.Table, names fault.Names) (app.Store, error) {
-		if len(tables) > 1 {
-			return nil, errors.New("SLUICE_MODEL names models of several tables, and SQLite takes one; name one model")
-		}
-		return sqlite.Open(databaseURL, tables[0], names)
+		return sqlite.Open(databaseURL, tables, names)
 	}
 	return app.Options{Environ: con.environ, Log: log, AWS: loadAWS, AltDatabase: &app.Database{Scheme: "sqlite:", Open: open, DDL: sqlite.DDL}}
 }

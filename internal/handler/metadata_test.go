@@ -91,7 +91,7 @@ func TestMetadataAndAttributes(t *testing.T) {
 		}},
 		{"SQLite", func(t *testing.T) (ingest.Store, func(string) [][]string) {
 			t.Helper()
-			s, err := sqlite.Open("sqlite::memory:", m.Table, fault.Names{})
+			s, err := sqlite.Open("sqlite::memory:", []*batch.Table{m.Table}, fault.Names{})
 			if err != nil {
 				t.Fatal(err)
 			}

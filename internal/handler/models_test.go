@@ -17,6 +17,7 @@ import (
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/sqlite"
 	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/models"
 )
@@ -176,19 +177,13 @@ func TestSeveralModels(t *testing.T) {
 			},
 		}},
 	} {
-		for form, of := range map[string]func(...string) []byte{"event": event, "Pipes": pipes} {
-			t.Run(tt.name+", "+form, func(t *testing.T) {
+		for name, form := range map[string]struct {
+			of   func(...string) []byte
+			open func(*testing.T, *model.Set) (ingest.Store, func(query string) [][]string)
+		}{"Postgres, event": {event, inPostgres}, "Postgres, Pipes": {pipes, inPostgres}, "SQLite, event": {event, inSQLite}} {
+			t.Run(tt.name+", "+name, func(t *testing.T) {
 				t.Parallel()
-				var ddl []string
-				for _, m := range set.Models {
-					ddl = append(ddl, m.DDL()...)
-				}
-				db := pgtest.New(t, append(ddl, "ALTER TABLE orders ADD CHECK (amount <> 666)", "ALTER TABLE orders ADD FOREIGN KEY (account_id) REFERENCES accounts")...)
-				store, err := postgres.Open(db.URL, set.Tables())
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(store.Close)
+				store, query := form.open(t, set)
 				h, log := handlerOf(set, store)
 				var counts string
 				h.Observe = func(_ context.Context, r *ingest.Report) { counts = spelt(r) }
@@ -196,9 +191,9 @@ func TestSeveralModels(t *testing.T) {
 					for _, wantCounts := range []string{step.counts, step.again} {
 						dead := &byModel{}
 						h.DeadLetters, h.Backoff = dead, &backoff{}
-						failed := invoke(t, h, of(step.event...))
+						failed := invoke(t, h, form.of(step.event...))
 						slices.Sort(failed)
-						rows := db.Rows(t, "SELECT coalesce((SELECT string_agg(account_id, ' ' ORDER BY account_id) FROM accounts), ''), concat_ws(' ', (SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM orders), (SELECT count(*) FROM clicks))")[0]
+						rows := query("SELECT coalesce((SELECT string_agg(account_id, ' ' ORDER BY account_id) FROM accounts), ''), concat_ws(' ', (SELECT string_agg(order_id, ' ' ORDER BY order_id) FROM orders), (SELECT count(*) FROM clicks))")[0]
 						for what, diff := range map[string]string{
 							"failed": cmp.Diff(failed, append([]string{}, step.failed...)), "sent": cmp.Diff(append([]string{}, *dead...), append([]string{}, step.sent...)), "counts": cmp.Diff(counts, wantCounts),
 							"rows": cmp.Diff(rows, []string{step.accounts, step.rows}),
@@ -214,6 +209,52 @@ func TestSeveralModels(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// inPostgres opens a database with the tables, where orders refer to accounts and have no amount of 666.
+func inPostgres(t *testing.T, set *model.Set) (ingest.Store, func(query string) [][]string) {
+	t.Helper()
+	var ddl []string
+	for _, m := range set.Models {
+		ddl = append(ddl, m.DDL()...)
+	}
+	db := pgtest.New(t, append(ddl, "ALTER TABLE orders ADD CHECK (amount <> 666)", "ALTER TABLE orders ADD FOREIGN KEY (account_id) REFERENCES accounts")...)
+	store, err := postgres.Open(db.URL, set.Tables())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	return store, func(query string) [][]string { return db.Rows(t, query) }
+}
+
+// inSQLite does the same in SQLite.
+func inSQLite(t *testing.T, set *model.Set) (ingest.Store, func(query string) [][]string) {
+	t.Helper()
+	store, err := sqlite.Open("sqlite::memory:", set.Tables(), fault.Names{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	var ddl []string
+	for _, table := range set.Tables() {
+		ddl = append(ddl, sqlite.DDL(table)...)
+	}
+	orders := strings.NewReplacer(`"amount"     INTEGER`, `"amount" INTEGER CHECK (amount <> 666)`, `"account_id" TEXT`, `"account_id" TEXT REFERENCES accounts`)
+	for i := range ddl {
+		if strings.Contains(ddl[i], `"orders"`) {
+			ddl[i] = orders.Replace(ddl[i])
+		}
+	}
+	if _, err := store.Migrate(t.Context(), ddl); err != nil {
+		t.Fatal(err)
+	}
+	return store, func(query string) [][]string {
+		rows, err := store.Rows(t.Context(), query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rows
 	}
 }
 

@@ -46,19 +46,27 @@ func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
 	if len(in.refusals) == 0 {
 		return nil
 	}
-	var tables []*facts
-	for _, ledger := range []bool{false, true} {
-		if ledger && in.store.table.Ledger == "" {
-			break
-		}
-		f, err := readFacts(ctx, tx, in.store.table, ledger)
-		if err != nil {
+	for i, r := range in.refusals {
+		p := in.of(i)
+		if err := p.readFacts(ctx, tx); err != nil {
 			return in.store.fault(ctx, "read the schema", err)
 		}
-		tables = append(tables, f)
+		r.blame = r.proves(p.facts)
 	}
-	for _, r := range in.refusals {
-		r.blame = r.proves(tables)
+	return nil
+}
+
+// readFacts reads the facts of a table and its ledger once.
+func (p *prepared) readFacts(ctx context.Context, tx *sql.Tx) error {
+	for _, ledger := range []bool{false, true}[len(p.facts):] {
+		if ledger && p.table.Ledger == "" {
+			break
+		}
+		f, err := readFacts(ctx, tx, p.table, ledger)
+		if err != nil {
+			return err
+		}
+		p.facts = append(p.facts, f)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func object(err *sqlite.Error) string {
 // rejection is why a row can never be stored. The constraint is its name or,
 // where SQLite tells none, its expression or its kind. Columns of the table are
 // without its name.
-func (s *Store) rejection(r *refusal) message.Rejection {
+func (d *destination) rejection(r *refusal) message.Rejection {
 	rejection := message.Rejection{Reason: message.ReasonRefused, Constraint: kinds[r.err.Code()]}
 	switch {
 	case r.err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK:
@@ -87,7 +87,7 @@ func (s *Store) rejection(r *refusal) message.Rejection {
 	default:
 		names := strings.Split(object(r.err), ", ")
 		for i, name := range names {
-			if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, s.table.Name) {
+			if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, d.table.Name) {
 				names[i] = column
 			}
 		}
@@ -119,10 +119,10 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *fault.Error
 }
 
 // refused is the error for a refused row that is not to blame.
-func (s *Store) refused(r *refusal) *fault.Error {
+func (d *destination) refused(r *refusal) *fault.Error {
 	code := r.err.Code()
-	names := s.rejection(r)
-	e := s.failure("insert into "+table(s.table), code)
+	names := d.rejection(r)
+	e := d.store.failure("insert into "+table(d.table), code)
 	if names.Constraint != "" {
 		e.What += ", " + names.Constraint
 	}
@@ -131,7 +131,7 @@ func (s *Store) refused(r *refusal) *fault.Error {
 	}
 	switch {
 	case code == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
-		e.Remedy = s.otherType()
+		e.Remedy = d.store.otherType()
 	case code&0xff != sqlite3.SQLITE_CONSTRAINT:
 	case r.blame == blameSuspect:
 		e.Remedy = "no other row is new, so this may be a trigger's fault, or that of columns that the model does not fill"
@@ -146,19 +146,31 @@ func (s *Store) refused(r *refusal) *fault.Error {
 // schemaFault is fault for a statement that has no values in it, or has not
 // met them yet: SQLite's own text can only be about names.
 func (s *Store) schemaFault(ctx context.Context, doing string, err error) *fault.Error {
+	e := s.fault(ctx, doing, err)
+	if text := schemaText(err); text != "" {
+		e.Cause, e.What, e.Remedy = message.CauseConfiguration, doing+": "+text, "`"+s.names.Schema+"` prints the SQL that the model means"
+	}
+	return e
+}
+
+// schemaText returns SQLite's text of such an error, "" if it is of another kind.
+func schemaText(err error) string {
 	own, ok := errors.AsType[*sqlite.Error](err)
 	if !ok || own.Code()&0xff != sqlite3.SQLITE_ERROR {
-		return s.fault(ctx, doing, err)
+		return ""
 	}
-	e := s.failure(doing, own.Code())
-	text := strings.TrimSuffix(strings.TrimPrefix(own.Error(), "SQL logic error: "), " ("+e.Code+")")
-	e.Cause, e.What, e.Remedy = message.CauseConfiguration, doing+": "+text, "`"+s.names.Schema+"` prints the SQL that the model means"
+	return strings.TrimSuffix(strings.TrimPrefix(own.Error(), "SQL logic error: "), fmt.Sprintf(" (%d)", own.Code()))
+}
+
+// unusable is schemaFault for the statements of a table.
+func (d *destination) unusable(ctx context.Context, err error) *fault.Error {
+	e, text := d.store.schemaFault(ctx, "insert into "+table(d.table), err), schemaText(err)
 	missing, _ := strings.CutPrefix(text, "no such table: ")
 	switch {
-	case missing == s.table.Name, missing == s.table.Ledger:
-		e.Remedy = fmt.Sprintf("create the table: %#q, or %#q prints the SQL", s.names.Migrate, s.names.Schema)
+	case text != "" && (missing == d.table.Name || missing == d.table.Ledger):
+		e.Remedy = fmt.Sprintf("create the table: %#q, or %#q prints the SQL", d.store.names.Migrate, d.store.names.Schema)
 	case strings.HasPrefix(text, "ON CONFLICT clause"):
-		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): %#q prints the one that it needs", strings.Join(s.table.KeyNames(), ", "), s.names.Schema)
+		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): %#q prints the one that it needs", strings.Join(d.table.KeyNames(), ", "), d.store.names.Schema)
 	}
 	return e
 }

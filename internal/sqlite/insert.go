@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -10,6 +11,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -21,18 +23,30 @@ type insertion struct {
 	refusals map[int]*refusal // by row
 	mode     keyMode
 	violated *sqlite.Error // the foreign key error of COMMIT
-	rowids   map[int64]int // the new rows by rowid, for the check of foreign keys
 	askFirst bool          // look up the keys of all rows before the first insert
 	existed  []bool        // for each row, whether it was found then
 	oneByOne bool          // try each row, also one that a newer one of the batch would replace at once
 
+	tables             []*prepared // one for each table of the batch
+	set, release, undo *sql.Stmt
+	args               []any
+}
+
+// prepared is a table in a transaction.
+type prepared struct {
+	*destination
+
+	failed         *fault.Error // why the table takes no rows
+	inserts        []*sql.Stmt
+	known, present *sql.Stmt
+	rowids         map[int64]int // the new rows by rowid, for the check of foreign keys
 	// written are the rows that were stored or replaced, in a table that replaces.
 	written []int
-
-	inserts                            []*sql.Stmt
-	known, present, set, release, undo *sql.Stmt
-	args                               []any
+	facts   []*facts // of the table and its ledger, once a row is refused
 }
+
+// of returns the table of row i.
+func (in *insertion) of(i int) *prepared { return in.tables[in.batch.Table(i)] }
 
 // keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite
 // checks them when it commits, but then does not tell which row violates one.
@@ -58,7 +72,7 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, er
 		err := in.transaction(ctx)
 		switch {
 		case err == nil:
-			return in.result, in.judgeRefused()
+			return in.result, cmp.Or(in.judgeRefused(), in.failed())
 		case !errors.Is(err, errAgain):
 			return message.Result{Verdicts: make([]message.Verdict, b.Len())}, err
 		}
@@ -87,6 +101,11 @@ func (in *insertion) transaction(ctx context.Context) error {
 			continue
 		}
 		if newest[i] != i && !in.oneByOne {
+			continue
+		}
+		if failed := in.of(i).failed; failed != nil {
+			in.result.Verdicts[i].Cause = failed.Cause
+			stopped[group] = group != 0
 			continue
 		}
 		isNew, err := in.row(ctx, i)
@@ -145,59 +164,71 @@ func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	found := false
 	const query = `SELECT c.rowid, (SELECT json_group_array("from") FROM pragma_foreign_key_list(@table) WHERE id = c.fkid)
 		FROM pragma_foreign_key_check(@table) AS c WHERE c.rowid IS NOT NULL`
-	err := each(ctx, tx, query, in.store.table.Name, func(rows *sql.Rows) error {
-		var rowid int64
-		var text []byte
-		var columns []string
-		if err := errors.Join(rows.Scan(&rowid, &text), json.Unmarshal(text, &columns)); err != nil {
-			return err
+	for _, p := range in.tables {
+		if len(p.rowids) == 0 {
+			continue
 		}
-		if i, isNew := in.rowids[rowid]; isNew {
-			if found = true; in.refusals[i] == nil {
-				in.refusals[i] = &refusal{err: in.violated}
+		err := each(ctx, tx, query, p.table.Name, func(rows *sql.Rows) error {
+			var rowid int64
+			var text []byte
+			var columns []string
+			if err := errors.Join(rows.Scan(&rowid, &text), json.Unmarshal(text, &columns)); err != nil {
+				return err
 			}
-			in.refusals[i].keys = append(in.refusals[i].keys, columns)
+			if i, isNew := p.rowids[rowid]; isNew {
+				if found = true; in.refusals[i] == nil {
+					in.refusals[i] = &refusal{err: in.violated}
+				}
+				in.refusals[i].keys = append(in.refusals[i].keys, columns)
+			}
+			return nil
+		})
+		if err != nil {
+			return in.store.fault(ctx, "check foreign keys", err)
 		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return in.store.fault(ctx, "check foreign keys", err)
-	case found:
-		return errAgain
-	default:
-		return nil
 	}
+	if found {
+		return errAgain
+	}
+	return nil
 }
 
-// prepare compiles the statements. SQLite's errors about them are about names: there is no row yet.
+// prepare compiles the statements. SQLite's errors about them are about names: there is no row yet. A
+// table that takes no rows does not hold up the others.
 func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
-	collations, err := keyCollations(ctx, tx, in.store.table)
-	compile := func(text string) (statement *sql.Stmt) {
-		if err == nil {
-			statement, err = tx.PrepareContext(ctx, text) // the transaction closes it
+	in.tables = nil
+	takesRows := false
+	for _, d := range in.store.destinations {
+		p := &prepared{destination: d, rowids: map[int64]int{}}
+		in.tables = append(in.tables, p)
+		if err := p.prepare(ctx, tx); err != nil {
+			if p.failed = d.unusable(ctx, err); p.failed.Cause != message.CauseConfiguration {
+				return p.failed
+			}
 		}
-		return statement
+		takesRows = takesRows || p.failed == nil
 	}
-	in.inserts = nil
-	for _, text := range in.store.inserts {
-		in.inserts = append(in.inserts, compile(text))
+	if !takesRows {
+		return in.failed()
 	}
-	in.present = compile(presentSQL(in.store.table, collations))
-	if in.replacing() {
-		in.known = compile(knownSQL(in.store.table, collations))
-	}
-	in.set, in.release, in.undo = compile("SAVEPOINT r"), compile("RELEASE r"), compile("ROLLBACK TO r")
+	compile := func(text string) (*sql.Stmt, error) { return tx.PrepareContext(ctx, text) } // the transaction closes it
+	var errs [3]error
+	in.set, errs[0] = compile("SAVEPOINT r")
+	in.release, errs[1] = compile("RELEASE r")
+	in.undo, errs[2] = compile("ROLLBACK TO r")
+	err := cmp.Or(errs[0], errs[1], errs[2])
 	if err == nil && in.mode != atEachRow {
 		_, err = tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON") // until the transaction ends
 	}
 	if err != nil {
-		return in.store.schemaFault(ctx, "insert into "+table(in.store.table), err)
+		return in.store.fault(ctx, "prepare", err)
 	}
-	in.rowids, in.written = map[int64]int{}, in.written[:0]
 	if in.askFirst {
 		in.existed = make([]bool, in.batch.Len())
 		for i := range in.existed {
+			if in.of(i).failed != nil {
+				continue
+			}
 			found, err := in.find(ctx, i)
 			if err != nil {
 				return err
@@ -208,23 +239,64 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
+// prepare compiles the statements of a table.
+func (p *prepared) prepare(ctx context.Context, tx *sql.Tx) error {
+	collations, err := keyCollations(ctx, tx, p.table)
+	compile := func(text string) (statement *sql.Stmt) {
+		if err == nil {
+			statement, err = tx.PrepareContext(ctx, text) // the transaction closes it
+		}
+		return statement
+	}
+	for _, text := range p.destination.inserts {
+		p.inserts = append(p.inserts, compile(text))
+	}
+	p.present = compile(presentSQL(p.table, collations))
+	if p.replaces() {
+		p.known = compile(knownSQL(p.table, collations))
+	}
+	return err
+}
+
+// failed returns the error of the first table that takes no rows, if the batch has some for it, or if
+// it has none at all.
+func (in *insertion) failed() error {
+	for table, p := range in.tables {
+		if p.failed != nil && (in.batch.Len() == 0 || in.has(table)) {
+			return p.failed
+		}
+	}
+	return nil
+}
+
+// has reports whether the batch has a row of a table.
+func (in *insertion) has(table int) bool {
+	for i := range in.batch.Len() {
+		if in.batch.Table(i) == table {
+			return true
+		}
+	}
+	return false
+}
+
 // row tries one row, with a savepoint, and reports whether it is new, or newer than the one that it
 // replaces. If not, nothing of it is left, and its refusal is recorded, if it was refused.
 func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 	if in.refusals[i] != nil {
 		return false, nil
 	}
+	p := in.of(i)
 	if _, err := in.set.ExecContext(ctx); err != nil {
 		return false, in.store.fault(ctx, "set a savepoint", err)
 	}
 	replaces := false
-	if in.replacing() {
-		if err := in.known.QueryRowContext(ctx, in.named(i)...).Scan(&replaces); err != nil {
-			return false, in.store.fault(ctx, lookingUp+table(in.store.table), err)
+	if p.replaces() {
+		if err := p.known.QueryRowContext(ctx, in.named(i)...).Scan(&replaces); err != nil {
+			return false, in.store.fault(ctx, lookingUp+table(p.table), err)
 		}
 	}
 	var rowid int64
-	for k, s := range in.inserts {
+	for k, s := range p.inserts {
 		done, err := s.ExecContext(ctx, in.values(i, k)...)
 		refused, _ := errors.AsType[*sqlite.Error](err)
 		switch {
@@ -235,7 +307,7 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 		case refused != nil && isRefusal(refused):
 			isNew, in.refusals[i] = false, &refusal{err: refused}
 		default:
-			return false, in.store.fault(ctx, "insert into "+table(in.store.table), err)
+			return false, in.store.fault(ctx, "insert into "+table(p.table), err)
 		}
 		if !isNew {
 			break
@@ -256,15 +328,15 @@ func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
 		return false, nil
 	}
 	in.result.Verdicts[i].Outcome = message.Stored
-	tally := in.result.Tallies.Of(0)
-	if in.replacing() {
-		in.written = append(in.written, i)
+	tally := in.result.Tallies.Of(in.batch.Table(i))
+	if p.replaces() {
+		p.written = append(p.written, i)
 	}
 	if replaces {
 		tally.Replaced++
 	} else {
 		tally.Inserted++
-		in.rowids[rowid] = i
+		p.rowids[rowid] = i
 	}
 	return true, nil
 }
@@ -327,17 +399,18 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 func (in *insertion) find(ctx context.Context, i int) (message.Verdict, error) {
 	var state int
 	var id sql.NullString
-	err := in.present.QueryRowContext(ctx, in.named(i)...).Scan(&state, &id)
+	p := in.of(i)
+	err := p.present.QueryRowContext(ctx, in.named(i)...).Scan(&state, &id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return message.Verdict{}, nil
 	case err != nil:
-		return message.Verdict{}, in.store.fault(ctx, lookingUp+table(in.store.table), err)
+		return message.Verdict{}, in.store.fault(ctx, lookingUp+table(p.table), err)
 	case state != isConflict:
 		return message.Verdict{Outcome: message.Stored, Outdated: state == isOutdated}, nil
 	}
 	v := message.Verdict{Outcome: message.Stored, Rejection: message.ConflictWith(id.String)}
-	if in.store.table.OnConflict == batch.Reject {
+	if p.table.OnConflict == batch.Reject {
 		v.Outcome = message.Rejected
 	}
 	return v, nil
@@ -352,10 +425,10 @@ func (in *insertion) judgeRefused() (err error) {
 		case r == nil || v.Outcome != message.Returned || v.Cause == message.CauseGroup:
 		case r.blame == blameDiscarded:
 			v.Cause = message.CauseDiscarded
-		case r.blame == blameRow || r.blame == blameSuspect && in.result.Tallies.Sum() != (message.Tally{}):
-			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.store.rejection(r)}
+		case r.blame == blameRow || r.blame == blameSuspect && *in.result.Tallies.Of(in.batch.Table(i)) != (message.Tally{}):
+			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.of(i).rejection(r)}
 		default:
-			e := in.store.refused(r)
+			e := in.of(i).refused(r)
 			v.Cause, err = e.Cause, e
 		}
 	}
@@ -375,7 +448,7 @@ const lookingUp = "look up keys in "
 
 // values returns the parameters of row i for statement k.
 func (in *insertion) values(i, k int) []any {
-	ledger := k == 0 && in.store.table.Ledger != ""
+	ledger := k == 0 && in.of(i).table.Ledger != ""
 	in.args = in.args[:0]
 	in.batch.Row(i, func(c int, v []byte) {
 		if column := &in.batch.Columns(i)[c]; column.Ledger == ledger {

@@ -11,18 +11,22 @@ import (
 	"example.com/owner/sluice/internal/message"
 )
 
-// replacing reports whether rows may replace others.
-func (in *insertion) replacing() bool { return in.store.table.OnConflict == batch.Replace }
+// replaces reports whether rows of the table may replace others.
+func (d *destination) replaces() bool { return d.table.OnConflict == batch.Replace }
 
 // newest returns, for each row, the newest of the batch that has its key: where rows are replaced,
 // the others need not be stored.
 func (in *insertion) newest() []int {
 	all := make([]int, in.batch.Len())
+	rows := make([][]int, len(in.tables))
 	for i := range all {
 		all[i] = i
+		rows[in.batch.Table(i)] = append(rows[in.batch.Table(i)], i)
 	}
-	if newest := in.batch.Newest(all); newest != nil {
-		return newest
+	for _, own := range rows {
+		for k, newest := range in.batch.Newest(own) {
+			all[own[k]] = newest
+		}
 	}
 	return all
 }
@@ -32,11 +36,13 @@ func (in *insertion) newest() []int {
 // stored for a moment count as if they had not been.
 func (in *insertion) overtake(newest []int) error {
 	if in.oneByOne {
-		slices.Sort(in.written)
-		for k, i := range in.batch.Newest(in.written) {
-			if i != in.written[k] {
-				in.result.Verdicts[in.written[k]].Outdated = true
-				in.result.Tallies.Of(0).Replaced--
+		for table, p := range in.tables {
+			slices.Sort(p.written)
+			for k, i := range in.batch.Newest(p.written) {
+				if i != p.written[k] {
+					in.result.Verdicts[p.written[k]].Outdated = true
+					in.result.Tallies.Of(table).Replaced--
+				}
 			}
 		}
 		return nil

@@ -79,7 +79,7 @@ var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: 
 
 func open(t testing.TB, url string, m *model.Model) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(url, m.Table, names)
+	s, err := sqlite.Open(url, []*batch.Table{m.Table}, names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestURLs(t *testing.T) {
 		}
 	}
 	for _, url := range []string{"", "sqlite:", "sqlite://", "sqlite://host/file.db", "sqlite:file.db?mode=ro", "sqlite:a#b", "sqlite:50%.db", "postgres://u:hunter2@h/d", "file.db"} {
-		if s, err := sqlite.Open(url, m.Table, names); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if s, err := sqlite.Open(url, []*batch.Table{m.Table}, names); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%q: got %v, %v", url, s, err)
 		}
 	}

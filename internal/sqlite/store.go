@@ -1,4 +1,4 @@
-// Package sqlite stores a batch in a table of an SQLite database, exactly once for each key, in one
+// Package sqlite stores a batch in tables of an SQLite database, exactly once for each key, in one
 // transaction. It does what package postgres does for Postgres, for a laptop or a demo.
 //
 //	Insert -> insert.go  one transaction, with a savepoint for each row, so that a refused row undoes
@@ -38,13 +38,19 @@ import (
 	"example.com/owner/sluice/internal/wait"
 )
 
-// Store writes the batches of one table. It is safe for concurrent use: the batches take turns,
+// Store writes the batches of some tables. It is safe for concurrent use: the batches take turns,
 // because SQLite has one writer at a time.
 type Store struct {
+	destinations []*destination // one for each table of a batch
+	names        fault.Names
+	file         string
+	db           *sql.DB
+}
+
+// destination is a table that rows go to.
+type destination struct {
+	store   *Store
 	table   *batch.Table
-	names   fault.Names
-	file    string
-	db      *sql.DB
 	inserts []string // for the ledger, if there is one, and for the table
 }
 
@@ -53,11 +59,11 @@ type Store struct {
 // is an error, not a string.
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
-// Open checks the URL and makes the store of a table. It does not open the
-// file, which only Migrate creates. A schema in the table's name is
+// Open checks the URL and makes the store of some tables: those of a batch, in the same order. It does
+// not open the file, which only Migrate creates. A schema in a table's name is
 // left out: SQLite has none. Each store of sqlite::memory: has its own database.
 // The names are what errors call the setting of the URL and the commands.
-func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error) {
+func Open(databaseURL string, tables []*batch.Table, names fault.Names) (*Store, error) {
 	errForm := errors.New(names.URL + " is not a valid SQLite URL; expected sqlite:file.db, sqlite:///folder/file.db or sqlite::memory: (characters such as % ? # in the name are written as %25 %3F %23)")
 	path, ok := strings.CutPrefix(databaseURL, "sqlite:")
 	if rest, authority := strings.CutPrefix(path, "//"); authority {
@@ -73,7 +79,11 @@ func Open(databaseURL string, t *batch.Table, names fault.Names) (*Store, error)
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
-	return &Store{table: t, names: names, file: file, db: db, inserts: insertSQL(t)}, nil
+	s := &Store{names: names, file: file, db: db}
+	for _, t := range tables {
+		s.destinations = append(s.destinations, &destination{store: s, table: t, inserts: insertSQL(t)})
+	}
+	return s, nil
 }
 
 // Close closes the database. One in memory is lost then.
@@ -81,7 +91,11 @@ func (s *Store) Close() { _ = s.db.Close() } // everything is committed
 
 // Ping inserts no rows, by the same statements as Insert.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := s.attempt(ctx, batch.New(s.table))
+	var tables []*batch.Table
+	for _, d := range s.destinations {
+		tables = append(tables, d.table)
+	}
+	_, err := s.attempt(ctx, batch.New(tables...))
 	return err
 }
 
