@@ -137,16 +137,22 @@ func (a *Arrays) EncodeChildren(b *Batch, t *Table, child int, rows []int) [][]b
 	return a.params
 }
 
-// EncodeOne returns the arrays of a single row: of those that the message of row i has beside it, the
-// one with index k, or row i itself for -1.
-func (a *Arrays) EncodeOne(b *Batch, i, k int) [][]byte {
-	t, start := b.tables[b.rows[i].table], b.rows[i].start
-	if k >= 0 {
-		m := b.more[b.rows[i].from+k]
-		t, start = t.child(m.child), m.start
+// EncodeSome returns the arrays of some rows of one message, which are for one table: of those that it
+// has beside row i, the ones with the indexes from first on and before end. Index -1 is row i itself.
+func (a *Arrays) EncodeSome(b *Batch, i, first, end int) [][]byte {
+	r := &b.rows[i]
+	t := b.tables[r.table]
+	if first >= 0 {
+		t = t.child(b.more[r.from+first].child)
 	}
 	a.start(len(t.Columns))
-	a.offsets = append(a.offsets, start)
+	for k := first; k < end; k++ {
+		if k < 0 {
+			a.offsets = append(a.offsets, r.start)
+		} else {
+			a.offsets = append(a.offsets, b.more[r.from+k].start)
+		}
+	}
 	for c := range t.Columns {
 		a.encode(c, b, t, c)
 	}

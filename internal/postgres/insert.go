@@ -61,7 +61,7 @@ func (in *insertion) run(ctx context.Context) error {
 			return err
 		}
 	}
-	err := in.search(ctx, refused)
+	err := in.withoutFaulty(func() error { return in.search(ctx, refused) })
 	if in.aside != nil && (err == nil || verdictsHold(err)) {
 		return in.aside
 	}
@@ -77,7 +77,7 @@ func (in *insertion) withoutFaulty(do func() error) error {
 		if !ok || f.of == nil || f.verdictsHold || f.err.Cause != message.CauseConfiguration || len(in.parts) == 1 || len(in.rows) == 0 {
 			return err
 		}
-		in.setAside(f.of, f.err)
+		in.setAside(in.ofTable[f.of.index], f.err)
 		if len(in.rows) == 0 {
 			return in.aside
 		}

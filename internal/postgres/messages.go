@@ -346,64 +346,112 @@ func complete(some, all []int) (complete []int) {
 	return complete
 }
 
-// maxLocated is how many rows are tried by themselves to find the refused ones.
-const maxLocated = 10_000
+// maxLocated is for how many messages of a batch the refused row is looked for.
+const maxLocated = 100
 
-// locate finds out which row of a rejected message is refused, if it has several: it tries its rows one
-// by one, and rolls them back. The verdict holds without that.
+// located is a message that was refused, and what is known of the row that it was refused for.
+type located struct {
+	row    int
+	passed []span // of its rows, before that one
+	at     []span // one of which has it
+}
+
+// span is some rows of a message that are for one table: the indexes from first on and before end, where
+// -1 is its first row.
+type span struct{ first, end int }
+
+// locate finds out for which of their rows messages are rejected, if they have several: it tries these in
+// chunks and rolls them back, until a chunk is a row. The verdicts hold without that.
 func (in *insertion) locate(ctx context.Context) {
-	var messages []int
-	rows := 0
+	var messages []*located
 	for _, row := range in.rows {
 		v := &in.result.Verdicts[row]
-		if v.Outcome != message.Rejected || in.batch.MoreRows(row) == 0 {
-			continue
+		if v.Outcome == message.Rejected && v.Rejection.SQLState != "" && in.batch.MoreRows(row) > 0 && len(messages) < maxLocated {
+			messages = append(messages, &located{row: row, at: in.spans(row)})
 		}
-		if rows += 1 + in.batch.MoreRows(row); rows > maxLocated {
-			break
-		}
-		messages = append(messages, row)
 	}
-	if len(messages) == 0 {
-		return
-	}
-	rt := in.roundTrip(ctx)
-	for _, row := range messages {
-		in.addBegin(rt, &refusal{PgError: &pgconn.PgError{}, in: in})
-		for k := -1; k < in.batch.MoreRows(row); k++ {
-			p := in.of(row)
-			if k >= 0 && in.batch.MoreTable(row, k) >= 0 {
-				p = p.children[in.batch.MoreTable(row, k)]
+	for len(messages) > 0 {
+		rt := in.roundTrip(ctx)
+		for _, m := range messages {
+			in.addBegin(rt, &refusal{PgError: &pgconn.PgError{}, in: in})
+			for _, chunk := range m.passed {
+				rt.some(m.row, chunk)
 			}
-			rt.one(p, p.sql.one, row, k)
-			in.endTrial(rt)
+			for _, chunk := range m.at {
+				rt.some(m.row, chunk)
+				in.endTrial(rt)
+			}
+			rt.add("ROLLBACK")
+			rt.endSegment()
 		}
-		rt.add("ROLLBACK")
-		rt.endSegment()
-	}
-	rt.stopOn = nil
-	answers, err := in.finish(ctx, searching, rt)
-	if err != nil {
-		return
-	}
-	for _, row := range messages {
-		n := 1 + in.batch.MoreRows(row)
-		trials := answers[1 : 1+2*n]
-		answers = answers[2+2*n:]
-		why := &in.result.Verdicts[row].Rejection
-		k := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil && a.refused.Code == why.SQLState })
-		if k >= 0 {
-			why.Detail = in.nameOf(row, k/2-1)
+		rt.stopOn = nil
+		answers, err := in.finish(ctx, searching, rt)
+		if err != nil {
+			return
 		}
+		var left []*located
+		for _, m := range messages {
+			trials := answers[1 : 1+2*len(m.at)]
+			answers = answers[2+2*len(m.at):]
+			why := &in.result.Verdicts[m.row].Rejection
+			refused := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil && a.refused.Code == why.SQLState })
+			k := refused / 2
+			switch {
+			case refused < 0:
+			case m.at[k].end-m.at[k].first == 1:
+				why.Detail = in.nameOf(m.row, m.at[k].first)
+			default:
+				m.passed = append(m.passed, m.at[:k]...)
+				m.at = m.at[k].divide()
+				left = append(left, m)
+			}
+		}
+		messages = left
 	}
 }
 
-// one adds a statement about one row: that with the index k of the other rows of a message, or row
-// itself for -1.
-func (rt *roundTrip) one(p *part, sql string, row, k int) {
+// spans returns the rows of a message in chunks, each of one table.
+func (in *insertion) spans(row int) (all []span) {
+	tables := []span{{-1, 0}}
+	for k := range in.batch.MoreRows(row) {
+		last := &tables[len(tables)-1]
+		if child := in.batch.MoreTable(row, k); k > 0 && child == in.batch.MoreTable(row, k-1) || k == 0 && child < 0 {
+			last.end = k + 1
+		} else {
+			tables = append(tables, span{k, k + 1})
+		}
+	}
+	for _, s := range tables {
+		all = append(all, s.divide()...)
+	}
+	return all
+}
+
+// divide returns a span in chunks: of one row each, or so many of them that they are maxSingles.
+func (s span) divide() (all []span) {
+	size := (s.end - s.first + maxSingles - 1) / maxSingles
+	for first := s.first; first < s.end; first += size {
+		all = append(all, span{first, min(first+size, s.end)})
+	}
+	return all
+}
+
+// some adds the insert of some rows of a message.
+func (rt *roundTrip) some(row int, s span) {
+	p := rt.in.of(row)
+	if s.first >= 0 {
+		if child := rt.in.batch.MoreTable(row, s.first); child >= 0 {
+			p = p.children[child]
+		}
+	}
+	rt.statement(p, p.sql.one, row, s)
+}
+
+// statement adds a statement about some rows of a message in the table of a part.
+func (rt *roundTrip) statement(p *part, sql string, row int, s span) {
 	arrays := &rt.in.conn.arrays
 	arrays.SetTextTypes(p.textTypes)
-	rt.addParams(sent{of: p}, sql, rt.size(arrays.EncodeOne(rt.in.batch, row, k)), p.formats)
+	rt.addParams(sent{of: p}, sql, rt.size(arrays.EncodeSome(rt.in.batch, row, s.first, s.end)), p.formats)
 }
 
 // nameOf names a row of a message: row i itself, or the one with index k of its other rows.

@@ -567,7 +567,8 @@ func TestParentsThatAreReplaced(t *testing.T) {
 func TestConflictsOfMessagesOfSeveralRows(t *testing.T) {
 	t.Parallel()
 	columns := []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
 		{Name: "word", Kind: batch.Text, Type: "text", Compared: true},
 	}
 	const sql = "CREATE TABLE readings (id bigint PRIMARY KEY, message uuid, word text);"
@@ -636,6 +637,58 @@ func TestConflictsOfMessagesOfSeveralRows(t *testing.T) {
 					t.Errorf("the table has %s, want %s", got, want)
 				}
 			})
+		}
+	}
+}
+
+// TestTheRefusedRowOfMany is named, however many rows its message has.
+func TestTheRefusedRowOfMany(t *testing.T) {
+	t.Parallel()
+	for _, k := range kindsOf() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			s := k.newSite(t, "")
+			for i, n := range []int{2, 64, 65, 1000, 10_000} {
+				for _, at := range []int{0, n / 3, n - 1} {
+					lines := slices.Repeat([]string{goodWord}, n)
+					lines[at] = badWordOf
+					id := int64(10*i + at%7)
+					want := fmt.Sprintf("rejected: refused_by_database row %d of lines SQLSTATE 23514 (check_violation) constraint no_bad_line", at+1)
+					if k.table.Several {
+						want = strings.Replace(want, "of lines", "of readings", 1)
+					}
+					o := k.insert(s, false, order{id: id, word: goodWord, lines: lines}, order{id: id + 1000, word: goodWord, lines: []string{goodWord}})
+					o.want(verdicts{want: fmt.Sprint(id), stored: fmt.Sprint(id + 1000)})
+					k.clear(s.db, t)
+				}
+			}
+		})
+	}
+}
+
+// TestAMissingChild: a table that cannot take its children takes no rows, and others do.
+func TestAMissingChild(t *testing.T) {
+	t.Parallel()
+	k := kindsOf()[0]
+	s := newSite(t, setup{sql: createEvents + k.sql + "DROP TABLE lines", more: []*batch.Table{k.table}})
+	for range 2 {
+		b := batch.New(events, k.table)
+		b.Begin(0, 0)
+		b.Int8(1)
+		good(1).end(b)
+		b.BeginIn(1, 1, 0)
+		b.Int8(2)
+		b.String(goodWord)
+		b.End()
+		b.More(0)
+		b.Int8(2)
+		b.Int4(1)
+		b.String(goodWord)
+		b.End()
+		b.Sort()
+		o := s.insertBatch(t.Context(), b, []int64{1, 2}).verdicts(verdicts{stored: "1", configuration: "2"})
+		if causeOf(o.err) != message.CauseConfiguration || !strings.Contains(o.err.Error(), "lines") {
+			t.Errorf("got error %v, want one about lines", o.err)
 		}
 	}
 }

@@ -94,6 +94,11 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 		if d.table.Ledger != "" { // the server's error has no field that says which it is
 			what += " or its ledger " + ledger(d.table) + ", whichever is missing"
 		}
+		var children []string
+		for _, child := range d.table.Children {
+			children = append(children, " or its child "+batch.QuoteTable(child.Schema, child.Name)+", whichever is missing")
+		}
+		what += strings.Join(children, "")
 		create := hint(what, d.store.names.Migrate, "")
 		if d.store.names.Migrate != "" && d.store.names.Schema != "" {
 			create += ", or `" + d.store.names.Schema + "` prints the SQL"

@@ -473,7 +473,9 @@ func (rt *roundTrip) read() ([]answer, error) {
 		}
 	}
 	if failed != nil {
-		return nil, failed.part().errorOf(failed.part().lookingUp, failed.PgError)
+		f := failed.part().errorOf(failed.part().lookingUp, failed.PgError)
+		f.of = failed.of
+		return nil, f
 	}
 	return answers, nil
 }

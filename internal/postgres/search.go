@@ -577,7 +577,7 @@ const maxPassing = 8
 // stopOn returns an error unless the answer is about the rows that met it.
 func (in *insertion) stopOn(a *answer) error {
 	switch j := a.refused.judge(); {
-	case j.single:
+	case j.single, j.cause == message.CauseConfiguration && len(in.parts) > 1 && a.refused.of != nil: // other tables may take theirs
 		return nil
 	case j.passes() && in.last && transientForSome(a.refused.PgError) && in.passing < maxPassing:
 		in.passing++

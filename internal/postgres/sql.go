@@ -57,7 +57,7 @@ type statements struct {
 	insert     inserts
 	unsorted   inserts  // the same in the order of the arrays
 	plain      string   // the same without ON CONFLICT and RETURNING, for one row
-	one        string   // stores one row of a message that may have several
+	one        string   // stores some rows of a message that may have several, without its others
 	orphans    []string // deletes the rows of a child that its parent has no more, for each child
 	present    string   // which keys are in the table
 	allPresent string   // fails unless all keys are in the table

@@ -213,7 +213,7 @@ func (in *insertion) examine(ctx context.Context, row int) error {
 	rt.askCatalog(p)
 	rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
 	rt.add(limits(rt.deadline))
-	rt.one(p, p.sql.returning, row, -1)
+	rt.statement(p, p.sql.returning, row, span{-1, 0})
 	rt.endSegment()
 	rt.add("ROLLBACK")
 	rt.endSegment()
