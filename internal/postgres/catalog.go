@@ -104,6 +104,7 @@ type policy struct {
 	Table   bool     `json:"table"`   // row-level security of the table is in force
 	Ledger  bool     `json:"ledger"`  // and that of the ledger
 	Visible bool     `json:"visible"` // the policies for SELECT let every row be seen
+	Updates bool     `json:"updates"` // there is a policy for UPDATE
 	Columns []string `json:"columns"`
 	Beyond  bool     `json:"beyond"` // more than the row: settings, roles, other tables
 }

@@ -110,6 +110,10 @@ SELECT json_build_object(
 			AND NOT EXISTS (SELECT FROM ours o JOIN pg_class c ON c.oid = o.oid WHERE c.relrowsecurity AND NOT EXISTS (
 				SELECT FROM pg_policy p WHERE p.polrelid = o.oid AND p.polcmd IN ('r', '*') AND p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true'
 					AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))),
+		-- The role may replace some row.
+		'updates', NOT EXISTS (SELECT FROM roots r WHERE row_security_active(r.oid) AND NOT EXISTS (
+			SELECT FROM pg_policy p WHERE p.polrelid = r.oid AND p.polcmd IN ('w', '*') AND p.polpermissive
+				AND EXISTS (SELECT FROM unnest(p.polroles) AS role WHERE role = 0 OR pg_has_role(role, 'USAGE')))),
 		'columns', (SELECT json_agg(DISTINCT a.attname) FROM policies p JOIN uses u ON u.classid = 'pg_policy'::regclass AND u.objid = p.oid AND u.refclassid = 'pg_class'::regclass AND u.refobjid = p.polrelid
 			JOIN pg_attribute a ON a.attrelid = p.polrelid AND a.attnum = u.refobjsubid AND a.attnum > 0),
 		-- More than the row decides: settings, roles, clocks, other tables, user-defined functions and operators.

@@ -94,7 +94,11 @@ func (g *groupSearch) commit(ctx context.Context, rows []int) (refused *answer, 
 		if refused.refused != nil {
 			continue
 		}
-		return nil, g.accept(ctx, rows, answers[0])
+		err = g.accept(ctx, rows, answers[0])
+		if err == nil && size < len(rows) && g.anyPart(func(p *part) bool { return p.replaces() && !p.keys.byBytes() }) {
+			err = g.lookUp(ctx, rows) // some may have replaced others
+		}
+		return nil, err
 	}
 	return refused, nil
 }

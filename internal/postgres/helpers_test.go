@@ -421,6 +421,12 @@ func rejected(by string) string {
 }
 
 func spell(v message.Verdict) string {
+	switch {
+	case v.Outdated:
+		return outdatedRow
+	case v.Outcome == message.Stored && !v.Rejection.IsZero():
+		return "stored: " + v.Rejection.String()
+	}
 	switch v.Outcome {
 	case message.Rejected:
 		return "rejected: " + v.Rejection.String()

@@ -62,6 +62,10 @@ func (d *destination) judge(err *pgconn.PgError, c *catalog) judgement {
 	switch {
 	case err.Routine == "ExecOnConflictUpdate": // two rows of the statement have one key
 		return fromMessage
+	case ofPolicy(err) && d.replaces():
+		j := open // the policy for UPDATE also looks at the row that is stored
+		j.policy, j.open = true, c == nil || c.Policy.Updates
+		return j
 	case ofPolicy(err):
 		j := open
 		j.policy = true

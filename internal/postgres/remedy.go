@@ -65,6 +65,8 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 		return fmt.Sprintf("it arose in the function %s, which a trigger, default, constraint or policy of %s calls: fix that", batch.Quote(j.function), table)
 	case j.inside:
 		return "it arose in a trigger or function of " + table + ", not in the table: fix that"
+	case j.policy && d.replaces():
+		return "row-level security of " + d.secured(c) + " refuses rows: replacing one needs a policy for INSERT, one for SELECT and one for UPDATE, which lets the stored row and the new one pass"
 	case j.policy:
 		return "row-level security of " + d.secured(c) + " refuses every row: check the policies for INSERT, and the settings that they read"
 	}
@@ -119,7 +121,14 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 		if d.table.Ledger != "" {
 			tables += ", INSERT on " + ledger(d.table)
 		}
-		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on the columns of its key, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables)
+		columns := "the columns of its key"
+		switch {
+		case d.replaces():
+			tables, columns = "INSERT and UPDATE on "+table, "the columns that the model fills"
+		case d.table.FindsConflicts():
+			columns = "the columns of its key and those that are compared, with message_id"
+		}
+		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on %s, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables, columns)
 	case "42P10", "55000":
 		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(d.table.KeyNames(), ", ")), d.store.names.Schema, " prints the one that it needs")
 	case "0A000":

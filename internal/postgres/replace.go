@@ -117,6 +117,11 @@ func (a *answer) takeReplaced(r *pgconn.ResultReader, s sent) written {
 			w.Inserted = int(-v/countOf) - w.Replaced
 		}
 	}
+	if w.Inserted+w.Replaced != len(s.rows)-len(undone) { // of keys that are equal in their type only, one was written
+		for _, row := range s.rows {
+			undone[row] = true
+		}
+	}
 	for i, row := range s.all {
 		newest := row
 		if s.newest != nil {
@@ -187,25 +192,23 @@ func (in *insertion) tryEach(ctx context.Context, rows []int) error {
 	return in.findRefused(ctx, &refusal{PgError: &pgconn.PgError{}, in: in}) // which is no reason to suspect anything
 }
 
-// overtake sets the verdicts of rows that a newer one of this insertion has replaced, or of which it
-// was clear that it would. Those that were stored in between count as if they had not been: so the
-// counts do not depend on how the rows were divided into statements.
+// overtake sets the verdicts of rows that a newer one of this insertion has replaced, or would have.
+// Those that were stored in between count as if they had not been: so the counts do not depend on how
+// the rows were divided into statements.
 func (in *insertion) overtake() {
-	wrote := map[int]bool{}
-	for _, row := range in.wrote {
-		wrote[row] = true
-	}
 	for p, rows := range in.each(in.rows) {
 		if !p.replaces() || p.several() {
 			continue
 		}
 		stored := slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return in.result.Verdicts[row].Outcome != message.Stored })
 		for i, newest := range in.batch.Newest(stored) {
-			row := stored[i]
-			in.result.Verdicts[row].Outdated = in.result.Verdicts[row].Outdated || in.batch.CompareVersions(row, newest) < 0
-			if row != newest && wrote[row] && wrote[newest] {
-				in.result.Tallies.Of(p.index).Replaced--
-			}
+			v := &in.result.Verdicts[stored[i]]
+			v.Outdated = v.Outdated || in.batch.CompareVersions(stored[i], newest) < 0
+		}
+	}
+	for _, row := range in.wrote {
+		if in.result.Verdicts[row].Outdated {
+			in.result.Tallies.Of(in.of(row).index).Replaced--
 		}
 	}
 }

@@ -278,7 +278,7 @@ func (r *rowSearch) readTrials(answers []answer, chunks [][]int) ([]answer, erro
 	for k, chunk := range chunks {
 		a := answers[2*k]
 		n := a.all()
-		if n > 0 {
+		if a.refused == nil {
 			r.tally(a)
 		}
 		switch {

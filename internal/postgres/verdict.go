@@ -177,7 +177,8 @@ func (in *insertion) withoutSelect(ctx context.Context, rows []int) (map[int]boo
 	hidden := map[int]bool{}
 	for k, row := range rows {
 		a := answers[2*k]
-		hidden[row] = a.refused == nil || a.refused.Routine != policyRoutine
+		replaced := in.of(row).replaces() && a.refused != nil && a.refused.Code == uniqueKey // which proves nothing
+		hidden[row] = a.refused == nil || a.refused.Routine != policyRoutine && !replaced
 	}
 	return hidden, nil
 }

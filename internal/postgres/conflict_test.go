@@ -1,0 +1,134 @@
+package postgres_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
+)
+
+// TestConflictsCompareAsTheColumnDoes has values of many types: the same one in another form, and
+// another one.
+func TestConflictsCompareAsTheColumnDoes(t *testing.T) {
+	t.Parallel()
+	db := pgtest.NewDatabase(t, "", "CREATE SCHEMA far", "CREATE EXTENSION citext SCHEMA far", "CREATE TYPE mood AS ENUM ('sad', 'glad')", "CREATE DOMAIN amount AS numeric(6,1)")
+	text := func(typed string) batch.Column { return batch.Column{Kind: batch.Text, Type: typed} }
+	asText := func(typed string) batch.Column { return batch.Column{Kind: batch.Text, Type: typed, AsText: true} }
+	list := func(typed string) batch.Column { return batch.Column{Kind: batch.Text, Type: typed, List: true} }
+	for i, tt := range []struct {
+		column             batch.Column
+		live               string
+		first, same, other string // NULL is none
+	}{
+		{text("text"), "text", "a", "a", "A"},
+		{text("text"), "text", "NULL", "NULL", "a"},
+		{text("text"), "text", "a", "a", "NULL"},
+		{text("varchar(3)"), "varchar(3)", "abc", "abc   ", "abd"},
+		{text("char(3)"), "char(5)", "a", "a  ", "b"},
+		{text("citext"), "far.citext", "a", "A", "b"},
+		{text("numeric(6,2)"), "numeric(6,1)", "1.2", "1.21", "1.3"},
+		{text("numeric"), "numeric", "1", "1.00", "1.01"},
+		{text("numeric"), "amount", "1.04", "1", "1.1"},
+		{text("jsonb"), "jsonb", `{"a": 1, "b": 2.0}`, `{"b":2.0,"a":1}`, `{"a": 1}`},
+		{text("json"), "json", `{"a": 1}`, `{"a": 1}`, `{"a": 2}`},
+		{text("jsonb"), "json", `{"a": 1, "b": 2}`, `{"b": 2, "a": 1}`, `{"a": 2}`},
+		{text("inet"), "inet", "10.0.0.1", "10.0.0.1/32", "10.0.0.2"},
+		{text("interval"), "interval", "P1M", "P30D", "P31D"},
+		{asText("mood"), "mood", "sad", "sad", "glad"},
+		{asText("point"), "point", "(1,2)", "(1.0,2.0)", "(2,1)"},
+		{asText("int4range"), "int4range", "[1,3)", "[1,2]", "[1,3]"},
+		{list("text[]"), "text[]", `{a,"b"}`, `{a,b}`, `{b,a}`},
+		{list("numeric[]"), "numeric[]", `{1,2}`, `{1.0,2.00}`, `{1}`},
+	} {
+		c := tt.column
+		c.Name, c.Compared = "v", true
+		table := &batch.Table{Name: fmt.Sprint("things", i), Key: []int{0}, Columns: []batch.Column{
+			{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, c, {Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+		}}
+		db.Exec(t, fmt.Sprintf("CREATE TABLE %s (id bigint PRIMARY KEY, v %s, message_id uuid)", table.Name, tt.live))
+		s := siteOf(t, db, table)
+		insert := func(value string, n int) message.Verdict {
+			b := batch.New(table)
+			b.Begin(0, 0)
+			b.Int8(1)
+			if value == "NULL" {
+				b.Null()
+			} else {
+				b.String(value)
+			}
+			b.Bytes(fmt.Appendf(nil, "%016d", n))
+			b.End()
+			o := s.insertBatch(t.Context(), b, []int64{int64(n)})
+			if o.err != nil {
+				t.Errorf("%s in %s: %v", value, tt.live, o.err)
+			}
+			return o.Verdicts[0]
+		}
+		insert(tt.first, 1)
+		if got := insert(tt.same, 2); got.Outcome != message.Stored || !got.Rejection.IsZero() {
+			t.Errorf("%s: %s beside %s: %+v", tt.live, tt.same, tt.first, got)
+		}
+		if got := insert(tt.other, 3); got.Rejection.String() != message.ConflictWith(uuidOf(1)).String() {
+			t.Errorf("%s: %s beside %s: %+v", tt.live, tt.other, tt.first, got)
+		}
+		if got := insert(tt.other, 1); !got.Rejection.IsZero() { // the same message
+			t.Errorf("%s: the same message: %+v", tt.live, got)
+		}
+	}
+}
+
+// kept is a table that keeps the stored row and finds conflicts.
+func kept(onConflict batch.OnConflict) *batch.Table {
+	return &batch.Table{Name: "things", OnConflict: onConflict, Key: []int{0}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "mood", Kind: batch.Text, Type: "mood", AsText: true, Compared: true},
+		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+	}}
+}
+
+// TestConflictsCostNoRoundTrip: the look-up of duplicates compares them. Only a search compares by
+// itself, row by row if the server cannot read some: what it cannot read is not what is stored.
+func TestConflictsCostNoRoundTrip(t *testing.T) {
+	t.Parallel()
+	for onConflict, word := range map[batch.OnConflict]string{batch.Keep: "stored: ", batch.Reject: "rejected: "} {
+		for _, group := range []int{0, 1} {
+			table := kept(onConflict)
+			s := newSite(t, setup{table: table, sql: "CREATE TYPE mood AS ENUM ('sad', 'glad', 'mad'); CREATE TABLE things (id bigint PRIMARY KEY, mood mood, message_id uuid);"})
+			deliver := func(moods ...string) *outcome {
+				b := batch.New(table)
+				ids := make([]int64, len(moods))
+				for i, text := range moods {
+					id, mood, _ := strings.Cut(text, " ")
+					var key, n int64
+					if _, err := fmt.Sscanf(id, "%d/%d", &key, &n); err != nil {
+						t.Fatal(err)
+					}
+					b.Begin(i, group*(i+1))
+					b.Int8(key)
+					b.String(mood)
+					b.Bytes(fmt.Appendf(nil, "%016d", n))
+					b.End()
+				}
+				b.Sort()
+				for i := range ids {
+					var key, n int64
+					_, _ = fmt.Sscanf(moods[b.Message(i)], "%d/%d", &key, &n)
+					ids[i] = n
+				}
+				return s.insertBatch(t.Context(), b, ids)
+			}
+			conflict := word + message.ConflictWith(uuidOf(1)).String()
+			deliver("1/1 sad").must()
+			trips := 2
+			if onConflict == batch.Reject && group > 0 {
+				trips = 5 // it stops its group, so all are tried
+			}
+			deliver("1/2 glad", "1/3 sad", "2/4 sad").want(verdicts{conflict: "2", stored: "3-4"}).costs(trips)
+			s.db.Exec(t, "ALTER TYPE mood RENAME VALUE 'mad' TO 'angry'")
+			deliver("1/5 mad", "1/1 mad", "3/6 glad").want(verdicts{conflict: "5", stored: "1 6"})
+		}
+	}
+}
