@@ -52,6 +52,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 		a := p.attempt(ctx, another)
 		if p.rehearsal {
 			clear(p.fresh) // no attempt has committed any
+			clear(p.result.Tallies)
 		}
 		p.fresh.Add(p.result.Tallies)
 		p.confirm()
@@ -78,7 +79,7 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 	}
 }
 
-// confirmed returns how many of the fresh rows are confirmed. An attempt that was not confirmed can
+// confirm counts the fresh rows that are confirmed. An attempt that was not confirmed can
 // count a row that a later one counts again: then the last one is right.
 func (p *piece) confirm() {
 	var few [8]int

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"example.com/owner/sluice/internal/message"
 )
 
@@ -71,4 +73,51 @@ func (s *site) dead(exactly bool) int64 {
 	}
 	return s.db.Count(s, `SELECT coalesce(sum(last - living), 0)::bigint FROM (
 		SELECT max((ctid::text::point)[1]) AS last, count(*) AS living FROM events GROUP BY (ctid::text::point)[0]) AS pages`)
+}
+
+// BenchmarkUpsert compares batches of 1,000 upserts with the usual way: one statement for each row, in
+// one pgx.Batch.
+func BenchmarkUpsert(b *testing.B) {
+	const n = 1000
+	const usual = `INSERT INTO states (id, version, word, message_id) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO UPDATE SET version = excluded.version, word = excluded.word, message_id = excluded.message_id
+		WHERE states.version < excluded.version OR states.version = excluded.version AND states.message_id < excluded.message_id`
+	for _, tt := range []struct {
+		name string
+		keep int // rows that are stored before
+	}{{"all replaced", n}, {"half inserted", n / 2}, {"all inserted", 0}} {
+		s := newStates(b, createStates("text", ""), "")
+		conn := s.db.Conn(b)
+		store := openStore(b, s.db.URL, states)
+		run := func(b *testing.B, upsert func(all []state)) {
+			b.Helper()
+			for version := int64(1); b.Loop(); version++ {
+				b.StopTimer()
+				s.db.Exec(b, "TRUNCATE states")
+				s.db.Exec(b, "INSERT INTO states SELECT lpad(i::text, 5, '0'), 0 FROM generate_series(0, $1::int - 1) AS i", tt.keep)
+				all := numbered(n, version, 1)
+				b.StartTimer()
+				upsert(all)
+			}
+			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "rows/s")
+		}
+		b.Run(tt.name+"/sluice", func(b *testing.B) {
+			run(b, func(all []state) {
+				result, err := store.Insert(b.Context(), stateBatch(states, all))
+				if err != nil || result.Tallies.Sum() != (message.Tally{Inserted: n - tt.keep, Replaced: tt.keep}) || result.RoundTrips > 2 {
+					b.Fatalf("%+v, %v", result.Tallies, err)
+				}
+			})
+		})
+		b.Run(tt.name+"/usual", func(b *testing.B) {
+			run(b, func(all []state) {
+				var batch pgx.Batch
+				for _, one := range all {
+					batch.Queue(usual, one.id, one.version, one.word, uuidOf(one.message))
+				}
+				if err := conn.SendBatch(b.Context(), &batch).Close(); err != nil {
+					b.Fatal(err)
+				}
+			})
+		})
+	}
 }

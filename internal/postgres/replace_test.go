@@ -85,11 +85,24 @@ func numbered(n int, version int64, message int) []state {
 func (s *site) upsert(all ...state) *outcome {
 	s.Helper()
 	b := stateBatch(s.into[0], all)
+	return s.insertBatch(s.Context(), b, messagesIn(b, all))
+}
+
+// rehearseStates is upsert for a rehearsal.
+func (s *site) rehearseStates(all ...state) *outcome {
+	s.Helper()
+	b := stateBatch(s.into[0], all)
+	result, err := s.store.Rehearse(s.Context(), b)
+	return &outcome{TB: s.TB, Result: result, err: err, ids: messagesIn(b, all)}
+}
+
+// messagesIn are the numbers of the states' messages in the order of their batch.
+func messagesIn(b *batch.Batch, all []state) []int64 {
 	ids := make([]int64, len(all))
 	for i := range ids {
 		ids[i] = int64(all[b.Message(i)].message)
 	}
-	return s.insertBatch(s.Context(), b, ids)
+	return ids
 }
 
 // newStates is a site with the table states.
@@ -339,7 +352,14 @@ func TestUpsertsLikeTheirModel(t *testing.T) {
 					s.db.Exec(t, "INSERT INTO states (id, version, word, message_id) VALUES ($1, $2, $3, $4)", one.id, version, one.word, uuidOf(one.message))
 				}
 				all = append(all, redelivered(r, m, all)...)
+				before := s.states()
 				want, tally := m.run(all, kind == "FIFO")
+				if kind == "standard" && seed%5 == 0 {
+					s.rehearseStates(all...).want(want).counts(0, 0)
+					if diff := gocmp.Diff(s.states(), before); diff != "" {
+						t.Errorf("the table after a rehearsal (-got +want):\n%s", diff)
+					}
+				}
 				o := s.upsert(all...).want(want).counts(tally.Inserted, tally.Replaced)
 				if diff := gocmp.Diff(s.states(), m.contents()); diff != "" {
 					t.Errorf("the table (-got +want):\n%s", diff)
