@@ -255,7 +255,7 @@ STACK      ?= $(STAGE_STACK)# name of the stack. Default: stack_name of the sect
 EVENT      ?= events/batch.json
 SAM        ?= sam# make sam-test installs its own under .local
 SAM_ARCH   ?=# of the functions: arm64 or x86_64. Default: this machine's for sam build, arm64 for make deploy
-MODEL_FILES ?=# model files to deploy with the function, for SLUICE_MODEL=/var/task/NAME.yaml
+MODEL_FILES ?=# model files to deploy with the function, for Model=/var/task/NAME.yaml, or Model=/var/task for all
 PARAMETERS ?=# more parameters of the template, for deploy: PARAMETERS='MaximumConcurrency=20'
 
 # The SAM CLI looks at AWS_DEFAULT_REGION only, all else at AWS_REGION first.
