@@ -29,6 +29,16 @@ func TestMigrate(t *testing.T) {
 	if err := os.WriteFile(model, []byte("model: bills\ntable: billing.bills\nkey: [id]\nfields:\n  id: {type: text, required: true}\ncolumns:\n  id: {type: varchar(40), from: id}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	several := t.TempDir()
+	for name, text := range map[string]string{
+		"1-tests.yaml": "model: tests\nwhen: {path: $.Event, one_of: [\"s3:TestEvent\"]}\nignore: true\n",
+		"2-bills.yaml": "model: bills\ntable: bills\nkey: [id]\nwhen: {path: $.type, one_of: [bill]}\nfields: {id: {type: text, required: true}}\ncolumns: {id: {type: text, from: id}}\n",
+		"3-rest.yaml":  "model: rest\ntable: rest\nledger: sluice_ledger\nfields: {id: {type: text}}\ncolumns: {id: {type: text, from: id}}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(several, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	url := "DATABASE_URL=" + db.URL
 	for _, tt := range []struct {
 		name   string
@@ -40,6 +50,7 @@ func TestMigrate(t *testing.T) {
 		{"a misspelt variable", []string{url, "SLUICE_MDOEL=orders"}, true, `"errorMessage":"configuration: unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"`},
 		{"a key with a quote", []string{url, `SLUICE_MASK_KEYS=k1:"canary-secret-canary-secret-canary"`}, true, "SLUICE_MASK_KEYS: key k1 begins with a quote"},
 		{"no schema", []string{url, "SLUICE_MODEL=" + model}, true, `CREATE SCHEMA IF NOT EXISTS \"billing\"`},
+		{"several models", []string{url, "SLUICE_MODEL=" + several}, false, `{"models":["tests","bills","rest"],"tables":[{"name":"public.bills","created":true},{"name":"public.rest","created":true},{"name":"public.sluice_ledger","created":true}]}`},
 		{"no key is needed", []string{url}, false, `"tables":[{"name":"public.user_logins","created":true}]`},
 	} {
 		var log testlog.Log

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"example.com/owner/sluice/internal/batch"
 )
 
 // The policies that apply to the role, and whether a function that they call reads a setting.
@@ -58,6 +60,9 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 	if r.key != nil {
 		wanted = append(wanted, "r")
 	}
+	if r.key != nil && d.model.Table.OnConflict == batch.Replace {
+		wanted = append(wanted, "w")
+	}
 	certain, missing := true, false
 	for _, command := range wanted {
 		switch permitted, always := permits(all, command); {
@@ -67,6 +72,10 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 			missing = true
 			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_insert ON %s FOR INSERT TO %s WITH CHECK (true), or with a condition that each row meets", r.name, d.role),
 				"%s has row-level security, and no policy lets the role INSERT: every row is refused", r.name)
+		case command == "w":
+			missing = true
+			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_update ON %s FOR UPDATE TO %s USING (true), or with the condition of its policy for INSERT", r.name, d.role),
+				"%s has row-level security, and no policy lets the role UPDATE: no row replaces an older one", r.name)
 		default:
 			missing = true
 			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_select ON %s FOR SELECT TO %s USING (true), or with the condition of its policy for INSERT", r.name, d.role),

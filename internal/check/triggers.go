@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"example.com/owner/sluice/internal/batch"
 )
 
 // Of rules, those ON INSERT that are on, and all those ON UPDATE: these make Postgres refuse ON
@@ -11,16 +13,21 @@ import (
 const rulesSQL = `SELECT format('%I', rulename), ev_type, is_instead FROM pg_rewrite
 	WHERE ev_class = $1::oid AND (ev_type = '3' AND ev_enabled IN ('O', 'A') OR ev_type = '2') ORDER BY rulename`
 
-// Of triggers, those that are on and can keep a row out: BEFORE INSERT FOR EACH ROW, which are the
-// bits 1, 2 and 4 of tgtype. A partition can have its own; those of a partitioned table are not
+// Of triggers, those that are on and can keep a row out, by the bits of tgtype. A partition can have its own; those of a partitioned table are not
 // listed again for each partition.
 const triggersSQL = `WITH here AS (SELECT $1::oid AS oid UNION SELECT relid FROM pg_partition_tree($1::oid))
 	SELECT format('%I of %I.%I', t.tgname, n.nspname, c.relname), format('%I.%I', pn.nspname, p.proname), l.lanname
 	FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace pn ON pn.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
-	WHERE t.tgrelid IN (SELECT oid FROM here) AND t.tgtype & 7 = 7 AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+	WHERE t.tgrelid IN (SELECT oid FROM here) AND t.tgtype & $2::int = $2::int AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
 		AND NOT EXISTS (SELECT FROM pg_trigger parent WHERE parent.oid = t.tgparentid AND parent.tgrelid IN (SELECT oid FROM here))
 	ORDER BY t.tgrelid <> $1::oid, n.nspname, c.relname, t.tgname`
+
+// BEFORE … FOR EACH ROW, as bits of tgtype.
+const (
+	beforeInsert = "7"  // 1, 2 and 4
+	beforeUpdate = "19" // 1, 2 and 16
+)
 
 // diverted looks for rules and triggers that run before an INSERT reaches the table.
 //
@@ -32,7 +39,16 @@ func (d *database) diverted(ctx context.Context, r *relation) error {
 	if err != nil {
 		return err
 	}
-	rows, err := d.query(ctx, triggersSQL, r.oid)
+	if r.key != nil && d.model.Table.OnConflict == batch.Replace {
+		updates, err := d.query(ctx, triggersSQL, r.oid, beforeUpdate)
+		if err != nil {
+			return err
+		}
+		for _, row := range updates {
+			d.Add(OK, "table", "trigger", "", "the trigger %s runs BEFORE UPDATE FOR EACH ROW, and so before a newer row replaces an older one: %s(), written in %s", row[0], row[1], row[2])
+		}
+	}
+	rows, err := d.query(ctx, triggersSQL, r.oid, beforeInsert)
 	if err != nil {
 		return err
 	}
