@@ -38,13 +38,13 @@ func (t *Table) KeyColumns() []Column {
 // Dialect is how a store spells the SQL that creates tables.
 type Dialect struct {
 	// Table names a table, as in "logins".
-	Table func(name string) string
+	Table func(schema, name string) string
 	// Column returns a column's type, and its constraint or "".
 	Column func(Column) (sqlType, constraint string)
 	// Options follow the columns of a table.
 	Options string
-	// Comment returns the comment of the column with this index. It is nil where columns have none.
-	Comment func(column int) string
+	// Comment returns the comment of a table's column with this index. It is nil where columns have none.
+	Comment func(t *Table, column int) string
 }
 
 const (
@@ -53,18 +53,43 @@ const (
 	commentColumn = "COMMENT ON COLUMN "
 )
 
-// DDL returns the SQL that creates the table and its ledger if they are missing: a statement for
-// each, followed by those for its indexes and comments, which a migration executes only for a table
-// that it has created (OfNewTable).
-func (t *Table) DDL(d Dialect) (statements []string) {
-	statements = append(statements, t.create(d, t.Name, false, t.Ledger == ""))
+// DDL returns the SQL that creates the table, its ledger and its children if they are missing: a
+// statement for each, followed by those for its indexes and comments, which a migration executes only
+// for a table that it has created (OfNewTable). A child refers to its parent's key, unless a ledger has
+// that.
+func (t *Table) DDL(d Dialect) []string { return t.ddl(d, nil) }
+
+func (t *Table) ddl(d Dialect, parent *Table) (statements []string) {
+	var constraints []string
+	if t.Ledger == "" {
+		constraints = append(constraints, t.primaryKey())
+	}
+	if parent != nil && parent.Ledger == "" {
+		constraints = append(constraints, t.foreignKey(d, parent))
+	}
+	statements = append(statements, t.create(d, t.Name, false, constraints))
 	statements = append(statements, t.createIndexes(d)...)
 	statements = append(statements, t.comments(d, t.Name, false)...)
 	if t.Ledger != "" {
-		statements = append(statements, t.create(d, t.Ledger, true, true))
+		statements = append(statements, t.create(d, t.Ledger, true, []string{t.primaryKey()}))
 		statements = append(statements, t.comments(d, t.Ledger, true)...)
 	}
+	for _, child := range t.Children {
+		statements = append(statements, child.ddl(d, t)...)
+	}
 	return statements
+}
+
+func (t *Table) primaryKey() string { return "PRIMARY KEY (" + strings.Join(t.KeyNames(), ", ") + ")" }
+
+// foreignKey returns the constraint that a row's parent is stored.
+func (t *Table) foreignKey(d Dialect, parent *Table) string {
+	names := make([]string, len(t.Parent))
+	for i, c := range t.Parent {
+		names[i] = Quote(t.Columns[c].Name)
+	}
+	return fmt.Sprintf("FOREIGN KEY (%s) REFERENCES %s (%s)",
+		strings.Join(names, ", "), d.Table(parent.Schema, parent.Name), strings.Join(parent.KeyNames(), ", "))
 }
 
 // OfNewTable reports whether a statement of DDL belongs to the table that was created before it,
@@ -85,7 +110,7 @@ func Script(statements []string) string {
 	return text.String()
 }
 
-func (t *Table) create(d Dialect, name string, ledger, key bool) string {
+func (t *Table) create(d Dialect, name string, ledger bool, constraints []string) string {
 	width := 0
 	for _, n := range t.Names(ledger) {
 		width = max(width, len(n))
@@ -102,16 +127,16 @@ func (t *Table) create(d Dialect, name string, ledger, key bool) string {
 		}
 		lines = append(lines, line+constraint)
 	}
-	if key {
-		lines = append(lines, "    PRIMARY KEY ("+strings.Join(t.KeyNames(), ", ")+")")
+	for _, c := range constraints {
+		lines = append(lines, "    "+c)
 	}
-	return fmt.Sprintf("%s%s (\n%s\n)%s", createTable, d.Table(name), strings.Join(lines, ",\n"), d.Options)
+	return fmt.Sprintf("%s%s (\n%s\n)%s", createTable, d.Table(t.Schema, name), strings.Join(lines, ",\n"), d.Options)
 }
 
 func (t *Table) comments(d Dialect, name string, ledger bool) (statements []string) {
 	for i, c := range t.Columns {
 		if d.Comment != nil && c.Ledger == ledger {
-			statements = append(statements, fmt.Sprintf("%s%s.%s IS %s", commentColumn, d.Table(name), Quote(c.Name), strings.TrimSpace(Literal(d.Comment(i)))))
+			statements = append(statements, fmt.Sprintf("%s%s.%s IS %s", commentColumn, d.Table(t.Schema, name), Quote(c.Name), strings.TrimSpace(Literal(d.Comment(t, i)))))
 		}
 	}
 	return statements
@@ -125,7 +150,7 @@ func (t *Table) createIndexes(d Dialect) (statements []string) {
 			names[i], quoted[i] = t.Columns[c].Name, Quote(t.Columns[c].Name)
 		}
 		name := indexName(t.Name, names, taken)
-		statements = append(statements, fmt.Sprintf("%s%s ON %s (%s)", createIndex, Quote(name), d.Table(t.Name), strings.Join(quoted, ", ")))
+		statements = append(statements, fmt.Sprintf("%s%s ON %s (%s)", createIndex, Quote(name), d.Table(t.Schema, t.Name), strings.Join(quoted, ", ")))
 	}
 	return statements
 }

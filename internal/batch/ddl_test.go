@@ -10,16 +10,16 @@ import (
 )
 
 var dialect = batch.Dialect{
-	Table:   func(name string) string { return batch.QuoteTable("s", name) },
+	Table:   batch.QuoteTable,
 	Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
-	Comment: func(i int) string { return []string{"it's", `\d`, "", ""}[i] },
+	Comment: func(_ *batch.Table, i int) string { return []string{"it's", `\d`, "", ""}[i] },
 }
 
 // indexes has two whose usual names are the same, and one whose name is too long.
 func indexes(ledger string) *batch.Table {
 	long := strings.Repeat("l", 60)
 	return &batch.Table{
-		Name: "t", Key: []int{0}, Ledger: ledger,
+		Schema: "s", Name: "t", Key: []int{0}, Ledger: ledger,
 		Columns: []batch.Column{{Name: "a", Type: "text", NotNull: true}, {Name: "b_c", Type: "text"}, {Name: "a_b", Type: "text"}, {Name: long, Type: "text"}},
 		Indexes: [][]int{{0, 1}, {2, 0}, {3}, {0, 1, 2, 3}},
 	}
@@ -46,6 +46,65 @@ COMMENT ON COLUMN "s"."t"."c" IS '';
 `
 	if diff := cmp.Diff(batch.Script(table.DDL(dialect)), want); diff != "" {
 		t.Errorf("got(-) want(+):\n%s", diff)
+	}
+}
+
+// TestDDLOfChildren wants a child after its parent, in its own schema, and a foreign key unless a ledger
+// has the parent's key.
+func TestDDLOfChildren(t *testing.T) {
+	for ledger, want := range map[string]string{"": `CREATE TABLE IF NOT EXISTS "s"."orders" (
+    "shop" text NOT NULL,
+    "n"    bigint NOT NULL,
+    PRIMARY KEY ("n", "shop")
+);
+
+CREATE INDEX IF NOT EXISTS "orders_shop_idx" ON "s"."orders" ("shop");
+
+CREATE TABLE IF NOT EXISTS "more"."lines" (
+    "line"  integer NOT NULL,
+    "order" bigint NOT NULL,
+    "shop"  text NOT NULL,
+    PRIMARY KEY ("order", "shop", "line"),
+    FOREIGN KEY ("order", "shop") REFERENCES "s"."orders" ("n", "shop")
+);
+
+CREATE INDEX IF NOT EXISTS "lines_line_idx" ON "more"."lines" ("line");
+`, "keys": `CREATE TABLE IF NOT EXISTS "s"."orders" (
+    "shop" text NOT NULL,
+    "n"    bigint NOT NULL
+);
+
+CREATE INDEX IF NOT EXISTS "orders_shop_idx" ON "s"."orders" ("shop");
+
+CREATE TABLE IF NOT EXISTS "s"."keys" (
+    "key" bigint NOT NULL,
+    PRIMARY KEY ("key")
+);
+
+CREATE TABLE IF NOT EXISTS "more"."lines" (
+    "line"  integer NOT NULL,
+    "order" bigint NOT NULL,
+    "shop"  text NOT NULL,
+    PRIMARY KEY ("order", "shop", "line")
+);
+
+CREATE INDEX IF NOT EXISTS "lines_line_idx" ON "more"."lines" ("line");
+`} {
+		lines := &batch.Table{Schema: "more", Name: "lines", Key: []int{1, 2, 0}, Parent: []int{1, 2}, Indexes: [][]int{{0}}, Columns: []batch.Column{
+			{Name: "line", Type: "integer", NotNull: true}, {Name: "order", Type: "bigint", NotNull: true}, {Name: "shop", Type: "text", NotNull: true},
+		}}
+		orders := &batch.Table{Schema: "s", Name: "orders", Key: []int{1, 0}, Indexes: [][]int{{0}}, Ledger: ledger, Children: []*batch.Table{lines}, Columns: []batch.Column{
+			{Name: "shop", Type: "text", NotNull: true}, {Name: "n", Type: "bigint", NotNull: true},
+		}}
+		if ledger != "" {
+			orders.Columns = append(orders.Columns, batch.Column{Name: "key", Type: "bigint", NotNull: true, Ledger: true})
+			orders.Key = []int{2}
+		}
+		d := dialect
+		d.Comment = nil
+		if diff := cmp.Diff(batch.Script(orders.DDL(d)), want); diff != "" {
+			t.Errorf("got(-) want(+):\n%s", diff)
+		}
 	}
 }
 

@@ -10,8 +10,8 @@ func (m *Model) DDL() []string {
 		return nil
 	}
 	return m.Table.DDL(batch.Dialect{
-		Table:   func(table string) string { return batch.QuoteTable(m.Table.Schema, table) },
+		Table:   batch.QuoteTable,
 		Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
-		Comment: m.Rule,
+		Comment: func(_ *batch.Table, column int) string { return m.Rule(column) },
 	})
 }

@@ -58,8 +58,14 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 
 // creating returns the destination that a table, named as in SQL, is for.
 func (s *Store) creating(name string) *destination {
-	i := slices.IndexFunc(s.destinations, func(d *destination) bool { return name == table(d.table) || name == ledger(d.table) })
-	return s.destinations[max(i, 0)]
+	for _, d := range s.destinations {
+		for _, d := range append([]*destination{d}, d.children...) {
+			if name == table(d.table) || name == ledger(d.table) {
+				return d
+			}
+		}
+	}
+	return s.destinations[0]
 }
 
 // locateSQL finds a table, and one of its name in the schema public, where tables usually are: to

@@ -44,11 +44,11 @@ func typeOf(c batch.Column) (sqlType, constraint string) {
 	return known.name, constraint
 }
 
-// DDL returns the SQL that creates what is missing of a table, and of its ledger, and alters
+// DDL returns the SQL that creates what is missing of a table, its ledger and its children, and alters
 // nothing (batch.Table.DDL). The tables are STRICT, and a check holds each varchar and char to its
 // length. SQLite has no comments.
 func DDL(t *batch.Table) []string {
-	return t.DDL(batch.Dialect{Table: batch.Quote, Column: typeOf, Options: " STRICT"})
+	return t.DDL(batch.Dialect{Table: func(_, name string) string { return batch.Quote(name) }, Column: typeOf, Options: " STRICT"})
 }
 
 // plainName matches a name that SQL takes without quotes.
