@@ -200,9 +200,9 @@ func (a *Arrays) Messages(b *Batch, t *Table, rows []int) []int {
 
 func (a *Arrays) start(arrays int) {
 	for len(a.bufs) < arrays {
-		a.bufs, a.params = append(a.bufs, nil), append(a.params, nil)
+		a.bufs = append(a.bufs, nil)
 	}
-	a.params, a.offsets = a.params[:arrays], a.offsets[:0]
+	a.params, a.offsets = slices.Grow(a.params[:0], arrays)[:arrays], a.offsets[:0]
 }
 
 // encode makes the array i of the values of a column at the offsets, and moves these to after them.

@@ -342,7 +342,10 @@ func (b *Batch) Sort() {
 }
 
 func (b *Batch) compare(x, y row) int {
-	return cmp.Or(b.compareByKey(x, y), b.compareVersions(x, y))
+	if c := b.compareByKey(x, y); c != 0 {
+		return c
+	}
+	return b.compareVersions(x, y)
 }
 
 func (b *Batch) compareByKey(x, y row) int {

@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,5 +95,32 @@ func TestMessagesOfSeveralRows(t *testing.T) {
 	}
 	if got := numbers(t, a.EncodeChildren(b, orders, 0, []int{3})[2]); len(got) > 0 {
 		t.Errorf("an order without lines: got %v", got)
+	}
+}
+
+// TestArraysOfSeveralTables reuses the memory of arrays for tables of different numbers of columns.
+func TestArraysOfSeveralTables(t *testing.T) {
+	t.Parallel()
+	var tables []*batch.Table
+	for _, columns := range []int{4, 3, 5, 9, 1} {
+		tables = append(tables, &batch.Table{Columns: slices.Repeat([]batch.Column{{Name: "n", Kind: batch.Int8}}, columns), Key: []int{0}})
+	}
+	var a batch.Arrays
+	for i, table := range tables {
+		b := batch.New(tables...)
+		b.BeginIn(i, 0, 0)
+		for c := range table.Columns {
+			b.Int8(int64(c))
+		}
+		b.End()
+		arrays := a.Encode(b, table, []int{0})
+		if len(arrays) != len(table.Columns) {
+			t.Fatalf("%d arrays, want %d", len(arrays), len(table.Columns))
+		}
+		for c, array := range arrays {
+			if got := numbers(t, array); !cmp.Equal(got, []int64{int64(c)}) {
+				t.Errorf("table %d, column %d: got %v", i, c, got)
+			}
+		}
 	}
 }

@@ -88,6 +88,25 @@ func rowsOf(b *batch.Batch) []int {
 	return rows
 }
 
+// TestVersionsOfSeveralTables: rows of different tables are compared by nothing but these, since a version
+// may have more columns in one than in the other.
+func TestVersionsOfSeveralTables(t *testing.T) {
+	t.Parallel()
+	plain := &batch.Table{Name: "plain", Key: []int{0}, Columns: []batch.Column{{Name: "a", Kind: batch.Int8}}}
+	b := batch.New(plain, states)
+	b.BeginIn(1, 0, 0)
+	b.String("a")
+	b.Bytes(make([]byte, 16))
+	b.String("1")
+	b.End()
+	b.BeginIn(0, 1, 0)
+	b.Int8(1)
+	b.End()
+	if b.Sort(); b.Message(0) != 1 {
+		t.Error("the batch is not sorted by table")
+	}
+}
+
 // TestCompare compares values of each kind, in an order that is known.
 func TestCompare(t *testing.T) {
 	t.Parallel()
