@@ -52,6 +52,8 @@ type Batch struct {
 	more      []more // the other rows of messages
 	keys      []int  // per row, the offsets in data of its key's values, and of its version's
 	open      []int  // offsets of the values of the row under construction
+	last      []int  // and of the row before it, of the same message
+	order     []place
 	filling   *Table // the table of the row under construction
 	list      list   // the list under construction
 	sorted    bool
@@ -118,6 +120,9 @@ func (b *Batch) Columns(i int) []Column { return b.tables[b.rows[i].table].Colum
 // message; the message's other rows go where it goes.
 func (b *Batch) Len() int { return len(b.rows) }
 
+// Size returns how many bytes the values of all rows have.
+func (b *Batch) Size() int { return len(b.data) }
+
 // Rows returns the number of all rows.
 func (b *Batch) Rows() int { return len(b.rows) + len(b.more) }
 
@@ -155,7 +160,15 @@ func (b *Batch) More(child int) {
 	last := &b.rows[len(b.rows)-1]
 	b.more = append(b.more, more{start: len(b.data), child: child, keys: len(b.keys)})
 	last.to = len(b.more)
-	b.open, b.list, b.filling = b.open[:0], list{}, b.tables[last.table].child(child)
+	b.open, b.last, b.list, b.filling = b.last[:0], b.open, list{}, b.tables[last.table].child(child)
+}
+
+// Repeat appends the value that the row before has in a column. Both rows are of one message and of
+// one table.
+func (b *Batch) Repeat(column int) {
+	at := b.last[column]
+	b.open = append(b.open, len(b.data))
+	b.data = append(b.data, b.data[at:at+4+len(b.value(at))]...)
 }
 
 // child returns the table with an index of Children, or the table itself for -1.
@@ -190,6 +203,29 @@ func (b *Batch) End() {
 func (b *Batch) Cancel() {
 	last := b.rows[len(b.rows)-1]
 	b.data, b.keys, b.rows, b.more = b.data[:last.start], b.keys[:last.keys], b.rows[:len(b.rows)-1], b.more[:last.from]
+}
+
+// RepeatedKey looks for two rows of the last message with one key, in its own table for -1, or in a
+// child. It returns their numbers among the message's rows there, counted from 1, and 0 for none.
+func (b *Batch) RepeatedKey(child int) (row, earlier int) {
+	last := &b.rows[len(b.rows)-1]
+	t := b.tables[last.table].child(child)
+	b.order = b.order[:0]
+	if child < 0 {
+		b.order = append(b.order, place{keys: last.keys, row: 1})
+	}
+	for _, m := range b.more[last.from:] {
+		if m.child == child {
+			b.order = append(b.order, place{keys: m.keys, row: len(b.order) + 1})
+		}
+	}
+	slices.SortStableFunc(b.order, func(x, y place) int { return b.compareKeys(t, x.keys, y.keys) })
+	for i := 1; i < len(b.order); i++ {
+		if x, y := b.order[i-1], b.order[i]; (row == 0 || y.row < row) && b.compareKeys(t, x.keys, y.keys) == 0 {
+			row, earlier = y.row, x.row
+		}
+	}
+	return row, earlier
 }
 
 // null is the length of a NULL.

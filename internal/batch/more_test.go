@@ -3,6 +3,7 @@ package batch_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -95,6 +96,79 @@ func TestMessagesOfSeveralRows(t *testing.T) {
 	}
 	if got := numbers(t, a.EncodeChildren(b, orders, 0, []int{3})[2]); len(got) > 0 {
 		t.Errorf("an order without lines: got %v", got)
+	}
+}
+
+// TestRepeat has rows that take values of the row before them.
+func TestRepeat(t *testing.T) {
+	t.Parallel()
+	columns := []batch.Column{{Name: "of", Kind: batch.Text}, {Name: "n", Kind: batch.Int8}, {Name: "note", Kind: batch.Text}}
+	b := batch.New(&batch.Table{Name: "t", Columns: columns, Key: []int{1}, Several: true})
+	long := strings.Repeat("x", 1<<20) // the buffer moves while it is copied
+	for message, of := range []string{"a", long, ""} {
+		b.Begin(message, 0)
+		b.String(of)
+		b.Int8(1)
+		b.Null()
+		b.End()
+		for n := range 3 {
+			b.More(-1)
+			b.Repeat(0)
+			b.Int8(int64(n + 2))
+			b.Repeat(2)
+			b.End()
+		}
+	}
+	for i, of := range []string{"a", long, ""} {
+		for k := range 3 {
+			b.MoreRow(i, k, func(c int, v []byte) {
+				switch {
+				case c == 0 && string(v) != of, c == 1 && batch.Int(v) != int64(k+2), c == 2 && v != nil:
+					t.Errorf("message %d, row %d, column %d: got %.10q", i, k+2, c, v)
+				}
+			})
+		}
+	}
+	if want := 4*(len("a")+len(long)) + 12*(4+12+4); b.Size() != want {
+		t.Errorf("the size is %d, want %d", b.Size(), want)
+	}
+}
+
+// TestRepeatedKey looks for keys that come twice in one message, in its table and in a child.
+func TestRepeatedKey(t *testing.T) {
+	t.Parallel()
+	columns := []batch.Column{{Name: "n", Kind: batch.Int8}}
+	child := &batch.Table{Name: "c", Columns: columns, Key: []int{0}}
+	b := batch.New(&batch.Table{Name: "t", Columns: columns, Key: []int{0}, Several: true, Children: []*batch.Table{child}})
+	for _, tt := range []struct {
+		own, child []int64
+		want       [4]int
+	}{
+		{own: []int64{5}},
+		{own: []int64{5, 4, 3}, child: []int64{5, 4, 3}},
+		{own: []int64{5, 4, 5}, child: []int64{1}, want: [4]int{3, 1, 0, 0}},
+		{own: []int64{5, 4}, child: []int64{9, 8, 7, 7, 8, 9, 7}, want: [4]int{0, 0, 4, 3}},
+	} {
+		for i, n := range tt.own {
+			if i == 0 {
+				b.Begin(0, 0)
+			} else {
+				b.More(-1)
+			}
+			b.Int8(n)
+			b.End()
+		}
+		for _, n := range tt.child {
+			b.More(0)
+			b.Int8(n)
+			b.End()
+		}
+		var got [4]int
+		got[0], got[1] = b.RepeatedKey(-1)
+		got[2], got[3] = b.RepeatedKey(0)
+		if got != tt.want {
+			t.Errorf("%v and %v: got %v, want %v", tt.own, tt.child, got, tt.want)
+		}
 	}
 }
 

@@ -140,7 +140,7 @@ const (
 	// CauseForeignKey is that a row refers to one that is not stored yet, and the model says to wait
 	// for it.
 	CauseForeignKey Cause = "foreign_key"
-	// CauseMemory is that the bodies of the batch unwrap to more bytes than one batch may have.
+	// CauseMemory is that the batch has no room: for what the body unwraps to, or for its rows.
 	CauseMemory Cause = "memory"
 	// CauseUnsent is that the dead-letter queue did not take a rejected message.
 	CauseUnsent Cause = "unsent"

@@ -45,6 +45,9 @@ const (
 	ReasonNotInterval  Reason = "not_an_interval"
 	ReasonNotUUID      Reason = "not_a_uuid"
 	ReasonOutOfRange   Reason = "out_of_range"
+	ReasonNoRows       Reason = "no_rows"
+	ReasonTooManyRows  Reason = "too_many_rows"
+	ReasonRepeatedKey  Reason = "repeated_key"
 	ReasonConflict     Reason = "conflict"
 	ReasonRefused      Reason = "refused_by_database"
 )
@@ -89,6 +92,9 @@ var reasons = []struct {
 	{ReasonNotInterval, "the field is not an ISO 8601 duration such as P1DT2H"},
 	{ReasonNotUUID, "the field is not a UUID"},
 	{ReasonOutOfRange, "the field has a number outside what its column can hold, or with too many digits"},
+	{ReasonNoRows, "the array whose elements are the rows is absent, null or empty"},
+	{ReasonTooManyRows, "the rows of the message are more, or larger, than one message may have"},
+	{ReasonRepeatedKey, "two rows of the message have the same key"},
 	{ReasonConflict, "another message has stored a row with the same key and other content"},
 	{ReasonRefused, "the database refuses the row"},
 }
