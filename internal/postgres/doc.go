@@ -1,5 +1,6 @@
-// Package postgres stores a batch in a Postgres table, exactly once for each key, in one
-// transaction (several only in halves.go).
+// Package postgres stores a batch in Postgres tables, exactly once for each key, in one transaction
+// (several only in halves.go). A row of a batch is one message: what it says of rows holds for all
+// rows of a message, if it has several.
 //
 //	Insert -> store.go      the store, its options, and Insert
 //	       -> attempt.go    attempts, each on one connection, until it is done or the time is up
@@ -16,6 +17,8 @@
 //	       -> fault.go      its SQLSTATE, and
 //	       -> catalog.go    what the server's catalog holds about the table
 //	       -> keys.go       how keys compare
+//	       -> destination.go  one of the tables, and what is done in it
+//	       -> messages.go   messages of several rows, in one table and in its children
 //	       -> replace.go    rows that replace older ones
 //	       -> conflict.go   rows of two messages with one key
 //	       -> links.go      rows that refer to each other
