@@ -52,17 +52,17 @@ func senderOf(t *batch.Table) string {
 }
 
 func compareSQL(t *batch.Table, k *keyFacts) string {
-	return fmt.Sprintf("SELECT CASE WHEN agrees THEN n ELSE -n END, %s::text FROM %s WHERE %s AND %s", senderOf(t), comparedSQL(t, k), durable, replicated)
+	return fmt.Sprintf("SELECT CASE WHEN compared.agrees THEN input.n ELSE -input.n END, %s::text FROM %s WHERE %s AND %s", senderOf(t), comparedSQL(t, k), durable, replicated)
 }
 
 func noConflictSQL(t *batch.Table, k *keyFacts) string {
-	return fmt.Sprintf("SELECT width_bucket(0, 1, 2, 1 - least(count(*), 1)::int)::bigint FROM %s WHERE NOT agrees", comparedSQL(t, k))
+	return fmt.Sprintf("SELECT width_bucket(0, 1, 2, 1 - least(count(*), 1)::int)::bigint FROM %s WHERE NOT compared.agrees", comparedSQL(t, k))
 }
 
 // senderSQL needs no more of a row than its key and the id of its message.
 func senderSQL(t *batch.Table, k *keyFacts) string {
 	input, names := arraysInput(t, slices.Concat(t.Key, t.Version()))
-	return fmt.Sprintf("SELECT CASE WHEN %s::text = %s::text THEN n ELSE -n END, %[1]s::text FROM %[3]s JOIN %[4]s AS stored ON (%[5]s)",
+	return fmt.Sprintf("SELECT CASE WHEN %s::text = %s::text THEN input.n ELSE -input.n END, %[1]s::text FROM %[3]s JOIN %[4]s AS stored ON (%[5]s)",
 		senderOf(t), names[len(t.Key)], input, table(t), k.equal(t, "stored.", names[:len(t.Key)]))
 }
 

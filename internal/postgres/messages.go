@@ -181,10 +181,11 @@ func inputVersion(t *batch.Table) (all []string) {
 	return all
 }
 
-// setAll returns what an update sets to take all columns of a new row that are not of the key.
+// setAll returns what an update sets to take all columns of a new row that are not of the key, or the key
+// if there are none.
 func setAll(t *batch.Table) (set []string) {
 	for i, c := range t.Columns {
-		if name := batch.Quote(c.Name); !slices.Contains(t.Key, i) {
+		if name := batch.Quote(c.Name); !slices.Contains(t.Key, i) || len(t.Key) == len(t.Columns) {
 			set = append(set, name+" = excluded."+name)
 		}
 	}

@@ -94,7 +94,7 @@ func doneSQL(t *batch.Table, k *keyFacts) (input, present, condition string, sen
 // stored because a newer one is: then the position is negative.
 func notReplacedSQL(t *batch.Table, k *keyFacts) string {
 	input, present, done, sent := doneSQL(t, k)
-	return fmt.Sprintf("SELECT CASE WHEN %s THEN -n ELSE n END FROM %s JOIN %s WHERE %s AND %s AND %s",
+	return fmt.Sprintf("SELECT CASE WHEN %s THEN -input.n ELSE input.n END FROM %s JOIN %s WHERE %s AND %s AND %s",
 		exceeds(storedVersion(t, "present."), sent), input, present, durable, replicated, done)
 }
 
