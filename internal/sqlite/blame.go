@@ -15,7 +15,9 @@ import (
 
 // refusal is why SQLite did not accept a row.
 type refusal struct {
-	err *sqlite.Error
+	err   *sqlite.Error
+	table *batch.Table
+	row   string // its name, if its message has several
 	// keys are the columns of each foreign key that the row violates, if they are known.
 	keys  [][]string
 	blame blame
@@ -43,32 +45,31 @@ func isRefusal(err *sqlite.Error) bool {
 // judge decides what each refusal proves. It reads the schema in the transaction that met the
 // refusals.
 func (in *insertion) judge(ctx context.Context, tx *sql.Tx) error {
-	if len(in.refusals) == 0 {
-		return nil
-	}
-	for i, r := range in.refusals {
-		p := in.of(i)
-		if err := p.readFacts(ctx, tx); err != nil {
-			return in.store.fault(ctx, "read the schema", err)
+	known := map[*batch.Table][]*facts{}
+	for _, r := range in.refusals {
+		if known[r.table] == nil {
+			for _, ledger := range []bool{false, true} {
+				if ledger && r.table.Ledger == "" {
+					break
+				}
+				f, err := readFacts(ctx, tx, r.table, ledger)
+				if err != nil {
+					return in.store.fault(ctx, "read the schema", err)
+				}
+				known[r.table] = append(known[r.table], f)
+			}
+			if in.isChild(r.table) {
+				known[r.table][0].key = nil
+			}
 		}
-		r.blame = r.proves(p.facts)
+		r.blame = r.proves(known[r.table])
 	}
 	return nil
 }
 
-// readFacts reads the facts of a table and its ledger once.
-func (p *prepared) readFacts(ctx context.Context, tx *sql.Tx) error {
-	for _, ledger := range []bool{false, true}[len(p.facts):] {
-		if ledger && p.table.Ledger == "" {
-			break
-		}
-		f, err := readFacts(ctx, tx, p.table, ledger)
-		if err != nil {
-			return err
-		}
-		p.facts = append(p.facts, f)
-	}
-	return nil
+// isChild reports whether a table is a child: then nothing lets a row pass whose key is stored.
+func (in *insertion) isChild(t *batch.Table) bool {
+	return !slices.Contains(in.store.tables, t)
 }
 
 // proves returns what a refusal proves: it is the message's fault if the model fills all columns

@@ -80,7 +80,7 @@ func TestBlame(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, fifo=%v", tt.name, name, fifo), func(t *testing.T) {
 					t.Parallel()
 					m := named(t, name)
-					s := open(t, "sqlite::memory:", m)
+					s := open(t, "sqlite::memory:", m.Table)
 					ddl := sqlite.DDL(m.Table)
 					if tt.column != "" {
 						ddl[0] = strings.Replace(ddl[0], " (\n", " (\n    "+tt.column+",\n", 1)

@@ -77,8 +77,8 @@ func object(err *sqlite.Error) string {
 // rejection is why a row can never be stored. The constraint is its name or,
 // where SQLite tells none, its expression or its kind. Columns of the table are
 // without its name.
-func (d *destination) rejection(r *refusal) message.Rejection {
-	rejection := message.Rejection{Reason: message.ReasonRefused, Constraint: kinds[r.err.Code()]}
+func (r *refusal) rejection() message.Rejection {
+	rejection := message.Rejection{Reason: message.ReasonRefused, Detail: r.row, Constraint: kinds[r.err.Code()]}
 	switch {
 	case r.err.Code() == sqlite3.SQLITE_CONSTRAINT_CHECK:
 		rejection.Constraint = object(r.err)
@@ -87,7 +87,7 @@ func (d *destination) rejection(r *refusal) message.Rejection {
 	default:
 		names := strings.Split(object(r.err), ", ")
 		for i, name := range names {
-			if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, d.table.Name) {
+			if table, column, _ := strings.Cut(name, "."); strings.EqualFold(table, r.table.Name) {
 				names[i] = column
 			}
 		}
@@ -119,10 +119,10 @@ func (s *Store) fault(ctx context.Context, doing string, err error) *fault.Error
 }
 
 // refused is the error for a refused row that is not to blame.
-func (d *destination) refused(r *refusal) *fault.Error {
+func (s *Store) refused(r *refusal) *fault.Error {
 	code := r.err.Code()
-	names := d.rejection(r)
-	e := d.store.failure("insert into "+table(d.table), code)
+	names := r.rejection()
+	e := s.failure("insert into "+table(r.table), code)
 	if names.Constraint != "" {
 		e.What += ", " + names.Constraint
 	}
@@ -131,7 +131,7 @@ func (d *destination) refused(r *refusal) *fault.Error {
 	}
 	switch {
 	case code == sqlite3.SQLITE_CONSTRAINT_DATATYPE:
-		e.Remedy = d.store.otherType()
+		e.Remedy = s.otherType()
 	case code&0xff != sqlite3.SQLITE_CONSTRAINT:
 	case r.blame == blameSuspect:
 		e.Remedy = "no other row is new, so this may be a trigger's fault, or that of columns that the model does not fill"
@@ -143,34 +143,22 @@ func (d *destination) refused(r *refusal) *fault.Error {
 	return e
 }
 
-// schemaFault is fault for a statement that has no values in it, or has not
+// schemaFault is fault for a statement about a table that has no values in it, or has not
 // met them yet: SQLite's own text can only be about names.
-func (s *Store) schemaFault(ctx context.Context, doing string, err error) *fault.Error {
-	e := s.fault(ctx, doing, err)
-	if text := schemaText(err); text != "" {
-		e.Cause, e.What, e.Remedy = message.CauseConfiguration, doing+": "+text, "`"+s.names.Schema+"` prints the SQL that the model means"
-	}
-	return e
-}
-
-// schemaText returns SQLite's text of such an error, "" if it is of another kind.
-func schemaText(err error) string {
+func (s *Store) schemaFault(ctx context.Context, doing string, t *batch.Table, err error) *fault.Error {
 	own, ok := errors.AsType[*sqlite.Error](err)
 	if !ok || own.Code()&0xff != sqlite3.SQLITE_ERROR {
-		return ""
+		return s.fault(ctx, doing, err)
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(own.Error(), "SQL logic error: "), fmt.Sprintf(" (%d)", own.Code()))
-}
-
-// unusable is schemaFault for the statements of a table.
-func (d *destination) unusable(ctx context.Context, err error) *fault.Error {
-	e, text := d.store.schemaFault(ctx, "insert into "+table(d.table), err), schemaText(err)
+	e := s.failure(doing, own.Code())
+	text := strings.TrimSuffix(strings.TrimPrefix(own.Error(), "SQL logic error: "), " ("+e.Code+")")
+	e.Cause, e.What, e.Remedy = message.CauseConfiguration, doing+": "+text, "`"+s.names.Schema+"` prints the SQL that the model means"
 	missing, _ := strings.CutPrefix(text, "no such table: ")
 	switch {
-	case text != "" && (missing == d.table.Name || missing == d.table.Ledger):
-		e.Remedy = fmt.Sprintf("create the table: %#q, or %#q prints the SQL", d.store.names.Migrate, d.store.names.Schema)
+	case missing == t.Name, missing == t.Ledger:
+		e.Remedy = fmt.Sprintf("create the table: %#q, or %#q prints the SQL", s.names.Migrate, s.names.Schema)
 	case strings.HasPrefix(text, "ON CONFLICT clause"):
-		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): %#q prints the one that it needs", strings.Join(d.table.KeyNames(), ", "), d.store.names.Schema)
+		e.Remedy = fmt.Sprintf("the table has no usable unique key on (%s): %#q prints the one that it needs", strings.Join(t.KeyNames(), ", "), s.names.Schema)
 	}
 	return e
 }

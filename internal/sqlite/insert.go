@@ -15,38 +15,27 @@ import (
 	"example.com/owner/sluice/internal/message"
 )
 
-// insertion is one attempt to store one batch.
+// insertion is one attempt to store one batch. Messages are known by the index of their first row.
 type insertion struct {
 	store    *Store
 	batch    *batch.Batch
 	result   message.Result
-	refusals map[int]*refusal // by row
+	refusals map[int]*refusal // by message
 	mode     keyMode
 	violated *sqlite.Error // the foreign key error of COMMIT
-	askFirst bool          // look up the keys of all rows before the first insert
-	existed  []bool        // for each row, whether it was found then
-	oneByOne bool          // try each row, also one that a newer one of the batch would replace at once
+	askFirst bool          // look up the keys of all messages before the first insert
+	existed  []bool        // for each message, whether it was found then
+	oneByOne bool          // try each message, also one that a newer one of the batch would replace at once
 
-	tables             []*prepared // one for each table of the batch
+	parts  []*part         // by the index of the table; nil if it gets no rows
+	aside  *fault.Error    // why a table takes none
+	places map[rowid]place // the new rows, for the check of foreign keys
+	counts map[int]*counts // by message, if it has written rows
+	last   map[rowID]written
+
 	set, release, undo *sql.Stmt
 	args               []any
 }
-
-// prepared is a table in a transaction.
-type prepared struct {
-	*destination
-
-	failed         *fault.Error // why the table takes no rows
-	inserts        []*sql.Stmt
-	known, present *sql.Stmt
-	rowids         map[int64]int // the new rows by rowid, for the check of foreign keys
-	// written are the rows that were stored or replaced, in a table that replaces.
-	written []int
-	facts   []*facts // of the table and its ledger, once a row is refused
-}
-
-// of returns the table of row i.
-func (in *insertion) of(i int) *prepared { return in.tables[in.batch.Table(i)] }
 
 // keyMode is when foreign keys are checked. A row may need another one that follows it, so SQLite
 // checks them when it commits, but then does not tell which row violates one.
@@ -72,14 +61,18 @@ func (s *Store) attempt(ctx context.Context, b *batch.Batch) (message.Result, er
 		err := in.transaction(ctx)
 		switch {
 		case err == nil:
-			return in.result, cmp.Or(in.judgeRefused(), in.failed())
+			err := in.judgeRefused()
+			if in.aside != nil {
+				err = in.aside
+			}
+			return in.result, err
 		case !errors.Is(err, errAgain):
 			return message.Result{Verdicts: make([]message.Verdict, b.Len())}, err
 		}
 	}
 }
 
-// transaction stores the rows that SQLite accepts, and commits. If rows have groups, a row that is
+// transaction stores the messages that SQLite accepts, and commits. If they have groups, one that is
 // not new is settled at once, because that decides about the rest of its group; otherwise at the
 // end, when all others are stored.
 func (in *insertion) transaction(ctx context.Context) error {
@@ -92,7 +85,7 @@ func (in *insertion) transaction(ctx context.Context) error {
 		return err
 	}
 	var unsettled []int
-	stopped := map[int]bool{} // groups with a row that is not stored
+	stopped := map[int]bool{} // groups with a message that is not stored
 	newest := in.newest()
 	for i := range in.batch.Len() {
 		group := in.batch.Group(i)
@@ -100,15 +93,15 @@ func (in *insertion) transaction(ctx context.Context) error {
 			in.result.Verdicts[i].Cause = message.CauseGroup
 			continue
 		}
-		if newest[i] != i && !in.oneByOne {
-			continue
-		}
-		if failed := in.of(i).failed; failed != nil {
-			in.result.Verdicts[i].Cause = failed.Cause
+		if in.parts[in.batch.Table(i)] == nil {
+			in.result.Verdicts[i].Cause = in.aside.Cause
 			stopped[group] = group != 0
 			continue
 		}
-		isNew, err := in.row(ctx, i)
+		if newest[i] != i && !in.oneByOne {
+			continue
+		}
+		isNew, err := in.message(ctx, i)
 		switch {
 		case err != nil:
 			return err
@@ -131,6 +124,9 @@ func (in *insertion) transaction(ctx context.Context) error {
 		}
 	}
 	if err := in.overtake(newest); err != nil {
+		return err
+	}
+	if err := in.tally(ctx); err != nil {
 		return err
 	}
 	return in.commit(ctx, tx)
@@ -158,28 +154,30 @@ func (in *insertion) commit(ctx context.Context, tx *sql.Tx) error {
 	return in.store.fault(ctx, "commit", err)
 }
 
-// findViolations finds the new rows that violate a foreign key when all others are stored. SQLite
-// reads the whole table for it.
+// findViolations finds the messages whose new rows violate a foreign key when all others are stored.
+// SQLite reads whole tables for it.
 func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	found := false
 	const query = `SELECT c.rowid, (SELECT json_group_array("from") FROM pragma_foreign_key_list(@table) WHERE id = c.fkid)
 		FROM pragma_foreign_key_check(@table) AS c WHERE c.rowid IS NOT NULL`
-	for _, p := range in.tables {
-		if len(p.rowids) == 0 {
-			continue
-		}
+	for _, p := range in.all() {
 		err := each(ctx, tx, query, p.table.Name, func(rows *sql.Rows) error {
-			var rowid int64
+			var id int64
 			var text []byte
 			var columns []string
-			if err := errors.Join(rows.Scan(&rowid, &text), json.Unmarshal(text, &columns)); err != nil {
+			if err := errors.Join(rows.Scan(&id, &text), json.Unmarshal(text, &columns)); err != nil {
 				return err
 			}
-			if i, isNew := p.rowids[rowid]; isNew {
-				if found = true; in.refusals[i] == nil {
-					in.refusals[i] = &refusal{err: in.violated}
-				}
-				in.refusals[i].keys = append(in.refusals[i].keys, columns)
+			at, isNew := in.places[rowid{p.table.Name, id}]
+			if !isNew {
+				return nil
+			}
+			found = true
+			if in.refusals[at.message] == nil {
+				in.refusals[at.message] = &refusal{err: in.violated, table: p.table, row: in.nameOf(at)}
+			}
+			if r := in.refusals[at.message]; r.table == p.table {
+				r.keys = append(r.keys, columns)
 			}
 			return nil
 		})
@@ -193,40 +191,57 @@ func (in *insertion) findViolations(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// prepare compiles the statements. SQLite's errors about them are about names: there is no row yet. A
-// table that takes no rows does not hold up the others.
-func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
-	in.tables = nil
-	takesRows := false
-	for _, d := range in.store.destinations {
-		p := &prepared{destination: d, rowids: map[int64]int{}}
-		in.tables = append(in.tables, p)
-		if err := p.prepare(ctx, tx); err != nil {
-			if p.failed = d.unusable(ctx, err); p.failed.Cause != message.CauseConfiguration {
-				return p.failed
-			}
+// all returns the parts and their children.
+func (in *insertion) all() (all []*part) {
+	for _, p := range in.parts {
+		if p != nil {
+			all = append(append(all, p), p.children...)
 		}
-		takesRows = takesRows || p.failed == nil
 	}
-	if !takesRows {
-		return in.failed()
+	return all
+}
+
+// prepare compiles the statements: for the tables that messages are for, or for all if there are none.
+// A table that takes no rows does not hold up the others.
+func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
+	in.parts, in.aside = make([]*part, len(in.store.tables)), nil
+	in.places, in.counts, in.last = map[rowid]place{}, map[int]*counts{}, map[rowID]written{}
+	if in.mode != atEachRow {
+		if _, err := tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON"); err != nil { // until the transaction ends
+			return in.store.fault(ctx, "defer foreign keys", err)
+		}
 	}
-	compile := func(text string) (*sql.Stmt, error) { return tx.PrepareContext(ctx, text) } // the transaction closes it
-	var errs [3]error
-	in.set, errs[0] = compile("SAVEPOINT r")
-	in.release, errs[1] = compile("RELEASE r")
-	in.undo, errs[2] = compile("ROLLBACK TO r")
-	err := cmp.Or(errs[0], errs[1], errs[2])
-	if err == nil && in.mode != atEachRow {
-		_, err = tx.ExecContext(ctx, "PRAGMA defer_foreign_keys = ON") // until the transaction ends
+	needed := map[int]bool{}
+	for i := range in.batch.Len() {
+		needed[in.batch.Table(i)] = true
 	}
-	if err != nil {
-		return in.store.fault(ctx, "prepare", err)
+	for i, t := range in.store.tables {
+		if !needed[i] && len(needed) > 0 {
+			continue
+		}
+		p, err := in.prepareTable(ctx, tx, t, nil)
+		switch {
+		case err == nil:
+			in.parts[i] = p
+		case err.Cause != message.CauseConfiguration || len(needed) < 2:
+			return err
+		default:
+			in.aside = cmp.Or(in.aside, err)
+		}
+	}
+	if len(needed) > 0 && len(in.all()) == 0 {
+		return in.aside
+	}
+	var err error
+	for text, statement := range map[string]**sql.Stmt{"SAVEPOINT r": &in.set, "RELEASE r": &in.release, "ROLLBACK TO r": &in.undo} {
+		if *statement, err = tx.PrepareContext(ctx, text); err != nil {
+			return in.store.fault(ctx, "set a savepoint", err)
+		}
 	}
 	if in.askFirst {
 		in.existed = make([]bool, in.batch.Len())
 		for i := range in.existed {
-			if in.of(i).failed != nil {
+			if in.parts[in.batch.Table(i)] == nil {
 				continue
 			}
 			found, err := in.find(ctx, i)
@@ -239,144 +254,79 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// prepare compiles the statements of a table.
-func (p *prepared) prepare(ctx context.Context, tx *sql.Tx) error {
-	collations, err := keyCollations(ctx, tx, p.table)
+// prepareTable compiles the statements for a table and its children. SQLite's errors about them are
+// about names: there is no row yet.
+func (in *insertion) prepareTable(ctx context.Context, tx *sql.Tx, t, parent *batch.Table) (*part, *fault.Error) {
+	p := &part{table: t}
+	collations, err := keyCollations(ctx, tx, t)
 	compile := func(text string) (statement *sql.Stmt) {
 		if err == nil {
 			statement, err = tx.PrepareContext(ctx, text) // the transaction closes it
 		}
 		return statement
 	}
-	for _, text := range p.destination.inserts {
+	for _, text := range insertSQL(t, parent) {
 		p.inserts = append(p.inserts, compile(text))
 	}
-	p.present = compile(presentSQL(p.table, collations))
-	if p.replaces() {
-		p.known = compile(knownSQL(p.table, collations))
+	p.present = compile(presentSQL(t, collations))
+	switch {
+	case t.OnConflict == batch.Replace:
+		p.stored = compile(storedSQL(t, collations))
+	case parent != nil && parent.OnConflict == batch.Replace:
+		p.stored, p.plain, p.orphans = compile(storedSQL(t, collations)), compile(insertInto(t, t.Name, false)), compile(orphansSQL(parent, t))
 	}
-	return err
+	if err != nil {
+		return nil, in.store.schemaFault(ctx, "insert into "+table(t), t, err)
+	}
+	for _, child := range t.Children {
+		c, err := in.prepareTable(ctx, tx, child, t)
+		if err != nil {
+			return nil, err
+		}
+		p.children = append(p.children, c)
+	}
+	return p, nil
 }
 
-// failed returns the error of the first table that takes no rows, if the batch has some for it, or if
-// it has none at all.
-func (in *insertion) failed() error {
-	for table, p := range in.tables {
-		if p.failed != nil && (in.batch.Len() == 0 || in.has(table)) {
-			return p.failed
-		}
-	}
-	return nil
-}
-
-// has reports whether the batch has a row of a table.
-func (in *insertion) has(table int) bool {
-	for i := range in.batch.Len() {
-		if in.batch.Table(i) == table {
-			return true
-		}
-	}
-	return false
-}
-
-// row tries one row, with a savepoint, and reports whether it is new, or newer than the one that it
-// replaces. If not, nothing of it is left, and its refusal is recorded, if it was refused.
-func (in *insertion) row(ctx context.Context, i int) (isNew bool, err error) {
-	if in.refusals[i] != nil {
-		return false, nil
-	}
-	p := in.of(i)
-	if _, err := in.set.ExecContext(ctx); err != nil {
-		return false, in.store.fault(ctx, "set a savepoint", err)
-	}
-	replaces := false
-	if p.replaces() {
-		if err := p.known.QueryRowContext(ctx, in.named(i)...).Scan(&replaces); err != nil {
-			return false, in.store.fault(ctx, lookingUp+table(p.table), err)
-		}
-	}
-	var rowid int64
-	for k, s := range p.inserts {
-		done, err := s.ExecContext(ctx, in.values(i, k)...)
-		refused, _ := errors.AsType[*sqlite.Error](err)
-		switch {
-		case err == nil:
-			n, _ := done.RowsAffected() // SQLite always knows
-			isNew = n == 1
-			rowid, _ = done.LastInsertId()
-		case refused != nil && isRefusal(refused):
-			isNew, in.refusals[i] = false, &refusal{err: refused}
-		default:
-			return false, in.store.fault(ctx, "insert into "+table(p.table), err)
-		}
-		if !isNew {
-			break
-		}
-	}
-	if !isNew {
-		if _, err := in.undo.ExecContext(ctx); err != nil {
-			if in.refusals[i] != nil && ctx.Err() == nil {
-				return false, errAgain // RAISE(ROLLBACK) or ON CONFLICT ROLLBACK ended the transaction, and the savepoint with it
-			}
-			return false, in.store.fault(ctx, "undo a row", err)
-		}
-	}
-	if _, err := in.release.ExecContext(ctx); err != nil {
-		return false, in.store.fault(ctx, "release a savepoint", err)
-	}
-	if !isNew {
-		return false, nil
-	}
-	in.result.Verdicts[i].Outcome = message.Stored
-	tally := in.result.Tallies.Of(in.batch.Table(i))
-	if p.replaces() {
-		p.written = append(p.written, i)
-	}
-	if replaces {
-		tally.Replaced++
-	} else {
-		tally.Inserted++
-		p.rowids[rowid] = i
-	}
-	return true, nil
-}
-
-// retry tries rows again that a foreign key has refused, as long as one of them passes: another may
-// need it. It returns the rows that do not pass.
-func (in *insertion) retry(ctx context.Context, rows []int) ([]int, error) {
+// retry tries messages again that a foreign key has refused, as long as one of them passes: another may
+// need it. It returns those that do not pass.
+func (in *insertion) retry(ctx context.Context, messages []int) ([]int, error) {
 	for again := true; again; {
 		again = false
-		left := rows[:0:0]
-		for _, i := range rows {
+		left := messages[:0:0]
+		for _, i := range messages {
 			refused := in.refusals[i]
 			if refused == nil || refused.keys != nil || refused.err.Code() != sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY {
 				left = append(left, i)
 				continue
 			}
 			delete(in.refusals, i)
-			isNew, err := in.row(ctx, i)
+			isNew, err := in.message(ctx, i)
 			switch {
 			case err != nil:
 				return nil, err
 			case isNew:
 				again = true
 				continue
-			case in.refusals[i] == nil: // another row has its key, which proves nothing for this one
+			case in.refusals[i] == nil: // another one has its key, which proves nothing for this one
 				in.refusals[i] = refused
 			}
 			left = append(left, i)
 		}
-		rows = left
+		messages = left
 	}
-	return rows, nil
+	return messages, nil
 }
 
-// settle sets the verdict of a row that is not new, as far as its key tells. If the key exists, the
-// row is stored, or in conflict with the stored one. But a row that SQLite refused is stored only if
-// its key existed before, or if a newer one is: a row of this batch with the same key proves nothing
-// else for it. If the key does not exist, and SQLite did not refuse the row, a trigger has discarded
+// settle sets the verdict of a message that is not new, as far as its keys tell. If they exist, the
+// message is stored, or in conflict with a stored row. But one that SQLite refused is stored only if
+// its keys existed before, or if newer rows do: a row of this batch with the same key proves nothing
+// else for it. If a key does not exist, and SQLite did not refuse the message, a trigger has discarded
 // it.
 func (in *insertion) settle(ctx context.Context, i int) error {
+	if in.result.Verdicts[i].Outcome == message.Rejected { // in conflict
+		return nil
+	}
 	found, err := in.find(ctx, i)
 	exists := found.Outcome != message.Returned
 	refused := in.refusals[i] != nil && !found.Outdated
@@ -394,13 +344,33 @@ func (in *insertion) settle(ctx context.Context, i int) error {
 	return nil
 }
 
-// find returns the verdict on a row for what is stored under its key, and the zero verdict if nothing
+// find returns the verdict on a message for what is stored under its keys, and the zero verdict if one
+// of them is not. A row that depends on the first one is not looked for.
+func (in *insertion) find(ctx context.Context, i int) (v message.Verdict, err error) {
+	v = message.Verdict{Outcome: message.Stored}
+	outdated := true
+	for k := -1; k < in.batch.MoreRows(i); k++ {
+		p, depends := in.partOf(i, k)
+		if depends {
+			continue
+		}
+		found, err := in.findRow(ctx, p, i, k)
+		if err != nil || found.Outcome == message.Returned {
+			return message.Verdict{}, err
+		}
+		outdated = outdated && found.Outdated
+		v = worse(v, found)
+	}
+	v.Outdated = outdated
+	return v, nil
+}
+
+// findRow returns the verdict on a row for what is stored under its key, and the zero verdict if nothing
 // is.
-func (in *insertion) find(ctx context.Context, i int) (message.Verdict, error) {
+func (in *insertion) findRow(ctx context.Context, p *part, i, k int) (message.Verdict, error) {
 	var state int
 	var id sql.NullString
-	p := in.of(i)
-	err := p.present.QueryRowContext(ctx, in.named(i)...).Scan(&state, &id)
+	err := p.present.QueryRowContext(ctx, in.named(p, i, k)...).Scan(&state, &id)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return message.Verdict{}, nil
@@ -416,8 +386,9 @@ func (in *insertion) find(ctx context.Context, i int) (message.Verdict, error) {
 	return v, nil
 }
 
-// judgeRefused sets the verdicts of the rows that SQLite refused, and returns an error if they are
-// not to blame. Duplicates are no evidence: they may not reach what fails.
+// judgeRefused sets the verdicts of the messages that SQLite refused, and returns an error if they are
+// not to blame. Duplicates are no evidence, since they may not reach what fails, and neither are other
+// tables.
 func (in *insertion) judgeRefused() (err error) {
 	for i := range in.result.Verdicts {
 		v, r := &in.result.Verdicts[i], in.refusals[i]
@@ -426,32 +397,41 @@ func (in *insertion) judgeRefused() (err error) {
 		case r.blame == blameDiscarded:
 			v.Cause = message.CauseDiscarded
 		case r.blame == blameRow || r.blame == blameSuspect && *in.result.Tallies.Of(in.batch.Table(i)) != (message.Tally{}):
-			*v = message.Verdict{Outcome: message.Rejected, Rejection: in.of(i).rejection(r)}
+			*v = message.Verdict{Outcome: message.Rejected, Rejection: r.rejection()}
 		default:
-			e := in.of(i).refused(r)
+			e := in.store.refused(r)
 			v.Cause, err = e.Cause, e
 		}
 	}
 	return err
 }
 
-// named returns the values of row i as named parameters.
-func (in *insertion) named(i int) []any {
+// read calls f for each value of a row: that with the index k of the other rows of a message, or its
+// first one for -1.
+func (in *insertion) read(i, k int, f func(column int, v []byte)) {
+	if k < 0 {
+		in.batch.Row(i, f)
+	} else {
+		in.batch.MoreRow(i, k, f)
+	}
+}
+
+// named returns the values of a row as named parameters.
+func (in *insertion) named(p *part, i, k int) []any {
 	in.args = in.args[:0]
-	in.batch.Row(i, func(c int, v []byte) {
-		in.args = append(in.args, sql.Named(parameter(c)[1:], value(&in.batch.Columns(i)[c], v)))
+	in.read(i, k, func(c int, v []byte) {
+		in.args = append(in.args, sql.Named(parameter(c)[1:], value(&p.table.Columns[c], v)))
 	})
 	return in.args
 }
 
 const lookingUp = "look up keys in "
 
-// values returns the parameters of row i for statement k.
-func (in *insertion) values(i, k int) []any {
-	ledger := k == 0 && in.of(i).table.Ledger != ""
+// values returns the parameters of a row for the table, or for its ledger.
+func (in *insertion) values(p *part, i, k int, ledger bool) []any {
 	in.args = in.args[:0]
-	in.batch.Row(i, func(c int, v []byte) {
-		if column := &in.batch.Columns(i)[c]; column.Ledger == ledger {
+	in.read(i, k, func(c int, v []byte) {
+		if column := &p.table.Columns[c]; column.Ledger == ledger {
 			in.args = append(in.args, value(column, v))
 		}
 	})

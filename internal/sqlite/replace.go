@@ -11,40 +11,31 @@ import (
 	"example.com/owner/sluice/internal/message"
 )
 
-// replaces reports whether rows of the table may replace others.
-func (d *destination) replaces() bool { return d.table.OnConflict == batch.Replace }
-
-// newest returns, for each row, the newest of the batch that has its key: where rows are replaced,
-// the others need not be stored.
+// newest returns, for each message, the newest of the batch that has its key: where rows are replaced,
+// the others need not be stored. It is the message itself if a message may have several rows in its
+// table.
 func (in *insertion) newest() []int {
-	all := make([]int, in.batch.Len())
-	rows := make([][]int, len(in.tables))
-	for i := range all {
-		all[i] = i
-		rows[in.batch.Table(i)] = append(rows[in.batch.Table(i)], i)
+	newest := make([]int, in.batch.Len())
+	ofTable := make([][]int, len(in.parts))
+	for i := range newest {
+		newest[i] = i
+		ofTable[in.batch.Table(i)] = append(ofTable[in.batch.Table(i)], i)
 	}
-	for _, own := range rows {
-		for k, newest := range in.batch.Newest(own) {
-			all[own[k]] = newest
+	for table, messages := range ofTable {
+		if in.parts[table] == nil || in.parts[table].table.Several {
+			continue
+		}
+		for k, newer := range in.batch.Newest(messages) {
+			newest[messages[k]] = newer
 		}
 	}
-	return all
+	return newest
 }
 
-// overtake sets the verdicts of rows that a newer one of the batch replaces. They were not tried,
-// unless a row of the batch cannot be stored: then all are tried, one by one, and those that were
-// stored for a moment count as if they had not been.
+// overtake sets the verdicts of messages that a newer one of the batch replaces. They were not tried,
+// unless a message of the batch cannot be stored: then all are tried, one by one.
 func (in *insertion) overtake(newest []int) error {
 	if in.oneByOne {
-		for table, p := range in.tables {
-			slices.Sort(p.written)
-			for k, i := range in.batch.Newest(p.written) {
-				if i != p.written[k] {
-					in.result.Verdicts[p.written[k]].Outdated = true
-					in.result.Tallies.Of(table).Replaced--
-				}
-			}
-		}
 		return nil
 	}
 	var overtaken []int
@@ -66,9 +57,10 @@ func (in *insertion) overtake(newest []int) error {
 	return nil
 }
 
-// onConflict returns what becomes of a stored row with the key.
-func onConflict(t *batch.Table) string {
-	if t.OnConflict != batch.Replace {
+// onConflict returns what becomes of a stored row with the key. A child of a table that replaces is
+// written over.
+func onConflict(t, parent *batch.Table) string {
+	if t.OnConflict != batch.Replace && parent == nil {
 		return "NOTHING"
 	}
 	var set []string
@@ -77,7 +69,14 @@ func onConflict(t *batch.Table) string {
 			set = append(set, fmt.Sprintf("%[1]s = excluded.%[1]s", batch.Quote(c.Name)))
 		}
 	}
-	return fmt.Sprintf("UPDATE SET %s WHERE %s", strings.Join(set, ", "), isNewer(t, version(t, "excluded.")))
+	if set == nil {
+		set = []string{fmt.Sprintf("%[1]s = %[1]s", t.KeyNames()[0])}
+	}
+	update := "UPDATE SET " + strings.Join(set, ", ")
+	if parent == nil {
+		update += " WHERE " + isNewer(t, version(t, "excluded."))
+	}
+	return update
 }
 
 // numbers is a collation for numbers in text, in the order of their values.

@@ -93,7 +93,7 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 			}
 		}
 		if _, err := tx.ExecContext(ctx, text); err != nil {
-			return nil, s.schemaFault(ctx, "create the tables", err)
+			return nil, s.schemaFault(ctx, "create the tables", s.tables[0], err)
 		}
 	}
 	if err := tx.Commit(); err != nil {
@@ -104,13 +104,18 @@ func (s *Store) Migrate(ctx context.Context, statements []string) ([]batch.Migra
 
 // insertSQL returns the statements that store one row: in the table, or in the ledger and then in
 // the table. The conflict target is named: without it, the violation of another unique constraint
-// would look like a duplicate.
-func insertSQL(t *batch.Table) []string {
-	once := fmt.Sprintf(" ON CONFLICT (%s) DO %s", strings.Join(t.KeyNames(), ", "), onConflict(t))
-	if t.Ledger == "" {
+// would look like a duplicate. A child is stored with a parent that is new, so that its key is too,
+// unless the parent may replace another one.
+func insertSQL(t, parent *batch.Table) []string {
+	once := fmt.Sprintf(" ON CONFLICT (%s) DO %s", strings.Join(t.KeyNames(), ", "), onConflict(t, parent))
+	switch {
+	case t.Ledger != "":
+		return []string{insertInto(t, t.Ledger, true) + once, insertInto(t, t.Name, false)}
+	case parent != nil && parent.OnConflict != batch.Replace:
+		return []string{insertInto(t, t.Name, false)}
+	default:
 		return []string{insertInto(t, t.Name, false) + once}
 	}
-	return []string{insertInto(t, t.Ledger, true) + once, insertInto(t, t.Name, false)}
 }
 
 func insertInto(t *batch.Table, name string, ledger bool) string {
@@ -172,11 +177,6 @@ func presentSQL(t *batch.Table, collations map[string]string) string {
 		found = fmt.Sprintf("CASE WHEN %s IS %s OR %s THEN %d ELSE %d END", id, parameter(t.MessageID()), strings.Join(same, " AND "), isThere, isConflict)
 	}
 	return fmt.Sprintf("SELECT %s, %s FROM %s WHERE %s%s", found, id, batch.Quote(keyTable(t)), hasKey(t, collations), newer)
-}
-
-// knownSQL asks whether a key exists.
-func knownSQL(t *batch.Table, collations map[string]string) string {
-	return fmt.Sprintf("SELECT EXISTS (SELECT 1 FROM %s WHERE %s)", table(t), hasKey(t, collations))
 }
 
 // hasKey returns the condition that a row has a key. A column is on the left, so that its type and

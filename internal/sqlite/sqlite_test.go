@@ -32,14 +32,14 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		f := newFile(t)
 		return storetest.Harness{
-			Open:       func(t testing.TB, m *model.Model) storetest.Store { t.Helper(); return f.open(t, m) },
-			DDL:        func(m *model.Model) []string { return sqlite.DDL(m.Table) },
+			Open:       func(t testing.TB, tables ...*batch.Table) storetest.Store { t.Helper(); return open(t, f.url(), tables...) },
+			DDL:        sqlite.DDL,
 			Exec:       func(t testing.TB, text string) { t.Helper(); f.exec(t, text) },
 			Rows:       f.rows,
 			Elements:   "SELECT value FROM t, json_each(v)",
 			KeysAsText: true,
 			Discard: func(event, table, condition string) string {
-				return before(event, table, condition, "SELECT RAISE(IGNORE)")
+				return strings.Replace(before(event, table, condition, "SELECT RAISE(IGNORE)"), "refuse", "refuse_"+table, 1)
 			},
 			Raise: func(event, table, condition string) string {
 				return before(event, table, condition, "SELECT RAISE(ABORT, 'not ' || NEW.user_id)")
@@ -71,15 +71,15 @@ func (f *file) url() string { return "sqlite:" + (&url.URL{Path: f.path}).Escape
 
 func (f *file) open(t testing.TB, m *model.Model) *sqlite.Store {
 	t.Helper()
-	return open(t, f.url(), m)
+	return open(t, f.url(), m.Table)
 }
 
 // names are what errors call settings and commands.
 var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema"}
 
-func open(t testing.TB, url string, m *model.Model) *sqlite.Store {
+func open(t testing.TB, url string, tables ...*batch.Table) *sqlite.Store {
 	t.Helper()
-	s, err := sqlite.Open(url, []*batch.Table{m.Table}, names)
+	s, err := sqlite.Open(url, tables, names)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestURLs(t *testing.T) {
 		{"sqlite:" + abs + "/one.db", abs + "/one.db"},
 		{"sqlite://" + abs + "/two.db", abs + "/two.db"},
 	} {
-		if _, err := open(t, tt.url, m).Migrate(t.Context(), sqlite.DDL(m.Table)); err != nil {
+		if _, err := open(t, tt.url, m.Table).Migrate(t.Context(), sqlite.DDL(m.Table)); err != nil {
 			t.Errorf("%s: %v", tt.url, err)
 		}
 		if _, err := os.Stat(tt.path); err != nil {
@@ -307,7 +307,7 @@ func TestADeadlineStopsAStatement(t *testing.T) {
 		}
 	}
 	t.Run("in a file", func(t *testing.T) { t.Parallel(); stop(t, newFile(t).open(t, m)) })
-	t.Run("in memory", func(t *testing.T) { t.Parallel(); stop(t, open(t, "sqlite::memory:", m)) })
+	t.Run("in memory", func(t *testing.T) { t.Parallel(); stop(t, open(t, "sqlite::memory:", m.Table)) })
 }
 
 // TestFaults wants every fault told apart, and each with what to do.
@@ -335,7 +335,7 @@ func TestFaults(t *testing.T) {
 			}
 			return f.open(t, m)
 		}, "returned operator returned operator", "(SQLITE_NOTADB); DATABASE_URL names"},
-		{"no folder", func(t *testing.T) *sqlite.Store { t.Helper(); return open(t, "sqlite:/no/folder/file.db", m) }, "returned operator returned operator", "its folder must be there"},
+		{"no folder", func(t *testing.T) *sqlite.Store { t.Helper(); return open(t, "sqlite:/no/folder/file.db", m.Table) }, "returned operator returned operator", "its folder must be there"},
 		{"read only", func(t *testing.T) *sqlite.Store {
 			t.Helper()
 			_, s := plain(t)

@@ -1,17 +1,18 @@
 // Package sqlite stores a batch in tables of an SQLite database, exactly once for each key, in one
 // transaction. It does what package postgres does for Postgres, for a laptop or a demo.
 //
-//	Insert -> insert.go  one transaction, with a savepoint for each row, so that a refused row undoes
-//	                     only itself
-//	       -> replace.go rows that replace older ones
-//	       -> blame.go   what a refused row proves, from the schema
-//	       -> sql.go     what a CHECK or an index reads, from its SQL
-//	       -> fault.go   the errors, and what to do
-//	DDL    -> schema.go  the model's tables in SQLite's types
-//	       -> values.go  the form of a value
+//	Insert -> insert.go   one transaction, with a savepoint for each message, so that a refused row
+//	                      undoes only its message
+//	       -> messages.go the rows of a message
+//	       -> replace.go  rows that replace older ones
+//	       -> blame.go    what a refused row proves, from the schema
+//	       -> sql.go      what a CHECK or an index reads, from its SQL
+//	       -> fault.go    the errors, and what to do
+//	DDL    -> schema.go   the model's tables in SQLite's types
+//	       -> values.go   the form of a value
 //
-// SQLite runs inside the process, so a row's verdict costs no round trip, and rows are tried one by
-// one in the order of the batch. The promises are those of postgres: a verdict is Stored only on
+// SQLite runs inside the process, so a message's verdict costs no round trip, and messages are tried
+// one by one in the order of the batch. The promises are those of postgres: a verdict is Stored only on
 // proof, an error leaves every row Returned, and no error or verdict holds a value of a row.
 // SQLite's messages about rows are never shown, because triggers write them.
 //
@@ -41,17 +42,10 @@ import (
 // Store writes the batches of some tables. It is safe for concurrent use: the batches take turns,
 // because SQLite has one writer at a time.
 type Store struct {
-	destinations []*destination // one for each table of a batch
-	names        fault.Names
-	file         string
-	db           *sql.DB
-}
-
-// destination is a table that rows go to.
-type destination struct {
-	store   *Store
-	table   *batch.Table
-	inserts []string // for the ledger, if there is one, and for the table
+	tables []*batch.Table
+	names  fault.Names
+	file   string
+	db     *sql.DB
 }
 
 // settings are those of each connection. A transaction takes the write lock when it begins, because
@@ -59,8 +53,8 @@ type destination struct {
 // is an error, not a string.
 const settings = "?_txlock=immediate&_busy_timeout=5000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1&_dqs=0&_error_rc=1"
 
-// Open checks the URL and makes the store of some tables: those of a batch, in the same order. It does
-// not open the file, which only Migrate creates. A schema in a table's name is
+// Open checks the URL and makes the store of some tables, at least one: those of a batch, in the same
+// order. It does not open the file, which only Migrate creates. A schema in a table's name is
 // left out: SQLite has none. Each store of sqlite::memory: has its own database.
 // The names are what errors call the setting of the URL and the commands.
 func Open(databaseURL string, tables []*batch.Table, names fault.Names) (*Store, error) {
@@ -79,11 +73,7 @@ func Open(databaseURL string, tables []*batch.Table, names fault.Names) (*Store,
 	}
 	db := sql.OpenDB(connector)
 	db.SetMaxOpenConns(1) // for a database in memory, the connection is the database
-	s := &Store{names: names, file: file, db: db}
-	for _, t := range tables {
-		s.destinations = append(s.destinations, &destination{store: s, table: t, inserts: insertSQL(t)})
-	}
-	return s, nil
+	return &Store{tables: tables, names: names, file: file, db: db}, nil
 }
 
 // Close closes the database. One in memory is lost then.
@@ -91,11 +81,7 @@ func (s *Store) Close() { _ = s.db.Close() } // everything is committed
 
 // Ping inserts no rows, by the same statements as Insert.
 func (s *Store) Ping(ctx context.Context) error {
-	var tables []*batch.Table
-	for _, d := range s.destinations {
-		tables = append(tables, d.table)
-	}
-	_, err := s.attempt(ctx, batch.New(tables...))
+	_, err := s.attempt(ctx, batch.New(s.tables...))
 	return err
 }
 

@@ -61,18 +61,18 @@ var cases = []struct {
 	{"compares keys", comparesKeys},
 	{"does nothing for no rows", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		result, err := h.Open(t, m).Insert(t.Context(), batch.New(m.Table))
+		result, err := h.Open(t, m.Table).Insert(t.Context(), batch.New(m.Table))
 		if err != nil || len(result.Verdicts) != 0 || result.Tallies.Sum().Inserted != 0 {
 			t.Errorf("got %+v, %v", result, err)
 		}
 	}},
 	{"answers a ping when rows can be stored", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		s := h.Open(t, m)
+		s := h.Open(t, m.Table)
 		if err := s.Ping(t.Context()); fault.Cause(err) != message.CauseConfiguration || !strings.Contains(err.Error(), "sluice migrate") {
 			t.Errorf("without a table: %v", err)
 		}
-		h.Exec(t, h.DDL(m)[0])
+		h.Exec(t, h.DDL(m.Table)[0])
 		if err := s.Ping(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -88,7 +88,7 @@ var cases = []struct {
 		s := create(t, h, m)
 		store(t, s, m, span(1, 2)...).want(t, 2, stored, stored)
 		store(t, s, m, span(1, 2)...).want(t, 0, stored, stored)
-		store(t, h.Open(t, m), m, span(2, 3)...).want(t, 1, stored, stored)
+		store(t, h.Open(t, m.Table), m, span(2, 3)...).want(t, 1, stored, stored)
 		wantRows(t, h, 1, 2, 3)
 	}},
 	{"stores the first of a batch's rows with one key", func(t *testing.T, h Harness) {
@@ -275,18 +275,18 @@ var cases = []struct {
 		}
 	}},
 	{"a missing table is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
-		return h.Open(t, m)
+		return h.Open(t, m.Table)
 	}, "sluice migrate")},
 	{"a missing column is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
 		return create(t, h, m, "ALTER TABLE user_logins DROP COLUMN locale")
 	}, "sluice schema")},
 	{"a missing key is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
-		h.Exec(t, strings.Replace(h.DDL(m)[0], ",\n    PRIMARY KEY (\"sent_at\", \"message_id\")", "", 1))
-		return h.Open(t, m)
+		h.Exec(t, strings.Replace(h.DDL(m.Table)[0], ",\n    PRIMARY KEY (\"sent_at\", \"message_id\")", "", 1))
+		return h.Open(t, m.Table)
 	}, `no usable unique key on ("sent_at", "message_id")`)},
 	{"a column that the model does not fill is a configuration error", mismatch(func(t *testing.T, h Harness, m *model.Model) Store {
-		h.Exec(t, strings.Replace(h.DDL(m)[0], "    PRIMARY KEY", "    tenant text NOT NULL,\n    PRIMARY KEY", 1))
-		return h.Open(t, m)
+		h.Exec(t, strings.Replace(h.DDL(m.Table)[0], "    PRIMARY KEY", "    tenant text NOT NULL,\n    PRIMARY KEY", 1))
+		return h.Open(t, m.Table)
 	}, `"tenant" that the model does not fill`)},
 	{"does nothing when the context has ended", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
@@ -330,7 +330,7 @@ var cases = []struct {
 	}},
 	{"stores each row once for many at a time", func(t *testing.T, h Harness) {
 		m := named(t, "user_logins")
-		stores := []Store{create(t, h, m, knownLocale), h.Open(t, m), h.Open(t, m)}
+		stores := []Store{create(t, h, m, knownLocale), h.Open(t, m.Table), h.Open(t, m.Table)}
 		var inserted atomic.Int64
 		var all sync.WaitGroup
 		for i := range 6 {
@@ -400,13 +400,13 @@ func related(test func(*testing.T, Harness, Store, *model.Model)) func(*testing.
 		for _, name := range []string{"user_logins", "user_logins_plain"} {
 			for _, when := range []string{"", " DEFERRABLE INITIALLY DEFERRED"} {
 				m := named(t, name)
-				for i, sql := range append(h.DDL(m), knownLocale) {
+				for i, sql := range append(h.DDL(m.Table), knownLocale) {
 					if i == 0 {
 						sql = strings.Replace(sql, "\n)", keys+when+"\n)", 1)
 					}
 					h.Exec(t, sql)
 				}
-				test(t, h, h.Open(t, m), m)
+				test(t, h, h.Open(t, m.Table), m)
 				h.Exec(t, "DROP TABLE user_logins")
 				h.Exec(t, "DROP TABLE IF EXISTS sluice_ledger")
 			}

@@ -7,7 +7,6 @@ import (
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/fault"
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/internal/testing/storetest"
@@ -20,16 +19,19 @@ func TestPostgres(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext")
 		return storetest.Harness{
-			Open: func(t testing.TB, m *model.Model) storetest.Store {
+			Open: func(t testing.TB, tables ...*batch.Table) storetest.Store {
 				t.Helper()
-				s, err := postgres.Open(db.URL, []*batch.Table{m.Table}, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}))
+				s, err := postgres.Open(db.URL, tables, postgres.WithNames(fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: "sluice schema", Check: "sluice check"}))
 				if err != nil {
 					t.Fatal(err)
 				}
 				t.Cleanup(s.Close)
 				return s
 			},
-			DDL:      (*model.Model).DDL,
+			DDL: func(t *batch.Table) []string {
+				column := func(c batch.Column) (sqlType, constraint string) { return c.Type, "" }
+				return t.DDL(batch.Dialect{Table: batch.QuoteTable, Column: column})
+			},
 			Exec:     func(t testing.TB, sql string) { t.Helper(); db.Exec(t, sql) },
 			Rows:     func(t testing.TB, query string) [][]string { t.Helper(); return db.Rows(t, query) },
 			Elements: "SELECT unnest(v)::text FROM t",

@@ -292,7 +292,7 @@ var replaceCases = []struct {
 	}},
 	{"any order, any batches and two workers end alike", func(t *testing.T, h Harness) {
 		m := replacing(t)
-		stores := []Store{create(t, h, m, goodState), h.Open(t, m)}
+		stores := []Store{create(t, h, m, goodState), h.Open(t, m.Table)}
 		r := rand.New(rand.NewPCG(1, 1))
 		var all []state
 		newest := map[string]state{}

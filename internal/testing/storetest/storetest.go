@@ -31,11 +31,11 @@ type Store = ingest.Store
 // Harness is an empty database for one test. Its functions fail the test on an error, and may be
 // called from several goroutines.
 type Harness struct {
-	// Open makes one more store of a model's table on the database, and closes it when the test
-	// ends. It creates nothing.
-	Open func(t testing.TB, m *model.Model) Store
-	// DDL returns the SQL of a model's tables.
-	DDL func(m *model.Model) []string
+	// Open makes one more store of some tables on the database, and closes it when the test ends. It
+	// creates nothing.
+	Open func(t testing.TB, tables ...*batch.Table) Store
+	// DDL returns the SQL of a table, its ledger and its children.
+	DDL func(*batch.Table) []string
 	// Exec executes SQL, and Rows returns a query's rows as text.
 	Exec func(t testing.TB, sql string)
 	Rows func(t testing.TB, query string) [][]string
@@ -45,13 +45,13 @@ type Harness struct {
 	KeysAsText bool
 	// Discard and Raise return the SQL of a trigger before the INSERT or the UPDATE of rows of a table
 	// for which the condition holds: one discards them, the other raises an error that quotes the
-	// row's user_id.
+	// row's user_id. Several of a database have the same condition.
 	Discard, Raise func(event, table, condition string) string
 }
 
 // Run runs the suite, each case on its own database.
 func Run(t *testing.T, harness func(t *testing.T) Harness) {
-	for _, c := range slices.Concat(cases, replaceCases, conflictCases) {
+	for _, c := range slices.Concat(cases, replaceCases, conflictCases, messageCases) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			c.test(t, harness(t))
@@ -128,10 +128,10 @@ func ByUser(t testing.TB) *model.Model {
 // create makes a model's tables, executes more SQL, and opens a store.
 func create(t testing.TB, h Harness, m *model.Model, more ...string) Store {
 	t.Helper()
-	for _, sql := range append(h.DDL(m), more...) {
+	for _, sql := range append(h.DDL(m.Table), more...) {
 		h.Exec(t, sql)
 	}
-	return h.Open(t, m)
+	return h.Open(t, m.Table)
 }
 
 // outcome is what Insert returned, in the order of the messages.
@@ -166,12 +166,19 @@ func insertAny[S sent](ctx context.Context, t testing.TB, s Store, m *model.Mode
 		}
 	}
 	b.Sort()
+	return insertBatch(ctx, t, s, b)
+}
+
+// insertBatch gives a batch to a store.
+func insertBatch(ctx context.Context, t testing.TB, s Store, b *batch.Batch) outcome {
+	t.Helper()
+	n := b.Len()
 	result, err := s.Insert(ctx, b)
-	if len(result.Verdicts) != len(messages) {
-		t.Fatalf("%d verdicts for %d rows, error %v", len(result.Verdicts), len(messages), err)
+	if len(result.Verdicts) != n {
+		t.Fatalf("%d verdicts for %d messages, error %v", len(result.Verdicts), n, err)
 	}
 	tally := result.Tallies.Sum()
-	o := outcome{words: make([]string, len(messages)), verdicts: make([]message.Verdict, len(messages)), inserted: tally.Inserted, replaced: tally.Replaced, err: err}
+	o := outcome{words: make([]string, n), verdicts: make([]message.Verdict, n), inserted: tally.Inserted, replaced: tally.Replaced, err: err}
 	for i, v := range result.Verdicts {
 		word := v.Outcome.String()
 		switch {
@@ -181,6 +188,8 @@ func insertAny[S sent](ctx context.Context, t testing.TB, s Store, m *model.Mode
 			word = outdated
 		case v.Rejection.Reason == message.ReasonConflict:
 			word += " conflict"
+		case v.Rejection.Detail != "":
+			word += " " + v.Rejection.Detail
 		}
 		o.words[b.Message(i)], o.verdicts[b.Message(i)] = word, v
 	}
