@@ -149,6 +149,9 @@ func (in *insertion) compareDuplicates(ctx context.Context) error {
 	for _, row := range in.duplicates {
 		if _, ok := in.conflicts[row]; ok {
 			in.stored(row)
+			if slices.Contains(in.partly, row) { // it counts as a conflict
+				in.result.Tallies.Of(in.batch.Table(row)).Inserted--
+			}
 		}
 	}
 	return nil

@@ -44,6 +44,7 @@ type insertion struct {
 	// Of tables where rows of two messages are compared:
 	conflicts  map[int]string // rows in conflict, with the id of the other message
 	duplicates []int          // rows whose key is stored, that are not compared yet
+	partly     []int          // those of messages that count as new, because of other rows
 }
 
 func (in *insertion) run(ctx context.Context) error {
@@ -232,6 +233,7 @@ func (in *insertion) tally(a answer) {
 			in.duplicates = append(in.duplicates, row)
 		}
 	}
+	in.partly = append(in.partly, a.partly...)
 }
 
 // accept sets the verdicts on rows whose insert is committed.

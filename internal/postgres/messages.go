@@ -56,7 +56,6 @@ const (
 	rowThere    = iota + 1 // it is stored
 	rowReplaced            // it has replaced an older one
 	rowOutdated            // a newer one is stored
-	rowRepeated            // another one of the statement has its key
 	fates                  // how many there are, and more
 )
 
@@ -73,14 +72,21 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 		order = typed
 	}
 	replaces := t.OnConflict == batch.Replace
-	distinct, repeated := "* FROM input", "" // no two messages have one key
+	// Of rows with one key the first is stored, or the newest.
+	firsts, repeated := "firsts AS MATERIALIZED (SELECT * FROM input), ", "" // no two messages have one key
 	if !t.KeyOfMessage || replaces {
-		newest := ""
+		window, best, fate := "PARTITION BY "+typed+" ORDER BY ", "", strconv.Itoa(rowThere)
 		if replaces {
-			newest = list(descending(inputVersion(t))) + ", "
+			window += list(descending(inputVersion(t))) + ", "
+			var newest []string
+			for i, version := range inputVersion(t) {
+				best += fmt.Sprintf(", first_value(%s) OVER (%sn) AS v%d", version, window, i+1)
+				newest = append(newest, fmt.Sprintf("input.v%d", i+1))
+			}
+			fate = fmt.Sprintf("CASE WHEN %s THEN %d ELSE %d END", exceeds(newest, inputVersion(t)), rowOutdated, rowThere)
 		}
-		distinct = fmt.Sprintf("DISTINCT ON (%s) * FROM input ORDER BY %[1]s, %sn", typed, newest)
-		repeated = fmt.Sprintf(" UNION ALL (SELECT n, %d FROM input EXCEPT SELECT n, %[1]d FROM firsts)", rowRepeated)
+		firsts = fmt.Sprintf("ranked AS MATERIALIZED (SELECT *, row_number() OVER (%sn) AS place%s FROM input), firsts AS MATERIALIZED (SELECT * FROM ranked WHERE place = 1), ", window, best)
+		repeated = fmt.Sprintf(" UNION ALL SELECT n, %s FROM ranked AS input WHERE place > 1", fate)
 	}
 	// What the snapshot of the statement has of the rows.
 	was, action := strconv.Itoa(rowThere), "NOTHING"
@@ -92,7 +98,7 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 	}
 	var sql strings.Builder
 	fmt.Fprintf(&sql, "WITH input AS MATERIALIZED (SELECT * FROM (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input WHERE %s), ", arrays, durable)
-	fmt.Fprintf(&sql, "firsts AS MATERIALIZED (SELECT %s), ", distinct)
+	sql.WriteString(firsts)
 	fmt.Fprintf(&sql, "there AS MATERIALIZED (SELECT input.n, %s AS fate FROM firsts AS input JOIN %s AS present ON (%s) WHERE %s), ", was, keyTable(t), k.equal(t, "present.", sent), replicated)
 	stored := "fresh"
 	if t.Ledger == "" {
@@ -316,7 +322,8 @@ func (a *answer) takeMessages(in *insertion, s sent, answers []int64) written {
 		rows[row]++
 	}
 	for row, n := range of {
-		if rows[row] > n[rowThere]+n[rowReplaced]+n[rowOutdated]+n[rowRepeated] {
+		if rows[row] > n[rowThere]+n[rowReplaced]+n[rowOutdated] {
+			a.partly = append(a.partly, row)
 			continue
 		}
 		w.Inserted--

@@ -56,9 +56,9 @@ type answer struct {
 	// that they did not have.
 	wrote, undone, unsent []int
 
-	// Of messages that may have several rows: those that have nothing new, and those of which a row has a
-	// key that was stored.
-	there, overlaps []int
+	// Of messages that may have several rows: those that have nothing new, those of which a row has a key
+	// that was stored, and those of which some have, and others are new.
+	there, overlaps, partly []int
 
 	found     []int // the rows that statements returned
 	conflicts []conflict
