@@ -486,10 +486,7 @@ func TestParentsThatAreReplaced(t *testing.T) {
 			if got := o.Tallies.Sum().Replaced; got != 1 {
 				t.Errorf("%d replaced, want 1", got)
 			}
-			o = insert(state{id: 1, version: 6, message: 4, lines: []int32{1, 9}}).must().inserts(0).costs(1)
-			if !o.Verdicts[0].Outdated {
-				t.Errorf("got %+v, want outdated", o.Verdicts[0])
-			}
+			insert(state{id: 1, version: 6, message: 4, lines: []int32{1, 9}}).want(verdicts{outdatedRow: "4"}).inserts(0).costs(1)
 			insert(state{id: 1, version: 7, message: 2, lines: []int32{2, 4}}).must().inserts(0).costs(1)
 			// A newer one is refused: the stored one stays as it is, and an older one of the batch is tried.
 			insert(state{id: 2, version: 3, message: 5, lines: []int32{1, 2}, bad: true}, state{id: 2, version: 2, message: 6}, state{id: 1, version: 9, message: 7, lines: []int32{1}, bad: true}).want(verdicts{
