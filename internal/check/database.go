@@ -360,8 +360,12 @@ func (d *database) grants(name string, have map[string]live, want []wanted, key 
 	default:
 		reads = key // in its order
 	}
+	severity := Error
+	if t.FindsConflicts() && t.OnConflict == batch.Keep && !slices.ContainsFunc(sel, func(name string) bool { return slices.Contains(key, name) }) {
+		severity, why = Warning, "without it, a row of another message with the same key counts as a duplicate, whatever it says"
+	}
 	if len(sel) > 0 {
-		d.Add(Error, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: %s", strings.Join(reads, ", "), name, why),
+		d.Add(severity, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: %s", strings.Join(reads, ", "), name, why),
 			"the role may not SELECT %s: %s", what, strings.Join(sel, ", "))
 	}
 	if len(insert)+len(sel)+len(update) == 0 {

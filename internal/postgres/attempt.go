@@ -52,7 +52,6 @@ func (p *piece) persist(ctx context.Context) (slow bool, err error) {
 		a := p.attempt(ctx, another)
 		if p.rehearsal {
 			clear(p.fresh) // no attempt has committed any
-			clear(p.result.Tallies)
 		}
 		p.fresh.Add(p.result.Tallies)
 		p.confirm()

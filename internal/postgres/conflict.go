@@ -23,6 +23,21 @@ func (d *destination) rejectsConflicts() bool {
 	return d.table.OnConflict == batch.Reject && d.table.FindsConflicts()
 }
 
+// compares reports whether rows are compared with stored ones. A table that keeps these needs no grant for
+// that, and has none where it is older than this: then a row with a stored key is a duplicate, as
+// package check says.
+func (p *part) compares() bool { return p.table.FindsConflicts() && !p.cannotRead }
+
+// givesUpComparing reports whether rows of a table that keeps stored ones cannot be compared without
+// a grant that is missing. It is not tried again on this connection.
+func (r *refusal) givesUpComparing(at sent) bool {
+	if r == nil || !at.compares || r.Code != noGrant || at.of.rejectsConflicts() {
+		return false
+	}
+	at.of.cannotRead = true
+	return true
+}
+
 // comparedSQL returns rows as a table with the position n, joined with the stored rows that have their
 // keys, and whether these agree with them: they are of the same message, or say the same. Values are
 // compared as the column keeps them: a value that the insert has taken is cast without an error.
@@ -81,7 +96,7 @@ func comparedColumns(t *batch.Table) []byte {
 // are in conflict. The server has read all of them before.
 func (rt *roundTrip) compare(rows []int) {
 	for p, own := range rt.in.each(rows) {
-		if p.table.FindsConflicts() {
+		if p.compares() {
 			rt.query(sent{of: p, rows: rt.messages(p, own), compares: true}, p.sql.compare, own)
 		} else {
 			rt.keysOrVersions(sent{of: p, rows: rt.messages(p, own)}, p.sql.present, own)
@@ -130,7 +145,7 @@ func (in *insertion) found(row int) message.Verdict {
 // isDuplicate sets the verdict on a row that a search did not store, because its key is stored.
 func (in *insertion) isDuplicate(row int) {
 	in.stored(row)
-	if in.of(row).table.FindsConflicts() {
+	if in.of(row).compares() {
 		in.duplicates = append(in.duplicates, row)
 	}
 }
@@ -173,6 +188,9 @@ func (in *insertion) compareRows(ctx context.Context, rows []int) error {
 	if answers[0].refused == nil {
 		in.learnConflicts(answers[0])
 		return nil
+	}
+	if answers[0].refused.givesUpComparing(answers[0].at) {
+		return in.compareRows(ctx, slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return !in.of(row).compares() }))
 	}
 	rt = in.roundTrip(ctx)
 	for k, row := range rows {

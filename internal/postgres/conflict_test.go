@@ -132,3 +132,48 @@ func TestConflictsCostNoRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictsWithoutTheirGrant: an installation whose role may only insert and read keys stores what it
+// has always stored. A row with a stored key is a duplicate there, and no conflict.
+func TestConflictsWithoutTheirGrant(t *testing.T) {
+	t.Parallel()
+	table := &batch.Table{Name: "things", Key: []int{0}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "v", Kind: batch.Text, Type: "text", Compared: true},
+		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+	}}
+	for _, group := range []int{0, 1} {
+		for grants, conflict := range map[string]message.Reason{
+			"INSERT, SELECT (id)":                "",
+			"INSERT, SELECT (id, v, message_id)": message.ReasonConflict,
+		} {
+			t.Run(fmt.Sprint(grants, group), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, setup{table: table, sql: "CREATE TABLE things (id bigint PRIMARY KEY, v text CHECK (v <> 'bad'), message_id uuid)", grants: func(role string) []string {
+					return []string{"GRANT " + grants + " ON things TO " + role}
+				}})
+				insert := func(redelivered bool, values ...string) *outcome {
+					b := batch.New(table)
+					ids := make([]int64, len(values))
+					for i, value := range values {
+						ids[i] = int64(i)
+						b.Begin(i, group*(i+1))
+						b.Int8(int64(i))
+						b.String(value)
+						b.Bytes(fmt.Appendf(nil, "%016d", i+len(value)))
+						b.End()
+					}
+					b.SetRedelivered(redelivered)
+					return s.insertBatch(t.Context(), b, ids)
+				}
+				insert(false, "a", "b").must()
+				insert(true, "a", "b").must().inserts(0)
+				for _, values := range [][]string{{"a", "other"}, {"a", "other", "bad", "new"}} { // and in a search
+					o := insert(true, values...)
+					if o.err != nil || o.Verdicts[1].Outcome != message.Stored || o.Verdicts[1].Rejection.Reason != conflict {
+						t.Errorf("got %+v and error %v, want reason %q", o.Verdicts[1], o.err, conflict)
+					}
+				}
+			})
+		}
+	}
+}

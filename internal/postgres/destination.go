@@ -93,6 +93,7 @@ type asked struct {
 	typesAskedAt time.Time
 	oddTypes     bool             // some are not plain, so that the short question does not tell
 	textTypes    []batch.TextType // how the columns read text
+	cannotRead   bool             // the role may not read the columns that tell a conflict
 	arrays       batch.Arrays     // of a child: memory beside its parent's
 }
 

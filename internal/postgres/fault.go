@@ -191,6 +191,7 @@ const (
 	foreignKey = "23503" // a row that another refers to is missing
 	uniqueKey  = "23505" // a key is in the table already
 	tooLarge   = "54000" // a value, for an index
+	noGrant    = "42501" // the role may not, or a policy says no
 	canceled   = "57014" // also the answer to our own request
 	// outdated can be "cached plan must not change result type": a table was altered under a
 	// prepared statement. On a new connection it passes.

@@ -207,7 +207,7 @@ func (in *insertion) insertAll(ctx context.Context) (*refusal, error) {
 	}
 	if in.some {
 		in.tally(a)
-		err := in.readPresent(in.rows, answers[1])
+		err := in.readPresent(ctx, in.rows, answers[1])
 		in.untried = in.discarded(a.unsent)
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (in *insertion) tally(a answer) {
 	}
 	in.wrote = append(in.wrote, a.wrote...)
 	for _, row := range a.overlaps { // and not yet compared
-		if in.of(row).table.FindsConflicts() {
+		if in.of(row).compares() {
 			in.duplicates = append(in.duplicates, row)
 		}
 	}
@@ -346,7 +346,7 @@ func (in *insertion) lookUp(ctx context.Context, rows []int) error {
 	if err != nil {
 		return err
 	}
-	return in.readPresent(rows, answers[0])
+	return in.readPresent(ctx, rows, answers[0])
 }
 
 // lookingUp returns what a look-up of rows does, for errors.
@@ -360,8 +360,11 @@ func (in *insertion) lookingUp(rows []int) string {
 
 // readPresent sets the verdicts on rows by the answer to the question which of their keys are in the
 // table.
-func (in *insertion) readPresent(rows []int, present answer) error {
-	if refused := present.refused; refused != nil {
+func (in *insertion) readPresent(ctx context.Context, rows []int, present answer) error {
+	switch refused := present.refused; {
+	case refused.givesUpComparing(present.at):
+		return in.lookUp(ctx, rows)
+	case refused != nil:
 		return refused.part().errorOf(refused.part().lookingUp, refused.PgError)
 	}
 	in.learnConflicts(present)
