@@ -228,6 +228,7 @@ func (in *insertion) tally(a answer) {
 		t.Replaced += w.Replaced
 	}
 	in.wrote = append(in.wrote, a.wrote...)
+	in.outdate(a.outdated)
 	for _, row := range a.overlaps { // and not yet compared
 		if in.of(row).compares() {
 			in.duplicates = append(in.duplicates, row)

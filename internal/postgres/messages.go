@@ -331,8 +331,7 @@ func (a *answer) takeMessages(in *insertion, s sent, answers []int64) written {
 		case n[rowReplaced] > 0:
 			w.Replaced++
 		case n[rowThere] == 0 && in.of(row).replaces():
-			in.outdate(row)
-			a.there = append(a.there, row)
+			a.outdated, a.there = append(a.outdated, row), append(a.there, row)
 		default:
 			a.there = append(a.there, row)
 		}

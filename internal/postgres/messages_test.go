@@ -689,3 +689,67 @@ func TestAMissingChild(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedMessagesAreNotOutdated: a newer row of the batch that is refused, too, makes no older one
+// outdated; nor does a newer row of one key make a message outdated that has another row.
+func TestRefusedMessagesAreNotOutdated(t *testing.T) {
+	t.Parallel()
+	columns := []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
+		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+		{Name: "word", Kind: batch.Text, Type: "text"},
+	}
+	children := &batch.Table{Name: "none", Key: []int{0}, Parent: []int{0}, Columns: columns[:1]}
+	const refused = "rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint no_bad_word"
+	type row struct {
+		id, version int64
+		word        string
+	}
+	insert := func(s *site, messages ...[]row) *outcome {
+		b := batch.New(s.into...)
+		for i, rows := range messages {
+			for n, r := range rows {
+				if n == 0 {
+					b.Begin(i, 0)
+				} else {
+					b.More(-1)
+				}
+				b.Int8(r.id)
+				b.Int8(r.version)
+				b.Bytes(fmt.Appendf(nil, "%016d", i))
+				b.String(r.word)
+				b.End()
+			}
+		}
+		b.Sort()
+		ids := make([]int64, b.Len())
+		for i := range ids {
+			ids[i] = int64(b.Message(i))
+		}
+		return s.insertBatch(t.Context(), b, ids)
+	}
+	const sql = `CREATE TABLE states (id bigint PRIMARY KEY, version bigint, message uuid, word text CONSTRAINT no_bad_word CHECK (word NOT LIKE 'bad%'));`
+
+	t.Run("a newer one is refused at the commit", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, setup{table: &batch.Table{Name: "states", Key: []int{0}, OnConflict: batch.Replace, Columns: columns, Children: []*batch.Table{children}}, sql: sql + `
+			CREATE TABLE none (id bigint PRIMARY KEY REFERENCES states);
+			CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.word = 'late' THEN RAISE check_violation; END IF; RETURN NULL; END $$;
+			CREATE CONSTRAINT TRIGGER late AFTER INSERT ON states DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();`})
+		insert(s, []row{{1, 1, badWordOf}}, []row{{1, 2, "late"}}, []row{{2, 1, goodWord}}).want(verdicts{
+			stored: "2", refused: "0", "rejected: refused_by_database SQLSTATE 23514 (check_violation)": "1",
+		})
+	})
+	t.Run("another row of the message", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t, setup{table: &batch.Table{Name: "states", Key: []int{0}, OnConflict: batch.Replace, Columns: columns, Several: true}, sql: sql})
+		insert(s, []row{{1, 10, goodWord}}).must()
+		ofMany := strings.Replace(refused, "database", "database row 2 of states", 1)
+		insert(s, []row{{1, 5, goodWord}, {2, 1, badWordOf}}, []row{{1, 4, goodWord}, {3, 1, goodWord}}, []row{{1, 3, goodWord}, {1, 2, goodWord}}).want(verdicts{
+			ofMany: "0", stored: "1", outdatedRow: "2",
+		}).inserts(1)
+		// Each has the newest row of one key.
+		insert(s, []row{{7, 5, goodWord}, {8, 1, goodWord}}, []row{{7, 1, goodWord}, {8, 5, badWordOf}}).want(verdicts{stored: "0", ofMany: "1"})
+	})
+}

@@ -176,12 +176,14 @@ func (in *insertion) leaveOut(rows []int) (sent, newest []int) {
 	return sent, newest
 }
 
-// outdate records that a newer row is stored.
-func (in *insertion) outdate(row int) {
-	if in.outdated == nil {
+// outdate records that a newer row is stored, for each of some rows.
+func (in *insertion) outdate(rows []int) {
+	if in.outdated == nil && len(rows) > 0 {
 		in.outdated = map[int]bool{}
 	}
-	in.outdated[row] = true
+	for _, row := range rows {
+		in.outdated[row] = true
+	}
 }
 
 // tryEach tries rows that no statement had, because of a newer one that the database discarded.

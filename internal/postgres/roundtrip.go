@@ -59,6 +59,7 @@ type answer struct {
 	// Of messages that may have several rows: those that have nothing new, those of which a row has a key
 	// that was stored, and those of which some have, and others are new.
 	there, overlaps, partly []int
+	outdated                []int // of those that have nothing new, if the insert is committed
 
 	found     []int // the rows that statements returned
 	conflicts []conflict
@@ -567,6 +568,7 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 		w = a.takeReplaced(r, s)
 	}
 	var positions []int64
+	var outdated []int
 	found := len(a.found)
 	for r.NextRow() {
 		if s.compares && s.rows != nil {
@@ -583,8 +585,7 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 				w.Inserted += int(batch.Int(v))
 			case s.rows != nil && batch.Int(v) < 0: // a newer one is stored
 				row := s.rows[-batch.Int(v)-1]
-				a.found = append(a.found, row)
-				rt.in.outdate(row)
+				a.found, outdated = append(a.found, row), append(outdated, row)
 			case s.rows != nil:
 				a.found = append(a.found, s.rows[batch.Int(v)-1])
 			default:
@@ -600,7 +601,9 @@ func (rt *roundTrip) take(a *answer, r *pgconn.ResultReader, s sent) error {
 	a.tag = tag.String()
 	if s.rows != nil && s.of.table.Several && s.messages == nil {
 		a.found = append(a.found[:found], complete(a.found[found:], s.rows)...)
+		outdated = complete(outdated, s.rows)
 	}
+	rt.in.outdate(outdated)
 	switch {
 	case s.fit:
 		a.fit = append(a.fit, s.of)
