@@ -1,7 +1,10 @@
 package storetest
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -528,10 +531,137 @@ var messageCases = []struct {
 					}
 					inserted = 0
 				}
+				if err := s.store.Ping(t.Context()); fault.Cause(err) != message.CauseConfiguration {
+					t.Errorf("%s: a ping says %v", fix, err)
+				}
 				for _, name := range []string{"lines", "orders", "readings"} {
 					h.Exec(t, "DROP TABLE IF EXISTS "+name)
 				}
 			}
 		}
 	}},
+	{"random messages end as one after the other", func(t *testing.T, h Harness) {
+		seen := map[string]bool{}
+		for _, table := range []*batch.Table{ordersTable(batch.Keep), withLedger(ordersTable(batch.Keep)), ordersTable(batch.Replace), readingsTable(batch.Keep)} {
+			name := "lines"
+			if table.Several {
+				name = table.Name
+			}
+			ddl := []string{good(name), h.Discard("INSERT", name, isDiscarded)}
+			if !table.Several {
+				ddl = append(ddl, good("orders"), h.Discard("INSERT", "orders", isDiscarded))
+			}
+			s := openShop(t, h, []*batch.Table{table}, ddl...)
+			kept, r := reference{}, rand.New(rand.NewPCG(1, 2))
+			for round := range 24 {
+				orders := randomOrders(r, round, table)
+				for range 2 { // and once more
+					words, inserted, replaced := kept.run(orders, table, name)
+					s.insert(orders...).says(t, inserted, replaced, words...)
+					for _, word := range words {
+						seen[word] = true
+					}
+				}
+				if got, want := s.contents(), kept.contents(table); !slices.Equal(got, want) {
+					t.Errorf("in the tables: %q, want %q", got, want)
+				}
+				if t.Failed() {
+					t.Fatalf("that was round %d of %s, OnConflict %d: %+v", round, table.Name, table.OnConflict, orders)
+				}
+			}
+			s.clear()
+		}
+		for _, word := range []string{stored, outdated, discarded, stopped, rejected, "rejected the row of orders", "rejected row 2 of lines", "rejected row 2 of readings"} {
+			if !seen[word] {
+				t.Errorf("no message was %q: the test shows less than it should", word)
+			}
+		}
+	}},
+}
+
+// reference has the orders that are stored, by their ids.
+type reference map[int]order
+
+// randomOrders makes orders with different ids, in groups in every second round. Some ids come again in
+// later rounds.
+func randomOrders(r *rand.Rand, round int, t *batch.Table) (all []order) {
+	word := func() string {
+		switch r.IntN(12) {
+		case 0:
+			return "xx"
+		case 1:
+			return "discard"
+		}
+		return fmt.Sprint("good", round)
+	}
+	for i, id := range r.Perm(40)[:1+r.IntN(8)] {
+		o := order{n: 1 + (8*round+i)%255, id: id, version: r.IntN(10), word: word(), group: round % 2 * (1 + r.IntN(3))}
+		n := r.IntN(4)
+		if t.Several {
+			n++
+		}
+		for range n {
+			o.lines = append(o.lines, line{len(o.lines) + 1, word()})
+		}
+		if t.Several || t.Ledger != "" { // only the message itself comes again
+			o.id += 40 * (1 + round)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// run stores orders one after the other.
+func (kept reference) run(orders []order, t *batch.Table, lines string) (words []string, inserted, replaced int) {
+	stops := map[int]bool{}
+	for _, o := range orders {
+		was, there := kept[o.id]
+		newer := cmp.Or(cmp.Compare(o.version, was.version), cmp.Compare(o.n, was.n))
+		bad := slices.IndexFunc(o.lines, func(l line) bool { return l.word == "xx" })
+		word := stored
+		switch {
+		case stops[o.group]:
+			word = stopped
+		case there && (t.OnConflict == batch.Keep || newer == 0):
+		case there && newer < 0:
+			word = outdated
+		case !t.Several && o.word == "xx" && len(o.lines) > 0:
+			word = "rejected the row of orders"
+		case !t.Several && o.word == "xx":
+			word = rejected
+		case !t.Several && o.word == "discard":
+			word = discarded
+		case bad >= 0 && t.Several && len(o.lines) == 1:
+			word = rejected
+		case bad >= 0:
+			word = fmt.Sprintf("rejected row %d of %s", bad+1, lines)
+		case slices.ContainsFunc(o.lines, func(l line) bool { return l.word == "discard" }):
+			word = discarded
+		case there:
+			replaced++
+			kept[o.id] = o
+		default:
+			inserted++
+			kept[o.id] = o
+		}
+		stops[o.group] = o.group != 0 && (stops[o.group] || word != stored && word != outdated)
+		words = append(words, word)
+	}
+	return words, inserted, replaced
+}
+
+// contents are the rows of the tables, as those of a shop.
+func (kept reference) contents(t *batch.Table) (all []string) {
+	ids := slices.Sorted(maps.Keys(kept))
+	for _, id := range ids {
+		if !t.Several {
+			all = append(all, fmt.Sprint(id, " ", kept[id].word))
+		}
+	}
+	for _, id := range ids {
+		for _, l := range kept[id].lines {
+			all = append(all, fmt.Sprint(id, ".", l.n, " ", l.word))
+		}
+	}
+	return all
 }
