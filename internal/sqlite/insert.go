@@ -233,10 +233,10 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 		return in.aside
 	}
 	var err error
-	for text, statement := range map[string]**sql.Stmt{"SAVEPOINT r": &in.set, "RELEASE r": &in.release, "ROLLBACK TO r": &in.undo} {
-		if *statement, err = tx.PrepareContext(ctx, text); err != nil {
-			return in.store.fault(ctx, "set a savepoint", err)
-		}
+	compile := compiler(ctx, tx, &err)
+	in.set, in.release, in.undo = compile("SAVEPOINT r"), compile("RELEASE r"), compile("ROLLBACK TO r")
+	if err != nil {
+		return in.store.fault(ctx, "set a savepoint", err)
 	}
 	if in.askFirst {
 		in.existed = make([]bool, in.batch.Len())
@@ -254,17 +254,22 @@ func (in *insertion) prepare(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
+// compiler returns a function that compiles statements until one fails.
+func compiler(ctx context.Context, tx *sql.Tx, err *error) func(text string) *sql.Stmt {
+	return func(text string) (statement *sql.Stmt) {
+		if *err == nil {
+			statement, *err = tx.PrepareContext(ctx, text) // the transaction closes it
+		}
+		return statement
+	}
+}
+
 // prepareTable compiles the statements for a table and its children. SQLite's errors about them are
 // about names: there is no row yet.
 func (in *insertion) prepareTable(ctx context.Context, tx *sql.Tx, t, parent *batch.Table) (*part, *fault.Error) {
 	p := &part{table: t}
 	collations, err := keyCollations(ctx, tx, t)
-	compile := func(text string) (statement *sql.Stmt) {
-		if err == nil {
-			statement, err = tx.PrepareContext(ctx, text) // the transaction closes it
-		}
-		return statement
-	}
+	compile := compiler(ctx, tx, &err)
 	for _, text := range insertSQL(t, parent) {
 		p.inserts = append(p.inserts, compile(text))
 	}

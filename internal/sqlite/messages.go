@@ -115,7 +115,7 @@ func (in *insertion) rows(ctx context.Context, i int) (all []written, verdict me
 		}
 		verdict = worse(verdict, found)
 	}
-	if own.table.OnConflict == batch.Replace && firstIsNew {
+	if own.table.OnConflict == batch.Replace && firstIsNew && verdict.Outcome == message.Stored {
 		err = in.deleteOrphans(ctx, i, all)
 	}
 	return all, verdict, err
@@ -169,7 +169,7 @@ func (in *insertion) write(ctx context.Context, p *part, i, k int) (row written,
 		}
 		row.rowid, _ = done.LastInsertId()
 	}
-	if p.stored != nil && row.inserted {
+	if p.stored != nil { // a trigger may have given it another one
 		row.key, err = in.storedKey(ctx, p, i, k)
 	}
 	return row, true, err
