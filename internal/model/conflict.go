@@ -28,6 +28,9 @@ func (c *compiler) onConflict(f file) {
 	switch t.OnConflict {
 	case batch.Replace:
 		c.newerBy(f)
+		if len(c.m.Also) > 0 && !slices.ContainsFunc(c.m.Columns, func(col Column) bool { return col.Meta == MetaMessageID }) {
+			c.problem(line, "on_conflict: replace with also needs to know whose the rows of the other tables are; add a column with the message's id, as in message_id: {type: uuid, meta: message_id}")
+		}
 		return
 	case batch.Reject:
 		stored := slices.ContainsFunc(c.m.Columns, func(col Column) bool { return col.Meta == MetaMessageID })
@@ -88,8 +91,9 @@ func (m *Model) notNull(i int) bool {
 	return col.NewerBy || !col.Meta.find().nullable // of a message without it, there is no row
 }
 
-// compared reports whether two messages with one key say the same only if column i is the same.
+// compared reports whether two messages with one key say the same only if column i is the same. Children
+// are not compared: they are as their parent is.
 func (m *Model) compared(i int) bool {
 	col := m.Columns[i]
-	return m.Table.OnConflict != batch.Replace && m.Table.Ledger == "" && !slices.Contains(m.Table.Key, i) && col.Field >= 0 && !col.Masked && !m.Fields[col.Field].Constant
+	return m.Table.Parent == nil && m.Table.OnConflict != batch.Replace && m.Table.Ledger == "" && !slices.Contains(m.Table.Key, i) && col.Field >= 0 && !col.Masked && !m.Fields[col.Field].Constant
 }

@@ -1,6 +1,10 @@
 package model
 
-import "example.com/owner/sluice/internal/batch"
+import (
+	"slices"
+
+	"example.com/owner/sluice/internal/batch"
+)
 
 // DDL returns the SQL that creates the model's tables in Postgres if they are missing, and alters
 // nothing (batch.Table.DDL). Each column has its rule as a comment. A model that ignores
@@ -10,8 +14,11 @@ func (m *Model) DDL() []string {
 		return nil
 	}
 	return m.Table.DDL(batch.Dialect{
-		Table:   batch.QuoteTable,
-		Column:  func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
-		Comment: func(_ *batch.Table, column int) string { return m.Rule(column) },
+		Table:  batch.QuoteTable,
+		Column: func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
+		Comment: func(t *batch.Table, column int) string {
+			of := slices.IndexFunc(m.tables(), func(one *Model) bool { return one.Table == t })
+			return m.tables()[of].Rule(column)
+		},
 	})
 }

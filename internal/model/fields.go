@@ -16,6 +16,10 @@ import (
 // with it. It has no personal value but as a mask, and none that can hold more than the model reads.
 type FieldValue struct {
 	Name string
+	// Row is the number of the element that has it, from 1, and Table the table of that row. Of a field of
+	// the message they are 0 and "".
+	Row   int
+	Table string
 	// Column is of a column that stores the field, and Value what it stores: a mask if Masked, nil for
 	// NULL. Both are nil for a field with a Rejection, and where Hidden says what is there.
 	Column *batch.Column
@@ -29,38 +33,57 @@ type FieldValue struct {
 	Rejection message.Rejection
 }
 
-// Fields returns what the model reads of each field of a message, in the order of the model, and the
-// verdict of Append. It returns no fields of a body that cannot be read to its end, or has nothing that
-// the model reads.
+// Fields returns what the model reads of each field of a message, in the order of the model, and then
+// of each of its elements that are rows; and the verdict of Append. It returns no fields of a body that
+// cannot be read to its end, or has nothing that the model reads.
 func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	b := batch.New(r.m.Table)
 	var v message.Verdict
-	r.budget.message()
-	if !r.fill(b, 0, 0, 0, msg, &v) {
-		return nil, v
-	}
-	b.End()
-	if r.problems != nil {
-		v = r.verdict()
-	}
-	if v.Rejection.Reason == message.ReasonUnrecognized {
-		return nil, v
-	}
-	values := make([][]byte, len(r.m.Columns))
-	b.Row(0, func(i int, value []byte) { values[i] = value })
 	var all []FieldValue
-	for i := range r.m.Fields {
-		if f := &r.m.Fields[i]; !f.Constant {
-			all = append(all, r.fieldValue(f, i, b.Columns(0), values))
+	shown := make([]bool, len(r.m.Fields))
+	r.filled = func(t *tableReader) {
+		values := lastRow(b, len(t.m.Columns))
+		for i := range r.m.Fields {
+			f := &r.m.Fields[i]
+			stored := slices.ContainsFunc(t.m.Columns, func(c Column) bool { return c.Field == i })
+			if f.Constant || !stored || f.of == nil && shown[i] {
+				continue
+			}
+			shown[i] = true
+			all = append(all, r.fieldValue(f, i, t, values))
 		}
+	}
+	defer func() { r.filled = nil }()
+	r.budget.message()
+	switch {
+	case !r.fill(b, 0, 0, 0, msg, &v), r.nothing:
+		all = nil
+	}
+	if v.IsZero() && r.problems != nil {
+		v = r.verdict()
 	}
 	return all, v
 }
 
+// lastRow returns the values of the last row of a batch with one message.
+func lastRow(b *batch.Batch, columns int) [][]byte {
+	values := make([][]byte, columns)
+	keep := func(i int, v []byte) { values[i] = v }
+	if n := b.MoreRows(0); n > 0 {
+		b.MoreRow(0, n-1, keep)
+	} else {
+		b.Row(0, keep)
+	}
+	return values
+}
+
 // fieldValue returns what was read of one field, which has the index i.
-func (r *Reader) fieldValue(f *Field, i int, columns []batch.Column, values [][]byte) FieldValue {
-	out := FieldValue{Name: f.Name}
-	if at := slices.IndexFunc(r.problems, func(p message.Rejection) bool { return p.Field == f.Name }); at >= 0 {
+func (r *Reader) fieldValue(f *Field, i int, t *tableReader, values [][]byte) FieldValue {
+	out, from := FieldValue{Name: f.Name}, 0
+	if f.of != nil {
+		out.Row, out.Table, from = r.number, r.named, r.mark
+	}
+	if at := from + slices.IndexFunc(r.problems[from:], func(p message.Rejection) bool { return p.Field == f.Name }); at >= from {
 		out.Rejection = r.problems[at]
 	}
 	bad, found := !out.Rejection.IsZero(), r.value(f)
@@ -72,11 +95,12 @@ func (r *Reader) fieldValue(f *Field, i int, columns []batch.Column, values [][]
 	case bad:
 		out.Found = bytes.Clone(found)
 	default:
-		c := slices.IndexFunc(r.m.Columns, func(c Column) bool { return c.Field == i && !c.Major })
+		columns := t.m.Columns
+		c := slices.IndexFunc(columns, func(c Column) bool { return c.Field == i && !c.Major })
 		if c < 0 { // its major number is all that is stored
-			c = slices.IndexFunc(r.m.Columns, func(c Column) bool { return c.Field == i })
+			c = slices.IndexFunc(columns, func(c Column) bool { return c.Field == i })
 		}
-		out.Column, out.Value, out.Masked = &columns[c], values[c], r.m.Columns[c].Masked
+		out.Column, out.Value, out.Masked = &t.m.Table.Columns[c], values[c], columns[c].Masked
 	}
 	return out
 }
@@ -109,8 +133,21 @@ func (r *Reader) hides(f *Field, v []byte, bad bool) string {
 func (m *Model) alsoPersonal(f *Field) bool {
 	return slices.ContainsFunc(m.Fields, func(other Field) bool {
 		return other.Personal && other.Layer == f.Layer && (f.Attribute != "" && f.Attribute == other.Attribute ||
-			slices.ContainsFunc(f.Paths, func(p Path) bool { return slices.ContainsFunc(other.Paths, p.mayHold) }))
+			slices.ContainsFunc(f.inDocument(), func(p Path) bool { return slices.ContainsFunc(other.inDocument(), p.mayHold) }))
 	})
+}
+
+// inDocument returns the paths of a field from the root of its layer. An element of rows can be any of its
+// array.
+func (f *Field) inDocument() []Path {
+	if f.of == nil {
+		return f.Paths
+	}
+	var all []Path
+	for _, p := range f.Paths {
+		all = append(all, f.of.path(p))
+	}
+	return all
 }
 
 // mayHold reports whether a path leads to the value at p, or into it.
@@ -119,7 +156,7 @@ func (p Path) mayHold(inner Path) bool {
 		return false
 	}
 	return slices.EqualFunc(p, inner[:len(p)], func(x, y Segment) bool {
-		return x == y || x.Element && y.Element && min(x.Index, y.Index) < 0 // it counts from the end
+		return x == y || x.Element && y.Element && (x.Any || y.Any || min(x.Index, y.Index) < 0) // it counts from the end
 	})
 }
 

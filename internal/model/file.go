@@ -24,6 +24,8 @@ type file struct {
 	AllowEmpty, Ignore           bool
 	When                         whenSpec
 	Unwrap                       []step
+	Rows                         scalar
+	Also                         []entry[childSpec]
 	Key                          []scalar
 	Index                        [][]scalar
 	Fields                       []entry[fieldSpec]
@@ -37,6 +39,15 @@ type whenSpec struct {
 	Path, Attribute scalar
 	Layer           literal
 	OneOf           []literal
+}
+
+// childSpec is a table whose rows belong to a row of the file's own.
+type childSpec struct {
+	Rows    scalar
+	Key     []scalar
+	Index   [][]scalar
+	Fields  []entry[fieldSpec]
+	Columns []entry[columnSpec]
 }
 
 // step is a step of unwrap: a codec, or the path of a string that holds JSON.
@@ -116,6 +127,8 @@ func (c *compiler) fileSettings(f *file) []setting {
 		{"ignore", c.boolean(&f.Ignore)},
 		{"table", c.text(&f.Table, "user_logins")},
 		{"domain", c.text(&f.Domain, "user_logins")},
+		{"rows", c.text(&f.Rows, "$.items[*]")},
+		{"also", entries(c, "also", `{rows: "$.lines[*]"}`, &f.Also, c.childSettings)},
 		{"key", c.texts(&f.Key, "names", "[id]")},
 		{"ledger", c.text(&f.Ledger, "sluice_ledger")},
 		{"on_conflict", c.text(&f.OnConflict, "replace")},
@@ -129,6 +142,16 @@ func (c *compiler) fileSettings(f *file) []setting {
 		{"foreign_key_receives", c.literal(&f.Receives, "a number", "20")},
 		{"fields", entries(c, "field", "{type: text}", &f.Fields, c.fieldSettings)},
 		{"columns", entries(c, "column", "{type: text, from: user_id}", &f.Columns, c.columnSettings)},
+	}
+}
+
+func (c *compiler) childSettings(f *childSpec) []setting {
+	return []setting{
+		{"rows", c.text(&f.Rows, "$.lines[*]")},
+		{"key", c.texts(&f.Key, "names", "[order_id, line]")},
+		{"index", c.lists(&f.Index, "[[sku]]")},
+		{"fields", entries(c, "field", "{type: text}", &f.Fields, c.fieldSettings)},
+		{"columns", entries(c, "column", "{type: text, from: sku}", &f.Columns, c.columnSettings)},
 	}
 }
 

@@ -30,13 +30,21 @@ func JSONSchema() []byte {
 	column["anyOf"] = []schema{required("from"), required("meta"), required("value")}
 
 	own := fileSchemas()
-	own["fields"] = schema{
+	definitions := schema{}
+	definitions["fields"] = schema{
 		"description": "What is read of a message, by name.", "type": "object", "minProperties": 1, "additionalProperties": field,
 		"propertyNames": schema{"pattern": `^[^"\\\x00-\x1f` + "\ufffd]+$"},
 	}
-	own["columns"] = schema{
+	definitions["columns"] = schema{
 		"description": "Where it goes, in the order of the table.", "type": "object", "minProperties": 1, "maxProperties": maxColumns, "additionalProperties": column,
 		"propertyNames": schema{"pattern": exactly(identifierPattern)},
+	}
+	own["fields"], own["columns"] = schema{"$ref": "#/$defs/fields"}, schema{"$ref": "#/$defs/columns"}
+	child := mapping(c.childSettings(&childSpec{}), own, "rows", "fields", "columns")
+	child["allOf"] = []schema{pathlikeNames()}
+	own["also"] = schema{
+		"description": "Tables whose rows belong to the row of this one, by name.", "type": "object", "minProperties": 1, "maxProperties": maxChildren, "additionalProperties": child,
+		"propertyNames": schema{"pattern": exactly(tablePattern)},
 	}
 	condition := mapping(c.whenSettings(&whenSpec{}), whenSchemas(), "one_of")
 	condition["description"] = "Which messages the model takes; all if not given."
@@ -47,18 +55,26 @@ func JSONSchema() []byte {
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "A model of sluice"
 	stored := required("table", "fields", "columns")
-	stored["anyOf"] = []schema{required("key"), required("ledger")}
+	stored["anyOf"] = []schema{required("key"), required("ledger"), required("rows")}
+	root["$defs"] = definitions
 	root["allOf"] = []schema{
 		{"if": is("ignore", true), "then": schema{"required": []string{"when"}, "propertyNames": schema{"enum": ofIgnored}}, "else": stored},
-		excludes("ledger", "key"),
+		excludes("ledger", "key", "also"),
+		excludes("also", "rows"),
+		when(schema{"not": required("rows")}, schema{"properties": schema{"columns": schema{"additionalProperties": schema{"properties": schema{"meta": schema{"not": schema{"const": MetaRowNumber}}}}}}}),
 		when(required("ledger"), schema{"properties": schema{"on_conflict": schema{"const": "keep"}}}),
 		when(required("newer_by"), is("on_conflict", "replace")),
 		when(required("max_unwrapped_bytes"), schema{"required": []string{"unwrap"}}),
 		when(required("foreign_key_receives"), schema{"required": []string{"foreign_key"}, "properties": schema{"foreign_key": schema{"const": "return"}}}),
-		{"properties": schema{"fields": schema{"patternProperties": schema{`[./$\[]`: schema{"anyOf": []schema{required("path"), required("attribute")}}}}}},
+		pathlikeNames(),
 	}
 	text, _ := json.Marshal(root, json.Deterministic(true), jsontext.WithIndent("  ")) // it has maps, lists and texts only
 	return append(text, '\n')
+}
+
+// pathlikeNames is a schema of tables whose fields have a path if their name looks like one.
+func pathlikeNames() schema {
+	return schema{"properties": schema{"fields": schema{"patternProperties": schema{`[./$\[]`: schema{"anyOf": []schema{required("path"), required("attribute")}}}}}}
 }
 
 // mapping returns the schema of a mapping that has settings of the loader, and no others.
@@ -126,14 +142,17 @@ const (
 	domainPattern     = "[A-Za-z0-9_.-]{1,128}"
 	attributePattern  = "[A-Za-z0-9_.-]{1,256}"
 	pathPattern       = `\$([.\[].*)?`
+	rowsPattern       = `\$([.\[].*)?\[\*\]`
+	tablePattern      = `(` + identifierPattern + `\.)?` + identifierPattern
 )
 
 func fileSchemas() schema {
 	return schema{
 		"model":                text("The model's name.", identifierPattern),
 		"ignore":               boolean("What the model takes is discarded."),
-		"table":                text("The table, with its schema if it has one.", `(`+identifierPattern+`\.)?`+identifierPattern),
+		"table":                text("The table, with its schema if it has one.", tablePattern),
 		"domain":               text("What the masks are derived for; the model's name if not given.", domainPattern),
+		"rows":                 text("The array whose elements are the rows, as in $.items[*].", rowsPattern),
 		"key":                  list("The columns of the primary key, the same on every delivery of a message.", text("", identifierPattern)),
 		"ledger":               text("Instead of a key: the table that says which messages are stored.", identifierPattern),
 		"on_conflict":          choice("What becomes of a row whose key is stored.", conflicts...),

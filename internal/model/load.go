@@ -121,7 +121,7 @@ func (c *compiler) compile(f file) {
 		c.ignores(f)
 		return
 	}
-	m.Table = &batch.Table{}
+	m.Table = &batch.Table{Several: f.Rows.line > 0}
 	domain := m.Name
 	if f.Domain.line > 0 {
 		domain = f.Domain.text
@@ -132,32 +132,102 @@ func (c *compiler) compile(f file) {
 	if f.Table.text == "" {
 		c.problem(0, "table is missing; name the table of the rows, as in table: user_logins")
 	} else {
-		schema, name, found := strings.Cut(f.Table.text, ".")
-		if !found {
-			schema, name = "", schema
-		} else {
-			c.identifier("schema", scalar{schema, f.Table.line})
-		}
-		c.identifier("table", scalar{name, f.Table.line})
-		m.Table.Schema, m.Table.Name = schema, name
+		c.tableName(m.Table, "table", f.Table)
 	}
 	c.rows(f)
-	c.fields(f.Fields, domain)
-	used := c.columns(f.Columns)
-	for i, fl := range f.Fields {
-		if !used[i] {
-			c.problem(fl.line, "field %s has no column; remove it, or add a column with from: %s", fl.name, fl.name)
+	tables := c.tables(f)
+	for i := range tables {
+		c.fields(&tables[i], domain)
+	}
+	used := make([]bool, len(m.Fields))
+	for i := range tables {
+		c.columns(&tables[i], used)
+	}
+	n := 0
+	for _, t := range tables {
+		t.m.Fields = m.Fields
+		for _, fl := range t.fields {
+			if !used[n] {
+				c.problem(fl.line, "field %s has no column; remove it, or add a column with from: %s", fl.name, fl.name)
+			}
+			n++
 		}
 	}
-	c.key(f)
-	for _, i := range m.Table.Key {
-		if field := m.Columns[i].Field; field >= 0 {
-			m.Fields[field].exact = true
+	for i := range tables {
+		t := &tables[i]
+		if t.m != m {
+			c.parent(t)
 		}
+		c.key(t)
+		for _, k := range t.m.Table.Key {
+			if field := t.m.Columns[k].Field; field >= 0 {
+				m.Fields[field].exact = true
+			}
+		}
+		c.indexes(t)
 	}
 	m.Table.KeyOfMessage = slices.ContainsFunc(m.Table.Key, func(i int) bool { return m.Columns[i].Meta == MetaMessageID })
 	c.onConflict(f)
-	c.indexes(f.Index)
+	for i := range tables {
+		tables[i].m.batchColumns(len(tables[i].columns))
+	}
+	c.settle(tables)
+	for i := range tables {
+		if len(c.problems) == 0 {
+			c.tryDefaults(tables[i].m)
+		}
+	}
+}
+
+// tableSpec is what a file says of one table: its own, or a child.
+type tableSpec struct {
+	m       *Model // of the table
+	what    string // which table it is, for problems; "" for the file's own
+	line    int    // where it begins, 0 for the file's own
+	key     []scalar
+	ledger  scalar
+	index   [][]scalar
+	fields  []entry[fieldSpec]
+	columns []entry[columnSpec]
+}
+
+// tables lists the tables of a file, its own first.
+func (c *compiler) tables(f file) []tableSpec {
+	own := tableSpec{m: c.m, key: f.Key, ledger: f.Ledger, index: f.Index, fields: f.Fields, columns: f.Columns}
+	if f.Rows.line > 0 {
+		c.m.rows = c.elements("rows", f.Rows)
+	}
+	all := []tableSpec{own}
+	for i, e := range f.Also {
+		switch {
+		case i > 0:
+		case f.Rows.line > 0:
+			c.problem(f.Rows.line, "rows and also are both set; also is for tables whose rows belong to one row of a message: remove one")
+		case f.Ledger.line > 0:
+			c.problem(f.Ledger.line, "ledger and also are both set; the rows of another table refer to the key, which a table with a ledger does not have: add a key instead of the ledger, or remove also")
+		case len(f.Also) > maxChildren:
+			c.problem(e.line, "also has more than %d tables", maxChildren)
+		}
+		all = append(all, c.child(e))
+	}
+	return all
+}
+
+// tableName reads the name of a table, which may have a schema.
+func (c *compiler) tableName(t *batch.Table, what string, name scalar) {
+	schema, table, found := strings.Cut(name.text, ".")
+	if !found {
+		schema, table = t.Schema, schema
+	} else {
+		c.identifier("schema", scalar{schema, name.line})
+	}
+	c.identifier(what, scalar{table, name.line})
+	t.Schema, t.Name = schema, table
+}
+
+// batchColumns makes the columns of the table, of which the file says so many; the others are the
+// ledger's.
+func (m *Model) batchColumns(said int) {
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)
 		if col.Masked {
@@ -166,14 +236,25 @@ func (c *compiler) compile(f file) {
 		out.Constant = col.Field >= 0 && m.Fields[col.Field].Constant
 		out.NotNull = m.notNull(i)
 		out.NewerBy, out.MessageID, out.Compared = col.NewerBy, col.Meta == MetaMessageID, m.compared(i)
-		out.Ledger = m.Table.Ledger != "" && i >= len(f.Columns)
+		out.Ledger = m.Table.Ledger != "" && i >= said
 		m.Table.Columns = append(m.Table.Columns, out)
 	}
+}
+
+// settle completes what is read of a body, and gives it to all tables.
+func (c *compiler) settle(tables []tableSpec) {
+	m := c.m
 	for i := range m.layers {
 		m.layers[i].root.settle(false)
 	}
-	if len(c.problems) == 0 {
-		c.tryDefaults()
+	for _, t := range tables {
+		if e := t.m.rows; e != nil {
+			e.root.settle(false)
+			e.root.each(func(slot int) { e.slots = append(e.slots, slot) })
+		}
+		if t.m != m {
+			t.m.Name, t.m.layers, t.m.slots, t.m.ForeignKeyReceives = m.Name, m.layers, m.slots, m.ForeignKeyReceives
+		}
 	}
 }
 
@@ -268,18 +349,18 @@ func (m *Model) slot(root *node, p Path, field string) int {
 	return n.slot
 }
 
-// indexes checks the indexes of the table.
-func (c *compiler) indexes(lists [][]scalar) {
-	for _, names := range lists {
+// indexes checks the indexes of a table.
+func (c *compiler) indexes(t *tableSpec) {
+	for _, names := range t.index {
 		var index []int
 		for _, name := range names {
-			i := slices.IndexFunc(c.m.Columns, func(col Column) bool { return col.Name == name.text })
+			i := slices.IndexFunc(t.m.Columns, func(col Column) bool { return col.Name == name.text })
 			switch {
 			case i < 0:
 				c.problem(name.line, "index: the column %s is not defined; add it to columns, or correct the name", name.text)
 			case slices.Contains(index, i):
 				c.problem(name.line, "index: the column %s is named twice", name.text)
-			case c.m.Columns[i].Type.Base == "json" && !c.m.Columns[i].Type.AsText:
+			case t.m.Columns[i].Type.Base == "json" && !t.m.Columns[i].Type.AsText:
 				c.problem(name.line, "index: the column %s is of type json, which has no order; use jsonb, or another column", name.text)
 			}
 			index = append(index, i)
@@ -287,23 +368,23 @@ func (c *compiler) indexes(lists [][]scalar) {
 		if len(index) > 32 {
 			c.problem(0, "index: an index has 1 to 32 columns, as in index: [[user_id, sent_at]]")
 		}
-		c.m.Table.Indexes = append(c.m.Table.Indexes, index)
+		t.m.Table.Indexes = append(t.m.Table.Indexes, index)
 	}
 }
 
-// tryDefaults reads each default and each constant as a body's value is read, so that one that no
-// row can hold does not load.
-func (c *compiler) tryDefaults() {
+// tryDefaults reads each default and each constant of a table as a body's value is read, so that one
+// that no row can hold does not load.
+func (c *compiler) tryDefaults(m *Model) {
 	r := c.m.Reader(mask.Unkeyed())
-	b := batch.New(c.m.Table)
+	b := batch.New(m.Table)
 	b.Begin(0, 0)
-	for i := range c.m.Columns {
-		col := &c.m.Columns[i]
+	for i := range m.Columns {
+		col := &m.Columns[i]
 		if col.Field < 0 || c.m.Fields[col.Field].Default == nil {
 			continue
 		}
 		f := &c.m.Fields[col.Field]
-		reason := r.field(b, i, col, f)
+		reason := r.field(b, col, f, nil)
 		if reason == "" {
 			continue
 		}
@@ -336,7 +417,7 @@ func (m *Model) Defaults() [][]byte {
 			b.Null()
 			continue
 		}
-		r.field(b, i, c, &m.Fields[c.Field]) // tryDefaults has seen that it passes
+		r.field(b, c, &m.Fields[c.Field], nil) // tryDefaults has seen that it passes
 	}
 	b.End()
 	b.Row(0, func(column int, v []byte) {
@@ -347,11 +428,11 @@ func (m *Model) Defaults() [][]byte {
 	return texts
 }
 
-func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
-	if len(fields) == 0 {
-		c.problem(0, "fields is missing; list the members of a body to read, as in fields: {user_id: {type: text}}")
+func (c *compiler) fields(t *tableSpec, domain string) {
+	if len(t.fields) == 0 {
+		c.problem(t.line, "%sfields is missing; list the members of a body to read, as in fields: {user_id: {type: text}}", t.what)
 	}
-	for _, f := range fields {
+	for _, f := range t.fields {
 		out := Field{Name: f.name, Type: FieldType(f.spec.Type.text), Required: f.spec.Required, Domain: domain + "." + f.name, List: f.spec.List, Default: f.spec.Default.json}
 		out.Personal = f.spec.Personal != nil && *f.spec.Personal
 		out.how = out.Type.find()
@@ -393,18 +474,20 @@ func (c *compiler) fields(fields []entry[fieldSpec], domain string) {
 		if f.spec.Domain.text != "" {
 			out.Domain = f.spec.Domain.text
 		}
-		c.source(&out, f)
+		c.source(&out, f, t.m.rows)
 		c.defaultLines = append(c.defaultLines, f.spec.Default.line)
 		c.m.Fields = append(c.m.Fields, out)
 	}
 }
 
-// source finds out where a field is read.
-func (c *compiler) source(f *Field, e entry[fieldSpec]) {
+// source finds out where a field is read. within is the array whose elements its table has, nil for
+// none.
+func (c *compiler) source(f *Field, e entry[fieldSpec], within *elements) {
 	spec := e.spec
-	f.Layer = len(c.m.layers) - 1
+	last := len(c.m.layers) - 1
+	f.Layer, f.of = last, within
 	if e.has("attribute") > 0 {
-		f.Attribute, f.Layer = spec.Attribute.text, -1
+		f.Attribute, f.Layer, f.of = spec.Attribute.text, -1, nil
 		switch {
 		case len(spec.Path) > 0 || spec.Layer.json != nil:
 			c.problem(spec.Attribute.line, "field %s is read from a message attribute; remove path and layer, or attribute", f.Name)
@@ -417,12 +500,20 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 		return
 	}
 	if spec.Layer.json != nil {
-		if last := len(c.m.layers) - 1; last == 0 && string(spec.Layer.json) != "0" {
+		innermost := last
+		if within != nil {
+			innermost++ // an element is a layer
+		}
+		layer := 0
+		if innermost == 0 && string(spec.Layer.json) != "0" {
 			c.problem(spec.Layer.line, "field %s: layer: the body has one layer, since the model has no step with json in unwrap; remove layer", f.Name)
 		} else {
-			f.Layer = min(c.number("field "+f.Name+": layer", spec.Layer, 0, last), last)
+			layer = c.number("field "+f.Name+": layer", spec.Layer, 0, innermost)
 		}
-		f.Layer = max(f.Layer, 0)
+		if layer <= last {
+			f.of = nil
+		}
+		f.Layer = max(0, min(layer, last))
 	}
 	if e.has("path") == 0 {
 		if strings.ContainsAny(f.Name, "./$[") {
@@ -441,17 +532,33 @@ func (c *compiler) source(f *Field, e entry[fieldSpec]) {
 	if e.has("path") > 0 && len(spec.Path) > maxCandidates {
 		c.problem(e.has("path"), "field %s: path is one path, or a list of up to %d", f.Name, maxCandidates)
 	}
-	root := c.m.layers[f.Layer].root
-	c.m.layers[f.Layer].fields, c.m.reads = true, true
+	var root *node
+	if f.of != nil {
+		root = f.of.root
+		f.of.reads = true
+	} else {
+		root = c.m.layers[f.Layer].root
+		c.m.layers[f.Layer].fields, c.m.reads = true, true
+	}
 	for _, p := range f.Paths {
-		n := root
-		for i, s := range p {
-			if other := n.otherCase(s, f.Name); other != nil {
-				c.problem(e.line, "fields %s and %s read names that differ only in upper and lower case, %s and %s; correct one", other.field, f.Name, other.path, p[:i+1])
-			}
-			n = n.step(s, p[:i+1], f.Name)
-		}
+		c.checkCase(root, p, f.Name, e.line)
 		f.slots = append(f.slots, c.m.slot(root, p, f.Name))
+	}
+}
+
+// checkCase reports names of a path that differ in case only from names of others.
+func (c *compiler) checkCase(root *node, p Path, field string, line int) {
+	n := root
+	for i, s := range p {
+		if other := n.otherCase(s, field); other != nil {
+			readers := fmt.Sprintf("fields %s and %s", other.field, field)
+			if other.field == "" || field == "" {
+				readers = strings.TrimSpace("two paths, one of field " + other.field + field)
+				readers = strings.TrimSuffix(readers, ", one of field")
+			}
+			c.problem(line, "%s read names that differ only in upper and lower case, %s and %s; correct one", readers, other.path, p[:i+1])
+		}
+		n = n.step(s, p[:i+1], field)
 	}
 }
 
@@ -470,14 +577,14 @@ func guessPath(name string) string {
 // maxColumns is how many columns a table of Postgres can have.
 const maxColumns = 1600
 
-// columns checks the columns and returns, per field, whether a column uses it.
-func (c *compiler) columns(columns []entry[columnSpec]) []bool {
-	used, names := make([]bool, len(c.m.Fields)), map[string]bool{}
+// columns checks the columns of a table, and notes which fields they use.
+func (c *compiler) columns(t *tableSpec, used []bool) {
+	columns, names := t.columns, map[string]bool{}
 	if len(columns) > maxColumns {
 		c.problem(columns[maxColumns].line, "columns has more than %d, which is the most that a table of Postgres has", maxColumns)
 	}
 	if len(columns) == 0 {
-		c.problem(0, "columns is missing; list where the fields go, as in columns: {user_id: {type: text, from: user_id}}")
+		c.problem(t.line, "%scolumns is missing; list where the fields go, as in columns: {user_id: {type: text, from: user_id}}", t.what)
 	}
 	for _, e := range columns {
 		line := max(e.line, e.spec.Type.line)
@@ -499,6 +606,10 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 			c.constant(line, e, &col, err == nil)
 		case e.spec.Meta.text != "":
 			c.metaColumn(line, e, col, err == nil)
+			col.ofElement = col.Meta == MetaRowNumber
+			if col.ofElement && t.m.rows == nil {
+				c.problem(e.spec.Meta.line, "column %s holds row_number, the number of an element among those that are the rows of a message; a message has one row here: remove the column, or add rows", e.name)
+			}
 		default:
 			var ok bool
 			if col.Field, ok = c.fieldOf[e.spec.From.text]; !ok {
@@ -509,10 +620,15 @@ func (c *compiler) columns(columns []entry[columnSpec]) []bool {
 			used[col.Field] = true
 			col.Major = c.part(e, c.m.Fields[col.Field])
 			c.fieldColumn(line, col, err == nil)
+			if of := c.m.Fields[col.Field].of; of != nil {
+				col.ofElement = true
+				if of != t.m.rows {
+					c.problem(e.spec.From.line, "column %s is from the field %s, which the elements of %s have; only the table of these can hold it", e.name, e.spec.From.text, of.name)
+				}
+			}
 		}
-		c.m.Columns = append(c.m.Columns, col)
+		t.m.Columns = append(t.m.Columns, col)
 	}
-	return used
 }
 
 // sources counts how many settings say what a column holds.
@@ -597,26 +713,28 @@ func (c *compiler) fieldColumn(line int, col Column, typed bool) {
 }
 
 // key checks the key: what makes a row the same row on every delivery.
-func (c *compiler) key(f file) {
-	m := c.m
+func (c *compiler) key(t *tableSpec) {
+	m := t.m
 	switch {
-	case len(f.Key) > 0 && f.Ledger.line > 0:
-		c.problem(f.Ledger.line, "key and ledger are both set; a ledger is for a table without a key: remove one")
-	case f.Ledger.line > 0:
-		c.identifier("ledger", f.Ledger)
-		if f.Ledger.text == m.Table.Name { // it is in the table's schema
-			c.problem(f.Ledger.line, "the ledger must be another table than %s, which holds the rows; name another, as in ledger: sluice_ledger", f.Ledger.text)
+	case len(t.key) > 0 && t.ledger.line > 0:
+		c.problem(t.ledger.line, "key and ledger are both set; a ledger is for a table without a key: remove one")
+	case t.ledger.line > 0:
+		c.identifier("ledger", t.ledger)
+		if t.ledger.text == m.Table.Name { // it is in the table's schema
+			c.problem(t.ledger.line, "the ledger must be another table than %s, which holds the rows; name another, as in ledger: sluice_ledger", t.ledger.text)
 		}
-		m.Table.Ledger = f.Ledger.text
+		m.Table.Ledger = t.ledger.text
 		n := len(m.Columns)
 		m.Columns = append(m.Columns,
 			Column{Name: "sent_at", Type: SQLType{Base: "timestamptz"}, Field: -1, Meta: MetaSentAt},
 			Column{Name: "message_id", Type: SQLType{Base: "uuid"}, Field: -1, Meta: MetaMessageID})
 		m.Table.Key = []int{n, n + 1}
-	case len(f.Key) == 0:
+	case len(t.key) == 0 && m.rows != nil:
+		t.key = c.rowsKey(t)
+	case len(t.key) == 0:
 		c.problem(0, "key is missing; name the columns that are the same on every delivery of a message, as in key: [sent_at, message_id], or for a table without a key, name a ledger, as in ledger: sluice_ledger")
 	}
-	for _, k := range f.Key {
+	for _, k := range t.key {
 		i := slices.IndexFunc(m.Columns, func(col Column) bool { return col.Name == k.text })
 		switch {
 		case i < 0:
@@ -645,8 +763,14 @@ func (c *compiler) key(f file) {
 			m.Table.Key = append(m.Table.Key, i)
 		}
 	}
-	if len(f.Key) > 0 && len(m.Table.Key) == len(f.Key) && !slices.ContainsFunc(m.Table.Key, c.distinguishes) {
-		c.problem(f.Key[0].line, "the key is the sent time alone, and two messages can be sent in the same millisecond; add the column of message_id, as in key: [sent_at, message_id]")
+	if len(t.key) == 0 || len(m.Table.Key) < len(t.key) {
+		return
+	}
+	if m.rows != nil {
+		c.distinct(t)
+	}
+	if m == c.m && !slices.ContainsFunc(m.Table.Key, c.distinguishes) {
+		c.problem(t.key[0].line, "the key is the sent time alone, and two messages can be sent in the same millisecond; add the column of message_id, as in key: [sent_at, message_id]")
 	}
 }
 

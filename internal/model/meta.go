@@ -23,6 +23,7 @@ const (
 	MetaMessageGroup   Meta = "message_group"   // MessageGroupId
 	MetaSequenceNumber Meta = "sequence_number" // SequenceNumber
 	MetaReceiveCount   Meta = "receive_count"   // ApproximateReceiveCount
+	MetaRowNumber      Meta = "row_number"      // of an element among the rows of its message, from 1
 )
 
 // metadata lists the metadata in the order of the documentation: everything that differs from one to
@@ -62,6 +63,10 @@ var metadata = []metaRule{
 		name: MetaReceiveCount, columns: []string{"integer", "bigint"}, source: "ApproximateReceiveCount", nullable: true,
 		noKey:   "changes with each delivery, so a message would be stored again",
 		noNewer: "changes with each delivery, so an old message that is delivered again would replace a newer row",
+	},
+	{
+		name: MetaRowNumber, columns: integers, source: "number of the element in its array, from 1",
+		noNewer: "holds the number of a row within its message, which does not tell which message is newer",
 	},
 }
 
@@ -151,6 +156,12 @@ func (r *Reader) meta(b *batch.Batch, c *Column, msg *message.Message) message.R
 			b.Int8(int64(msg.ReceiveCount))
 		default:
 			b.Int4(int32(msg.ReceiveCount)) //nolint:gosec // it was read as one
+		}
+	case MetaRowNumber:
+		if c.Type.Base == "bigint" {
+			b.Int8(int64(r.number))
+		} else {
+			b.Int4(int32(r.number)) //nolint:gosec // up to maxRows
 		}
 	}
 	return ""

@@ -137,7 +137,7 @@ func TestMetadataNull(t *testing.T) {
 func TestMetadataColumnErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, column, want string }{
-		{"unknown", "x: {type: text, meta: sender}", "unknown meta \"sender\"; use sent_at, sent_date, message_id, mask_key, received_at, queue, message_group, sequence_number or receive_count"},
+		{"unknown", "x: {type: text, meta: sender}", "unknown meta \"sender\"; use sent_at, sent_date, message_id, mask_key, received_at, queue, message_group, sequence_number, receive_count or row_number"},
 		{"received_at", "x: {type: date, meta: received_at}", "column x of type date cannot hold received_at; use timestamptz or timestamp"},
 		{"queue", "x: {type: uuid, meta: queue}", "cannot hold queue; use varchar or text"},
 		{"queue too narrow", "x: {type: varchar(79), meta: queue}", "column x is too narrow; names of queues have up to 80 characters: use varchar(80)"},

@@ -36,6 +36,11 @@ type Model struct {
 	// rejects it; 0 rejects it at once.
 	ForeignKeyReceives int
 
+	// Also are the child tables: each has rows for the elements of an array, which belong to the row of
+	// the model's own table. They have the Fields of the model.
+	Also []*Model
+
+	rows   *elements // what the rows of the table are; nil if a message has one there
 	layers []layer
 	slots  int  // how many different places fields and steps of unwrapping read
 	reads  bool // some field reads the body
@@ -53,7 +58,7 @@ type Field struct {
 	// Attribute or a column's value says what the field is.
 	Paths []Path
 	// Layer is the JSON document of the body that Paths are in: 0 is the body as it was sent, the last
-	// what unwrapping made of it.
+	// what unwrapping made of it. Of a field of elements, it has the array.
 	Layer int
 	// Attribute is the message attribute that the field is read from.
 	Attribute string
@@ -65,7 +70,8 @@ type Field struct {
 	List bool
 	Options
 
-	slots []int // of Reader.values, one for each path, or the attribute's
+	of    *elements // whose Paths begin in an element of an array; nil for others
+	slots []int     // of Reader.values, one for each path, or the attribute's
 	how   fieldType
 }
 
@@ -87,6 +93,16 @@ type Column struct {
 	Meta  Meta
 	// NewerBy: of two rows with one key, the one with the greater value is newer.
 	NewerBy bool
+
+	ofElement bool // rows of one message can differ in it
+}
+
+// tables lists the model and its children.
+func (m *Model) tables() []*Model { return append([]*Model{m}, m.Also...) }
+
+// holds reports whether a column of the model, or of a child, is such a column.
+func (m *Model) holds(such func(Column) bool) bool {
+	return slices.ContainsFunc(m.tables(), func(t *Model) bool { return slices.ContainsFunc(t.Columns, such) })
 }
 
 // Personal lists the personal fields.
@@ -106,13 +122,13 @@ func (m *Model) ReadsJSON() bool { return len(m.layers[0].codecs) == 0 }
 // Masks reports whether rows depend on the mask keys: a model without personal fields needs none,
 // unless a column holds the key's id.
 func (m *Model) Masks() bool {
-	return len(m.Personal()) > 0 || slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == MetaMaskKey })
+	return len(m.Personal()) > 0 || m.holds(func(c Column) bool { return c.Meta == MetaMaskKey })
 }
 
 // Raw lists the fields of a type that are stored as they were sent.
 func (m *Model) Raw(kind FieldType) (names []string) {
 	for i, f := range m.Fields {
-		if f.Type == kind && !f.Constant && slices.ContainsFunc(m.Columns, func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
+		if f.Type == kind && !f.Constant && m.holds(func(c Column) bool { return c.Meta == "" && c.Field == i && !c.Masked }) {
 			names = append(names, f.Name)
 		}
 	}

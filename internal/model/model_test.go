@@ -313,7 +313,7 @@ func TestModelsThatDoNotLoad(t *testing.T) {
 	for _, tt := range []struct{ name, old, new, want string }{
 		{"unknown type", "type: uuid, required", "type: uid, required", `m.yaml:5: field id has the unknown type "uid"`},
 		{"unknown setting", "personal: true", "private: true", `m.yaml:6: field ip has no setting "private"; there are type, required, personal, domain, path, `},
-		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: a model has no setting "keys"; there are model, when, ignore, table, domain, key, ledger, on_conflict, newer_by, index, unwrap, `},
+		{"unknown setting on top", "key: [id]", "keys: [id]", `m.yaml:3: a model has no setting "keys"; there are model, when, ignore, table, domain, rows, also, key, ledger, on_conflict, newer_by, index, unwrap, `},
 		{"personal in clear", ", masked: true", "", "m.yaml:9: column masked_ip would store the personal field ip in clear"},
 		{"masked and not personal", "type: ip, personal: true", "type: text", "m.yaml:9: column masked_ip is masked, but field ip is not personal"},
 		{"an address that is not personal", "type: ip, personal: true", "type: ip", "m.yaml:6: field ip is of type ip, which is personal"},

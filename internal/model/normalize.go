@@ -144,6 +144,10 @@ func (f *Field) LookUp(m *mask.Masker, typed []byte) (all []Found, err error) {
 // used, or its text is normalised. It is for people who want to see what a model does.
 func (r *Reader) Changed(field int) bool {
 	f := &r.m.Fields[field]
+	return r.inAny(f, func() bool { return r.changed(f) })
+}
+
+func (r *Reader) changed(f *Field) bool {
 	v := r.value(f)
 	if v == nil {
 		return f.Default != nil && !f.Constant
@@ -168,6 +172,10 @@ func (r *Reader) Changed(field int) bool {
 // null, or a default. The blank text of a field that is masked or required is none.
 func (r *Reader) Present(field int) bool {
 	f := &r.m.Fields[field]
+	return r.inAny(f, func() bool { return r.present(f) })
+}
+
+func (r *Reader) present(f *Field) bool {
 	v := r.value(f)
 	switch {
 	case v == nil:

@@ -21,6 +21,8 @@ type Segment struct {
 	Index int // of an element, counted from the end if negative; it counts if Name is ""
 	// Element is true for a step to an element: a member's name can be empty.
 	Element bool
+	// Any: it is any element. No path of a model has such a step.
+	Any bool
 }
 
 // These bound paths: a body is walked once, and once more for each array whose end counts.
@@ -35,6 +37,8 @@ func (p Path) String() string {
 	b.WriteByte('$')
 	for _, s := range p {
 		switch {
+		case s.Any:
+			b.WriteString(elementsSuffix)
 		case s.Element:
 			fmt.Fprintf(&b, "[%d]", s.Index)
 		case isShorthand(s.Name):

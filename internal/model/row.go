@@ -18,12 +18,13 @@ import (
 
 // Reader turns bodies into rows. It reuses its memory, so it is for one goroutine.
 type Reader struct {
-	m       *Model
-	keyID   string
-	maskers []*mask.Masker // one per column, nil for a column that is not masked
-	now     time.Time      // when the batch was received
-	budget  *budget        // of all readers of a batch
-	given   *Reader        // has read the first documents of the body; nil for none
+	m      *Model
+	keyID  string
+	own    tableReader
+	also   []tableReader // of the children
+	now    time.Time     // when the batch was received
+	budget *budget       // of all readers of a batch
+	given  *Reader       // has read the first documents of the body; nil for none
 
 	in      bytes.Buffer
 	dec     *jsontext.Decoder
@@ -56,23 +57,51 @@ type Reader struct {
 	attributeText   []byte // what was unescaped of the attributes of a message
 
 	problems []message.Rejection
+	omitted  int  // how many there are beside these
+	nothing  bool // the body has none of the members that fields of the message read
+
+	// Of a message whose elements are rows.
+	rows      int                                 // how many it has
+	size      int                                 // what the batch had before
+	number    int                                 // of the element in its array, from 1; 0 outside of elements
+	named     string                              // the table of the element
+	inElement []byte                              // the element
+	mark      int                                 // its first problem
+	outer     struct{ wrongSteps, otherCase int } // what the message has of them
+	filled    func(t *tableReader)                // a row is complete; nil for nothing to do
+}
+
+// tableReader is what a reader needs for the rows of one table.
+type tableReader struct {
+	m       *Model
+	maskers []*mask.Masker // one per column, nil for a column that is not masked
+	// repeats: two rows of one message can have one key, which the store would not tell.
+	repeats bool
+}
+
+func (m *Model) tableReader(t *Model, keys *mask.Keyring) tableReader {
+	out := tableReader{m: t, maskers: make([]*mask.Masker, len(t.Columns))}
+	for i, c := range t.Columns {
+		if c.Masked {
+			out.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
+		}
+	}
+	out.repeats = t.rows != nil && t.Table.Ledger == "" && t.Table.OnConflict != batch.Replace && !t.numbered()
+	return out
 }
 
 // Reader returns a reader that masks with the given keys.
 func (m *Model) Reader(keys *mask.Keyring) *Reader {
 	r := &Reader{
-		m: m, keyID: keys.ID(),
-		maskers: make([]*mask.Masker, len(m.Columns)),
-		values:  make([][]byte, m.slots),
-		shapes:  make([]shapes, len(m.layers)),
-		target:  target{personal: mask.NewPersonal()},
-		budget:  &budget{most: maxUnwrapped, left: maxUnwrapped},
+		m: m, keyID: keys.ID(), own: m.tableReader(m, keys),
+		values: make([][]byte, m.slots),
+		shapes: make([]shapes, len(m.layers)),
+		target: target{personal: mask.NewPersonal()},
+		budget: &budget{most: maxUnwrapped, left: maxUnwrapped},
 	}
 	r.dec, r.attributeFields = new(jsontext.Decoder), m.attributeFields()
-	for i, c := range m.Columns {
-		if c.Masked {
-			r.maskers[i] = keys.Masker(m.Fields[c.Field].Domain)
-		}
+	for _, child := range m.Also {
+		r.also = append(r.also, m.tableReader(child, keys))
 	}
 	if m.RejectUnknown {
 		r.unread = func(*node, Segment, []byte) { r.unknown = r.unknown || r.layer == len(m.layers)-1 }
@@ -103,7 +132,7 @@ func (r *Reader) Release() {
 	for i := range r.shapes {
 		r.shapes[i].forget()
 	}
-	r.problems = nil
+	r.problems, r.inElement = nil, nil
 	r.in = bytes.Buffer{}
 	if r.large {
 		r.dec, r.large = new(jsontext.Decoder), false
@@ -132,8 +161,9 @@ func rejected(why message.Rejection) message.Verdict {
 	return message.Verdict{Outcome: message.Rejected, Rejection: why}
 }
 
-// Append checks one message and appends its row to the batch. Without a row it returns the verdict:
-// the message is rejected, or returned because the batch has no room for it. index and group are the
+// Append checks one message and appends its rows to the batch. Without a row it returns the verdict:
+// the message is rejected, or returned because the batch has no room for it, or ignored because it has
+// none. index and group are the
 // message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
 	r.budget.message()
@@ -149,16 +179,17 @@ func (r *Reader) append(b *batch.Batch, table, index, group int, msg *message.Me
 	case r.problems != nil:
 		b.Cancel()
 		*verdict = r.verdict()
-	default:
-		b.End()
+	case r.rows > 1 && b.Len() > 1 && (b.Rows() > maxBatchRows || b.Size() > maxBatchBytes):
+		b.Cancel() // there is always room for the first message of a batch
+		*verdict = message.Verdict{Cause: message.CauseMemory}
 	}
 }
 
-// fill begins a row and appends a value for each column, a NULL where a problem is why there is none.
-// For a message that cannot be read to its end it begins no row, sets the verdict and returns
+// fill appends the rows of a message, with a NULL where a problem is why there is no value. For a
+// message that cannot be read to its end, or has no row, it appends none, sets the verdict and returns
 // false.
 func (r *Reader) fill(b *batch.Batch, table, index, group int, msg *message.Message, verdict *message.Verdict) bool {
-	r.problems = nil
+	r.problems, r.omitted, r.rows = nil, 0, 0
 	if !msg.HasBody {
 		*verdict = rejected(message.Rejection{Reason: message.ReasonNoBody})
 		return false
@@ -176,13 +207,58 @@ func (r *Reader) fill(b *batch.Batch, table, index, group int, msg *message.Mess
 			return false
 		}
 	}
-	unrecognized := !r.seen && r.m.reads && !r.m.AllowEmpty
-	if len(r.otherCase) > 0 || r.unknown || unrecognized {
-		r.bodyProblems(unrecognized)
+	r.nothing = !r.seen && r.m.reads && !r.m.AllowEmpty
+	if len(r.otherCase) > 0 || r.unknown || r.nothing {
+		r.bodyProblems()
+	}
+	if r.m.rows != nil {
+		return r.fillSeveral(b, origin{table, index, group}, msg, verdict)
 	}
 	b.BeginIn(table, index, group)
-	for i := range r.m.Columns {
-		c := &r.m.Columns[i]
+	r.row(b, &r.own, msg, false)
+	if len(r.also) > 0 {
+		r.rows, r.size = 1, b.Size()
+		for i := range r.also {
+			r.appendElements(b, &r.also[i], i, origin{}, msg)
+		}
+		for i := range r.also {
+			if r.also[i].repeats && r.problems == nil {
+				r.repeated(b, &r.also[i], i)
+			}
+		}
+	}
+	return true
+}
+
+// fillSeveral does what fill does for a model whose rows are elements.
+func (r *Reader) fillSeveral(b *batch.Batch, from origin, msg *message.Message, verdict *message.Verdict) bool {
+	r.size = b.Size()
+	switch n := r.appendElements(b, &r.own, -1, from, msg); {
+	case n > 0:
+		if r.own.repeats && r.problems == nil {
+			r.repeated(b, &r.own, -1)
+		}
+		return true
+	case r.problems != nil:
+		*verdict = r.verdict()
+	case r.m.AllowEmpty:
+		verdict.Outcome = message.Ignored
+	default:
+		*verdict = rejected(message.Rejection{Reason: message.ReasonNoRows, Detail: r.noElements()})
+	}
+	return false
+}
+
+// row appends a value for each column of a table, and ends the row. nothing: the element has none of the
+// members that fields read.
+func (r *Reader) row(b *batch.Batch, t *tableReader, msg *message.Message, nothing bool) {
+	again := r.number > 1
+	for i := range t.m.Columns {
+		c := &t.m.Columns[i]
+		if again && !c.ofElement {
+			b.Repeat(i)
+			continue
+		}
 		if c.Field < 0 {
 			if reason := r.meta(b, c, msg); reason != "" {
 				b.Null() // the row is cancelled
@@ -195,18 +271,28 @@ func (r *Reader) fill(b *batch.Batch, table, index, group int, msg *message.Mess
 			continue
 		}
 		f := &r.m.Fields[c.Field]
-		reason := r.field(b, i, c, f)
-		if reason == "" || unrecognized && reason == message.ReasonMissing && f.Attribute == "" && r.value(f) == nil {
-			continue // the problem of the body says so
+		reason := r.field(b, c, f, t.maskers[i])
+		switch {
+		case reason == "":
+		case (c.ofElement && nothing || !c.ofElement && r.nothing) && reason == message.ReasonMissing && f.Attribute == "" && r.value(f) == nil:
+			// the problem of the body, or of the element, says so
+		case c.ofElement:
+			r.elementProblem(r.because(f, reason))
+		default:
+			r.problem(r.because(f, reason))
 		}
-		r.problem(r.because(f, reason))
 	}
-	return true
+	b.End()
+	if r.filled != nil {
+		r.filled(t)
+	}
 }
 
-// problem adds a problem of the body, once for each field.
+// problem adds a problem of the body, each once for a field.
 func (r *Reader) problem(p message.Rejection) {
-	known := slices.ContainsFunc(r.problems, func(q message.Rejection) bool { return q.Field == p.Field && q.Reason == p.Reason })
+	known := slices.ContainsFunc(r.problems, func(q message.Rejection) bool {
+		return q.Field == p.Field && q.Reason == p.Reason && (p.Field != "" || q.Detail == p.Detail)
+	})
 	if !known {
 		r.problems = append(r.problems, p)
 	}
@@ -216,31 +302,48 @@ func (r *Reader) problem(p message.Rejection) {
 func (r *Reader) verdict() message.Verdict {
 	why := r.problems[0]
 	listed := min(len(r.problems), message.MaxProblems)
-	why.More, why.Omitted = r.problems[1:listed], len(r.problems)-listed
+	why.More, why.Omitted = r.problems[1:listed], len(r.problems)-listed+r.omitted
 	return rejected(why)
 }
 
 // bodyProblems adds what is wrong with the body as a whole.
-func (r *Reader) bodyProblems(unrecognized bool) {
+func (r *Reader) bodyProblems() {
 	for _, n := range r.otherCase {
 		r.problem(message.Rejection{Reason: message.ReasonKeyCase, Field: n.field, Detail: "expected exactly " + n.path})
 	}
 	if r.unknown {
 		r.problem(message.Rejection{Reason: message.ReasonUnknown})
 	}
-	if unrecognized {
-		var required []string
-		for i := range r.m.Fields {
-			if f := &r.m.Fields[i]; f.Required && f.Default == nil && f.Attribute == "" {
-				required = append(required, f.Name)
-			}
-		}
+	if r.nothing {
 		detail := r.lookalike()
-		if required != nil {
-			detail = joined("required and missing: "+strings.Join(required, ", "), detail)
+		if required := r.requires(nil); required != "" {
+			detail = joined(required, detail)
 		}
 		r.problem(message.Rejection{Reason: message.ReasonUnrecognized, Detail: detail})
 	}
+}
+
+// requires lists the fields that a body, or an element of an array, must have; "" for none.
+func (r *Reader) requires(of *elements) string {
+	var required []string
+	for i := range r.m.Fields {
+		if f := &r.m.Fields[i]; f.of == of && f.Required && f.Default == nil && f.Attribute == "" {
+			required = append(required, f.Name)
+		}
+	}
+	if required == nil {
+		return ""
+	}
+	return "required and missing: " + strings.Join(required, ", ")
+}
+
+// noElements says why there is no element.
+func (r *Reader) noElements() string {
+	array := &r.m.rows.array
+	if r.value(array) != nil {
+		return "expected an element in " + r.m.rows.name + ", found none"
+	}
+	return joined(r.absence(array), r.lookalike())
 }
 
 // lookalike describes the envelope that the innermost document looks like, to one problem of a body.
@@ -277,7 +380,7 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 		why.Detail = "expected the message attribute " + f.Attribute
 	case reason == message.ReasonMissing && v == nil:
 		why.Detail = r.absence(f)
-		if f.Layer == len(r.m.layers)-1 {
+		if f.of == nil && f.Layer == len(r.m.layers)-1 {
 			why.Detail = joined(why.Detail, r.lookalike())
 		}
 	default:
@@ -288,8 +391,12 @@ func (r *Reader) because(f *Field, reason message.Reason) message.Rejection {
 
 // absence says where a field is missing, and whether it is absent or null.
 func (r *Reader) absence(f *Field) string {
+	document := r.inElement
+	if f.of == nil {
+		document = r.documents[f.Layer]
+	}
 	for _, p := range f.Paths {
-		if n, null := p.null(r.documents[f.Layer]); null {
+		if n, null := p.null(document); null {
 			return "expected a value, found null at " + p[:n].String()
 		}
 	}
@@ -462,7 +569,7 @@ var hexDigits = [256]byte{
 }
 
 // field appends the value of one column, or returns the reason why it cannot.
-func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.Reason {
+func (r *Reader) field(b *batch.Batch, c *Column, f *Field, m *mask.Masker) message.Reason {
 	if len(r.badAttributes) > 0 {
 		if bad := r.badAttribute(f); bad.reason != "" {
 			b.Null() // the row is cancelled
@@ -478,7 +585,7 @@ func (r *Reader) field(b *batch.Batch, column int, c *Column, f *Field) message.
 		v = f.Default
 	}
 	t := &r.target
-	t.b, t.f, t.c, t.m = b, f, c, r.maskers[column]
+	t.b, t.f, t.c, t.m = b, f, c, m
 	return t.put(v)
 }
 

@@ -127,6 +127,8 @@ func TestExamples(t *testing.T) {
 			switch {
 			case e.isOneOfSeveral() && len(e.messages) > 0:
 				e.choose(t)
+			case e.severalRows():
+				e.playRows(t, m)
 			case e.inOrder:
 				e.playInOrder(t, m)
 			case !m.Ignore:
@@ -202,6 +204,36 @@ func became(r *ingest.Report, c message.Counts) string {
 		}
 	}
 	return said(&r.Verdicts[0])
+}
+
+// severalRows reports whether the messages have several rows: then the heading of a cell is a table and
+// its columns, as in "readings: device, celsius".
+func (e *example) severalRows() bool { return len(e.header) > 1 && strings.Contains(e.header[1], ": ") }
+
+// playRows delivers messages that have several rows, which a semicolon separates.
+func (e *example) playRows(t *testing.T, m *model.Model) {
+	t.Helper()
+	tab := newTable(t, m, e.sql)
+	for _, row := range e.messages {
+		body, want := row[0], row[1:]
+		if got := tab.deliver(t, "examples", body, nil); got != "stored" {
+			if got != want[0] {
+				t.Errorf("%s: got %s, want %s", body, got, want[0])
+			}
+			want = make([]string, len(want)) // and no row in any table
+		}
+		for i, heading := range e.header[1:] {
+			name, columns, _ := strings.Cut(heading, ": ")
+			var all []string
+			for _, values := range tab.db.Rows(t, fmt.Sprintf("SELECT %s::text FROM %s", strings.ReplaceAll(columns, ", ", "::text, "), name)) {
+				all = append(all, strings.Join(values, ", "))
+			}
+			slices.Sort(all)
+			if got := strings.Join(all, "; "); got != want[i] {
+				t.Errorf("%s: %s has %q, want %q", body, name, got, want[i])
+			}
+		}
+	}
 }
 
 func (e *example) play(t *testing.T, m *model.Model) {

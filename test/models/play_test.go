@@ -95,7 +95,11 @@ func newTable(t *testing.T, m *model.Model, sql string) *table {
 // same both times. Of two deliveries at most one may make a row.
 func (tab *table) deliver(t *testing.T, queue, body string, attributes map[string]string) string {
 	t.Helper()
-	for _, name := range []string{tab.m.Table.Name, tab.m.Table.Ledger} {
+	tables := []string{tab.m.Table.Name, tab.m.Table.Ledger}
+	for _, child := range tab.m.Table.Children {
+		tables = append([]string{child.Name}, tables...)
+	}
+	for _, name := range tables {
 		if name != "" {
 			tab.db.Exec(t, "DELETE FROM "+name)
 		}
