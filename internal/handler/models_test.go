@@ -215,11 +215,17 @@ func TestSeveralModels(t *testing.T) {
 // inPostgres opens a database with the tables, where orders refer to accounts and have no amount of 666.
 func inPostgres(t *testing.T, set *model.Set) (ingest.Store, func(query string) [][]string) {
 	t.Helper()
+	return openPostgres(t, set, "ALTER TABLE orders ADD CHECK (amount <> 666)", "ALTER TABLE orders ADD FOREIGN KEY (account_id) REFERENCES accounts")
+}
+
+// openPostgres opens a database with the tables of models, and then does more.
+func openPostgres(t *testing.T, set *model.Set, more ...string) (ingest.Store, func(query string) [][]string) {
+	t.Helper()
 	var ddl []string
 	for _, m := range set.Models {
 		ddl = append(ddl, m.DDL()...)
 	}
-	db := pgtest.New(t, append(ddl, "ALTER TABLE orders ADD CHECK (amount <> 666)", "ALTER TABLE orders ADD FOREIGN KEY (account_id) REFERENCES accounts")...)
+	db := pgtest.New(t, append(ddl, more...)...)
 	store, err := postgres.Open(db.URL, set.Tables())
 	if err != nil {
 		t.Fatal(err)
@@ -231,6 +237,12 @@ func inPostgres(t *testing.T, set *model.Set) (ingest.Store, func(query string) 
 // inSQLite does the same in SQLite.
 func inSQLite(t *testing.T, set *model.Set) (ingest.Store, func(query string) [][]string) {
 	t.Helper()
+	return openSQLite(t, set, "orders", `"amount"     INTEGER`, `"amount" INTEGER CHECK (amount <> 666)`, `"account_id" TEXT`, `"account_id" TEXT REFERENCES accounts`)
+}
+
+// openSQLite opens a database in memory with the tables of models, one of them with other text.
+func openSQLite(t *testing.T, set *model.Set, changed string, pairs ...string) (ingest.Store, func(query string) [][]string) {
+	t.Helper()
 	store, err := sqlite.Open("sqlite::memory:", set.Tables(), fault.Names{})
 	if err != nil {
 		t.Fatal(err)
@@ -240,10 +252,9 @@ func inSQLite(t *testing.T, set *model.Set) (ingest.Store, func(query string) []
 	for _, table := range set.Tables() {
 		ddl = append(ddl, sqlite.DDL(table)...)
 	}
-	orders := strings.NewReplacer(`"amount"     INTEGER`, `"amount" INTEGER CHECK (amount <> 666)`, `"account_id" TEXT`, `"account_id" TEXT REFERENCES accounts`)
 	for i := range ddl {
-		if strings.Contains(ddl[i], `"orders"`) {
-			ddl[i] = orders.Replace(ddl[i])
+		if strings.Contains(ddl[i], "EXISTS "+batch.Quote(changed)) {
+			ddl[i] = strings.NewReplacer(pairs...).Replace(ddl[i])
 		}
 	}
 	if _, err := store.Migrate(t.Context(), ddl); err != nil {
