@@ -19,7 +19,7 @@ var envelopes = []envelope{
 	{"an SNS notification", []string{"Type", "TopicArn", "Message"}, "Message", `write unwrap: [{json: $.Message}], or turn on raw message delivery for the subscription`},
 	{"an EventBridge event", []string{"detail-type", "source", "detail"}, "detail", `begin paths with $.detail, as in path: $.detail.user_id`},
 	{"a CloudEvent", []string{"specversion", "type", "source", "id"}, "data", `begin paths with $.data, as in path: $.data.user_id`},
-	{"an S3 notification", []string{"Records", "s3"}, "Records", `begin paths with $.Records[0], as in path: "$.Records[0].s3.object.key"`},
+	{"an S3 notification", []string{"Records", "s3"}, "Records", `write rows: "$.Records[*]", and begin paths in a record, as in path: $.s3.object.key`},
 	{"a DynamoDB stream record", []string{"dynamodb", "eventName"}, "dynamodb", `begin paths with $.dynamodb.NewImage and end them with the type, as in path: $.dynamodb.NewImage.user_id.S`},
 }
 

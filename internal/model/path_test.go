@@ -263,7 +263,7 @@ func TestEnvelopes(t *testing.T) {
 		{"SNS", "", `{"Type":"Notification","TopicArn":"arn","Message":"{\"user_id\":\"1\"}"}`, "the body looks like an SNS notification: write unwrap: [{json: $.Message}], or turn on raw message delivery for the subscription"},
 		{"EventBridge", "", `{"version":"0","detail-type":"x","source":"y","detail":{"user_id":"1"}}`, "the body looks like an EventBridge event: begin paths with $.detail, as in path: $.detail.user_id"},
 		{"CloudEvents", "", `{"specversion":"1.0","type":"x","source":"y","id":"1","data":{"user_id":"1"}}`, "the body looks like a CloudEvent: begin paths with $.data, as in path: $.data.user_id"},
-		{"S3", "", `{"Records":[{"eventSource":"aws:s3","s3":{"object":{"key":"k"}}}]}`, `the body looks like an S3 notification: begin paths with $.Records[0], as in path: "$.Records[0].s3.object.key"`},
+		{"S3", "", `{"Records":[{"eventSource":"aws:s3","s3":{"object":{"key":"k"}}}]}`, `the body looks like an S3 notification: write rows: "$.Records[*]", and begin paths in a record, as in path: $.s3.object.key`},
 		{"DynamoDB", "", `{"eventID":"1","eventName":"INSERT","dynamodb":{"NewImage":{"user_id":{"S":"1"}}}}`, "the body looks like a DynamoDB stream record: begin paths with $.dynamodb.NewImage and end them with the type, as in path: $.dynamodb.NewImage.user_id.S"},
 		{"a model that knows", "path: $.detail.user, ", `{"detail-type":"x","source":"y","detail":{"user_id":"1"}}`, ""},
 		{"none", "", `{"Records":[1],"Message":"x"}`, ""},

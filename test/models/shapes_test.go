@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/mask"
@@ -34,7 +35,7 @@ type shapeCase struct {
 	// Body is an object, or a text in quotes.
 	Body       json.RawMessage   `json:"body"`
 	Attributes map[string]string `json:"attributes"`
-	// Row is the row by column; sha256(x) stands for the mask of x. Without it, Rejected is why the
+	// Row is the row by column, or a list of the rows; sha256(x) stands for the mask of x. Without it, Rejected is why the
 	// message has none, and Says is in what people read of it.
 	Row      json.RawMessage `json:"row"`
 	Rejected string          `json:"rejected"`
@@ -123,17 +124,38 @@ func TestShapesAreRead(t *testing.T) {
 				if rows.Len() == 0 {
 					t.Fatalf("rejected: %s", verdict.Rejection)
 				}
-				var want map[string]any
-				unmarshal(t, c.Row, &want)
-				rows.Row(0, func(i int, v []byte) {
-					name := rows.Columns(0)[i].Name
-					if value, listed := want[name]; !listed || (v == nil) != (value == nil) {
-						t.Errorf("column %s: NULL is %t, want %v (%t)", name, v == nil, value, listed)
+				want := rowsOf(t, c.Row)
+				if rows.Rows() != len(want) {
+					t.Fatalf("got %d rows, want %d", rows.Rows(), len(want))
+				}
+				for k := range want {
+					compare := func(i int, v []byte) {
+						name := rows.Columns(0)[i].Name
+						if value, listed := want[k][name]; !listed || (v == nil) != (value == nil) {
+							t.Errorf("row %d, column %s: NULL is %t, want %v (%t)", k+1, name, v == nil, value, listed)
+						}
 					}
-				})
+					if k == 0 {
+						rows.Row(0, compare)
+					} else {
+						rows.MoreRow(0, k-1, compare)
+					}
+				}
 			})
 		}
 	}
+}
+
+// rowsOf returns the rows of a case: one, or a list of them.
+func rowsOf(t *testing.T, text []byte) (rows []map[string]any) {
+	t.Helper()
+	if text[0] == '[' {
+		unmarshal(t, text, &rows)
+		return rows
+	}
+	rows = make([]map[string]any, 1)
+	unmarshal(t, text, &rows[0])
+	return rows
 }
 
 var masked = regexp.MustCompile(`sha256\([^)"]*\)`)
@@ -149,27 +171,22 @@ func TestShapesAreStored(t *testing.T) {
 			for _, c := range s.cases {
 				t.Run(c.Why, func(t *testing.T) {
 					got := tab.deliver(t, queue, c.text(t), c.Attributes)
-					want, wantRows := "rejected: "+c.Rejected, 0
+					want, wantRows := "rejected: "+c.Rejected, []map[string]any(nil)
 					if c.Row != nil {
-						want, wantRows = "stored", 1
+						want, wantRows = "stored", rowsOf(t, masked.ReplaceAllFunc(c.Row, func(v []byte) []byte {
+							return []byte(sum(string(v[len("sha256(") : len(v)-1])))
+						}))
 					}
 					if got != want {
 						t.Fatalf("got %s, want %s", got, want)
 					}
 					rows := tab.db.Rows(t, "SELECT row_to_json(t) FROM "+s.model.Table.Name+" t")
-					if len(rows) != wantRows {
-						t.Fatalf("%d rows, want %d", len(rows), wantRows)
+					stored := make([]map[string]any, len(rows))
+					for i := range rows {
+						unmarshal(t, []byte(rows[i][0]), &stored[i])
 					}
-					if c.Row == nil {
-						return
-					}
-					var row, wantRow map[string]any
-					unmarshal(t, []byte(rows[0][0]), &row)
-					unmarshal(t, masked.ReplaceAllFunc(c.Row, func(v []byte) []byte {
-						return []byte(sum(string(v[len("sha256(") : len(v)-1])))
-					}), &wantRow)
-					if diff := cmp.Diff(row, wantRow); diff != "" {
-						t.Errorf("row got(-) want(+):\n%s", diff)
+					if diff := cmp.Diff(stored, wantRows, cmpopts.EquateEmpty()); diff != "" {
+						t.Errorf("rows got(-) want(+):\n%s", diff)
 					}
 				})
 			}
