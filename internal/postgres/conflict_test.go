@@ -138,7 +138,8 @@ func TestConflictsCostNoRoundTrip(t *testing.T) {
 func TestConflictsWithoutTheirGrant(t *testing.T) {
 	t.Parallel()
 	table := &batch.Table{Name: "things", Key: []int{0}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "v", Kind: batch.Text, Type: "text", Compared: true},
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "v", Kind: batch.Text, Type: "text", Compared: true},
 		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
 	}}
 	for _, group := range []int{0, 1} {

@@ -32,7 +32,10 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Harness {
 		f := newFile(t)
 		return storetest.Harness{
-			Open:       func(t testing.TB, tables ...*batch.Table) storetest.Store { t.Helper(); return open(t, f.url(), tables...) },
+			Open: func(t testing.TB, tables ...*batch.Table) storetest.Store {
+				t.Helper()
+				return open(t, f.url(), tables...)
+			},
 			DDL:        sqlite.DDL,
 			Exec:       func(t testing.TB, text string) { t.Helper(); f.exec(t, text) },
 			Rows:       f.rows,

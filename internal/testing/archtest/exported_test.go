@@ -11,15 +11,16 @@ import (
 // forTests are exported names of the product that only tests use, each with the reason why
 // export_test.go cannot give them out: another package's tests, or the wing, use them.
 var forTests = map[string]string{
-	"internal/config.Variables":   "the template declares each of them, and no other",
-	"internal/emf.Metrics":        "the template's dashboard and alarms use no other",
-	"internal/emf.Namespace":      "the same",
-	"internal/model.NewSet":       "tests of several packages make sets of models that are in no file",
-	"internal/postgres.WithClock": "the drills turn the clock",
-	"internal/postgres.WithSleep": "the drills turn the clock",
-	"internal/sqs.FirstDelay":     "the docs say it",
-	"internal/sqs.FromConfig":     "sqstest gives out clients of its server",
-	"internal/sqs.NoteAttribute":  "the drills read it from the dead-letter queue",
+	"internal/config.Variables":       "the template declares each of them, and no other",
+	"internal/emf.Metrics":            "the template's dashboard and alarms use no other",
+	"internal/emf.Namespace":          "the same",
+	"internal/message.ReasonConflict": "tests of several packages make verdicts, and the stores have message.ConflictWith",
+	"internal/model.NewSet":           "tests of several packages make sets of models that are in no file",
+	"internal/postgres.WithClock":     "the drills turn the clock",
+	"internal/postgres.WithSleep":     "the drills turn the clock",
+	"internal/sqs.FirstDelay":         "the docs say it",
+	"internal/sqs.FromConfig":         "sqstest gives out clients of its server",
+	"internal/sqs.NoteAttribute":      "the drills read it from the dead-letter queue",
 }
 
 // TestNothingIsExportedForTests compares names, not types: a method counts as used by the product if
