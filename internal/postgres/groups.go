@@ -52,6 +52,7 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, why *refusal) error
 		g.alone, left = true, in.rows
 		clear(g.refused)
 	}
+	g.keepFirst()
 	var rowsErr error
 	for _, passes := range []bool{true, false} {
 		var rows []int
@@ -75,6 +76,23 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, why *refusal) error
 		rowsErr = cmp.Or(rowsErr, err)
 	}
 	return rowsErr
+}
+
+// keepFirst returns refused rows that follow another one of their group, which passed when they were
+// refused: it has met an error that passes since then.
+func (g *groupSearch) keepFirst() {
+	stopped := map[int]bool{}
+	for _, row := range g.rows {
+		group := g.batch.Group(row)
+		switch {
+		case g.refused[row] == nil:
+		case stopped[group]:
+			delete(g.refused, row)
+			g.returned(message.CauseGroup, row)
+		default:
+			stopped[group] = group != 0
+		}
+	}
 }
 
 // commit stores rows by one transaction: as one statement, and if that is refused, as one statement

@@ -401,7 +401,9 @@ func (in *insertion) locate(ctx context.Context) {
 			trials := answers[1 : 1+2*len(m.at)]
 			answers = answers[2+2*len(m.at):]
 			why := &in.result.Verdicts[m.row].Rejection
-			refused := slices.IndexFunc(trials, func(a answer) bool { return a.refused != nil && a.refused.Code == why.SQLState })
+			refused := slices.IndexFunc(trials, func(a answer) bool {
+				return a.refused != nil && a.refused.Code == why.SQLState && (why.Constraint == "" || a.refused.ConstraintName == why.Constraint)
+			})
 			k := refused / 2
 			switch {
 			case refused < 0:

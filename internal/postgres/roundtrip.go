@@ -140,6 +140,14 @@ const StatementRows = 1000
 func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bool) (divided bool) {
 	in := rt.in
 	limited := false
+	for p := range in.each(rows) { // ahead of all inserts: the server skips what follows a refused one
+		rt.prepare(sent{of: p, insert: form(p)})
+		for _, child := range p.children {
+			if form(p).first {
+				rt.prepare(sent{of: child, insert: child.sql.insert.first})
+			}
+		}
+	}
 	for p, own := range in.each(rows) {
 		size := in.batch.RowsOf(own)
 		if mayDivide && size > StatementRows && (p.keys.byBytes() || in.batch.HasGroups()) { // otherwise the statement sorts them
@@ -188,26 +196,31 @@ func (rt *roundTrip) insertRows(p *part, insert insert, rows []int) {
 	rt.execute(s, rt.arrays(p, rows), p.formats)
 }
 
-// execute adds an insert, which it prepares if the connection has not prepared it.
-func (rt *roundTrip) execute(s sent, params [][]byte, formats []int16) {
+// prepare prepares an insert, if the connection has not.
+func (rt *roundTrip) prepare(s sent) {
 	insert, conn := s.insert, rt.in.conn
-	if !conn.named {
-		rt.addParams(s, insert.sql, params, formats)
+	before, preparing := conn.prepared[insert.name], rt.prepares[insert.name]
+	if !conn.named || before == insert.sql || preparing == insert.sql {
 		return
 	}
-	before, preparing := conn.prepared[insert.name], rt.prepares[insert.name]
-	if before != insert.sql && preparing != insert.sql {
-		if before != "" || preparing != "" {
-			rt.add("DEALLOCATE " + insert.name)
-		}
-		rt.p.SendPrepare(insert.name, insert.sql, nil)
-		rt.sent = append(rt.sent, s)
-		if rt.prepares == nil {
-			rt.prepares = map[string]string{}
-		}
-		rt.prepares[insert.name] = insert.sql
+	if before != "" || preparing != "" {
+		rt.add("DEALLOCATE " + insert.name)
 	}
-	rt.p.SendQueryPrepared(insert.name, params, formats, binary)
+	rt.p.SendPrepare(insert.name, insert.sql, nil)
+	rt.sent = append(rt.sent, s)
+	if rt.prepares == nil {
+		rt.prepares = map[string]string{}
+	}
+	rt.prepares[insert.name] = insert.sql
+}
+
+// execute adds an insert, which is prepared where statements are.
+func (rt *roundTrip) execute(s sent, params [][]byte, formats []int16) {
+	if !rt.in.conn.named {
+		rt.addParams(s, s.insert.sql, params, formats)
+		return
+	}
+	rt.p.SendQueryPrepared(s.insert.name, params, formats, binary)
 	rt.sent = append(rt.sent, s)
 }
 

@@ -631,6 +631,10 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 			rowsErr = keepVerdicts(r.refused[row].error().err)
 		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.anyPart(func(p *part) bool { return p.catalog.storesOthers() }):
 			r.isDuplicate(row) // of another delivery, meanwhile
+		case found[row] && !r.mine[r.class[row]] && r.refused[row].discarded():
+			// The insert did not count what another delivery stored meanwhile.
+			r.returned(message.CauseTransient, row)
+			rowsErr = r.refused[row].explained(message.CauseTransient, "another delivery has stored the row meanwhile: the next one finds it")
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
 			rowsErr = r.refused[row].blockedError()
