@@ -41,6 +41,9 @@ It lists the members of the body that the model does not read, with --json on st
 
 // explanation is one column of the row.
 type explanation struct {
+	// Table and Row say which of several rows of the message it is; the rows of each table count from 1.
+	Table  string `json:"table,omitzero"`
+	Row    int    `json:"row,omitzero"`
 	Column string `json:"column"`
 	Type   string `json:"type"`
 	Rule   string `json:"rule"`
@@ -291,16 +294,69 @@ func (con *console) warn(found check.Findings) {
 	}
 }
 
+// maxShownRows is how many rows of a table the screen has, of those that a message becomes.
+const maxShownRows = 3
+
+// explain returns the columns of all rows that the last body becomes.
+func (e *explainer) explain(m *model.Model) (all []explanation) {
+	reader := e.reader.Of(e.set.ModelOf(e.rows.Table(0)))
+	rows, changed := map[string]int{}, make([]bool, len(m.Fields))
+	for i := range changed {
+		changed[i] = reader.Changed(i)
+	}
+	row := func(of *model.Model, each func(func(int, []byte))) {
+		x := explanation{}
+		if m.Table.Several || len(m.Also) > 0 {
+			rows[of.Table.Name]++
+			x.Table, x.Row = of.Table.Name, rows[of.Table.Name]
+		}
+		each(func(i int, v []byte) {
+			col, stored := of.Columns[i], &of.Table.Columns[i]
+			x.Column, x.Type, x.Rule, x.Value, x.text = col.Name, col.Type.String(), of.Rule(i), jsonOf(stored, v), show(stored, v)
+			x.Changed = col.Field >= 0 && changed[col.Field]
+			all = append(all, x)
+		})
+	}
+	row(m, func(f func(int, []byte)) { e.rows.Row(0, f) })
+	for k := range e.rows.MoreRows(0) {
+		of := m
+		if child := e.rows.MoreTable(0, k); child >= 0 {
+			of = m.Also[child]
+		}
+		row(of, func(f func(int, []byte)) { e.rows.MoreRow(0, k, f) })
+	}
+	return all
+}
+
+// printRow prints the columns of one row.
+func printRow(con *console, row []explanation) {
+	if row[0].Row > 0 {
+		con.say("row %d of %s", row[0].Row, row[0].Table)
+	}
+	changed := slices.ContainsFunc(row, func(x explanation) bool { return x.Changed })
+	headings := []string{"column", "type", "rule", "value"}
+	if changed {
+		headings = append(headings, "changed")
+	}
+	t := con.table(headings...)
+	for _, x := range row {
+		cells := []any{x.Column, x.Type, x.Rule, x.text}
+		switch {
+		case x.Changed:
+			cells = append(cells, "yes")
+		case changed:
+			cells = append(cells, "")
+		}
+		t.row(cells...)
+	}
+	t.print()
+	if row[0].Row > 0 {
+		fmt.Fprintln(con.stdout)
+	}
+}
+
 func (c *explainCmd) print(con *console, e *explainer, m *model.Model, unread []string) error {
-	var all []explanation
-	changed, reader := false, e.reader.Of(e.set.ModelOf(e.rows.Table(0)))
-	e.rows.Row(0, func(i int, v []byte) {
-		col := m.Columns[i]
-		stored := &e.rows.Columns(0)[i]
-		x := explanation{col.Name, col.Type.String(), m.Rule(i), jsonOf(stored, v), col.Field >= 0 && reader.Changed(col.Field), show(stored, v)}
-		all = append(all, x)
-		changed = changed || x.Changed
-	})
+	all := e.explain(m)
 	if c.JSON { // all that it lists are columns, as scripts expect
 		if e.several() {
 			fmt.Fprintf(con.stderr, "sluice: the model %s takes the body\n", m.Name)
@@ -314,22 +370,22 @@ func (c *explainCmd) print(con *console, e *explainer, m *model.Model, unread []
 		con.say("The model %s takes the body.", m.Name)
 		fmt.Fprintln(con.stdout)
 	}
-	headings := []string{"column", "type", "rule", "value"}
-	if changed {
-		headings = append(headings, "changed")
-	}
-	t := con.table(headings...)
-	for _, x := range all {
-		cells := []any{x.Column, x.Type, x.Rule, x.text}
-		switch {
-		case x.Changed:
-			cells = append(cells, "yes")
-		case changed:
-			cells = append(cells, "")
+	more := 0
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].Table == all[0].Table && all[n].Row == all[0].Row {
+			n++
 		}
-		t.row(cells...)
+		if all[0].Row <= maxShownRows {
+			printRow(con, all[:n])
+		} else {
+			more++
+		}
+		all = all[n:]
 	}
-	t.print()
+	if more > 0 {
+		con.say("and %s", many(more, "more row"))
+	}
 	if len(unread) > 0 {
 		fmt.Fprintf(con.stdout, "\nThe model does not read these members of the body:\n")
 		for _, path := range unread {

@@ -333,7 +333,7 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 	for i := range m.Fields {
 		f := &m.Fields[i]
 		if f.text == "" && f.problem() == "" {
-			absent = append(absent, f.Field)
+			absent = append(absent, f.name())
 			continue
 		}
 		value := f.text
@@ -345,7 +345,7 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 			value = shorten(f.text, mostShown)
 			shortened = shortened || value != f.text
 		}
-		t.row([]any{f.Field, value, prose(f.problem())}[:len(headings)]...)
+		t.row([]any{f.name(), value, prose(f.problem())}[:len(headings)]...)
 	}
 	if len(absent) < len(m.Fields) {
 		fmt.Fprintln(con.stdout)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -13,6 +15,10 @@ import (
 // peekedField is one field of a body as the model reads it.
 type peekedField struct {
 	Field string `json:"field"`
+	// Row is the number of the element that has it, and Table the table of that row; of a field of the
+	// message they are absent.
+	Row   int    `json:"row,omitzero"`
+	Table string `json:"table,omitzero"`
 	// Value is what would be stored, or what the body has if the field is rejected; absent where Hidden
 	// says why it is not shown.
 	Value  jsontext.Value `json:"value,omitzero"`
@@ -25,6 +31,14 @@ type peekedField struct {
 	Was string `json:"was_rejected_for,omitzero"`
 
 	text string // for the screen, "" for NULL
+}
+
+// name names the field, for the screen.
+func (f *peekedField) name() string {
+	if f.Row == 0 {
+		return f.Field
+	}
+	return fmt.Sprintf("%s, row %d of %s", f.Field, f.Row, f.Table)
 }
 
 // problem says what is wrong with the field, "" if nothing is.
@@ -90,13 +104,15 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 		return
 	}
 	for i := range fields {
-		out.Fields = append(out.Fields, r.field(&fields[i], in.Note))
+		if f := r.field(&fields[i], in.Note); f.Row <= maxShownRows || f.problem() != "" {
+			out.Fields = append(out.Fields, f)
+		}
 	}
 }
 
 // field describes a field, with what a note says of it.
 func (r *fieldReader) field(f *model.FieldValue, n *sqs.Note) peekedField {
-	out := peekedField{Field: f.Name, Masked: f.Masked && f.Value != nil, Hidden: f.Hidden, Reason: f.Rejection.Reason, Detail: f.Rejection.Detail}
+	out := peekedField{Field: f.Name, Row: f.Row, Table: f.Table, Masked: f.Masked && f.Value != nil, Hidden: f.Hidden, Reason: f.Rejection.Reason, Detail: f.Rejection.Detail}
 	switch {
 	case f.Hidden != "":
 		out.text = "(" + f.Hidden + ")"
@@ -112,13 +128,16 @@ func (r *fieldReader) field(f *model.FieldValue, n *sqs.Note) peekedField {
 	if n == nil || out.Reason != "" {
 		return out
 	}
+	ofRow := func(detail string) bool { // a detail names the row first
+		return f.Row == 0 || strings.HasPrefix(detail+":", fmt.Sprintf("row %d of %s:", f.Row, f.Table))
+	}
 	for _, p := range append([]sqs.Problem{{Reason: n.Reason, Field: n.Field, Detail: n.Detail}}, n.Problems...) {
-		if p.Field == f.Name {
+		if p.Field == f.Name && ofRow(p.Detail) {
 			out.Was = said(message.Rejection{Reason: p.Reason, Detail: p.Detail}) + "; the model accepts it now"
 			break
 		}
 	}
-	if n.Column != "" && f.Column != nil && n.Column == f.Column.Name {
+	if n.Column != "" && f.Column != nil && n.Column == f.Column.Name && ofRow(n.Detail) {
 		out.Was = said(message.Rejection{Reason: n.Reason, SQLState: n.SQLState, Constraint: n.Constraint, Column: n.Column})
 	}
 	return out

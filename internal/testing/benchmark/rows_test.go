@@ -1,0 +1,90 @@
+package benchmark_test
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+)
+
+// readings is a model of measurements: those of a message, or the one that a message is.
+const readings = `
+model: readings
+table: readings
+fields:
+  device: {type: text, required: true}
+  at: {type: timestamp, required: true}
+  celsius: {type: numeric, required: true}
+  status: {type: text}
+columns:
+  device: {type: varchar(64), from: device}
+  at: {type: timestamptz, from: at}
+  celsius: {type: "numeric(5, 2)", from: celsius}
+  status: {type: text, from: status}
+  sent_at: {type: timestamptz, meta: sent_at}
+  message_id: {type: uuid, meta: message_id}
+`
+
+// BenchmarkRowsOfMessages prints how many rows each second are stored, from bodies on, of a batch of
+// 10,000 messages with one row, and of 1,000 messages with ten.
+func BenchmarkRowsOfMessages(b *testing.B) {
+	const rows = 10_000
+	reading := func(n int) string {
+		return fmt.Sprintf(`{"device":"d-%d","at":"2026-01-31T12:%02d:%02d.%03dZ","celsius":%d.5,"status":"ok"}`, n%1000, n/60%60, n%60, n%1000, n%40)
+	}
+	for _, each := range []int{1, 10} {
+		text := readings + "key: [sent_at, message_id]\n"
+		if each > 1 {
+			text = readings + "  row_number: {type: smallint, meta: row_number}\nrows: \"$.items[*]\"\n"
+		}
+		m, err := model.Parse("readings.yaml", []byte(text))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(fmt.Sprint("rows of a message=", each), func(b *testing.B) {
+			db := pgtest.New(b, m.DDL()...)
+			store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(store.Close)
+			p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+			all := make([]message.Message, rows/each)
+			for i := range all {
+				body := reading(i)
+				if each > 1 {
+					var items []string
+					for k := range each {
+						items = append(items, reading(i*each+k))
+					}
+					body = `{"items":[` + strings.Join(items, ",") + `]}`
+				}
+				all[i] = message.Message{Body: []byte(body), HasBody: true, HasSent: true, ReceiveCount: 1}
+			}
+			n := int64(0)
+			for b.Loop() {
+				b.StopTimer()
+				db.Exec(b, "TRUNCATE readings")
+				for i := range all {
+					n++
+					all[i].ID, all[i].SentMillis = uuid.NewString(), 1_700_000_000_000+n
+				}
+				b.StartTimer()
+				if r := p.Run(b.Context(), all); r.Err != nil || r.Counts().Stored != len(all) {
+					b.Fatalf("%+v: %v", r.Counts(), r.Err)
+				}
+			}
+			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
+}
