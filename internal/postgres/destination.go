@@ -19,8 +19,8 @@ type destination struct {
 	index    int // of the table in a batch; of a child, that of its parent
 	number   int // among all destinations
 	table    *batch.Table
+	parent   *destination // nil if it is no child
 	children []*destination
-	isChild  bool
 	// formats are those of the parameters of an insert, keyFormats of statements about keys, and
 	// versionFormats of those about keys and versions.
 	formats, keyFormats, versionFormats []int16
@@ -39,16 +39,16 @@ type destination struct {
 	}
 }
 
-func newDestination(s *Store, index int, t *batch.Table, isChild bool) *destination {
+func newDestination(s *Store, index int, t *batch.Table, parent *destination) *destination {
 	d := &destination{
-		store: s, index: index, number: s.numbers, table: t, isChild: isChild,
+		store: s, index: index, number: s.numbers, table: t, parent: parent,
 		formats: formats(t.Columns), keyFormats: formats(t.KeyColumns()), fitParams: fitParams(t), typeParams: typeParams(t),
 		asText:    slices.ContainsFunc(t.Columns, func(c batch.Column) bool { return c.AsText }),
 		inserting: "insert into " + table(t), lookingUp: "look up keys in " + table(t),
 	}
 	s.numbers++
 	for _, child := range t.Children {
-		d.children = append(d.children, newDestination(s, index, child, true))
+		d.children = append(d.children, newDestination(s, index, child, d))
 	}
 	d.versionFormats = d.keyFormats
 	if d.replaces() || t.FindsConflicts() {
@@ -58,8 +58,16 @@ func newDestination(s *Store, index int, t *batch.Table, isChild bool) *destinat
 		}
 		d.versionFormats = formats(columns)
 	}
-	d.learned.statements = makeStatements(d, nil)
+	d.makeStatements()
 	return d
+}
+
+// makeStatements makes the statements by what is known of the keys of the table and its children.
+func (d *destination) makeStatements() {
+	d.learned.statements = makeStatements(d, d.learned.keys)
+	for _, child := range d.children {
+		child.learned.statements = makeStatements(child, child.learned.keys)
+	}
 }
 
 func (d *destination) hasTextKey() bool {
@@ -139,11 +147,11 @@ func (in *insertion) add(table int) {
 
 func (in *insertion) newPart(d *destination) *part {
 	p := &part{destination: d, asked: &in.conn.asked[d.number], in: in}
-	p.learn()
 	p.catalog = p.freshCatalog()
 	for _, child := range d.children {
 		p.children = append(p.children, in.newPart(child))
 	}
+	p.learn()
 	return p
 }
 
@@ -160,6 +168,9 @@ func (p *part) learn() {
 	p.store.mu.Lock()
 	defer p.store.mu.Unlock()
 	p.sql, p.keys = p.learned.statements, p.learned.keys
+	for _, child := range p.children {
+		child.sql, child.keys = child.learned.statements, child.learned.keys
+	}
 }
 
 // of returns the part of a row.

@@ -276,7 +276,8 @@ func (in *insertion) discarded(rows []int) (all []int) {
 // that asks on its way.
 func (in *insertion) askFirst(ctx context.Context) error {
 	order := func(p *part) bool {
-		return p.keys == nil && !p.keysAsked && p.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
+		orders := p.hasTextKey() && !in.batch.HasGroups() && len(in.rows) > 1
+		return p.keys == nil && !p.keysAsked && (orders || p.ofReplaced())
 	}
 	types := func(p *part) bool { return p.typesAreOld() && (p.asText || p.oddTypes) || in.rehearsal }
 	if !in.anyPart(order) && !in.anyPart(types) {

@@ -65,7 +65,7 @@ func (d *destination) learnKeys(a *answer) {
 	d.store.mu.Lock()
 	defer d.store.mu.Unlock()
 	d.learned.keys = &k
-	d.learned.statements = makeStatements(d, &k)
+	cmp.Or(d.parent, d).makeStatements()
 }
 
 // byBytes reports whether keys are equal exactly when their bytes are.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,6 +25,11 @@ import (
 // parents are new is what the insert of the parents returns. (Their xmin would not tell: in a
 // subtransaction it is not the transaction's id.) A parent that a trigger gives another key is not
 // recognised, which the count finds.
+
+// ofReplaced reports whether the table has children and replaces, or is such a child.
+func (d *destination) ofReplaced() bool {
+	return d.replaces() && len(d.children) > 0 || d.parent != nil && d.parent.replaces()
+}
 
 // several reports whether a message may have more than one row.
 func (d *destination) several() bool { return d.table.Several || len(d.table.Children) > 0 }
@@ -63,7 +69,8 @@ const (
 // one array for each column, and for each child one more with the positions of the parents. It returns
 // what became of rows that it did not insert, each as its position, counted from 1, times fates and that;
 // and a 0.
-func familySQL(t *batch.Table, k *keyFacts) string {
+func familySQL(d *destination, k *keyFacts) string {
+	t := d.table
 	arrays, names, values := input(t)
 	key, sent := list(t.KeyNames()), keyValues(t)
 	typed := list(k.typed(t, sent))
@@ -117,15 +124,20 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 		conditions = append(conditions, "(SELECT count(*) FROM parents) = (SELECT count(*) FROM fresh)")
 	}
 	offset := len(t.Columns)
-	for i, c := range t.Children {
+	for i, child := range d.children {
+		c := child.table
 		arrays, names, values := inputAfter(offset, c)
-		offset += len(c.Columns) + 1
-		again := ""
+		again, returned := "", "1"
 		if replaces {
-			again = fmt.Sprintf(" ON CONFLICT (%s) DO UPDATE SET %s", list(c.KeyNames()), list(setAll(c)))
+			// A key that a trigger has changed is noticed: its row would be deleted as one that is no
+			// longer in the message.
+			returned = list(c.KeyNames())
+			again = fmt.Sprintf(" ON CONFLICT (%s) DO UPDATE SET %s", returned, list(setAll(c)))
+			conditions = append(conditions, fmt.Sprintf("NOT EXISTS (SELECT %s FROM of%d AS input EXCEPT SELECT * FROM child%[2]d)", list(child.learned.keys.typed(c, keyValuesAfter(offset, c))), i))
 		}
+		offset += len(c.Columns) + 1
 		fmt.Fprintf(&sql, ", of%d AS MATERIALIZED (SELECT input.* FROM (SELECT %s, unnest($%d::int4[]) AS n) AS input JOIN parents USING (n))", i, arrays, offset)
-		fmt.Fprintf(&sql, ", child%d AS (%sof%d AS input%s RETURNING 1)", i, insertInto(table(c), names, values), i, again)
+		fmt.Fprintf(&sql, ", child%d AS (%sof%d AS input%s RETURNING %s)", i, insertInto(table(c), names, values), i, again, returned)
 		conditions = append(conditions, fmt.Sprintf("(SELECT count(*) FROM child%d) = (SELECT count(*) FROM of%[1]d)", i))
 	}
 	fmt.Fprintf(&sql, " SELECT n * %d + fate + %s FROM (SELECT n, fate FROM there UNION ALL SELECT 0, 0%s) AS x", fates, holds(strings.Join(conditions, " AND ")), repeated)
@@ -137,28 +149,47 @@ func familySQL(t *batch.Table, k *keyFacts) string {
 // for the child's insert. It is a statement of its own, so that its snapshot has what other
 // transactions have stored before ours could write the parents; and a row is never deleted and inserted
 // by one statement.
-func orphansSQL(t, child *batch.Table, k *keyFacts) string {
+func orphansSQL(t, child *batch.Table, k, ofChild *keyFacts) string {
 	columns := slices.Concat(t.Key, t.Version())
 	var parents []string
 	for i, c := range columns {
 		parents = append(parents, fmt.Sprintf("unnest($%d::%s) AS k%[1]d", i+1, arrayType(t.Columns[c])))
 	}
 	arrays, _, _ := inputAfter(len(columns), child)
-	var key, version, ofParent, same []string
-	for i := range t.Key {
-		key = append(key, fmt.Sprintf("parent.k%d", i+1))
+	var key, stored, version, ofParent []string
+	for i, column := range t.Key {
+		sent := fmt.Sprintf("parent.k%d", i+1)
+		key = append(key, sent)
+		stored = append(stored, fmt.Sprintf("stored.%s AS s%d", batch.Quote(t.Columns[column].Name), i+1))
 		c := child.Columns[child.Parent[i]]
-		ofParent = append(ofParent, fmt.Sprintf("gone.%s = parent.k%d%s", batch.Quote(c.Name), i+1, cast(c)))
+		gone := "gone." + batch.Quote(c.Name)
+		if k == nil || k.Columns[i].Bytes {
+			ofParent = append(ofParent, fmt.Sprintf("%s = current.k%d%s", gone, i+1, cast(c)))
+			continue
+		}
+		// It is compared with the key as it is stored. The child's column stays as it is, so that its index
+		// is used.
+		of, collation := k.Columns[i], ""
+		if of.Collation != "" {
+			collation = " COLLATE " + of.Collation
+		}
+		ofParent = append(ofParent, fmt.Sprintf("%s::%s %s current.s%d%s", gone, of.Cast, cmp.Or(of.Equals, "="), i+1, collation))
 	}
 	for i, c := range t.Version() {
-		version = append(version, fmt.Sprintf("%s = %s", storedVersion(t, "stored.")[i], fmt.Sprintf("parent.k%d%s", len(t.Key)+i+1, cast(t.Columns[c]))))
+		version = append(version, fmt.Sprintf("%s = parent.k%d%s", storedVersion(t, "stored.")[i], len(t.Key)+i+1, cast(t.Columns[c])))
 	}
-	for _, c := range child.Key {
-		same = append(same, fmt.Sprintf("input.c%d%s = gone.%s", len(columns)+c+1, cast(child.Columns[c]), batch.Quote(child.Columns[c].Name)))
+	var texts []string
+	for _, name := range child.KeyNames() {
+		texts = append(texts, "gone."+name+"::text")
 	}
-	return fmt.Sprintf("WITH parent AS MATERIALIZED (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n), input AS MATERIALIZED (SELECT %s, unnest($%d::int4[]) AS n) "+
-		"DELETE FROM %s AS gone USING parent WHERE %s AND EXISTS (SELECT FROM %s AS stored WHERE %s AND %s) AND NOT EXISTS (SELECT FROM input WHERE input.n = parent.n AND %s)",
-		list(parents), arrays, len(columns)+len(child.Columns)+1, table(child), and(ofParent), table(t), k.equal(t, "stored.", key), and(version), and(same))
+	// Which rows stay is a list that is hashed: the server expects few rows, and would compare each with
+	// each.
+	return fmt.Sprintf("WITH parent AS MATERIALIZED (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n), input AS MATERIALIZED (SELECT %s, unnest($%d::int4[]) AS n), ",
+		list(parents), arrays, len(columns)+len(child.Columns)+1) +
+		fmt.Sprintf("current AS MATERIALIZED (SELECT parent.*, %s FROM parent JOIN %s AS stored ON (%s AND %s)), ", list(stored), table(t), k.equal(t, "stored.", key), and(version)) +
+		fmt.Sprintf("given AS MATERIALIZED (SELECT input.* FROM input JOIN current USING (n)), kept AS MATERIALIZED (SELECT %s FROM given AS input JOIN %s AS gone ON (%s)) ",
+			list(texts), table(child), ofChild.equal(child, "gone.", keyValuesAfter(len(columns), child))) +
+		fmt.Sprintf("DELETE FROM %s AS gone USING current WHERE %s AND (%s) NOT IN (SELECT * FROM kept)", table(child), and(ofParent), list(texts))
 }
 
 func and(conditions []string) string { return strings.Join(conditions, " AND ") }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -752,4 +753,100 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 		// Each has the newest row of one key.
 		insert(s, []row{{7, 5, goodWord}, {8, 1, goodWord}}, []row{{7, 1, goodWord}, {8, 5, badWordOf}}).want(verdicts{stored: "0", ofMany: "1"})
 	})
+}
+
+// TestChildrenThatStay: the rows of a replaced parent that are still in its message stay, however their
+// keys compare in the table, and the others go.
+func TestChildrenThatStay(t *testing.T) {
+	t.Parallel()
+	const anyCase = "text COLLATE any_case"
+	for name, of := range map[string]struct {
+		id, key       string // types in the table
+		ids           [2]string
+		first, second string // the key that stays, as two messages have it
+		kind          batch.Kind
+		modelled      string
+	}{
+		"children in any case": {"text", anyCase, [2]string{"a", "a"}, "abc", "ABC", batch.Text, "text"},
+		"parents in any case":  {anyCase, "text", [2]string{"a", "A"}, "abc", "abc", batch.Text, "text"},
+		"all in any case":      {anyCase, anyCase, [2]string{"a", "A"}, "abc", "ABC", batch.Text, "text"},
+		"numbers":              {"text", "numeric(10)", [2]string{"a", "a"}, "1.2", "1.3", batch.Text, "numeric"},
+		"times":                {"text", "timestamptz(0)", [2]string{"a", "a"}, "600000", "700000", batch.Timestamp, "timestamptz"},
+		"blanks":               {"char(9)", "char(9)", [2]string{"a", "a"}, "1", "1", batch.Text, "char(9)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{
+				{Name: "id", Kind: batch.Text, Type: "text", NotNull: true}, {Name: "k", Kind: of.kind, Type: of.modelled, NotNull: true}, {Name: "version", Kind: batch.Int8, Type: "bigint"},
+			}}
+			table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
+				{Name: "id", Kind: batch.Text, Type: "text", NotNull: true},
+				{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
+				{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+			}}
+			s := newSite(t, setup{table: table, sql: fmt.Sprintf(`CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+				CREATE TABLE orders (id %s PRIMARY KEY, version bigint, message uuid);
+				CREATE TABLE lines (id %[1]s REFERENCES orders, k %s, version bigint, PRIMARY KEY (id, k));`, of.id, of.key)})
+			insert := func(version int64, id string, keys ...string) {
+				b := batch.New(table)
+				b.Begin(0, 0)
+				b.String(id)
+				b.Int8(version)
+				b.Bytes(fmt.Appendf(nil, "%016d", version))
+				b.End()
+				for _, key := range keys {
+					b.More(0)
+					b.String(id)
+					if micros, err := strconv.ParseInt(key, 10, 64); err == nil && of.kind == batch.Timestamp {
+						b.Int8(micros)
+					} else {
+						b.String(key)
+					}
+					b.Int8(version)
+					b.End()
+				}
+				s.insertBatch(t.Context(), b, []int64{version}).must()
+			}
+			insert(1, of.ids[0], of.first, "5000000")
+			for range 2 {
+				insert(2, of.ids[1], of.second)
+				if diff := gocmp.Diff(s.db.Rows(t, "SELECT version::text FROM lines"), [][]string{{"2"}}); diff != "" {
+					t.Errorf("versions of the lines (-got +want):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// TestAChildThatATriggerRenames would be taken for one that is no longer in its message.
+func TestAChildThatATriggerRenames(t *testing.T) {
+	t.Parallel()
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "k", Kind: batch.Text, Type: "text", NotNull: true},
+	}}
+	table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
+		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true, NewerBy: true},
+	}}
+	s := newSite(t, setup{table: table, sql: `CREATE TABLE orders (id bigint PRIMARY KEY, message uuid);
+		CREATE TABLE lines (id bigint REFERENCES orders, k text, PRIMARY KEY (id, k));
+		CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.k := upper(NEW.k); RETURN NEW; END $$;
+		CREATE TRIGGER rename BEFORE INSERT ON lines FOR EACH ROW EXECUTE FUNCTION rename();`})
+	b := batch.New(table)
+	for i, key := range []string{"a", "B"} {
+		b.Begin(i, 0)
+		b.Int8(int64(i))
+		b.Bytes(fmt.Appendf(nil, "%016d", i))
+		b.End()
+		b.More(0)
+		b.Int8(int64(i))
+		b.String(key)
+		b.End()
+	}
+	for range 2 {
+		s.insertBatch(t.Context(), b, []int64{0, 1}).verdicts(verdicts{discarded: "0", stored: "1"})
+		if diff := gocmp.Diff(s.db.Rows(t, "SELECT o.id::text, k FROM orders o LEFT JOIN lines USING (id)"), [][]string{{"1", "B"}}); diff != "" {
+			t.Errorf("the tables (-got +want):\n%s", diff)
+		}
+	}
 }

@@ -284,6 +284,9 @@ func (rt *roundTrip) askKeys(p *part) {
 	rt.ask(func(a *answer) {
 		p.learnKeys(a)
 		p.learn()
+		if p.parent != nil { // its statements are about the children too
+			rt.in.ofTable[p.index].learn()
+		}
 	})
 }
 

@@ -100,8 +100,8 @@ func makeStatements(d *destination, k *keyFacts) statements {
 		read: "SELECT FROM " + input, returning: returningSQL(t, k), defaults: defaultsSQL(t),
 	}
 	if d.replaces() {
-		for _, child := range t.Children {
-			s.orphans = append(s.orphans, orphansSQL(t, child, k))
+		for _, child := range d.children {
+			s.orphans = append(s.orphans, orphansSQL(t, child.table, k, child.learned.keys))
 		}
 		s.present, s.allPresent = notReplacedSQL(t, k), noneReplacedSQL(t, k)
 	}
@@ -123,11 +123,11 @@ func makeInserts(d *destination, k *keyFacts, sorted bool) inserts {
 		skipping: insert{name, insertSQL(d.table, k, sorted, false), false},
 		first:    insert{name + "_first", insertSQL(d.table, k, sorted, true), true},
 	}
-	if d.several() || d.isChild {
+	if d.several() || d.parent != nil {
 		all.first.sql = countedSQL(d.table, orderSQL(d.table, k, sorted))
 	}
 	if d.several() {
-		all.skipping.sql = familySQL(d.table, k)
+		all.skipping.sql = familySQL(d, k)
 		if d.table.Ledger != "" || d.replaces() {
 			all.first = all.skipping
 		}
@@ -291,10 +291,13 @@ func table(t *batch.Table) string  { return batch.QuoteTable(t.Schema, t.Name) }
 func ledger(t *batch.Table) string { return batch.QuoteTable(t.Schema, t.Ledger) }
 
 // keyValues returns the key's columns of the input.
-func keyValues(t *batch.Table) []string {
+func keyValues(t *batch.Table) []string { return keyValuesAfter(0, t) }
+
+// keyValuesAfter does the same for a table whose arrays follow other parameters.
+func keyValuesAfter(parameters int, t *batch.Table) []string {
 	values := make([]string, len(t.Key))
 	for i, k := range t.Key {
-		values[i] = fmt.Sprintf("input.c%d", k+1)
+		values[i] = fmt.Sprintf("input.c%d", parameters+k+1)
 	}
 	return values
 }

@@ -73,7 +73,7 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 func Open(databaseURL string, tables []*batch.Table, options ...Option) (*Store, error) {
 	s := &Store{log: slog.New(slog.DiscardHandler), sleep: sleep, now: time.Now}
 	for i, t := range tables {
-		s.destinations = append(s.destinations, newDestination(s, i, t, false))
+		s.destinations = append(s.destinations, newDestination(s, i, t, nil))
 	}
 	for _, o := range options {
 		o(s)
