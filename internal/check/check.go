@@ -4,6 +4,7 @@
 //	Database   database.go     reads the catalog, the grants and the clock of a live server
 //	           columns.go      compares a column of the model with the live one
 //	           values.go       tries the values that the model has itself: constants, defaults, one_of
+//	           needs.go        what the role needs beside INSERT
 //	           expressions.go  rights on what defaults and constraints call
 //	           serverlog.go    what the server cannot store, and what its log holds
 //	           durable.go      what a crash of the server would lose

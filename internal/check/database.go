@@ -69,6 +69,8 @@ type database struct {
 	Findings
 	models *model.Set
 	model  *model.Model // whose table is looked at
+	// parent is the model whose children go to the table; nil for a model's own.
+	parent *model.Model
 	names  fault.Names
 	conn   *pgconn.PgConn
 	role   string // the role that connects, quoted for SQL
@@ -83,7 +85,8 @@ type relation struct {
 	name, oid string // the name is quoted, and has its schema
 	want      []wanted
 	have      map[string]live
-	// key is the key's columns; nil where a ledger has them instead.
+	// key is the key's columns; nil where a ledger has them instead, and for children that are stored
+	// with a new parent alone: their INSERT has no ON CONFLICT.
 	key []string
 }
 
@@ -208,12 +211,31 @@ func (d *database) tables(ctx context.Context) error {
 		if d.models.TableOf(i) < 0 {
 			continue
 		}
-		d.model = m
+		d.model, d.parent = m, nil
 		if err := d.tablesOfModel(ctx); err != nil {
 			return err
 		}
+		for _, child := range m.Also {
+			d.model, d.parent = child, m
+			if err := d.tablesOfModel(ctx); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
+}
+
+// needs returns what the role may have to do with the table, beside INSERT.
+func (d *database) needs() Needs {
+	if d.parent != nil {
+		return NeedsOfChild(d.parent.Table, d.model.Table)
+	}
+	return NeedsOf(d.model.Table)
+}
+
+// replaces reports whether rows of the table are replaced.
+func (d *database) replaces() bool {
+	return d.model.Table.OnConflict == batch.Replace || d.parent != nil && d.parent.Table.OnConflict == batch.Replace
 }
 
 func (d *database) tablesOfModel(ctx context.Context) error {
@@ -227,9 +249,9 @@ func (d *database) tablesOfModel(ctx context.Context) error {
 			columns = append(columns, w)
 		}
 	}
-	var key []string
-	for _, k := range t.Key {
-		key = append(key, t.Columns[k].Name)
+	key := namesOf(t, t.Key)
+	if d.parent != nil && !d.replaces() {
+		key = nil // its parent's key says whether a message is stored
 	}
 	if t.Ledger == "" {
 		return d.table(ctx, t.Name, columns, key)
@@ -242,7 +264,8 @@ func (d *database) tablesOfModel(ctx context.Context) error {
 
 const tableSQL = `SELECT c.oid, c.relkind, c.relrowsecurity AND NOT (pg_has_role(c.relowner, 'USAGE') AND NOT c.relforcerowsecurity) AND NOT (SELECT rolbypassrls OR rolsuper FROM pg_roles WHERE rolname = current_user),
 	has_schema_privilege(c.relnamespace, 'USAGE'), (SELECT format('%I.%I', n.nspname, c.relname) FROM pg_namespace n WHERE n.oid = c.relnamespace),
-	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid)
+	(SELECT format('public.%I', o.relname) FROM pg_class o WHERE o.relnamespace = to_regnamespace('public') AND o.relname = c.relname AND o.relkind IN ('r', 'p') AND o.oid <> c.oid),
+	has_table_privilege(c.oid, 'DELETE')
 	FROM pg_class c WHERE c.oid = to_regclass($1)`
 
 // A domain can be based on another one: its type and length are those of the innermost, and each
@@ -275,7 +298,7 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 			"there is no table %s, or the role cannot see its schema", name)
 		return nil
 	}
-	oid, kind, other := rows[0][0], rows[0][1], rows[0][5]
+	oid, kind, other, deletes := rows[0][0], rows[0][1], rows[0][5], rows[0][6] == "t"
 	name = rows[0][4]
 	if other != "" && d.model.Table.Schema == "" {
 		d.Add(Warning, "table", "another_table", fmt.Sprintf("if %s is meant, put its schema first in the role's search_path, or name it in the model, as in table: %s", other, other),
@@ -307,8 +330,8 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 	}
 	r := &relation{name: name, oid: oid, want: want, have: have, key: key}
 	d.columns(name, have, want)
-	d.grants(name, have, want, key)
-	looks := []func(context.Context, *relation) error{d.values, d.logged, d.key, d.indexes, d.expressions, d.diverted, d.partitions, d.sent}
+	d.grants(r, deletes)
+	looks := []func(context.Context, *relation) error{d.values, d.logged, d.key, d.indexes, d.byParent, d.expressions, d.diverted, d.partitions, d.sent}
 	if secured {
 		looks = slices.Insert(looks, 0, d.policies)
 	}
@@ -321,15 +344,16 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 }
 
 // grants looks for what the role may not do. The ledger, or the table without one, has the key.
-func (d *database) grants(name string, have map[string]live, want []wanted, key []string) {
-	t := d.model.Table
-	var reads, updates []string
-	if key != nil {
-		reads, updates = namesOf(t, t.Reads()), namesOf(t, t.Updates())
+func (d *database) grants(r *relation, deletes bool) {
+	t, name, key := d.model.Table, r.name, r.key
+	needs := d.needs()
+	if key == nil {
+		needs = Needs{}
 	}
+	reads, updates := namesOf(t, needs.Select), namesOf(t, needs.Update)
 	var insert, sel, update []string
-	for _, c := range want {
-		l, ok := have[c.Name]
+	for _, c := range r.want {
+		l, ok := r.have[c.Name]
 		if !ok {
 			continue
 		}
@@ -350,15 +374,19 @@ func (d *database) grants(name string, have map[string]live, want []wanted, key 
 		d.Add(Error, "grants", "grant_update", fmt.Sprintf("GRANT UPDATE (%s) ON %s TO the role: a newer row replaces an older one", strings.Join(updates, ", "), name),
 			"the role may not UPDATE %s: %s", name, strings.Join(update, ", "))
 	}
-	what, why, can := "the key of "+name, "ON CONFLICT reads them", "read its key"
+	if needs.Delete && !deletes {
+		d.Add(Error, "grants", "grant_delete", fmt.Sprintf("GRANT DELETE ON %s TO the role: a newer message may have fewer rows", name), "the role may not DELETE from %s", name)
+	}
+	what, why, can := "the key of "+name, "ON CONFLICT reads them", ", and read its key"
 	switch {
 	case key == nil:
+		can = ""
+	case needs.Delete:
+		what, why, can = "the columns of "+name+" that a newer message replaces", "ON CONFLICT DO UPDATE and DELETE read them", ", and read, UPDATE and DELETE what a newer message replaces"
 	case t.OnConflict == batch.Replace:
-		what, why, can = "the columns of "+name+" that a newer row replaces", "ON CONFLICT DO UPDATE reads them", "read and UPDATE what a newer row replaces"
+		what, why, can = "the columns of "+name+" that a newer row replaces", "ON CONFLICT DO UPDATE reads them", ", and read and UPDATE what a newer row replaces"
 	case t.FindsConflicts():
-		what, why, can = "what is compared in "+name, "a row is compared with the stored one that has its key", "read its key and what is compared"
-	default:
-		reads = key // in its order
+		what, why, can = "what is compared in "+name, "a row is compared with the stored one that has its key", ", and read its key and what is compared"
 	}
 	severity := Error
 	if t.FindsConflicts() && t.OnConflict == batch.Keep && !slices.ContainsFunc(sel, func(name string) bool { return slices.Contains(key, name) }) {
@@ -368,8 +396,8 @@ func (d *database) grants(name string, have map[string]live, want []wanted, key 
 		d.Add(severity, "grants", "grant_select", fmt.Sprintf("GRANT SELECT (%s) ON %s TO the role: %s", strings.Join(reads, ", "), name, why),
 			"the role may not SELECT %s: %s", what, strings.Join(sel, ", "))
 	}
-	if len(insert)+len(sel)+len(update) == 0 {
-		d.Add(OK, "grants", "grants", "", "the role may INSERT into %s, and %s", name, can)
+	if len(insert)+len(sel)+len(update) == 0 && (deletes || !needs.Delete) {
+		d.Add(OK, "grants", "grants", "", "the role may INSERT into %s%s", name, can)
 	}
 }
 
@@ -453,5 +481,29 @@ func (d *database) indexes(ctx context.Context, r *relation) error {
 	if missing == nil {
 		d.Add(OK, "table", "indexes", "", "%s has the indexes of the model", r.name)
 	}
+	return nil
+}
+
+// byParent looks for an index that finds the rows of a parent: those that its newer message no longer has
+// are deleted.
+func (d *database) byParent(ctx context.Context, r *relation) error {
+	if d.parent == nil || !d.replaces() {
+		return nil
+	}
+	rows, err := d.query(ctx, indexesSQL, r.oid)
+	if err != nil {
+		return err
+	}
+	names := namesOf(d.model.Table, d.model.Table.Parent)
+	columns := strings.Join(names, ", ")
+	for _, row := range rows {
+		index := strings.Split(row[0], ",")
+		if slices.Equal(slices.Sorted(slices.Values(index[:min(len(names), len(index))])), slices.Sorted(slices.Values(names))) {
+			d.Add(OK, "table", "index_parent", "", "%s has an index that begins with (%s), which finds the rows of a row of %s", r.name, columns, d.parent.Table.Name)
+			return nil
+		}
+	}
+	d.Add(Warning, "table", "index_parent", fmt.Sprintf("CREATE INDEX CONCURRENTLY ON %s (%s) (of a partitioned table without CONCURRENTLY)", r.name, columns),
+		"%s has no index that begins with (%s): the rows that a newer message no longer has are looked for in the whole table", r.name, columns)
 	return nil
 }

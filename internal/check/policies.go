@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"example.com/owner/sluice/internal/batch"
 )
 
 // The policies that apply to the role, and whether a function that they call reads a setting.
@@ -60,8 +58,11 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 	if r.key != nil {
 		wanted = append(wanted, "r")
 	}
-	if r.key != nil && d.model.Table.OnConflict == batch.Replace {
+	if r.key != nil && d.replaces() {
 		wanted = append(wanted, "w")
+		if d.parent != nil {
+			wanted = append(wanted, "d")
+		}
 	}
 	certain, missing := true, false
 	for _, command := range wanted {
@@ -76,6 +77,10 @@ func (d *database) policies(ctx context.Context, r *relation) error {
 			missing = true
 			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_update ON %s FOR UPDATE TO %s USING (true), or with the condition of its policy for INSERT", r.name, d.role),
 				"%s has row-level security, and no policy lets the role UPDATE: no row replaces an older one", r.name)
+		case command == "d":
+			missing = true
+			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_delete ON %s FOR DELETE TO %s USING (true), or with the condition of its policy for INSERT", r.name, d.role),
+				"%s has row-level security, and no policy lets the role DELETE: rows that a newer message no longer has stay", r.name)
 		default:
 			missing = true
 			d.Add(Error, "grants", "row_security", fmt.Sprintf("CREATE POLICY sluice_select ON %s FOR SELECT TO %s USING (true), or with the condition of its policy for INSERT", r.name, d.role),

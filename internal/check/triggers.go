@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strings"
-
-	"example.com/owner/sluice/internal/batch"
 )
 
-// Of rules, those ON INSERT that are on, and all those ON UPDATE: these make Postgres refuse ON
-// CONFLICT even when they are disabled.
+// Of rules, those ON INSERT and ON DELETE that are on, and all those ON UPDATE: these make Postgres
+// refuse ON CONFLICT even when they are disabled.
 const rulesSQL = `SELECT format('%I', rulename), ev_type, is_instead FROM pg_rewrite
-	WHERE ev_class = $1::oid AND (ev_type = '3' AND ev_enabled IN ('O', 'A') OR ev_type = '2') ORDER BY rulename`
+	WHERE ev_class = $1::oid AND (ev_type IN ('3', '4') AND ev_enabled IN ('O', 'A') OR ev_type = '2') ORDER BY rulename`
 
 // Of triggers, those that are on and can keep a row out, by the bits of tgtype. A partition can have its own; those of a partitioned table are not
 // listed again for each partition.
@@ -39,7 +37,7 @@ func (d *database) diverted(ctx context.Context, r *relation) error {
 	if err != nil {
 		return err
 	}
-	if r.key != nil && d.model.Table.OnConflict == batch.Replace {
+	if r.key != nil && d.replaces() {
 		updates, err := d.query(ctx, triggersSQL, r.oid, beforeUpdate)
 		if err != nil {
 			return err
@@ -76,6 +74,10 @@ func (d *database) rules(ctx context.Context, r *relation) (found bool, err erro
 	for _, row := range rows {
 		var what string
 		switch insert, instead := row[1] == "3", row[2] == "t"; {
+		case row[1] == "4" && r.key != nil && d.needs().Delete:
+			what = "ON DELETE, and Postgres then does not delete the rows that a newer message no longer has"
+		case row[1] == "4":
+			continue
 		case insert && instead:
 			what = "ON INSERT DO INSTEAD: rows do not get into the table"
 		case insert:

@@ -1,0 +1,184 @@
+package check_test
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/ingest"
+	"example.com/owner/sluice/internal/mask"
+	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/model"
+	"example.com/owner/sluice/internal/postgres"
+	"example.com/owner/sluice/internal/testing/pgtest"
+)
+
+const (
+	replaces = "on_conflict: replace\nnewer_by: version"
+	keeps    = "on_conflict: keep"
+)
+
+// withLines returns a model of orders with their lines.
+func withLines(t *testing.T, onConflict string) *model.Model {
+	t.Helper()
+	m, err := model.Parse("orders.yaml", []byte("model: orders\ntable: orders\nkey: [id]\n"+onConflict+`
+fields:
+  id: {type: text, required: true}
+  version: {type: integer, required: true}
+columns:
+  id: {type: text, from: id}
+  version: {type: integer, from: version}
+  message_id: {type: uuid, meta: message_id}
+also:
+  lines:
+    rows: "$.lines[*]"
+    fields:
+      sku: {type: text, required: true}
+    columns:
+      order_id: {type: text, from: id}
+      line: {type: smallint, meta: row_number}
+      sku: {type: varchar(8), from: sku}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestWhatIsWrongWithAChild(t *testing.T) {
+	const (
+		security = "ALTER TABLE lines ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY i ON lines FOR INSERT WITH CHECK (true); "
+		reads    = "CREATE POLICY s ON lines FOR SELECT USING (true); CREATE POLICY u ON lines FOR UPDATE USING (true); "
+		noKey    = "ALTER TABLE lines DROP CONSTRAINT lines_pkey; "
+	)
+	for _, tt := range []struct {
+		name, onConflict, sql string
+		want                  []string
+		says                  string
+	}{
+		{"nothing, kept", keeps, "", nil, "lines has the 3 columns"},
+		{"nothing, replaced", replaces, "", nil, "lines has an index that begins with (order_id)"},
+		{"no table", keeps, "DROP TABLE lines", []string{"error table_missing"}, "lines"},
+		{"a narrower column", keeps, "ALTER TABLE lines ALTER sku TYPE varchar(7)", []string{"error column_narrower"}, "lines.sku"},
+		{"UNLOGGED", keeps, "ALTER TABLE lines SET UNLOGGED", []string{"error unlogged"}, "lines"},
+		{"a trigger that discards", keeps, "CREATE FUNCTION route() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'; CREATE TRIGGER routed BEFORE INSERT ON lines FOR EACH ROW EXECUTE FUNCTION route()", []string{"warning trigger"}, "routed of "},
+		{"no key, kept", keeps, noKey, nil, ""},
+		{"no key, replaced", replaces, noKey, []string{"error key", "warning index_parent"}, "(order_id, line)"},
+		{"another index", replaces, noKey + "CREATE UNIQUE INDEX ON lines (line, order_id); CREATE INDEX ON lines (order_id)", nil, ""},
+		{"the key the other way round", replaces, noKey + "CREATE UNIQUE INDEX ON lines (line, order_id)", []string{"warning index_parent"}, "looked for in the whole table"},
+		{"no policy for SELECT, kept", keeps, security, nil, ""},
+		{"no policy for DELETE", replaces, security + reads, []string{"error row_security"}, "rows that a newer message no longer has stay"},
+		{"policies", replaces, security + reads + "CREATE POLICY d ON lines FOR DELETE USING (true)", nil, ""},
+		{"a rule for DELETE, kept", keeps, "CREATE RULE r AS ON DELETE TO lines DO INSTEAD NOTHING", nil, ""},
+		{"a rule for DELETE", replaces, "CREATE RULE r AS ON DELETE TO lines DO INSTEAD NOTHING", []string{"error rule"}, "ON DELETE"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := withLines(t, tt.onConflict)
+			db := pgtest.New(t, append(m.DDL(), tt.sql)...)
+			url := db.Role(t, func(role string) []string {
+				return []string{"GRANT INSERT, SELECT, UPDATE ON orders TO " + role, "DO $$ BEGIN IF to_regclass('lines') IS NOT NULL THEN GRANT INSERT, SELECT, UPDATE, DELETE ON lines TO " + role + "; END IF; END $$"}
+			}).URL
+			f := look(t, m, url)
+			want(t, f, tt.want...)
+			says(t, f, tt.says)
+		})
+	}
+}
+
+// TestGrantsOfChildren: what the check asks for is what the store needs.
+func TestGrantsOfChildren(t *testing.T) {
+	for _, tt := range []struct {
+		name, onConflict string
+		grants           []string // on orders, and on lines
+		lacks            map[string]string
+		stored           string // of a message with two lines, a newer one with one, and the first again
+	}{
+		{
+			"replace", replaces,
+			[]string{
+				"INSERT ON orders", "SELECT (id, version, message_id) ON orders", "UPDATE (version, message_id) ON orders",
+				"INSERT ON lines", "SELECT (order_id, line, sku) ON lines", "UPDATE (sku) ON lines", "DELETE ON lines",
+			},
+			map[string]string{
+				"INSERT ON lines": "error grant_insert", "SELECT (order_id, line, sku) ON lines": "error grant_select",
+				"UPDATE (sku) ON lines": "error grant_update", "DELETE ON lines": "error grant_delete",
+			},
+			"2 1 c",
+		},
+		{
+			"keep", keeps,
+			[]string{"INSERT ON orders", "SELECT (id, version, message_id) ON orders", "INSERT ON lines"},
+			map[string]string{"INSERT ON lines": "error grant_insert"},
+			"1 1 a, 1 2 b",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := withLines(t, tt.onConflict)
+			db := pgtest.New(t, m.DDL()...)
+			role := func(without string) string {
+				return db.Role(t, func(role string) (all []string) {
+					for _, g := range tt.grants {
+						if g != without {
+							all = append(all, "GRANT "+g+" TO "+role)
+						}
+					}
+					return all
+				}).URL
+			}
+			store := func(url string) error {
+				s, err := postgres.Open(url, []*batch.Table{m.Table})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				p := ingest.New(m.Set(), s, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+				for i, body := range []string{`"version":1,"lines":[{"sku":"a"},{"sku":"b"}]`, `"version":2,"lines":[{"sku":"c"}]`, `"version":1,"lines":[{"sku":"a"},{"sku":"b"}]`} {
+					r := p.Run(t.Context(), []message.Message{{
+						ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), HasBody: true, HasSent: true, SentMillis: 1767225600000, ReceiveCount: 1, Body: []byte(`{"id":"o",` + body + `}`),
+					}})
+					if r.Err != nil {
+						return r.Err
+					}
+				}
+				return nil
+			}
+			for without, finding := range tt.lacks {
+				url := role(without)
+				want(t, look(t, m, url), finding)
+				if store(url) == nil {
+					t.Errorf("without %s all is stored", without)
+				}
+				db.Exec(t, "TRUNCATE orders, lines")
+			}
+			url := role("")
+			want(t, look(t, m, url))
+			if err := store(url); err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, row := range db.Rows(t, "SELECT concat_ws(' ', version, line, sku) FROM orders JOIN lines ON order_id = id ORDER BY line") {
+				got = append(got, row...)
+			}
+			if s := strings.Join(got, ", "); s != tt.stored {
+				t.Errorf("stored are %s, want %s", s, tt.stored)
+			}
+		})
+	}
+}
+
+// TestNeedsOfAChildThatIsOnlyAKey: an update writes the key then.
+func TestNeedsOfAChildThatIsOnlyAKey(t *testing.T) {
+	t.Parallel()
+	m := withLines(t, replaces)
+	child := *m.Table.Children[0]
+	child.Columns = child.Columns[:2]
+	if n := check.NeedsOfChild(m.Table, &child); !slices.Equal(n.Update, []int{0, 1}) {
+		t.Errorf("got %+v", n)
+	}
+}
