@@ -77,7 +77,7 @@ func TestTheNetworkBreaksAnywhere(t *testing.T) {
 			t.Parallel()
 			next := chances(t)
 			random := next()
-			b := &breaks{fleet: newFleet(t, pgtest.New(t, k.ddl(t)...), builtin(t, k.model)), kind: k, struck: map[string]bool{}}
+			b := &breaks{fleet: newFleet(t, pgtest.New(t, k.ddl(t)...), builtin(t, k.model).Set()), kind: k, struck: map[string]bool{}}
 			var rounds sync.WaitGroup
 			atOnce := make(chan struct{}, 5)
 			for _, p := range places {

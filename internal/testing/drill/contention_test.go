@@ -31,7 +31,7 @@ func TestTheSameMessagesManyTimes(t *testing.T) {
 			t.Parallel()
 			random := chances(t)()
 			d := newDeadlocks(t, k.ddl(t)...)
-			f := newFleet(t, d.db, builtin(t, k.model))
+			f := newFleet(t, d.db, builtin(t, k.model).Set())
 			all := f.environments(environments, "the same messages")
 			rounds := 4
 			if inFull(t) {
@@ -192,7 +192,7 @@ func TestKeysThatDifferInTheirSpelling(t *testing.T) {
 				t.Fatal(err)
 			}
 			random := chances(t)()
-			f := newFleet(t, d.db, m)
+			f := newFleet(t, d.db, m.Set())
 			all := f.environments(2, tt.name)
 			const pairs = 50
 			rounds := 3

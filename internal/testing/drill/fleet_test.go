@@ -16,7 +16,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/mask"
@@ -63,19 +62,19 @@ func builtin(t *testing.T, name string) *model.Model {
 	return m
 }
 
-// fleet is the environments of a function that write to one table, and what they have rejected.
+// fleet is the environments of a function that write to the same tables, and what they have rejected.
 type fleet struct {
-	t     *testing.T
-	db    *pgtest.DB
-	model *model.Model
+	t   *testing.T
+	db  *pgtest.DB
+	set *model.Set
 
 	mu       sync.Mutex
 	rejected map[string]bool
 }
 
-func newFleet(t *testing.T, db *pgtest.DB, m *model.Model) *fleet {
+func newFleet(t *testing.T, db *pgtest.DB, set *model.Set) *fleet {
 	t.Helper()
-	return &fleet{t: t, db: db, model: m, rejected: map[string]bool{}}
+	return &fleet{t: t, db: db, set: set, rejected: map[string]bool{}}
 }
 
 // environment is one environment of the function, with its own network.
@@ -94,14 +93,14 @@ func (f *fleet) environments(n int, doing string) []*environment {
 	all := make([]*environment, n)
 	for i := range all {
 		e := &environment{fleet: f, doing: doing, proxy: pgtest.NewProxy(f.t, f.db.URL)}
-		store, err := postgres.Open(e.proxy.URL, []*batch.Table{f.model.Table})
+		store, err := postgres.Open(e.proxy.URL, f.set.Tables())
 		if err != nil {
 			f.t.Fatal(err)
 		}
 		f.t.Cleanup(store.Close)
 		log := slog.New(slog.NewJSONHandler(&e.log, nil))
 		e.close = store.Close
-		e.handler = &handler.Handler{Pipeline: ingest.New(f.model.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log, DeadLetters: f}
+		e.handler = &handler.Handler{Pipeline: ingest.New(f.set, store, ingest.Static(mask.Unkeyed()), log), Log: log, DeadLetters: f}
 		all[i] = e
 	}
 	return all
@@ -161,7 +160,7 @@ func (e *environment) deliver(messages []record, timeout time.Duration) (returne
 			done = append(done, id)
 		}
 	}
-	if e.fleet.model.Table.Name != "user_logins" {
+	if e.fleet.set.Tables()[0].Name != "user_logins" {
 		return returned // the caller knows what must be there
 	}
 	if got := e.fleet.db.Count(t, "SELECT count(*) FROM user_logins WHERE user_id = ANY($1)", done); got != int64(len(done)) {
