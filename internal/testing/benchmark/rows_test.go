@@ -3,8 +3,11 @@ package benchmark_test
 import (
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -71,19 +74,34 @@ func BenchmarkRowsOfMessages(b *testing.B) {
 				}
 				all[i] = message.Message{Body: []byte(body), HasBody: true, HasSent: true, ReceiveCount: 1}
 			}
-			n := int64(0)
+			n, server, client := int64(0), time.Duration(0), time.Duration(0)
+			backends := func() (used time.Duration) {
+				for _, row := range db.Rows(b, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid() AND datname = current_database()") {
+					pid, _ := strconv.Atoi(row[0]) // it is one
+					used += cpu(pid)
+				}
+				return used
+			}
 			for b.Loop() {
 				b.StopTimer()
+				before := backends()
 				db.Exec(b, "TRUNCATE readings")
 				for i := range all {
 					n++
 					all[i].ID, all[i].SentMillis = uuid.NewString(), 1_700_000_000_000+n
 				}
+				own := cpu(os.Getpid())
 				b.StartTimer()
 				if r := p.Run(b.Context(), all); r.Err != nil || r.Counts().Stored != len(all) {
 					b.Fatalf("%+v: %v", r.Counts(), r.Err)
 				}
+				b.StopTimer()
+				client += cpu(os.Getpid()) - own
+				server += backends() - before
+				b.StartTimer()
 			}
+			b.ReportMetric(float64(client.Nanoseconds())/float64(rows*b.N), "client-ns/row")
+			b.ReportMetric(float64(server.Nanoseconds())/float64(rows*b.N), "server-ns/row")
 			b.ReportMetric(float64(rows*b.N)/b.Elapsed().Seconds(), "rows/s")
 		})
 	}
