@@ -132,7 +132,7 @@ func familySQL(d *destination, k *keyFacts) string {
 			// A key that a trigger has changed is noticed: its row would be deleted as one that is no
 			// longer in the message.
 			returned = list(c.KeyNames())
-			again = fmt.Sprintf(" ON CONFLICT (%s) DO UPDATE SET %s", returned, list(setAll(c)))
+			again = replacesChild(c)
 			conditions = append(conditions, fmt.Sprintf("NOT EXISTS (SELECT %s FROM of%d AS input EXCEPT SELECT * FROM child%[2]d)", list(child.learned.keys.typed(c, keyValuesAfter(offset, c))), i))
 		}
 		offset += len(c.Columns) + 1
@@ -142,6 +142,11 @@ func familySQL(d *destination, k *keyFacts) string {
 	}
 	fmt.Fprintf(&sql, " SELECT n * %d + fate + %s FROM (SELECT n, fate FROM there UNION ALL SELECT 0, 0%s) AS x", fates, holds(strings.Join(conditions, " AND ")), repeated)
 	return sql.String()
+}
+
+// replacesChild is the end of an insert of rows that a newer parent brings.
+func replacesChild(t *batch.Table) string {
+	return fmt.Sprintf(" ON CONFLICT (%s) DO UPDATE SET %s", list(t.KeyNames()), list(setAll(t)))
 }
 
 // orphansSQL returns the statement that deletes the rows of a child that its parent has no more, of

@@ -496,6 +496,12 @@ func TestParentsThatAreReplaced(t *testing.T) {
 			if diff := gocmp.Diff(s.db.Rows(t, contents), [][]string{{"1", "7", "2 good7, 4 good7"}, {"2", "2", ""}}); diff != "" {
 				t.Errorf("the tables (-got +want):\n%s", diff)
 			}
+			// The row that is named is not one that was there before.
+			insert(state{id: 5, version: 1, message: 10}, state{id: 6, version: 1, message: 11, lines: []int32{1, 2}}).must()
+			s.db.Exec(t, "CREATE UNIQUE INDEX one_word ON lines (word) WHERE n > 2; INSERT INTO lines VALUES (5, 3, 'good2')")
+			insert(state{id: 6, version: 2, message: 12, lines: []int32{1, 2, 3}}, state{id: 4, version: 0, message: 13}).want(verdicts{
+				stored: "13", "rejected: refused_by_database row 3 of lines SQLSTATE 23505 (unique_violation) constraint one_word": "12",
+			})
 			// A message that has a line twice is rejected: no order of its rows is the right one.
 			insert(state{id: 3, version: 1, message: 8, lines: []int32{1, 1}}, state{id: 4, version: 1, message: 9}).want(verdicts{
 				stored: "9", "rejected: refused_by_database SQLSTATE 21000 (cardinality_violation)": "8",

@@ -90,7 +90,10 @@ func makeStatements(d *destination, k *keyFacts) statements {
 	t := d.table
 	input, _ := keysInput(t)
 	one := plainSQL(t)
-	if d.several() && t.Ledger == "" {
+	switch {
+	case d.parent != nil && d.parent.replaces():
+		one += replacesChild(t)
+	case d.several() && t.Ledger == "":
 		one = insertSQL(t, k, false, false)
 	}
 	s := statements{
