@@ -267,6 +267,13 @@ func (r *refusal) part() *part {
 			return p
 		}
 	}
+	if r.of != nil && r.of.catalog.function(r.Where) == "" {
+		for _, child := range r.of.children {
+			if child.catalog.function(r.Where) != "" { // its trigger, most likely
+				return child
+			}
+		}
+	}
 	return cmp.Or(r.of, r.in.parts[0])
 }
 

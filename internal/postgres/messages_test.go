@@ -856,3 +856,53 @@ func TestAChildThatATriggerRenames(t *testing.T) {
 		}
 	}
 }
+
+// TestErrorsOfChildren name the child, or the family if the server does not tell which table it is.
+func TestErrorsOfChildren(t *testing.T) {
+	t.Parallel()
+	for _, replaces := range []bool{false, true} {
+		for name, of := range map[string]struct {
+			sql    string
+			grants string
+			want   [2]string // where the stored row stays, and where the newer one does
+		}{
+			"no grant": {"", "SELECT", [2]string{
+				"SELECT on the columns of its key, INSERT on its child \"lines\"", "INSERT, UPDATE and DELETE on its child \"lines\" and SELECT on the columns of its key",
+			}},
+			"no grant to delete": {"", "INSERT, SELECT, UPDATE", [2]string{"", "INSERT, UPDATE and DELETE on \"lines\""}},
+			"a trigger": {
+				"CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$; CREATE TRIGGER never BEFORE INSERT ON lines FOR EACH ROW EXECUTE FUNCTION never();", "ALL",
+				[2]string{"insert into \"lines\": SQLSTATE P0001 (raise_exception); it arose in the function \"never\"", "insert into \"lines\": SQLSTATE P0001 (raise_exception); it arose in the function \"never\""},
+			},
+			"a policy": {"ALTER TABLE lines ENABLE ROW LEVEL SECURITY;", "ALL", [2]string{"row-level security of \"orders\" or of its child \"lines\"", "row-level security of \"orders\" or of its child \"lines\""}},
+		} {
+			t.Run(fmt.Sprintf("%s, replaces=%v", name, replaces), func(t *testing.T) {
+				t.Parallel()
+				id := batch.Column{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}
+				lines := &batch.Table{Name: "lines", Key: []int{0}, Parent: []int{0}, Columns: []batch.Column{id}}
+				table := &batch.Table{Name: "orders", Key: []int{0}, Children: []*batch.Table{lines}, Columns: []batch.Column{id, {Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true}}}
+				want := of.want[0]
+				if replaces {
+					table.OnConflict, want = batch.Replace, of.want[1]
+					table.Columns[1].NewerBy, table.Columns[1].MessageID = true, true
+				}
+				s := newSite(t, setup{table: table, sql: "CREATE TABLE orders (id bigint PRIMARY KEY, message uuid); CREATE TABLE lines (id bigint PRIMARY KEY);" + of.sql, grants: func(role string) []string {
+					return []string{"GRANT ALL ON orders TO " + role, "GRANT " + of.grants + " ON lines TO " + role}
+				}})
+				b := batch.New(table)
+				b.Begin(0, 0)
+				b.Int8(1)
+				b.Bytes(fmt.Appendf(nil, "%016d", 1))
+				b.End()
+				b.More(0)
+				b.Int8(1)
+				b.End()
+				if o := s.insertBatch(t.Context(), b, []int64{1}); want == "" {
+					o.must()
+				} else if o.verdicts(verdicts{configuration: "1"}); o.err == nil || !strings.Contains(o.err.Error(), want) {
+					t.Errorf("got error %v\nwant one with %s", o.err, want)
+				}
+			})
+		}
+	}
+}

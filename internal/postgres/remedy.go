@@ -45,6 +45,8 @@ func (s *Store) pooled() string {
 // name them.
 func (d *destination) secured(c *catalog) string {
 	switch {
+	case len(d.children) > 0 && d.table.Ledger == "":
+		return table(d.table) + d.orChildren()
 	case d.table.Ledger == "" || c != nil && !c.Policy.Ledger:
 		return table(d.table)
 	case c == nil || c.Policy.Table || c.View:
@@ -52,6 +54,16 @@ func (d *destination) secured(c *catalog) string {
 	default:
 		return "the ledger " + ledger(d.table)
 	}
+}
+
+// orChildren continues a sentence about the table for an error that may be about its children: their rows
+// are stored by the same statement, and the server's error does not always name a table.
+func (d *destination) orChildren() string {
+	var all strings.Builder
+	for _, child := range d.children {
+		all.WriteString(" or of its child " + table(child.table))
+	}
+	return all.String()
 }
 
 // remedy returns what to do about an error of the server.
@@ -127,6 +139,15 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 			tables, columns = "INSERT and UPDATE on "+table, "the columns that the model fills"
 		case d.table.FindsConflicts():
 			columns = "the columns of its key and those that are compared, with message_id"
+		case d.parent != nil && d.parent.replaces():
+			tables = "INSERT, UPDATE and DELETE on " + table
+		}
+		for _, child := range d.children {
+			insert, key := "INSERT", ""
+			if d.replaces() {
+				insert, key = "INSERT, UPDATE and DELETE", " and SELECT on the columns of its key"
+			}
+			columns += fmt.Sprintf(", %s on its child %s%s", insert, batch.QuoteTable(child.table.Schema, child.table.Name), key)
 		}
 		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on %s, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables, columns)
 	case "42P10", "55000":
