@@ -227,6 +227,12 @@ func (in *insertion) anyPart(holds func(*part) bool) bool {
 	return slices.ContainsFunc(in.parts, func(p *part) bool { return holds(p) || slices.ContainsFunc(p.children, holds) })
 }
 
+// sharesKeys reports whether rows of another part have their keys in the same table, as those of two models
+// of one table.
+func (p *part) sharesKeys() bool {
+	return slices.ContainsFunc(p.in.parts, func(other *part) bool { return other != p && keyTable(other.table) == keyTable(p.table) })
+}
+
 // judge is the destination's, by the evidence that the part has.
 func (p *part) judge(err *pgconn.PgError) judgement {
 	if len(p.children) > 0 && err.TableName == "" {

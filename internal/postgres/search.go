@@ -629,7 +629,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 			// A trigger refused what another delivery stored meanwhile, perhaps for that reason.
 			r.returned(message.CauseTransient, row)
 			rowsErr = keepVerdicts(r.refused[row].error().err)
-		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.anyPart(func(p *part) bool { return p.catalog.storesOthers() }):
+		case found[row] && !r.mine[r.class[row]] && !r.maybe[r.class[row]] && !r.of(row).sharesKeys() && !r.anyPart(func(p *part) bool { return p.catalog.storesOthers() }):
 			r.isDuplicate(row) // of another delivery, meanwhile
 		case found[row] && !r.mine[r.class[row]] && r.refused[row].discarded():
 			// The insert did not count what another delivery stored meanwhile.

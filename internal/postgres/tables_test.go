@@ -164,3 +164,17 @@ func BenchmarkTables(b *testing.B) {
 		}
 	}
 }
+
+// TestTwoModelsOfOneTable: a row that the batch stores for one model proves nothing about a refused one of
+// the other with the same key.
+func TestTwoModelsOfOneTable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, setup{sql: createEvents + noBadWord, more: []*batch.Table{events}})
+	first, second := good(1), good(1)
+	first.table, second.table = 0, 1
+	badWord(&second)
+	other := good(2)
+	other.table = 1
+	s.insert(first, second, other).want(verdicts{stored: "1-2", rejected(byNoBadWord): "1"})
+	s.redeliver(first, second, other).want(verdicts{stored: "1 1-2"}).inserts(0) // it is there before the batch
+}
