@@ -44,6 +44,11 @@ func (in *insertion) findRefusedOrdered(ctx context.Context, why *refusal) error
 		if refused == nil {
 			break
 		}
+		if refused.refused.discarded() { // and it was not in the rehearsal
+			e := refused.refused.error().err
+			e.Cause, e.Remedy = message.CauseTransient, "another delivery has stored rows of the batch meanwhile: the next attempt finds them"
+			return in.withdraw(e)
+		}
 		if g.alone || len(g.hoped) == 0 || in.stopOn(refused) != nil || refused.refused.judge().passes() {
 			return in.withdraw(refused.refused.error())
 		}

@@ -634,7 +634,7 @@ func (r *rowSearch) conclude(ctx context.Context, present answer) error {
 		case found[row] && !r.mine[r.class[row]] && r.refused[row].discarded():
 			// The insert did not count what another delivery stored meanwhile.
 			r.returned(message.CauseTransient, row)
-			rowsErr = r.refused[row].explained(message.CauseTransient, "another delivery has stored the row meanwhile: the next one finds it")
+			rowsErr = r.refused[row].meanwhile()
 		case slices.Contains(r.blocked, row):
 			r.returned(message.CauseTransient, row)
 			rowsErr = r.refused[row].blockedError()

@@ -90,7 +90,10 @@ func (r *refusal) empties(row int) bool {
 // verdict returns the verdict on a refused row, and an error if the row is not to blame.
 func (r *refusal) verdict(passes bool) (message.Verdict, error) {
 	p := r.part()
-	if r.discarded() {
+	switch {
+	case r.discarded() && r.miscounted():
+		return message.Verdict{Cause: message.CauseTransient}, r.meanwhile()
+	case r.discarded():
 		return message.Verdict{Cause: message.CauseDiscarded}, nil
 	}
 	j := r.judge()
@@ -147,6 +150,24 @@ func (r *refusal) defaultsError() error {
 // discarded reports whether a statement failed because the database had discarded a row.
 func (r *refusal) discarded() bool {
 	return r.Code == discardedState && (r.part().table.Ledger != "" || r.in.batch.HasGroups() || r.in.parts[r.part().position].several())
+}
+
+// miscounted reports whether the rows of a message were not counted as stored although nothing can
+// discard any: another delivery has stored some since the statement's snapshot. (A table with a rule
+// takes no such insert.)
+func (r *refusal) miscounted() bool {
+	p := r.in.parts[r.part().position]
+	for _, of := range append([]*part{p}, p.children...) {
+		if of.catalog == nil || of.catalog.View || len(of.catalog.Triggers) > 0 {
+			return false
+		}
+	}
+	return p.several() && p.table.Ledger == ""
+}
+
+// meanwhile returns the error of a message of which another delivery has stored rows meanwhile.
+func (r *refusal) meanwhile() error {
+	return r.explained(message.CauseTransient, "another delivery has stored rows of the message meanwhile: the next one finds them")
 }
 
 // withoutSelect finds those of the rows that row-level security refuses which pass as a plain
