@@ -35,6 +35,8 @@ type summary struct {
 	RepeatedKeys int `json:"repeated_keys"`
 	// KeysCompared is how many accepted bodies were compared, all unless the sample is very long.
 	KeysCompared int `json:"keys_compared"`
+	// Rows counts the rows of accepted bodies by table, for a model whose messages may have several.
+	Rows []rowCount `json:"rows,omitzero"`
 }
 
 // summaryField counts a field's values in the bodies that could be read, accepted or not, and the
@@ -210,6 +212,12 @@ func (s *summarizer) add(body []byte, verdict message.Verdict) {
 		return
 	}
 	s.sum.Accepted++
+	for i, c := range rowCounts(s.rows, s.model) {
+		if i == len(s.sum.Rows) {
+			s.sum.Rows = append(s.sum.Rows, rowCount{Table: c.Table})
+		}
+		s.sum.Rows[i].Rows += c.Rows
+	}
 	s.units.Add(s.rows, 0)
 	s.key()
 }
@@ -232,6 +240,7 @@ func (s *summarizer) reject(first message.Rejection) {
 	s.sum.Rejected++
 	var fields []string
 	for _, bad := range append([]message.Rejection{first}, first.More...) {
+		bad.Detail = check.AnyRow(bad.Detail)
 		i := slices.IndexFunc(s.sum.Problems, func(p summaryProblem) bool {
 			return p.Reason == bad.Reason && p.Field == bad.Field && p.Detail == bad.Detail
 		})
@@ -326,6 +335,9 @@ func (s *summarizer) print(con *console, of string) {
 		}
 	}
 	con.say("%s%s of %s accepted, %s rejected%s", of, number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), repeated)
+	if sum.Rows != nil {
+		con.say("%s", listCounts(sum.Rows))
+	}
 	fmt.Fprintln(con.stdout)
 	if sum.Readable < sum.Bodies {
 		con.say("Of the %s that could be read, accepted or not:", manyBodies(sum.Readable))

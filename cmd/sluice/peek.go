@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/deadletters"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
@@ -223,7 +224,7 @@ func (p *peeked) read(r *fieldReader, seen *deadletters.Peeked, raw bool) {
 func (p *peeked) count(in *sqs.Received) {
 	r := peekedReason{Reason: deadletters.Reason(in), Means: deadletters.Explain(deadletters.Reason(in))}
 	if n := in.Note; n != nil {
-		r.Field, r.Detail, r.SQLState, r.Constraint, r.Column, r.Model = n.Field, n.Detail, n.SQLState, n.Constraint, n.Column, n.Model
+		r.Field, r.Detail, r.SQLState, r.Constraint, r.Column, r.Model = n.Field, check.AnyRow(n.Detail), n.SQLState, n.Constraint, n.Column, n.Model
 	}
 	i := slices.IndexFunc(p.Reasons, func(known peekedReason) bool {
 		known.Messages = 0

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/model"
 )
 
@@ -36,14 +37,16 @@ func (c *schemaCmd) Run(con *console) error {
 		return err
 	}
 	if c.JSON {
-		all, set, grants := schemaTables{Tables: []schemaTable{}}, parts.Config.Models, grantsOf(parts.Config.Models)
+		all, set, granted := schemaTables{Tables: []schemaTable{}}, parts.Config.Models, grantsOf(parts.Config.Models)
 		for i, m := range set.Models {
 			if set.TableOf(i) < 0 {
 				continue
 			}
 			tables := tablesOf(m, parts.ModelDDL(i))
 			if parts.AltDatabase() == nil {
-				tables[0].Grants = grants[i]
+				for k, g := range granted[i] {
+					tables[k].Grants = g
+				}
 			}
 			for k := range tables {
 				if len(set.Models) > 1 {
@@ -56,41 +59,57 @@ func (c *schemaCmd) Run(con *console) error {
 	}
 	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
 	if parts.AltDatabase() == nil {
-		for i, t := range slices.Concat(grantsOf(parts.Config.Models)...) {
+		for i, grant := range slices.Concat(slices.Concat(grantsOf(parts.Config.Models)...)...) {
 			if i == 0 {
-				fmt.Fprint(con.stdout, "\n-- The role that writes needs more than INSERT and the key:\n")
+				fmt.Fprint(con.stdout, "\n-- What the role that writes needs:\n")
 			}
-			fmt.Fprintf(con.stdout, "-- %s;\n", t)
+			fmt.Fprintf(con.stdout, "-- %s;\n", grant)
 		}
 	}
 	return nil
 }
 
-// grantsOf returns the GRANTs of each model that reads or overwrites more of its table than the key.
-func grantsOf(set *model.Set) [][]string {
-	all := make([][]string, len(set.Models))
+// grantsOf returns the GRANTs of each model that reads or overwrites more of its table than the key, or
+// has children: by model, and then by table, its own first.
+func grantsOf(set *model.Set) [][][]string {
+	all := make([][][]string, len(set.Models))
 	for i, m := range set.Models {
 		t := m.Table
-		if m.Ignore || t.OnConflict != batch.Replace && !t.FindsConflicts() {
+		if m.Ignore || t.OnConflict != batch.Replace && !t.FindsConflicts() && t.Children == nil {
 			continue
 		}
-		columns := func(indexes []int) string {
-			names := make([]string, len(indexes))
-			for i, c := range indexes {
-				names[i] = batch.Quote(t.Columns[c].Name)
-			}
-			return strings.Join(names, ", ")
-		}
-		on := " ON " + batch.QuoteTable(t.Schema, t.Name) + " TO …"
-		all[i] = []string{"GRANT INSERT" + on, "GRANT SELECT (" + columns(t.Reads()) + ")" + on}
-		if updates := t.Updates(); updates != nil {
-			all[i] = append(all[i], "GRANT UPDATE ("+columns(updates)+")"+on)
+		all[i] = [][]string{grants(t, check.NeedsOf(t))}
+		for _, child := range t.Children {
+			all[i] = append(all[i], grants(child, check.NeedsOfChild(t, child)))
 		}
 	}
 	return all
 }
 
-// schemaTables are the tables of the models: of each the one that rows go to, and perhaps its ledger.
+// grants returns the GRANTs for INSERT and what else is needed on a table.
+func grants(t *batch.Table, needs check.Needs) []string {
+	on := " ON " + batch.QuoteTable(t.Schema, t.Name) + " TO …"
+	all := []string{"GRANT INSERT" + on}
+	add := func(privilege string, indexes []int) {
+		if len(indexes) == 0 {
+			return
+		}
+		names := make([]string, len(indexes))
+		for i, c := range indexes {
+			names[i] = batch.Quote(t.Columns[c].Name)
+		}
+		all = append(all, "GRANT "+privilege+" ("+strings.Join(names, ", ")+")"+on)
+	}
+	add("SELECT", needs.Select)
+	add("UPDATE", needs.Update)
+	if needs.Delete {
+		all = append(all, "GRANT DELETE"+on)
+	}
+	return all
+}
+
+// schemaTables are the tables of the models: of each the one that rows go to, and perhaps its ledger or
+// its children.
 type schemaTables struct {
 	Tables []schemaTable `json:"tables"`
 }
@@ -102,7 +121,10 @@ type schemaTable struct {
 	Key     []string       `json:"key"` // empty for a table whose ledger has the key
 	// SQL are the statements that create it.
 	SQL []string `json:"sql"`
-	// Grants are those of the role that writes, if it needs more than INSERT and the key.
+	// Parent is the table whose rows those of this one belong to.
+	Parent string `json:"parent,omitzero"`
+	// Grants are those of the role that writes, if it needs more than INSERT and the key, or the model has
+	// children.
 	Grants []string `json:"grants,omitzero"`
 }
 
@@ -114,34 +136,44 @@ type schemaColumn struct {
 }
 
 func tablesOf(m *model.Model, statements []string) (tables []schemaTable) {
-	t := m.Table
-	for _, name := range []string{t.Name, t.Ledger} {
-		if name == "" {
-			continue
-		}
-		ledger := name == t.Ledger
-		table := schemaTable{Name: name}
-		if t.Schema != "" {
-			table.Name = t.Schema + "." + name
-		}
-		if ledger || t.Ledger == "" {
-			for _, c := range t.KeyColumns() {
-				table.Key = append(table.Key, c.Name)
+	for _, part := range append([]*model.Model{m}, m.Also...) {
+		t := part.Table
+		for _, name := range []string{t.Name, t.Ledger} {
+			if name == "" {
+				continue
 			}
-		}
-		for i, c := range t.Columns {
-			if c.Ledger == ledger {
-				table.Columns = append(table.Columns, schemaColumn{c.Name, m.Columns[i].Type.String(), c.NotNull, m.Rule(i)})
+			ledger := name == t.Ledger
+			table := schemaTable{Name: qualified(t, name)}
+			if part != m {
+				table.Parent = qualified(m.Table, m.Table.Name)
 			}
-		}
-		for i, s := range statements {
-			if i > 0 && !batch.OfNewTable(s) { // the next table's
-				break
+			if ledger || t.Ledger == "" {
+				for _, c := range t.KeyColumns() {
+					table.Key = append(table.Key, c.Name)
+				}
 			}
-			table.SQL = append(table.SQL, s)
+			for i, c := range t.Columns {
+				if c.Ledger == ledger {
+					table.Columns = append(table.Columns, schemaColumn{c.Name, part.Columns[i].Type.String(), c.NotNull, part.Rule(i)})
+				}
+			}
+			for i, s := range statements {
+				if i > 0 && !batch.OfNewTable(s) { // the next table's
+					break
+				}
+				table.SQL = append(table.SQL, s)
+			}
+			statements = statements[len(table.SQL):]
+			tables = append(tables, table)
 		}
-		statements = statements[len(table.SQL):]
-		tables = append(tables, table)
 	}
 	return tables
+}
+
+// qualified returns the name of a table with its schema.
+func qualified(t *batch.Table, name string) string {
+	if t.Schema != "" {
+		return t.Schema + "." + name
+	}
+	return name
 }

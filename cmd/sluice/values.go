@@ -28,6 +28,37 @@ func columns(set *model.Set, reader *model.SetReader, in *message.Message) (row 
 	return row, taken, v
 }
 
+// rowCount is how many rows there are for a table.
+type rowCount struct {
+	Table string `json:"table"`
+	Rows  int    `json:"rows"`
+}
+
+// rowCounts counts the rows of the first message of a batch in each table of the model that took it; nil
+// for a model whose messages have one row.
+func rowCounts(b *batch.Batch, m *model.Model) (counts []rowCount) {
+	if !m.Table.Several && len(m.Also) == 0 {
+		return nil
+	}
+	for _, of := range append([]*model.Model{m}, m.Also...) {
+		counts = append(counts, rowCount{Table: of.Table.Name})
+	}
+	counts[0].Rows = 1
+	for k := range b.MoreRows(0) {
+		counts[1+b.MoreTable(0, k)].Rows++
+	}
+	return counts
+}
+
+// listCounts says how many rows each table gets.
+func listCounts(counts []rowCount) string {
+	parts := make([]string, len(counts))
+	for i, c := range counts {
+		parts[i] = many(c.Rows, "row") + " of " + c.Table
+	}
+	return strings.Join(parts, ", ")
+}
+
 // show returns a value of a batch as text.
 func show(c *batch.Column, v []byte) string {
 	if v == nil {

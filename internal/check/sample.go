@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,7 +72,11 @@ type Sample struct {
 }
 
 // sampleCounts counts the bodies of a model.
-type sampleCounts struct{ fresh, replaced, outdated, present, ignored int }
+type sampleCounts struct {
+	fresh, replaced, outdated, present, ignored int
+
+	rows int // of bodies that were tried, which may have several
+}
 
 // lineCount counts bodies, and has the lines of the first.
 type lineCount struct {
@@ -153,6 +158,7 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	}
 	m := s.set.ModelOf(s.rows.Table(s.rows.Len() - 1))
 	s.units[m].Add(s.rows, s.rows.Len()-1)
+	s.counts[m].rows += 1 + s.rows.MoreRows(s.rows.Len()-1)
 	hash := s.key()
 	if _, known := s.keys[hash]; known { // of an earlier transaction, which stored nothing
 		s.rows.Cancel()
@@ -256,7 +262,7 @@ func (s *Sample) count(v message.Verdict, line int) {
 	}
 	text := ""
 	if v.Rejection.Reason != "" {
-		v.Rejection.More, v.Rejection.Byte = nil, 0
+		v.Rejection.More, v.Rejection.Byte, v.Rejection.Detail = nil, 0, AnyRow(v.Rejection.Detail)
 		text = v.Rejection.String()
 		if meaning := v.Rejection.Meaning(); meaning != "" {
 			text += " (" + meaning + ")"
@@ -276,6 +282,17 @@ func (s *Sample) count(v message.Verdict, line int) {
 		s.reasons = append(s.reasons, &sampleReason{outcome: v.Outcome, cause: v.Cause, model: v.Model, text: text, taken: taken})
 	}
 	s.reasons[i].add(line)
+}
+
+var (
+	whichRow   = regexp.MustCompile(`^row [0-9]+ of `)
+	repeatedOf = regexp.MustCompile(`^(a row of .* has the key of )row [0-9]+$`)
+)
+
+// AnyRow returns the detail of a rejection without the number of the row that it names: the rejections of
+// several messages that differ only there are counted together.
+func AnyRow(detail string) string {
+	return repeatedOf.ReplaceAllString(whichRow.ReplaceAllString(detail, "a row of "), "${1}another")
 }
 
 // End tries what is left, and returns what became of the bodies.
@@ -298,6 +315,11 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	} {
 		if n := s.sum(more.n); n > 0 {
 			f.Add(OK, about, "sample", "", "%d of %d bodies %s", n, s.bodies, more.what)
+		}
+	}
+	for i, m := range s.set.Models {
+		if n := s.counts[i].rows; n > 0 && (m.Table.Several || len(m.Also) > 0) {
+			f.Add(OK, about, "sample_rows", "", "the bodies for the model %s that it accepts have %d rows in all; those of a body are stored together, or none of them", m.Name, n)
 		}
 	}
 	slices.SortStableFunc(s.reasons, func(a, b *sampleReason) int { return b.bodies - a.bodies })
