@@ -182,3 +182,17 @@ func TestNeedsOfAChildThatIsOnlyAKey(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 }
+
+func TestAnyRow(t *testing.T) {
+	for detail, want := range map[string]string{
+		"row 12 of lines":                            "a row of lines",
+		"row 2 of lines: expected a string":          "a row of lines: expected a string",
+		"row 3 of lines has the key of row 1":        "a row of lines has the key of another",
+		"expected at most 10,000 rows":               "expected at most 10,000 rows",
+		"expected one of row 1 of a and row 2 of it": "expected one of row 1 of a and row 2 of it",
+	} {
+		if got := check.AnyRow(detail); got != want {
+			t.Errorf("%q: got %q, want %q", detail, got, want)
+		}
+	}
+}
