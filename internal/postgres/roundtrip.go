@@ -160,6 +160,7 @@ func (rt *roundTrip) insertAll(rows []int, form func(*part) insert, mayDivide bo
 		}
 		if whole {
 			rt.insertRows(p, form(p), own)
+			rt.flush()
 		} else {
 			for _, part := range in.batch.Divide(own, size) {
 				rt.insertRows(p, form(p), part)
