@@ -334,7 +334,7 @@ func (p *part) rank(rows []int, a *answer) {
 	for i := range rows {
 		row := rows[a.values[2*i]-1]
 		p.sorted[i] = row
-		in.class[row] = p.position*in.batch.Len() + int(a.values[2*i+1])
+		in.class[row] = p.index*in.batch.Len() + int(a.values[2*i+1])
 	}
 }
 

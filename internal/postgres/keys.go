@@ -118,7 +118,7 @@ func (k *keyFacts) equal(t *batch.Table, prefix string, expressions []string) st
 
 // classify numbers the keys of rows that are in the order of their keys.
 func (p *part) classify(rows []int) {
-	n := p.position * p.in.batch.Len()
+	n := p.index * p.in.batch.Len()
 	for i, row := range rows {
 		if i > 0 && !p.in.batch.SameKey(rows[i-1], row) {
 			n++
