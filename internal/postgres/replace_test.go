@@ -322,7 +322,7 @@ func stateTables(t *testing.T, test func(t *testing.T, newSite func(mode string)
 // TestUpsertsLikeTheirModel compares random batches with a simple model.
 func TestUpsertsLikeTheirModel(t *testing.T) {
 	t.Parallel()
-	rounds := unlessThorough(60, 300)
+	rounds := 60
 	stateTables(t, func(t *testing.T, newSite func(string) *site) {
 		for _, kind := range []string{"standard", "FIFO", "large"} {
 			s, folds := newSite(modes[len(kind)%2]), strings.HasSuffix(t.Name(), "/citext")
