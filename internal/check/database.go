@@ -251,7 +251,7 @@ func (d *database) tablesOfModel(ctx context.Context) error {
 	}
 	key := namesOf(t, t.Key)
 	if d.parent != nil && !d.replaces() {
-		key = nil // its parent's key says whether a message is stored
+		key = nil // sluice looks up the parent's key only
 	}
 	if t.Ledger == "" {
 		return d.table(ctx, t.Name, columns, key)

@@ -225,9 +225,9 @@ func (c *compiler) tableName(t *batch.Table, what string, name scalar) {
 	t.Schema, t.Name = schema, table
 }
 
-// batchColumns makes the columns of the table, of which the file says so many; the others are the
-// ledger's.
-func (m *Model) batchColumns(said int) {
+// batchColumns makes the columns of the batch's table: those of the model file come first, and there
+// are given of them. The rest are the ledger's.
+func (m *Model) batchColumns(given int) {
 	for i, col := range m.Columns {
 		out := col.Type.batchColumn(col.Name)
 		if col.Masked {
@@ -236,7 +236,7 @@ func (m *Model) batchColumns(said int) {
 		out.Constant = col.Field >= 0 && m.Fields[col.Field].Constant
 		out.NotNull = m.notNull(i)
 		out.NewerBy, out.MessageID, out.Compared = col.NewerBy, col.Meta == MetaMessageID, m.compared(i)
-		out.Ledger = m.Table.Ledger != "" && i >= said
+		out.Ledger = m.Table.Ledger != "" && i >= given
 		m.Table.Columns = append(m.Table.Columns, out)
 	}
 }

@@ -62,7 +62,7 @@ const (
 	rowThere    = iota + 1 // it is stored
 	rowReplaced            // it has replaced an older one
 	rowOutdated            // a newer one is stored
-	fates                  // how many there are, and more
+	fates                  // greater than all of them
 )
 
 // familySQL returns the statement that stores the rows of messages: of a table and its children, given as
@@ -472,7 +472,7 @@ func (in *insertion) spans(row int) (all []span) {
 	return all
 }
 
-// divide returns a span in chunks: of one row each, or so many of them that they are maxSingles.
+// divide splits a span into at most maxSingles chunks.
 func (s span) divide() (all []span) {
 	size := (s.end - s.first + maxSingles - 1) / maxSingles
 	for first := s.first; first < s.end; first += size {

@@ -322,7 +322,7 @@ func stateTables(t *testing.T, test func(t *testing.T, newSite func(mode string)
 // TestUpsertsLikeTheirModel compares random batches with a simple model.
 func TestUpsertsLikeTheirModel(t *testing.T) {
 	t.Parallel()
-	rounds := 60
+	rounds := unlessThorough(60, 300)
 	stateTables(t, func(t *testing.T, newSite func(string) *site) {
 		for _, kind := range []string{"standard", "FIFO", "large"} {
 			s, folds := newSite(modes[len(kind)%2]), strings.HasSuffix(t.Name(), "/citext")
@@ -506,19 +506,33 @@ func (m stateModel) run(rows []state, groups bool) (verdicts, message.Tally) {
 // runGroups stores rows of groups: as one statement, and after a refusal one by one.
 func (m stateModel) runGroups(rows []state, fates map[int]string) {
 	newest := map[string]state{}
-	spelled := map[string]string{}
-	refused := false
 	for _, s := range rows {
 		if best, ok := newest[s.id]; !ok || best.compare(s) < 0 {
 			newest[s.id] = s
 		}
-		other, ok := spelled[s.key()]
-		refused = refused || ok && other != s.id // two keys that are equal only in their type
-		spelled[s.key()] = s.id
 	}
-	for _, s := range newest {
-		what := m.one(s)
-		refused = refused || strings.HasSuffix(s.word, "bad") || what == discarded
+	refused := false
+	written := maps.Clone(m) // by the statement, which has the newest row of each spelling of a key
+	by := map[string]bool{}
+	var gone []state
+	for _, s := range rows {
+		switch {
+		case newest[s.id].message != s.message:
+		case strings.HasSuffix(s.word, "bad"):
+			refused = true
+		case strings.HasSuffix(s.word, "discard"):
+			gone = append(gone, s)
+		default:
+			refused = refused || by[s.key()] // two keys that are equal only in their type
+			if m.one(s) == "new" {
+				written.put(s)
+				by[s.key()] = true
+			}
+		}
+	}
+	for _, s := range gone { // it is done only if the table has one as new
+		now, ok := written[s.key()]
+		refused = refused || !ok || now.version < 0 || now.compare(s) < 0
 	}
 	before := maps.Clone(m)
 	stopped := map[int]bool{}
@@ -533,6 +547,8 @@ func (m stateModel) runGroups(rows []state, fates map[int]string) {
 			if before, ok := m[s.key()]; ok && before.compare(s) == 0 {
 				what = "new" // as it will be overtaken
 			}
+		case !refused && what == discarded:
+			what = outdatedRow
 		case stopped[s.group]:
 			what = afterStopped
 		case what == "new":

@@ -150,7 +150,8 @@ func (r *report) judge() {
 	}
 }
 
-// verdict says whether a goal was reached. No test fails if it was not: that depends on the machine.
+// verdict reports whether the goal was met. A missed goal fails no test, because speed depends on the
+// machine.
 func (g goalReport) verdict() string {
 	switch {
 	case g.Got == 0:
