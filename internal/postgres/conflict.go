@@ -169,6 +169,7 @@ func (in *insertion) compareDuplicates(ctx context.Context) error {
 			}
 		}
 	}
+	in.duplicates = nil
 	return nil
 }
 

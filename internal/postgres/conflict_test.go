@@ -133,6 +133,49 @@ func TestConflictsCostNoRoundTrip(t *testing.T) {
 	}
 }
 
+// TestConflictsOfABrokenAttempt breaks the connection before each answer in turn. A message whose row is in
+// conflict is never done as if it were not, and neither is what follows it in its message group.
+func TestConflictsOfABrokenAttempt(t *testing.T) {
+	t.Parallel()
+	for _, onConflict := range []batch.OnConflict{batch.Keep, batch.Reject} {
+		for _, group := range []int{0, 1} {
+			t.Run(fmt.Sprint(onConflict, group), func(t *testing.T) {
+				t.Parallel()
+				table := kept(onConflict)
+				s := newSite(t, setup{table: table, sql: "CREATE TYPE mood AS ENUM ('sad', 'glad', 'mad'); CREATE TABLE things (id bigint PRIMARY KEY, mood mood CHECK (mood <> 'mad'), message_id uuid);"})
+				s.db.Exec(t, fmt.Sprintf("INSERT INTO things VALUES (1, 'sad', '%s')", uuidOf(1)))
+				conflict := message.ConflictWith(uuidOf(1)).String()
+				for n, struck := 1, true; struck; n++ {
+					b := batch.New(table)
+					for i, mood := range []string{"glad", "sad", "mad"} { // in conflict, new the first time, and refused
+						b.Begin(i, group*(1+i/2))
+						b.Int8(int64(i + 1))
+						b.String(mood)
+						b.Bytes(fmt.Appendf(nil, "%016d", i+2))
+						b.End()
+					}
+					s.store = openStore(t, s.proxy.URL, table, impatient)
+					s.proxy.Plan(pgtest.Fault{At: pgtest.BeforeAnswer(n), How: pgtest.Close})
+					o := s.insertBatch(t.Context(), b, []int64{2, 3, 4})
+					struck = !s.proxy.Planned()
+					s.proxy.Restore()
+					inConflict, next := o.Verdicts[0], o.Verdicts[1]
+					done := inConflict.Outcome != message.Returned
+					if done && inConflict.Rejection.String() != conflict {
+						t.Errorf("before answer %d: the row in conflict is %s %s", n, inConflict.Outcome, inConflict.Rejection)
+					}
+					if group > 0 && inConflict.Outcome != message.Stored && next.Outcome == message.Stored {
+						t.Errorf("before answer %d: the next one of the group is stored", n)
+					}
+					if !struck && !done {
+						t.Errorf("without a fault the row in conflict is %s", inConflict.Outcome)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestConflictsWithoutTheirGrant: an installation whose role may only insert and read keys stores what it
 // has always stored. A row with a stored key is a duplicate there, and no conflict.
 func TestConflictsWithoutTheirGrant(t *testing.T) {

@@ -47,7 +47,18 @@ type insertion struct {
 	partly     []int          // those of messages that count as new, because of other rows
 }
 
-func (in *insertion) run(ctx context.Context) error {
+// run does it. After an error, rows that are stored and not compared are returned: a message in conflict
+// is not done before that is known.
+func (in *insertion) run(ctx context.Context) (err error) {
+	defer func() {
+		switch {
+		case err == nil || len(in.duplicates) == 0:
+		case in.batch.HasGroups(): // what follows them in their groups comes back with them
+			in.returned(message.CauseNone, in.rows...)
+		default:
+			in.returned(message.CauseNone, in.duplicates...)
+		}
+	}()
 	in.divide()
 	if err := in.withoutFaulty(func() error { return in.askFirst(ctx) }); err != nil {
 		return err
@@ -62,7 +73,7 @@ func (in *insertion) run(ctx context.Context) error {
 			return err
 		}
 	}
-	err := in.withoutFaulty(func() error { return in.search(ctx, refused) })
+	err = in.withoutFaulty(func() error { return in.search(ctx, refused) })
 	if in.aside != nil && (err == nil || verdictsHold(err)) {
 		return in.aside
 	}

@@ -50,6 +50,10 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 	if err != nil {
 		return err
 	}
+	overtaken, err := in.overtaken(ctx, rows, refused)
+	if err != nil {
+		return err
+	}
 	var rowsErr error
 	for _, row := range rows {
 		err := refused[row]
@@ -58,6 +62,8 @@ func (in *insertion) giveVerdicts(ctx context.Context, rows []int, refused map[i
 		switch {
 		case hidden[row]:
 			why = err.explained(message.CauseConfiguration, fmt.Sprintf("row-level security of %s lets the role insert the row and not see it: INSERT … ON CONFLICT needs a policy FOR SELECT too", keyTable(err.part().table)))
+		case overtaken[row]:
+			v, why = message.Verdict{Cause: message.CauseTransient}, err.meanwhile()
 		case err.empties(row):
 			why = err.explained(message.CauseConfiguration, "the message has a value for the column, and a trigger sets it to NULL: fix the trigger")
 		default:
@@ -89,14 +95,10 @@ func (r *refusal) empties(row int) bool {
 
 // verdict returns the verdict on a refused row, and an error if the row is not to blame.
 func (r *refusal) verdict(passes bool) (message.Verdict, error) {
-	p := r.part()
-	switch {
-	case r.discarded() && r.miscounted():
-		return message.Verdict{Cause: message.CauseTransient}, r.meanwhile()
-	case r.discarded():
+	if r.discarded() {
 		return message.Verdict{Cause: message.CauseDiscarded}, nil
 	}
-	j := r.judge()
+	p, j := r.part(), r.judge()
 	rejects := j.rejects
 	if j.open {
 		failed, evaluated := r.defaultsFailed(j)
@@ -152,17 +154,42 @@ func (r *refusal) discarded() bool {
 	return r.Code == discardedState && (r.part().table.Ledger != "" || r.in.batch.HasGroups() || r.in.parts[r.part().position].several())
 }
 
-// miscounted reports whether the rows of a message were not counted as stored although nothing can
-// discard any: another delivery has stored some since the statement's snapshot. (A table with a rule
-// takes no such insert.)
-func (r *refusal) miscounted() bool {
-	p := r.in.parts[r.part().position]
-	for _, of := range append([]*part{p}, p.children...) {
-		if of.catalog == nil || of.catalog.View || len(of.catalog.Triggers) > 0 {
-			return false
-		}
+// overtaken finds those of the rows that were not discarded after all: another delivery had stored
+// something of them between the snapshot of the counting insert and its end. If all of a message is
+// stored then, its key tells. But a message that has several rows in one table can be stored in part. So
+// each of these is tried again between two look-ups, and is discarded if both find the same.
+func (in *insertion) overtaken(ctx context.Context, rows []int, refused map[int]*refusal) (map[int]bool, error) {
+	rows = slices.DeleteFunc(slices.Clone(rows), func(row int) bool { return !refused[row].discarded() || !in.of(row).table.Several })
+	if len(rows) == 0 || in.rehearsal {
+		return nil, nil
 	}
-	return p.several() && p.table.Ledger == ""
+	rt := in.roundTrip(ctx)
+	for k := range rows {
+		p, row := in.of(rows[k]), rows[k:k+1]
+		rt.keysOrVersions(sent{of: p}, p.sql.present, row)
+		rt.endRequired()
+		rt.add("BEGIN ISOLATION LEVEL READ COMMITTED")
+		rt.add(limits(rt.deadline))
+		rt.insert(row)
+		rt.endSegment()
+		rt.add("ROLLBACK")
+		rt.endRequired()
+		rt.keysOrVersions(sent{of: p}, p.sql.present, row)
+		rt.endRequired()
+	}
+	answers, err := in.finish(ctx, searching, rt)
+	if err != nil {
+		return nil, err
+	}
+	overtaken := map[int]bool{}
+	for k, row := range rows {
+		before, trial, after := answers[4*k], answers[4*k+1], answers[4*k+3]
+		slices.Sort(before.values)
+		slices.Sort(after.values)
+		again := trial.refused != nil && trial.refused.discarded()
+		overtaken[row] = !again || !slices.Equal(before.values, after.values)
+	}
+	return overtaken, nil
 }
 
 // meanwhile returns the error of a message of which another delivery has stored rows meanwhile.
