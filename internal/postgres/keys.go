@@ -21,6 +21,9 @@ type keyFacts struct {
 	Columns []keyColumn `json:"columns"`
 	// Policies: row-level security applies to the role. ON CONFLICT refuses rows that it may not see.
 	Policies bool `json:"policies"`
+	// Xmax: an insert into the table can return that column. Partitioned tables and views have none, and
+	// the role may lack the grant.
+	Xmax bool `json:"xmax"`
 	// References are foreign keys of the table to itself.
 	References []reference `json:"references"`
 	// Compared are the columns in which rows of two messages are compared.

@@ -61,6 +61,7 @@ SELECT json_build_object(
 		) AS m
 		JOIN pg_type b ON b.oid = m.oid),
 	'policies', row_security_active(to_regclass($1)),
+	'xmax', coalesce((SELECT relkind = 'r' AND has_column_privilege(oid, 'xmax', 'SELECT') FROM pg_class WHERE oid = to_regclass($3)), false),
 	'references', (SELECT json_agg(json_build_object('name', f.conname,
 			'from', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.conkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
 			'to', (SELECT json_agg(a.attname ORDER BY k.n) FROM unnest(f.confkey) WITH ORDINALITY AS k(attnum, n) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.attnum)))

@@ -29,28 +29,29 @@ func (d *destination) replaces() bool { return d.table.OnConflict == batch.Repla
 // of rows that it has not written, counted from 1, and then how many it has written and how many of
 // these have replaced another, as written returns.
 //
-// A row has replaced another if the snapshot of the statement has its key. So one that another
-// transaction has stored since then counts as inserted. RETURNING could tell that by xmax, but not
-// for partitioned tables.
+// A row that has replaced another has an xmax, by which its older version was locked. Where the table
+// does not return it, a row has replaced another if the snapshot of the statement has its key, which
+// costs the server a sixth more. (So one that another transaction has stored since the snapshot counts
+// as inserted.)
 func replaceSQL(t *batch.Table, k *keyFacts, sorted bool) string {
 	arrays, names, values := input(t)
 	sent, key := keyValues(t), t.KeyNames()
-	order := ""
-	if sorted {
-		order = " ORDER BY " + list(k.typed(t, sent)) + ", n"
-	}
-	set := setAll(t)
 	var done []string
 	for _, name := range key {
 		done = append(done, "done."+name)
 	}
+	returned, replaced := list(key), fmt.Sprintf("EXISTS (SELECT FROM %s AS present WHERE %s)", table(t), k.equal(t, "present.", done))
+	if k != nil && k.Xmax {
+		returned, replaced = returned+", xmax <> 0 AS replaced", "replaced"
+	}
 	newer := isNewer(t, storedVersion(t, "excluded."), storedVersion(t, "stored."))
-	return fmt.Sprintf(`WITH input AS MATERIALIZED (SELECT * FROM (SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input WHERE %s), `+
-		`done AS (INSERT INTO %s AS stored (%s) SELECT %s FROM input%s ON CONFLICT (%s) DO UPDATE SET %s WHERE %s RETURNING %[7]s) `+
+	from := fmt.Sprintf("(SELECT %s, generate_series(1::bigint, cardinality($1)) AS n) AS input", arrays)
+	return fmt.Sprintf("WITH done AS (%s%s WHERE %s%s ON CONFLICT (%s) DO UPDATE SET %s WHERE %s RETURNING %s), ",
+		insertInto(table(t)+" AS stored", names, values), from, durable, orderSQL(t, k, sorted), list(key), list(setAll(t)), newer, returned) +
+		fmt.Sprintf("counts AS MATERIALIZED (SELECT count(*) AS written, count(*) FILTER (WHERE %s) AS replaced FROM done) ", replaced) +
 		// The first condition is there because the second is slow where the server expects few rows.
-		`SELECT n FROM input WHERE (SELECT count(*) FROM done) < (SELECT count(*) FROM input) AND NOT EXISTS (SELECT FROM done WHERE %[10]s) `+
-		`UNION ALL SELECT -(%[11]d * count(*) + count(*) FILTER (WHERE EXISTS (SELECT FROM %[3]s AS present WHERE %[12]s))) FROM done ORDER BY 1 DESC`,
-		arrays, durable, table(t), names, values, order, list(key), list(set), newer, k.equal(t, "done.", sent), countOf, k.equal(t, "present.", done))
+		fmt.Sprintf("SELECT n FROM %s WHERE (SELECT written FROM counts) < cardinality($1) AND NOT EXISTS (SELECT FROM done WHERE %s) ", from, k.equal(t, "done.", sent)) +
+		fmt.Sprintf("UNION ALL SELECT -(%d * written + replaced) FROM counts ORDER BY 1 DESC", countOf)
 }
 
 // countOf is more than the rows of any statement: it separates two counts in one number.
