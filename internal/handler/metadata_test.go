@@ -2,23 +2,15 @@ package handler_test
 
 import (
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/fault"
-	"example.com/owner/sluice/internal/handler"
 	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
-	"example.com/owner/sluice/internal/sqlite"
-	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // deliveries is a model of all metadata, and of message attributes.
@@ -75,46 +67,22 @@ func TestMetadataAndAttributes(t *testing.T) {
 	}
 	const query = `SELECT user_id, coalesce(trace, ''), coalesce(CAST(amount AS text), ''), coalesce(tenant, ''), queue, coalesce(message_group, ''),
 		coalesce(CAST(sequence_number AS text), ''), coalesce(CAST(receive_count AS text), ''), substr(CAST(sent_utc AS text), 1, 10) FROM deliveries ORDER BY user_id`
-	for _, tt := range []struct {
-		name string
-		open func(t *testing.T) (store ingest.Store, rows func(query string) [][]string)
-	}{
-		{"Postgres", func(t *testing.T) (ingest.Store, func(string) [][]string) {
+	for name, open := range map[string]func(*testing.T) (ingest.Store, func(query string) [][]string){
+		"Postgres": func(t *testing.T) (ingest.Store, func(string) [][]string) {
 			t.Helper()
-			db := pgtest.New(t, m.DDL()...)
-			s, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(s.Close)
-			return s, func(query string) [][]string { return db.Rows(t, query) }
-		}},
-		{"SQLite", func(t *testing.T) (ingest.Store, func(string) [][]string) {
+			return openPostgres(t, m.Set())
+		},
+		"SQLite": func(t *testing.T) (ingest.Store, func(string) [][]string) {
 			t.Helper()
-			s, err := sqlite.Open("sqlite::memory:", []*batch.Table{m.Table}, fault.Names{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(s.Close)
-			if _, err := s.Migrate(t.Context(), sqlite.DDL(m.Table)); err != nil {
-				t.Fatal(err)
-			}
-			return s, func(query string) [][]string {
-				rows, err := s.Rows(t.Context(), query)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return rows
-			}
-		}},
+			return openSQLite(t, m.Set(), "")
+		},
 	} {
 		for form, of := range map[string]func(...string) []byte{"event": event, "Pipes": pipes} {
-			t.Run(tt.name+", "+form, func(t *testing.T) {
+			t.Run(name+", "+form, func(t *testing.T) {
 				t.Parallel()
-				store, rows := tt.open(t)
-				log := slog.New(slog.DiscardHandler)
+				store, rows := open(t)
 				var reasons []string
-				h := &handler.Handler{Pipeline: ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), log), Log: log}
+				h, _ := handlerOf(m.Set(), store)
 				h.Observe = func(_ context.Context, r *ingest.Report) {
 					reasons = nil
 					for _, v := range r.Verdicts {
@@ -125,13 +93,8 @@ func TestMetadataAndAttributes(t *testing.T) {
 				}
 				for _, receives := range []string{"1", "2"} {
 					before := time.Now().Truncate(time.Millisecond)
-					answer, err := h.Invoke(t.Context(), of(records(receives)...))
-					if err != nil {
-						t.Fatal(err)
-					}
-					failed, err := readAnswer(answer)
-					if diff := cmp.Diff(failed, ids(3, 4)); diff != "" || err != nil {
-						t.Errorf("%v, failed got(-) want(+):\n%s", err, diff)
+					if diff := cmp.Diff(invoke(t, h, of(records(receives)...)), ids(3, 4)); diff != "" {
+						t.Errorf("failed got(-) want(+):\n%s", diff)
 					}
 					wantReasons := []string{"out_of_range amount: expected a number with as many digits as numeric(8,2) has", "wrong_type trace: expected an attribute of the type String or Number, found Binary"}
 					if diff := cmp.Diff(reasons, wantReasons); diff != "" {

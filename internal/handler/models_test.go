@@ -24,8 +24,8 @@ import (
 
 // The models of a queue with three kinds of events, and a fourth that nobody reads. The orders refer
 // to accounts, and wait for them.
-var queueModels = map[string]string{
-	"1-accounts.yaml": `
+var queueModels = []string{
+	`
 model: accounts
 table: accounts
 key: [account_id]
@@ -36,8 +36,7 @@ fields:
 columns:
   account_id: {type: text, from: account_id}
   masked_ip: {type: varchar(64), from: ip, masked: true}
-`,
-	"2-orders.yaml": `
+`, `
 model: orders
 table: orders
 key: [order_id]
@@ -52,8 +51,7 @@ columns:
   order_id: {type: text, from: order_id}
   account_id: {type: text, from: account}
   amount: {type: integer, from: amount}
-`,
-	"3-clicks.yaml": `
+`, `
 model: clicks
 table: clicks
 ledger: sluice_ledger
@@ -62,20 +60,19 @@ fields:
   page: {type: text, required: true}
 columns:
   page: {type: text, from: page}
-`,
-	"9-tests.yaml": `
+`, `
 model: tests
 when: {path: $.Event, one_of: ["s3:TestEvent"]}
 ignore: true
 `,
 }
 
-// loadQueueModels loads them from a folder, as SLUICE_MODEL does.
-func loadQueueModels(t *testing.T) *model.Set {
+// loadModels loads the models of a queue from a folder, as SLUICE_MODEL does.
+func loadModels(t *testing.T, texts ...string) *model.Set {
 	t.Helper()
 	folder := t.TempDir()
-	for name, text := range queueModels {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+	for i, text := range texts {
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprint(i, ".yaml")), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -101,7 +98,7 @@ func (b *byModel) Send(_ context.Context, rejected []message.RejectedMessage) ([
 // Lambda and from EventBridge Pipes, and each event twice.
 func TestSeveralModels(t *testing.T) {
 	t.Parallel()
-	set := loadQueueModels(t)
+	set := loadModels(t, queueModels...)
 	account := func(name string) string { return `{"type":"account","id":"` + name + `","ip":"203.0.113.7"}` }
 	order := func(name, account, amount string) string {
 		return `{"type":"order","id":"` + name + `","account":"` + account + `","amount":` + amount + `}`
@@ -240,7 +237,7 @@ func inSQLite(t *testing.T, set *model.Set) (ingest.Store, func(query string) []
 	return openSQLite(t, set, "orders", `"amount"     INTEGER`, `"amount" INTEGER CHECK (amount <> 666)`, `"account_id" TEXT`, `"account_id" TEXT REFERENCES accounts`)
 }
 
-// openSQLite opens a database in memory with the tables of models, one of them with other text.
+// openSQLite opens a database in memory with the tables of models, one of them with other text, or none.
 func openSQLite(t *testing.T, set *model.Set, changed string, pairs ...string) (ingest.Store, func(query string) [][]string) {
 	t.Helper()
 	store, err := sqlite.Open("sqlite::memory:", set.Tables(), fault.Names{})
@@ -294,7 +291,7 @@ func spelt(r *ingest.Report) string {
 // TestIgnoredInAFailedInvocation are returned with the others: SQS delivers them again too.
 func TestIgnoredInAFailedInvocation(t *testing.T) {
 	t.Parallel()
-	h, _ := handlerOf(loadQueueModels(t), insertFunc(func(context.Context, *batch.Batch) (message.Result, error) {
+	h, _ := handlerOf(loadModels(t, queueModels...), insertFunc(func(context.Context, *batch.Batch) (message.Result, error) {
 		return message.Result{}, &fault.Error{Source: fault.Database, Cause: message.CauseConfiguration, What: "there is no table"}
 	}))
 	back := &backoff{}

@@ -11,7 +11,6 @@ import (
 
 	"example.com/owner/sluice/internal/ingest"
 	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/model"
 )
 
 // The models of messages with several rows: a producer that packs its readings, an order with its lines,
@@ -87,18 +86,7 @@ func (n *named) Send(_ context.Context, rejected []message.RejectedMessage) ([]i
 // queues, each event twice. Refused are elements by the model, and by the database.
 func TestMessagesOfSeveralRows(t *testing.T) {
 	t.Parallel()
-	var all []*model.Model
-	for _, text := range rowsModels {
-		m, err := model.Parse("m.yaml", []byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, m)
-	}
-	set, err := model.NewSet(all...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := loadModels(t, rowsModels...)
 	const object = `{"s3":{"bucket":{"name":"b"},"object":{"key":"%s","sequencer":"1"}}}`
 	readings := func(device, values string) string {
 		return fmt.Sprintf(`{"type":"readings","device":%q,"values":[%s]}`, device, values)
