@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,6 @@ import (
 // deadlock, and no good message is returned.
 func TestTheSameMessagesManyTimes(t *testing.T) {
 	t.Parallel()
-	const size, environments = 1_000, 5
 	for _, k := range kinds {
 		if k.fifo { // SQS gives a message group to one at a time
 			continue
@@ -32,39 +32,50 @@ func TestTheSameMessagesManyTimes(t *testing.T) {
 			random := chances(t)()
 			d := newDeadlocks(t, k.ddl(t)...)
 			f := newFleet(t, d.db, builtin(t, k.model).Set())
-			all := f.environments(environments, "the same messages")
-			rounds := 4
-			if inFull(t) {
-				rounds = 40
-			}
-			var sent []record
-			for round := range rounds {
-				messages := batchOf(k, size+size/10, func(n int) bool { return n%100 == 20 })
-				sent = append(sent, messages...)
-				var deliveries sync.WaitGroup
-				for _, e := range all {
-					batch := shuffled(k, messages, random)[:size]
-					deliveries.Go(func() {
-						if back := e.deliver(batch, plenty); len(back) > 0 {
-							t.Errorf("round %d: %d messages came back; log:\n%s", round, len(back), e.tail())
-						}
-					})
-				}
-				deliveries.Wait()
-				if back := all[round%environments].deliver(messages, plenty); len(back) > 0 {
-					t.Errorf("round %d: %d of all messages came back; log:\n%s", round, len(back), all[round%environments].tail())
-				}
-				if t.Failed() {
-					return
-				}
-			}
-			f.check(sent)
-			for _, e := range all {
-				e.close()
-			}
+			f.contend(5, 1_000, 4, k, random, func(n int) []record {
+				return batchOf(k, n, func(i int) bool { return i%100 == 20 })
+			}, f.check)
 			d.none()
 		})
 	}
+}
+
+// contend delivers messages to a number of environments at once, size to each in an order of its own,
+// and then all of them, a tenth more, to one. No message may be returned. After each of the rounds, of
+// which a full drill has 40, it checks what was sent so far. It returns all messages, once the
+// environments are closed.
+func (f *fleet) contend(environments, size, rounds int, k kind, random *rand.Rand, next func(n int) []record, check func(sent []record)) (sent []record) {
+	t := f.t
+	t.Helper()
+	all := f.environments(environments, "the same messages")
+	if inFull(t) {
+		rounds = 40
+	}
+	for round := range rounds {
+		messages := next(size + size/10)
+		sent = append(sent, messages...)
+		var deliveries sync.WaitGroup
+		for _, e := range all {
+			batch := shuffled(k, messages, random)[:size]
+			deliveries.Go(func() {
+				if back := e.deliver(batch, plenty); len(back) > 0 {
+					t.Errorf("round %d: %d messages came back; log:\n%s", round, len(back), e.tail())
+				}
+			})
+		}
+		deliveries.Wait()
+		if back := all[round%environments].deliver(messages, plenty); len(back) > 0 {
+			t.Errorf("round %d: %d of all messages came back; log:\n%s", round, len(back), all[round%environments].tail())
+		}
+		check(sent)
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	for _, e := range all {
+		e.close()
+	}
+	return sent
 }
 
 // deadlocks counts the deadlocks of a database.

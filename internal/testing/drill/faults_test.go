@@ -96,11 +96,7 @@ func records(n int) []record {
 
 // eventOf returns a batch of the messages.
 func eventOf(records []record) []byte {
-	text, err := json.Marshal(record{"Records": records})
-	if err != nil {
-		panic(err)
-	}
-	return text
+	return []byte(jsonOf(record{"Records": records}))
 }
 
 // event returns a batch of n new messages.

@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/internal/testing/runtimeapi"
-	"example.com/owner/sluice/models"
 )
 
 // kills is how often the function is killed: TEST_KILLS, which `make drill` sets.
@@ -29,6 +27,24 @@ func kills(t *testing.T) int {
 	return n
 }
 
+// built builds the function, and returns what starts a process of it, and what all of these print.
+func built(t *testing.T, env ...string) (start func() *runtimeapi.Function, output *safeBuilder) {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "bootstrap")
+	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
+		t.Fatal(err)
+	}
+	output = &safeBuilder{}
+	return func() *runtimeapi.Function {
+		t.Helper()
+		f, err := runtimeapi.Start(t.Context(), binary, env, time.Hour, output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}, output
+}
+
 // TestKilledBetweenCommitAndAnswer kills the real process of the function (kill -9) after its
 // COMMIT and before its answer, and delivers the batch again, as SQS does.
 //
@@ -37,24 +53,9 @@ func kills(t *testing.T) int {
 func TestKilledBetweenCommitAndAnswer(t *testing.T) {
 	t.Parallel()
 	kills := kills(t)
-	m, err := model.Load("user_logins", models.FS)
-	if err != nil {
-		t.Fatal(err)
-	}
-	db := pgtest.New(t, append(m.DDL(), "ALTER TABLE user_logins ADD looked boolean DEFAULT (current_query() LIKE '%ON CONFLICT%')")...)
-	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
-		t.Fatal(err)
-	}
+	db := pgtest.New(t, append(builtin(t, "user_logins").DDL(), "ALTER TABLE user_logins ADD looked boolean DEFAULT (current_query() LIKE '%ON CONFLICT%')")...)
 	proxy := pgtest.NewProxy(t, db.URL)
-	var output safeBuilder
-	start := func() *runtimeapi.Function {
-		f, err := runtimeapi.Start(t.Context(), binary, []string{"DATABASE_URL=" + proxy.URL, "SLUICE_MASK_KEYS=k1:0123456789abcdef0123456789abcdef"}, time.Hour, &output)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
-	}
+	start, output := built(t, "DATABASE_URL="+proxy.URL, "SLUICE_MASK_KEYS=k1:0123456789abcdef0123456789abcdef")
 	warmUp := func(f *runtimeapi.Function) {
 		if a, err := f.Invoke(event(1)); err != nil || a.Failed {
 			t.Fatalf("%s, %v", a.Body, err)
@@ -137,15 +138,8 @@ func TestMisconfiguredFunctionSaysSo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the function: not with -short")
 	}
-	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
-		t.Fatal(err)
-	}
-	var output safeBuilder
-	f, err := runtimeapi.Start(t.Context(), binary, []string{"SLUICE_MODEL=nosuch"}, time.Minute, &output)
-	if err != nil {
-		t.Fatal(err)
-	}
+	start, _ := built(t, "SLUICE_MODEL=nosuch")
+	f := start()
 	defer f.Kill()
 	a, err := f.Invoke(event(1))
 	if err != nil || !a.Failed {

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -185,12 +184,8 @@ func TestKilledWithSeveralTables(t *testing.T) {
 	}
 	folder, _, ddl := eventModels(t)
 	db := pgtest.New(t, ddl...)
-	binary := filepath.Join(t.TempDir(), "bootstrap")
-	if err := runtimeapi.Build(t.Context(), "example.com/owner/sluice/functions/ingest", binary); err != nil {
-		t.Fatal(err)
-	}
 	proxy := pgtest.NewProxy(t, db.URL)
-	var output safeBuilder
+	start, output := built(t, "DATABASE_URL="+proxy.URL, "SLUICE_MODEL="+folder)
 	random := chances(t)()
 	var sent []record
 	deliver := func(f *runtimeapi.Function, messages []record) {
@@ -198,13 +193,6 @@ func TestKilledWithSeveralTables(t *testing.T) {
 		if a, err := f.Invoke(eventOf(messages)); err != nil || a.Failed || string(a.Body) != `{"batchItemFailures":[]}` {
 			t.Fatalf("%s, %v; log:\n%s", a.Body, err, output.String())
 		}
-	}
-	start := func() *runtimeapi.Function {
-		f, err := runtimeapi.Start(t.Context(), binary, []string{"DATABASE_URL=" + proxy.URL, "SLUICE_MODEL=" + folder}, time.Hour, &output)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f
 	}
 	kills := max(10, kills(t)/5)
 	committed, nothing := 0, 0
@@ -269,45 +257,18 @@ func TestKilledWithSeveralTables(t *testing.T) {
 // environments deadlock, no good message is returned, and the newest rows stay.
 func TestTheSameStatesManyTimes(t *testing.T) {
 	t.Parallel()
-	const size, environments = 400, 4
 	_, set, ddl := eventModels(t)
 	random := chances(t)()
 	d := newDeadlocks(t, ddl...)
 	f := newFleet(t, d.db, set)
-	all := f.environments(environments, "the same states")
-	rounds := 3
-	if inFull(t) {
-		rounds = 40
-	}
-	var sent []record
-	for round := range rounds {
-		messages := randomEvents(random, size+size/10, 60, func(i int) bool { return i%100 == 20 })
-		sent = append(sent, messages...)
-		var deliveries sync.WaitGroup
-		for _, e := range all {
-			batch := shuffled(kind{}, messages, random)[:size]
-			deliveries.Go(func() {
-				if back := e.deliver(batch, plenty); len(back) > 0 {
-					t.Errorf("round %d: %d messages came back; log:\n%s", round, len(back), e.tail())
-				}
-			})
-		}
-		deliveries.Wait()
-		if back := all[round%environments].deliver(messages, plenty); len(back) > 0 {
-			t.Errorf("round %d: %d of all messages came back; log:\n%s", round, len(back), all[round%environments].tail())
-		}
-		if t.Failed() {
-			return
-		}
-		holdEvents(t, d.db, sent)
-	}
+	sent := f.contend(4, 400, 3, kind{}, random, func(n int) []record {
+		return randomEvents(random, n, 60, func(i int) bool { return i%100 == 20 })
+	}, func(sent []record) { holdEvents(t, d.db, sent) })
 	for _, m := range sent {
-		if !refused(m) && f.rejected[m.id()] {
-			t.Errorf("message %s was rejected", m.id())
+		// A refused state may be outdated instead: that depends on the order in which the messages come.
+		if rejected := f.rejected[m.id()]; rejected && !refused(m) || !rejected && refused(m) && m["kind"] == 0 {
+			t.Errorf("message %s: rejected is %v", m.id(), rejected)
 		}
-	}
-	for _, e := range all {
-		e.close()
 	}
 	d.none()
 }
