@@ -1,19 +1,12 @@
 package check_test
 
 import (
-	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
 
-	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
-	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -25,7 +18,7 @@ const (
 // withLines returns a model of orders with their lines.
 func withLines(t *testing.T, onConflict string) *model.Model {
 	t.Helper()
-	m, err := model.Parse("orders.yaml", []byte("model: orders\ntable: orders\nkey: [id]\n"+onConflict+`
+	return parse(t, "model: orders\ntable: orders\nkey: [id]\n"+onConflict+`
 fields:
   id: {type: text, required: true}
   version: {type: integer, required: true}
@@ -42,11 +35,7 @@ also:
       order_id: {type: text, from: id}
       line: {type: smallint, meta: row_number}
       sku: {type: varchar(8), from: sku}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+`)
 }
 
 func TestWhatIsWrongWithAChild(t *testing.T) {
@@ -121,44 +110,18 @@ func TestGrantsOfChildren(t *testing.T) {
 			t.Parallel()
 			m := withLines(t, tt.onConflict)
 			db := pgtest.New(t, m.DDL()...)
-			role := func(without string) string {
-				return db.Role(t, func(role string) (all []string) {
-					for _, g := range tt.grants {
-						if g != without {
-							all = append(all, "GRANT "+g+" TO "+role)
-						}
-					}
-					return all
-				}).URL
-			}
-			store := func(url string) error {
-				s, err := postgres.Open(url, []*batch.Table{m.Table})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer s.Close()
-				p := ingest.New(m.Set(), s, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
-				for i, body := range []string{`"version":1,"lines":[{"sku":"a"},{"sku":"b"}]`, `"version":2,"lines":[{"sku":"c"}]`, `"version":1,"lines":[{"sku":"a"},{"sku":"b"}]`} {
-					r := p.Run(t.Context(), []message.Message{{
-						ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), HasBody: true, HasSent: true, SentMillis: 1767225600000, ReceiveCount: 1, Body: []byte(`{"id":"o",` + body + `}`),
-					}})
-					if r.Err != nil {
-						return r.Err
-					}
-				}
-				return nil
-			}
-			for without, finding := range tt.lacks {
-				url := role(without)
+			const two, one = `{"id":"o","version":1,"lines":[{"sku":"a"},{"sku":"b"}]}`, `{"id":"o","version":2,"lines":[{"sku":"c"}]}`
+			for grant, finding := range tt.lacks {
+				url := without(t, db, grant, tt.grants)
 				want(t, look(t, m, url), finding)
-				if store(url) == nil {
-					t.Errorf("without %s all is stored", without)
+				if _, err := deliver(t, m, url, two, one, two); err == nil {
+					t.Errorf("without %s all is stored", grant)
 				}
 				db.Exec(t, "TRUNCATE orders, lines")
 			}
-			url := role("")
+			url := without(t, db, "", tt.grants)
 			want(t, look(t, m, url))
-			if err := store(url); err != nil {
+			if _, err := deliver(t, m, url, two, one, two); err != nil {
 				t.Fatal(err)
 			}
 			var got []string

@@ -3,20 +3,15 @@ package check_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
-	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/fault"
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 	"example.com/owner/sluice/internal/testing/storetest"
 	"example.com/owner/sluice/models"
@@ -27,10 +22,7 @@ var names = fault.Names{URL: "DATABASE_URL", Migrate: "sluice migrate", Schema: 
 // look checks the database of a URL.
 func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := open(t, m, databaseURL)
 	defer store.Close()
 	return check.Database(t.Context(), store, m.Set(), names)
 }
@@ -326,58 +318,33 @@ columns:
 	}{
 		{
 			"replace", "on_conflict: replace\nnewer_by: version",
-			[]string{"INSERT", "SELECT (id, version, masked_ip, message_id)", "UPDATE (version, masked_ip, message_id)"},
+			[]string{"INSERT ON t", "SELECT (id, version, masked_ip, message_id) ON t", "UPDATE (version, masked_ip, message_id) ON t"},
 			"2",
-			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, masked_ip, message_id)": "error grant_select", "UPDATE (version, masked_ip, message_id)": "error grant_update"},
+			map[string]string{"INSERT ON t": "error grant_insert", "SELECT (id, version, masked_ip, message_id) ON t": "error grant_select", "UPDATE (version, masked_ip, message_id) ON t": "error grant_update"},
 			func(c message.Counts) []int { return []int{c.Stored, c.Replaced, c.Outdated} },
 			[]int{1, 1, 1},
 		},
 		{
 			"keep", "on_conflict: keep",
-			[]string{"INSERT", "SELECT (id, version, message_id)"},
+			[]string{"INSERT ON t", "SELECT (id, version, message_id) ON t"},
 			"1",
-			map[string]string{"INSERT": "error grant_insert", "SELECT (id, version, message_id)": "error grant_select"},
+			map[string]string{"INSERT ON t": "error grant_insert", "SELECT (id, version, message_id) ON t": "error grant_select"},
 			func(c message.Counts) []int { return []int{c.Stored, c.Conflict, c.Duplicate} },
 			[]int{1, 1, 1},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			m, err := model.Parse("t.yaml", []byte("model: t\ntable: t\nkey: [id]\n"+tt.settings+fields))
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := parse(t, "model: t\ntable: t\nkey: [id]\n"+tt.settings+fields)
 			db := pgtest.New(t, m.DDL()...)
-			role := func(without string) string {
-				return db.Role(t, func(role string) (all []string) {
-					for _, g := range tt.grants {
-						if g != without {
-							all = append(all, "GRANT "+g+" ON t TO "+role)
-						}
-					}
-					return all
-				}).URL
+			for grant, finding := range tt.lacks {
+				want(t, look(t, m, without(t, db, grant, tt.grants)), finding)
 			}
-			for without, finding := range tt.lacks {
-				want(t, look(t, m, role(without)), finding)
-			}
-			url := role("")
+			url := without(t, db, "", tt.grants)
 			want(t, look(t, m, url))
-			store, err := postgres.Open(url, []*batch.Table{m.Table})
+			counts, err := deliver(t, m, url, `{"id":"a","version":1}`, `{"id":"a","version":2}`, `{"id":"a","version":1}`)
 			if err != nil {
 				t.Fatal(err)
-			}
-			t.Cleanup(store.Close)
-			p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
-			var counts message.Counts
-			for i, version := range []string{"1", "2", "1"} {
-				r := p.Run(t.Context(), []message.Message{{
-					ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", i), HasBody: true, HasSent: true, SentMillis: 1767225600000, ReceiveCount: 1, Body: []byte(`{"id":"a","version":` + version + `}`),
-				}})
-				if r.Err != nil {
-					t.Fatal(r.Err)
-				}
-				counts.Add(r.Verdicts, r.Tallies.Sum())
 			}
 			if got := tt.counts(counts); !slices.Equal(got, tt.want) {
 				t.Errorf("got %v (%+v), want %v", got, counts, tt.want)
@@ -433,10 +400,7 @@ func TestNoTimeForTheDatabase(t *testing.T) {
 	t.Parallel()
 	m := load(t, "user_logins")
 	db := pgtest.New(t, m.DDL()...)
-	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := open(t, m, db.URL)
 	defer store.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

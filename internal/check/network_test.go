@@ -11,9 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -77,11 +75,7 @@ func TestWhoChecksTheServer(t *testing.T) {
 		if mode == "verify-ca" { // which require is too where roots are named
 			parameters.Set("sslrootcert", roots)
 		}
-		store, err := postgres.Open(strings.Replace(with(parameters), "127.0.0.1", "0.0.0.0", 1), []*batch.Table{m.Table})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(store.Close)
+		store := open(t, m, strings.Replace(with(parameters), "127.0.0.1", "0.0.0.0", 1))
 		want(t, check.Database(t.Context(), store, m.Set(), names), finding...)
 	}
 }

@@ -12,17 +12,13 @@ import (
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // stores reports whether a login is stored by the real store.
 func stores(t *testing.T, m *model.Model, databaseURL string) bool {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := open(t, m, databaseURL)
 	defer store.Close()
 	b := batch.New(m.Table)
 	bad := m.Reader(mask.Unkeyed()).Append(b, 0, 0, &message.Message{

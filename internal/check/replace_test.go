@@ -4,11 +4,6 @@ import (
 	"strings"
 	"testing"
 
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/mask"
-	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -16,7 +11,7 @@ import (
 // ones. Policies decide as the real store finds.
 func TestReplacedRows(t *testing.T) {
 	t.Parallel()
-	m, err := model.Parse("states.yaml", []byte(`
+	m := parse(t, `
 model: states
 table: states
 key: [id]
@@ -28,10 +23,7 @@ fields:
 columns:
   id: {type: text, from: id}
   version: {type: integer, from: version}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	const (
 		policies = "ALTER TABLE states ENABLE ROW LEVEL SECURITY; CREATE POLICY i ON states FOR INSERT WITH CHECK (true); CREATE POLICY s ON states FOR SELECT USING (true); "
 		touch    = "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER touched BEFORE UPDATE ON states FOR EACH ROW EXECUTE FUNCTION touch()"
@@ -60,20 +52,9 @@ columns:
 			if !said {
 				t.Errorf("no finding says %q: %+v", tt.says, f)
 			}
-			store, err := postgres.Open(url, []*batch.Table{m.Table})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(store.Close)
-			replaced := 0
-			for _, version := range []string{"1", "2"} {
-				b := batch.New(m.Table)
-				m.Reader(mask.Unkeyed()).Append(b, 0, 0, &message.Message{ID: "m", HasBody: true, HasSent: true, Body: []byte(`{"id":"a","version":` + version + `}`)})
-				result, _ := store.Insert(t.Context(), b)
-				replaced += result.Tallies.Sum().Replaced
-			}
-			if (replaced == 1) != tt.replaces {
-				t.Errorf("%d rows were replaced", replaced)
+			counts, err := deliver(t, m, url, `{"id":"a","version":1}`, `{"id":"a","version":2}`)
+			if (counts.Replaced == 1) != tt.replaces || (err == nil) != tt.replaces {
+				t.Errorf("got %+v, %v", counts, err)
 			}
 		})
 	}

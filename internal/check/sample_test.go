@@ -15,7 +15,6 @@ import (
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -132,7 +131,7 @@ func TestSampleOfUnits(t *testing.T) {
 		"unix_ns": {"1769860800123456789": "", "1769860800": "unix", "1769860800123": "unix_ms", "1769860800123456": "unix_us"},
 		"iso8601": {`"1970-01-21T12:00:00Z"`: ""},
 	} {
-		m, err := model.Parse("t.yaml", fmt.Appendf(nil, `
+		m := parse(t, fmt.Sprintf(`
 model: t
 table: t
 key: [message_id]
@@ -143,9 +142,6 @@ columns:
   other: {type: timestamptz, from: other}
   message_id: {type: uuid, meta: message_id}
 `, format))
-		if err != nil {
-			t.Fatal(err)
-		}
 		for at, other := range bodies {
 			want := []string{"ok sample: 1 of 1 bodies would be new rows, tried in transactions that were rolled back"}
 			if other != "" {
@@ -185,11 +181,7 @@ func TestSampleInTheTable(t *testing.T) {
 	db := pgtest.New(t, m.DDL()...)
 	db.Exec(t, "ALTER TABLE coupons ADD n bigserial, ADD CONSTRAINT shops CHECK (shop <> 'bad'); INSERT INTO coupons (code, shop) VALUES ('canary-1', 'a'), ('canary-2', 'a'); "+
 		norm("coupons", "IF NEW.shop = 'no' THEN NEW := NULL; END IF"))
-	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(store.Close)
+	store := open(t, m, db.URL)
 	var bodies []string
 	for n := range 1200 {
 		bodies = append(bodies, coupon(n+1))
@@ -235,15 +227,8 @@ columns:
 			"warning sample_rejected: 2 of 3 bodies would be rejected: refused_by_database SQLSTATE 23505 (unique_violation) constraint t_code_key; lines 2, 3",
 		},
 	} {
-		m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, key))
-		if err != nil {
-			t.Fatal(err)
-		}
-		store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(store.Close)
+		m := parse(t, fmt.Sprintf(file, key))
+		store := open(t, m, db.URL)
 		if diff := cmp.Diff(sampled(t, store, m, `{"code":"canary-a"}`, `{"code":"Canary-A"}`, `{"code":"canary-b"}`), want); diff != "" {
 			t.Errorf("%s: findings got(-) want(+):\n%s", key, diff)
 		}

@@ -14,17 +14,13 @@ import (
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // insert gives a row to the real store that the table takes, and one that it refuses.
 func insert(t *testing.T, m *model.Model, databaseURL, canary string) {
 	t.Helper()
-	store, err := postgres.Open(databaseURL, []*batch.Table{m.Table})
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := open(t, m, databaseURL)
 	defer store.Close()
 	b := batch.New(m.Table)
 	reader := m.Reader(mask.Unkeyed())

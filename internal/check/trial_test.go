@@ -14,7 +14,7 @@ import (
 // coupons is a model whose key comes from the body.
 func coupons(t *testing.T, fieldType, columnType string) *model.Model {
 	t.Helper()
-	m, err := model.Parse("coupons.yaml", fmt.Appendf(nil, `
+	return parse(t, fmt.Sprintf(`
 model: coupons
 table: coupons
 key: [code]
@@ -27,10 +27,6 @@ columns:
   shop: {type: varchar(3), from: shop}
   note: {type: text, from: note}
 `, fieldType, columnType))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // norm is a trigger that does something before a row.

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"example.com/owner/sluice/internal/check"
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -36,7 +35,7 @@ func fits(t *testing.T, db *pgtest.DB, all []fit) {
 			after += strings.ReplaceAll(c.sql, ":v", name) + "; "
 		}
 	}
-	m, err := model.Parse("t.yaml", fmt.Appendf(nil, `
+	m := parse(t, fmt.Sprintf(`
 model: t
 table: t
 key: [message_id]
@@ -47,9 +46,6 @@ fields:
 %s  mask_key: {type: text, meta: mask_key}
   message_id: {type: uuid, meta: message_id}
 `, fields, columns))
-	if err != nil {
-		t.Fatal(err)
-	}
 	db.Exec(t, "CREATE TABLE t (w text, "+live+"mask_key text, message_id uuid PRIMARY KEY); "+after)
 	f := look(t, m, db.URL)
 	found := 0
@@ -223,10 +219,7 @@ columns:
 `
 	db := pgtest.New(t, "CREATE TABLE t (v text, sent_at timestamp, message_id uuid, PRIMARY KEY (sent_at, message_id))", "INSERT INTO t VALUES ('', now() AT TIME ZONE 'UTC', gen_random_uuid())")
 	for column, findings := range map[string][]string{"timestamptz": {"error column_type"}, "timestamp": nil} {
-		m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, column))
-		if err != nil {
-			t.Fatal(err)
-		}
+		m := parse(t, fmt.Sprintf(file, column))
 		f := look(t, m, setParameter(t, db.URL, "timezone", "Pacific/Kiritimati"))
 		want(t, f, findings...)
 		says(t, f, map[string]string{"timestamptz": `write type: timestamp in the model`, "timestamp": "no row of"}[column])
@@ -248,10 +241,7 @@ columns:
   c: {type: text, from: c}
   message_id: {type: uuid, meta: message_id}
 `
-	m, err := model.Parse("t.yaml", []byte(file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := parse(t, file)
 	db := pgtest.New(t, m.DDL()...)
 	f := look(t, m, db.URL)
 	want(t, f)
@@ -298,10 +288,7 @@ columns:
 		{"trim: false", "type: macaddr, as: text", "text", "text", "NEW.v := NEW.v", untried, "23502"},
 	} {
 		t.Run(tt.options+", "+tt.column+", "+tt.trigger, func(t *testing.T) {
-			m, err := model.Parse("t.yaml", fmt.Appendf(nil, file, tt.options, tt.element, tt.column, tt.list))
-			if err != nil {
-				t.Fatal(err)
-			}
+			m := parse(t, fmt.Sprintf(file, tt.options, tt.element, tt.column, tt.list))
 			db.Exec(t, "DROP TABLE IF EXISTS t; DROP FUNCTION IF EXISTS norm")
 			for _, sql := range m.DDL() {
 				db.Exec(t, sql)
@@ -348,10 +335,7 @@ columns:
   short: {type: short, as: text, from: short}
   source: {type: text, value: web}
 `
-	m, err := model.Parse("visits.yaml", []byte(file))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := parse(t, file)
 	db := pgtest.NewDatabase(t, "", "CREATE EXTENSION citext", "CREATE TYPE mood AS ENUM ('sad', 'happy')", "CREATE DOMAIN short AS varchar(3) CHECK (value <> 'bad')",
 		`CREATE TABLE visits (n bigint GENERATED ALWAYS AS IDENTITY, visit_id uuid PRIMARY KEY, mood mood, ip inet, at timestamp NOT NULL, currency char(3), ratio double precision,
 			tags text[], email citext, short short, source text NOT NULL, day date GENERATED ALWAYS AS (at::date) STORED)`,

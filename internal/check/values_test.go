@@ -3,7 +3,6 @@ package check_test
 import (
 	"testing"
 
-	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -51,7 +50,7 @@ func TestTheModelsOwnValues(t *testing.T) {
 func TestTrialRowsHaveTheModelsOwnValues(t *testing.T) {
 	t.Parallel()
 	db := pgtest.NewDatabase(t, "", "CREATE TYPE mood AS ENUM ('sad', 'happy')")
-	m, err := model.Parse("t.yaml", []byte(`
+	m := parse(t, `
 model: t
 table: t
 key: [message_id]
@@ -63,10 +62,7 @@ columns:
   count: {type: integer, from: count}
   source: {type: text, value: web}
   message_id: {type: uuid, meta: message_id}
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
+`)
 	for _, sql := range m.DDL() {
 		db.Exec(t, sql)
 	}
