@@ -22,7 +22,7 @@ func BenchmarkCommit(b *testing.B) {
 			m := userLogins(b)
 			schema := func() *pgtest.DB { return pgtest.New(b, m.DDL()...) }
 			names := []string{"sluice", "copy", "usual"}
-			ways := []way{fromBodies(b, pipeline(b, schema(), m)), copyReady(b, schema(), m), usualBatch(b, schema())}
+			ways := []way{fromBodies(b, pipeline(b, schema(), m.Set())), copyReady(b, schema(), m), usualBatch(b, schema())}
 			took := make([]time.Duration, len(ways))
 			rows, first := 0, 0
 			for b.Loop() {

@@ -3,7 +3,6 @@ package benchmark_test
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -11,11 +10,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -147,12 +143,7 @@ func ofModels(b *testing.B, server *pgtest.Server, n int, body func(round, i int
 	if err != nil {
 		b.Fatal(err)
 	}
-	store, err := postgres.Open(withoutVacuum(b, server, ddl).URL, set.Tables())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(store.Close)
-	p := ingest.New(set, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	p := pipeline(b, withoutVacuum(b, server, ddl), set)
 	s := side{rows, func(round int) []message.Message { return newMessages(n, round, body) }, func(messages []message.Message) error {
 		r := p.Run(b.Context(), messages)
 		if sum := r.Tallies.Sum(); r.Err != nil || sum.Inserted+sum.Replaced != len(messages) {

@@ -2,15 +2,10 @@ package benchmark_test
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"testing"
 
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -25,12 +20,7 @@ func BenchmarkRedeliveries(b *testing.B) {
 			b.Run(fmt.Sprintf("share=%v%%/%s", 100*share, how), func(b *testing.B) {
 				m := userLogins(b)
 				db := pgtest.New(b, m.DDL()...)
-				store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.Cleanup(store.Close)
-				p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+				p := pipeline(b, db, m.Set())
 				conn := db.Conn(b)
 				db.Exec(b, "ALTER TABLE user_logins SET (autovacuum_enabled = false)")
 				for b.Loop() {

@@ -2,7 +2,6 @@ package benchmark_test
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -11,12 +10,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -56,12 +51,7 @@ func BenchmarkRowsOfMessages(b *testing.B) {
 		}
 		b.Run(fmt.Sprint("rows of a message=", each), func(b *testing.B) {
 			db := pgtest.New(b, m.DDL()...)
-			store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(store.Close)
-			p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+			p := pipeline(b, db, m.Set())
 			all := make([]message.Message, rows/each)
 			for i := range all {
 				body := reading(i)

@@ -1,13 +1,8 @@
 package benchmark_test
 
 import (
-	"log/slog"
 	"testing"
 
-	"example.com/owner/sluice/internal/batch"
-	"example.com/owner/sluice/internal/ingest"
-	"example.com/owner/sluice/internal/mask"
-	"example.com/owner/sluice/internal/postgres"
 	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
@@ -18,12 +13,7 @@ func BenchmarkWAL(b *testing.B) {
 	const old, batches, size = 3_000_000, 40, 1000
 	db := pgtest.New(b)
 	m := userLogins(b)
-	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(store.Close)
-	p := ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	p := pipeline(b, db, m.Set())
 	conn := db.Conn(b)
 	insert := func(first int) float64 {
 		before := walBytes(b, conn)
@@ -36,8 +26,8 @@ func BenchmarkWAL(b *testing.B) {
 	}
 	for b.Loop() {
 		db.Exec(b, "DROP TABLE IF EXISTS user_logins")
-		if _, err := store.Migrate(b.Context(), m.DDL()); err != nil {
-			b.Fatal(err)
+		for _, statement := range m.DDL() {
+			db.Exec(b, statement)
 		}
 		empty := insert(0)
 		db.Exec(b, `INSERT INTO user_logins SELECT gen_random_uuid(), 'android', repeat('0123456789abcdef', 4), repeat('0123456789abcdef', 4), 'RU', 2, '2026-01-01', '2.3.0', 'sha256',

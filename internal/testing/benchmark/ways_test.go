@@ -50,15 +50,15 @@ var kinds = []struct {
 	open func(t testing.TB, s *setup, db *pgtest.DB) way
 }{
 	{"COPY of ready rows", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return copyReady(t, db, s.model) }},
-	{"sluice from bodies", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromBodies(t, pipeline(t, db, s.model)) }},
+	{"sluice from bodies", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way { return fromBodies(t, pipeline(t, db, s.model.Set())) }},
 	{"sluice from the event", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
-		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(messages, 1) })
+		return fromEvent(t, pipeline(t, db, s.model.Set()), func(messages []message.Message) []byte { return event(messages, 1) })
 	}},
 	{"sluice, bodies unlike", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
-		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(unlike(messages), 1) })
+		return fromEvent(t, pipeline(t, db, s.model.Set()), func(messages []message.Message) []byte { return event(unlike(messages), 1) })
 	}},
 	{"sluice, redelivered", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
-		return fromEvent(t, pipeline(t, db, s.model), func(messages []message.Message) []byte { return event(messages, 2) })
+		return fromEvent(t, pipeline(t, db, s.model.Set()), func(messages []message.Message) []byte { return event(messages, 2) })
 	}},
 	{"usual Go", 6000, func(t testing.TB, _ *setup, db *pgtest.DB) way { return usualBatch(t, db) }},
 	{"sluice, built", 6000, func(t testing.TB, s *setup, db *pgtest.DB) way {
@@ -175,14 +175,14 @@ func event(messages []message.Message, receiveCount int) []byte {
 	return append(out, "]}"...)
 }
 
-func pipeline(t testing.TB, db *pgtest.DB, m *model.Model) *ingest.Pipeline {
+func pipeline(t testing.TB, db *pgtest.DB, set *model.Set) *ingest.Pipeline {
 	t.Helper()
-	store, err := postgres.Open(db.URL, []*batch.Table{m.Table})
+	store, err := postgres.Open(db.URL, set.Tables())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	return ingest.New(m.Set(), store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
+	return ingest.New(set, store, ingest.Static(mask.Unkeyed()), slog.New(slog.DiscardHandler))
 }
 
 func fromBodies(t testing.TB, p *ingest.Pipeline) way {
