@@ -46,7 +46,7 @@ func TestConflictsCompareAsTheColumnDoes(t *testing.T) {
 		c := tt.column
 		c.Name, c.Compared = "v", true
 		table := &batch.Table{Name: fmt.Sprint("things", i), Key: []int{0}, Columns: []batch.Column{
-			{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, c, {Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+			idColumn, c, messageID,
 		}}
 		db.Exec(t, fmt.Sprintf("CREATE TABLE %s (id bigint PRIMARY KEY, v %s, message_id uuid)", table.Name, tt.live))
 		s := siteOf(t, db, table)
@@ -83,9 +83,9 @@ func TestConflictsCompareAsTheColumnDoes(t *testing.T) {
 // kept is a table that keeps the stored row and finds conflicts.
 func kept(onConflict batch.OnConflict) *batch.Table {
 	return &batch.Table{Name: "things", OnConflict: onConflict, Key: []int{0}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		idColumn,
 		{Name: "mood", Kind: batch.Text, Type: "mood", AsText: true, Compared: true},
-		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+		messageID,
 	}}
 }
 
@@ -99,26 +99,21 @@ func TestConflictsCostNoRoundTrip(t *testing.T) {
 			s := newSite(t, setup{table: table, sql: "CREATE TYPE mood AS ENUM ('sad', 'glad', 'mad'); CREATE TABLE things (id bigint PRIMARY KEY, mood mood, message_id uuid);"})
 			deliver := func(moods ...string) *outcome {
 				b := batch.New(table)
-				ids := make([]int64, len(moods))
+				numbers := make([]int64, len(moods))
 				for i, text := range moods {
 					id, mood, _ := strings.Cut(text, " ")
-					var key, n int64
-					if _, err := fmt.Sscanf(id, "%d/%d", &key, &n); err != nil {
+					var key int64
+					if _, err := fmt.Sscanf(id, "%d/%d", &key, &numbers[i]); err != nil {
 						t.Fatal(err)
 					}
 					b.Begin(i, group*(i+1))
 					b.Int8(key)
 					b.String(mood)
-					b.Bytes(fmt.Appendf(nil, "%016d", n))
+					b.Bytes(fmt.Appendf(nil, "%016d", numbers[i]))
 					b.End()
 				}
 				b.Sort()
-				for i := range ids {
-					var key, n int64
-					_, _ = fmt.Sscanf(moods[b.Message(i)], "%d/%d", &key, &n)
-					ids[i] = n
-				}
-				return s.insertBatch(t.Context(), b, ids)
+				return s.insertBatch(t.Context(), b, byRow(b, numbers, func(n int64) int64 { return n }))
 			}
 			conflict := word + message.ConflictWith(uuidOf(1)).String()
 			deliver("1/1 sad").must()
@@ -181,9 +176,9 @@ func TestConflictsOfABrokenAttempt(t *testing.T) {
 func TestConflictsWithoutTheirGrant(t *testing.T) {
 	t.Parallel()
 	table := &batch.Table{Name: "things", Key: []int{0}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		idColumn,
 		{Name: "v", Kind: batch.Text, Type: "text", Compared: true},
-		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+		messageID,
 	}}
 	for _, group := range []int{0, 1} {
 		for grants, conflict := range map[string]message.Reason{

@@ -29,27 +29,22 @@ type mixed struct {
 // newMixed makes the tables: with triggers that raise, discard, and end the session; partitioned where
 // a table can be.
 func newMixed(triggers, partitioned bool) *mixed {
-	id := batch.Column{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}
-	n := batch.Column{Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}
-	version := batch.Column{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true}
-	sender := batch.Column{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true}
-	word := batch.Column{Name: "word", Kind: batch.Text, Type: "text"}
-	compared := word
+	compared := wordColumn
 	compared.Compared = true
 	child := func(name string) *batch.Table {
-		return &batch.Table{Name: name, Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{id, n, word}}
+		return &batch.Table{Name: name, Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{idColumn, nColumn, wordColumn}}
 	}
 	lines, items, notes, labels := child("lines"), child("items"), child("notes"), child("labels")
 	m := &mixed{tables: []*batch.Table{
-		{Name: "events", Key: []int{0}, Columns: []batch.Column{id, sender, compared}},
-		{Name: "states", Key: []int{0}, OnConflict: batch.Replace, Columns: []batch.Column{id, version, sender, word}},
-		{Name: "orders", Key: []int{0}, Columns: []batch.Column{id, sender, compared}, Children: []*batch.Table{lines}},
-		{Name: "baskets", Key: []int{0}, OnConflict: batch.Replace, Columns: []batch.Column{id, version, sender, word}, Children: []*batch.Table{items, notes}},
-		{Name: "readings", Key: []int{0, 1}, KeyOfMessage: true, Several: true, Columns: []batch.Column{id, n, word}},
-		{Name: "gauges", Key: []int{0}, OnConflict: batch.Replace, Several: true, Columns: []batch.Column{id, version, sender, word}},
+		{Name: "events", Key: []int{0}, Columns: []batch.Column{idColumn, senderColumn, compared}},
+		{Name: "states", Key: []int{0}, OnConflict: batch.Replace, Columns: []batch.Column{idColumn, versionColumn, senderColumn, wordColumn}},
+		{Name: "orders", Key: []int{0}, Columns: []batch.Column{idColumn, senderColumn, compared}, Children: []*batch.Table{lines}},
+		{Name: "baskets", Key: []int{0}, OnConflict: batch.Replace, Columns: []batch.Column{idColumn, versionColumn, senderColumn, wordColumn}, Children: []*batch.Table{items, notes}},
+		{Name: "readings", Key: []int{0, 1}, KeyOfMessage: true, Several: true, Columns: []batch.Column{idColumn, nColumn, wordColumn}},
+		{Name: "gauges", Key: []int{0}, OnConflict: batch.Replace, Several: true, Columns: []batch.Column{idColumn, versionColumn, senderColumn, wordColumn}},
 		{
 			Name: "parcels", Key: []int{2}, KeyOfMessage: true, Ledger: "keys", Children: []*batch.Table{labels},
-			Columns: []batch.Column{id, word, {Name: "key", Kind: batch.Int8, Type: "bigint", NotNull: true, Ledger: true}},
+			Columns: []batch.Column{idColumn, wordColumn, {Name: "key", Kind: batch.Int8, Type: "bigint", NotNull: true, Ledger: true}},
 		},
 	}}
 	var sql strings.Builder

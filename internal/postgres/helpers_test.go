@@ -39,12 +39,22 @@ func unlessThorough(few, all int) int {
 var events = &batch.Table{
 	Name: "events",
 	Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
-		{Name: "word", Kind: batch.Text, Type: "text"},
+		idColumn, wordColumn,
 		{Name: "n", Kind: batch.Int4, Type: "integer"},
 	},
 	Key: []int{0}, KeyOfMessage: true,
 }
+
+// Columns of many tables. A table that tells whose a row is has a sender, or a messageID that is NULL in
+// the rows of others.
+var (
+	idColumn      = batch.Column{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}
+	nColumn       = batch.Column{Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}
+	wordColumn    = batch.Column{Name: "word", Kind: batch.Text, Type: "text"}
+	versionColumn = batch.Column{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true}
+	senderColumn  = batch.Column{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true}
+	messageID     = batch.Column{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true}
+)
 
 const createEvents = "CREATE TABLE events (id bigint PRIMARY KEY, word text, n integer, tx xid8 DEFAULT pg_current_xact_id());"
 
@@ -253,11 +263,25 @@ func (s *site) insertBy(ctx context.Context, rows ...row) *outcome {
 
 // idsIn are the ids of rows in the order of their batch.
 func idsIn(b *batch.Batch, rows []row) []int64 {
-	ids := make([]int64, len(rows))
-	for i := range ids {
-		ids[i] = rows[b.Message(i)].id
+	return byRow(b, rows, func(r row) int64 { return r.id })
+}
+
+// byRow are numbers of messages in the order of their rows in a batch.
+func byRow[T any](b *batch.Batch, messages []T, number func(T) int64) []int64 {
+	numbers := make([]int64, b.Len())
+	for i := range numbers {
+		numbers[i] = number(messages[b.Message(i)])
 	}
-	return ids
+	return numbers
+}
+
+// begin begins the n-th row of a message, counted from 0, in the only table of a batch.
+func begin(b *batch.Batch, n, message, group int) {
+	if n > 0 {
+		b.More(-1)
+	} else {
+		b.Begin(message, group)
+	}
 }
 
 // rehearse is insert for a rehearsal, which must leave the table as it is.

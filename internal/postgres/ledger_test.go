@@ -96,11 +96,7 @@ func (l ledgered) batchOf(records []record) (b *batch.Batch, ids []int64) {
 		}
 	}
 	b.Sort()
-	ids = make([]int64, b.Len())
-	for i := range ids {
-		ids[i] = records[b.Message(i)].number
-	}
-	return b, ids
+	return b, byRow(b, records, func(r record) int64 { return r.number })
 }
 
 // holds checks that the table has these numbers, each once, and the ledger as many.

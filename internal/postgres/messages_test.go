@@ -41,10 +41,8 @@ const (
 // kindsOf are the kinds of messages of several rows: with children, with a key that other messages may
 // have, with a ledger, and with several rows in one table.
 func kindsOf() []kindOf {
-	columns := []batch.Column{{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"}}
-	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"},
-	}}
+	columns := []batch.Column{idColumn, wordColumn}
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Columns: []batch.Column{idColumn, nColumn, wordColumn}}
 	readings := *lines
 	readings.Name, readings.Several, readings.KeyOfMessage = "readings", true, true
 	orders := batch.Table{Name: "orders", Key: []int{0}, Columns: columns, Children: []*batch.Table{lines}, KeyOfMessage: true}
@@ -71,38 +69,33 @@ func kindsOf() []kindOf {
 // batchOf makes a batch of orders.
 func (k *kindOf) batchOf(orders []order) *batch.Batch {
 	b := batch.New(k.table)
-	line := func(o order, n int) {
-		b.Int8(o.id)
-		b.Int4(int32(n + 1))
-		b.String(o.lines[n])
-		b.End()
-	}
 	for i, o := range orders {
-		b.Begin(i, o.group)
-		if k.table.Several {
-			line(o, 0)
-			for n := range o.lines[1:] {
-				b.More(-1)
-				line(o, n+1)
-			}
-			continue
-		}
-		b.Int8(o.id)
-		b.String(o.word)
-		if k.table.Ledger != "" {
+		if !k.table.Several {
+			b.Begin(i, o.group)
 			b.Int8(o.id)
+			b.String(o.word)
+			if k.table.Ledger != "" {
+				b.Int8(o.id)
+			}
+			b.End()
 		}
-		b.End()
-		for n := range o.lines {
-			b.More(0)
-			line(o, n)
+		for n, word := range o.lines {
+			if k.table.Several {
+				begin(b, n, i, o.group)
+			} else {
+				b.More(0)
+			}
+			b.Int8(o.id)
+			b.Int4(int32(n + 1))
+			b.String(word)
+			b.End()
 		}
 	}
 	b.Sort()
 	return b
 }
 
-// newOrders is a site for a kind.
+// newSite is a site for a kind.
 func (k *kindOf) newSite(t testing.TB, mode string) *site {
 	t.Helper()
 	return newSite(t, setup{sql: k.sql, table: k.table, mode: mode})
@@ -112,11 +105,7 @@ func (k *kindOf) insert(s *site, redelivered bool, orders ...order) *outcome {
 	s.Helper()
 	b := k.batchOf(orders)
 	b.SetRedelivered(redelivered)
-	ids := make([]int64, b.Len())
-	for i := range ids {
-		ids[i] = orders[b.Message(i)].id
-	}
-	return s.insertBatch(s.Context(), b, ids)
+	return s.insertBatch(s.Context(), b, byRow(b, orders, func(o order) int64 { return o.id }))
 }
 
 // contents are the rows of all tables of a kind.
@@ -403,11 +392,7 @@ func BenchmarkMessagesOfSeveralRows(b *testing.B) {
 			for i := range batches {
 				batches[i] = batch.New(k.table)
 				for n := range rows {
-					if n%lines == 0 {
-						batches[i].Begin(n/lines, 0)
-					} else {
-						batches[i].More(-1)
-					}
+					begin(batches[i], n%lines, n/lines, 0)
 					batches[i].Int8(int64(i*rows + n/lines))
 					batches[i].Int4(int32(n%lines + 1))
 					batches[i].String(goodWord)
@@ -429,14 +414,8 @@ func BenchmarkMessagesOfSeveralRows(b *testing.B) {
 // older that it has no more are deleted, in any order of arrival, by any worker, in any batch.
 func TestParentsThatAreReplaced(t *testing.T) {
 	t.Parallel()
-	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "n", Kind: batch.Int4, Type: "integer", NotNull: true}, {Name: "word", Kind: batch.Text, Type: "text"},
-	}}
-	table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
-		{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
-		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
-	}}
+	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{idColumn, nColumn, wordColumn}}
+	table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{idColumn, versionColumn, senderColumn}}
 	const sql = `CREATE TABLE orders (id bigint PRIMARY KEY, version bigint, message uuid NOT NULL);
 		CREATE TABLE lines (id bigint NOT NULL REFERENCES orders, n integer NOT NULL, word text CONSTRAINT no_bad_line CHECK (word NOT LIKE 'bad%'), PRIMARY KEY (id, n));`
 	type state struct {
@@ -466,11 +445,7 @@ func TestParentsThatAreReplaced(t *testing.T) {
 			}
 		}
 		b.Sort()
-		ids := make([]int64, b.Len())
-		for i := range ids {
-			ids[i] = states[b.Message(i)].message
-		}
-		return b, ids
+		return b, byRow(b, states, func(s state) int64 { return s.message })
 	}
 	const contents = "SELECT o.id::text, version::text, coalesce(string_agg(n || ' ' || word, ', ' ORDER BY n), '') FROM orders o LEFT JOIN lines USING (id) GROUP BY o.id, version ORDER BY o.id"
 
@@ -570,11 +545,7 @@ func TestParentsThatAreReplaced(t *testing.T) {
 // message, nothing of that is stored.
 func TestConflictsOfMessagesOfSeveralRows(t *testing.T) {
 	t.Parallel()
-	columns := []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
-		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
-		{Name: "word", Kind: batch.Text, Type: "text", Compared: true},
-	}
+	columns := []batch.Column{idColumn, senderColumn, {Name: "word", Kind: batch.Text, Type: "text", Compared: true}}
 	const sql = "CREATE TABLE readings (id bigint PRIMARY KEY, message uuid, word text);"
 	type message struct {
 		name  int64
@@ -599,11 +570,7 @@ func TestConflictsOfMessagesOfSeveralRows(t *testing.T) {
 							group = i + 1
 						}
 						for n, word := range m.words {
-							if n == 0 {
-								b.Begin(i, group)
-							} else {
-								b.More(-1)
-							}
+							begin(b, n, i, group)
 							b.Int8(m.first + int64(n))
 							b.Bytes([]byte(fmt.Sprintf("%016d", m.name)))
 							b.String(word)
@@ -701,12 +668,7 @@ func TestAMissingChild(t *testing.T) {
 // outdated; nor does a newer row of one key make a message outdated that has another row.
 func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 	t.Parallel()
-	columns := []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
-		{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
-		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
-		{Name: "word", Kind: batch.Text, Type: "text"},
-	}
+	columns := []batch.Column{idColumn, versionColumn, senderColumn, wordColumn}
 	children := &batch.Table{Name: "none", Key: []int{0}, Parent: []int{0}, Columns: columns[:1]}
 	const refused = "rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint no_bad_word"
 	type row struct {
@@ -717,11 +679,7 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 		b := batch.New(s.into...)
 		for i, rows := range messages {
 			for n, r := range rows {
-				if n == 0 {
-					b.Begin(i, 0)
-				} else {
-					b.More(-1)
-				}
+				begin(b, n, i, 0)
 				b.Int8(r.id)
 				b.Int8(r.version)
 				b.Bytes(fmt.Appendf(nil, "%016d", i))
@@ -730,11 +688,7 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 			}
 		}
 		b.Sort()
-		ids := make([]int64, b.Len())
-		for i := range ids {
-			ids[i] = int64(b.Message(i))
-		}
-		return s.insertBatch(t.Context(), b, ids)
+		return s.insertByMessage(b)
 	}
 	const sql = `CREATE TABLE states (id bigint PRIMARY KEY, version bigint, message uuid, word text CONSTRAINT no_bad_word CHECK (word NOT LIKE 'bad%'));`
 
@@ -745,7 +699,7 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 			CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.word = 'late' THEN RAISE check_violation; END IF; RETURN NULL; END $$;
 			CREATE CONSTRAINT TRIGGER late AFTER INSERT ON states DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();`})
 		insert(s, []row{{1, 1, badWordOf}}, []row{{1, 2, "late"}}, []row{{2, 1, goodWord}}).want(verdicts{
-			stored: "2", refused: "0", "rejected: refused_by_database SQLSTATE 23514 (check_violation)": "1",
+			stored: "3", refused: "1", "rejected: refused_by_database SQLSTATE 23514 (check_violation)": "2",
 		})
 	})
 	t.Run("another row of the message", func(t *testing.T) {
@@ -754,10 +708,10 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 		insert(s, []row{{1, 10, goodWord}}).must()
 		ofMany := strings.Replace(refused, "database", "database row 2 of states", 1)
 		insert(s, []row{{1, 5, goodWord}, {2, 1, badWordOf}}, []row{{1, 4, goodWord}, {3, 1, goodWord}}, []row{{1, 3, goodWord}, {1, 2, goodWord}}).want(verdicts{
-			ofMany: "0", stored: "1", outdatedRow: "2",
+			ofMany: "1", stored: "2", outdatedRow: "3",
 		}).inserts(1)
 		// Each has the newest row of one key.
-		insert(s, []row{{7, 5, goodWord}, {8, 1, goodWord}}, []row{{7, 1, goodWord}, {8, 5, badWordOf}}).want(verdicts{stored: "0", ofMany: "1"})
+		insert(s, []row{{7, 5, goodWord}, {8, 1, goodWord}}, []row{{7, 1, goodWord}, {8, 5, badWordOf}}).want(verdicts{stored: "1", ofMany: "2"})
 	})
 }
 
@@ -787,8 +741,7 @@ func TestChildrenThatStay(t *testing.T) {
 			}}
 			table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
 				{Name: "id", Kind: batch.Text, Type: "text", NotNull: true},
-				{Name: "version", Kind: batch.Int8, Type: "bigint", NotNull: true, NewerBy: true},
-				{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true},
+				versionColumn, senderColumn,
 			}}
 			s := newSite(t, setup{table: table, sql: fmt.Sprintf(`CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 				CREATE TABLE orders (id %s PRIMARY KEY, version bigint, message uuid);
@@ -828,10 +781,10 @@ func TestChildrenThatStay(t *testing.T) {
 func TestAChildThatATriggerRenames(t *testing.T) {
 	t.Parallel()
 	lines := &batch.Table{Name: "lines", Key: []int{0, 1}, Parent: []int{0}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}, {Name: "k", Kind: batch.Text, Type: "text", NotNull: true},
+		idColumn, {Name: "k", Kind: batch.Text, Type: "text", NotNull: true},
 	}}
 	table := &batch.Table{Name: "orders", Key: []int{0}, OnConflict: batch.Replace, Children: []*batch.Table{lines}, Columns: []batch.Column{
-		{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true},
+		idColumn,
 		{Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true, MessageID: true, NewerBy: true},
 	}}
 	s := newSite(t, setup{table: table, sql: `CREATE TABLE orders (id bigint PRIMARY KEY, message uuid);
@@ -878,9 +831,8 @@ func TestErrorsOfChildren(t *testing.T) {
 		} {
 			t.Run(fmt.Sprintf("%s, replaces=%v", name, replaces), func(t *testing.T) {
 				t.Parallel()
-				id := batch.Column{Name: "id", Kind: batch.Int8, Type: "bigint", NotNull: true}
-				lines := &batch.Table{Name: "lines", Key: []int{0}, Parent: []int{0}, Columns: []batch.Column{id}}
-				table := &batch.Table{Name: "orders", Key: []int{0}, Children: []*batch.Table{lines}, Columns: []batch.Column{id, {Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true}}}
+				lines := &batch.Table{Name: "lines", Key: []int{0}, Parent: []int{0}, Columns: []batch.Column{idColumn}}
+				table := &batch.Table{Name: "orders", Key: []int{0}, Children: []*batch.Table{lines}, Columns: []batch.Column{idColumn, {Name: "message", Kind: batch.UUID, Type: "uuid", NotNull: true}}}
 				want := of.want[0]
 				if replaces {
 					table.OnConflict, want = batch.Replace, of.want[1]

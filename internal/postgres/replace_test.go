@@ -24,8 +24,7 @@ var states = &batch.Table{
 	Columns: []batch.Column{
 		{Name: "id", Kind: batch.Text, Type: "text", NotNull: true},
 		{Name: "version", Kind: batch.Int8, Type: "bigint", NewerBy: true},
-		{Name: "word", Kind: batch.Text, Type: "text"},
-		{Name: "message_id", Kind: batch.UUID, Type: "uuid", MessageID: true},
+		wordColumn, messageID,
 	},
 }
 
@@ -98,11 +97,7 @@ func (s *site) rehearseStates(all ...state) *outcome {
 
 // messagesIn are the numbers of the states' messages in the order of their batch.
 func messagesIn(b *batch.Batch, all []state) []int64 {
-	ids := make([]int64, len(all))
-	for i := range ids {
-		ids[i] = int64(all[b.Message(i)].message)
-	}
-	return ids
+	return byRow(b, all, func(s state) int64 { return int64(s.message) })
 }
 
 // newStates is a site with the table states.
@@ -280,7 +275,7 @@ func TestNewerColumnsThatRound(t *testing.T) {
 		c := batch.Column{Name: "v", Kind: tt.kind, Type: tt.typed, NewerBy: true}
 		table := &batch.Table{
 			Name: fmt.Sprint("things", i), OnConflict: batch.Replace, Key: []int{0},
-			Columns: []batch.Column{{Name: "id", Kind: batch.Int8, Type: "bigint"}, c, {Name: "word", Kind: batch.Text, Type: "text"}},
+			Columns: []batch.Column{{Name: "id", Kind: batch.Int8, Type: "bigint"}, c, wordColumn},
 		}
 		db.Exec(t, fmt.Sprintf("CREATE TABLE %s (id bigint PRIMARY KEY, v %s, word text)", table.Name, tt.live))
 		b := batch.New(table)
