@@ -300,31 +300,22 @@ const maxShownRows = 3
 // explain returns the columns of all rows that the last body becomes.
 func (e *explainer) explain(m *model.Model) (all []explanation) {
 	reader := e.reader.Of(e.set.ModelOf(e.rows.Table(0)))
-	rows, changed := map[string]int{}, make([]bool, len(m.Fields))
+	changed := make([]bool, len(m.Fields))
 	for i := range changed {
 		changed[i] = reader.Changed(i)
 	}
-	row := func(of *model.Model, each func(func(int, []byte))) {
+	eachRow(e.rows, m, func(of *model.Model, number int, read rowReader) {
 		x := explanation{}
-		if m.Table.Several || len(m.Also) > 0 {
-			rows[of.Table.Name]++
-			x.Table, x.Row = of.Table.Name, rows[of.Table.Name]
+		if hasSeveralRows(m) {
+			x.Table, x.Row = of.Table.Name, number
 		}
-		each(func(i int, v []byte) {
+		read(func(i int, v []byte) {
 			col, stored := of.Columns[i], &of.Table.Columns[i]
 			x.Column, x.Type, x.Rule, x.Value, x.text = col.Name, col.Type.String(), of.Rule(i), jsonOf(stored, v), show(stored, v)
 			x.Changed = col.Field >= 0 && changed[col.Field]
 			all = append(all, x)
 		})
-	}
-	row(m, func(f func(int, []byte)) { e.rows.Row(0, f) })
-	for k := range e.rows.MoreRows(0) {
-		of := m
-		if child := e.rows.MoreTable(0, k); child >= 0 {
-			of = m.Also[child]
-		}
-		row(of, func(f func(int, []byte)) { e.rows.MoreRow(0, k, f) })
-	}
+	})
 	return all
 }
 

@@ -109,11 +109,13 @@ type peekedMessage struct {
 	// Now is the model that takes the body, if there are several.
 	Now   string `json:"taken_by,omitzero"`
 	Bytes int    `json:"bytes"`
-	// Columns are the row that the body would become; nil when the model rejects it.
+	// Columns are the row that the body would become, or Rows its rows, for a model whose messages may
+	// have several; nil when the model rejects it.
 	Columns map[string]jsontext.Value `json:"columns,omitzero"`
+	Rows    []messageRow              `json:"rows,omitzero"`
 	// Fields are what the model reads of the body; nil when it cannot be read.
 	Fields []peekedField `json:"fields,omitzero"`
-	// Unreadable is why there are no columns.
+	// Unreadable is why there are no rows.
 	Unreadable string `json:"unreadable,omitzero"`
 	Body       string `json:"body,omitzero"`
 
@@ -325,6 +327,9 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 		}
 		return false
 	}
+	if m.Field == "" && m.Detail != "" { // which row the database refused
+		con.say("  %s", oneLine(m.Detail))
+	}
 	headings := []string{"field", "value", "problem"}
 	if !slices.ContainsFunc(m.Fields, func(f peekedField) bool { return f.problem() != "" }) {
 		headings = headings[:2]
@@ -333,6 +338,9 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 	var absent []string
 	for i := range m.Fields {
 		f := &m.Fields[i]
+		if !f.shown() {
+			continue
+		}
 		if f.text == "" && f.problem() == "" {
 			absent = append(absent, f.name())
 			continue
@@ -355,7 +363,27 @@ func (m *peekedMessage) describe(con *console, raw bool) (shortened bool) {
 	if absent != nil {
 		con.say(" absent: %s", strings.Join(absent, ", "))
 	}
+	if n := m.unshownRows(); n > 0 {
+		con.say(" and %s; --json has them", many(n, "more row"))
+	}
 	return shortened
+}
+
+// unshownRows counts the rows of which the screen has no field.
+func (m *peekedMessage) unshownRows() int {
+	type row struct {
+		table string
+		row   int
+	}
+	all, shown := map[row]bool{}, map[row]bool{}
+	for i := range m.Fields {
+		f := &m.Fields[i]
+		all[row{f.Table, f.Row}] = true
+		if f.shown() {
+			shown[row{f.Table, f.Row}] = true
+		}
+	}
+	return len(all) - len(shown)
 }
 
 // How many characters the screen has of a value, and of a mask: enough to tell two of them apart.

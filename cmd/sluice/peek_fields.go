@@ -30,8 +30,13 @@ type peekedField struct {
 	// Was is why it was rejected, if the model accepts it now or the database refused it.
 	Was string `json:"was_rejected_for,omitzero"`
 
-	text string // for the screen, "" for NULL
+	// For the screen: the value, "" for NULL, and whether a note names its row.
+	text  string
+	named bool
 }
+
+// shown reports whether the screen has the field.
+func (f *peekedField) shown() bool { return f.Row <= maxShownRows || f.named || f.problem() != "" }
 
 // name names the field, for the screen.
 func (f *peekedField) name() string {
@@ -71,9 +76,15 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 	if r.reader == nil {
 		return
 	}
-	row, taken, v := columns(r.set, r.reader, &in.Message)
+	rows, taken, v := messageRows(r.set, r.reader, &in.Message)
 	bad := v.Rejection
-	out.Columns = row
+	switch {
+	case rows == nil:
+	case hasSeveralRows(r.set.Models[taken]):
+		out.Rows = rows
+	default:
+		out.Columns = rows[0].Columns
+	}
 	if !bad.IsZero() {
 		out.Unreadable = bad.String()
 	}
@@ -87,7 +98,7 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 		out.unshown = "is not shown, because the model " + r.set.Models[taken].Name + " takes it and ignores it"
 		return
 	case taken >= 0:
-		fields, _ = r.reader.Of(taken).Fields(&in.Message) // columns has the verdict
+		fields, _ = r.reader.Of(taken).Fields(&in.Message) // messageRows has the verdict
 	}
 	// The model that rejected it knows what is personal in it, and another one only if it stores it so.
 	other := out.Model != "" && taken >= 0 && r.set.Models[taken].Name != out.Model
@@ -104,9 +115,7 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 		return
 	}
 	for i := range fields {
-		if f := r.field(&fields[i], in.Note); f.Row <= maxShownRows || f.problem() != "" {
-			out.Fields = append(out.Fields, f)
-		}
+		out.Fields = append(out.Fields, r.field(&fields[i], in.Note))
 	}
 }
 
@@ -131,6 +140,7 @@ func (r *fieldReader) field(f *model.FieldValue, n *sqs.Note) peekedField {
 	ofRow := func(detail string) bool { // a detail names the row first
 		return f.Row == 0 || strings.HasPrefix(detail+":", fmt.Sprintf("row %d of %s:", f.Row, f.Table))
 	}
+	out.named = n.Field == "" && ofRow(n.Detail)
 	for _, p := range append([]sqs.Problem{{Reason: n.Reason, Field: n.Field, Detail: n.Detail}}, n.Problems...) {
 		if p.Field == f.Name && ofRow(p.Detail) {
 			out.Was = said(message.Rejection{Reason: p.Reason, Detail: p.Detail}) + "; the model accepts it now"

@@ -11,21 +11,60 @@ import (
 	"example.com/owner/sluice/internal/model"
 )
 
-// columns returns the row that a message becomes: each column that comes from a field, as JSON. Without
-// a row, the verdict says why. taken is the index of the model that took the message, -1 if none did.
-func columns(set *model.Set, reader *model.SetReader, in *message.Message) (row map[string]jsontext.Value, taken int, v message.Verdict) {
-	rows := batch.New(set.Tables()...)
+// messageRow is one of the rows that a message becomes.
+type messageRow struct {
+	// Table is its table, and Row its number among the message's rows there, from 1; absent for a model
+	// whose messages have one row.
+	Table string `json:"table,omitzero"`
+	Row   int    `json:"row,omitzero"`
+	// Columns are those that come from fields.
+	Columns map[string]jsontext.Value `json:"columns"`
+}
+
+// messageRows returns the rows that a message becomes. Without rows, the verdict says why. taken is the
+// index of the model that took the message, -1 if none did.
+func messageRows(set *model.Set, reader *model.SetReader, in *message.Message) (all []messageRow, taken int, v message.Verdict) {
+	b := batch.New(set.Tables()...)
 	reader.Reset(time.Now()) // each message alone
-	if v = reader.Append(rows, 0, 0, in); !v.IsZero() {
+	if v = reader.Append(b, 0, 0, in); !v.IsZero() {
 		return nil, int(v.Model) - 1, v
 	}
-	row, taken = map[string]jsontext.Value{}, set.ModelOf(rows.Table(0))
-	rows.Row(0, func(i int, v []byte) {
-		if c := set.Models[taken].Columns[i]; c.Field >= 0 {
-			row[c.Name] = jsonOf(&rows.Columns(0)[i], v)
+	taken = set.ModelOf(b.Table(0))
+	eachRow(b, set.Models[taken], func(of *model.Model, number int, read rowReader) {
+		row := messageRow{Columns: map[string]jsontext.Value{}}
+		if hasSeveralRows(set.Models[taken]) {
+			row.Table, row.Row = of.Table.Name, number
 		}
+		read(func(i int, v []byte) {
+			if c := of.Columns[i]; c.Field >= 0 {
+				row.Columns[c.Name] = jsonOf(&of.Table.Columns[i], v)
+			}
+		})
+		all = append(all, row)
 	})
-	return row, taken, v
+	return all, taken, v
+}
+
+// hasSeveralRows reports whether the messages of a model may have several rows.
+func hasSeveralRows(m *model.Model) bool { return m.Table.Several || len(m.Also) > 0 }
+
+// rowReader calls f for each column of a row, in order; v is nil for a NULL.
+type rowReader func(f func(column int, v []byte))
+
+// eachRow calls f for each row of the first message of a batch: with the model of its table, which is
+// the one that took the message or one of its Also, and its number among the message's rows there, from
+// 1.
+func eachRow(b *batch.Batch, m *model.Model, f func(of *model.Model, number int, read rowReader)) {
+	f(m, 1, func(f func(int, []byte)) { b.Row(0, f) })
+	own, also := 1, make([]int, len(m.Also))
+	for k := range b.MoreRows(0) {
+		of, number := m, &own
+		if child := b.MoreTable(0, k); child >= 0 {
+			of, number = m.Also[child], &also[child]
+		}
+		*number++
+		f(of, *number, func(f func(int, []byte)) { b.MoreRow(0, k, f) })
+	}
 }
 
 // rowCount is how many rows there are for a table.
@@ -37,7 +76,7 @@ type rowCount struct {
 // rowCounts counts the rows of the first message of a batch in each table of the model that took it; nil
 // for a model whose messages have one row.
 func rowCounts(b *batch.Batch, m *model.Model) (counts []rowCount) {
-	if !m.Table.Several && len(m.Also) == 0 {
+	if !hasSeveralRows(m) {
 		return nil
 	}
 	for _, of := range append([]*model.Model{m}, m.Also...) {
