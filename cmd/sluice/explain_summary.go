@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/infer"
 	"example.com/owner/sluice/internal/message"
@@ -31,9 +32,10 @@ type summary struct {
 	Fields   []summaryField   `json:"fields"`
 	Problems []summaryProblem `json:"problems"`
 	Unread   []summaryMember  `json:"unread"`
-	// RepeatedKeys counts accepted bodies whose key an earlier one has: their rows would collide.
+	// RepeatedKeys counts rows of accepted bodies whose key an earlier row of their table has: they would
+	// collide.
 	RepeatedKeys int `json:"repeated_keys"`
-	// KeysCompared is how many accepted bodies were compared, all unless the sample is very long.
+	// KeysCompared is how many rows were compared, all unless the sample is very long.
 	KeysCompared int `json:"keys_compared"`
 	// Rows counts the rows of accepted bodies by table, for a model whose messages may have several.
 	Rows []rowCount `json:"rows,omitzero"`
@@ -101,7 +103,9 @@ type summarizer struct {
 	units   *check.Units
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
+	cut     bool                     // keys has not all
 	unread  map[string]*unreadSample // by the path of what they are in
+	values  [][]byte                 // of a row
 	scratch []byte
 }
 
@@ -219,7 +223,11 @@ func (s *summarizer) add(body []byte, verdict message.Verdict) {
 		s.sum.Rows[i].Rows += c.Rows
 	}
 	s.units.Add(s.rows, 0)
-	s.key()
+	eachRow(s.rows, s.model, func(of *model.Model, number int, read rowReader) {
+		if number == 1 || of.Table.Ledger == "" { // a ledger has one key for a message
+			s.key(of.Table, read)
+		}
+	})
 }
 
 // countField counts what a body has for a field.
@@ -279,17 +287,19 @@ func (s *summarizer) countUnread(at model.Visited) {
 	})
 }
 
-// key looks for an earlier row with the same key.
-func (s *summarizer) key() {
-	if len(s.keys) >= maxSummaryKeys {
+// key looks for an earlier row of a table with the same key.
+func (s *summarizer) key(of *batch.Table, read rowReader) {
+	if s.cut = len(s.keys) >= maxSummaryKeys; s.cut {
 		return
 	}
 	s.sum.KeysCompared++
-	s.scratch = s.scratch[:0]
-	s.rows.Key(0, func(_ int, v []byte) {
-		s.scratch = binary.AppendUvarint(s.scratch, uint64(len(v)))
-		s.scratch = append(s.scratch, v...)
-	})
+	s.values = s.values[:0]
+	read(func(_ int, v []byte) { s.values = append(s.values, v) })
+	s.scratch = append(s.scratch[:0], batch.QuoteTable(of.Schema, of.Name)...)
+	for _, c := range of.Key {
+		s.scratch = binary.AppendUvarint(s.scratch, uint64(len(s.values[c])))
+		s.scratch = append(s.scratch, s.values[c]...)
+	}
 	h := maphash.Bytes(s.seed, s.scratch)
 	if _, repeated := s.keys[h]; repeated {
 		s.sum.RepeatedKeys++
@@ -330,7 +340,7 @@ func (s *summarizer) print(con *console, of string) {
 	repeated := ""
 	if sum.Accepted > 0 {
 		repeated = "; rows with the key of an earlier one: " + number(sum.RepeatedKeys)
-		if sum.KeysCompared < sum.Accepted {
+		if s.cut {
 			repeated += " of the first " + number(sum.KeysCompared)
 		}
 	}
