@@ -270,22 +270,26 @@ func openSQLite(t *testing.T, set *model.Set, changed string, pairs ...string) (
 func spelt(r *ingest.Report) string {
 	var all []string
 	for _, c := range r.ByModel() {
-		var words []string
-		add := func(word string, n int) {
-			if n > 0 {
-				words = append(words, fmt.Sprint(word, " ", n))
-			}
-		}
-		add("stored", c.Stored)
-		add("duplicate", c.Duplicate)
-		for _, o := range c.Special() {
-			add(o.Word, o.Messages)
-		}
-		add("rejected", c.Rejected)
-		add("returned", c.Returned)
-		all = append(all, "{"+strings.Join(words, " ")+"}")
+		all = append(all, speltCounts(c))
 	}
 	return strings.Join(all, " ")
+}
+
+func speltCounts(c message.Counts) string {
+	var words []string
+	add := func(word string, n int) {
+		if n > 0 {
+			words = append(words, fmt.Sprint(word, " ", n))
+		}
+	}
+	add("stored", c.Stored)
+	add("duplicate", c.Duplicate)
+	for _, o := range c.Special() {
+		add(o.Word, o.Messages)
+	}
+	add("rejected", c.Rejected)
+	add("returned", c.Returned)
+	return "{" + strings.Join(words, " ") + "}"
 }
 
 // TestIgnoredInAFailedInvocation are returned with the others: SQS delivers them again too.
