@@ -48,14 +48,14 @@ type Batch struct {
 	tables    []*Table
 	versions  [][]int // of each table, the columns of a row's version that stores look at
 	data      []byte
-	rows      []row  // of each message, the first one
-	more      []more // the other rows of messages
-	keys      []int  // per row, the offsets in data of its key's values, and of its version's
-	open      []int  // offsets of the values of the row under construction
-	last      []int  // and of the row before it, of the same message
-	order     []place
-	filling   *Table // the table of the row under construction
-	list      list   // the list under construction
+	rows      []row   // of each message, the first one
+	more      []more  // the other rows of messages
+	keys      []int   // per row, the offsets in data of its key's values, and of its version's
+	open      []int   // offsets of the values of the row under construction
+	last      []int   // and of the row before it, of the same message
+	order     []place // of the rows that RepeatedKey compares
+	filling   *Table  // the table of the row under construction
+	list      list    // the list under construction
 	sorted    bool
 	hasGroups bool
 	rowSize   int // how much data a row of the last batch had

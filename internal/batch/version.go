@@ -67,7 +67,7 @@ func (b *Batch) compareVersions(x, y row) int {
 // several the first. It returns nil if that is always the row itself, as in a table that does not
 // replace. Rows without message groups are in the order of Sort.
 func (b *Batch) Newest(rows []int) (newest []int) {
-	if len(rows) < 2 || b.tables[b.rows[rows[0]].table].OnConflict != Replace || !b.hasGroups && !b.repeat(rows) {
+	if len(rows) < 2 || b.tables[b.rows[rows[0]].table].OnConflict != Replace || !b.hasGroups && !b.anySameKey(rows) {
 		return nil
 	}
 	order := all(len(rows))
@@ -97,8 +97,8 @@ func (b *Batch) Newest(rows []int) (newest []int) {
 	return newest
 }
 
-// repeat reports whether one of some rows has the key of the one before it.
-func (b *Batch) repeat(rows []int) bool {
+// anySameKey reports whether one of some rows has the key of the one before it.
+func (b *Batch) anySameKey(rows []int) bool {
 	for k := 1; k < len(rows); k++ {
 		if b.SameKey(rows[k-1], rows[k]) {
 			return true
