@@ -80,7 +80,7 @@ func (c *compiler) child(e entry[childSpec]) tableSpec {
 	} else {
 		t.m.rows = c.elements(t.what+"rows", e.spec.Rows)
 	}
-	for _, other := range append([]*Model{c.m}, c.m.Also...) {
+	for _, other := range c.m.tables() {
 		if other.Table.Name == t.m.Table.Name && other.Table.Schema == t.m.Table.Schema {
 			c.problem(e.line, "also %s: the table is named twice; each has rows of its own: name another", e.name)
 		}

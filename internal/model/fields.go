@@ -55,8 +55,7 @@ func (r *Reader) Fields(msg *message.Message) ([]FieldValue, message.Verdict) {
 	}
 	defer func() { r.filled = nil }()
 	r.budget.message()
-	switch {
-	case !r.fill(b, 0, 0, 0, msg, &v), r.nothing:
+	if !r.fill(b, 0, 0, 0, msg, &v) || r.nothing {
 		all = nil
 	}
 	if v.IsZero() && r.problems != nil {

@@ -552,9 +552,11 @@ func (c *compiler) checkCase(root *node, p Path, field string, line int) {
 	for i, s := range p {
 		if other := n.otherCase(s, field); other != nil {
 			readers := fmt.Sprintf("fields %s and %s", other.field, field)
-			if other.field == "" || field == "" {
-				readers = strings.TrimSpace("two paths, one of field " + other.field + field)
-				readers = strings.TrimSuffix(readers, ", one of field")
+			switch {
+			case other.field+field == "":
+				readers = "two paths"
+			case other.field == "" || field == "":
+				readers = "two paths, one of field " + other.field + field
 			}
 			c.problem(line, "%s read names that differ only in upper and lower case, %s and %s; correct one", readers, other.path, p[:i+1])
 		}

@@ -70,7 +70,7 @@ type Field struct {
 	List bool
 	Options
 
-	of    *elements // whose Paths begin in an element of an array; nil for others
+	of    *elements // the array in whose elements Paths begin; nil for a field of the message
 	slots []int     // of Reader.values, one for each path, or the attribute's
 	how   fieldType
 }

@@ -162,9 +162,8 @@ func rejected(why message.Rejection) message.Verdict {
 }
 
 // Append checks one message and appends its rows to the batch. Without a row it returns the verdict:
-// the message is rejected, or returned because the batch has no room for it, or ignored because it has
-// none. index and group are the
-// message's, for the batch.
+// the message is rejected, or returned because the batch has no room for it, or ignored because its
+// array of rows is empty and the model allows that. index and group are the message's, for the batch.
 func (r *Reader) Append(b *batch.Batch, index, group int, msg *message.Message) (verdict message.Verdict) {
 	r.budget.message()
 	r.append(b, 0, index, group, msg, &verdict)

@@ -143,7 +143,7 @@ func (s *Set) Masks() bool { return slices.ContainsFunc(s.Models, (*Model).Masks
 // goroutine.
 type SetReader struct {
 	set     *Set
-	readers []*Reader // of the models; nil for one that is ignored
+	readers []*Reader // of the models; nil for one that ignores its messages
 	budget  *budget   // of all readers
 	chooser chooser
 }

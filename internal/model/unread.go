@@ -26,7 +26,8 @@ type Member struct {
 
 // Unread lists the objects and arrays of a body that the model reads something of, with the members
 // that it does not read. What is below such a member is not listed, and of the elements of an array
-// only the first. All elements that are rows are listed as one, whose path has [*]. A body that cannot be read to its end has those up to there.
+// only the first. All elements that are rows are listed as one, whose path has [*]. Of a body that cannot
+// be read to its end, it lists those up to there.
 func (m *Model) Unread(body []byte) (all []Visited) {
 	r := m.Reader(mask.Unkeyed())
 	at := func(n *node) Path { return n.at }
