@@ -323,7 +323,7 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 		var err error
 		result, err = p.call(ctx, s.batch)
 		report.StoreTime = time.Since(start)
-		report.Tallies, report.RoundTrips = p.byModel(result.Tallies), result.RoundTrips
+		report.Tallies, report.RoundTrips = p.tallies(result.Tallies), result.RoundTrips
 		if err != nil {
 			report.Err, report.Cause = err, fault.Cause(err)
 		}
@@ -342,8 +342,8 @@ func (p *Pipeline) insert(ctx context.Context, s *scratch, report *Report) {
 	}
 }
 
-// byModel makes the tallies of models of those of tables.
-func (p *Pipeline) byModel(tables message.Tallies) (models message.Tallies) {
+// tallies returns the tallies of models, from those of their tables.
+func (p *Pipeline) tallies(tables message.Tallies) (models message.Tallies) {
 	if len(p.names) == 1 {
 		return tables
 	}

@@ -15,8 +15,9 @@ import (
 const maxLines = 20
 
 // Log writes what is wrong with a batch: one line for each of the first messages that were rejected,
-// are in conflict or were returned for a row, one for all that exceeded the batch's memory, and one for the fault. shown
-// says that the caller shows the report's error elsewhere. No line has a value or a key of a body.
+// are in conflict or were returned for a row, one for all that exceeded the batch's memory, and one
+// for the fault. shown says that the caller shows the report's error elsewhere. No line has a value or
+// a key of a body.
 func (p *Pipeline) Log(ctx context.Context, r *Report, shown bool) {
 	rejected, conflicts, discarded, orphans, exceeded := 0, 0, 0, 0, 0
 	for i := range r.Verdicts {
