@@ -7,7 +7,7 @@ import (
 	"example.com/owner/sluice/internal/model"
 )
 
-// Models lists the same of the models of a queue.
+// Models lists which values the models of a queue store as they were sent.
 func Models(set *model.Set) (f Findings) {
 	for _, m := range set.Models {
 		found := Model(m)
@@ -21,7 +21,7 @@ func Models(set *model.Set) (f Findings) {
 	return f
 }
 
-// Model lists which values of a model are stored as they were sent. JSON can hold anything, and no
+// Model does that for one model. JSON can hold anything, and no
 // rule of a model looks inside it.
 func Model(m *model.Model) (f Findings) {
 	addresses := slices.Concat(m.Raw(model.TypeIP), m.Raw(model.TypeEmail))

@@ -39,7 +39,7 @@ const (
 	shownLines = 5
 )
 
-// Sample tries bodies through a model and on the live table: what would be rejected, and for what.
+// Sample tries bodies through the models and on their live tables: what would be rejected, and why.
 // It holds no body, and no finding has a value. What a row does to one of another transaction does
 // not show: rows that refer to each other, or share a unique value, are judged by those of their
 // transaction, sampleRows at most.
@@ -56,8 +56,8 @@ type Sample struct {
 
 	bodies int
 	counts []sampleCounts // by model
-	// conflicts, repeats and versions are bodies whose key another message's row has, or an earlier
-	// body, of which the newest is kept in the latter case.
+	// conflicts have the key of a stored row, and other content. repeats have the key of an earlier
+	// body, and so have versions, of which the newest is kept.
 	conflicts, repeats, versions lineCount
 	// shared are bodies that two models take, by their indexes.
 	shared map[[2]int]*lineCount

@@ -11,8 +11,8 @@ import (
 const rulesSQL = `SELECT format('%I', rulename), ev_type, is_instead FROM pg_rewrite
 	WHERE ev_class = $1::oid AND (ev_type IN ('3', '4') AND ev_enabled IN ('O', 'A') OR ev_type = '2') ORDER BY rulename`
 
-// Of triggers, those that are on and can keep a row out, by the bits of tgtype. A partition can have its own; those of a partitioned table are not
-// listed again for each partition.
+// Of triggers, those that are on and can keep a row out, by the bits of tgtype. A partition can have
+// its own; those of a partitioned table are not listed again for each partition.
 const triggersSQL = `WITH here AS (SELECT $1::oid AS oid UNION SELECT relid FROM pg_partition_tree($1::oid))
 	SELECT format('%I of %I.%I', t.tgname, n.nspname, c.relname), format('%I.%I', pn.nspname, p.proname), l.lanname
 	FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace

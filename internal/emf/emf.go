@@ -1,8 +1,8 @@
 // Package emf writes one line of CloudWatch's embedded metric format for each invocation:
 // CloudWatch makes metrics of it without an API call. The only dimension is the function's name.
 // Reasons, causes and the counts of each model are properties of the line, for CloudWatch Logs
-// Insights, so that they cost no metric each; so is the request's id, by which the other lines of the invocation are found. It is
-// the only line of a batch without a fault.
+// Insights, so that they cost no metric each. So is the request's id, which finds the other lines of
+// the invocation. It is the only line of a batch without a fault.
 //
 // Source of the format: Amazon CloudWatch User Guide, "Specification: Embedded metric format".
 package emf
