@@ -292,14 +292,7 @@ func TestSetAllocatesNothing(t *testing.T) {
 		for _, body := range tt.bodies {
 			msg := sent(body)
 			msg.Attributes = []byte(`{"e":{"dataType":"String","stringValue":"z"}}`)
-			one := func() {
-				rows.Reset()
-				r.Append(rows, 0, 0, msg)
-			}
-			one()
-			if n := testing.AllocsPerRun(100, one); n != 0 {
-				t.Errorf("%s: got %v allocations, want 0", body, n)
-			}
+			allocatesNothing(t, r, rows, msg)
 		}
 	}
 }
@@ -451,16 +444,7 @@ func BenchmarkChoice(b *testing.B) {
 	}
 	for name, s := range map[string]*model.Set{"one model": single, "three models": several} {
 		b.Run(name, func(b *testing.B) {
-			r, rows := s.Reader(mask.Unkeyed()), batch.New(s.Tables()...)
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if rows.Len() == 1000 {
-					rows.Reset()
-				}
-				if bad := r.Append(rows, i, 0, bodies[i%3]); !bad.IsZero() {
-					b.Fatal(bad)
-				}
-			}
+			benchmarkAppend(b, s.Reader(mask.Unkeyed()), batch.New(s.Tables()...), bodies...)
 		})
 	}
 }

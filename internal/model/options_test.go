@@ -13,7 +13,6 @@ import (
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/mask"
 	"example.com/owner/sluice/internal/message"
-	"example.com/owner/sluice/internal/model"
 )
 
 // TestOptionsThatDoNotLoad: the error names the line, the field, and what to write.
@@ -194,40 +193,13 @@ const optionedBody = `{"amount": " 1,234.50", "count": 3e2, "at": 1767225600123.
 // text that is not in the Unicode form, and a value of a column with as: text that is not a text or a
 // number.)
 func TestOptionsAllocateNothing(t *testing.T) {
-	m, err := model.Parse("m.yaml", []byte(optioned))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, rows := m.Reader(mask.Unkeyed()), batch.New(m.Table)
-	msg := message.Message{ID: "059f36b4-87a3-44ab-83d2-661975830a7d", HasBody: true, HasSent: true, Body: []byte(optionedBody)}
-	one := func() {
-		rows.Reset()
-		if v := r.Append(rows, 0, 0, &msg); !v.IsZero() {
-			t.Fatal(v)
-		}
-	}
-	one()
-	if n := testing.AllocsPerRun(100, one); n != 0 {
-		t.Errorf("got %v allocations for a row, want 0", n)
-	}
+	m := parse(t, optioned)
+	allocatesNothing(t, m.Reader(mask.Unkeyed()), batch.New(m.Table), sent(optionedBody))
 }
 
 func BenchmarkOptions(b *testing.B) {
-	m, err := model.Parse("m.yaml", []byte(optioned))
-	if err != nil {
-		b.Fatal(err)
-	}
-	r, rows := m.Reader(mask.Unkeyed()), batch.New(m.Table)
-	msg := message.Message{ID: "059f36b4-87a3-44ab-83d2-661975830a7d", HasBody: true, HasSent: true, Body: []byte(optionedBody)}
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		if rows.Len() == 1000 {
-			rows.Reset()
-		}
-		if v := r.Append(rows, i, 0, &msg); !v.IsZero() {
-			b.Fatal(v)
-		}
-	}
+	m := parse(b, optioned)
+	benchmarkAppend(b, m.Reader(mask.Unkeyed()), batch.New(m.Table), sent(optionedBody))
 }
 
 // FuzzValue gives every field of the model with all options any JSON value, and any text. It does
@@ -240,10 +212,7 @@ func FuzzValue(f *testing.F) {
 	} {
 		f.Add(s)
 	}
-	m, err := model.Parse("m.yaml", []byte(optioned))
-	if err != nil {
-		f.Fatal(err)
-	}
+	m := parse(f, optioned)
 	r, b := m.Reader(mask.Unkeyed()), batch.New(m.Table)
 	words := map[string]bool{}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -286,10 +255,7 @@ func FuzzValue(f *testing.F) {
 // TestLargeValues: what a value costs is in proportion to its length, whatever it is made of.
 func TestLargeValues(t *testing.T) {
 	const size = 1 << 13
-	m, err := model.Parse("m.yaml", []byte(optioned))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := parse(t, optioned)
 	var values []string
 	for _, part := range []string{"a", "-", " a", "A", "é", "e\u0301", "\u0300", "\ufdfa", "1", "0", "P1D", "(", "@", ".", "ü.", "xn--", "\\n", "\\u0000", "12:", "aGk="} {
 		values = append(values, `"`+strings.Repeat(part, size/len(part))+`"`)

@@ -137,21 +137,9 @@ func BenchmarkSet(b *testing.B) {
 		b.Fatal(err)
 	}
 	msg := message.Message{ID: "059f36b4-87a3-44ab-83d2-661975830a7d", HasBody: true, HasSent: true, SentMillis: 1767225600000, Body: []byte(login)}
-	type appender interface {
-		Append(b *batch.Batch, index, group int, msg *message.Message) message.Verdict
-	}
 	for name, r := range map[string]appender{"own": m.Reader(mask.Unkeyed()), "set": s.Reader(mask.Unkeyed())} {
 		b.Run(name, func(b *testing.B) {
-			rows := batch.New(m.Table)
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if rows.Len() == 1000 {
-					rows.Reset()
-				}
-				if bad := r.Append(rows, i, 0, &msg); !bad.IsZero() {
-					b.Fatal(bad)
-				}
-			}
+			benchmarkAppend(b, r, batch.New(m.Table), &msg)
 		})
 	}
 }
