@@ -306,7 +306,7 @@ func (e *explainer) explain(m *model.Model) (all []explanation) {
 	}
 	eachRow(e.rows, m, func(of *model.Model, number int, read rowReader) {
 		x := explanation{}
-		if hasSeveralRows(m) {
+		if m.SeveralRows() {
 			x.Table, x.Row = of.Table.Name, number
 		}
 		read(func(i int, v []byte) {

@@ -21,6 +21,7 @@ const (
 	maxSummaryKeys     = 1 << 22
 	maxSummaryProblems = 200
 	maxSummaryRows     = 100 // of members that the table shows; the JSON has all
+	maxUnreadListed    = 5   // of members in a warning
 )
 
 // summary counts what becomes of a sample.
@@ -38,7 +39,7 @@ type summary struct {
 	// KeysCompared is how many rows were compared, all unless the sample is very long.
 	KeysCompared int `json:"keys_compared"`
 	// Rows counts the rows of accepted bodies by table, for a model whose messages may have several.
-	Rows []rowCount `json:"rows,omitzero"`
+	Rows []check.TableRows `json:"rows,omitzero"`
 }
 
 // summaryField counts a field's values in the bodies that could be read, accepted or not, and the
@@ -101,6 +102,7 @@ type summarizer struct {
 	sum     summary
 	ignored int
 	units   *check.Units
+	tables  *check.Rows
 	seed    maphash.Seed
 	keys    map[uint64]struct{}
 	cut     bool                     // keys has not all
@@ -146,6 +148,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 	for _, s := range models {
 		con.warn(check.Model(s.model))
 		con.warn(s.units.Findings())
+		con.warn(s.tables.Findings(s.someUnread()))
 		all.Models = append(all.Models, modelSummary{s.model.Name, s.sum, s.ignored})
 	}
 	var failed error
@@ -184,7 +187,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 
 func newSummarizer(e *explainer, i int) *summarizer {
 	m := e.set.Models[i]
-	s := &summarizer{explainer: e, model: m, reader: e.reader.Of(i), units: check.NewUnits(m), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
+	s := &summarizer{explainer: e, model: m, reader: e.reader.Of(i), units: check.NewUnits(m), tables: check.NewRows(m), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{}, unread: map[string]*unreadSample{}}
 	s.sum.Fields = make([]summaryField, len(m.Fields))
 	s.sum.Problems, s.sum.Unread = []summaryProblem{}, []summaryMember{}
 	for i, f := range m.Fields {
@@ -198,6 +201,7 @@ func (s *summarizer) add(body []byte, verdict message.Verdict) {
 	s.sum.Bodies++
 	if verdict.Outcome == message.Ignored {
 		s.ignored++
+		s.tables.AddIgnored()
 		return
 	}
 	if s.model != nil && (verdict.IsZero() || verdict.Model > 0) {
@@ -216,12 +220,7 @@ func (s *summarizer) add(body []byte, verdict message.Verdict) {
 		return
 	}
 	s.sum.Accepted++
-	for i, c := range rowCounts(s.rows, s.model) {
-		if i == len(s.sum.Rows) {
-			s.sum.Rows = append(s.sum.Rows, rowCount{Table: c.Table})
-		}
-		s.sum.Rows[i].Rows += c.Rows
-	}
+	s.tables.Add(s.rows, 0)
 	s.units.Add(s.rows, 0)
 	eachRow(s.rows, s.model, func(of *model.Model, number int, read rowReader) {
 		if number == 1 || of.Table.Ledger == "" { // a ledger has one key for a message
@@ -307,8 +306,21 @@ func (s *summarizer) key(of *batch.Table, read rowReader) {
 	s.keys[h] = struct{}{}
 }
 
+// someUnread lists paths of most of the members that the model does not read.
+func (s *summarizer) someUnread() (paths []string) {
+	for _, m := range s.sum.Unread {
+		if !strings.HasSuffix(m.Path, "."+infer.Hidden) && len(paths) < maxUnreadListed {
+			paths = append(paths, m.Path)
+		}
+	}
+	return paths
+}
+
 // end hides the names that may be data, and sorts.
 func (s *summarizer) end() {
+	if s.sum.Accepted > 0 && s.model != nil {
+		s.sum.Rows = s.tables.Counts()
+	}
 	add := func(path string, n int) {
 		if n > 0 {
 			s.sum.Unread = append(s.sum.Unread, summaryMember{path, n})

@@ -80,7 +80,7 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 	bad := v.Rejection
 	switch {
 	case rows == nil:
-	case hasSeveralRows(r.set.Models[taken]):
+	case r.set.Models[taken].SeveralRows():
 		out.Rows = rows
 	default:
 		out.Columns = rows[0].Columns

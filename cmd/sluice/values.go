@@ -7,6 +7,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/batch"
+	"example.com/owner/sluice/internal/check"
 	"example.com/owner/sluice/internal/message"
 	"example.com/owner/sluice/internal/model"
 )
@@ -32,7 +33,7 @@ func messageRows(set *model.Set, reader *model.SetReader, in *message.Message) (
 	taken = set.ModelOf(b.Table(0))
 	eachRow(b, set.Models[taken], func(of *model.Model, number int, read rowReader) {
 		row := messageRow{Columns: map[string]jsontext.Value{}}
-		if hasSeveralRows(set.Models[taken]) {
+		if set.Models[taken].SeveralRows() {
 			row.Table, row.Row = of.Table.Name, number
 		}
 		read(func(i int, v []byte) {
@@ -44,9 +45,6 @@ func messageRows(set *model.Set, reader *model.SetReader, in *message.Message) (
 	})
 	return all, taken, v
 }
-
-// hasSeveralRows reports whether the messages of a model may have several rows.
-func hasSeveralRows(m *model.Model) bool { return m.Table.Several || len(m.Also) > 0 }
 
 // rowReader calls f for each column of a row, in order; v is nil for a NULL.
 type rowReader func(f func(column int, v []byte))
@@ -67,30 +65,8 @@ func eachRow(b *batch.Batch, m *model.Model, f func(of *model.Model, number int,
 	}
 }
 
-// rowCount is how many rows there are for a table.
-type rowCount struct {
-	Table string `json:"table"`
-	Rows  int    `json:"rows"`
-}
-
-// rowCounts counts the rows of the first message of a batch in each table of the model that took it; nil
-// for a model whose messages have one row.
-func rowCounts(b *batch.Batch, m *model.Model) (counts []rowCount) {
-	if !hasSeveralRows(m) {
-		return nil
-	}
-	for _, of := range append([]*model.Model{m}, m.Also...) {
-		counts = append(counts, rowCount{Table: of.Table.Name})
-	}
-	counts[0].Rows = 1
-	for k := range b.MoreRows(0) {
-		counts[1+b.MoreTable(0, k)].Rows++
-	}
-	return counts
-}
-
 // listCounts says how many rows each table gets.
-func listCounts(counts []rowCount) string {
+func listCounts(counts []check.TableRows) string {
 	parts := make([]string, len(counts))
 	for i, c := range counts {
 		parts[i] = many(c.Rows, "row") + " of " + c.Table

@@ -63,8 +63,9 @@ type Sample struct {
 	shared map[[2]int]*lineCount
 
 	reasons []*sampleReason
-	others  int // bodies with reasons that are not listed
-	units   []*Units
+	others  int      // bodies with reasons that are not listed
+	units   []*Units // by model
+	rowsOf  []*Rows  // by model
 	seed    maphash.Seed
 	keys    map[uint64]struct{} // of the rows that would be stored
 	err     error
@@ -74,8 +75,6 @@ type Sample struct {
 // sampleCounts counts the bodies of a model.
 type sampleCounts struct {
 	fresh, replaced, outdated, present, ignored int
-
-	rows int // of bodies that were tried, which may have several
 }
 
 // lineCount counts bodies, and has the lines of the first.
@@ -111,7 +110,7 @@ func NewSample(store Rehearser, set *model.Set, keys *mask.Keyring, attributes [
 		counts: make([]sampleCounts, len(set.Models)), shared: map[[2]int]*lineCount{}, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
 	}
 	for _, m := range set.Models {
-		s.units = append(s.units, NewUnits(m))
+		s.units, s.rowsOf = append(s.units, NewUnits(m)), append(s.rowsOf, NewRows(m))
 	}
 	s.reader.Reset(time.Now())
 	return s
@@ -134,6 +133,7 @@ func (s *Sample) Add(ctx context.Context, line int, body []byte) {
 	switch {
 	case v.Outcome == message.Ignored:
 		s.counts[v.Model-1].ignored++
+		s.rowsOf[v.Model-1].AddIgnored()
 	case !v.IsZero():
 		s.count(v, line)
 	}
@@ -158,7 +158,7 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	}
 	m := s.set.ModelOf(s.rows.Table(s.rows.Len() - 1))
 	s.units[m].Add(s.rows, s.rows.Len()-1)
-	s.counts[m].rows += 1 + s.rows.MoreRows(s.rows.Len()-1)
+	s.rowsOf[m].Add(s.rows, s.rows.Len()-1)
 	hash := s.key()
 	if _, known := s.keys[hash]; known { // of an earlier transaction, which stored nothing
 		s.rows.Cancel()
@@ -318,8 +318,13 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 		}
 	}
 	for i, m := range s.set.Models {
-		if n := s.counts[i].rows; n > 0 && (m.Table.Several || len(m.Also) > 0) {
-			f.Add(OK, about, "sample_rows", "", "the bodies for the model %s that it accepts have %d rows in all; those of a body are stored together, or none of them", m.Name, n)
+		total, each := 0, ""
+		for _, c := range s.rowsOf[i].Counts() {
+			total += c.Rows
+			each += fmt.Sprintf(", %d of %s", c.Rows, c.Table)
+		}
+		if total > 0 {
+			f.Add(OK, about, "sample_rows", "", "the bodies for the model %s that it accepts have %d rows in all%s; those of a body are stored together, or none of them", m.Name, total, strings.Replace(each, ",", ":", 1))
 		}
 	}
 	slices.SortStableFunc(s.reasons, func(a, b *sampleReason) int { return b.bodies - a.bodies })
@@ -360,8 +365,9 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 		f.Add(Warning, about, "sample_taken_twice", "correct the when of one of them",
 			"%d of %d bodies are for the model %s, and %s would take them too: the first of the list gets them; %s", c.bodies, s.bodies, m[pair[0]].Name, m[pair[1]].Name, c)
 	}
-	for _, u := range s.units {
+	for i, u := range s.units {
 		f = append(f, u.Findings()...)
+		f = append(f, s.rowsOf[i].Findings(nil)...)
 	}
 	if c := &s.conflicts; c.bodies > 0 {
 		f.Add(Warning, about, "sample_conflict", "if the sample is of messages that are stored, it has others with the same key: choose a key that tells them apart, or on_conflict: replace",

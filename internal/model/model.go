@@ -97,6 +97,18 @@ type Column struct {
 	ofElement bool // rows of one message can differ in it
 }
 
+// SeveralRows reports whether a message may have several rows.
+func (m *Model) SeveralRows() bool { return m.Table != nil && m.Table.Several || len(m.Also) > 0 }
+
+// RowsPath is where the elements are that are the rows of the table, as in "$.lines[*]"; "" if a message
+// has one row there.
+func (m *Model) RowsPath() string {
+	if m.rows == nil {
+		return ""
+	}
+	return m.rows.name
+}
+
 // tables lists the model and its children.
 func (m *Model) tables() []*Model { return append([]*Model{m}, m.Also...) }
 
