@@ -264,12 +264,7 @@ func (c *checkCmd) queues(ctx context.Context, parts *app.App, f *check.Findings
 		f.Failure("queue", "queue", err)
 		return
 	}
-	q := check.Queues{RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
-	if cfg.Models != nil {
-		for _, m := range cfg.Models.Models {
-			q.Waits = max(q.Waits, m.ForeignKeyReceives)
-		}
-	}
+	q := check.Queues{Models: cfg.Models, RejectsSet: cfg.DeadLetterQueueURL != "", Backoff: cfg.Backoff}
 	if q.Source, err = sqs.Open(ctx, client, cfg.QueueURL, "SQS_URL"); err != nil {
 		f.Failure("queue", "queue", err)
 		return

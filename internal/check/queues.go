@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqs"
 )
 
@@ -37,9 +38,8 @@ type Queues struct {
 	RejectsSet bool
 	// Backoff is SLUICE_BACKOFF.
 	Backoff bool
-	// Waits is how often a message is received before a row that refers to a missing one rejects it, 0
-	// if the model does not wait.
-	Waits int
+	// Models are those that read the queue; nil if they are not valid.
+	Models *model.Set
 }
 
 // Check judges the settings of the queues.
@@ -48,6 +48,7 @@ func (q *Queues) Check() Findings {
 	s := &q.Source.Settings
 	c := q.Source.Counts
 	f.Add(OK, "queue", "queue", "", "%d messages visible, %d in flight, %d delayed; %s, visibility timeout %s, retention %s", c.Visible, c.InFlight, c.Delayed, kind(q.Source), spell(s.Visibility), retention(s))
+	f.sequence(q)
 	if s.Retention == 0 {
 		f.Add(Skipped, "queue", "retention", "", "skipped the retention: unlike SQS, the server does not report it")
 	}
@@ -71,9 +72,9 @@ func (q *Queues) Check() Findings {
 	default:
 		f.Add(OK, "queue", "max_receive_count", "", "maxReceiveCount is %d", s.MaxReceives)
 	}
-	if s.DeadLetterARN != "" && q.Waits > s.MaxReceives {
-		f.Add(Warning, "queue", "foreign_key_receives", fmt.Sprintf("raise maxReceiveCount to %d or more, or lower foreign_key_receives in the model", q.Waits),
-			"maxReceiveCount is %d, and the model waits for rows that others refer to until a message was received %d times: SQS moves it away before that, without a reason", s.MaxReceives, q.Waits)
+	if waits := q.waits(); s.DeadLetterARN != "" && waits > s.MaxReceives {
+		f.Add(Warning, "queue", "foreign_key_receives", fmt.Sprintf("raise maxReceiveCount to %d or more, or lower foreign_key_receives in the model", waits),
+			"maxReceiveCount is %d, and the model waits for rows that others refer to until a message was received %d times: SQS moves it away before that, without a reason", s.MaxReceives, waits)
 	}
 	q.outage(&f)
 	if q.Policy != nil {
@@ -83,6 +84,30 @@ func (q *Queues) Check() Findings {
 		q.deadLetters(&f, q.Rejects, "the queue of DEAD_LETTER_QUEUE_URL")
 	}
 	return f
+}
+
+// waits returns how often a message is received before a row that refers to a missing one rejects it, 0
+// if no model waits.
+func (q *Queues) waits() (most int) {
+	if q.Models != nil {
+		for _, m := range q.Models.Models {
+			most = max(most, m.ForeignKeyReceives)
+		}
+	}
+	return most
+}
+
+// sequence looks for models that reject every message of a standard queue.
+func (f *Findings) sequence(q *Queues) {
+	if q.Source.FIFO || q.Models == nil {
+		return
+	}
+	for _, m := range q.Models.Models {
+		if column := m.NeedsSequence(); column != "" {
+			f.Add(Error, "queue", "sequence_number", "read a FIFO queue, or name another column in newer_by of the model: one of a field, or of sent_at",
+				"the queue is standard, so its messages have no sequence number, and the model %s needs one in its column %s to know which row is newer: it rejects each message that it takes", m.Name, column)
+		}
+	}
 }
 
 func severityIf(grave bool) Severity {

@@ -1,10 +1,12 @@
 package check_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"example.com/owner/sluice/internal/check"
+	"example.com/owner/sluice/internal/model"
 	"example.com/owner/sluice/internal/sqs"
 	"example.com/owner/sluice/internal/testing/sqstest"
 )
@@ -24,6 +26,33 @@ func queues(t *testing.T, change func(q *check.Queues)) *check.Queues {
 
 func TestQueues(t *testing.T) {
 	t.Parallel()
+	waiting := func(receives int) *model.Set {
+		return parse(t, fmt.Sprintf(`
+model: lines
+table: lines
+key: [id]
+foreign_key: return
+foreign_key_receives: %d
+fields: {id: {type: text, required: true}}
+columns: {id: {type: text, from: id}}
+`, receives)).Set()
+	}
+	numbered := func(newerBy string) *model.Set {
+		return parse(t, `
+model: states
+table: states
+key: [id]
+on_conflict: replace
+newer_by: `+newerBy+`
+fields:
+  id: {type: text, required: true}
+  version: {type: integer, required: true}
+columns:
+  id: {type: text, from: id}
+  version: {type: integer, from: version}
+  sequence_number: {type: numeric, meta: sequence_number}
+`).Set()
+	}
 	for _, tt := range []struct {
 		name   string
 		change func(q *check.Queues)
@@ -53,8 +82,13 @@ func TestQueues(t *testing.T) {
 		{"a policy of its own", func(q *check.Queues) { q.Policy.Settings.DeadLetterARN = "arn:other" }, []string{"warning redrive_policy"}},
 		{"messages in it", func(q *check.Queues) { q.Policy.Counts.Visible = 7 }, []string{"warning messages"}},
 		{"rejects go to the queue itself", func(q *check.Queues) { q.Rejects = q.Source }, []string{"error same_queue"}},
-		{"a model that waits as long as the queue", func(q *check.Queues) { q.Waits = 50 }, nil},
-		{"a model that waits for longer", func(q *check.Queues) { q.Waits = 51 }, []string{"warning foreign_key_receives"}},
+		{"a model that waits as long as the queue", func(q *check.Queues) { q.Models = waiting(50) }, nil},
+		{"a model that waits for longer", func(q *check.Queues) { q.Models = waiting(51) }, []string{"warning foreign_key_receives"}},
+		{"sequence numbers of a standard queue", func(q *check.Queues) { q.Models = numbered("sequence_number") }, []string{"error sequence_number"}},
+		{"sequence numbers of a FIFO queue", func(q *check.Queues) {
+			q.Models, q.Source.FIFO, q.Policy.FIFO = numbered("sequence_number"), true, true
+		}, nil},
+		{"sequence numbers that no row needs", func(q *check.Queues) { q.Models = numbered("version") }, nil},
 		{"two dead-letter queues, one wrong", func(q *check.Queues) {
 			q.Rejects = &sqs.Queue{Settings: sqs.Settings{ARN: "arn:rejects", Retention: time.Hour}}
 		}, []string{"error retention"}},

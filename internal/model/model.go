@@ -109,6 +109,17 @@ func (m *Model) RowsPath() string {
 	return m.rows.name
 }
 
+// NeedsSequence returns the name of the column whose sequence numbers say which of two rows is newer: a
+// message without one, as of a standard queue, is rejected. It is "" for other models.
+func (m *Model) NeedsSequence() string {
+	for _, c := range m.Columns {
+		if c.NewerBy && c.Meta == MetaSequenceNumber {
+			return c.Name
+		}
+	}
+	return ""
+}
+
 // tables lists the model and its children.
 func (m *Model) tables() []*Model { return append([]*Model{m}, m.Also...) }
 
