@@ -187,7 +187,12 @@ func (q *Queues) deadLetters(f *Findings, d *sqs.Queue, what string) {
 		f.Add(Error, about, "same_queue", "name another queue", "%s is the queue itself: messages go round in circles", what)
 		return
 	}
-	if dead.Retention > 0 && s.Retention > 0 && dead.Retention <= s.Retention {
+	switch fresh := d.FIFO || q.Source.FIFO; { // the age counts from when it was moved
+	case dead.Retention == 0 || s.Retention == 0 || dead.Retention > s.Retention || fresh && dead.Retention == s.Retention:
+	case fresh:
+		f.Add(Warning, about, "retention", "raise it to 14 days, SQS's maximum",
+			"%s keeps messages for %s, and the queue for %s: there is less time to look at a rejected message than others have to be stored", what, spell(dead.Retention), spell(s.Retention))
+	default:
 		f.Add(severityIf(dead.Retention < s.Retention), about, "retention", "raise it to 14 days, SQS's maximum",
 			"%s keeps messages for %s, and the queue for %s: on a standard queue the age counts from the first sending, so a message can expire before anyone sees it", what, spell(dead.Retention), spell(s.Retention))
 	}

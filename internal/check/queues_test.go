@@ -2,6 +2,7 @@ package check_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -76,6 +77,12 @@ columns:
 		}, []string{"error no_dead_letter_queue"}},
 		{"equal retention", func(q *check.Queues) { q.Policy.Settings.Retention = q.Source.Settings.Retention }, []string{"warning retention"}},
 		{"shorter retention", func(q *check.Queues) { q.Policy.Settings.Retention = time.Hour }, []string{"error retention"}},
+		{"equal retention of FIFO queues", func(q *check.Queues) {
+			q.Source.FIFO, q.Policy.FIFO, q.Policy.Settings.Retention = true, true, q.Source.Settings.Retention
+		}, nil},
+		{"shorter retention of FIFO queues", func(q *check.Queues) {
+			q.Source.FIFO, q.Policy.FIFO, q.Policy.Settings.Retention = true, true, time.Hour
+		}, []string{"warning retention"}},
 		{"retentions that an emulator does not say", func(q *check.Queues) { q.Source.Settings.Retention, q.Policy.Settings.Retention = 0, 0 }, []string{"skipped retention"}},
 		{"two kinds", func(q *check.Queues) { q.Source.FIFO = true }, []string{"warning kind"}},
 		{"smaller messages", func(q *check.Queues) { q.Policy.Settings.MaxBytes = 1024 }, []string{"error size"}},
@@ -93,7 +100,14 @@ columns:
 			q.Rejects = &sqs.Queue{Settings: sqs.Settings{ARN: "arn:rejects", Retention: time.Hour}}
 		}, []string{"error retention"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) { want(t, queues(t, tt.change).Check(), tt.want...) })
+		t.Run(tt.name, func(t *testing.T) {
+			q := queues(t, tt.change)
+			f := q.Check()
+			want(t, f, tt.want...)
+			if text := fmt.Sprintf("%+v", f); q.Source.FIFO && strings.Contains(text, "standard queue") {
+				t.Errorf("of a FIFO queue: %s", text)
+			}
+		})
 	}
 }
 
