@@ -192,19 +192,20 @@ func (r Rejection) String() string {
 	if r.Byte > 0 {
 		s += " at byte " + strconv.Itoa(r.Byte)
 	}
-	switch {
-	case r.SQLState != "" && r.Detail != "":
-		s += " " + r.Detail + " " + SQLState(r.SQLState)
-	case r.SQLState != "":
+	if r.SQLState != "" && r.Detail != "" {
+		s += " " + r.Detail
+	}
+	if r.SQLState != "" {
 		s += " " + SQLState(r.SQLState)
-	case r.Detail != "":
-		s += ": " + r.Detail
 	}
 	if r.Constraint != "" {
 		s += " constraint " + r.Constraint
 	}
 	if r.Column != "" {
 		s += " column " + r.Column
+	}
+	if r.SQLState == "" && r.Detail != "" {
+		s += ": " + r.Detail
 	}
 	return s
 }

@@ -44,6 +44,9 @@ func TestRejectionInOneLine(t *testing.T) {
 		{message.Rejection{Reason: message.ReasonNotJSON, Byte: 17}, "not_json at byte 17", message.ReasonNotJSON.Explain()},
 		{message.Rejection{Reason: message.ReasonDuplicateKey, Byte: 9, Detail: "in the message attributes"}, "duplicate_key at byte 9: in the message attributes", message.ReasonDuplicateKey.Explain()},
 		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c"}, "refused_by_database SQLSTATE 23514 (check_violation) constraint c", ""},
+		{message.Rejection{Reason: message.ReasonRefused, SQLState: "23514", Constraint: "c", Detail: "row 3 of lines"}, "refused_by_database row 3 of lines SQLSTATE 23514 (check_violation) constraint c", ""},
+		{message.Rejection{Reason: message.ReasonRefused, Constraint: "CHECK", Detail: "row 3 of lines"}, "refused_by_database constraint CHECK: row 3 of lines", message.ReasonRefused.Explain()},
+		{message.Rejection{Reason: message.ReasonMissing, Column: "n", Detail: "expected a sequence number"}, "missing column n: expected a sequence number", ""},
 		{message.Rejection{Reason: message.ReasonRefused, SQLState: "ZZ001", Column: "v"}, "refused_by_database SQLSTATE ZZ001 column v", ""},
 	} {
 		if got, also := tt.why.String(), tt.why.Meaning(); got != tt.want || also != tt.also {

@@ -75,7 +75,7 @@ func TestNewerBySequenceNumber(t *testing.T) {
 	m := parse(t, states+"on_conflict: replace\n")
 	msg := message.Message{ID: "x", Body: []byte(`{"id":1}`), HasBody: true, HasSent: true}
 	_, bad := readMessage(t, m, time.Time{}, msg)
-	if want := "missing: expected a sequence number, which only messages of a FIFO queue have column seq"; bad.String() != want {
+	if want := "missing column seq: expected a sequence number, which only messages of a FIFO queue have"; bad.String() != want {
 		t.Errorf("got %s, want %s", bad, want)
 	}
 	msg.SequenceNumber = "18849496460467696128"
