@@ -40,6 +40,8 @@ type summary struct {
 	KeysCompared int `json:"keys_compared"`
 	// Rows counts the rows of accepted bodies by table, for a model whose messages may have several.
 	Rows []check.TableRows `json:"rows,omitzero"`
+	// Ignored bodies are of a model without a table, or have no rows.
+	Ignored int `json:"ignored,omitzero"`
 }
 
 // summaryField counts a field's values in the bodies that could be read, accepted or not, and the
@@ -90,8 +92,6 @@ type summaries struct {
 type modelSummary struct {
 	Model string `json:"model"`
 	summary
-	// Ignored bodies are of a model without a table.
-	Ignored int `json:"ignored,omitzero"`
 }
 
 // summarizer makes a summary of the bodies that a model took.
@@ -100,7 +100,6 @@ type summarizer struct {
 	model   *model.Model
 	reader  *model.Reader
 	sum     summary
-	ignored int
 	units   *check.Units
 	tables  *check.Rows
 	seed    maphash.Seed
@@ -141,7 +140,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 		all.Bodies += s.sum.Bodies
 		all.Accepted += s.sum.Accepted
 		all.Rejected += s.sum.Rejected
-		all.Ignored += s.ignored
+		all.Ignored += s.sum.Ignored
 	}
 	all.Problems = untaken.sum.Problems
 	con.noteEvents(events, all.Bodies, c.File)
@@ -149,7 +148,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 		con.warn(check.Model(s.model))
 		con.warn(s.units.Findings())
 		con.warn(s.tables.Findings(s.someUnread()))
-		all.Models = append(all.Models, modelSummary{s.model.Name, s.sum, s.ignored})
+		all.Models = append(all.Models, modelSummary{s.model.Name, s.sum})
 	}
 	var failed error
 	if all.Rejected > 0 {
@@ -171,8 +170,8 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 		switch {
 		case s.sum.Bodies == 0:
 			con.say("%s: no body", s.model.Name)
-		case s.ignored > 0:
-			con.say("%s: %s ignored", s.model.Name, manyBodies(s.ignored))
+		case s.sum.Ignored == s.sum.Bodies:
+			con.say("%s: %s ignored", s.model.Name, manyBodies(s.sum.Ignored))
 		default:
 			s.print(con, s.model.Name+": ")
 		}
@@ -200,7 +199,7 @@ func newSummarizer(e *explainer, i int) *summarizer {
 func (s *summarizer) add(body []byte, verdict message.Verdict) {
 	s.sum.Bodies++
 	if verdict.Outcome == message.Ignored {
-		s.ignored++
+		s.sum.Ignored++
 		s.tables.AddIgnored()
 		return
 	}
@@ -356,12 +355,16 @@ func (s *summarizer) print(con *console, of string) {
 			repeated += " of the first " + number(sum.KeysCompared)
 		}
 	}
-	con.say("%s%s of %s accepted, %s rejected%s", of, number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), repeated)
+	ignored := ""
+	if sum.Ignored > 0 {
+		ignored = ", " + number(sum.Ignored) + " ignored"
+	}
+	con.say("%s%s of %s accepted, %s rejected%s%s", of, number(sum.Accepted), manyBodies(sum.Bodies), number(sum.Rejected), ignored, repeated)
 	if sum.Rows != nil {
 		con.say("%s", listCounts(sum.Rows))
 	}
 	fmt.Fprintln(con.stdout)
-	if sum.Readable < sum.Bodies {
+	if sum.Readable+sum.Ignored < sum.Bodies {
 		con.say("Of the %s that could be read, accepted or not:", manyBodies(sum.Readable))
 		fmt.Fprintln(con.stdout)
 	}
