@@ -68,6 +68,11 @@ func withLedger(t *batch.Table) *batch.Table {
 	return t
 }
 
+// kindsOf returns a table of each kind: for each OnConflict, and with a ledger.
+func kindsOf(table func(batch.OnConflict) *batch.Table) []*batch.Table {
+	return []*batch.Table{table(batch.Keep), withLedger(table(batch.Keep)), table(batch.Replace), table(batch.Reject)}
+}
+
 // append appends the rows of an order.
 func (o order) append(b *batch.Batch, index int, t *batch.Table) {
 	id := make([]byte, 16)
@@ -205,7 +210,7 @@ var messageCases = []struct {
 	test func(*testing.T, Harness)
 }{
 	{"stores the rows of a message, in all kinds of tables", groupsOf(func(t *testing.T, h Harness, group func(int) int) {
-		for _, table := range []*batch.Table{ordersTable(batch.Keep), withLedger(ordersTable(batch.Keep)), ordersTable(batch.Replace), ordersTable(batch.Reject)} {
+		for _, table := range kindsOf(ordersTable) {
 			s := openShop(t, h, []*batch.Table{table})
 			all := []order{
 				{n: 1, group: group(1), id: 1, word: "a", lines: lines("a1", "a2")},
@@ -218,7 +223,7 @@ var messageCases = []struct {
 			s.has("1 a", "2 b", "3 c", "1.1 a1", "1.2 a2", "3.1 c1")
 			s.clear()
 		}
-		for _, table := range []*batch.Table{readingsTable(batch.Keep), withLedger(readingsTable(batch.Keep)), readingsTable(batch.Replace), readingsTable(batch.Reject)} {
+		for _, table := range kindsOf(readingsTable) {
 			s := openShop(t, h, []*batch.Table{table})
 			all := []order{
 				{n: 1, group: group(1), id: 1, lines: lines("a1", "a2", "a3")},
@@ -233,7 +238,7 @@ var messageCases = []struct {
 		}
 	})},
 	{"a refused row costs its message alone, which says which one it is", groupsOf(func(t *testing.T, h Harness, group func(int) int) {
-		for _, table := range []*batch.Table{ordersTable(batch.Keep), withLedger(ordersTable(batch.Keep)), ordersTable(batch.Replace), ordersTable(batch.Reject)} {
+		for _, table := range kindsOf(ordersTable) {
 			s := openShop(t, h, []*batch.Table{table}, good("orders"), good("lines"))
 			o := s.insert(
 				order{n: 1, group: group(1), id: 1, word: "a", lines: lines("a1", "xx", "xx")},
@@ -251,7 +256,7 @@ var messageCases = []struct {
 			s.has("2 b", "5 e", "2.1 b1", "5.1 e1", "5.2 e2", "5.3 e3")
 			s.clear()
 		}
-		for _, table := range []*batch.Table{readingsTable(batch.Keep), withLedger(readingsTable(batch.Keep)), readingsTable(batch.Replace), readingsTable(batch.Reject)} {
+		for _, table := range kindsOf(readingsTable) {
 			s := openShop(t, h, []*batch.Table{table}, good("readings"))
 			s.insert(
 				order{n: 1, group: group(1), id: 1, lines: lines("a1", "a2", "xx")},
@@ -264,7 +269,7 @@ var messageCases = []struct {
 		}
 	})},
 	{"a row that is discarded leaves nothing of its message", groupsOf(func(t *testing.T, h Harness, group func(int) int) {
-		for _, table := range []*batch.Table{ordersTable(batch.Keep), withLedger(ordersTable(batch.Keep)), ordersTable(batch.Replace), ordersTable(batch.Reject)} {
+		for _, table := range kindsOf(ordersTable) {
 			s := openShop(t, h, []*batch.Table{table}, good("lines"), h.Discard("INSERT", "orders", isDiscarded), h.Discard("INSERT", "lines", isDiscarded))
 			all := []order{
 				{n: 1, group: group(1), id: 1, word: "a", lines: lines("a1", "discard", "a3")},
@@ -278,7 +283,7 @@ var messageCases = []struct {
 			s.has("2 b", "2.1 b1")
 			s.clear()
 		}
-		for _, table := range []*batch.Table{readingsTable(batch.Keep), withLedger(readingsTable(batch.Keep)), readingsTable(batch.Replace), readingsTable(batch.Reject)} {
+		for _, table := range kindsOf(readingsTable) {
 			s := openShop(t, h, []*batch.Table{table}, h.Discard("INSERT", "readings", isDiscarded))
 			s.insert(
 				order{n: 1, group: group(1), id: 1, lines: lines("a1", "discard")},
