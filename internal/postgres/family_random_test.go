@@ -456,7 +456,7 @@ var rowOfMessage = regexp.MustCompile(`^(?:the row|row (\d+)) of (\w+)$`)
 // not stored.
 func (q *queueOf) wrong(m *mixedMessage, v message.Verdict, faulty, stopped bool) string {
 	t := q.tables[m.table]
-	transient := faulty || !q.quiet // a deadlock, since rows with groups are not sorted; or stored meanwhile by the other worker
+	mayFail := faulty || !q.quiet // a deadlock, since rows with groups are not sorted; or stored meanwhile by the other worker
 	switch v.Outcome {
 	case message.Stored:
 		switch {
@@ -489,7 +489,7 @@ func (q *queueOf) wrong(m *mixedMessage, v message.Verdict, faulty, stopped bool
 				return "nothing is to be fixed"
 			}
 		case message.CauseTransient, message.CauseNone:
-			if !transient {
+			if !mayFail {
 				return "there was no fault"
 			}
 		default:

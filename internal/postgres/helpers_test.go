@@ -444,6 +444,11 @@ func rejected(by string) string {
 	return "rejected: " + string(message.ReasonRefused) + " " + message.SQLState(code) + where
 }
 
+// rejectedRow is rejected for a message of several rows, of which it names one.
+func rejectedRow(row, by string) string {
+	return strings.Replace(rejected(by), string(message.ReasonRefused), string(message.ReasonRefused)+" "+row, 1)
+}
+
 func spell(v message.Verdict) string {
 	switch {
 	case v.Outdated:

@@ -36,6 +36,8 @@ const (
 	goodWord    = "good"
 	badWordOf   = "bad"
 	discardWord = "discard"
+
+	byBadOrder, byBadLine = "23514 constraint no_bad_order", "23514 constraint no_bad_line"
 )
 
 // kindsOf are the kinds of messages of several rows: with children, with a key that other messages may
@@ -95,6 +97,14 @@ func (k *kindOf) batchOf(orders []order) *batch.Batch {
 	return b
 }
 
+// lines is the name of the table that has the lines.
+func (k *kindOf) lines() string {
+	if k.table.Several {
+		return k.table.Name
+	}
+	return "lines"
+}
+
 // newSite is a site for a kind.
 func (k *kindOf) newSite(t testing.TB, mode string) *site {
 	t.Helper()
@@ -116,11 +126,7 @@ func (k *kindOf) contents(s *site) (all []string) {
 			all = append(all, r[0]+" "+r[1])
 		}
 	}
-	lines := "lines"
-	if k.table.Several {
-		lines = k.table.Name
-	}
-	for _, r := range s.db.Rows(s, "SELECT id, n, word FROM "+lines) {
+	for _, r := range s.db.Rows(s, "SELECT id, n, word FROM "+k.lines()) {
 		all = append(all, r[0]+"."+r[1]+" "+r[2])
 	}
 	slices.Sort(all)
@@ -129,9 +135,9 @@ func (k *kindOf) contents(s *site) (all []string) {
 
 func (k *kindOf) clear(db *pgtest.DB, t testing.TB) {
 	t.Helper()
-	tables := []string{"lines", "orders"}
-	if k.table.Several {
-		tables = []string{k.table.Name}
+	tables := []string{k.lines()}
+	if !k.table.Several {
+		tables = append(tables, "orders")
 	}
 	if k.table.Ledger != "" {
 		tables = append(tables, k.table.Ledger)
@@ -147,28 +153,22 @@ func (k *kindOf) run(kept map[int64]order, orders []order) (all map[string][]int
 		_, there := kept[o.id]
 		what := stored
 		n := slices.Index(o.lines, badWordOf) // a row that is refused ends the statement before it counts
-		lines, name := "lines", "no_bad_line"
-		if k.table.Several {
-			lines = k.table.Name
-		}
 		switch {
 		case stopped[o.group]:
 			what = afterStopped
 		case there:
+		case !k.table.Several && o.word == badWordOf && len(o.lines) == 0:
+			what = rejected(byBadOrder)
 		case !k.table.Several && o.word == badWordOf:
-			what = "rejected: refused_by_database the row of orders SQLSTATE 23514 (check_violation) constraint no_bad_order"
-			if len(o.lines) == 0 {
-				what = strings.Replace(what, " the row of orders", "", 1)
-			}
+			what = rejectedRow("the row of orders", byBadOrder)
 		case !k.table.Several && o.word == discardWord:
 			what = discarded
 		case n < 0 && slices.Contains(o.lines, discardWord):
 			what = discarded
+		case n >= 0 && k.table.Several && len(o.lines) == 1:
+			what = rejected(byBadLine)
 		case n >= 0:
-			what = fmt.Sprintf("rejected: refused_by_database row %d of %s SQLSTATE 23514 (check_violation) constraint %s", n+1, lines, name)
-			if k.table.Several && len(o.lines) == 1 {
-				what = strings.Replace(what, "row 1 of readings ", "", 1)
-			}
+			what = rejectedRow(fmt.Sprintf("row %d of %s", n+1, k.lines()), byBadLine)
 		default:
 			kept[o.id] = o
 			inserted++
@@ -466,7 +466,7 @@ func TestParentsThatAreReplaced(t *testing.T) {
 			insert(state{id: 1, version: 7, message: 2, lines: []int32{2, 4}}).must().inserts(0).costs(1)
 			// A newer one is refused: the stored one stays as it is, and an older one of the batch is tried.
 			insert(state{id: 2, version: 3, message: 5, lines: []int32{1, 2}, bad: true}, state{id: 2, version: 2, message: 6}, state{id: 1, version: 9, message: 7, lines: []int32{1}, bad: true}).want(verdicts{
-				stored: "6", "rejected: refused_by_database row 1 of lines SQLSTATE 23514 (check_violation) constraint no_bad_line": "5 7",
+				stored: "6", rejectedRow("row 1 of lines", byBadLine): "5 7",
 			})
 			if diff := gocmp.Diff(s.db.Rows(t, contents), [][]string{{"1", "7", "2 good7, 4 good7"}, {"2", "2", ""}}); diff != "" {
 				t.Errorf("the tables (-got +want):\n%s", diff)
@@ -475,11 +475,11 @@ func TestParentsThatAreReplaced(t *testing.T) {
 			insert(state{id: 5, version: 1, message: 10}, state{id: 6, version: 1, message: 11, lines: []int32{1, 2}}).must()
 			s.db.Exec(t, "CREATE UNIQUE INDEX one_word ON lines (word) WHERE n > 2; INSERT INTO lines VALUES (5, 3, 'good2')")
 			insert(state{id: 6, version: 2, message: 12, lines: []int32{1, 2, 3}}, state{id: 4, version: 0, message: 13}).want(verdicts{
-				stored: "13", "rejected: refused_by_database row 3 of lines SQLSTATE 23505 (unique_violation) constraint one_word": "12",
+				stored: "13", rejectedRow("row 3 of lines", "23505 constraint one_word"): "12",
 			})
 			// A message that has a line twice is rejected: no order of its rows is the right one.
 			insert(state{id: 3, version: 1, message: 8, lines: []int32{1, 1}}, state{id: 4, version: 1, message: 9}).want(verdicts{
-				stored: "9", "rejected: refused_by_database SQLSTATE 21000 (cardinality_violation)": "8",
+				stored: "9", rejected("21000"): "8",
 			})
 		})
 	})
@@ -624,10 +624,7 @@ func TestTheRefusedRowOfMany(t *testing.T) {
 					lines := slices.Repeat([]string{goodWord}, n)
 					lines[at] = badWordOf
 					id := int64(10*i + at%7)
-					want := fmt.Sprintf("rejected: refused_by_database row %d of lines SQLSTATE 23514 (check_violation) constraint no_bad_line", at+1)
-					if k.table.Several {
-						want = strings.Replace(want, "of lines", "of readings", 1)
-					}
+					want := rejectedRow(fmt.Sprintf("row %d of %s", at+1, k.lines()), byBadLine)
 					o := k.insert(s, false, order{id: id, word: goodWord, lines: lines}, order{id: id + 1000, word: goodWord, lines: []string{goodWord}})
 					o.want(verdicts{want: fmt.Sprint(id), stored: fmt.Sprint(id + 1000)})
 					k.clear(s.db, t)
@@ -670,7 +667,6 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 	t.Parallel()
 	columns := []batch.Column{idColumn, versionColumn, senderColumn, wordColumn}
 	children := &batch.Table{Name: "none", Key: []int{0}, Parent: []int{0}, Columns: columns[:1]}
-	const refused = "rejected: refused_by_database SQLSTATE 23514 (check_violation) constraint no_bad_word"
 	type row struct {
 		id, version int64
 		word        string
@@ -699,14 +695,14 @@ func TestRefusedMessagesAreNotOutdated(t *testing.T) {
 			CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN IF NEW.word = 'late' THEN RAISE check_violation; END IF; RETURN NULL; END $$;
 			CREATE CONSTRAINT TRIGGER late AFTER INSERT ON states DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION late();`})
 		insert(s, []row{{1, 1, badWordOf}}, []row{{1, 2, "late"}}, []row{{2, 1, goodWord}}).want(verdicts{
-			stored: "3", refused: "1", "rejected: refused_by_database SQLSTATE 23514 (check_violation)": "2",
+			stored: "3", rejected(byNoBadWord): "1", rejected("23514"): "2",
 		})
 	})
 	t.Run("another row of the message", func(t *testing.T) {
 		t.Parallel()
 		s := newSite(t, setup{table: &batch.Table{Name: "states", Key: []int{0}, OnConflict: batch.Replace, Columns: columns, Several: true}, sql: sql})
 		insert(s, []row{{1, 10, goodWord}}).must()
-		ofMany := strings.Replace(refused, "database", "database row 2 of states", 1)
+		ofMany := rejectedRow("row 2 of states", byNoBadWord)
 		insert(s, []row{{1, 5, goodWord}, {2, 1, badWordOf}}, []row{{1, 4, goodWord}, {3, 1, goodWord}}, []row{{1, 3, goodWord}, {1, 2, goodWord}}).want(verdicts{
 			ofMany: "1", stored: "2", outdatedRow: "3",
 		}).inserts(1)
