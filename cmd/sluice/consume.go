@@ -170,8 +170,8 @@ func modelNames(set *model.Set) []string {
 func measured(set *model.Set) []metrics.Model {
 	all := make([]metrics.Model, len(set.Models))
 	for i, m := range set.Models {
-		all[i] = metrics.Model{Name: m.Name, Ignores: set.TableOf(i) < 0}
-		if !all[i].Ignores {
+		all[i] = metrics.Model{Name: m.Name, Ignores: m.Ignore}
+		if !m.Ignore {
 			all[i].Replaces = m.Table.OnConflict == batch.Replace
 			all[i].Conflicts = m.Table.FindsConflicts()
 		}

@@ -39,7 +39,7 @@ func (c *schemaCmd) Run(con *console) error {
 	if c.JSON {
 		all, set, granted := schemaTables{Tables: []schemaTable{}}, parts.Config.Models, grantsOf(parts.Config.Models)
 		for i, m := range set.Models {
-			if set.TableOf(i) < 0 {
+			if m.Ignore {
 				continue
 			}
 			tables := tablesOf(m, parts.ModelDDL(i))

@@ -124,8 +124,8 @@ func (a *App) Postgres() (*postgres.Store, error) {
 // tried.
 func (a *App) DDL() (statements []string) {
 	seen := map[string]bool{} // two models can share a ledger
-	for i := range a.Config.Models.Models {
-		if a.Config.Models.TableOf(i) < 0 {
+	for i, m := range a.Config.Models.Models {
+		if m.Ignore {
 			continue
 		}
 		again := false

@@ -207,8 +207,8 @@ func loopback(a net.Addr) bool {
 
 // tables looks at the tables of all models, in the order in which these are tried.
 func (d *database) tables(ctx context.Context) error {
-	for i, m := range d.models.Models {
-		if d.models.TableOf(i) < 0 {
+	for _, m := range d.models.Models {
+		if m.Ignore {
 			continue
 		}
 		d.model, d.parent = m, nil

@@ -130,9 +130,6 @@ func (m *Model) Set() *Set {
 // each other instead of deadlocking.
 func (s *Set) Tables() []*batch.Table { return s.tables }
 
-// TableOf returns the index of the table of the model with an index, -1 if it stores nothing.
-func (s *Set) TableOf(model int) int { return s.tableOf[model] }
-
 // ModelOf returns the index of the model whose rows go to the table with an index.
 func (s *Set) ModelOf(table int) int { return s.modelOf[table] }
 
