@@ -29,8 +29,9 @@ type explainCmd struct {
 
 // Help returns the details.
 func (explainCmd) Help() string {
-	return `The exit code is 1 when the body would be rejected, with --summary when one of them would. The message's own values (its
-id and when it was sent) are invented. Nothing is stored, and no database is needed.
+	return `The exit code is 1 when the body would be rejected, with --summary when one of them would. The message's own values
+(its id, when it was sent, and a sequence number if a model needs one) are invented. Nothing is stored, and no database is
+needed.
 
 It lists the members of the body that the model does not read, with --json on standard error. Names that look like data
 (ids, addresses, numbers), with --summary also those that occur in few bodies or exclude each other, are shown as *.
@@ -185,7 +186,10 @@ func readsNumber(m *model.Model, attribute, value string) bool {
 func (e *explainer) append(body []byte) message.Verdict {
 	e.messages++
 	now := time.Now()
-	e.last = message.Message{ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", e.messages-1), Body: body, HasBody: true, SentMillis: now.UnixMilli(), HasSent: true, Attributes: e.attributes}
+	e.last = message.Message{
+		ID: fmt.Sprintf("00000000-0000-4000-8000-%012d", e.messages-1), Body: body, HasBody: true, SentMillis: now.UnixMilli(), HasSent: true, Attributes: e.attributes,
+		SequenceNumber: check.InventSequence(e.set, e.messages),
+	}
 	e.rows.Reset()
 	e.reader.Reset(now)
 	return e.reader.Append(e.rows, 0, 0, &e.last)

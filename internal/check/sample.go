@@ -147,7 +147,7 @@ func (s *Sample) Add(ctx context.Context, line int, body []byte) {
 func (s *Sample) append(line int, body []byte) message.Verdict {
 	msg := message.Message{
 		ID: uuid.Must(uuid.NewV7()).String(), Body: body, HasBody: true, SentMillis: time.Now().UnixMilli(), HasSent: true, ReceiveCount: 1,
-		QueueARN: "arn:aws:sqs:us-east-1:000000000000:sample", Attributes: s.attributes,
+		QueueARN: "arn:aws:sqs:us-east-1:000000000000:sample", Attributes: s.attributes, SequenceNumber: InventSequence(s.set, s.bodies),
 	}
 	v := s.reader.Append(s.rows, len(s.lines), 0, &msg)
 	if len(s.set.Models) > 1 && v.Cause != message.CauseMemory {
@@ -167,6 +167,15 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	}
 	s.lines, s.hashes, s.models = append(s.lines, line), append(s.hashes, hash), append(s.models, m)
 	return v
+}
+
+// InventSequence returns the sequence number of the n-th of invented messages, "" if no model needs one.
+// As of a message that is sent now, it is greater than those of stored rows.
+func InventSequence(set *model.Set, n int) string {
+	if !slices.ContainsFunc(set.Models, func(m *model.Model) bool { return m.NeedsSequence() != "" }) {
+		return ""
+	}
+	return fmt.Sprintf("9%019d", n) // SQS's have 20 digits, and begin with 18 today
 }
 
 // share counts a body that several models would take.
@@ -310,7 +319,7 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 		n    func(sampleCounts) int
 	}{
 		{"would replace an older row", func(c sampleCounts) int { return c.replaced }},
-		{"are outdated: the table has a newer row", func(c sampleCounts) int { return c.outdated }},
+		{"are outdated: the table or the sample has a newer row", func(c sampleCounts) int { return c.outdated }},
 		{"would be discarded, as their models say", func(c sampleCounts) int { return c.ignored }},
 	} {
 		if n := s.sum(more.n); n > 0 {
