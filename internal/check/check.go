@@ -10,6 +10,7 @@
 //	           durable.go      what a crash of the server would lose
 //	           policies.go     row-level security
 //	           triggers.go     rules and triggers that run before an INSERT
+//	           order.go        models that come before those that they refer to
 //	           trial.go        what triggers do to a row: rows that are rolled back
 //	           sent.go         impossible sent times
 //	           partitions.go   partitions for the rows of today and next week

@@ -40,7 +40,7 @@ type Connector interface {
 
 // Database compares the models of a queue with the live database, as the role that connects.
 func Database(ctx context.Context, c Connector, models *model.Set, names fault.Names) Findings {
-	d := &database{models: models, names: names}
+	d := &database{models: models, names: names, places: map[string]place{}}
 	conn, err := c.Connect(ctx)
 	if err != nil {
 		d.Failure("database", "connect", err)
@@ -48,7 +48,7 @@ func Database(ctx context.Context, c Connector, models *model.Set, names fault.N
 	}
 	defer hangUp(context.WithoutCancel(ctx), conn)
 	d.conn = conn
-	for _, look := range []func(context.Context) error{d.server, d.commits, d.statementTime, d.serverLog, d.tables} {
+	for _, look := range []func(context.Context) error{d.server, d.commits, d.statementTime, d.serverLog, d.tables, d.order} {
 		if err := look(ctx); err != nil {
 			d.Add(Skipped, "database", "catalog", "", "skipped the rest of the database: %s", catalogError(err))
 			break
@@ -71,6 +71,8 @@ type database struct {
 	model  *model.Model // whose table is looked at
 	// parent is the model whose children go to the table; nil for a model's own.
 	parent *model.Model
+	index  int              // of the model, or of its parent
+	places map[string]place // the tables that were looked at, by oid
 	names  fault.Names
 	conn   *pgconn.PgConn
 	role   string // the role that connects, quoted for SQL
@@ -211,7 +213,7 @@ func (d *database) tables(ctx context.Context) error {
 		if m.Ignore {
 			continue
 		}
-		d.model, d.parent = m, nil
+		d.model, d.parent, d.index = m, nil, i
 		if err := d.tablesOfModel(ctx); err != nil {
 			return err
 		}
@@ -308,6 +310,7 @@ func (d *database) table(ctx context.Context, table string, want []wanted, key [
 		d.Add(Error, "table", "table_kind", "name a table in the model", "%s is not a table, but a view or something else", name)
 		return nil
 	}
+	d.places[oid] = place{name, d.index}
 	secured := rows[0][2] == "t"
 	if rows[0][3] != "t" {
 		d.Add(Error, "grants", "grant_schema", "GRANT USAGE on the schema to the role", "the role may not use the schema of %s", name)
