@@ -429,7 +429,10 @@ func (d *database) key(ctx context.Context, r *relation) error {
 	}
 	sorted := slices.Sorted(slices.Values(key))
 	columns := strings.Join(key, ", ")
-	remedy := fmt.Sprintf("ALTER TABLE %s ADD UNIQUE (%s); or use a model with a ledger, as user_logins_plain", name, columns)
+	remedy := fmt.Sprintf("ALTER TABLE %s ADD UNIQUE (%s)", name, columns)
+	if m := d.model; d.parent == nil && m.Table.Ledger == "" && m.Table.OnConflict == batch.Keep && m.Also == nil { // the loader allows one
+		remedy += "; or use a model with a ledger, as user_logins_plain"
+	}
 	problem := fmt.Sprintf("%s has no unique key on (%s): no row can be stored exactly once", name, columns)
 	unusable := fmt.Sprintf("the unique key of %s on (%s) is ", name, columns)
 	for _, r := range rows {

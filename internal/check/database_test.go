@@ -27,6 +27,32 @@ func look(t *testing.T, m *model.Model, databaseURL string) check.Findings {
 	return check.Database(t.Context(), store, m.Set(), names)
 }
 
+// TestKeyOrLedger: the remedy for a missing key names the ledger only where the loader takes one.
+func TestKeyOrLedger(t *testing.T) {
+	keyed, replaced := load(t, "user_logins"), withLines(t, replaces)
+	for _, tt := range []struct {
+		name   string
+		model  *model.Model
+		sql    string
+		ledger bool
+	}{
+		{"rows that are kept", keyed, "ALTER TABLE user_logins DROP CONSTRAINT user_logins_pkey", true},
+		{"the ledger's own key", load(t, "user_logins_plain"), "ALTER TABLE sluice_ledger DROP CONSTRAINT sluice_ledger_pkey", false},
+		{"rows with children", withLines(t, keeps), "ALTER TABLE orders DROP CONSTRAINT orders_pkey CASCADE", false},
+		{"rows that are replaced", replaced, "ALTER TABLE orders DROP CONSTRAINT orders_pkey CASCADE", false},
+		{"children", replaced, "ALTER TABLE lines DROP CONSTRAINT lines_pkey", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := look(t, tt.model, pgtest.New(t, append(tt.model.DDL(), tt.sql)...).URL)
+			i := slices.IndexFunc(f, func(found check.Finding) bool { return found.Rule == "key" && found.Severity == check.Error })
+			if i < 0 || !strings.Contains(f[i].Remedy, "ADD UNIQUE (") || strings.Contains(f[i].Remedy, "ledger, as") != tt.ledger {
+				t.Errorf("with a ledger: %v; %+v", tt.ledger, f)
+			}
+		})
+	}
+}
+
 func TestATableAsTheModelMeansIt(t *testing.T) {
 	files, err := models.FS.ReadDir(".")
 	if err != nil {
