@@ -124,7 +124,7 @@ func Load(environ map[string]string, needs ...Need) (*Config, error) {
 		switch {
 		case need == Database && len(v.databases()) == 0 && v.DatabaseSecret == "":
 			v.problem("DATABASE_URL is not set (nor PG_URL, its other name); set it to the database of the rows, as in postgres://user:password@host:5432/database%s", insteadOf(environ, "DATABASE_URL"))
-		case need == Masks && len(v.maskings()) == 0 && c.Keys == nil:
+		case need == Masks && len(v.maskings()) == 0 && c.Keys == nil && c.Models != nil: // else perhaps nothing is masked
 			v.problem("nothing says how to mask personal fields; set SLUICE_MASK_KEYS=k1:<key>, with a key from `openssl rand -hex 32` (SLUICE_MASK=sha256 is for existing tables of unkeyed hashes, which anyone can brute-force)")
 		case need == Queue && v.Queue == "":
 			v.problem("SQS_URL is not set; set it to the URL of the queue, as in https://sqs.eu-central-1.amazonaws.com/123456789012/logins%s", insteadOf(environ, "SQS_URL"))

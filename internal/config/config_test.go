@@ -162,6 +162,7 @@ func TestProblems(t *testing.T) {
 		{"an id that is taken", with("SLUICE_MASK_KEYS", "sha256:"+key), []string{"SLUICE_MASK_KEYS: key 1 has an invalid id"}},
 		{"a short second key", with("SLUICE_MASK_KEYS", "k2:"+key+",k1:canary-password"), []string{"SLUICE_MASK_KEYS: key k1 has 15 bytes"}},
 		{"an unknown model", with("SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"; there are orders, user_logins, user_logins_plain`}},
+		{"a model that is not valid, and no masks", with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
 		{"a list with a model that is none", with("SLUICE_MODEL", "orders,nosuch,./nosuch.yaml"), []string{`SLUICE_MODEL: no model is named "nosuch"`, "SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
 		{"a list with a model twice", with("SLUICE_MODEL", "orders,orders"), []string{"SLUICE_MODEL: model orders has no when, so it takes every message, and orders after it gets none", "SLUICE_MODEL: two models are named orders"}},
