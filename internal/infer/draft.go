@@ -21,7 +21,8 @@ type field struct {
 	layer  int // -1: the innermost
 	form   *form
 	node   *node
-	// filled: it is present and not null or blank in all bodies.
+	item   bool // it is of the elements that are the rows, and its path begins with the array's
+	// filled: it is present and not null or blank in all bodies, or all elements.
 	filled   bool
 	personal trait
 	evidence string
@@ -31,8 +32,11 @@ type field struct {
 	says, beside tells
 }
 
-// step is a name of a path, or the index 0 where the name is empty.
+// step is a name of a path, the index 0 where the name is empty, or each element: no member that is
+// followed has such a name.
 type step = string
+
+const eachElement step = "*"
 
 // drafter makes a draft of what a sample knows.
 type drafter struct {
@@ -47,7 +51,9 @@ type drafter struct {
 	surplus int // members after the first maxNames fields
 	// consumed are the strings that unwrap reads.
 	consumed map[*node]bool
-	rows     int // bodies with more than one record
+	layers   int
+	rows     *node // the array whose elements are the rows, nil if a body is one
+	inRows   bool  // what is being drafted is of an element
 }
 
 // layer is a JSON document within the bodies.
@@ -66,22 +72,19 @@ func (s *Sample) Draft(name string) (string, error) {
 	if doc == nil {
 		return "", errNothing
 	}
-	d := &drafter{Sample: s, total: doc.count, names: identifiers{}, columns: identifiers{}, consumed: map[*node]bool{}}
 	layers := []layer{{doc: doc}}
 	for last := &layers[0]; ; last = &layers[len(layers)-1] {
-		next := d.next(last)
+		next := s.next(last)
 		if next == nil {
 			break
 		}
-		d.consumed[last.node] = true
 		layers = append(layers, layer{doc: next})
 	}
 	shape := recognise(layers)
-	for i, l := range slices.Backward(layers) {
-		if i == len(layers)-1 {
-			i = -1
-		}
-		d.members(l.doc.root, nil, i, shape)
+	rows := s.rowsIn(layers[len(layers)-1].doc.root, doc.count)
+	d := s.read(layers, shape, rows)
+	if rows != nil && !slices.ContainsFunc(d.fields, func(f field) bool { return f.item }) {
+		d = s.read(layers, shape, nil) // nothing of an element can be drafted
 	}
 	if len(d.fields) == 0 {
 		return "", fmt.Errorf("%w%s", errNothing, d.why())
@@ -91,6 +94,69 @@ func (s *Sample) Draft(name string) (string, error) {
 		return "", fmt.Errorf("the draft does not load, which is a bug of sluice: %w", err)
 	}
 	return text, nil
+}
+
+// read drafts the fields of all layers. With rows, the elements of that array are the rows.
+func (s *Sample) read(layers []layer, shape envelope, rows *node) *drafter {
+	d := &drafter{Sample: s, total: layers[0].doc.count, names: identifiers{}, columns: identifiers{}, consumed: map[*node]bool{}, layers: len(layers), rows: rows}
+	if s.table != nil {
+		s.table.empty()
+	}
+	if rows != nil {
+		shape.drops = append(slices.Clone(shape.drops), []step{rows.name, eachElement})
+	}
+	for _, l := range layers[:len(layers)-1] {
+		d.consumed[l.node] = true
+	}
+	for i, l := range slices.Backward(layers) {
+		if i == len(layers)-1 {
+			i = -1
+		}
+		d.members(l.doc.root, nil, i, shape)
+	}
+	return d
+}
+
+// rowsIn returns the array of an object whose elements are the rows, nil if a body is one: its only array
+// of objects that has several in some body, or Records, which S3 and others send with one or more.
+func (s *Sample) rowsIn(root *node, bodies int) (found *node) {
+	ambiguous := root.ambiguous()
+	for i, ok := range s.shown(root, nil, bodies) {
+		n := root.inOrder[i]
+		objects := n.items != nil && n.items.count == total(n.elements) && n.kinds[kindArray] == n.seen-n.kinds[kindNull]
+		switch {
+		case !ok || !objects || n.longArray == 0 && n.name != "Records" || ambiguous[fold(n.name)]:
+		case s.table != nil && (s.named([]step{n.name}) != nil || !s.takesItems(root, n)):
+		case found != nil:
+			return nil
+		default:
+			found = n
+		}
+	}
+	return found
+}
+
+// takesItems reports whether the table is for the elements of an array: it has a column for one of their
+// members, and the object around the array fills neither that column nor a key.
+func (s *Sample) takesItems(root, array *node) bool {
+	around := map[*Column]bool{}
+	for _, n := range root.inOrder {
+		around[s.named([]step{n.name})] = true
+	}
+	for _, key := range s.table.Keys {
+		if !slices.ContainsFunc(s.table.Columns, func(c *Column) bool { return slices.Contains(key, c.Name) && !around[c] }) {
+			return false
+		}
+	}
+	var takes func(n *node, path []step) bool
+	takes = func(n *node, path []step) bool {
+		return slices.ContainsFunc(n.inOrder, func(child *node) bool {
+			at := append(slices.Clone(path), child.name)
+			c := s.column(at)
+			return c != nil && !around[c] || takes(child, at)
+		})
+	}
+	return takes(array.items.root, []step{array.name, eachElement})
 }
 
 // main returns the document that most bodies are, nil if there is none.
@@ -105,7 +171,7 @@ func (s *Sample) main() (most *document) {
 
 // next finds the string that holds a document in every body, and returns the document. One with fewer
 // members than there are beside it is a value of an ordinary body, as is one that has a column.
-func (d *drafter) next(l *layer) *document {
+func (s *Sample) next(l *layer) *document {
 	known := envelopeWith(l.doc.root.has) != ""
 	var found *document
 	var search func(n *node, path []step)
@@ -117,15 +183,15 @@ func (d *drafter) next(l *layer) *document {
 			}
 			at := append(slices.Clone(path), child.name)
 			for _, doc := range child.embedded {
-				whole := known || d.column(at) == nil && len(doc.root.inOrder) >= len(l.doc.root.inOrder)-1
+				whole := known || s.column(at) == nil && len(doc.root.inOrder) >= len(l.doc.root.inOrder)-1
 				if doc.count == l.doc.count && whole && (found == nil || len(doc.root.inOrder) > len(found.root.inOrder)) {
 					found, l.path, l.node = doc, at, child
 				}
 			}
 			search(child, at)
 		}
-		if n.first != nil {
-			search(n.first, append(slices.Clone(path), ""))
+		if n.items != nil && n.name == "Records" && n.longArray == 0 {
+			search(n.items.root, append(slices.Clone(path), ""))
 		}
 	}
 	search(l.doc.root, nil)
@@ -143,7 +209,7 @@ func (d *drafter) why() string {
 
 // members drafts the members of an object.
 func (d *drafter) members(n *node, path []step, at int, shape envelope) {
-	shown := d.shown(n, path)
+	shown := d.shown(n, path, d.total)
 	ambiguous := n.ambiguous()
 	for i, child := range n.inOrder {
 		p := append(slices.Clone(path), child.name)
@@ -166,10 +232,10 @@ func (d *drafter) members(n *node, path []step, at int, shape envelope) {
 }
 
 // shown reports which names of an object may be printed. Those that columns have may be.
-func (d *drafter) shown(n *node, path []step) []bool {
-	shown := n.shown(d.total)
+func (s *Sample) shown(n *node, path []step, bodies int) []bool {
+	shown := n.shown(bodies)
 	for i, child := range n.inOrder {
-		shown[i] = shown[i] || d.named(append(slices.Clone(path), child.name)) != nil
+		shown[i] = shown[i] || s.named(append(slices.Clone(path), child.name)) != nil
 	}
 	return shown
 }
@@ -266,16 +332,19 @@ func (d *drafter) member(n *node, path []step, at int, shape envelope) {
 		d.wholeJSON(n, path, at, shape, "")
 	case n.kinds[kindObject] == values && len(n.inOrder) == 0 && n.dataLike+n.surplus == 0 && !n.deep:
 		d.leave(path, "an empty object in all bodies")
-	case n.kinds[kindObject] == values && (n.deep || !slices.Contains(d.shown(n, path), true)):
+	case n.kinds[kindObject] == values && (n.deep || !slices.Contains(d.shown(n, path, d.total), true)):
 		d.wholeJSON(n, path, at, shape, n.mapped())
 	case n.kinds[kindObject] == values:
 		if column != nil {
 			d.leave(path, "%s", column.holdsNone("objects"))
 		}
 		d.members(n, path, at, shape)
-	case n.kinds[kindArray] == values && n.first != nil && n.elements[kindObject] == total(n.elements):
-		d.rows = max(d.rows, n.longArray)
-		d.members(n.first, append(slices.Clone(path), ""), at, shape)
+	case n == d.rows:
+		d.inRows = true
+		d.members(n.items.root, append(slices.Clone(path), eachElement), at, shape)
+		d.inRows = false
+	case at >= 0 && n.items != nil && n.name == "Records" && n.longArray == 0: // the next layer is in it
+		d.members(n.items.root, append(slices.Clone(path), ""), at, shape)
 	case n.kinds[kindArray] == values && total(n.elements) == 0:
 		d.leave(path, "an empty array in all bodies")
 	case n.kinds[kindArray] == values:
@@ -304,7 +373,7 @@ func (d *drafter) wholeJSON(n *node, path []step, at int, shape envelope, why st
 	}
 	switch {
 	case n.signs != 0:
-		d.leave(path, "%sit looks personal: %s. JSON is stored as it was sent, so read what you need by paths of its own", prefixed(why), n.signs)
+		d.leave(path, "%sit looks personal: %s. JSON is stored as it was sent, so read what you need by paths of its own%s", prefixed(why), n.signs, d.orRows(n, path, at))
 	case f == nil && c.lists != nil && n.kinds[kindArray] == values:
 		d.leave(path, "column %s of type %s does not hold all of the lists: their elements are %s", c.Name, comment(c.Type), mixture(n.elements))
 	case f == nil:
@@ -312,8 +381,16 @@ func (d *drafter) wholeJSON(n *node, path []step, at int, shape envelope, why st
 	case n.json.passed < values:
 		d.leave(path, "%sno type holds all of its values", prefixed(why))
 	default:
-		d.add(n, path, at, shape, f, 0, prefixed(why)+"stored as it was sent")
+		d.add(n, path, at, shape, f, 0, prefixed(why)+"stored as it was sent"+d.orRows(n, path, at))
 	}
+}
+
+// orRows says that the elements of an array may be rows, where the draft has not decided that they are.
+func (d *drafter) orRows(n *node, path []step, at int) string {
+	if d.rows != nil || at >= 0 || n.longArray == 0 || n.elements[kindObject] != total(n.elements) {
+		return ""
+	}
+	return fmt.Sprintf("; %s have several elements: rows: %q makes a row of each", of(n.longArray, n.kinds[kindArray]), jsonPath(append(slices.Clone(path), eachElement)))
 }
 
 func prefixed(why string) string {
@@ -439,8 +516,8 @@ func (d *drafter) notMaskable(n *node, path []step, at int, found *form, signs t
 		}
 	}
 	if found != nil {
-		f := field{name: c.Name, path: path, layer: at, form: found}
-		why += fmt.Sprintf(", or if it may be stored in clear, add the field %s: {%s} and the column %[1]s: {%[3]s}", scalarText(c.Name), f.settings(2), found.columnSettings(c.Name))
+		f := field{name: c.Name, path: path, layer: at, form: found, item: d.inRows}
+		why += fmt.Sprintf(", or if it may be stored in clear, add the field %s: {%s} and the column %[1]s: {%[3]s}", scalarText(c.Name), f.settings(d.layers, d.rows != nil), found.columnSettings(c.Name))
 	}
 	d.leave(path, "%s", why)
 }
@@ -613,10 +690,13 @@ func (d *drafter) add(n *node, path []step, at int, shape envelope, f *form, sig
 	default:
 		out.column = d.columns.take([]step{out.name})
 	}
-	present := n.seen - n.kinds[kindNull] - n.blank
-	out.filled = present == d.total
+	present, all, what := n.seen-n.kinds[kindNull]-n.blank, d.total, "bodies"
+	if out.item = d.inRows; out.item {
+		all, what = d.rows.items.count, "elements"
+	}
+	out.filled = present == all
 	if !out.filled {
-		out.evidence += fmt.Sprintf("; filled in %s bodies", of(present, d.total))
+		out.evidence += fmt.Sprintf("; filled in %s %s", of(present, all), what)
 		if c != nil && c.NotNull {
 			out.evidence += ", and the column is NOT NULL: the others will be rejected"
 		}

@@ -164,7 +164,7 @@ func recognise(layers []layer) (e envelope) {
 // has reports whether some object has a member; of Records, that it is followed.
 func (n *node) has(name string) bool {
 	child := n.byName[name]
-	return child != nil && (name != "Records" || child.first != nil)
+	return child != nil && (name != "Records" || child.items != nil)
 }
 
 // keyed names the key, if no outer layer has one.

@@ -92,7 +92,7 @@ const (
 func (m *members) shown(bodies int) []bool {
 	shown, most := make([]bool, len(m.inOrder)), 0
 	for i, n := range m.inOrder {
-		shown[i] = bodies == 1 || n.seen >= enoughBodies && n.seen*enoughPart >= m.objects
+		shown[i] = bodies == 1 || n.bodies >= enoughBodies && n.seen*enoughPart >= m.objects
 		most = max(most, n.seen)
 	}
 	switch {
@@ -250,6 +250,7 @@ func (m *members) count(name string) *node {
 		n = m.adopt(&node{name: name})
 	}
 	n.seen++
+	n.bodies++
 	m.set = append(m.set, n.index)
 	return n
 }

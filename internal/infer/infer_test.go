@@ -45,7 +45,8 @@ func accepts(t *testing.T, text string, m *model.Model, bodies ...string) {
 	reader, rows := m.Reader(mask.Unkeyed()), batch.New(m.Table)
 	for i, b := range bodies {
 		rows.Reset()
-		if v := reader.Append(rows, 0, 0, &message.Message{ID: strconv.Itoa(i), Body: []byte(b), HasBody: true, HasSent: true}); !v.IsZero() {
+		v := reader.Append(rows, 0, 0, &message.Message{ID: strconv.Itoa(i), Body: []byte(b), HasBody: true, HasSent: true})
+		if empty := v.Outcome == message.Ignored && strings.Contains(text, " bodies have no element, and are ignored: "); !v.IsZero() && !empty {
 			t.Fatalf("body %d is rejected: %v %v\n%.300s\n%s", i, v.Rejection, v.Rejection.More, b, text)
 		}
 	}
@@ -303,6 +304,117 @@ func TestKeys(t *testing.T) {
 				t.Errorf("it lacks %q:\n%s", tt.want, text)
 			}
 			accepts(t, text, m, tt.bodies...)
+		})
+	}
+}
+
+// TestRows: the elements of the one array of objects that has several become rows.
+func TestRows(t *testing.T) {
+	t.Parallel()
+	order := repeat(20, `{"event_id":"e-%d","order":{"id":"o-%d"},"status":"paid","lines":[{"sku":"a","id":%d,"to":{"shop":"x"}},{"sku":"b","id":7}]}`)
+	const sns = `{"Type":"Notification","MessageId":"6f1c0000-0000-4000-8000-000000000001","TopicArn":"arn","Message":"{\"order_id\":\"o-%d\",\"lines\":[{\"sku\":\"a\"},{\"sku\":\"b\"}]}"}`
+	for name, tt := range map[string]struct {
+		bodies []string
+		rows   int // that the draft makes of them, as many as bodies if each is one
+		want   []string
+	}{
+		"an order": {order, 40, []string{
+			"# A row for each element of $.lines: 20 of 20 bodies have several. What is beside $.lines is the same in all of them; to store it once, in a row that theirs refer to, use also instead of rows.\n",
+			"key: [event_id, row_number] # the first is different in all 20 bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n# Different in all 20 bodies: order_id. A key of it and row_number holds ",
+			"\nrows: \"$.lines[*]\"\n", "  event_id: {type: text, required: true, layer: 0} #", "  order_id: {type: text, required: true, path: $.order.id, layer: 0} #",
+			"  sku: {type: text, required: true} # 40 of 40 are text; distinct values: 2\n", "  id: {type: integer, required: true} # 40 of 40 are integers\n",
+			"  to_shop: {type: text, path: $.to.shop} # 20 of 20 are text; distinct values: 1; filled in 20 of 40 elements\n",
+			"  row_number: {type: smallint, meta: row_number}\n",
+		}},
+		"some without": {append(repeat(2, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}]}`), `{"a":1,"lines":[]}`, `{"a":1,"lines":null}`, `{"a":1}`), 4, []string{
+			"key: [sent_at, message_id, row_number]\n", "\nallow_empty: true # 3 of 5 bodies have no element, and are ignored: nothing of them is stored; without this line they are rejected\n",
+		}},
+		"an element without": {append(repeat(3, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}]}`), `{"a":1,"lines":[{"2077":1}]}`), 7, []string{
+			"\nallow_empty: true # some elements have no member that a field reads; without this line they are rejected\n", "  # $.lines[*].*: members with names that look like data: 1\n",
+		}},
+		"personal":          {repeat(3, `{"a":1,"people":[{"email":"canary@example.com"},{"email":"canary@example.com"}]}`), 6, []string{"  email: {type: email, personal: true, required: true} # personal until reviewed: "}},
+		"names of both":     {repeat(3, `{"id":1,"lines":[{"id":2},{"id":3}],"row_number":1}`), 6, []string{"  id: {type: integer, required: true, layer: 0} #", "  lines_id: {type: integer, required: true, path: $.id} #", "key: [sent_at, message_id, sqs_row_number]\n"}},
+		"in SNS":            {repeat(3, sns), 6, []string{"\nunwrap: [{json: $.Message}]\nrows: \"$.lines[*]\"\n", "  order_id: {type: text, required: true, layer: 1} #", "  topic_arn: {type: text, required: true, path: $.TopicArn, layer: 0} #", "  sku: {type: text, required: true} #"}},
+		"CloudEvents":       {repeat(3, `{"specversion":"1.0","id":"e-%d","source":"s","type":"t","data":[{"n":1},{"n":2}]}`), 6, []string{"key: [source, id, row_number] # what tells CloudEvents apart, and the number of the element: "}},
+		"records with text": {repeat(3, `{"Records":[{"body":"{\"a\":1}"},{"body":"{\"a\":2}"}]}`), 6, []string{"\nrows: \"$.Records[*]\"\n", "  body: {type: text, required: true} #"}},
+		"one element each":  {repeat(3, `{"a":1,"lines":[{"sku":"a"}]}`), 3, []string{"  lines: {type: json, required: true} # arrays: stored as it was sent\n"}},
+		"two arrays":        {repeat(3, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}],"tags":[{"n":1},{"n":2}]}`), 3, []string{"  lines: {type: json, required: true} # arrays: stored as it was sent; 3 of 3 have several elements: rows: \"$.lines[*]\" makes a row of each\n"}},
+		"deeper":            {repeat(3, `{"a":1,"b":{"lines":[{"sku":"a"},{"sku":"b"}]}}`), 3, []string{"  b_lines: {type: json, required: true, path: $.b.lines} # arrays: stored as it was sent; 3 of 3 have several elements: rows: \"$.b.lines[*]\" makes a row of each\n"}},
+		"of other kinds":    {repeat(3, `{"a":1,"v":[{"n":1},7]}`), 3, []string{"  v: {type: json, required: true} # arrays: stored as it was sent\n"}},
+		"nothing to read":   {repeat(3, `{"a":1,"v":[{"n":null},{"n":null}]}`), 3, []string{"  v: {type: json, required: true} # arrays: stored as it was sent; 3 of 3 have several elements: "}},
+		"names in one body": {append(repeat(20, `{"a":1,"v":[{"n":1},{"n":1}]}`), `{"a":1,"v":[`+strings.Repeat(`{"n":1,"canary":1},`, 50)+`{"n":1}]}`), 91, []string{"  # $.v[*].*: names that occur in few bodies, or exclude each other, and may be data: 1\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			text, m := draft(t, tt.bodies...)
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			if strings.Contains(text, "canary") {
+				t.Errorf("data shows:\n%s", text)
+			}
+			accepts(t, text, m, tt.bodies...)
+			reader, rows := m.Reader(mask.Unkeyed()), batch.New(m.Table)
+			for i, b := range tt.bodies {
+				reader.Append(rows, i, 0, &message.Message{ID: strconv.Itoa(i), Body: []byte(b), HasBody: true, HasSent: true})
+			}
+			if rows.Rows() != tt.rows {
+				t.Errorf("%d rows, want %d:\n%s", rows.Rows(), tt.rows, text)
+			}
+		})
+	}
+}
+
+// TestRowsOfTables: elements are the rows of a table that has columns for them, and whose keys are not the
+// body's.
+func TestRowsOfTables(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		columns []string // of text, but for those of numbers
+		key     []string
+		want    []string
+	}{
+		"lines":             {[]string{"order_id", "sku", "row_number"}, []string{"order_id", "row_number"}, []string{"\nkey: [order_id, row_number] # a unique key", "\nrows: \"$.lines[*]\"\n", "  order_id: {type: text, required: true, layer: 0} #", "  row_number: {type: integer, meta: row_number}\n"}},
+		"keyed by a member": {[]string{"order_id", "sku"}, []string{"order_id", "sku"}, []string{"\nkey: [order_id, sku] # a unique key", "\nrows: \"$.lines[*]\"\n"}},
+		"longer names":      {[]string{"lines_sku"}, nil, []string{"\nledger: sluice_ledger #", "\nrows: \"$.lines[*]\"\n", "  lines_sku: {type: text, required: true, path: $.sku} #"}},
+		"orders":            {[]string{"order_id", "note"}, nil, []string{"\n  # $.lines: no column has its name"}},
+		"orders with a key": {[]string{"order_id", "sku"}, []string{"order_id"}, []string{"\nkey: [order_id] # a unique key", "\n  # $.lines: no column has its name"}},
+		"a column of JSON":  {[]string{"order_id", "sku", "lines"}, nil, []string{"\n  # $.lines: column lines of type text "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			table := &infer.Table{Name: "t"}
+			if tt.key != nil {
+				table.Keys = [][]string{tt.key}
+			}
+			for _, c := range tt.columns {
+				kind := "text"
+				if c == "row_number" {
+					kind = "integer"
+				}
+				table.Columns = append(table.Columns, infer.NewColumn(c, kind, kind))
+			}
+			bodies := repeat(3, `{"order_id":"o-%d","note":"n","lines":[{"sku":"a","note":"x"},{"sku":"b","note":"y"}]}`)
+			s := infer.New(table)
+			for _, b := range bodies {
+				s.Add([]byte(b))
+			}
+			text, err := s.Draft("sample")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range tt.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			m, err := model.Parse("m.yaml", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			accepts(t, text, m, bodies...)
 		})
 	}
 }
@@ -654,6 +766,7 @@ func TestAnySample(t *testing.T) {
 	if testing.Short() {
 		runs = 60
 	}
+	withRows := 0
 	for seed := range uint64(runs) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		g := generator{r}
@@ -680,9 +793,15 @@ func TestAnySample(t *testing.T) {
 		if strings.Contains(strings.ToLower(text), "canary@") || strings.Contains(text, `"canary"`) {
 			t.Fatalf("seed %d: a value shows\n%s", seed, text)
 		}
+		if strings.Contains(text, "\nrows: ") {
+			withRows++
+		}
 		if s.Mixed() == nil {
 			accepts(t, fmt.Sprintf("seed %d\n%s", seed, text), m, bodies...)
 		}
+	}
+	if withRows == 0 {
+		t.Error("no draft has rows")
 	}
 }
 
@@ -693,6 +812,7 @@ type member struct {
 	name   string
 	values []string  // to choose from, "" is absent
 	inner  *[]member // of objects
+	items  *[]member // of objects in an array
 }
 
 func (g generator) pick(of []string) string { return of[g.IntN(len(of))] }
@@ -700,7 +820,7 @@ func (g generator) pick(of []string) string { return of[g.IntN(len(of))] }
 var (
 	generatedNames = []string{"id", "order_id", "userId", "user_id", "ID", "name", "null", "yes", "select", "größe", "email", "x y", "a.b", "$", "it's", `q"`, "-", "ip", "createdAt", "ts", "version", "tags", "items", "m", "n", "status", "amount", "Records", "payload", "lat", "ctid", "message_id", "sent_at", "mask_key", "canary@example.com", "canary-1", "2077canary"}
 	generatedTexts = []string{`"canary"`, `""`, `" "`, `"canary@example.com"`, `"203.0.113.7"`, `"2026-01-31"`, `"2026-01-31T12:00:00Z"`, `"2026-01-31 12:00:00+0100"`, `"2026-01-31T12:00:00"`, `"2.3.0"`, `"12.50"`, `"007"`, `"12"`, `"true"`, `"6f1c0000-0000-4000-8000-000000000001"`, `"6f1c0000000040008000000000000001"`, `"4111111111111111"`, `"\u0000"`, `"\ud83d\ude00"`, `"{\"w\":1}"`, `"P1DT2H"`, `"12:34:56"`, `"eyJ4IjoxfQ=="`, `"NaN"`, `"now"`, `"1e5"`}
-	generatedPlain = []string{`1`, `-0`, `0`, `1.5`, `1e3`, `1e999999`, `1767225600`, `1767225600000`, `99999999999999999999`, `true`, `false`, `null`, `4111111111111111`, `[]`, `{}`, `[1,2]`, `["a"]`, `["a",null]`, `[1,"a"]`, `[[1]]`, `[{"a":1}]`, `[{"canary@example.com":1}]`, `{"canary-1":1}`}
+	generatedPlain = []string{`1`, `-0`, `0`, `1.5`, `1e3`, `1e999999`, `1767225600`, `1767225600000`, `99999999999999999999`, `true`, `false`, `null`, `4111111111111111`, `[]`, `{}`, `[1,2]`, `["a"]`, `["a",null]`, `[1,"a"]`, `[[1]]`, `[{"a":1}]`, `[{"a":1},{"a":2,"b":"x","id":"o-1"}]`, `[{"canary@example.com":1}]`, `{"canary-1":1}`}
 )
 
 func (g generator) shape(depth int) (all []member) {
@@ -709,7 +829,13 @@ func (g generator) shape(depth int) (all []member) {
 		if g.IntN(3) == 0 {
 			m.name += g.pick([]string{"_a", "B", "c"})
 		}
-		switch g.IntN(8) {
+		switch g.IntN(9) {
+		case 8:
+			if depth < 2 {
+				items := g.shape(depth + 1)
+				m.items = &items
+			}
+			m.values = []string{"null", "", "[]"}
 		case 0:
 			if depth < 3 {
 				inner := g.shape(depth + 1)
@@ -737,6 +863,13 @@ func (g generator) object(shape []member) string {
 		v := g.pick(m.values)
 		if m.inner != nil && g.IntN(20) > 0 {
 			v = g.object(*m.inner)
+		}
+		if m.items != nil && g.IntN(20) > 0 {
+			var items []string
+			for range g.IntN(4) {
+				items = append(items, g.object(*m.items))
+			}
+			v = "[" + strings.Join(items, ",") + "]"
 		}
 		if v == "" || known[m.name] {
 			continue
@@ -776,7 +909,7 @@ func TestEnvelopes(t *testing.T) {
 		},
 		"S3": {
 			`{"Records":[{"eventTime":"2026-01-31T12:00:00.000Z","eventName":"ObjectCreated:Put","s3":{"bucket":{"name":"photos"},"object":{"key":"in/%d.jpg","size":%d}}}]}`,
-			[]string{"key: [sent_at, message_id]\n", "  s3_bucket_name: {type: text, required: true, path: \"$.Records[0].s3.bucket.name\"} #", "  event_time: {type: timestamp, required: true, path: \"$.Records[0].eventTime\"} #"},
+			[]string{"key: [sent_at, message_id, row_number]\n", "rows: \"$.Records[*]\"\n", "  s3_bucket_name: {type: text, required: true, path: $.s3.bucket.name} #", "  event_time: {type: timestamp, required: true, path: $.eventTime} #"},
 		},
 		"DynamoDB": {
 			`{"eventID":"%d","eventName":"INSERT","dynamodb":{"Keys":{"id":{"S":"o-%d"}},"NewImage":{"id":{"S":"o-%d"},"paid":{"BOOL":true},"none":{"NULL":true},"tags":{"SS":["a"]},"to":{"M":{"shop":{"S":"x"}}}}}}`,
@@ -788,7 +921,7 @@ func TestEnvelopes(t *testing.T) {
 		},
 		"records, sometimes two": {
 			`{"Records":[{"a":1},{"a":2}]}`,
-			[]string{"# Only the first record of a body is read: 20 of 20 have more than one.\n"},
+			[]string{"# A row for each element of $.Records: 20 of 20 bodies have several. ", "  a: {type: integer, required: true} # 40 of 40 are integers\n"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -171,6 +171,9 @@ func (d *drafter) keys(meta metaNames, shape envelope) (all []string) {
 	}
 	slices.SortStableFunc(own, func(a, b *field) int { return int(a.id) - int(b.id) })
 	others = slices.Concat(own, others)
+	if d.rows != nil {
+		return d.rowKeys(meta, shape, own, others)
+	}
 	if columns := d.envelopeKey(shape); columns != nil {
 		all = append(all, fmt.Sprintf("key: [%s] # what tells %s apart: it holds if a redrive renames a message\n", strings.Join(columns, ", "), shape.name)+d.candidates(others, columns))
 	}
@@ -179,6 +182,30 @@ func (d *drafter) keys(meta metaNames, shape envelope) (all []string) {
 		all = append(all, text+d.candidates(others, []string{scalarText(f.column)}))
 	}
 	return append(all, lastKey(meta)+"\n"+d.candidates(others, nil))
+}
+
+// rowKeys lists the keys of rows that are elements: what tells messages apart, and the element's number.
+func (d *drafter) rowKeys(meta metaNames, shape envelope, own, others []*field) (all []string) {
+	perhaps := func(key []string) string {
+		var names []string
+		for _, f := range others {
+			if column := scalarText(f.column); !slices.Contains(key, column) {
+				names = append(names, column)
+			}
+		}
+		if names == nil {
+			return ""
+		}
+		return fmt.Sprintf("# Different in all %s bodies: %s. A key of it and %s holds if a redrive renames a message, and takes a message that repeats it for a duplicate\n", humanize.Comma(int64(d.total)), strings.Join(names, ", "), meta.rowNumber)
+	}
+	if columns := d.envelopeKey(shape); columns != nil {
+		all = append(all, fmt.Sprintf("key: [%s, %s] # what tells %s apart, and the number of the element: it holds if a redrive renames a message\n", strings.Join(columns, ", "), meta.rowNumber, shape.name)+perhaps(columns))
+	}
+	for _, f := range own {
+		column := scalarText(f.column)
+		all = append(all, fmt.Sprintf("key: [%s, %s] # the first is different in all %s bodies: it holds if a redrive renames a message. A message that repeats it is taken for a duplicate\n", column, meta.rowNumber, humanize.Comma(int64(d.total)))+perhaps([]string{column}))
+	}
+	return append(all, fmt.Sprintf("key: [%s, %s, %s]\n", meta.sentAt, meta.messageID, meta.rowNumber)+perhaps(nil))
 }
 
 // different reports whether a field is an id that is different in all bodies.
@@ -251,7 +278,7 @@ func (d *drafter) tableKeys() (all []string) {
 		for _, name := range key {
 			f := slices.IndexFunc(d.fields, func(f field) bool { return f.column == name && f.canBeKey() })
 			c := slices.IndexFunc(d.table.Columns, func(c *Column) bool {
-				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id"}, c.meta)
+				return c.Name == name && slices.Contains([]string{"sent_at", "sent_date", "message_id", "row_number"}, c.meta)
 			})
 			if f >= 0 || c >= 0 {
 				columns = append(columns, scalarText(name))

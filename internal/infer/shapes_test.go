@@ -40,8 +40,8 @@ func TestShapes(t *testing.T) {
 			" invoice_lines: {type: json, required: true, path: $.detail.invoice.lines} #", " resources: {type: text, list: true, required: true} #",
 		}},
 		"github": {"70010023", []string{
-			" repository_id: {type: integer, required: true, path: $.repository.id} #", " pusher_email: {type: email, personal: true, required: true, path: $.pusher.email} #",
-			" # $.commits: it looks personal: ", " head_commit_timestamp: {type: timestamp, required: true, path: $.head_commit.timestamp} #",
+			"rows: \"$.commits[*]\"\n", " repository_id: {type: integer, required: true, path: $.repository.id, layer: 0} #", " pusher_email: {type: email, personal: true, required: true, path: $.pusher.email, layer: 0} #",
+			" author_email: {type: email, personal: true, required: true, path: $.author.email} #", " id: {type: text, required: true} #", " head_commit_timestamp: {type: timestamp, required: true, path: $.head_commit.timestamp, layer: 0} #",
 		}},
 		"gzip": {"17", []string{"unwrap: [base64, gzip]\n"}},
 		"iot": {"4711", []string{
@@ -49,8 +49,8 @@ func TestShapes(t *testing.T) {
 			" mac: {type: text, personal: true, required: true} #", " battery_mv: {type: integer, required: true, path: $.battery.mv} #", " uptime: {type: interval, required: true} #",
 		}},
 		"s3": {"006A7B1C2D3E4F50A5", []string{
-			"which are records such as S3's notifications.", ` event_time: {type: timestamp, required: true, path: "$.Records[0].eventTime"} #`, ` s3_object_size: {type: integer, required: true, path: "$.Records[0].s3.object.size"} #`,
-			` request_parameters_source_ip_address: {type: ip, personal: true, required: true, path: "$.Records[0].requestParameters.sourceIPAddress"} #`,
+			"which are records such as S3's notifications.", "rows: \"$.Records[*]\"\n", " event_time: {type: timestamp, required: true, path: $.eventTime} #", " s3_object_size: {type: integer, required: true, path: $.s3.object.size} #",
+			" request_parameters_source_ip_address: {type: ip, personal: true, required: true, path: $.requestParameters.sourceIPAddress} #",
 		}},
 		"segment": {"88412", []string{
 			" properties_order_id: {type: text, required: true, path: $.properties.order_id} #", " properties_revenue: {type: numeric, required: true, path: $.properties.revenue} #",

@@ -47,6 +47,13 @@ var shortTypes = strings.NewReplacer("character varying", "varchar", "timestamp 
 // digitsOfSecond are in types of times; a model has none.
 var digitsOfSecond = regexp.MustCompile(`^(time|timestamp|interval)\([0-6]\)`)
 
+// empty forgets what fills the columns.
+func (t *Table) empty() {
+	for _, c := range t.Columns {
+		c.field, c.left, c.meta = "", false, ""
+	}
+}
+
 // spelled returns a type as a model spells it.
 func spelled(shown string) string {
 	shown = shortTypes.Replace(digitsOfSecond.ReplaceAllString(shown, "$1"))
@@ -178,9 +185,10 @@ func (s *Sample) forms(path []step) (scalars, lists []*form) {
 var metadata = strings.Fields("sent_at sent_date message_id mask_key received_at queue message_group sequence_number receive_count")
 
 // fillMeta finds the columns that take metadata, among those that no member fills.
-func (t *Table) fillMeta() {
+func (t *Table) fillMeta(rows bool) {
 	for _, c := range t.Columns {
-		if c.field == "" && !c.Generated && slices.Contains(metadata, c.Name) && c.takesMeta() {
+		known := slices.Contains(metadata, c.Name) || rows && c.Name == "row_number"
+		if c.field == "" && !c.Generated && known && c.takesMeta() {
 			c.meta = c.Name
 		}
 	}
@@ -188,7 +196,7 @@ func (t *Table) fillMeta() {
 
 // takesMeta reports whether the column's type holds the metadata of its name.
 func (c *Column) takesMeta() bool {
-	text := fmt.Sprintf("model: probe\ntable: probe\nledger: probe_ledger\nfields:\n  v: {type: text}\ncolumns:\n  v: {type: text, from: v}\n  m: {type: %s, meta: %s}\n", scalarText(spelled(c.Base)), c.Name)
+	text := fmt.Sprintf("model: probe\ntable: probe\nrows: \"$.v[*]\"\nledger: probe_ledger\nfields:\n  v: {type: text}\ncolumns:\n  v: {type: text, from: v}\n  m: {type: %s, meta: %s}\n", scalarText(spelled(c.Base)), c.Name)
 	_, err := model.Parse("probe", []byte(text))
 	return err == nil
 }

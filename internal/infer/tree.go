@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"hash/maphash"
 	"iter"
+	"slices"
 	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -61,7 +62,9 @@ type node struct {
 	id       int
 	name     string
 	index    int // among its siblings
-	seen     int // bodies that have it, null included
+	seen     int // how often it is there, null included
+	bodies   int // bodies that have it
+	body     int // the last of them
 	kinds    [kinds]int
 	blank    int  // strings of white space only
 	fine     bool // some have more digits after the point than a time in a key
@@ -80,6 +83,7 @@ type node struct {
 
 	elements  [kinds]int // of arrays
 	longArray int        // arrays of more than one element
+	filled    int        // arrays of one element at least
 
 	distinct []uint64            // hashes of its scalars, until there are too many
 	many     bool                // more than maxDistinct
@@ -89,7 +93,8 @@ type node struct {
 	unproven bool // the hashes were given up
 
 	members
-	first    *node // the first element of arrays of objects, where arrays are followed
+	// items are the objects in arrays, where these are followed: each may be a row.
+	items    *document
 	embedded documents
 }
 
@@ -118,6 +123,7 @@ type walker struct {
 	*Sample
 	seed  maphash.Seed
 	shape []int // ids of the nodes that the body has
+	items bool  // what is walked is in an array
 	names map[string]trait
 }
 
@@ -184,6 +190,9 @@ func (n *node) clash(name string) {
 
 func (w *walker) value(n *node, raw []byte, path []string) {
 	n.seen++
+	if n.body != w.Bodies {
+		n.bodies, n.body = n.bodies+1, w.Bodies
+	}
 	w.shape = append(w.shape, n.id)
 	k := kindOf(raw)
 	n.kinds[k]++
@@ -235,19 +244,29 @@ func (w *walker) array(n *node, raw []byte, path []string) {
 			return
 		}
 		n.elements[kindOf(v)]++
-		if i == 1 {
+		switch i {
+		case 0:
+			n.filled++
+		case 1:
 			n.longArray++
 		}
-		// S3's notifications, and those like them, have their one record in an array.
-		if i == 0 && v[0] == '{' && len(path) == 1 && path[0] == "Records" {
-			if n.first == nil {
-				n.first = w.newNode("")
-			}
-			n.first.seen++
-			n.first.kinds[kindObject]++
-			w.object(n.first, v, append(path, ""))
+		if v[0] == '{' && len(path) == 1 {
+			w.item(n, v, path)
 		}
 	}
+}
+
+// item walks an object in an array.
+func (w *walker) item(n *node, raw []byte, path []string) {
+	if n.items == nil {
+		n.items = &document{root: w.newNode(""), shapes: map[string]bool{}}
+	}
+	n.items.count++
+	before, outer := len(w.shape), w.items
+	w.items = true
+	w.object(n.items.root, raw, path)
+	w.items = outer
+	w.shaped(n.items, slices.Clone(w.shape[before:]))
 }
 
 func (w *walker) scalar(n *node, raw []byte) {
@@ -317,7 +336,7 @@ func (w *walker) hash(n *node, h uint64) {
 			}
 		}
 	}
-	if n.repeats || n.unproven {
+	if n.unproven = n.unproven || w.items; n.repeats || n.unproven { // what tells rows apart is not asked
 		return
 	}
 	if _, ok := n.hashes[h]; ok {

@@ -37,6 +37,8 @@ func jsonPath(path []step) string {
 		switch {
 		case name == "":
 			text.WriteString("[0]")
+		case name == eachElement:
+			text.WriteString("[*]")
 		case shortName.MatchString(name):
 			text.WriteString("." + name)
 		default:
@@ -61,8 +63,9 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	for _, text := range d.Mixed() {
 		line("# Mixed: %s.", text)
 	}
-	if d.rows > 0 {
-		line("# Only the first record of a body is read: %s have more than one.", of(d.rows, d.total))
+	if d.rows != nil {
+		line("# A row for each element of %[1]s: %[2]s bodies have several. What is beside %[1]s is the same in all of them; to store it once, in a row that theirs refer to, use also instead of rows.",
+			jsonPath([]step{d.rows.name}), of(d.rows.longArray, d.total))
 	}
 	line("model: %s", scalarText(name))
 	line("table: %s", scalarText(d.tableName(name)))
@@ -70,19 +73,28 @@ func (d *drafter) write(name string, layers []layer, shape envelope) (string, er
 	if steps := unwrapSteps(layers); steps != "" {
 		line("unwrap: %s", steps)
 	}
+	if d.rows != nil {
+		line("rows: %s", scalarText(jsonPath([]step{d.rows.name, eachElement})))
+	}
 	ids := map[int]bool{}
 	for _, f := range d.fields {
-		if f.layer < 0 {
+		if f.layer < 0 && f.item == (d.rows != nil) {
 			ids[f.node.id] = true
 		}
 	}
-	if layers[0].doc.without(ids) {
-		line("allow_empty: true # some bodies have no member that a field reads; without this line they are rejected")
+	const rejected = "without this line they are rejected"
+	switch {
+	case d.rows == nil && layers[0].doc.without(ids):
+		line("allow_empty: true # some bodies have no member that a field reads; " + rejected)
+	case d.rows != nil && d.rows.filled < d.total:
+		line("allow_empty: true # %s bodies have no element, and are ignored: nothing of them is stored; "+rejected, of(d.total-d.rows.filled, d.total))
+	case d.rows != nil && d.rows.items.without(ids):
+		line("allow_empty: true # some elements have no member that a field reads; " + rejected)
 	}
 	line("")
 	line("fields:")
 	for _, f := range d.fields {
-		line("  %s: {%s} # %s", scalarText(f.name), f.settings(len(layers)), f.evidence)
+		line("  %s: {%s} # %s", scalarText(f.name), f.settings(d.layers, d.rows != nil), f.evidence)
 	}
 	if out := d.leftOut(); len(out) > 0 {
 		line("  # Left out:")
@@ -118,16 +130,23 @@ func (e envelope) said() string {
 }
 
 // settings returns the settings of a field.
-func (f *field) settings(layers int) string {
+func (f *field) settings(layers int, rows bool) string {
 	text := f.form.field
 	if f.filled {
 		text += ", required: true"
 	}
-	if !slices.Equal(f.path, []step{f.name}) {
-		text += ", path: " + scalarText(jsonPath(f.path))
+	path := f.path
+	if f.item {
+		path = path[2:]
 	}
-	if f.layer >= 0 && layers > 1 {
+	if !slices.Equal(path, []step{f.name}) {
+		text += ", path: " + scalarText(jsonPath(path))
+	}
+	switch {
+	case f.layer >= 0 && layers > 1:
 		text += fmt.Sprintf(", layer: %d", f.layer)
+	case rows && !f.item:
+		text += fmt.Sprintf(", layer: %d", layers-1)
 	}
 	return text
 }
@@ -159,7 +178,7 @@ func (d *drafter) tableName(name string) string {
 }
 
 // metaNames are the names of the columns of metadata.
-type metaNames struct{ sentAt, messageID string }
+type metaNames struct{ sentAt, messageID, rowNumber string }
 
 // metaColumns writes the columns of metadata.
 func (d *drafter) metaColumns(line func(string, ...any)) (names metaNames) {
@@ -170,15 +189,19 @@ func (d *drafter) metaColumns(line func(string, ...any)) (names metaNames) {
 	if slices.ContainsFunc(d.fields, func(f field) bool { return f.form.masked }) {
 		line("  %s: {type: varchar(32), meta: mask_key}", taken.take([]step{"mask_key"}, []step{"sqs", "mask_key"}))
 	}
-	names = metaNames{taken.take([]step{"sent_at"}, []step{"sqs", "sent_at"}), taken.take([]step{"message_id"}, []step{"sqs", "message_id"})}
+	names = metaNames{sentAt: taken.take([]step{"sent_at"}, []step{"sqs", "sent_at"}), messageID: taken.take([]step{"message_id"}, []step{"sqs", "message_id"})}
 	line("  %s: {type: timestamptz, meta: sent_at}", names.sentAt)
 	line("  %s: {type: uuid, meta: message_id}", names.messageID)
+	if d.rows != nil {
+		names.rowNumber = taken.take([]step{"row_number"}, []step{"sqs", "row_number"})
+		line("  %s: {type: smallint, meta: row_number}", names.rowNumber)
+	}
 	return names
 }
 
 // tableColumns writes the columns of a table that exists, in its order.
 func (d *drafter) tableColumns(line func(string, ...any)) {
-	d.table.fillMeta()
+	d.table.fillMeta(d.rows != nil)
 	masks := slices.ContainsFunc(d.fields, func(f field) bool { return f.form.masked })
 	for _, c := range d.table.Columns {
 		i := slices.IndexFunc(d.fields, func(f field) bool { return f.column == c.Name })
