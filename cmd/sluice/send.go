@@ -22,6 +22,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"example.com/owner/sluice/internal/fault"
 	"example.com/owner/sluice/internal/message"
@@ -33,7 +34,7 @@ type sendCmd struct {
 	File       string `arg:"" completion-predictor:"file" help:"File with one body per line; - for standard input. It may be compressed with gzip."`
 	QueueURL   string `name:"to" placeholder:"URL" help:"The queue; default: SQS_URL."`
 	Group      string `xor:"group" placeholder:"ID" help:"Message group of all messages. A FIFO queue needs a group."`
-	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body."`
+	GroupField string `xor:"group" placeholder:"NAME" help:"Take the group of each message from this field of its body, a text or an integer."`
 	Dedup      string `enum:"line,content,unique" default:"line" help:"Deduplication id on a FIFO queue, which keeps one message per id in 5 minutes: a hash of the body and its line number (line), so that equal lines all arrive, and a file that is sent again does not; of the body (content), so that equal lines arrive once; or a new one each time (unique)."`
 	Raw        bool   `help:"Send lines that are not JSON, and events, too."`
 	JSON       bool   `help:"Print the summary as JSON."`
@@ -185,7 +186,7 @@ func (s *sender) line(number int, text []byte) {
 func (s *sender) add(number int, text []byte) {
 	m := sqs.Outgoing{Body: text, Group: s.Group}
 	if s.GroupField != "" {
-		m.Group = textField(text, s.GroupField)
+		m.Group = groupOf(text, s.GroupField)
 	}
 	odd := s.refuses(text)
 	switch {
@@ -199,7 +200,7 @@ func (s *sender) add(number int, text []byte) {
 		s.odd = true
 		s.unsent(number, m.Group, fmt.Sprintf("line %d is %s", number, odd))
 	case s.GroupField != "" && m.Group == "":
-		s.unsent(number, "", "the body has no text in the field of --group-field")
+		s.unsent(number, "", "the body has no text and no integer in the field of --group-field")
 	default:
 		if s.queue.FIFO {
 			m.DeduplicationID = s.deduplicationID(number, text)
@@ -275,14 +276,22 @@ func (s *sender) deduplicationID(number int, text []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// textField returns the text of a body's field, or "".
-func textField(body []byte, field string) string {
-	var members map[string]any
+// groupOf returns the text of a body's field, or the digits of an integer; "" if it is neither.
+func groupOf(body []byte, field string) string {
+	var members map[string]jsontext.Value
 	if json.Unmarshal(body, &members) != nil { // its error quotes the body
 		return ""
 	}
-	text, _ := members[field].(string)
-	return text
+	v := members[field]
+	switch kind := v.Kind(); {
+	case kind == '"':
+		text, _ := jsontext.AppendUnquote(nil, v) // it has been read
+		return string(text)
+	case kind == '0' && !bytes.ContainsAny(v, ".eE"):
+		return string(v)
+	default:
+		return ""
+	}
 }
 
 // sendable reports whether SQS takes a body: "#x9 | #xA | #xD | #x20 to #xD7FF |

@@ -62,6 +62,7 @@ func TestSendToFIFO(t *testing.T) {
 	}{
 		{"one group", text, []string{"--group", "g"}, 33, 33, 1, 0},
 		{"a field", text, []string{"--group-field", "user_id"}, 33, 33, 3, 0},
+		{"a field of integers", "{\"n\":1}\n{\"n\":-2}\n{\"n\":1,\"x\":2}\n", []string{"--group-field", "n"}, 3, 3, 2, 0},
 		{"each line", text, []string{"--group", "g", "--dedup", "line"}, 33, 33, 1, 0},
 		{"by content", text, []string{"--group", "g", "--dedup", "content"}, 30, 30, 1, 3},
 		{"by content in each group", text, []string{"--group-field", "user_id", "--dedup", "content"}, 30, 30, 3, 3},
@@ -129,7 +130,7 @@ func TestSendNamesLines(t *testing.T) {
 		{"UTF-16", "{\"n\":1}\n\xff\xfe{\x00c\x00a\x00n\x00a\x00r\x00y\x00\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "not valid UTF-8"}, 2},
 		{"a character, and no group", "{\"u\":\"n\"}\n{\"canary\":\"\x01\"}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2\n", "not valid UTF-8"}, 1},
 		{"its group ends", "{\"u\":\"a\"}\n{\"u\":\"a\",\"canary\":\"\uFFFE\"}\n{\"u\":\"b\"}\n{\"u\":\"a\",\"n\":4}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 4\n"}, 2},
-		{"no group", "{\"u\":\"c\"}\n{\"canary\":1}\n{\"u\":5}\n7\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 3, 4\n", "--group-field"}, 1},
+		{"no group", "{\"u\":\"c\"}\n{\"canary\":1}\n{\"u\":5.5}\n7\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"not sent: line 2, 3, 4\n", "--group-field"}, 1},
 		{"not JSON", "{\"n\":1}\n{\"canary\" 1}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"not sent: line 2\n", "line 2 is not JSON: at byte 11, a colon is missing\n", "--raw sends lines"}, 2},
 		{"not JSON, and a group", "{\"u\":\"j\"}\n{\"u\":\"j\",}\n", []string{"--to", fifo.URL, "--group-field", "u"}, []string{"line 2 is not JSON: at byte 10, a name"}, 1},
 		{"two bodies in a line", "{\"n\":1} {\"n\":2}\n{\"n\":3}\n", []string{"--to", standard.URL}, []string{"line 1 is not JSON: at byte 9, more text"}, 1},
