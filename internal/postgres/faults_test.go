@@ -50,7 +50,7 @@ func TestConfigurationErrors(t *testing.T) {
 		},
 		{
 			name: "no column", breaks: "ALTER TABLE events RENAME word TO other", fixes: "ALTER TABLE events RENAME other TO word",
-			says: []string{"SQLSTATE 42703", "lacks a column", "sluice schema"},
+			says: []string{"SQLSTATE 42703", "lacks a column of the model: `sluice check` names it, and `sluice schema`"},
 		},
 		{
 			name: "column of another type", breaks: "ALTER TABLE events ALTER word TYPE integer USING 1", fixes: "ALTER TABLE events ALTER word TYPE text",
@@ -78,7 +78,7 @@ func TestConfigurationErrors(t *testing.T) {
 		},
 		{
 			name: "no grant to insert", breaks: "REVOKE INSERT ON events FROM $role", fixes: "GRANT INSERT ON events TO $role", grants: writes,
-			says: []string{"SQLSTATE 42501", `the role lacks a grant: INSERT on "events"`},
+			says: []string{"SQLSTATE 42501", `the role lacks a grant: INSERT on "events"`, "`sluice check` names what is missing on the tables"},
 		},
 		{
 			name: "no grant to select", breaks: "REVOKE SELECT ON events FROM $role", fixes: "GRANT SELECT ON events TO $role", grants: writes,

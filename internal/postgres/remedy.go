@@ -122,7 +122,11 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 		}
 		return create
 	case "42703":
-		return hint("the table lacks a column of the model", d.store.names.Schema, " prints the SQL that it means")
+		remedy := hint("the table lacks a column of the model", d.store.names.Check, " names it")
+		if d.store.names.Schema != "" {
+			remedy += ", and `" + d.store.names.Schema + "` prints the SQL that the model means"
+		}
+		return remedy
 	case "42501":
 		schema := ""
 		if d.table.Schema != "" {
@@ -149,7 +153,7 @@ func (d *destination) remedy(err *pgconn.PgError, j judgement, c *catalog) strin
 			}
 			columns += fmt.Sprintf(", %s on its child %s%s", insert, batch.QuoteTable(child.table.Schema, child.table.Name), key)
 		}
-		return fmt.Sprintf("the role lacks a grant: %s%s and SELECT on %s, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables, columns)
+		return hint(fmt.Sprintf("the role lacks a grant: %s%s and SELECT on %s, or EXECUTE on a function or USAGE on a sequence or schema that triggers, defaults and constraints use", schema, tables, columns), d.store.names.Check, " names what is missing on the tables")
 	case "42P10", "55000":
 		return hint(fmt.Sprintf("the table has no usable unique key on (%s)", strings.Join(d.table.KeyNames(), ", ")), d.store.names.Schema, " prints the one that it needs")
 	case "0A000":
