@@ -103,6 +103,9 @@ func (r *fieldReader) read(out *peekedMessage, in *sqs.Received) {
 	// The model that rejected it knows what is personal in it, and another one only if it stores it so.
 	other := out.Model != "" && taken >= 0 && r.set.Models[taken].Name != out.Model
 	switch {
+	case bad.Reason == message.ReasonNoModel:
+		out.unshown = "is not shown, because no model takes it; --raw shows it: " + said(bad)
+		out.again = out.Reason == bad.Reason
 	case fields == nil && !bad.IsZero():
 		out.unshown = "cannot be read: " + said(bad)
 		out.again = out.Reason == bad.Reason
