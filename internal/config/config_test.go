@@ -165,7 +165,7 @@ func TestProblems(t *testing.T) {
 		{"a model that is not valid, and no masks", with("SLUICE_MASK_KEYS", "", "SLUICE_MODEL", "nosuch"), []string{`SLUICE_MODEL: no model is named "nosuch"`}},
 		{"a model's path that is none", with("SLUICE_MODEL", "./nosuch.yaml"), []string{"SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
 		{"a list with a model that is none", with("SLUICE_MODEL", "orders,nosuch,./nosuch.yaml"), []string{`SLUICE_MODEL: no model is named "nosuch"`, "SLUICE_MODEL: read the model file: open ./nosuch.yaml"}},
-		{"a list with a model twice", with("SLUICE_MODEL", "orders,orders"), []string{"SLUICE_MODEL: model orders has no when, so it takes every message, and orders after it gets none", "SLUICE_MODEL: two models are named orders"}},
+		{"a list with a model twice", with("SLUICE_MODEL", "orders,orders"), []string{"SLUICE_MODEL: the list of models has orders twice"}},
 		{"a misspelt variable", with("SLUICE_MDOEL", "canary-key"), []string{"unknown variable SLUICE_MDOEL; did you mean SLUICE_MODEL?"}},
 		{"a variable in lower case", with("sluice_model", "orders"), []string{"unknown variable sluice_model; did you mean SLUICE_MODEL?"}},
 		{"the singular", with("SLUICE_MASK_KEY", "canary-key"), []string{"did you mean SLUICE_MASK_KEYS?"}},

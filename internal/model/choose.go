@@ -71,7 +71,7 @@ func (m *Model) wayModel(last int) *Model {
 }
 
 // newSelector returns how to choose among models, and reports values that two of them take.
-func newSelector(models []*Model, bad func(format string, args ...any)) selector {
+func newSelector(models []*Model, bad func(m *Model, format string, args ...any)) selector {
 	c := selector{rest: len(models), readBefore: make([][]int, len(models))}
 	for i, m := range models {
 		if m.When == nil {
@@ -81,7 +81,8 @@ func newSelector(models []*Model, bad func(format string, args ...any)) selector
 		s := c.source(m, i)
 		for _, v := range m.When.oneOf {
 			if other, there := s.choices.add(v, i); there {
-				bad("models %s and %s both take messages in which %s is %s; %[1]s comes first, so %[2]s gets none of them: remove the value from one", models[other].Name, m.Name, m.When.place(), v)
+				first := models[other]
+				bad(m, "models %s and %s both take messages in which %s is %s; %[1]s in %[5]s comes first, so %[2]s gets none of them: remove the value from one", first.Name, m.Name, m.When.place(), v, first.path)
 			}
 			s.oneOf = append(s.oneOf, v)
 		}

@@ -177,9 +177,9 @@ func TestSetsThatDoNotLoad(t *testing.T) {
 		models []string
 	}{
 		{"model a has no when, so it takes every message, and b after it gets none", []string{plain("a", "a"), taking("b", "one")}},
-		{`models a and b both take messages in which $.type is "one"; a comes first, so b gets none of them`, []string{taking("a", "one"), taking("b", "one")}},
-		{`models a and b both take messages in which $.n is 1.0; a comes first`, []string{when("path: $.n, one_of: [1]") + plain("a", "a"), when("path: $.n, one_of: [2, 1.0]") + plain("b", "b")}},
-		{`models a and b both take messages in which $.n is true; a comes first`, []string{when("path: $.n, one_of: [true]") + plain("a", "a"), when("path: $.n, one_of: [true]") + plain("b", "b")}},
+		{`models a and b both take messages in which $.type is "one"; a in m.yaml comes first, so b gets none of them`, []string{taking("a", "one"), taking("b", "one")}},
+		{`models a and b both take messages in which $.n is 1.0; a in m.yaml comes first`, []string{when("path: $.n, one_of: [1]") + plain("a", "a"), when("path: $.n, one_of: [2, 1.0]") + plain("b", "b")}},
+		{`models a and b both take messages in which $.n is true; a in m.yaml comes first`, []string{when("path: $.n, one_of: [true]") + plain("a", "a"), when("path: $.n, one_of: [true]") + plain("b", "b")}},
 		{`models a and b both take messages in which the message attribute e is "x"`, []string{when("attribute: e, one_of: [x]") + plain("a", "a"), when("attribute: e, one_of: [x]") + plain("b", "b")}},
 		{"all models say ignore: true", []string{ignoring("a", "one")}},
 	} {

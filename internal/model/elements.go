@@ -107,6 +107,7 @@ func (c *compiler) parent(t *tableSpec) {
 		switch {
 		case i < 0:
 			c.problem(t.line, "%sno column has what %s has in the key of %s, so its rows could not refer to their parent; add one, as in %s", t.what, want.Name, of.Name, c.write(want))
+			t.lacks = append(t.lacks, want.Name)
 			continue
 		case t.m.Columns[i].Type != want.Type:
 			c.problem(t.line, "%scolumn %s of type %s refers to %s of %s, which is of type %s; use that", t.what, t.m.Columns[i].Name, t.m.Columns[i].Type, want.Name, of.Name, want.Type)
@@ -150,15 +151,28 @@ func (c *compiler) rowsKey(t *tableSpec) (key []scalar) {
 			key = append(key, scalar{t.m.Columns[i].Name, t.line})
 		}
 	}
+	var missing []Meta
 	for _, meta := range metas {
 		i := slices.IndexFunc(t.m.Columns, func(col Column) bool { return col.Meta == meta })
 		if i < 0 {
-			c.problem(t.line, "%skey is missing, and without it the key has the column of %s, which is missing too; add it, as in %[2]s: {type: %s, meta: %[2]s}, or name the columns of another key", t.what, meta, meta.find().columns[0])
+			missing = append(missing, meta)
 			continue
 		}
 		key = append(key, scalar{t.m.Columns[i].Name, t.line})
 	}
-	return key
+	if missing == nil {
+		return key
+	}
+	var add []string
+	for _, meta := range missing {
+		add = append(add, fmt.Sprintf("%s: {type: %s, meta: %[1]s}", meta, meta.find().columns[0]))
+	}
+	what := [2]string{"the column", "which is missing too; add it"}
+	if len(missing) > 1 {
+		what = [2]string{"columns", "which are missing too; add them"}
+	}
+	c.problem(t.line, "%skey is missing, and without it the key has %s of %s, %s, as in %s, or name the columns of another key", t.what, what[0], enumerate(missing, "and"), what[1], strings.Join(add, ", "))
+	return nil
 }
 
 // distinct checks that the key of a table tells the rows of one message apart.
@@ -265,7 +279,12 @@ func (r *Reader) element(e *elements, text []byte, at int) (end int, nothing boo
 		r.elementProblem(message.Rejection{Reason: message.ReasonUnknown})
 	}
 	if nothing {
-		r.elementProblem(message.Rejection{Reason: message.ReasonUnrecognized, Detail: r.requires(e)})
+		const what = "expected a member that the model reads of the element; paths begin there, and with layer: 0 in the body"
+		detail := what
+		if required := r.requires(e); required != "" {
+			detail = required + "; " + what
+		}
+		r.elementProblem(message.Rejection{Reason: message.ReasonUnrecognized, Detail: detail})
 	}
 	return end, nothing
 }

@@ -119,7 +119,7 @@ func TestElementsAreRows(t *testing.T) {
 		{`{"device":"d","items":{"value":1}}`, nil, "wrong_type: $.items: expected an array, found an object"},
 		{`{"device":"d","Items":[{"value":1}]}`, nil, "key_case: expected exactly $.items"},
 		{`{"device":"d","items":[{"value":1},{"note":"n"}]}`, nil, "missing value: row 2 of readings: expected a value, found nothing at $.value"},
-		{`{"device":"d","items":[{"value":1},{"valu":1}]}`, nil, "unrecognized: row 2 of readings: required and missing: value"},
+		{`{"device":"d","items":[{"value":1},{"valu":1}]}`, nil, "unrecognized: row 2 of readings: required and missing: value; expected a member that the model reads of the element; paths begin there, and with layer: 0 in the body"},
 		{`{"device":"d","items":[{"value":1},{"Value":1,"note":"x"}]}`, nil, "key_case value: row 2 of readings: expected exactly $.value; missing value: row 2 of readings: expected a value, found nothing at $.value"},
 		{`{"device":"d","items":[{"value":1},7]}`, nil, "wrong_type value: row 2 of readings: $: expected an object, found a number; wrong_type note: row 2 of readings: $: expected an object, found a number"},
 		{`{"device":"d","items":[null]}`, nil, "wrong_type: row 1 of readings: expected an object, found null"},
@@ -181,7 +181,7 @@ func TestChildren(t *testing.T) {
 		{
 			`{"order_id":"7","lines":[{"sku":"abcde"},{}],"meta":{"tags":[1, null]}}`, nil,
 			"wrong_type order_id: expected a number, found a string; too_long sku: row 1 of order_lines: expected at most 4 characters, which varchar(4) holds; " +
-				"unrecognized: row 2 of order_lines: required and missing: sku; wrong_type tag: row 1 of tags: expected a string, found a number; missing tag: row 2 of tags: expected a value, found null at $",
+				"unrecognized: row 2 of order_lines: required and missing: sku; expected a member that the model reads of the element; paths begin there, and with layer: 0 in the body; wrong_type tag: row 1 of tags: expected a string, found a number; missing tag: row 2 of tags: expected a value, found null at $",
 		},
 		{`{"order_id":7,"lines":[{"sku":"a","count":7}]}`, nil, "wrong_type quantity: row 1 of order_lines: $.count: expected an object, found a number"},
 	} {
@@ -238,7 +238,7 @@ columns: {v: {type: bigint, from: v}}
 		{"an array in another case", with("allow_empty: true"), `{"A":[]}`, "key_case: expected exactly $.a"},
 		{"an element that is empty", with("allow_empty: true", optional...), `{"a":[{},{"v":1}]}`, "t NULL 2026-01-31T12:00:00.000000Z 00000000-0000-4000-8000-000000000001; t 1 2026-01-31T12:00:00.000000Z 00000000-0000-4000-8000-000000000001"},
 		{"a null", with("allow_empty: true", optional...), `{"a":[null]}`, "wrong_type: row 1 of t: expected an object, found null"},
-		{"no value in an element", with("", optional...), `{"a":[{"v":1},{}]}`, "unrecognized: row 2 of t"},
+		{"no value in an element", with("", optional...), `{"a":[{"v":1},{}]}`, "unrecognized: row 2 of t: expected a member that the model reads of the element; paths begin there, and with layer: 0 in the body"},
 		{"an unknown member", with("unknown: reject"), `{"a":[{"v":1},{"v":2,"w":3}]}`, "unknown_member: row 2 of t"},
 		{"an unknown member of the body", with("unknown: reject"), `{"b":2,"a":[{"v":1,"w":3}]}`, "unknown_member; unknown_member: row 1 of t"},
 		{"no unknown member", with("unknown: reject"), `{"a":[{"v":1}]}`, "t 1"},
@@ -548,5 +548,40 @@ func BenchmarkElements(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*rows), "ns/row")
 		})
+	}
+}
+
+// TestOneProblem: one mistake about tables is one problem.
+func TestOneProblem(t *testing.T) {
+	t.Parallel()
+	line := func(text, of string) string {
+		before, _, _ := strings.Cut(text, of)
+		return fmt.Sprint(1 + strings.Count(before, "\n"))
+	}
+	for _, tt := range []struct{ why, text, old, new, want string }{
+		{"a ledger with also", ordersWithLines, "key: [order_id]\nfields:", "ledger: seen\nfields:", "m.yaml:4: ledger and also are both set"},
+		{"rows with also", ordersWithLines, "key: [order_id]\nfields:", "rows: \"$.a[*]\"\nfields:", "m.yaml:4: rows and also are both set"},
+		{"no row_number", readings, "  row_number: {type: smallint, meta: row_number}\n", "", "m.yaml: key is missing, and without it the key has the column of row_number, which is missing too; add it, as in row_number: {type: smallint, meta: row_number}"},
+		{
+			"neither id nor row_number", readings, "  message_id: {type: uuid, meta: message_id}\n  row_number: {type: smallint, meta: row_number}\n", "",
+			"m.yaml: key is missing, and without it the key has columns of message_id and row_number, which are missing too; add them, as in message_id: {type: uuid, meta: message_id}, row_number: {type: smallint, meta: row_number}",
+		},
+		{"no row_number in a child", ordersWithLines, "      line: {type: bigint, meta: row_number}\n", "", "m.yaml:12: also order_lines: key is missing, and without it the key has the column of row_number"},
+		{"a child's field named as one of the parent's", ordersWithLines, "      sku: {type: text, required: true}", "      shop: {type: text}\n      sku: {type: text, required: true}", "m.yaml:15: field shop is defined twice, here and in line 7; each field of a file has a name of its own: remove one, or rename it and give it a path, as in path: $.shop"},
+		{"a child's field named as the parent's key", ordersWithLines, "      sku: {type: text, required: true}", "      order_id: {type: integer}\n      sku: {type: text, required: true}", "m.yaml:15: field order_id is defined twice, here and in line 6"},
+		{"a field twice in one table", ordersWithLines, "  shop: {type: text}\n", "  shop: {type: text}\n  shop: {type: text, required: true}\n", "m.yaml:8: field shop is defined twice, here and in line 7"},
+		{"a child without its parent's key", ordersWithLines, "      order_id: {type: bigint, from: order_id}\n      line", "      line", "m.yaml:12: also order_lines: no column has what order_id has in the key of orders"},
+		{
+			"a child without its parent's key, which its own names", ordersWithLines, "      order: {type: bigint, from: order_id}\n      order_id: {type: bigint, from: order_id}\n", "",
+			"m.yaml:" + line(ordersWithLines, "  other.tags") + ": also other.tags: no column has what order_id has in the key of orders",
+		},
+	} {
+		if !strings.Contains(tt.text, tt.old) {
+			t.Fatalf("%s: %q is not in the model", tt.why, tt.old)
+		}
+		_, err := model.Parse("m.yaml", []byte(strings.Replace(tt.text, tt.old, tt.new, 1)))
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: got\n%v\nwant\n%s", tt.why, err, tt.want)
+		}
 	}
 }

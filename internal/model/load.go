@@ -27,7 +27,11 @@ func Load(nameOrPath string, builtin fs.FS) (*Model, error) {
 	}
 	text, err := fs.ReadFile(builtin, nameOrPath+".yaml")
 	if err != nil {
-		return nil, fmt.Errorf("no model is named %q; there are %s, or give the path of a file, as in ./%s.yaml", nameOrPath, strings.Join(names(builtin), ", "), nameOrPath)
+		path := "give the path of a file, as in ./" + nameOrPath + ".yaml"
+		if isFolder(nameOrPath) {
+			path = "for the folder of that name write ./" + nameOrPath
+		}
+		return nil, fmt.Errorf("no model is named %q; there are %s, or %s", nameOrPath, strings.Join(names(builtin), ", "), path)
 	}
 	return Parse("models/"+nameOrPath+".yaml", text)
 }
@@ -51,7 +55,7 @@ func names(builtin fs.FS) []string {
 // Parse reads and checks the text of a model file. The error lists every problem, one per line:
 // file, line and field. path is for the errors only.
 func Parse(path string, text []byte) (*Model, error) {
-	c := compiler{path: path, fieldOf: map[string]int{}, m: &Model{MaxUnwrapped: defaultUnwrapped}}
+	c := compiler{path: path, fieldOf: map[string]int{}, m: &Model{path: path, MaxUnwrapped: defaultUnwrapped}}
 	f, err := c.read(text)
 	switch {
 	case errors.Is(err, errNoModel):
@@ -72,6 +76,9 @@ type compiler struct {
 	m        *Model
 	problems []error
 	fieldOf  map[string]int // index of a field by its name
+	// fieldLines has the line of each field. fieldTwice: two have one name.
+	fieldLines []int
+	fieldTwice bool
 	// defaultLines has the line of each field's default, for problems that are found later.
 	defaultLines []int
 }
@@ -135,9 +142,15 @@ func (c *compiler) compile(f file) {
 		c.tableName(m.Table, "table", f.Table)
 	}
 	c.rows(f)
-	tables := c.tables(f)
+	tables, ok := c.tables(f)
+	if !ok {
+		return
+	}
 	for i := range tables {
 		c.fields(&tables[i], domain)
+	}
+	if c.fieldTwice { // which of them a column means, nobody knows
+		return
 	}
 	used := make([]bool, len(m.Fields))
 	for i := range tables {
@@ -189,28 +202,33 @@ type tableSpec struct {
 	index   [][]scalar
 	fields  []entry[fieldSpec]
 	columns []entry[columnSpec]
+	lacks   []string // the columns of the parent's key that it does not have
 }
 
-// tables lists the tables of a file, its own first.
-func (c *compiler) tables(f file) []tableSpec {
+// tables lists the tables of a file, its own first. ok: the file's own can have children; otherwise
+// further problems would only follow from that.
+func (c *compiler) tables(f file) (all []tableSpec, ok bool) {
 	own := tableSpec{m: c.m, key: f.Key, ledger: f.Ledger, index: f.Index, fields: f.Fields, columns: f.Columns}
 	if f.Rows.line > 0 {
 		c.m.rows = c.elements("rows", f.Rows)
 	}
-	all := []tableSpec{own}
-	for i, e := range f.Also {
-		switch {
-		case i > 0:
-		case f.Rows.line > 0:
-			c.problem(f.Rows.line, "rows and also are both set; also is for tables whose rows belong to one row of a message: remove one")
-		case f.Ledger.line > 0:
-			c.problem(f.Ledger.line, "ledger and also are both set; the rows of another table refer to the key, which a table with a ledger does not have: add a key instead of the ledger, or remove also")
-		case len(f.Also) > maxChildren:
-			c.problem(e.line, "also has more than %d tables", maxChildren)
-		}
+	all = []tableSpec{own}
+	switch {
+	case len(f.Also) == 0:
+		return all, true
+	case f.Rows.line > 0:
+		c.problem(f.Rows.line, "rows and also are both set; also is for tables whose rows belong to one row of a message: remove one")
+		return nil, false
+	case f.Ledger.line > 0:
+		c.problem(f.Ledger.line, "ledger and also are both set; the rows of another table refer to the key, which a table with a ledger does not have: add a key instead of the ledger, or remove also")
+		return nil, false
+	case len(f.Also) > maxChildren:
+		c.problem(f.Also[0].line, "also has more than %d tables", maxChildren)
+	}
+	for _, e := range f.Also {
 		all = append(all, c.child(e))
 	}
-	return all
+	return all, true
 }
 
 // tableName reads the name of a table, which may have a schema.
@@ -467,10 +485,11 @@ func (c *compiler) fields(t *tableSpec, domain string) {
 				c.checkOptions(&out, f)
 			}
 		}
-		if _, twice := c.fieldOf[f.name]; twice {
-			c.problem(f.line, "field %s is defined twice", f.name)
+		if other, twice := c.fieldOf[f.name]; twice {
+			c.fieldTwice = true
+			c.problem(f.line, "field %s is defined twice, here and in line %d; each field of a file has a name of its own: remove one, or rename it and give it a path, as in path: %s", f.name, c.fieldLines[other], Path{{Name: f.name}})
 		}
-		c.fieldOf[f.name] = len(c.m.Fields)
+		c.fieldOf[f.name], c.fieldLines = len(c.m.Fields), append(c.fieldLines, f.line)
 		if f.spec.Domain.text != "" {
 			out.Domain = f.spec.Domain.text
 		}
@@ -504,12 +523,7 @@ func (c *compiler) source(f *Field, e entry[fieldSpec], within *elements) {
 		if within != nil {
 			innermost++ // an element is a layer
 		}
-		layer := 0
-		if innermost == 0 && string(spec.Layer.json) != "0" {
-			c.problem(spec.Layer.line, "field %s: layer: the body has one layer, since the model has no step with json in unwrap; remove layer", f.Name)
-		} else {
-			layer = c.number("field "+f.Name+": layer", spec.Layer, 0, innermost)
-		}
+		layer := c.layer("field "+f.Name, spec.Layer, innermost)
 		if layer <= last {
 			f.of = nil
 		}
@@ -544,6 +558,15 @@ func (c *compiler) source(f *Field, e entry[fieldSpec], within *elements) {
 		c.checkCase(root, p, f.Name, e.line)
 		f.slots = append(f.slots, c.m.slot(root, p, f.Name))
 	}
+}
+
+// layer reads the number of a layer.
+func (c *compiler) layer(what string, l literal, innermost int) int {
+	if innermost == 0 && string(l.json) != "0" {
+		c.problem(l.line, "%s: layer: the body has one layer, since the model has no step with json in unwrap; remove layer, or add unwrap, as in unwrap: [{json: $.Message}]", what)
+		return 0
+	}
+	return c.number(what+": layer", l, 0, innermost)
 }
 
 // checkCase reports names of a path that differ in case only from names of others.
@@ -739,6 +762,7 @@ func (c *compiler) key(t *tableSpec) {
 	for _, k := range t.key {
 		i := slices.IndexFunc(m.Columns, func(col Column) bool { return col.Name == k.text })
 		switch {
+		case i < 0 && slices.Contains(t.lacks, k.text): // reported
 		case i < 0:
 			c.problem(k.line, "key column %s is not defined; add it to columns, or correct the name", k.text)
 		case slices.Contains(m.Table.Key, i):

@@ -40,6 +40,8 @@ type Model struct {
 	// the model's own table. They have the Fields of the model.
 	Also []*Model
 
+	path string // of the file, for errors about several models
+
 	rows   *elements // what the rows of the table are; nil if a message has one there
 	layers []layer
 	slots  int  // how many different places fields and steps of unwrapping read

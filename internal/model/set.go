@@ -45,8 +45,11 @@ func LoadSet(names string, builtin fs.FS) (*Set, error) {
 		}
 		for _, path := range paths {
 			m, err := Load(path, builtin)
-			if err != nil {
+			switch {
+			case err != nil:
 				problems = append(problems, err)
+			case slices.ContainsFunc(models, func(other *Model) bool { return other != nil && other.path == m.path }):
+				problems = append(problems, fmt.Errorf("the list of models has %s twice; remove one", path))
 			}
 			models = append(models, m)
 		}
@@ -89,18 +92,20 @@ func isFolder(path string) bool {
 func NewSet(models ...*Model) (*Set, error) {
 	s := &Set{Models: models}
 	var problems []error
-	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	if len(models) > maxModels {
-		bad("%d models are more than %d, which is the most of one queue", len(models), maxModels)
+	bad := func(m *Model, format string, args ...any) {
+		problems = append(problems, fmt.Errorf("%s: %s", m.path, fmt.Sprintf(format, args...)))
 	}
-	names := map[string]bool{}
+	if len(models) > maxModels {
+		problems = append(problems, fmt.Errorf("%d models are more than %d, which is the most of one queue", len(models), maxModels))
+	}
+	named := map[string]*Model{}
 	for i, m := range models {
-		if names[m.Name] {
-			bad("two models are named %s; metrics and logs could not tell them apart: rename one, or remove it from the list", m.Name)
+		if other := named[m.Name]; other != nil {
+			bad(m, "two models are named %s, the other one in %s; metrics and logs could not tell them apart: rename one, or remove it from the list", m.Name, other.path)
 		}
-		names[m.Name] = true
+		named[m.Name] = m
 		if m.When == nil && i < len(models)-1 {
-			bad("model %s has no when, so it takes every message, and %s after it gets none; put it last, or add a when to it", m.Name, models[i+1].Name)
+			bad(m, "model %s has no when, so it takes every message, and %s after it gets none; put it last, or add a when to it", m.Name, models[i+1].Name)
 		}
 		if m.Ignore {
 			s.tableOf = append(s.tableOf, -1)
@@ -110,7 +115,7 @@ func NewSet(models ...*Model) (*Set, error) {
 		s.tables, s.modelOf = append(s.tables, m.Table), append(s.modelOf, i)
 	}
 	if len(s.tables) == 0 {
-		bad("all models say ignore: true, so nothing would be stored; add a model with a table")
+		problems = append(problems, errors.New("all models say ignore: true, so nothing would be stored; add a model with a table"))
 	}
 	s.selector = newSelector(models, bad)
 	if len(problems) > 0 {

@@ -62,6 +62,8 @@ func TestLoadSet(t *testing.T) {
 	t.Parallel()
 	mine := folder(t, map[string]string{"b.yaml": plain("b", "t"), ".hidden.yaml": "?", "notes.txt": "?", "schema.json": "{}"})
 	b := filepath.Join(mine, "b.yaml")
+	same := filepath.Join(folder(t, map[string]string{"c.yaml": plain("b", "t")}), "c.yaml")
+	taken := folder(t, map[string]string{"1.yaml": taking("m1", "one"), "2.yaml": taking("m2", "one")})
 	bad := folder(t, map[string]string{"a.yaml": "model: [", "b.yaml": plain("b", "t"), "c.yml": "model: 1\n"})
 	for _, tt := range []struct{ names, want string }{
 		{"orders", "orders"},
@@ -76,7 +78,11 @@ func TestLoadSet(t *testing.T) {
 		{t.TempDir(), "has no model; put a file *.yaml there"},
 		{bad, "a.yaml:1: "},
 		{bad, "c.yml:1: model must be a text"},
-		{b + "," + b, "two models are named b"},
+		{b + "," + b, "the list of models has " + b + " twice"},
+		{b + "," + same, same + ": two models are named b, the other one in " + b},
+		{b + "," + same, b + ": model b has no when, so it takes every message"},
+		{taken, filepath.Join(taken, "2.yaml") + ": models m1 and m2 both take messages in which $.type is \"one\"; m1 in " + filepath.Join(taken, "1.yaml") + " comes first"},
+		{"testdata", `no model is named "testdata"; there are orders, user_logins, user_logins_plain, or for the folder of that name write ./testdata`},
 	} {
 		s, err := model.LoadSet(tt.names, models.FS)
 		var got string

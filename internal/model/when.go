@@ -113,7 +113,7 @@ func (c *compiler) takes(f file) {
 		}
 	default:
 		if w.Layer.json != nil {
-			out.Layer = max(0, min(c.number("when: layer", w.Layer, 0, last), last))
+			out.Layer = max(0, min(c.layer("when", w.Layer, last), last))
 		}
 		var err error
 		if out.Path, err = parsePath(w.Path.text); err != nil {
