@@ -209,7 +209,7 @@ func loopback(a net.Addr) bool {
 
 // tables looks at the tables of all models, in the order in which these are tried.
 func (d *database) tables(ctx context.Context) error {
-	for _, m := range d.models.Models {
+	for i, m := range d.models.Models {
 		if m.Ignore {
 			continue
 		}
