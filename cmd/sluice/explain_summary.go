@@ -118,7 +118,8 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 	}
 	untaken := &summarizer{explainer: e} // bodies that no model took
 	events := 0                          // bodies that are events of a Lambda function
-	err := con.eachBody(ctx, cmp.Or(c.File, "-"), func(body []byte) {
+	overlaps := check.NewOverlaps(e.set)
+	err := con.eachLine(ctx, cmp.Or(c.File, "-"), func(line int, body []byte) {
 		verdict := e.append(body)
 		s := untaken
 		if m := e.took(verdict); m != nil {
@@ -127,6 +128,9 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 			s = models[0]
 		}
 		s.add(body, verdict)
+		if e.several() {
+			overlaps.Add(e.reader.Takers(&e.last), line)
+		}
 		if verdict.Outcome == message.Rejected && eventMessages(body) > 0 {
 			events++
 		}
@@ -144,6 +148,7 @@ func (c *explainCmd) summary(ctx context.Context, con *console, e *explainer) er
 	}
 	all.Problems = untaken.sum.Problems
 	con.noteEvents(events, all.Bodies, c.File)
+	con.warn(overlaps.Findings())
 	for _, s := range models {
 		con.warn(check.Model(s.model))
 		con.warn(s.units.Findings())

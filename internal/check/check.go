@@ -17,6 +17,7 @@
 //	Model      model.go        lists what a model stores as it was sent
 //	Sample     sample.go       tries bodies on the live table
 //	Units      units.go        finds times that are likely in another unit than the model says
+//	Overlaps   overlaps.go     finds bodies that two models would take
 //	Rows       rows.go         finds tables that get no rows of a sample
 //	Queues     queues.go       judges settings that the caller has read
 //	Functions  queues.go       judges event source mappings that the caller has read

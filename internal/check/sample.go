@@ -1,12 +1,10 @@
 package check
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -59,8 +57,7 @@ type Sample struct {
 	// conflicts have the key of a stored row, and other content. repeats have the key of an earlier
 	// body, and so have versions, of which the newest is kept.
 	conflicts, repeats, versions lineCount
-	// shared are bodies that two models take, by their indexes.
-	shared map[[2]int]*lineCount
+	overlaps                     *Overlaps
 
 	reasons []*sampleReason
 	others  int      // bodies with reasons that are not listed
@@ -107,7 +104,7 @@ type sampleReason struct {
 func NewSample(store Rehearser, set *model.Set, keys *mask.Keyring, attributes []byte, timeout time.Duration) *Sample {
 	s := &Sample{
 		store: store, set: set, reader: set.Reader(keys), attributes: attributes, timeout: timeout, rows: batch.New(set.Tables()...),
-		counts: make([]sampleCounts, len(set.Models)), shared: map[[2]int]*lineCount{}, seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
+		counts: make([]sampleCounts, len(set.Models)), overlaps: NewOverlaps(set), seed: maphash.MakeSeed(), keys: map[uint64]struct{}{},
 	}
 	for _, m := range set.Models {
 		s.units, s.rowsOf = append(s.units, NewUnits(m)), append(s.rowsOf, NewRows(m))
@@ -151,7 +148,7 @@ func (s *Sample) append(line int, body []byte) message.Verdict {
 	}
 	v := s.reader.Append(s.rows, len(s.lines), 0, &msg)
 	if len(s.set.Models) > 1 && v.Cause != message.CauseMemory {
-		s.share(s.reader.Takers(&msg), line)
+		s.overlaps.Add(s.reader.Takers(&msg), line)
 	}
 	if !v.IsZero() {
 		return v
@@ -176,17 +173,6 @@ func InventSequence(set *model.Set, n int) string {
 		return ""
 	}
 	return fmt.Sprintf("9%019d", n) // SQS's have 20 digits, and begin with 18 today
-}
-
-// share counts a body that several models would take.
-func (s *Sample) share(takers []int, line int) {
-	for _, other := range takers[min(1, len(takers)):] {
-		pair := [2]int{takers[0], other}
-		if s.shared[pair] == nil {
-			s.shared[pair] = new(lineCount)
-		}
-		s.shared[pair].add(line)
-	}
 }
 
 // key returns a hash of the table and the key of the last row.
@@ -369,11 +355,7 @@ func (s *Sample) End(ctx context.Context) (f Findings) {
 	if s.others > 0 {
 		f.Add(Error, about, "sample_rejected", "fix the others first", "%d more bodies would not be stored, for other reasons", s.others)
 	}
-	for _, pair := range slices.SortedFunc(maps.Keys(s.shared), func(x, y [2]int) int { return cmp.Or(x[0]-y[0], x[1]-y[1]) }) {
-		c, m := s.shared[pair], s.set.Models
-		f.Add(Warning, about, "sample_taken_twice", "correct the when of one of them",
-			"%d of %d bodies are for the model %s, and %s would take them too: the first of the list gets them; %s", c.bodies, s.bodies, m[pair[0]].Name, m[pair[1]].Name, c)
-	}
+	f = append(f, s.overlaps.Findings()...)
 	for i, u := range s.units {
 		f = append(f, u.Findings()...)
 		f = append(f, s.rowsOf[i].Findings(nil)...)
