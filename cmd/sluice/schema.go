@@ -59,36 +59,47 @@ func (c *schemaCmd) Run(con *console) error {
 	}
 	fmt.Fprint(con.stdout, batch.Script(parts.DDL()))
 	if parts.AltDatabase() == nil {
-		for i, grant := range slices.Concat(slices.Concat(grantsOf(parts.Config.Models)...)...) {
-			if i == 0 {
+		var printed []string // models can share a ledger
+		for _, grant := range slices.Concat(slices.Concat(grantsOf(parts.Config.Models)...)...) {
+			if printed == nil {
 				fmt.Fprint(con.stdout, "\n-- What the role that writes needs:\n")
 			}
-			fmt.Fprintf(con.stdout, "-- %s;\n", grant)
+			if !slices.Contains(printed, grant) {
+				fmt.Fprintf(con.stdout, "-- %s;\n", grant)
+				printed = append(printed, grant)
+			}
 		}
 	}
 	return nil
 }
 
-// grantsOf returns the GRANTs of each model that reads or overwrites more of its table than the key, or
-// has children: by model, and then by table, its own first.
+// grantsOf returns the GRANTs of all models, if one of them reads or overwrites more of its table than the
+// key, or has children: by model, and then by table, its own first.
 func grantsOf(set *model.Set) [][][]string {
 	all := make([][][]string, len(set.Models))
+	if !slices.ContainsFunc(set.Tables(), func(t *batch.Table) bool {
+		return t.OnConflict == batch.Replace || t.FindsConflicts() || t.Children != nil
+	}) {
+		return all
+	}
 	for i, m := range set.Models {
-		t := m.Table
-		if m.Ignore || t.OnConflict != batch.Replace && !t.FindsConflicts() && t.Children == nil {
-			continue
-		}
-		all[i] = [][]string{grants(t, check.NeedsOf(t))}
-		for _, child := range t.Children {
-			all[i] = append(all[i], grants(child, check.NeedsOfChild(t, child)))
+		switch t := m.Table; {
+		case m.Ignore:
+		case t.Ledger != "":
+			all[i] = [][]string{grants(t, t.Name, check.Needs{}), grants(t, t.Ledger, check.NeedsOf(t))}
+		default:
+			all[i] = [][]string{grants(t, t.Name, check.NeedsOf(t))}
+			for _, child := range t.Children {
+				all[i] = append(all[i], grants(child, child.Name, check.NeedsOfChild(t, child)))
+			}
 		}
 	}
 	return all
 }
 
-// grants returns the GRANTs for INSERT and what else is needed on a table.
-func grants(t *batch.Table, needs check.Needs) []string {
-	on := " ON " + batch.QuoteTable(t.Schema, t.Name) + " TO …"
+// grants returns the GRANTs for INSERT and what else is needed on a table, or on its ledger.
+func grants(t *batch.Table, name string, needs check.Needs) []string {
+	on := " ON " + batch.QuoteTable(t.Schema, name) + " TO …"
 	all := []string{"GRANT INSERT" + on}
 	add := func(privilege string, indexes []int) {
 		if len(indexes) == 0 {
@@ -123,8 +134,8 @@ type schemaTable struct {
 	SQL []string `json:"sql"`
 	// Parent is the table whose rows those of this one belong to.
 	Parent string `json:"parent,omitzero"`
-	// Grants are those of the role that writes, if it needs more than INSERT and the key, or the model has
-	// children.
+	// Grants are those of the role that writes, if it needs more than INSERT and the key on some table, or
+	// a model has children.
 	Grants []string `json:"grants,omitzero"`
 }
 
