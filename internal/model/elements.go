@@ -33,6 +33,12 @@ func (e *elements) path(p Path) Path {
 	return slices.Concat(e.array.Paths[0], Path{{Element: true, Any: true}}, p)
 }
 
+// begins reports whether a path, which begins in an element, looks as if it began in the array's layer.
+func (e *elements) begins(p Path) bool {
+	array := e.array.Paths[0]
+	return len(array) > 0 && array.mayHold(p)
+}
+
 // elementsSuffix ends the path of an array whose elements are rows.
 const elementsSuffix = "[*]"
 

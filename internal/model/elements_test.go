@@ -239,6 +239,7 @@ columns: {v: {type: bigint, from: v}}
 		{"an element that is empty", with("allow_empty: true", optional...), `{"a":[{},{"v":1}]}`, "t NULL 2026-01-31T12:00:00.000000Z 00000000-0000-4000-8000-000000000001; t 1 2026-01-31T12:00:00.000000Z 00000000-0000-4000-8000-000000000001"},
 		{"a null", with("allow_empty: true", optional...), `{"a":[null]}`, "wrong_type: row 1 of t: expected an object, found null"},
 		{"no value in an element", with("", optional...), `{"a":[{"v":1},{}]}`, "unrecognized: row 2 of t: expected a member that the model reads of the element; paths begin there, and with layer: 0 in the body"},
+		{"a path from the body", with("", "fields: {", "fields: {w: {type: integer, required: true, path: $.a.w}, ", "columns: {", "columns: {w: {type: bigint, from: w}, "), `{"a":[{"v":1,"w":2}]}`, "missing w: row 1 of t: expected a value, found nothing at $.a.w; paths begin in the element, so leave $.a out"},
 		{"an unknown member", with("unknown: reject"), `{"a":[{"v":1},{"v":2,"w":3}]}`, "unknown_member: row 2 of t"},
 		{"an unknown member of the body", with("unknown: reject"), `{"b":2,"a":[{"v":1,"w":3}]}`, "unknown_member; unknown_member: row 1 of t"},
 		{"no unknown member", with("unknown: reject"), `{"a":[{"v":1}]}`, "t 1"},

@@ -399,7 +399,11 @@ func (r *Reader) absence(f *Field) string {
 			return "expected a value, found null at " + p[:n].String()
 		}
 	}
-	return "expected a value, found nothing at " + paths(f.Paths)
+	detail := "expected a value, found nothing at " + paths(f.Paths)
+	if f.of != nil && slices.ContainsFunc(f.Paths, f.of.begins) {
+		detail += "; paths begin in the element, so leave " + f.of.array.Paths[0].String() + " out"
+	}
+	return detail
 }
 
 // paths joins paths that are alternatives.
