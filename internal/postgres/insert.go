@@ -47,16 +47,23 @@ type insertion struct {
 	partly     []int          // those of messages that count as new, because of other rows
 }
 
-// run does it. After an error, rows that are stored and not compared are returned: a message in conflict
-// is not done before that is known.
+// run does it. After an error some rows are stored, and it is not known of which others: these are
+// returned, and so is what follows them in their message groups. Rows that are not compared are among
+// them, since a message in conflict is not done.
 func (in *insertion) run(ctx context.Context) (err error) {
+	all := in.rows
 	defer func() {
-		switch {
-		case err == nil || len(in.duplicates) == 0:
-		case in.batch.HasGroups(): // what follows them in their groups comes back with them
-			in.returned(message.CauseNone, in.rows...)
-		default:
-			in.returned(message.CauseNone, in.duplicates...)
+		if err == nil {
+			return
+		}
+		in.returned(message.CauseNone, in.duplicates...)
+		stopped := map[int]bool{}
+		for _, row := range all {
+			group, v := in.batch.Group(row), in.result.Verdicts[row]
+			if stopped[group] && v.Outcome != message.Returned {
+				in.returned(message.CauseGroup, row)
+			}
+			stopped[group] = stopped[group] || group != 0 && v.Outcome != message.Stored
 		}
 	}()
 	in.divide()

@@ -7,6 +7,7 @@ import (
 
 	"example.com/owner/sluice/internal/batch"
 	"example.com/owner/sluice/internal/message"
+	"example.com/owner/sluice/internal/testing/pgtest"
 )
 
 // inTables gives rows the table at their place: "0120" has the tables 0, 1, 2 and 0.
@@ -177,4 +178,25 @@ func TestTwoModelsOfOneTable(t *testing.T) {
 	other.table = 1
 	s.insert(first, second, other).want(verdicts{stored: "1-2", rejected(byNoBadWord): "1"})
 	s.redeliver(first, second, other).want(verdicts{stored: "1 1-2"}).inserts(0) // it is there before the batch
+}
+
+// TestABrokenAttemptKeepsTheOrderOfGroups breaks the connection before each answer in turn. Rows of one
+// table are stored then, and it is not known of those of another: no message of a group is done before
+// the one ahead of it.
+func TestABrokenAttemptKeepsTheOrderOfGroups(t *testing.T) {
+	t.Parallel()
+	inModes(t, func(t *testing.T, mode string) {
+		s := newTables(t, createEvents, mode, nil)
+		s.insert(good(1)).must()
+		for n, struck := 1, true; struck; n++ {
+			s.store = openStoreOf(t, withMode(s.proxy.URL, mode), s.into, impatient)
+			s.proxy.Plan(pgtest.Fault{At: pgtest.BeforeAnswer(n), How: pgtest.Close})
+			o := s.insert(inTables("01", inGroups("aa", []row{good(1), good(int64(n + 1))}))...)
+			struck = !s.proxy.Planned()
+			s.proxy.Restore()
+			if first, next := o.Verdicts[0].Outcome, o.Verdicts[1].Outcome; first != message.Stored && next == message.Stored || !struck && next != message.Stored {
+				t.Errorf("before answer %d: the first is %s, and the next one of its group %s", n, first, next)
+			}
+		}
+	})
 }
