@@ -8,7 +8,8 @@ Each scenario is a TOML file. It gets its own database, which is dropped afterwa
 
   why       one line: what a user meets
   create    options of CREATE DATABASE ("ENCODING 'LATIN1' …")
-  model     text of a model file (default: the built-in user_logins); builtin: another built-in model
+  model     text of a model file (default: the built-in user_logins); builtin: another built-in model;
+            models: texts of the files of a folder, in the order in which they are tried
   env       variables for sluice
   user      the role that sluice connects as; params: what follows the URL's "?"
   before    SQL before the tables are made; migrate = false: make none; setup: SQL afterwards
@@ -131,13 +132,20 @@ def command(step, env, database):
         wrong.append(f"{' '.join(step['args'])}: exit {p.returncode}, want {want}: {(p.stdout + p.stderr).strip()[-300:]}")
     return wrong
 
-def play(s, database, model):
+def models(s, folder):
+    """Writes the scenario's models, and returns what SLUICE_MODEL is."""
+    if "models" not in s and "model" not in s:
+        return s.get("builtin", "user_logins")
+    texts = s.get("models") or [s["model"]]
+    for i, text in enumerate(texts, 1):
+        with open(os.path.join(folder, f"{i}.yaml"), "w", encoding="utf-8") as f:
+            f.write(text)
+    return folder if "models" in s else os.path.join(folder, "1.yaml")
+
+def play(s, database, folder):
     psql(admin, f"create database {database} {s.get('create', '')}")
-    model.write(s.get("model", ""))
-    model.flush()
     own = url_of(database)
-    base = clean | {"SLUICE_MASK_KEYS": KEYS,
-                    "SLUICE_MODEL": model.name if "model" in s else s.get("builtin", "user_logins")}
+    base = clean | {"SLUICE_MASK_KEYS": KEYS, "SLUICE_MODEL": models(s, folder)}
     if "before" in s:
         psql(own, s["before"].replace(":db", database))
     if s.get("migrate", True):
@@ -163,8 +171,8 @@ for number, path in enumerate(files):
         s = tomllib.load(f)
     database = f"scenario_{os.getpid()}_{number}"
     try:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", encoding="utf-8") as model:
-            wrong = play(s, database, model)
+        with tempfile.TemporaryDirectory() as folder:
+            wrong = play(s, database, folder)
     except RuntimeError as e:
         wrong = [str(e)]
     finally:
