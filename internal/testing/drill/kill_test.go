@@ -138,7 +138,7 @@ func TestMisconfiguredFunctionSaysSo(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it builds the function: not with -short")
 	}
-	start, _ := built(t, "SLUICE_MODEL=nosuch")
+	start, _ := built(t, "SLUICE_MODEL=nosuch", "SLUICE_MASK_KEYS=short")
 	f := start()
 	defer f.Kill()
 	a, err := f.Invoke(event(1))
