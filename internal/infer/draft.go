@@ -118,14 +118,16 @@ func (s *Sample) read(layers []layer, shape envelope, rows *node) *drafter {
 }
 
 // rowsIn returns the array of an object whose elements are the rows, nil if a body is one: its only array
-// of objects that has several in some body, or Records, which S3 and others send with one or more.
+// of objects that has one in every body, so that nothing of a body is lost, and several in some; or
+// Records, which S3 and others send with one or more.
 func (s *Sample) rowsIn(root *node, bodies int) (found *node) {
 	ambiguous := root.ambiguous()
 	for i, ok := range s.shown(root, nil, bodies) {
 		n := root.inOrder[i]
 		objects := n.items != nil && n.items.count == total(n.elements) && n.kinds[kindArray] == n.seen-n.kinds[kindNull]
 		switch {
-		case !ok || !objects || n.longArray == 0 && n.name != "Records" || ambiguous[fold(n.name)]:
+		case !ok || !objects || ambiguous[fold(n.name)]:
+		case n.name != "Records" && (n.longArray == 0 || n.filled < bodies):
 		case s.table != nil && (s.named([]step{n.name}) != nil || !s.takesItems(root, n)):
 		case found != nil:
 			return nil

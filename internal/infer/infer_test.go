@@ -326,8 +326,11 @@ func TestRows(t *testing.T) {
 			"  to_shop: {type: text, path: $.to.shop} # 20 of 20 are text; distinct values: 1; filled in 20 of 40 elements\n",
 			"  row_number: {type: smallint, meta: row_number}\n",
 		}},
-		"some without": {append(repeat(2, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}]}`), `{"a":1,"lines":[]}`, `{"a":1,"lines":null}`, `{"a":1}`), 4, []string{
-			"key: [sent_at, message_id, row_number]\n", "\nallow_empty: true # 3 of 5 bodies have no element, and are ignored: nothing of them is stored; without this line they are rejected\n",
+		"some without": {append(repeat(2, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}]}`), `{"a":1,"lines":[]}`, `{"a":1,"lines":null}`, `{"a":1}`), 5, []string{
+			"  lines: {type: json} # arrays: stored as it was sent; 2 of 3 have several elements: rows: \"$.lines[*]\" makes a row of each",
+		}},
+		"some records without": {append(repeat(2, `{"Records":[{"sku":"a"},{"sku":"b"}]}`), `{"Records":[]}`), 4, []string{
+			"key: [sent_at, message_id, row_number]\n", "\nallow_empty: true # 1 of 3 bodies have no element, and are ignored: nothing of them is stored; without this line they are rejected\n",
 		}},
 		"an element without": {append(repeat(3, `{"a":1,"lines":[{"sku":"a"},{"sku":"b"}]}`), `{"a":1,"lines":[{"2077":1}]}`), 7, []string{
 			"\nallow_empty: true # some elements have no member that a field reads; without this line they are rejected\n", "  # $.lines[*].*: members with names that look like data: 1\n",
