@@ -122,6 +122,10 @@ func appendDomain(dst, domain []byte) ([]byte, bool) {
 		if err != nil { // it quotes the domain
 			return dst, false
 		}
+		// The library applies the Bidi rule to a name before it maps its letters: ℵ is א then.
+		if again, err := lookup.ToASCII(ascii); err != nil || again != ascii {
+			return dst, false
+		}
 		dst = append(dst[:start], ascii...)
 	}
 	return dst, len(dst) > start && dst[len(dst)-1] != '.'

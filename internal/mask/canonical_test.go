@@ -58,7 +58,7 @@ func TestNotOneMailbox(t *testing.T) {
 		"", "ann", "ann@", "@bücher.example", "ann＠bücher.example", "ann@bücher..example", "ann@.", "ann@..", "ann@example.com..", "ann@。", "ann@\u00ad", "ann@xn--a.example",
 		"ann@xn--.example", "ann@xn--bcher-kv a.example", "ann@bü_cher.example", "ann@b＠ücher.example", "ann@bü，cher.example", "ann@-bücher.example", "ann@bücher\u200b\u2028.example",
 		"ann@xn--99zzzzzzzzz.example", "ann@" + strings.Repeat("ü", 70) + ".example", "ann@" + strings.Repeat("bücher.", 50) + "example", strings.Repeat("ü", 200) + "@bücher.example",
-		strings.Repeat("a", 1<<16) + "@bücher.example", "ann@" + strings.Repeat("ü.", 1<<15) + "example", "ann@\u0627a.example", "ann@bücher.example; b@c.example",
+		strings.Repeat("a", 1<<16) + "@bücher.example", "ann@" + strings.Repeat("ü.", 1<<15) + "example", "ann@\u0627a.example", "ann@0\u2135", "ann@bücher.example; b@c.example",
 	} {
 		if got, err := mask.CanonicalEmailIDNA(nil, []byte(s)); !errors.Is(err, mask.ErrNotEmail) || len(got) != 0 {
 			t.Errorf("%.40q: got %q, %v", s, got, err)
