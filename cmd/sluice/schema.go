@@ -147,7 +147,7 @@ type schemaColumn struct {
 }
 
 func tablesOf(m *model.Model, statements []string) (tables []schemaTable) {
-	for _, part := range append([]*model.Model{m}, m.Also...) {
+	for _, part := range m.Tables() {
 		t := part.Table
 		for _, name := range []string{t.Name, t.Ledger} {
 			if name == "" {

@@ -26,15 +26,12 @@ type TableRows struct {
 func NewRows(m *model.Model) *Rows {
 	r := &Rows{model: m}
 	if m.SeveralRows() {
-		for _, of := range r.tables() {
+		for _, of := range r.model.Tables() {
 			r.counts = append(r.counts, TableRows{Table: of.Table.Name})
 		}
 	}
 	return r
 }
-
-// tables lists the model's own table, and those of its children.
-func (r *Rows) tables() []*model.Model { return append([]*model.Model{r.model}, r.model.Also...) }
 
 // Add counts the rows of the message of row i of a batch.
 func (r *Rows) Add(b *batch.Batch, i int) {
@@ -67,7 +64,7 @@ func (r *Rows) Findings(unread []string) (f Findings) {
 			look = "the model does not read " + strings.Join(unread, ", ")
 		}
 		f.Add(Warning, "sample", "sample_no_rows", fmt.Sprintf("if there are such rows, correct rows of %s in the model: %s", c.Table, look),
-			"0 rows of %s in %d bodies that are not rejected: none of them has an element at %s", c.Table, r.bodies, r.tables()[i].RowsPath())
+			"0 rows of %s in %d bodies that are not rejected: none of them has an element at %s", c.Table, r.bodies, r.model.Tables()[i].RowsPath())
 	}
 	return f
 }

@@ -17,8 +17,8 @@ func (m *Model) DDL() []string {
 		Table:  batch.QuoteTable,
 		Column: func(c batch.Column) (sqlType, constraint string) { return c.Type, "" },
 		Comment: func(t *batch.Table, column int) string {
-			of := slices.IndexFunc(m.tables(), func(one *Model) bool { return one.Table == t })
-			return m.tables()[of].Rule(column)
+			of := slices.IndexFunc(m.Tables(), func(one *Model) bool { return one.Table == t })
+			return m.Tables()[of].Rule(column)
 		},
 	})
 }

@@ -86,7 +86,7 @@ func (c *compiler) child(e entry[childSpec]) tableSpec {
 	} else {
 		t.m.rows = c.elements(t.what+"rows", e.spec.Rows)
 	}
-	for _, other := range c.m.tables() {
+	for _, other := range c.m.Tables() {
 		if other.Table.Name == t.m.Table.Name && other.Table.Schema == t.m.Table.Schema {
 			c.problem(e.line, "also %s: the table is named twice; each has rows of its own: name another", e.name)
 		}

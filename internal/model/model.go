@@ -122,12 +122,12 @@ func (m *Model) NeedsSequence() string {
 	return ""
 }
 
-// tables lists the model and its children.
-func (m *Model) tables() []*Model { return append([]*Model{m}, m.Also...) }
+// Tables lists the model and its children.
+func (m *Model) Tables() []*Model { return append([]*Model{m}, m.Also...) }
 
 // holds reports whether a column of the model, or of a child, is such a column.
 func (m *Model) holds(such func(Column) bool) bool {
-	return slices.ContainsFunc(m.tables(), func(t *Model) bool { return slices.ContainsFunc(t.Columns, such) })
+	return slices.ContainsFunc(m.Tables(), func(t *Model) bool { return slices.ContainsFunc(t.Columns, such) })
 }
 
 // Personal lists the personal fields.

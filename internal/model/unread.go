@@ -55,7 +55,7 @@ func (m *Model) Unread(body []byte) (all []Visited) {
 		return all
 	}
 	r.number = 1 // within elements
-	for _, t := range m.tables() {
+	for _, t := range m.Tables() {
 		if e := t.rows; e != nil {
 			at = func(n *node) Path { return e.path(n.at) }
 			r.eachElement(e, func() {})

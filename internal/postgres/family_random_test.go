@@ -624,7 +624,7 @@ func TestMixedBatches(t *testing.T) {
 					kinds = slices.DeleteFunc(slices.Clone(kinds), func(kind string) bool { return kind == takenWord })
 				}
 				fates := map[string]int{}
-				for seed := range uint64(unlessThorough(3, 40)) {
+				for seed := range uint64(unlessThorough(3, 60)) {
 					x.clear(t, db, !tt.partition)
 					r := rand.New(rand.NewPCG(seed, 13))
 					size := 40

@@ -47,7 +47,7 @@ type insertion struct {
 	partly     []int          // those of messages that count as new, because of other rows
 }
 
-// run does it. After an error some rows are stored, and it is not known of which others: these are
+// run stores the rows. After an error some rows are stored, and it is not known of which others: these are
 // returned, and so is what follows them in their message groups. Rows that are not compared are among
 // them, since a message in conflict is not done.
 func (in *insertion) run(ctx context.Context) (err error) {

@@ -190,7 +190,7 @@ func TestMessagesOfSeveralRows(t *testing.T) {
 				inModes(t, func(t *testing.T, mode string) {
 					s := k.newSite(t, mode)
 					kinds := map[string]int{}
-					for seed := range unlessThorough(40, 75) {
+					for seed := range unlessThorough(40, 150) {
 						r := rand.New(rand.NewPCG(uint64(seed), 7))
 						k.clear(s.db, t)
 						there := map[int64]order{}

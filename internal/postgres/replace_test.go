@@ -210,8 +210,8 @@ func TestUpsertsNeedGrants(t *testing.T) {
 		}})
 		o := s.upsert(numbered(2, 1, 1)...)
 		if works {
-			o.must()
-			s.upsert(numbered(2, 2, 3)...).must()
+			o.must().counts(2, 0)
+			s.upsert(numbered(2, 2, 3)...).must().counts(0, 2)
 			continue
 		}
 		o.verdicts(verdicts{configuration: "1-2"})
@@ -317,7 +317,7 @@ func stateTables(t *testing.T, test func(t *testing.T, newSite func(mode string)
 // TestUpsertsLikeTheirModel compares random batches with a simple model.
 func TestUpsertsLikeTheirModel(t *testing.T) {
 	t.Parallel()
-	rounds := unlessThorough(60, 150)
+	rounds := unlessThorough(60, 300)
 	stateTables(t, func(t *testing.T, newSite func(string) *site) {
 		for _, kind := range []string{"standard", "FIFO", "large"} {
 			s, folds := newSite(modes[len(kind)%2]), strings.HasSuffix(t.Name(), "/citext")
@@ -585,7 +585,7 @@ func TestUpsertsEndAlike(t *testing.T) {
 			s := newSite("")
 			folds := strings.HasSuffix(t.Name(), "/citext")
 			r := rand.New(rand.NewPCG(3, 3))
-			all := randomStates(r, unlessThorough(300, 1000), 25, 1, folds)
+			all := randomStates(r, unlessThorough(300, 2000), 25, 1, folds)
 			m := stateModel{}
 			for i, one := range all {
 				if strings.HasSuffix(one.word, "discard") {

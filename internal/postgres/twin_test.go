@@ -53,7 +53,7 @@ func TestBothFormsOfTheInsertAgree(t *testing.T) {
 			t.Run(tt.name+"/"+shape.name, func(t *testing.T) {
 				t.Parallel()
 				first, again := shaped(t, shape, tt.sql, nil, hasty), shaped(t, shape, tt.sql, nil, hasty)
-				for seed := range unlessThorough(4, 10) {
+				for seed := range unlessThorough(4, 20) {
 					rows, old := twinRows(rand.New(rand.NewPCG(uint64(seed), 7)), seed)
 					deliver := func(s *site, redelivered bool) (o *outcome, all verdicts) {
 						s.db.Exec(t, "TRUNCATE "+s.tables())

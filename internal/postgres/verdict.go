@@ -192,9 +192,9 @@ func (in *insertion) overtaken(ctx context.Context, rows []int, refused map[int]
 	return overtaken, nil
 }
 
-// meanwhile returns the error of a message of which another delivery has stored rows meanwhile.
+// meanwhile returns the error of a message of which rows were stored while it was tried.
 func (r *refusal) meanwhile() error {
-	return r.explained(message.CauseTransient, "another delivery has stored rows of the message meanwhile: the next one finds them")
+	return r.explained(message.CauseTransient, "rows with keys of the message were stored meanwhile: the next delivery finds them")
 }
 
 // withoutSelect finds those of the rows that row-level security refuses which pass as a plain
